@@ -1,0 +1,1 @@
+"""The command line, pachctl and pachyderm-dagster."""

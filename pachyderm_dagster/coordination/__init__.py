@@ -1,0 +1,1 @@
+"""Leases and watches: what is ephemeral."""

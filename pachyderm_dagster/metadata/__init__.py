@@ -1,0 +1,1 @@
+"""The record: SQLAlchemy tables, migrations, transactions."""

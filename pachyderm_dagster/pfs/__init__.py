@@ -1,0 +1,1 @@
+"""Repos, branches, commits, provenance, files, globs, diffs."""

@@ -1,0 +1,1 @@
+"""Pipeline specs, datums, plans, jobs."""

@@ -1,0 +1,97 @@
+"""The settings in force and where each came from; the only module that reads the environment.
+
+Order: environment variable, `config.toml` in the home (the same keys), default.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pachyderm_dagster.errors import InvalidError
+
+HOME = "PACHYDERM_HOME"
+METADATA_URL = "PACHYDERM_METADATA_URL"
+STORAGE_URL = "PACHYDERM_STORAGE_URL"
+COORDINATION_URL = "PACHYDERM_COORDINATION_URL"
+EXECUTOR = "PACHYDERM_EXECUTOR"
+DAGSTER_HOME = "DAGSTER_HOME"
+CONFIG_FILE = "config.toml"
+EXECUTORS = ("local", "kubernetes")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value and its origin: `environment`, `config.toml` or `default`."""
+
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is in force for one home."""
+
+    home: Path
+    metadata_url: str
+    storage_url: str
+    coordination_url: str
+    executor: str
+    dagster_home: Path
+    origins: Mapping[str, Setting]
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """Reads the settings from `environ` and the home's `config.toml`.
+
+    Raises:
+        InvalidError: `config-invalid`, when the file does not parse or holds an unknown key or value.
+    """
+    home = Path(environ.get(HOME) or "~/.pachyderm-dagster").expanduser().absolute()
+    file = _read_config(home / CONFIG_FILE)
+    defaults = {
+        METADATA_URL: f"sqlite:///{home / 'metadata.db'}",
+        STORAGE_URL: (home / "objects").as_uri(),
+        COORDINATION_URL: "database://",
+        EXECUTOR: "local",
+        DAGSTER_HOME: str(home / "dagster"),
+    }
+    found = {HOME: Setting(str(home), "environment" if environ.get(HOME) else "default")}
+    for key, default in defaults.items():
+        found[key] = _choose(key, environ, file, default)
+    executor = found[EXECUTOR].value
+    if executor not in EXECUTORS:
+        raise InvalidError("config-invalid", f"{EXECUTOR} is {executor!r} ({found[EXECUTOR].origin}); it takes {' or '.join(EXECUTORS)}")
+    return Settings(
+        home=home,
+        metadata_url=found[METADATA_URL].value,
+        storage_url=found[STORAGE_URL].value,
+        coordination_url=found[COORDINATION_URL].value,
+        executor=executor,
+        dagster_home=Path(found[DAGSTER_HOME].value).expanduser().absolute(),
+        origins=found,
+    )
+
+
+def _choose(key: str, environ: Mapping[str, str], file: Mapping[str, str], default: str) -> Setting:
+    if environ.get(key):
+        return Setting(environ[key], "environment")
+    if key in file:
+        return Setting(file[key], CONFIG_FILE)
+    return Setting(default, "default")
+
+
+def _read_config(path: Path) -> dict[str, str]:
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return {}
+    known = (METADATA_URL, STORAGE_URL, COORDINATION_URL, EXECUTOR, DAGSTER_HOME)
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidError("config-invalid", f"{path} does not parse: {error}; correct the file or remove it") from error
+    for key, value in values.items():
+        if key not in known or not isinstance(value, str):
+            raise InvalidError("config-invalid", f"{path} has {key} = {value!r}; it takes strings under {', '.join(known)}")
+    return dict(values)

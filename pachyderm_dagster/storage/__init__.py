@@ -1,0 +1,1 @@
+"""Objects, packs, chunks and trees; has never heard of a repo."""

@@ -1,0 +1,1 @@
+"""Runs datums: stages /pfs, runs the command, collects /pfs/out."""
