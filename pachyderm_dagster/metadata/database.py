@@ -72,6 +72,8 @@ class Database:
     def read(self) -> Iterator[Transaction]:
         """A consistent view; whatever is changed in it is rolled back."""
         with _translated(), self.engine.connect() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN")
             try:
                 yield Transaction(connection, self.clock, "")
             finally:

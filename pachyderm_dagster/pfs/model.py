@@ -1,0 +1,139 @@
+"""What repos, branches and commits look like to a caller."""
+
+import datetime as dt
+import enum
+import re
+from dataclasses import dataclass
+
+from pachyderm_dagster.errors import InvalidError
+
+DEFAULT_PROJECT = "default"
+DEFAULT_BRANCH = "master"
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_PROJECT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,50}")
+_COMMIT_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class RepoType(enum.StrEnum):
+    """What a repo holds."""
+
+    USER = "user"  # data of users and outputs of pipelines
+    SPEC = "spec"  # one commit a version of the pipeline of the same name
+    META = "meta"  # one commit a job: what each datum read, wrote and said
+
+
+class Origin(enum.StrEnum):
+    """Who made a commit."""
+
+    USER = "USER"
+    AUTO = "AUTO"  # propagation, or the empty root of a branch
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RepoName:
+    """A repo's full name."""
+
+    project: str
+    name: str
+    type: RepoType = RepoType.USER
+
+    def __str__(self) -> str:
+        name = self.name if self.type is RepoType.USER else f"{self.name}.{self.type}"
+        return name if self.project == DEFAULT_PROJECT else f"{self.project}/{name}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BranchName:
+    """A branch's full name."""
+
+    repo: RepoName
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.repo}@{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Repo:
+    """A repo as listed."""
+
+    name: RepoName
+    created: dt.datetime
+    description: str
+    size_bytes: int
+    """Content of the head of `master`: its nearest finished version without an error."""
+    branches: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A branch as listed."""
+
+    name: BranchName
+    head: str | None
+    direct_provenance: tuple[BranchName, ...]
+    created: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit as listed. `tree` is the encoded root of its content, None while it is open."""
+
+    key: int
+    """Its row: only for further calls within this package."""
+    repo: RepoName
+    id: str
+    branch: str | None
+    parent: str | None
+    origin: Origin
+    description: str
+    started: dt.datetime
+    finished: dt.datetime | None
+    error: str | None
+    size_bytes: int
+    direct_provenance: tuple[str, ...]
+    """`repo@id` of each commit that this one was made from."""
+    tree: bytes | None
+
+    def __str__(self) -> str:
+        return f"{self.repo}@{self.id}"
+
+
+def is_commit_id(text: str) -> bool:
+    """Whether `text` has the form of a commit's id: 32 lower-case hex digits."""
+    return _COMMIT_ID.fullmatch(text) is not None
+
+
+def checked_repo_name(name: str) -> str:
+    """`name`, when a repo may have it.
+
+    Raises:
+        InvalidError: `name-invalid`.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidError("name-invalid", f"{name!r} cannot name a repo; it takes letters, digits, '_' and '-'")
+    return name
+
+
+def checked_branch_name(name: str) -> str:
+    """`name`, when a branch may have it: as a repo's, and not of the form of a commit's id.
+
+    Raises:
+        InvalidError: `name-invalid`.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidError("name-invalid", f"{name!r} cannot name a branch; it takes letters, digits, '_' and '-'")
+    if is_commit_id(name):
+        raise InvalidError("name-invalid", f"{name!r} cannot name a branch: it looks like a commit's id; choose another name")
+    return name
+
+
+def checked_project_name(name: str) -> str:
+    """`name`, when a project may have it: starts with a letter or digit, at most 51 characters.
+
+    Raises:
+        InvalidError: `name-invalid`.
+    """
+    if not _PROJECT_NAME.fullmatch(name):
+        raise InvalidError("name-invalid", f"{name!r} cannot name a project; it takes up to 51 letters, digits, '_' and '-' and starts with a letter or digit")
+    return name

@@ -1,0 +1,170 @@
+"""Projects and repos: create, find, list, delete."""
+
+import sqlalchemy as sa
+
+from pachyderm_dagster.errors import ExistsError, NotFoundError, StateError
+from pachyderm_dagster.metadata import tables as t
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT, Repo, RepoName, RepoType, checked_project_name, checked_repo_name
+
+
+def ensure_project(txn: Transaction, name: str) -> int:
+    """The project's row; `default` always exists.
+
+    Raises:
+        NotFoundError: `project-not-found`.
+    """
+    row = txn.first(sa.select(t.project.c.id).where(t.project.c.name == name))
+    if row is not None:
+        return int(row.id)
+    if name != DEFAULT_PROJECT:
+        known = ", ".join(repr(found.name) for found in txn.all(sa.select(t.project.c.name).order_by(t.project.c.name))) or repr(DEFAULT_PROJECT)
+        raise NotFoundError("project-not-found", f"project {name!r} does not exist; projects: {known}")
+    return txn.insert(t.project, name=checked_project_name(name), created=txn.clock.now())
+
+
+def create_project(txn: Transaction, name: str, *, description: str = "") -> None:
+    """Makes a project, a name space for repos and pipelines.
+
+    Raises:
+        ExistsError: `project-exists`.
+        InvalidError: `name-invalid`.
+    """
+    checked_project_name(name)
+    if txn.first(sa.select(t.project.c.id).where(t.project.c.name == name)) is not None:
+        raise ExistsError("project-exists", f"project {name!r} exists already")
+    txn.insert(t.project, name=name, created=txn.clock.now(), description=description)
+
+
+def create_repo(txn: Transaction, name: RepoName, *, description: str = "", update: bool = False) -> int:
+    """Makes a repo, without a branch, and returns its row. `update` changes the description of one that exists.
+
+    Raises:
+        ExistsError: `repo-exists`.
+        InvalidError: `name-invalid`.
+    """
+    checked_repo_name(name.name)
+    project_id = ensure_project(txn, name.project)
+    found = find_repo(txn, name)
+    if found is None:
+        return txn.insert(t.repo, project_id=project_id, name=name.name, type=name.type, created=txn.clock.now(), description=description)
+    if not update:
+        raise ExistsError("repo-exists", f"repo '{name}' exists already; choose another name, or `update repo` to change its description")
+    txn.run(sa.update(t.repo).where(t.repo.c.id == found).values(description=description))
+    return found
+
+
+def find_repo(txn: Transaction, name: RepoName) -> int | None:
+    """The repo's row, or None."""
+    row = txn.first(
+        sa.select(t.repo.c.id).join(t.project).where(t.project.c.name == name.project, t.repo.c.name == name.name, t.repo.c.type == name.type)
+    )
+    return None if row is None else int(row.id)
+
+
+def get_repo(txn: Transaction, name: RepoName) -> int:
+    """The repo's row.
+
+    Raises:
+        NotFoundError: `repo-not-found`, with the repos there are.
+    """
+    found = find_repo(txn, name)
+    if found is None:
+        others = [str(repo.name) for repo in list_repo(txn, project=name.project)]
+        hint = f"repos: {', '.join(map(repr, others[:10]))}" if others else f"there is none yet; `pachctl create repo {name}` makes it"
+        raise NotFoundError("repo-not-found", f"repo '{name}' does not exist; {hint}")
+    return found
+
+
+def repo_name(txn: Transaction, repo_id: int) -> RepoName:
+    """The name of the repo in this row."""
+    row = txn.first(
+        sa.select(t.project.c.name.label("project"), t.repo.c.name, t.repo.c.type).join_from(t.repo, t.project).where(t.repo.c.id == repo_id)
+    )
+    assert row is not None
+    return RepoName(row.project, row.name, RepoType(row.type))
+
+
+def list_repo(txn: Transaction, *, project: str | None = None, type: RepoType | None = RepoType.USER) -> list[Repo]:
+    """The repos by name, of every project unless one is named, of every type when `type` is None."""
+    statement = (
+        sa.select(t.repo.c.id, t.repo.c.name, t.repo.c.type, t.repo.c.created, t.repo.c.description, t.project.c.name.label("project"))
+        .join_from(t.repo, t.project)
+        .order_by(t.project.c.name, t.repo.c.name, t.repo.c.type)
+    )
+    if project is not None:
+        ensure_project(txn, project)
+        statement = statement.where(t.project.c.name == project)
+    if type is not None:
+        statement = statement.where(t.repo.c.type == type)
+    branches: dict[int, list[tuple[str, int | None]]] = {}
+    for row in txn.all(sa.select(t.branch.c.repo_id, t.branch.c.name, t.branch.c.head_id).order_by(t.branch.c.name)):
+        branches.setdefault(row.repo_id, []).append((row.name, row.head_id))
+    repos = []
+    for row in txn.all(statement):
+        heads = dict(branches.get(row.id, ()))
+        repos.append(
+            Repo(
+                name=RepoName(row.project, row.name, RepoType(row.type)),
+                created=row.created,
+                description=row.description,
+                size_bytes=_readable_size(txn, heads.get(DEFAULT_BRANCH)),
+                branches=tuple(heads),
+            )
+        )
+    return repos
+
+
+def inspect_repo(txn: Transaction, name: RepoName) -> Repo:
+    """One repo.
+
+    Raises:
+        NotFoundError: `repo-not-found`.
+    """
+    get_repo(txn, name)
+    return next(repo for repo in list_repo(txn, project=name.project, type=name.type) if repo.name == name)
+
+
+def delete_repo(txn: Transaction, name: RepoName, *, force: bool = False) -> None:
+    """Removes a repo with its branches and commits. The repos of the pipeline of the same name go with `delete pipeline`.
+
+    Raises:
+        NotFoundError: `repo-not-found`.
+        StateError: `repo-in-use`, when a pipeline owns it or a branch elsewhere is made from it (which `force` overrides).
+    """
+    repo_id = get_repo(txn, name)
+    owner = txn.first(
+        sa.select(t.pipeline.c.id).join(t.project).where(t.project.c.name == name.project, t.pipeline.c.name == name.name)
+    )
+    if owner is not None:
+        raise StateError("repo-in-use", f"repo '{name}' belongs to the pipeline of that name; `pachctl delete pipeline {name.name}` removes both")
+    source = t.branch.alias("source")
+    users = txn.all(
+        sa.select(t.repo.c.id)
+        .distinct()
+        .join_from(t.branch_provenance, source, t.branch_provenance.c.upstream_id == source.c.id)
+        .join(t.branch, t.branch_provenance.c.branch_id == t.branch.c.id)
+        .join(t.repo, t.branch.c.repo_id == t.repo.c.id)
+        .where(source.c.repo_id == repo_id, t.branch.c.repo_id != repo_id)
+    )
+    if users and not force:
+        names = ", ".join(sorted({f"'{repo_name(txn, row.id)}'" for row in users}))
+        raise StateError("repo-in-use", f"repo '{name}' is the input of {names}; delete what reads it first, or use --force")
+    remove_repo(txn, repo_id)
+
+
+def remove_repo(txn: Transaction, repo_id: int) -> None:
+    """Deletes the rows of a repo; the caller has checked that nothing needs it."""
+    txn.run(sa.update(t.commit).where(t.commit.c.repo_id == repo_id).values(parent_id=None))
+    txn.run(sa.delete(t.repo).where(t.repo.c.id == repo_id))
+
+
+def _readable_size(txn: Transaction, head_id: int | None) -> int:
+    while head_id is not None:
+        row = txn.first(sa.select(t.commit.c.parent_id, t.commit.c.finished, t.commit.c.error, t.commit.c.size_bytes).where(t.commit.c.id == head_id))
+        if row is None:
+            return 0
+        if row.finished is not None and row.error is None:
+            return int(row.size_bytes)
+        head_id = row.parent_id
+    return 0
