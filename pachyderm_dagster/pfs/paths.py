@@ -1,0 +1,121 @@
+"""What a path in a repo may be, and the key under which a tree stores it.
+
+A path begins with `/`, has no `/` at its end and names a file or a directory; `/` alone is the root directory. A file's key is its path without the
+leading `/` and with every other `/` replaced by a NUL, which no path can hold. So `/` sorts below every other byte, and a directory is one contiguous range of keys.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pachyderm_dagster.errors import InvalidError
+
+ROOT = "/"
+SEPARATOR = "\x00"
+# The smallest string above every key that begins with `directory + SEPARATOR`: no path holds this byte either.
+AFTER_SEPARATOR = "\x01"
+GLOB_CHARACTERS = "*?[]{}!()@+^"
+
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f*?\[\]{}!()@+^]")
+# What `clean_path` refuses in a path that has exactly one leading slash, as RE2 reads it: an element that is empty, `.` or `..`, or a forbidden character.
+_REFUSED = r"//|/\.{0,2}$|/\.{1,2}/|[\x00-\x1f\x7f-\x{9f}*?\[\]{}!()@+^]"
+
+
+def clean_path(text: str) -> str:
+    """The path that `text` names: one leading `/`, none at the end, NFC normalised. `/` is the root directory.
+
+    Any UTF-8 is taken but control characters and those that mean something in a glob, so that a path is always a glob that matches itself alone.
+
+    Raises:
+        InvalidError: `path-invalid`, naming the rule that `text` breaks.
+    """
+    if not text:
+        raise InvalidError("path-invalid", "the path is empty; name a file (`/dir/file`) or `/` for everything")
+    body = unicodedata.normalize("NFC", text).strip("/")
+    problem = _problem(body)
+    if problem:
+        raise InvalidError("path-invalid", f"path {text!r} {problem}")
+    return ROOT + body
+
+
+def clean_file_path(text: str) -> str:
+    """`clean_path` for a path that is to be a file, so not the root.
+
+    Raises:
+        InvalidError: `path-invalid`.
+    """
+    path = clean_path(text)
+    if path == ROOT:
+        raise InvalidError("path-invalid", f"path {text!r} is the root directory; a file needs a name, as in `/file`")
+    return path
+
+
+def clean_file_paths(texts: Sequence[str] | pa.StringArray) -> pa.StringArray:
+    """`clean_file_path` for many at once, at the speed of a column; the first bad one in order raises.
+
+    Raises:
+        InvalidError: `path-invalid`.
+    """
+    try:
+        column = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
+    except UnicodeEncodeError:
+        # A lone surrogate stands for a byte that is not UTF-8, and Arrow cannot hold it.
+        return pa.array([clean_file_path(text) for text in texts], pa.string())
+    body = pc.utf8_trim(pc.utf8_normalize(column, form="NFC"), characters="/")
+    paths = pc.binary_join_element_wise("", body, ROOT)
+    refused = pc.match_substring_regex(paths, _REFUSED)
+    if pc.any(refused).as_py():
+        clean_file_path(column[pc.index(refused, True).as_py()].as_py())
+    return paths
+
+
+def key_of(path: str) -> str:
+    """The key of a cleaned path; the root's is empty."""
+    return path[1:].replace("/", SEPARATOR)
+
+
+def path_of(key: str) -> str:
+    """The path of a key."""
+    return ROOT + key.replace(SEPARATOR, "/")
+
+
+def keys_of(paths: pa.StringArray) -> pa.StringArray:
+    """`key_of` for a column."""
+    return pc.replace_substring(pc.utf8_slice_codeunits(paths, 1), "/", SEPARATOR)
+
+
+def paths_of(keys: pa.StringArray) -> pa.StringArray:
+    """`path_of` for a column."""
+    return pc.binary_join_element_wise("", pc.replace_substring(keys, SEPARATOR, "/"), ROOT)
+
+
+def directory_range(path: str) -> tuple[str | None, str | None]:
+    """The keys below a directory as `start <= key < stop`; both are None for the root."""
+    if path == ROOT:
+        return None, None
+    key = key_of(path)
+    return key + SEPARATOR, key + AFTER_SEPARATOR
+
+
+def _problem(body: str) -> str | None:
+    """The rule that a path without its outer slashes breaks, as the end of a sentence."""
+    try:
+        body.encode()
+    except UnicodeEncodeError:
+        return "is not valid UTF-8; rename it"
+    found = _FORBIDDEN.search(body)
+    if found and found.group() in GLOB_CHARACTERS:
+        return f"has {found.group()!r}, which means something in a glob; a path takes none of {GLOB_CHARACTERS}"
+    if found:
+        return f"has the control character {found.group()!r}; rename it"
+    if not body:
+        return None
+    for element in body.split("/"):
+        if not element:
+            return "has an empty element (`//`); write one slash"
+        if element in (".", ".."):
+            return f"has the element {element!r}; write the path without it"
+    return None
