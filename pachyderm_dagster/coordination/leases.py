@@ -1,0 +1,99 @@
+"""Leases: who may do something that only one may do, until they stop saying so."""
+
+import datetime as dt
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol
+
+import sqlalchemy as sa
+
+from pachyderm_dagster.errors import PachydermError
+from pachyderm_dagster.metadata import tables as t
+from pachyderm_dagster.metadata.database import Database, Transaction
+
+LEASE_TIME = dt.timedelta(seconds=15)
+
+
+class Leases(Protocol):
+    """What a coordination service offers: leases that end by themselves when their owner dies."""
+
+    def acquire(self, name: str, owner: str, ttl: dt.timedelta) -> bool:
+        """Takes or renews the lease; False when somebody else holds it."""
+        ...
+
+    def release(self, name: str, owner: str) -> None:
+        """Gives the lease back; no error when it was lost."""
+        ...
+
+    def is_held(self, name: str) -> bool:
+        """Whether anybody holds the lease now."""
+        ...
+
+
+class DatabaseLeases:
+    """Leases as rows of the record: the embedded form."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def acquire(self, name: str, owner: str, ttl: dt.timedelta) -> bool:
+        def change(txn: Transaction) -> bool:
+            now = txn.clock.now()
+            row = txn.first(sa.select(t.lease).where(t.lease.c.name == name))
+            if row is None:
+                txn.run(sa.insert(t.lease).values(name=name, owner=owner, expires=now + ttl))
+                return True
+            if row.owner != owner and row.expires > now:
+                return False
+            txn.run(sa.update(t.lease).where(t.lease.c.name == name).values(owner=owner, expires=now + ttl))
+            return True
+
+        return self._database.write(change)
+
+    def release(self, name: str, owner: str) -> None:
+        self._database.write(lambda txn: txn.run(sa.delete(t.lease).where(t.lease.c.name == name, t.lease.c.owner == owner)))
+
+    def is_held(self, name: str) -> bool:
+        with self._database.read() as txn:
+            row = txn.first(sa.select(t.lease.c.expires).where(t.lease.c.name == name))
+            return row is not None and row.expires > txn.clock.now()
+
+
+class HeldLease:
+    """A lease kept alive by a thread for the length of a `with` block.
+
+    `lost` is set when it could not be renewed in time, so that the holder stops.
+    """
+
+    def __init__(self, leases: Leases, name: str, owner: str, *, on_lost: Callable[[], None] | None = None) -> None:
+        self.lost = threading.Event()
+        self._leases, self._name, self._owner, self._on_lost = leases, name, owner, on_lost
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name=f"lease {name}", daemon=True)
+
+    def __enter__(self) -> "HeldLease":
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._done.set()
+        self._thread.join()
+        self._leases.release(self._name, self._owner)
+
+    def _renew(self) -> None:
+        failures = 0
+        while not self._done.wait(LEASE_TIME.total_seconds() / 3):
+            try:
+                held = self._leases.acquire(self._name, self._owner, LEASE_TIME)
+            except PachydermError:
+                # An outage shorter than the lease is survived; a longer one means that somebody else may own it by now.
+                failures += 1
+                held = failures < 3
+            else:
+                failures = 0
+            if not held:
+                self.lost.set()
+                if self._on_lost is not None:
+                    self._on_lost()
+                return

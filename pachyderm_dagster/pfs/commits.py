@@ -1,0 +1,223 @@
+"""Commits: start, finish, look up, list. Their content is somebody else's: here a tree is an opaque root."""
+
+from collections.abc import Iterable, Sequence
+
+import sqlalchemy as sa
+
+from pachyderm_dagster.errors import InvalidError, NotFoundError, StateError
+from pachyderm_dagster.metadata import tables as t
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs import branches, repos
+from pachyderm_dagster.pfs.model import BranchName, Commit, Origin, RepoName, RepoType
+
+
+def start_commit(txn: Transaction, name: BranchName, *, parent: int | None = None, description: str = "") -> int:
+    """Opens a commit on a branch, which is made when missing, and moves the head to it. Returns its row.
+
+    `parent` forks from that commit instead of continuing from the head.
+
+    Raises:
+        NotFoundError: `repo-not-found`.
+        StateError: `output-branch`, when a pipeline writes the branch; `commit-open`, when its head (or `parent`) is not finished.
+    """
+    branch_id, head_id = branches.ensure_branch(txn, name)
+    if branches.upstream_ids(txn, branch_id):
+        raise StateError("output-branch", f"branch '{name}' is written by a pipeline; put files into the pipeline's inputs instead")
+    parent = head_id if parent is None else parent
+    if parent is not None:
+        above = get_commit(txn, parent)
+        if above.finished is None:
+            raise StateError("commit-open", f"commit '{above}' is still open; finish it before the next one starts (`pachctl finish commit {name}`)")
+    return add_commit(txn, branch_id, parent=parent, origin=Origin.USER, description=description)
+
+
+def add_commit(txn: Transaction, branch_id: int, *, parent: int | None, origin: Origin, description: str = "", upstream: Iterable[int] = ()) -> int:
+    """Adds an open commit of this transaction's set to a branch and moves the head; the rules for users are `start_commit`'s.
+
+    Raises:
+        InvalidError: `set-conflict`, when the repo has a commit in this set already.
+    """
+    branch = txn.first(sa.select(t.branch.c.repo_id, t.branch.c.name).where(t.branch.c.id == branch_id))
+    assert branch is not None
+    if txn.first(sa.select(t.commit.c.id).where(t.commit.c.repo_id == branch.repo_id, t.commit.c.set_id == txn.id)) is not None:
+        name = repos.repo_name(txn, branch.repo_id)
+        raise InvalidError("set-conflict", f"repo '{name}' would get two commits in one commit set; two of its branches cannot depend on the same change")
+    commit_id = txn.insert(
+        t.commit,
+        repo_id=branch.repo_id,
+        set_id=txn.id,
+        branch_name=branch.name,
+        parent_id=parent,
+        origin=origin,
+        description=description,
+        started=txn.clock.now(),
+    )
+    for upstream_id in upstream:
+        txn.run(sa.insert(t.commit_provenance).values(commit_id=commit_id, upstream_id=upstream_id))
+    txn.run(sa.update(t.branch).where(t.branch.c.id == branch_id).values(head_id=commit_id))
+    txn.touched_branches.add(branch_id)
+    txn.new_commits.append(commit_id)
+    return commit_id
+
+
+def close_commit(txn: Transaction, commit_id: int, *, tree: bytes | None, size_bytes: int, error: str | None = None, description: str | None = None) -> None:
+    """Marks an open commit finished, with its content. What is closed never changes again.
+
+    Raises:
+        StateError: `commit-finished`.
+    """
+    values: dict[str, object] = {"finished": txn.clock.now(), "tree": tree, "size_bytes": size_bytes, "error": error}
+    if description is not None:
+        values["description"] = description
+    if txn.run(sa.update(t.commit).where(t.commit.c.id == commit_id, t.commit.c.finished.is_(None)).values(**values)) != 1:
+        raise StateError("commit-finished", f"commit '{get_commit(txn, commit_id)}' is finished already; a finished commit never changes, start a new one")
+    txn.run(sa.delete(t.commit_layer).where(t.commit_layer.c.commit_id == commit_id))
+
+
+def check_user_may_write(txn: Transaction, commit_id: int) -> Commit:
+    """The commit, when it is open and no pipeline writes it.
+
+    Raises:
+        StateError: `commit-finished`, `output-branch`.
+    """
+    commit = get_commit(txn, commit_id)
+    if commit.finished is not None:
+        raise StateError("commit-finished", f"commit '{commit}' is finished and never changes; put files into branch '{commit.repo}@{commit.branch}' instead")
+    if commit.origin is Origin.AUTO:
+        raise StateError("output-branch", f"commit '{commit}' is written by a pipeline; put files into the pipeline's inputs instead")
+    return commit
+
+
+def add_layer(txn: Transaction, commit_id: int, layer: bytes) -> None:
+    """Stages one more layer of changes on an open commit."""
+    check_user_may_write(txn, commit_id)
+    txn.insert(t.commit_layer, commit_id=commit_id, layer=layer)
+
+
+def list_layer(txn: Transaction, commit_id: int) -> list[bytes]:
+    """The staged layers of an open commit, oldest first."""
+    rows = txn.all(sa.select(t.commit_layer.c.layer).where(t.commit_layer.c.commit_id == commit_id).order_by(t.commit_layer.c.id))
+    return [row.layer for row in rows]
+
+
+def base_tree(txn: Transaction, commit_id: int) -> bytes | None:
+    """The content under a commit's own changes: the tree of its nearest ancestor that is finished without an error; None when there is none."""
+    row = txn.first(sa.select(t.commit.c.parent_id).where(t.commit.c.id == commit_id))
+    return None if row is None or row.parent_id is None else readable_tree(txn, row.parent_id)
+
+
+def readable_tree(txn: Transaction, commit_id: int | None) -> bytes | None:
+    """The tree of the nearest commit, from this one backwards, that is finished without an error."""
+    while commit_id is not None:
+        row = txn.first(sa.select(t.commit.c.parent_id, t.commit.c.finished, t.commit.c.error, t.commit.c.tree).where(t.commit.c.id == commit_id))
+        assert row is not None
+        if row.finished is not None and row.error is None:
+            return bytes(row.tree) if row.tree is not None else None
+        commit_id = row.parent_id
+    return None
+
+
+def get_commit(txn: Transaction, commit_id: int) -> Commit:
+    """The commit in this row."""
+    return list_rows(txn, sa.select(t.commit.c.id).where(t.commit.c.id == commit_id))[0]
+
+
+def list_commit(
+    txn: Transaction,
+    repo: RepoName | None = None,
+    *,
+    up_to: int | None = None,
+    set_id: str | None = None,
+    origin: Origin | None = None,
+    include_system: bool = False,
+    number: int | None = None,
+) -> list[Commit]:
+    """Commits, newest first: of a repo, of the history up to a commit, or of a set.
+
+    Args:
+        repo: only this repo's; None lists every user repo's (`include_system`: all).
+        up_to: the row of a commit; lists it and its ancestors.
+        number: at most so many.
+    """
+    if up_to is not None:
+        chain = sa.select(t.commit.c.id, t.commit.c.parent_id).where(t.commit.c.id == up_to).cte(recursive=True)
+        chain = chain.union_all(sa.select(t.commit.c.id, t.commit.c.parent_id).where(t.commit.c.id == chain.c.parent_id))
+        chosen = sa.select(chain.c.id)
+    else:
+        chosen = sa.select(t.commit.c.id).join(t.repo)
+        if repo is not None:
+            chosen = chosen.where(t.commit.c.repo_id == repos.get_repo(txn, repo))
+        elif not include_system:
+            chosen = chosen.where(t.repo.c.type == RepoType.USER)
+    if set_id is not None:
+        chosen = chosen.where(t.commit.c.set_id == set_id)
+    if origin is not None:
+        chosen = chosen.where(t.commit.c.origin == origin)
+    return list_rows(txn, chosen, number=number)
+
+
+def list_rows(txn: Transaction, chosen: sa.Select[tuple[int]], *, number: int | None = None) -> list[Commit]:
+    """The commits whose row ids `chosen` selects, newest first."""
+    parent = t.commit.alias("parent")
+    statement = (
+        sa.select(t.commit, parent.c.set_id.label("parent_set"), t.repo.c.name, t.repo.c.type, t.project.c.name.label("project"))
+        .join_from(t.commit, t.repo)
+        .join(t.project)
+        .outerjoin(parent, t.commit.c.parent_id == parent.c.id)
+        .where(t.commit.c.id.in_(chosen))
+        .order_by(t.commit.c.id.desc())
+        .limit(number)
+    )
+    rows = txn.all(statement)
+    provenance = _provenance(txn, [row.id for row in rows])
+    return [
+        Commit(
+            key=row.id,
+            repo=RepoName(row.project, row.name, RepoType(row.type)),
+            id=row.set_id,
+            branch=row.branch_name,
+            parent=row.parent_set,
+            origin=Origin(row.origin),
+            description=row.description,
+            started=row.started,
+            finished=row.finished,
+            error=row.error,
+            size_bytes=row.size_bytes,
+            direct_provenance=provenance.get(row.id, ()),
+            tree=bytes(row.tree) if row.tree is not None else None,
+        )
+        for row in rows
+    ]
+
+
+def upstream_commits(txn: Transaction, commit_id: int) -> list[Commit]:
+    """The commits that this one was made from, directly."""
+    return list_rows(txn, sa.select(t.commit_provenance.c.upstream_id).where(t.commit_provenance.c.commit_id == commit_id))
+
+
+def get_set(txn: Transaction, set_id: str) -> list[Commit]:
+    """The commits of a set, newest first, system repos included.
+
+    Raises:
+        NotFoundError: `commit-set-not-found`.
+    """
+    members = list_commit(txn, set_id=set_id, include_system=True)
+    if not members:
+        raise NotFoundError("commit-set-not-found", f"commit set '{set_id}' does not exist; `pachctl list commit` shows the sets there are")
+    return members
+
+
+def _provenance(txn: Transaction, commit_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    found: dict[int, list[str]] = {}
+    for at in range(0, len(commit_ids), 500):
+        rows = txn.all(
+            sa.select(t.commit_provenance.c.commit_id, t.commit.c.set_id, t.repo.c.name, t.repo.c.type, t.project.c.name.label("project"))
+            .join_from(t.commit_provenance, t.commit, t.commit_provenance.c.upstream_id == t.commit.c.id)
+            .join(t.repo, t.commit.c.repo_id == t.repo.c.id)
+            .join(t.project, t.repo.c.project_id == t.project.c.id)
+            .where(t.commit_provenance.c.commit_id.in_(commit_ids[at : at + 500]))
+            .order_by(t.repo.c.type.desc(), t.repo.c.name)
+        )
+        for row in rows:
+            found.setdefault(row.commit_id, []).append(f"{RepoName(row.project, row.name, RepoType(row.type))}@{row.set_id}")
+    return {commit_id: tuple(names) for commit_id, names in found.items()}

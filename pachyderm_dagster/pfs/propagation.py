@@ -1,0 +1,41 @@
+"""Propagation: what a change of some branches starts downstream, once, at the end of a transaction (docs/design/0002)."""
+
+import sqlalchemy as sa
+
+from pachyderm_dagster.metadata import tables as t
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs import branches, commits
+from pachyderm_dagster.pfs.model import Origin, RepoType
+
+
+def propagate(txn: Transaction) -> None:
+    """Opens a commit of this transaction's set on every branch downstream of the touched ones, sources first.
+
+    Each new commit's provenance is the head, by then, of each branch that it is made from. There is no "nothing changed" test:
+    a head moved to where it was still starts jobs, which skip every datum.
+    """
+    if not txn.touched_branches:
+        return
+    edges = branches.all_edges(txn)
+    closures = {branch_id: branches.upstream_closure(edges, branch_id) for branch_id in edges}
+    affected = [branch_id for branch_id, closure in closures.items() if branch_id in txn.touched_branches or closure & txn.touched_branches]
+    # A branch is in more closures than anything downstream of it, so the size of its own closure is a topological order.
+    for branch_id in sorted(affected, key=lambda branch_id: (len(closures[branch_id]), branch_id)):
+        row = txn.first(sa.select(t.branch.c.head_id).where(t.branch.c.id == branch_id))
+        assert row is not None
+        if _is_of_this_set(txn, row.head_id) or _reads_only_its_spec(txn, edges[branch_id]):
+            continue
+        heads = txn.all(sa.select(t.branch.c.head_id).where(t.branch.c.id.in_(edges[branch_id]), t.branch.c.head_id.is_not(None)))
+        upstream = dict.fromkeys(head.head_id for head in heads)
+        commits.add_commit(txn, branch_id, parent=row.head_id, origin=Origin.AUTO, upstream=upstream)
+
+
+def _is_of_this_set(txn: Transaction, head_id: int | None) -> bool:
+    if head_id is None:
+        return False
+    return txn.first(sa.select(t.commit.c.id).where(t.commit.c.id == head_id, t.commit.c.set_id == txn.id)) is not None
+
+
+def _reads_only_its_spec(txn: Transaction, upstream: set[int]) -> bool:
+    types = txn.all(sa.select(t.repo.c.type).join(t.branch).where(t.branch.c.id.in_(upstream)))
+    return [row.type for row in types] == [RepoType.SPEC]
