@@ -1,0 +1,67 @@
+# Every target makes .venv first, from requirements.lock; nothing else has to be installed but Python 3.11+ and make.
+PYTHON ?= python3
+BIN := .venv/bin
+CODE := pachyderm_dagster definitions tests benchmarks
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help .venv demo test docs lint format bench lock clean
+
+help:
+	@echo "make demo    run the main job end to end; a second call runs nothing again"
+	@echo "make test    the tests"
+	@echo "make docs    the documentation's checks: commands run, links resolve, lists are complete"
+	@echo "make lint    formatting, lint rules, types, layers"
+	@echo "make format  put the code into the form that 'make lint' wants"
+	@echo "make bench   the benchmarks, as ratios"
+	@echo "make lock    write requirements.lock anew from pyproject.toml (LOCK_FLAGS=--upgrade for newer versions)"
+	@echo "make clean   remove .venv and what tools and the demo left"
+
+.venv: .venv/installed
+
+# Emptied when the lock changes, so that nothing outlives its line there. An interrupted install has no stamp and starts again.
+.venv/locked: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "error: '$(PYTHON)' is missing or older than Python 3.11; install a newer one or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "error: $(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing $$(grep -c == requirements.lock) locked packages into .venv (a minute or two the first time)"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	@touch $@
+
+.venv/installed: .venv/locked pyproject.toml
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: .venv
+	@$(BIN)/python definitions/demo.py
+
+test: .venv
+	$(BIN)/pytest -n auto --dist worksteal --ignore=tests/docs
+
+docs: .venv
+	$(BIN)/pytest tests/docs
+
+lint: .venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports
+
+format: .venv
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+lock:
+	@$(PYTHON) -m venv build/lock
+	@build/lock/bin/pip install --quiet uv
+	@build/lock/bin/uv pip compile pyproject.toml --extra examples --extra dev --universal --python-version 3.11 --fork-strategy fewest \
+		--generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock $(LOCK_FLAGS)
+
+clean:
+	rm -rf .venv build dist .demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
