@@ -1,0 +1,200 @@
+"""Jobs: made with their output commits, claimed by a run, finished together with their commits."""
+
+import dataclasses
+
+import sqlalchemy as sa
+
+from pachyderm_dagster.errors import NotFoundError, StateError
+from pachyderm_dagster.metadata import tables as t
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.model import Origin, RepoName, RepoType
+from pachyderm_dagster.pps.model import TERMINAL, UNFINISHED, Counters, Job, JobState, PipelineState
+
+_COUNTERS = tuple(field.name for field in dataclasses.fields(Counters))
+
+
+def create_jobs(txn: Transaction) -> None:
+    """Makes a job for every output commit that this transaction opened: runs after propagation, inside the transaction."""
+    if not txn.new_commits:
+        return
+    meta_repo, meta_commit = t.repo.alias("meta_repo"), t.commit.alias("meta_commit")
+    rows = txn.all(
+        sa.select(t.pipeline.c.id, t.pipeline.c.version, t.commit.c.id.label("output_id"), meta_commit.c.id.label("meta_id"))
+        .join_from(t.commit, t.repo, t.commit.c.repo_id == t.repo.c.id)
+        .join(t.pipeline, sa.and_(t.pipeline.c.project_id == t.repo.c.project_id, t.pipeline.c.name == t.repo.c.name))
+        .join(meta_repo, sa.and_(meta_repo.c.project_id == t.repo.c.project_id, meta_repo.c.name == t.repo.c.name, meta_repo.c.type == RepoType.META))
+        .join(meta_commit, sa.and_(meta_commit.c.repo_id == meta_repo.c.id, meta_commit.c.set_id == t.commit.c.set_id))
+        .where(
+            t.commit.c.id.in_(txn.new_commits),
+            t.commit.c.origin == Origin.AUTO,
+            t.commit.c.finished.is_(None),
+            t.repo.c.type == RepoType.USER,
+            t.pipeline.c.state == PipelineState.RUNNING,
+        )
+        .order_by(t.commit.c.id)
+    )
+    for row in rows:
+        txn.insert(
+            t.job,
+            pipeline_id=row.id,
+            version=row.version,
+            set_id=txn.id,
+            output_commit_id=row.output_id,
+            meta_commit_id=row.meta_id,
+            state=JobState.CREATED,
+            created=txn.clock.now(),
+        )
+
+
+def list_job(
+    txn: Transaction,
+    *,
+    project: str | None = None,
+    pipeline: RepoName | None = None,
+    set_id: str | None = None,
+    key: int | None = None,
+    unfinished_only: bool = False,
+    number: int | None = None,
+) -> list[Job]:
+    """Jobs, newest first."""
+    statement = (
+        sa.select(t.job, t.pipeline.c.name, t.project.c.name.label("project"))
+        .join_from(t.job, t.pipeline)
+        .join(t.project)
+        .order_by(t.job.c.id.desc())
+        .limit(number)
+    )
+    if project is not None:
+        statement = statement.where(t.project.c.name == project)
+    if pipeline is not None:
+        statement = statement.where(t.project.c.name == pipeline.project, t.pipeline.c.name == pipeline.name)
+    if set_id is not None:
+        statement = statement.where(t.job.c.set_id == set_id)
+    if key is not None:
+        statement = statement.where(t.job.c.id == key)
+    if unfinished_only:
+        statement = statement.where(t.job.c.state.in_(UNFINISHED))
+    return [
+        Job(
+            key=row.id,
+            id=row.set_id,
+            pipeline=RepoName(row.project, row.name),
+            version=row.version,
+            state=JobState(row.state),
+            reason=row.reason,
+            created=row.created,
+            started=row.started,
+            finished=row.finished,
+            counters=Counters(**{name: getattr(row, name) for name in _COUNTERS}),
+            restarts=row.restarts,
+            run_id=row.run_id,
+            output_commit=row.output_commit_id,
+            meta_commit=row.meta_commit_id,
+        )
+        for row in txn.all(statement)
+    ]
+
+
+def get_job(txn: Transaction, pipeline: RepoName, set_id: str) -> Job:
+    """The pipeline's job of a commit set.
+
+    Raises:
+        NotFoundError: `job-not-found`.
+    """
+    found = list_job(txn, pipeline=pipeline, set_id=set_id)
+    if not found:
+        raise NotFoundError("job-not-found", f"job '{pipeline}@{set_id}' does not exist; `pachctl list job -p {pipeline.name}` shows the jobs there are")
+    return found[0]
+
+
+def refresh(txn: Transaction, job: Job) -> Job:
+    """The job as it is now.
+
+    Raises:
+        NotFoundError: `job-not-found`, when it was deleted with its pipeline.
+    """
+    found = list_job(txn, key=job.key)
+    if not found:
+        raise NotFoundError("job-not-found", f"job '{job}' was deleted, with its pipeline or its commits")
+    return found[0]
+
+
+def list_due_set(txn: Transaction, project: str) -> list[tuple[str, list[Job]]]:
+    """The commit sets whose unfinished jobs in `project` can run now, oldest first, with those jobs.
+
+    A set is due when every commit that its jobs read is finished, or will be by a job of the same set and project.
+    """
+    sets: dict[str, list[Job]] = {}
+    for job in reversed(list_job(txn, project=project, unfinished_only=True)):
+        sets.setdefault(job.id, []).append(job)
+    return [(set_id, members) for set_id, members in sets.items() if _is_due(txn, members)]
+
+
+def waits_for(txn: Transaction, job: Job) -> list[str]:
+    """The open commits (`repo@id`) that the job reads."""
+    return [str(commit) for commit in commits.upstream_commits(txn, job.output_commit) if commit.finished is None]
+
+
+def claim(txn: Transaction, job: Job, run_id: str | None) -> Job:
+    """Takes a job for a run; one that a dead run left half done starts over. The caller holds the job's lease.
+
+    Raises:
+        StateError: `job-finished`; `job-waiting`, when an input commit is open.
+    """
+    now = refresh(txn, job)
+    if now.state.is_terminal:
+        raise StateError("job-finished", f"job '{job}' is {now.state} already")
+    open_inputs = waits_for(txn, now)
+    if open_inputs:
+        raise StateError("job-waiting", f"job '{job}' waits for {', '.join(open_inputs)}; finish that commit first")
+    restarts = now.restarts + (now.state is not JobState.CREATED)
+    zero = dict.fromkeys(_COUNTERS, 0)
+    values = {"state": JobState.STARTING, "run_id": run_id, "restarts": restarts, "started": now.started or txn.clock.now(), **zero}
+    txn.run(sa.update(t.job).where(t.job.c.id == job.key).values(**values))
+    return refresh(txn, job)
+
+
+def report(txn: Transaction, job: Job, state: JobState, counters: Counters) -> bool:
+    """Records how far a job is; False when it was stopped meanwhile."""
+    values = {"state": state, **dataclasses.asdict(counters)}
+    return txn.run(sa.update(t.job).where(t.job.c.id == job.key, t.job.c.state.not_in(TERMINAL)).values(**values)) == 1
+
+
+def finish(
+    txn: Transaction, job: Job, state: JobState, *, reason: str = "", counters: Counters | None = None, output: tuple[bytes, int] | None, meta: tuple[bytes, int] | None
+) -> None:
+    """Ends a job and closes its commits, with an error unless it succeeded. `output` and `meta` are encoded tree roots with their sizes.
+
+    Raises:
+        StateError: `job-finished`, when somebody ended it first.
+    """
+    values: dict[str, object] = {"state": state, "reason": reason, "finished": txn.clock.now()}
+    values |= {} if counters is None else dataclasses.asdict(counters)
+    if txn.run(sa.update(t.job).where(t.job.c.id == job.key, t.job.c.state.not_in(TERMINAL)).values(**values)) != 1:
+        raise StateError("job-finished", f"job '{job}' was ended by somebody else")
+    error = None if state is JobState.SUCCESS else f"job {state}: {reason}"
+    for commit_id, content in ((job.output_commit, output), (job.meta_commit, meta)):
+        tree, size_bytes = content if content is not None else (None, 0)
+        commits.close_commit(txn, commit_id, tree=tree, size_bytes=size_bytes, error=error)
+
+
+def stop(txn: Transaction, job: Job, *, reason: str) -> None:
+    """Ends an unfinished job as KILLED; whoever runs it notices at its next report.
+
+    Raises:
+        StateError: `job-finished`.
+    """
+    finish(txn, job, JobState.KILLED, reason=reason, output=None, meta=None)
+
+
+def stop_all(txn: Transaction, pipeline: RepoName, *, reason: str) -> None:
+    """Ends every unfinished job of a pipeline, except those that this transaction made."""
+    for job in list_job(txn, pipeline=pipeline, unfinished_only=True):
+        if job.id != txn.id:
+            stop(txn, job, reason=reason)
+
+
+def _is_due(txn: Transaction, members: list[Job]) -> bool:
+    outputs = {job.output_commit for job in members}
+    return all(commit.finished is not None or commit.key in outputs for job in members for commit in commits.upstream_commits(txn, job.output_commit))

@@ -1,0 +1,100 @@
+"""What pipelines and jobs look like to a caller."""
+
+import datetime as dt
+import enum
+from dataclasses import dataclass
+
+from pachyderm_dagster.pfs.model import BranchName, RepoName
+from pachyderm_dagster.pps.spec import PipelineSpec
+
+
+class PipelineState(enum.StrEnum):
+    """Whether a pipeline takes new commits."""
+
+    RUNNING = "RUNNING"  # each new commit set upstream makes a job
+    PAUSED = "PAUSED"  # stopped by a user
+
+
+class JobState(enum.StrEnum):
+    """Where a job stands."""
+
+    CREATED = "CREATED"  # its output commit exists; its inputs may still be open
+    STARTING = "STARTING"  # a run has claimed it
+    RUNNING = "RUNNING"  # datums are planned or running
+    FINISHING = "FINISHING"  # the output commit is put together
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"  # a datum failed, or the outputs collide
+    KILLED = "KILLED"  # stopped by a user, an update, or its time limit
+    UNRUNNABLE = "UNRUNNABLE"  # an input commit has an error
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job will never change again."""
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({JobState.SUCCESS, JobState.FAILURE, JobState.KILLED, JobState.UNRUNNABLE})
+UNFINISHED = tuple(state for state in JobState if state not in TERMINAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A pipeline as listed."""
+
+    key: int
+    """Its row: only for further calls within this package."""
+    name: RepoName
+    """Its name is that of its output repo."""
+    version: int
+    state: PipelineState
+    reason: str
+    created: dt.datetime
+    spec: PipelineSpec
+    salt: str
+    last_job_state: JobState | None
+
+    @property
+    def output(self) -> BranchName:
+        """The branch that it writes."""
+        return BranchName(self.name, self.spec.output_branch)
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What a job has done so far: datums, bytes, and seconds summed over datums."""
+
+    data_total: int = 0
+    data_processed: int = 0
+    data_skipped: int = 0
+    data_failed: int = 0
+    data_recovered: int = 0
+    download_bytes: int = 0
+    upload_bytes: int = 0
+    download_seconds: float = 0.0
+    process_seconds: float = 0.0
+    upload_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as listed. Its id is that of its commit set, so a job is named `pipeline@id`."""
+
+    key: int
+    """Its row: only for further calls within this package."""
+    id: str
+    pipeline: RepoName
+    version: int
+    state: JobState
+    reason: str
+    created: dt.datetime
+    started: dt.datetime | None
+    finished: dt.datetime | None
+    counters: Counters
+    restarts: int
+    run_id: str | None
+    """Dagster's run, once one has claimed the job."""
+    output_commit: int
+    meta_commit: int
+
+    def __str__(self) -> str:
+        return f"{self.pipeline}@{self.id}"

@@ -1,0 +1,241 @@
+"""Pipelines: create, update, start, stop, delete. A pipeline is its versions, its repos and the provenance of its output branch."""
+
+import sqlalchemy as sa
+
+from pachyderm_dagster.errors import ExistsError, InvalidError, NotFoundError, StateError
+from pachyderm_dagster.metadata import tables as t
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs import branches, commits, repos
+from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT, BranchName, Origin, RepoName, RepoType
+from pachyderm_dagster.pps import jobs
+from pachyderm_dagster.pps.inputs import CronInput, leaves
+from pachyderm_dagster.pps.model import JobState, Pipeline, PipelineState
+from pachyderm_dagster.pps.spec import PipelineSpec
+
+
+def create_pipeline(
+    txn: Transaction, spec: PipelineSpec, *, spec_tree: tuple[bytes, int], update: bool = False, reprocess: bool = False, default_project: str = DEFAULT_PROJECT
+) -> Pipeline:
+    """Makes a pipeline, or with `update` its next version: always a new output commit and job, for the current heads.
+
+    Args:
+        spec_tree: encoded root and size of a tree that holds the spec as a file, for the spec repo.
+        update: an update kills unfinished jobs; one of a pipeline that does not exist creates it.
+        reprocess: the version gets a new salt, so that no earlier result counts.
+
+    Raises:
+        ExistsError: `pipeline-exists`, `repo-exists`.
+        NotFoundError: `repo-not-found`, for an input.
+        InvalidError: `provenance-cycle`.
+    """
+    name = RepoName(spec.pipeline.project or default_project, spec.pipeline.name)
+    found = find_pipeline(txn, name)
+    if found is not None and not update:
+        raise ExistsError("pipeline-exists", f"pipeline '{name}' exists already; `pachctl update pipeline` changes it")
+    now = txn.clock.now()
+    if found is None:
+        version, state, salt = 1, PipelineState.RUNNING, spec.salt or txn.clock.new_id()
+        _create_repos(txn, name, spec)
+        key = txn.insert(t.pipeline, project_id=repos.ensure_project(txn, name.project), name=name.name, version=version, state=state, created=now)
+    else:
+        key, version, state = found.key, found.version + 1, found.state
+        salt = txn.clock.new_id() if reprocess else spec.salt or found.salt
+        _leave_old_output(txn, found, spec)
+        jobs.stop_all(txn, name, reason=f"the pipeline was updated to version {version}")
+        txn.run(sa.update(t.pipeline).where(t.pipeline.c.id == key).values(version=version))
+    _create_cron_repos(txn, name, spec)
+    txn.run(sa.insert(t.pipeline_version).values(pipeline_id=key, version=version, spec=spec.to_json(), salt=salt, set_id=txn.id, created=now))
+    _commit_spec(txn, name, spec_tree)
+    if state is PipelineState.RUNNING:
+        _connect(txn, name, spec)
+    return get_pipeline(txn, name)
+
+
+def start_pipeline(txn: Transaction, name: RepoName) -> None:
+    """Restores the provenance of a stopped pipeline: one new job for the current heads. Starting a running one changes nothing.
+
+    Raises:
+        NotFoundError: `pipeline-not-found`.
+    """
+    pipeline = get_pipeline(txn, name)
+    if pipeline.state is PipelineState.PAUSED:
+        txn.run(sa.update(t.pipeline).where(t.pipeline.c.id == pipeline.key).values(state=PipelineState.RUNNING, reason=""))
+        _connect(txn, name, pipeline.spec)
+
+
+def stop_pipeline(txn: Transaction, name: RepoName) -> None:
+    """Cuts a pipeline off from its inputs and kills its unfinished jobs; commits made meanwhile start nothing.
+
+    Raises:
+        NotFoundError: `pipeline-not-found`.
+    """
+    pipeline = get_pipeline(txn, name)
+    txn.run(sa.update(t.pipeline).where(t.pipeline.c.id == pipeline.key).values(state=PipelineState.PAUSED))
+    for branch in (pipeline.output, _meta_branch(name)):
+        branch_id, _ = branches.ensure_branch(txn, branch)
+        branches.set_upstream(txn, branch_id, ())
+    jobs.stop_all(txn, name, reason="the pipeline was stopped")
+
+
+def rerun_pipeline(txn: Transaction, name: RepoName) -> None:
+    """One new job of a running pipeline for the current heads; datums skip as usual.
+
+    Raises:
+        NotFoundError: `pipeline-not-found`.
+        StateError: `pipeline-stopped`.
+    """
+    pipeline = get_pipeline(txn, name)
+    if pipeline.state is not PipelineState.RUNNING:
+        raise StateError("pipeline-stopped", f"pipeline '{name}' is stopped; `pachctl start pipeline {name.name}` runs it")
+    _connect(txn, name, pipeline.spec)
+
+
+def delete_pipeline(txn: Transaction, name: RepoName, *, force: bool = False, keep_repo: bool = False) -> None:
+    """Removes a pipeline with its jobs, history and cron repos, and its output unless `keep_repo`.
+
+    Raises:
+        NotFoundError: `pipeline-not-found`.
+        StateError: `pipeline-in-use`, when another pipeline reads its output (which `force` overrides).
+    """
+    pipeline = get_pipeline(txn, name)
+    readers = _readers(txn, name)
+    if readers and not force and not keep_repo:
+        names = ", ".join(f"'{reader}'" for reader in readers)
+        raise StateError("pipeline-in-use", f"pipeline '{name}' feeds {names}; delete what reads it first, or use --force")
+    jobs.stop_all(txn, name, reason="the pipeline was deleted")
+    txn.run(sa.delete(t.job).where(t.job.c.pipeline_id == pipeline.key))
+    txn.run(sa.delete(t.pipeline_version).where(t.pipeline_version.c.pipeline_id == pipeline.key))
+    txn.run(sa.delete(t.pipeline).where(t.pipeline.c.id == pipeline.key))
+    doomed = [RepoName(name.project, name.name, kind) for kind in (RepoType.META, RepoType.SPEC)]
+    doomed += [leaf.repo_name(name.project) for leaf in leaves(pipeline.spec.input) if isinstance(leaf, CronInput)]
+    if keep_repo:
+        branch_id, _ = branches.ensure_branch(txn, pipeline.output)
+        branches.set_upstream(txn, branch_id, ())
+    else:
+        doomed.append(name)
+    for repo in doomed:
+        repo_id = repos.find_repo(txn, repo)
+        if repo_id is not None:
+            repos.remove_repo(txn, repo_id)
+
+
+def find_pipeline(txn: Transaction, name: RepoName, *, version: int | None = None) -> Pipeline | None:
+    """The pipeline, or None; an older version of it when `version` is given."""
+    found = _list(txn, sa.and_(t.project.c.name == name.project, t.pipeline.c.name == name.name), version=version)
+    return found[0] if found else None
+
+
+def get_pipeline(txn: Transaction, name: RepoName, *, version: int | None = None) -> Pipeline:
+    """The pipeline; an older version of it when `version` is given.
+
+    Raises:
+        NotFoundError: `pipeline-not-found`, with the pipelines there are.
+    """
+    found = find_pipeline(txn, name, version=version)
+    if found is None:
+        others = ", ".join(repr(other.name.name) for other in list_pipeline(txn, project=name.project)) or "none yet"
+        shown = f"pipeline '{name}'" if version is None else f"version {version} of pipeline '{name}'"
+        raise NotFoundError("pipeline-not-found", f"{shown} does not exist; pipelines: {others}")
+    return found
+
+
+def list_pipeline(txn: Transaction, *, project: str | None = None) -> list[Pipeline]:
+    """The pipelines by name, of every project unless one is named."""
+    return _list(txn, sa.true() if project is None else t.project.c.name == project)
+
+
+def list_version(txn: Transaction, name: RepoName) -> list[Pipeline]:
+    """Every version of a pipeline, newest first.
+
+    Raises:
+        NotFoundError: `pipeline-not-found`.
+    """
+    newest = get_pipeline(txn, name)
+    return [get_pipeline(txn, name, version=version) for version in range(newest.version, 0, -1)]
+
+
+def _list(txn: Transaction, chosen: sa.ColumnElement[bool], *, version: int | None = None) -> list[Pipeline]:
+    rows = txn.all(
+        sa.select(t.pipeline, t.project.c.name.label("project"), t.pipeline_version)
+        .join_from(t.pipeline, t.project)
+        .join(t.pipeline_version, t.pipeline_version.c.pipeline_id == t.pipeline.c.id)
+        .where(chosen, t.pipeline_version.c.version == (t.pipeline.c.version if version is None else version))
+        .order_by(t.project.c.name, t.pipeline.c.name)
+    )
+    found = []
+    for row in rows:
+        pipeline_id = row._mapping[t.pipeline.c.id]
+        last = txn.first(sa.select(t.job.c.state).where(t.job.c.pipeline_id == pipeline_id).order_by(t.job.c.id.desc()).limit(1))
+        found.append(
+            Pipeline(
+                key=pipeline_id,
+                name=RepoName(row.project, row.name),
+                version=row._mapping[t.pipeline_version.c.version],
+                state=PipelineState(row.state),
+                reason=row.reason,
+                created=row._mapping[t.pipeline.c.created],
+                spec=PipelineSpec.from_json(row.spec),
+                salt=row.salt,
+                last_job_state=None if last is None else JobState(last.state),
+            )
+        )
+    return found
+
+
+def _create_repos(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
+    if repos.find_repo(txn, name) is not None:
+        raise ExistsError("repo-exists", f"repo '{name}' exists already, and a pipeline's output repo has its name; choose another name or delete the repo")
+    repos.create_repo(txn, name, description=spec.description or f"Output of pipeline {name.name}.")
+    for kind in (RepoType.SPEC, RepoType.META):
+        repos.create_repo(txn, RepoName(name.project, name.name, kind))
+
+
+def _create_cron_repos(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
+    for leaf in leaves(spec.input):
+        if isinstance(leaf, CronInput) and repos.find_repo(txn, leaf.repo_name(name.project)) is None:
+            repos.create_repo(txn, leaf.repo_name(name.project), description=f"Cron tick repo for pipeline {name.name}.")
+
+
+def _commit_spec(txn: Transaction, name: RepoName, spec_tree: tuple[bytes, int]) -> None:
+    branch_id, head_id = branches.ensure_branch(txn, _spec_branch(name))
+    commit_id = commits.add_commit(txn, branch_id, parent=head_id, origin=Origin.USER)
+    commits.close_commit(txn, commit_id, tree=spec_tree[0], size_bytes=spec_tree[1])
+
+
+def _connect(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
+    """Gives the output and meta branches their provenance, which opens one commit on each at the end of the transaction."""
+    sources = [BranchName(RepoName(project, repo), branch) for project, repo, branch in spec.upstream_branches(name.project)]
+    if any(source.repo == name for source in sources):
+        raise InvalidError("provenance-cycle", f"pipeline '{name}' would read its own output; read another repo")
+    sources.append(_spec_branch(name))
+    for branch in (BranchName(name, spec.output_branch), _meta_branch(name)):
+        branch_id = branches.create_branch(txn, branch, provenance=sources)
+        txn.touched_branches.add(branch_id)
+
+
+def _leave_old_output(txn: Transaction, old: Pipeline, spec: PipelineSpec) -> None:
+    if old.spec.output_branch != spec.output_branch:
+        branch_id, _ = branches.ensure_branch(txn, old.output)
+        branches.set_upstream(txn, branch_id, ())
+
+
+def _readers(txn: Transaction, name: RepoName) -> list[RepoName]:
+    repo_id = repos.get_repo(txn, name)
+    source = t.branch.alias("source")
+    rows = txn.all(
+        sa.select(t.branch.c.repo_id)
+        .distinct()
+        .join_from(t.branch_provenance, source, t.branch_provenance.c.upstream_id == source.c.id)
+        .join(t.branch, t.branch_provenance.c.branch_id == t.branch.c.id)
+        .where(source.c.repo_id == repo_id)
+    )
+    found = {repos.repo_name(txn, row.repo_id) for row in rows}
+    return sorted(reader for reader in found if reader.type is RepoType.USER)
+
+
+def _spec_branch(name: RepoName) -> BranchName:
+    return BranchName(RepoName(name.project, name.name, RepoType.SPEC), DEFAULT_BRANCH)
+
+
+def _meta_branch(name: RepoName) -> BranchName:
+    return BranchName(RepoName(name.project, name.name, RepoType.META), DEFAULT_BRANCH)
