@@ -1,0 +1,288 @@
+"""Versioned files for a caller: opens the transactions, stages the content, resolves the references."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+import pyarrow as pa
+
+from pachyderm_dagster.codec import content_digest
+from pachyderm_dagster.errors import InvalidError, NotFoundError, StateError
+from pachyderm_dagster.metadata.database import Database, Transaction
+from pachyderm_dagster.pfs import branches, commits, reading, references, repos
+from pachyderm_dagster.pfs.filesets import FileSet, Layer
+from pachyderm_dagster.pfs.merging import merge
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Branch, BranchName, Commit, Origin, Repo, is_commit_id
+from pachyderm_dagster.pfs.references import Reference, parse_reference, parse_repo
+from pachyderm_dagster.storage.content import Content, ContentReader, ContentWriter
+from pachyderm_dagster.storage.objects import ObjectStore, Ref, object_key
+from pachyderm_dagster.storage.trees import FILE_ROWS, TreeRoot, Trees
+
+POLL_SECONDS = 0.2
+
+
+class Pfs:
+    """Repos, branches, commits and files of one workspace.
+
+    References are texts, `[project/]repo@branch-or-id[:path]`, with `^N` and `.N` for ancestors.
+    """
+
+    def __init__(self, database: Database, store: ObjectStore, *, project: str = DEFAULT_PROJECT) -> None:
+        self.database = database
+        self.store = store
+        self.trees = Trees(store, FILE_ROWS)
+        self.reader = ContentReader(store)
+        self._project = project
+
+    # Repos and branches
+
+    def create_repo(self, repo: str, *, description: str = "", update: bool = False) -> Repo:
+        """Makes a repo. `update` changes the description of one that exists. Errors as `repos.create_repo`."""
+        name = parse_repo(repo, project=self._project)
+
+        def change(txn: Transaction) -> Repo:
+            repos.create_repo(txn, name, description=description, update=update)
+            return repos.inspect_repo(txn, name)
+
+        return self.database.write(change)
+
+    def inspect_repo(self, repo: str) -> Repo:
+        """One repo. Raises NotFoundError `repo-not-found`."""
+        with self.database.read() as txn:
+            return repos.inspect_repo(txn, parse_repo(repo, project=self._project))
+
+    def delete_repo(self, repo: str, *, force: bool = False) -> None:
+        """Removes a repo with all its data. Errors as `repos.delete_repo`."""
+        self.database.write(lambda txn: repos.delete_repo(txn, parse_repo(repo, project=self._project), force=force))
+
+    def create_branch(self, branch: str, *, head: str | None = None, provenance: Sequence[str] = ()) -> Branch:
+        """Makes a branch, or moves it to `head`. Errors as `branches.create_branch`."""
+        name = self.parse(branch).branch()
+        sources = [self.parse(source).branch() for source in provenance]
+
+        def change(txn: Transaction) -> Branch:
+            head_row = None
+            if head is not None:
+                at = head if "@" in head else f"{name.repo}@{head}"
+                head_row = references.find_commit(txn, self.parse(at))
+            branches.create_branch(txn, name, provenance=sources, head=head_row)
+            return branches.inspect_branch(txn, name)
+
+        return self.database.write(change)
+
+    def inspect_branch(self, branch: str) -> Branch:
+        """One branch. Raises NotFoundError `branch-not-found`."""
+        with self.database.read() as txn:
+            return branches.inspect_branch(txn, self.parse(branch).branch())
+
+    # Commits
+
+    def start_commit(self, branch: str, *, parent: str | None = None, description: str = "") -> Commit:
+        """Opens a commit on a branch. `parent` forks from another commit of the repo. Errors as `commits.start_commit`."""
+        name = self.parse(branch).branch()
+
+        def change(txn: Transaction) -> Commit:
+            above = None
+            if parent is not None:
+                above = references.find_commit(txn, self.parse(parent if "@" in parent else f"{name.repo}@{parent}"))
+            return commits.get_commit(txn, commits.start_commit(txn, name, parent=above, description=description))
+
+        return self.database.write(change)
+
+    def finish_commit(self, reference: str, *, description: str | None = None, error: str | None = None) -> Commit:
+        """Closes an open commit: its content is put together, then it never changes.
+
+        Raises:
+            StateError: `commit-finished`, `output-branch`.
+            InvalidError: `path-conflict`; the commit stays open, so that the files can be put right.
+        """
+        while True:
+            with self.database.read() as txn:
+                commit = commits.check_user_may_write(txn, references.find_commit(txn, self.parse(reference)))
+                base, staged = self._staged(txn, commit.key)
+            root = self._merge(base, [self._load_layer(layer) for layer in staged])
+
+            def change(txn: Transaction, commit: Commit = commit, staged: list[bytes] = staged, root: TreeRoot = root) -> Commit | None:
+                if commits.list_layer(txn, commit.key) != staged:
+                    return None
+                commits.close_commit(txn, commit.key, tree=root.encode(), size_bytes=root.size_bytes, error=error, description=description)
+                return commits.get_commit(txn, commit.key)
+
+            finished = self.database.write(change)
+            if finished is not None:
+                return finished
+
+    def inspect_commit(self, reference: str) -> Commit:
+        """One commit. Raises NotFoundError `commit-not-found`, `branch-not-found`, `repo-not-found`."""
+        with self.database.read() as txn:
+            return commits.get_commit(txn, references.find_commit(txn, self.parse(reference)))
+
+    def subscribe_commit(self, reference: str, *, stop: Callable[[], bool], seen: int = 0) -> Iterator[Commit]:
+        """Yields the commits of a repo or branch once they are finished, oldest first, until `stop()`; `seen` is the row of the last one known."""
+        at = self.parse(reference)
+        while not stop():
+            with self.database.read() as txn:
+                found = [commit for commit in commits.list_commit(txn, at.repo) if commit.key > seen and at.ref in (None, commit.branch)]
+            for commit in reversed(found):
+                if commit.finished is None:
+                    break
+                seen = commit.key
+                yield commit
+            else:
+                time.sleep(POLL_SECONDS)
+                continue
+            time.sleep(POLL_SECONDS)
+
+    # Changing files
+
+    @contextlib.contextmanager
+    def modify_file(self, reference: str, *, description: str = "") -> Iterator[FileSet]:
+        """Stages changes and applies all of them when the block ends, none when it raises.
+
+        On a branch whose head is finished this is a commit of its own; on one whose head is open, or on an open commit, the changes join it.
+
+        Raises:
+            StateError: `commit-finished`, `output-branch`.
+            InvalidError: `path-conflict`.
+        """
+        target = self.parse(reference)
+        self._target(target)
+        with ContentWriter(self.store) as writer:
+            files = FileSet(writer)
+            yield files
+        self._apply(target, files.layers(), description)
+
+    def _target(self, target: Reference) -> Commit | None:
+        """The open commit that a write goes to; None when the write makes a commit of its own. Refuses what cannot be written."""
+        if target.ref is None:
+            raise InvalidError("reference-invalid", f"'{target}' names no branch; write {target.repo}@branch")
+        with self.database.read() as txn:
+            repos.get_repo(txn, target.repo)
+            if is_commit_id(target.ref) or target.back or target.from_root is not None:
+                return commits.check_user_may_write(txn, references.find_commit(txn, target))
+            try:
+                branch = references.branch_row(txn, target.branch())
+            except NotFoundError:
+                return None
+            head = None if branch.head_id is None else commits.get_commit(txn, branch.head_id)
+            if head is not None and head.finished is None:
+                return commits.check_user_may_write(txn, head.key)
+            if branches.upstream_ids(txn, branch.id):
+                raise StateError("output-branch", f"branch '{target.branch()}' is written by a pipeline; put files into the pipeline's inputs instead")
+            return None
+
+    def _apply(self, target: Reference, layers: Sequence[Layer], description: str) -> None:
+        while True:
+            commit = self._target(target)
+            if commit is not None:
+                staged = [self._store_layer(layer) for layer in layers]
+                self.database.write(lambda txn, key=commit.key, staged=staged: [commits.add_layer(txn, key, layer) for layer in staged])  # type: ignore[misc]
+                return
+            if self._commit_at_once(target.branch(), layers, description):
+                return
+
+    def _commit_at_once(self, name: BranchName, layers: Sequence[Layer], description: str) -> bool:
+        """Start, write and finish in one transaction; False when the head moved while the content was put together."""
+        with self.database.read() as txn:
+            head = self._head(txn, name)
+            base = commits.readable_tree(txn, head)
+        root = self._merge(base, layers)
+
+        def change(txn: Transaction) -> bool:
+            if self._head(txn, name) != head:
+                return False
+            commit_id = commits.start_commit(txn, name, description=description)
+            commits.close_commit(txn, commit_id, tree=root.encode(), size_bytes=root.size_bytes)
+            return True
+
+        return self.database.write(change)
+
+    def _head(self, txn: Transaction, name: BranchName) -> int | None:
+        try:
+            return references.branch_row(txn, name).head_id
+        except NotFoundError:
+            repos.get_repo(txn, name.repo)
+            return None
+
+    def copy_file(self, source: str, target: str, *, append: bool = False) -> None:
+        """Copies a file or a directory by reference, also across repos: no content moves.
+
+        Raises:
+            NotFoundError: `file-not-found`.
+            InvalidError: `path-missing`, when a reference has no path.
+        """
+        at, to = self.parse(source), self.parse(target)
+        if at.path is None or to.path is None:
+            raise InvalidError("path-missing", "copy takes two references with a path: repo@branch:/path")
+        rows = reading.rows_below(self.trees, self.root(source), at.path, label=str(at))
+        with self.modify_file(target) as files:
+            files.copy_rows(rows, at.path, to.path, append=append)
+
+    # Reading files
+
+    def root(self, reference: str) -> TreeRoot:
+        """The content of a commit; of an open one, what it would be if it were finished now.
+
+        Raises:
+            NotFoundError: as `inspect_commit`.
+            StateError: `commit-open`, for a commit that a pipeline is still writing.
+        """
+        with self.database.read() as txn:
+            commit = commits.get_commit(txn, references.find_commit(txn, self.parse(reference)))
+            if commit.finished is not None:
+                return _root(commit.tree)
+            if commit.origin is Origin.AUTO:
+                raise StateError("commit-open", f"commit '{commit}' is still being written by its job; `pachctl wait commit {commit}` waits for it")
+            base, staged = self._staged(txn, commit.key)
+        return self._merge(base, [self._load_layer(layer) for layer in staged]) if staged else _root(base)
+
+    def inspect_file(self, reference: str) -> reading.FileInfo:
+        """One file or directory. Raises NotFoundError `file-not-found`."""
+        at = self.parse(reference)
+        return reading.inspect_file(self.trees, self.root(reference), at.path or "/", label=str(at))
+
+    def list_file(self, reference: str) -> list[reading.FileInfo]:
+        """The children of a directory, with the sizes and hashes of directories. Raises NotFoundError `file-not-found`."""
+        at = self.parse(reference)
+        return reading.list_directory(self.trees, self.root(reference), at.path or "/", label=str(at))
+
+    def glob_file(self, reference: str, pattern: str) -> pa.Table:
+        """The files and directories that a pattern matches, columns path, type, size, hash. Raises InvalidError `glob-invalid`."""
+        return reading.glob_files(self.trees, self.root(reference), pattern)
+
+    def get_file(self, reference: str) -> Iterator[bytes]:
+        """The content of one file, in pieces. Raises NotFoundError `file-not-found`, InvalidError `not-a-file`."""
+        at = self.parse(reference)
+        return self.reader.stream(self.find_content(reference, at.path or "/"))
+
+    def find_content(self, reference: str, path: str) -> Content:
+        """Where the content of one file lies. Errors as `get_file`."""
+        return reading.get_content(self.trees, self.root(reference), path, label=reference)
+
+    def parse(self, reference: str) -> Reference:
+        """Reads a reference in this workspace's default project. Raises InvalidError `reference-invalid`, `name-invalid`."""
+        return parse_reference(reference, project=self._project)
+
+    # Content
+
+    def _staged(self, txn: Transaction, commit_id: int) -> tuple[bytes | None, list[bytes]]:
+        return commits.base_tree(txn, commit_id), commits.list_layer(txn, commit_id)
+
+    def _merge(self, base: bytes | None, layers: Sequence[Layer]) -> TreeRoot:
+        with ContentWriter(self.store) as writer:
+            return merge(self.trees, self.reader, writer, _root(base), layers)
+
+    def _store_layer(self, layer: Layer) -> bytes:
+        data = layer.encode()
+        key = content_digest(data)
+        self.store.put_new(object_key(key), data)
+        return msgspec.msgpack.encode(Ref(key, 0, len(data)))
+
+    def _load_layer(self, staged: bytes) -> Layer:
+        ref = msgspec.msgpack.decode(staged, type=Ref)
+        return Layer.decode(self.store.get(object_key(ref.object)))
+
+
+def _root(tree: bytes | None) -> TreeRoot:
+    return TreeRoot.decode(tree) if tree is not None else FILE_ROWS.empty

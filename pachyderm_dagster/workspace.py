@@ -1,0 +1,44 @@
+"""Opens everything of a home: record, objects, files, pipelines. The one place that chooses backends."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pachyderm_dagster.clock import Clock
+from pachyderm_dagster.coordination.leases import Leases
+from pachyderm_dagster.metadata.database import Database
+from pachyderm_dagster.pfs.client import Pfs
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
+from pachyderm_dagster.pps.client import Pps
+from pachyderm_dagster.record import open_record
+from pachyderm_dagster.settings import Settings
+from pachyderm_dagster.storage.objects import ObjectStore
+from pachyderm_dagster.storage.open_store import open_store
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """One home, ready for use."""
+
+    settings: Settings
+    database: Database
+    leases: Leases
+    store: ObjectStore
+    pfs: Pfs
+    pps: Pps
+
+    def close(self) -> None:
+        """Releases the connections to the record."""
+        self.database.close()
+
+
+def open_workspace(environ: Mapping[str, str], *, project: str = DEFAULT_PROJECT, clock: Clock | None = None) -> Workspace:
+    """Opens the home that `environ` names (PACHYDERM_HOME and its kin), and makes it when there is none.
+
+    Raises:
+        InvalidError: `config-invalid`.
+        StateError: `home-version`, when another version of this package wrote it.
+    """
+    record = open_record(environ, clock=clock)
+    store = open_store(record.settings.storage_url)
+    pfs = Pfs(record.database, store, project=project)
+    return Workspace(record.settings, record.database, record.leases, store, pfs, Pps(record.database, pfs, project=project))
