@@ -1,0 +1,38 @@
+"""Durations as Go writes them (`1h30m`, `90s`), read into seconds and back."""
+
+import re
+
+from pachyderm_dagster.errors import InvalidError
+
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
+_UNIT = r"(?:h|ms|m|s|us|µs|μs|ns)"
+_TERM = re.compile(rf"(\d+\.?\d*|\.\d+)({_UNIT})")
+_DURATION = re.compile(rf"(?:(?:\d+\.?\d*|\.\d+){_UNIT})+")
+
+
+def parse_duration(value: str | float) -> float:
+    """Seconds of a Go duration, or of a number of seconds. Always more than nothing.
+
+    Raises:
+        InvalidError: `duration-invalid`.
+    """
+    seconds = _from_text(value) if isinstance(value, str) else float(value)
+    if not 0 < seconds < float("inf"):
+        raise InvalidError("duration-invalid", f"{value!r} is no time to wait; a duration is longer than 0, as '1h30m'")
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """The Go duration of a number of seconds, as short as it can be: `1h30m`, `90ms`, `1m0.5s`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.9g}ms"
+    hours, rest = divmod(seconds, 3600)
+    minutes, left = divmod(rest, 60)
+    parts = [f"{int(hours)}h" if hours else "", f"{int(minutes)}m" if minutes else "", f"{left:.9g}s" if left else ""]
+    return "".join(parts)
+
+
+def _from_text(text: str) -> float:
+    if not _DURATION.fullmatch(text):
+        raise InvalidError("duration-invalid", f"{text!r} is no duration; write it as '1h30m', '90s' or '500ms', or as a number of seconds without quotes")
+    return sum(float(number) * _SECONDS[unit] for number, unit in _TERM.findall(text))
