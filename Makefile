@@ -27,7 +27,7 @@ help:
 		echo "error: $(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Installing $$(grep -c == requirements.lock) locked packages into .venv (a minute or two the first time)"
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements.lock
 	@touch $@
 
 .venv/installed: .venv/locked pyproject.toml
@@ -60,7 +60,7 @@ lock:
 	@$(PYTHON) -m venv build/lock
 	@build/lock/bin/pip install --quiet uv
 	@build/lock/bin/uv pip compile pyproject.toml --extra examples --extra dev --universal --python-version 3.11 --fork-strategy fewest \
-		--generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock $(LOCK_FLAGS)
+		--generate-hashes --no-emit-index-url --no-header --no-strip-extras --quiet --output-file requirements.lock $(LOCK_FLAGS)
 
 clean:
 	rm -rf .venv build dist .demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

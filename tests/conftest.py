@@ -1,0 +1,26 @@
+"""What every test starts from: settings of its own, and Hypothesis without a clock."""
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+SETTINGS_PREFIXES = ("PACHYDERM_", "DAGSTER_", "AWS_")
+
+# No deadline: a busy machine is no bug. Where CI is set, the examples are the same in every run, so that a red run can be repeated.
+hypothesis.settings.register_profile("person", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
+hypothesis.settings.register_profile("thorough", deadline=None, print_blob=True, max_examples=2000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "person"))
+
+
+@pytest.fixture(autouse=True)
+def environment_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keeps a test from the home and the settings of whoever runs it; returns the home that the test has instead."""
+    for name in os.environ:
+        if name.startswith(SETTINGS_PREFIXES):
+            monkeypatch.delenv(name)
+    home = tmp_path_factory.mktemp("pachyderm-home")
+    monkeypatch.setenv("PACHYDERM_HOME", str(home))
+    return home
