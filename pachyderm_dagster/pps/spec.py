@@ -1,7 +1,7 @@
 """What a pipeline is, as stored: its spec, complete and valid, and its canonical JSON.
 
-`spec_reading.parse_specs` makes it from what users write. Fields that are unset (None, false, empty) are left out of the JSON; every other default is written, so
-that a stored spec keeps its meaning when a default changes.
+`spec_reading.parse_specs` makes it from what users write. In the JSON, fields that are unset (None, false, empty) are left out; every other default is written,
+so that a stored spec keeps its meaning when a default changes.
 """
 
 import enum
@@ -145,7 +145,7 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     pod_patch: JsonText = ""
 
     def to_json(self) -> str:
-        """The canonical JSON: equal specs give equal text, `from_json` and `parse_specs` read it back. Keys as in Pachyderm, snake_case; durations in seconds."""
+        """The canonical JSON: equal specs give equal text; `from_json` and `parse_specs` read it back. Keys in snake_case, durations in seconds."""
         return msgspec.json.encode(to_document(self)).decode()
 
     @classmethod
@@ -164,7 +164,7 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise InvalidError("spec-invalid", f"a stored pipeline spec does not read: {error}; another version of this program wrote it") from error
 
     def code_version(self) -> str:
-        """64 hex digits that change with what decides a datum's result: the code, what it reads and the branch it writes; not with where or how widely it runs."""
+        """64 hex digits that change with what decides a datum's result: code, inputs, output branch; not with where or how widely it runs."""
         t = self.transform
         code = [t.image, t.cmd, t.stdin, sorted(t.env.items()), sorted(set(t.accept_return_code)), t.user, t.working_dir]
         parts = [msgspec.json.encode(part) for part in (code, to_document(sorted_input(self.input)), self.output_branch)]
