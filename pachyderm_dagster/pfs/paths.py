@@ -1,7 +1,7 @@
 """What a path in a repo may be, and the key under which a tree stores it.
 
-A path begins with `/`, has no `/` at its end and names a file or a directory; `/` alone is the root directory. A file's key is its path without the
-leading `/` and with every other `/` replaced by a NUL, which no path can hold. So `/` sorts below every other byte, and a directory is one contiguous range of keys.
+A path begins with `/`, has no `/` at its end and names a file or a directory; `/` alone is the root directory. A file's key is its path without the leading `/`
+and with every other `/` replaced by a NUL, which no path can hold. So `/` sorts below every other byte, and a directory is one contiguous range of keys.
 """
 
 import re

@@ -1,0 +1,147 @@
+"""Globs as Pachyderm reads them: which paths match, what the groups captured, how far a scan must look.
+
+The dialect is ohmyglob's with `/` as separator: `*`, `**`, `?`, classes, `{a,b}` and the capturing groups `(p)`, `@(p|q)`, `*(p)`, `+(p)`, `?(p)`, `!(p)`.
+A pattern holds for the whole path. What may surprise:
+
+- `!(p)` at the end refuses what is p; with text or `*` anywhere behind it, it refuses whatever begins with p.
+- A class never matches `/`, not even a negated one (ohmyglob's negated class does).
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.pfs.glob_matching import Matcher
+from pachyderm_dagster.pfs.glob_syntax import Group, Node, Pattern, Run, Text, parse_pattern, walk
+from pachyderm_dagster.pfs.paths import ROOT
+
+_TEMPLATE = re.compile(r"\$(?:(\$)|([0-9]+)|\{([0-9]+)\})")
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What one element of a path must match.
+
+    Attributes:
+        text: the element itself when the pattern is plain text here, else None.
+        prefix: what the element begins with.
+    """
+
+    text: str | None
+    prefix: str
+    _matcher: Matcher
+
+    def match(self, names: pa.StringArray) -> pa.BooleanArray:
+        """Which of these elements match."""
+        return self._matcher.match(names)
+
+
+@dataclass(frozen=True, slots=True)
+class Glob:
+    """A parsed pattern.
+
+    Attributes:
+        pattern: the cleaned text: one leading `/`, none at the end.
+        literal_prefix: what every matching path begins with.
+        levels: one for every element of a path, when all matches have that many; so a search need not look deeper. None when `**` or a group can match a `/`.
+            Empty for `/`, which matches the root alone.
+        group_count: how many groups capture.
+    """
+
+    pattern: str
+    literal_prefix: str
+    levels: tuple[Level, ...] | None
+    group_count: int
+    _matcher: Matcher
+
+    @staticmethod
+    def parse(pattern: str) -> "Glob":
+        """Reads a pattern; a missing leading `/` is added and a trailing one dropped.
+
+        Raises:
+            InvalidError: `glob-invalid`, naming pattern, position and problem.
+        """
+        text = _clean(pattern)
+        nodes = parse_pattern(text)
+        levels = _levels(nodes)
+        try:
+            return Glob(
+                pattern=text or ROOT,
+                literal_prefix=_text_at_start(nodes) or ROOT,
+                levels=None if levels is None else tuple(Level(_whole_text(level), _text_at_start(level), Matcher.of(level)) for level in levels),
+                group_count=sum(1 for node in walk(nodes) if isinstance(node, Group)),
+                _matcher=Matcher.of(nodes),
+            )
+        except pa.ArrowInvalid as error:
+            raise InvalidError("glob-invalid", f"glob of {len(text)} characters from {text[:40]!r} is too large to match; write a shorter one") from error
+
+    def match_paths(self, paths: pa.StringArray | Sequence[str]) -> pa.BooleanArray:
+        """Which of these cleaned paths (of files or directories) match, in their order."""
+        column = paths if isinstance(paths, pa.Array | pa.ChunkedArray) else pa.array(paths, pa.string())
+        # `/` alone matches the root, and nothing else does: `/*` wants a name, though perhaps an empty one, behind the slash of a path.
+        return self._matcher.match(pc.if_else(pc.equal(column, ROOT), "", column))
+
+    def captures(self, path: str) -> tuple[str, ...] | None:
+        """The whole path and then what each group captured; None when the path does not match. A group that took no part is empty."""
+        captured = self._matcher.captures("" if path == ROOT else path)
+        return None if captured is None else (path, *captured[1:])
+
+    def expand(self, template: str, path: str) -> str:
+        """`template` with `$1` or `${1}` replaced by what a group captured in `path`, `$0` by the path and `$$` by `$`.
+
+        A `$` before anything else stays as it is; a group that does not exist is empty.
+
+        Raises:
+            InvalidError: `glob-mismatch` when the path does not match.
+        """
+        captured = self.captures(path)
+        if captured is None:
+            raise InvalidError("glob-mismatch", f"path {path!r} does not match glob {self.pattern!r}, so {template!r} has no value; expand paths that match")
+
+        def value(found: re.Match[str]) -> str:
+            if found[1]:
+                return "$"
+            index = int(found[2] or found[3])
+            return captured[index] if index < len(captured) else ""
+
+        return _TEMPLATE.sub(value, template)
+
+
+def _clean(pattern: str) -> str:
+    if not pattern:
+        raise InvalidError("glob-invalid", "the glob is empty; `/` is everything as one, `/*` every file and directory at the top")
+    try:
+        pattern.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidError("glob-invalid", f"glob {pattern!r}, character {error.start + 1}: not valid UTF-8") from error
+    body = unicodedata.normalize("NFC", pattern).strip("/")
+    return ROOT + body if body else ""
+
+
+def _text_at_start(nodes: Pattern) -> str:
+    return nodes[0].text if nodes and isinstance(nodes[0], Text) else ""
+
+
+def _whole_text(nodes: Pattern) -> str | None:
+    return _text_at_start(nodes) if len(nodes) < 2 and all(isinstance(node, Text) for node in nodes) else None
+
+
+def _levels(nodes: Pattern) -> list[Pattern] | None:
+    """The pattern cut at its slashes, or None when a group or a `**` can match one."""
+    levels: list[list[Node]] = []
+    for node in nodes:
+        if isinstance(node, Text):
+            end_of_current, *following = node.text.split("/")
+            if end_of_current:
+                levels[-1].append(node if not following else Text(end_of_current))
+            levels += [[Text(name)] if name else [] for name in following]
+        elif any((isinstance(inner, Text) and "/" in inner.text) or (isinstance(inner, Run) and inner.deep) for inner in walk((node,))):
+            return None
+        else:
+            levels[-1].append(node)
+    return [tuple(level) for level in levels]

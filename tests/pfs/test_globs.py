@@ -1,0 +1,340 @@
+"""Which paths a glob matches, what it captures, and how it is refused."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.pfs.glob_syntax import Choice, Class, Group, Node, Pattern, Run, Single, Text, parse_pattern
+from pachyderm_dagster.pfs.globs import Glob
+
+TREE = ["/", "/a.txt", "/d", "/d/b.txt", "/d/e", "/d/e/c.csv"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        ("/", ["/"]),
+        ("//", ["/"]),
+        ("/*", ["/a.txt", "/d"]),
+        ("*", ["/a.txt", "/d"]),
+        ("/*/", ["/a.txt", "/d"]),
+        ("/*/*", ["/d/b.txt", "/d/e"]),
+        ("/*/*/*", ["/d/e/c.csv"]),
+        ("/**", TREE[1:]),
+        ("**", TREE[1:]),
+        ("/**.txt", ["/a.txt", "/d/b.txt"]),
+        ("**.txt", ["/a.txt", "/d/b.txt"]),
+        ("/d/**", ["/d/b.txt", "/d/e", "/d/e/c.csv"]),
+        ("/d/(*).txt", ["/d/b.txt"]),
+        ("/{a.txt,d}", ["/a.txt", "/d"]),
+        ("/(a|d)*", ["/a.txt", "/d"]),
+        ("/d", ["/d"]),
+        ("/d/", ["/d"]),
+        ("d/e", ["/d/e"]),
+        ("/D", []),
+        ("/?", ["/d"]),
+        ("/?/?", ["/d/e"]),
+        ("/?????", ["/a.txt"]),
+        ("/d?e", []),
+        ("/d*e", []),
+        ("/[a-c].txt", ["/a.txt"]),
+        ("/d[!x]e", []),
+        ("/!(d)", ["/a.txt"]),
+        ("/!(**)", []),
+        ("/!(*.txt)", ["/d"]),
+        ("/d/!(e)", ["/d/b.txt"]),
+        ("/{**.csv,a*}", ["/a.txt", "/d/e/c.csv"]),
+    ],
+)
+def test_a_glob_chooses_files_and_directories(pattern: str, matches: list[str]) -> None:
+    glob = Glob.parse(pattern)
+    assert [path for path, matched in zip(TREE, glob.match_paths(TREE).to_pylist(), strict=True) if matched] == matches
+
+
+@pytest.mark.parametrize(
+    ("pattern", "yes", "no"),
+    [
+        # runs and single characters
+        ("ab*", ["ab", "abc"], ["a", "b", "ab/c", "xab"]),
+        ("ab**", ["ab", "abc", "ab/c", "ab/c/d"], ["a/b"]),
+        ("a***z", ["az", "abz", "a/b/z"], ["a/b"]),
+        ("?*?", ["ab", "abc"], ["a", "a/b"]),
+        ("*.min.*", ["x.min.js", ".min."], ["x.js", "a/x.min.js"]),
+        ("**/x", ["a/x", "a/b/x"], ["x"]),
+        ("größe?", ["größe1", "größeß"], ["größe", "größe12"]),
+        # text that means something to a regular expression, or a group outside of one
+        ("a.b", ["a.b"], ["axb"]),
+        ("a$b|c,d)e}f]", ["a$b|c,d)e}f]"], ["a$b"]),
+        ("a-b~c#d&e f", ["a-b~c#d&e f"], []),
+        ("a!b@c+d", ["a!b@c+d"], ["ab"]),
+        # escapes
+        (r"\*\?\[\(\{\\", ["*?[({\\"], ["ab[({\\"]),
+        (r"a\bc", ["abc"], [r"a\bc"]),
+        (r"\(a\|b\)", ["(a|b)"], ["a", "b"]),
+        # classes
+        ("[abc]", ["a", "c"], ["d", "ab", ""]),
+        ("[a-c][0-9]", ["a0", "c9"], ["a", "d0", "aa"]),
+        ("[!abc]", ["d", "]"], ["a", "/"]),
+        ("[^abc]", ["d", "^"], ["a"]),
+        ("[a^]", ["a", "^"], ["b"]),
+        ("[a-cx-z0]", ["b", "y", "0"], ["d", "-"]),
+        ("[-a]", ["-", "a"], ["b"]),
+        ("[a-]", ["-", "a"], ["b"]),
+        (r"[\]\\\-a]", ["]", "\\", "-", "a"], ["b"]),
+        ("[*?(]", ["*", "?", "("], ["a"]),
+        ("[a/]", ["a"], ["/"]),
+        ("[日-語]", ["日", "本", "語"], ["a"]),
+        ("[[:alpha:]]", ["a", "Z"], ["5", "ä", "["]),
+        ("[[:^alpha:]]", ["5", "ä"], ["a", "/"]),
+        ("[^[:alpha:]]", ["5"], ["a", "/"]),
+        ("[[:digit:]_-]", ["5", "_", "-"], ["a"]),
+        ("[[:space:]]", [" "], ["a"]),
+        ("[[:punct:]]", [".", "]", "~"], ["a", "/"]),
+        # alternatives
+        ("{abc,def}g", ["abcg", "defg"], ["abc", "g"]),
+        ("{a,ab}{bc,f}", ["abc", "abbc", "af", "abf"], ["ab"]),
+        ("{,*.}example", ["example", "www.example"], ["wwwexample"]),
+        ("{a,{b,c*}}d", ["ad", "bd", "cxd"], ["d"]),
+        ("{a|b,c}", ["a|b", "c"], ["a", "b"]),
+        ("{a/b,c}/x", ["a/b/x", "c/x"], ["a/x"]),
+        # groups
+        ("(a|b)c", ["ac", "bc"], ["c", "abc"]),
+        ("@(a|b)c", ["ac", "bc"], ["c", "abc"]),
+        ("*(a|b)c", ["c", "ac", "abbac"], ["ab", "xc"]),
+        ("+(a|b)c", ["ac", "abbac"], ["c"]),
+        ("?(a|b)c", ["c", "ac"], ["abc", "aac"]),
+        ("x**(ab)y", ["xaby", "x/aby", "xababy"], ["xy", "xabay"]),
+        ("*?(a)b", ["b", "ab", "xab"], ["a"]),
+        ("??(a)b", ["xb", "xab"], ["b"]),
+        ("+()c", ["c"], ["ac"]),
+        ("(a,b)", ["a,b"], ["a"]),
+        ("*(*(f)*(o))", ["", "fffooofo", "oof"], ["fox"]),
+        ("*(ab|a*(b))c", ["abc", "aabbc", "c"], ["bc"]),
+        ("+(?(a)[0-9])", ["1", "a1a2"], ["a", "1a"]),
+        ("(a/(b|c)|d)", ["a/b", "a/c", "d"], ["a"]),
+        # negation: nothing that bounds it behind it
+        ("a!(x)", ["a", "ab", "axx", "axy"], ["ax", "ba", "ab/c"]),
+        ("!(*.js|*.json)", ["a.js.gz", "a.gz", "js"], ["a.js", "a.json", "a/b.js"]),
+        ("*.!(js)", ["x.min.js", "x.css"], ["x.js", "xjs"]),
+        ("!(!(foo))", ["foo"], ["bar", "foobar"]),
+        ("!(a)?", ["ba", "ab", "aa"], ["a/b"]),
+        ("!(a|)", ["b", "ab"], ["a", ""]),
+        ("*(!(f))", ["ff", "oo"], ["f"]),
+        ("@(!(z*)|*x)", ["foot", "zoox"], ["zoot"]),
+        # negation: what follows bounds it, so that it refuses whatever begins with p
+        ("!(foo)*", ["bar", "fob"], ["foo", "foobar"]),
+        ("!(foo)b*", ["xb", "b"], ["foob", "foobb"]),
+        ("!(a)/x", ["b/x"], ["a/x", "ab/x"]),
+        ("*-!(integration)-test", ["a-unit-test"], ["a-integration-test", "a-integration"]),
+        ("+(!(foo))x", ["barx", "x", "fox"], ["bar"]),
+    ],
+)
+def test_a_pattern_holds_for_the_whole_path(pattern: str, yes: list[str], no: list[str]) -> None:
+    glob = Glob.parse("/x" + pattern)
+    paths = ["/x" + text for text in [*yes, *no]]
+    assert glob.match_paths(paths).to_pylist() == [True] * len(yes) + [False] * len(no)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "captures"),
+    [
+        ("/d/(*).txt", "/d/b.txt", ("b",)),
+        ("/(a|d)*", "/a.txt", ("a",)),
+        ("/{a,b}/(*)", "/a/x", ("x",)),
+        ("/t*(a|b)/x", "/t/x", ("",)),
+        ("/t*(a|b)/x", "/taba/x", ("aba",)),
+        ("/?(a|b)c", "/c", ("",)),
+        ("/+([0-9])-(*).csv", "/12-may.csv", ("12", "may")),
+        ("/(*(a)(b)|c)", "/aab", ("aab", "aa", "b")),
+        ("/(*(a)(b)|c)", "/c", ("c", "", "")),
+        ("/!(a).(*)", "/b.c", ("b", "c")),
+        ("/!(b|?(c))d(*)", "/ade", None),
+        ("/+(!(b)c)", "/acdc", ("acdc", "acd")),
+        ("/(*)", "/a/b", None),
+        ("/(**)", "/a/b", ("a/b",)),
+        ("/", "/", ()),
+    ],
+)
+def test_groups_capture_from_left_to_right(pattern: str, path: str, captures: tuple[str, ...] | None) -> None:
+    glob = Glob.parse(pattern)
+    assert glob.captures(path) == (None if captures is None else (path, *captures))
+    if captures is not None:
+        assert glob.group_count == len(captures)
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("$1", "may"),
+        ("${1}$2", "may2024"),
+        ("$1-${2}", "may-2024"),
+        ("$0", "/may-2024.csv"),
+        ("$$1", "$1"),
+        ("cost: $", "cost: $"),
+        ("$x${}${1", "$x${}${1"),
+        ("[$3]", "[]"),
+        ("$10", ""),
+        ("${1}0", "may0"),
+    ],
+)
+def test_a_template_takes_captures(template: str, text: str) -> None:
+    assert Glob.parse("/(*)-(*).csv").expand(template, "/may-2024.csv") == text
+
+
+def test_a_template_needs_a_path_that_matches() -> None:
+    with pytest.raises(InvalidError) as caught:
+        Glob.parse("/(*).csv").expand("$1", "/x.txt")
+    assert caught.value.code == "glob-mismatch"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "character", "says"),
+    [
+        ("/a[bc", 3, "no ']' closes"),
+        ("/a[", 3, "no ']' closes"),
+        ("/[]", 2, "empty"),
+        ("/[!]", 2, "empty"),
+        ("/[z-a]", 3, "exchange"),
+        ("/[/]", 2, "no class matches a `/`"),
+        ("/[[:letter:]]", 3, "'letter' is no class"),
+        ("/[[:alpha", 3, "'alpha' is no class"),
+        ("/(a|b", 2, "no ')' closes"),
+        ("/x!(a", 3, "no ')' closes"),
+        ("/(a|(b)", 2, "no ')' closes"),
+        ("/{a,b", 2, "no '}' closes"),
+        ("/{a,(b}", 5, "no ')' closes"),
+        ("/a\\", 3, "backslash"),
+        ("/[a\\", 4, "backslash"),
+        ("a[", 3, "no ']' closes"),
+        ("/" + "(" * 60, 52, "deeper than 50"),
+        ("/a\udcff", 3, "UTF-8"),
+    ],
+)
+def test_a_bad_glob_is_refused_with_its_place(pattern: str, character: int, says: str) -> None:
+    with pytest.raises(InvalidError) as caught:
+        Glob.parse(pattern)
+    assert caught.value.code == "glob-invalid"
+    assert f"character {character}: " in caught.value.message
+    assert says in caught.value.message
+
+
+@pytest.mark.parametrize("pattern", ["", "/" + "?" * 65_536])
+def test_an_empty_or_huge_glob_is_refused(pattern: str) -> None:
+    with pytest.raises(InvalidError) as caught:
+        Glob.parse(pattern)
+    assert caught.value.code == "glob-invalid"
+    assert len(caught.value.message) < 300
+
+
+@pytest.mark.parametrize(
+    ("pattern", "prefix"),
+    [("/", "/"), ("/*", "/"), ("/ab*", "/ab"), ("/a/b", "/a/b"), ("/a/b/{c,d}", "/a/b/"), (r"/a\*b?", "/a*b"), ("**", "/"), ("/a!(b)", "/a")],
+)
+def test_a_scan_begins_at_the_literal_prefix(pattern: str, prefix: str) -> None:
+    assert Glob.parse(pattern).literal_prefix == prefix
+
+
+def test_a_pattern_of_fixed_depth_has_levels() -> None:
+    levels = Glob.parse("/data/*.csv/2024-{01,02}x/!(a)").levels
+    assert levels is not None
+    assert [(level.text, level.prefix) for level in levels] == [("data", "data"), (None, ""), (None, "2024-"), (None, "")]
+    assert levels[1].match(pa.array(["a.csv", "csv"])).to_pylist() == [True, False]
+    assert levels[2].match(pa.array(["2024-01x", "2024-03x"])).to_pylist() == [True, False]
+    assert levels[3].match(pa.array(["a", "ab"])).to_pylist() == [False, True]
+
+
+@pytest.mark.parametrize("pattern", ["/**", "/a**b", "/{a/b,c}", "/(a/b)", "/!(a/b)", "/@(x|**)"])
+def test_a_pattern_of_changing_depth_has_no_levels(pattern: str) -> None:
+    assert Glob.parse(pattern).levels is None
+
+
+def test_the_root_has_no_levels_to_look_at() -> None:
+    assert Glob.parse("/").levels == ()
+
+
+def test_repeated_negations_do_not_hang() -> None:
+    assert Glob.parse("/+(!(x)|*(y))z").match_paths(["/" + "a" * 60, "/" + "a" * 60 + "z"]).to_pylist() == [False, True]
+
+
+# A second matcher, slow and by the book, on the parsed pattern: every end of a match that starts at a position.
+def ends(nodes: Pattern, text: str, start: int) -> Iterator[int]:
+    if not nodes:
+        yield start
+        return
+    for middle in node_ends(nodes[0], text, start):
+        yield from ends(nodes[1:], text, middle)
+
+
+def node_ends(node: Node, text: str, start: int) -> Iterator[int]:  # noqa: C901 - one case a node
+    match node:
+        case Text(literal):
+            if text[start : start + len(literal)] == literal:
+                yield start + len(literal)
+        case Single():
+            if text[start : start + 1] not in ("", "/"):
+                yield start + 1
+        case Class(ranges, negated):
+            character = text[start : start + 1]
+            if character not in ("", "/") and any(low <= ord(character) <= high for low, high in ranges) is not negated:
+                yield start + 1
+        case Run(deep):
+            for end in range(start, len(text) + 1):
+                if deep or "/" not in text[start:end]:
+                    yield end
+        case Choice(branches):
+            for branch in branches:
+                yield from ends(branch, text, start)
+        case Group("!", _, branches, widened):
+            refused = {end for branch in branches for end in ends(branch, text, start)}
+            if not (refused if widened else len(text) in refused):
+                yield from node_ends(Run(deep=False), text, start)
+        case Group(quantifier, _, branches):
+            if quantifier in "*?":
+                yield start
+            for branch in branches:
+                for end in ends(branch, text, start):
+                    yield end
+                    if quantifier in "*+" and end > start:
+                        yield from node_ends(Group("*", 0, branches), text, end)
+
+
+PATTERNS = st.recursive(
+    st.sampled_from(["a", "b", "/", ".", "*", "**", "?", "[a.]", "[!a]", "[[:alpha:]]", "\\*"]),
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=2, max_size=3).map("".join),
+        st.lists(inner, min_size=1, max_size=2).map(lambda parts: "{" + ",".join(parts) + "}"),
+        st.tuples(st.sampled_from(["", "@", "*", "+", "?", "!"]), st.lists(inner, min_size=1, max_size=2)).map(
+            lambda group: f"{group[0]}({'|'.join(group[1])})"
+        ),
+    ),
+    max_leaves=6,
+)
+TEXTS = st.text("ab/.*", max_size=5)
+
+
+@settings(max_examples=300, deadline=None)
+@given(PATTERNS, st.lists(TEXTS, min_size=1, max_size=5))
+def test_a_glob_agrees_with_a_slow_matcher(pattern: str, texts: list[str]) -> None:
+    nodes = parse_pattern("/x" + pattern + "[!/]")
+    paths = ["/x" + text + "b" for text in texts]
+    expected = [len(path) in ends(nodes, path, 0) for path in paths]
+    assert Glob.parse("/x" + pattern + "[!/]").match_paths(paths).to_pylist() == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(PATTERNS, st.lists(TEXTS, min_size=1, max_size=5))
+def test_levels_agree_with_the_whole_pattern(pattern: str, texts: list[str]) -> None:
+    glob = Glob.parse("/x" + pattern + "y")
+    if glob.levels is None:
+        return
+    paths = ["/x" + text + "y" for text in texts]
+    by_level = [
+        len(names := path.split("/")[1:]) == len(glob.levels)
+        and all(level.match(pa.array([name]))[0].as_py() for level, name in zip(glob.levels, names, strict=True))
+        for path in paths
+    ]
+    assert glob.match_paths(paths).to_pylist() == by_level
