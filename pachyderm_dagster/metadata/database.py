@@ -45,7 +45,7 @@ class Transaction:
         return self.connection.execute(statement).rowcount
 
     def insert(self, table: sa.Table, **values: object) -> int:
-        """Adds a row and returns its id."""
+        """Adds a row to a table whose key is `id` and returns it."""
         key = self.connection.execute(sa.insert(table).values(**values)).inserted_primary_key
         assert key is not None
         return int(key[0])

@@ -1,0 +1,105 @@
+"""The record: schema, versions, races."""
+
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from pachyderm_dagster.clock import ManualClock
+from pachyderm_dagster.errors import StateError, StorageError
+from pachyderm_dagster.metadata import tables
+from pachyderm_dagster.metadata.database import SCHEMA_REVISION, Database, Transaction, open_engine
+from pachyderm_dagster.metadata.upgrade import upgrade
+
+
+def schema_of(engine: sa.Engine) -> dict[str, object]:
+    inspector = sa.inspect(engine)
+    return {
+        table: (
+            [(column["name"], str(column["type"]), column["nullable"]) for column in inspector.get_columns(table)],
+            sorted(str(index["column_names"]) for index in inspector.get_indexes(table)),
+            sorted(str(key["constrained_columns"]) for key in inspector.get_foreign_keys(table)),
+            sorted(str(unique["column_names"]) for unique in inspector.get_unique_constraints(table)),
+        )
+        for table in inspector.get_table_names()
+    }
+
+
+def test_migrations_lead_to_the_same_schema_as_a_new_record(tmp_path: Path) -> None:
+    fresh = open_engine(f"sqlite:///{tmp_path}/fresh.db")
+    migrated = sa.create_engine(f"sqlite:///{tmp_path}/migrated.db")
+    upgrade(migrated)
+    assert schema_of(migrated) == schema_of(fresh)
+    with migrated.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": False})
+        assert compare_metadata(context, tables.metadata) == []
+        assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one() == SCHEMA_REVISION
+    fresh.dispose()
+    migrated.dispose()
+
+
+def test_record_of_another_version_is_refused(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/metadata.db"
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0999'"))
+    engine.dispose()
+    with pytest.raises(StateError, match="'0999'.*'0001'") as caught:
+        open_engine(url)
+    assert caught.value.code == "home-version"
+
+
+def test_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "metadata.db"
+    path.write_bytes(b"certainly not a database, and longer than a header" * 100)
+    with pytest.raises(StorageError) as caught:
+        open_engine(f"sqlite:///{path}")
+    assert caught.value.code == "record-unusable"
+
+
+def test_change_that_raises_leaves_nothing(tmp_path: Path) -> None:
+    database = Database(open_engine(f"sqlite:///{tmp_path}/metadata.db"), ManualClock())
+
+    def change(txn: Transaction) -> None:
+        txn.insert(tables.project, name="half", created=txn.clock.now())
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        database.write(change)
+    with database.read() as txn:
+        assert txn.all(sa.select(tables.project)) == []
+    database.close()
+
+
+def test_finishers_run_inside_the_transaction(tmp_path: Path) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def finisher(txn: Transaction) -> None:
+        seen.append((txn.id, len(txn.all(sa.select(tables.project)))))
+
+    database = Database(open_engine(f"sqlite:///{tmp_path}/metadata.db"), ManualClock(), [finisher])
+    id_in_change = database.write(lambda txn: (txn.insert(tables.project, name="p", created=txn.clock.now()), txn.id)[1])
+    assert seen == [(id_in_change, 1)]
+    database.close()
+
+
+def test_writers_in_threads_queue_without_losing_a_change(tmp_path: Path) -> None:
+    database = Database(open_engine(f"sqlite:///{tmp_path}/metadata.db"), ManualClock())
+    database.write(lambda txn: txn.run(sa.insert(tables.lease).values(name="counter", owner="0", expires=txn.clock.now())))
+
+    def count_up(txn: Transaction) -> None:
+        row = txn.first(sa.select(tables.lease.c.owner))
+        assert row is not None
+        txn.run(sa.update(tables.lease).values(owner=str(int(row.owner) + 1)))
+
+    threads = [threading.Thread(target=lambda: [database.write(count_up) for _ in range(20)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.read() as txn:
+        assert txn.connection.execute(sa.select(tables.lease.c.owner)).scalar_one() == "80"
+    database.close()
