@@ -106,6 +106,8 @@ commit_provenance = sa.Table(
     metadata,
     sa.Column("commit_id", sa.ForeignKey("commit.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("upstream_id", sa.ForeignKey("commit.id", ondelete="CASCADE"), primary_key=True, index=True),
+    # The branch it was read through: two branches of one repo may have one head.
+    sa.Column("branch_name", sa.Text, primary_key=True),
 )
 
 commit_layer = sa.Table(

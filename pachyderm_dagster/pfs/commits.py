@@ -31,8 +31,11 @@ def start_commit(txn: Transaction, name: BranchName, *, parent: int | None = Non
     return add_commit(txn, branch_id, parent=parent, origin=Origin.USER, description=description)
 
 
-def add_commit(txn: Transaction, branch_id: int, *, parent: int | None, origin: Origin, description: str = "", upstream: Iterable[int] = ()) -> int:
+def add_commit(txn: Transaction, branch_id: int, *, parent: int | None, origin: Origin, description: str = "", upstream: Iterable[tuple[int, str]] = ()) -> int:
     """Adds an open commit of this transaction's set to a branch and moves the head; the rules for users are `start_commit`'s.
+
+    Args:
+        upstream: the commits it is made from, each with the name of the branch through which it is read.
 
     Raises:
         InvalidError: `set-conflict`, when the repo has a commit in this set already.
@@ -52,8 +55,8 @@ def add_commit(txn: Transaction, branch_id: int, *, parent: int | None, origin: 
         description=description,
         started=txn.clock.now(),
     )
-    for upstream_id in upstream:
-        txn.run(sa.insert(t.commit_provenance).values(commit_id=commit_id, upstream_id=upstream_id))
+    for upstream_id, branch_name in upstream:
+        txn.run(sa.insert(t.commit_provenance).values(commit_id=commit_id, upstream_id=upstream_id, branch_name=branch_name))
     txn.run(sa.update(t.branch).where(t.branch.c.id == branch_id).values(head_id=commit_id))
     txn.touched_branches.add(branch_id)
     txn.new_commits.append(commit_id)
@@ -195,6 +198,18 @@ def upstream_commits(txn: Transaction, commit_id: int) -> list[Commit]:
     return list_rows(txn, sa.select(t.commit_provenance.c.upstream_id).where(t.commit_provenance.c.commit_id == commit_id))
 
 
+def read_through(txn: Transaction, commit_id: int) -> dict[BranchName, int]:
+    """The commits that this one was made from, by the branch through which each was read."""
+    rows = txn.all(
+        sa.select(t.commit_provenance.c.upstream_id, t.commit_provenance.c.branch_name, t.repo.c.name, t.repo.c.type, t.project.c.name.label("project"))
+        .join_from(t.commit_provenance, t.commit, t.commit_provenance.c.upstream_id == t.commit.c.id)
+        .join(t.repo, t.commit.c.repo_id == t.repo.c.id)
+        .join(t.project, t.repo.c.project_id == t.project.c.id)
+        .where(t.commit_provenance.c.commit_id == commit_id)
+    )
+    return {BranchName(RepoName(row.project, row.name, RepoType(row.type)), row.branch_name): row.upstream_id for row in rows}
+
+
 def get_set(txn: Transaction, set_id: str) -> list[Commit]:
     """The commits of a set, newest first, system repos included.
 
@@ -212,6 +227,7 @@ def _provenance(txn: Transaction, commit_ids: Sequence[int]) -> dict[int, tuple[
     for at in range(0, len(commit_ids), 500):
         rows = txn.all(
             sa.select(t.commit_provenance.c.commit_id, t.commit.c.set_id, t.repo.c.name, t.repo.c.type, t.project.c.name.label("project"))
+            .distinct()
             .join_from(t.commit_provenance, t.commit, t.commit_provenance.c.upstream_id == t.commit.c.id)
             .join(t.repo, t.commit.c.repo_id == t.repo.c.id)
             .join(t.project, t.repo.c.project_id == t.project.c.id)

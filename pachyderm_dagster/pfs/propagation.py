@@ -25,8 +25,8 @@ def propagate(txn: Transaction) -> None:
         assert row is not None
         if _is_of_this_set(txn, row.head_id) or _reads_only_its_spec(txn, edges[branch_id]):
             continue
-        heads = txn.all(sa.select(t.branch.c.head_id).where(t.branch.c.id.in_(edges[branch_id]), t.branch.c.head_id.is_not(None)))
-        upstream = dict.fromkeys(head.head_id for head in heads)
+        heads = txn.all(sa.select(t.branch.c.head_id, t.branch.c.name).where(t.branch.c.id.in_(edges[branch_id]), t.branch.c.head_id.is_not(None)))
+        upstream = [(head.head_id, head.name) for head in heads]
         commits.add_commit(txn, branch_id, parent=row.head_id, origin=Origin.AUTO, upstream=upstream)
 
 

@@ -126,9 +126,10 @@ def upgrade() -> None:
         "commit_provenance",
         sa.Column("commit_id", sa.Integer(), nullable=False),
         sa.Column("upstream_id", sa.Integer(), nullable=False),
+        sa.Column("branch_name", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["commit_id"], ["commit.id"], name=op.f("fk_commit_provenance_commit_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["upstream_id"], ["commit.id"], name=op.f("fk_commit_provenance_upstream_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("commit_id", "upstream_id", name=op.f("pk_commit_provenance")),
+        sa.PrimaryKeyConstraint("commit_id", "upstream_id", "branch_name", name=op.f("pk_commit_provenance")),
     )
     op.create_index(op.f("ix_commit_provenance_upstream_id"), "commit_provenance", ["upstream_id"], unique=False)
     op.create_table(

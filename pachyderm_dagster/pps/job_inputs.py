@@ -1,0 +1,90 @@
+"""What a job reads, all from one look at the record."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from pachyderm_dagster.metadata import tables as t
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.model import BranchName, Commit
+from pachyderm_dagster.pps import pipelines
+from pachyderm_dagster.pps.inputs import Leaf, leaves
+from pachyderm_dagster.pps.model import Job, JobState, Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What the job builds on: encoded roots of the output and the datums of its nearest ancestor that succeeded; None for an empty one."""
+
+    output: bytes | None
+    meta: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobInputs:
+    """A job's pipeline as of the job's version, its input commits and what it builds on."""
+
+    job: Job
+    pipeline: Pipeline
+    commits: tuple[tuple[Leaf, Commit], ...]
+    """Each leaf of the input with the commit that it reads."""
+    spec_commit: str
+    base: Base
+    results: bytes | None
+    """Encoded root of the pipeline's results tree."""
+
+    @property
+    def failed_inputs(self) -> list[str]:
+        """Input commits with an error, `repo@id: error`."""
+        return [f"{commit}: {commit.error}" for _, commit in self.commits if commit.error is not None]
+
+
+def load_job_inputs(txn: Transaction, job: Job) -> JobInputs:
+    """Collects what `job` reads.
+
+    Raises:
+        NotFoundError: `pipeline-not-found`, when it was deleted meanwhile.
+    """
+    pipeline = pipelines.get_pipeline(txn, job.pipeline, version=job.version)
+    read = commits.read_through(txn, job.output_commit)
+    found = []
+    for leaf in leaves(pipeline.spec.input):
+        commit_id = read[BranchName(leaf.repo_name(job.pipeline.project), leaf.branch)]
+        found.append((leaf, commits.get_commit(txn, commit_id)))
+    spec = txn.first(sa.select(t.pipeline_version.c.set_id).where(t.pipeline_version.c.pipeline_id == pipeline.key, t.pipeline_version.c.version == job.version))
+    assert spec is not None
+    return JobInputs(job, pipeline, tuple(found), spec.set_id, _base(txn, job), load_results(txn, pipeline))
+
+
+def load_results(txn: Transaction, pipeline: Pipeline) -> bytes | None:
+    """The encoded root of the results of a pipeline as they are now."""
+    row = txn.first(sa.select(t.pipeline.c.results).where(t.pipeline.c.id == pipeline.key))
+    return bytes(row.results) if row is not None and row.results is not None else None
+
+
+def replace_results(txn: Transaction, pipeline: Pipeline, old: bytes | None, new: bytes) -> bool:
+    """Sets the results, when they are still the `old` ones; False when another job was faster."""
+    results = t.pipeline.c.results
+    same = results.is_(None) if old is None else results == old
+    return txn.run(sa.update(t.pipeline).where(t.pipeline.c.id == pipeline.key, same).values(results=new)) == 1
+
+
+def _base(txn: Transaction, job: Job) -> Base:
+    above = _parent(txn, job.output_commit)
+    while above is not None:
+        row = txn.first(
+            sa.select(t.commit.c.tree, t.job.c.meta_commit_id)
+            .join_from(t.job, t.commit, t.job.c.output_commit_id == t.commit.c.id)
+            .where(t.job.c.output_commit_id == above, t.job.c.state == JobState.SUCCESS, t.commit.c.error.is_(None))
+        )
+        if row is not None:
+            meta = txn.first(sa.select(t.commit.c.tree).where(t.commit.c.id == row.meta_commit_id))
+            return Base(row.tree, None if meta is None else meta.tree)
+        above = _parent(txn, above)
+    return Base(None, None)
+
+
+def _parent(txn: Transaction, commit_id: int) -> int | None:
+    row = txn.first(sa.select(t.commit.c.parent_id).where(t.commit.c.id == commit_id))
+    return None if row is None else row.parent_id
