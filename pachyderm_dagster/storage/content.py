@@ -1,0 +1,215 @@
+"""The content of one file: written as chunks, read back verified.
+
+A chunk of 1 MiB or more is an object of its own, named by its id, so that storing it again stores nothing; a smaller one goes into a pack.
+Only the last chunk of a content can be smaller. The hash of a content is that of its bytes when it is one chunk, else a digest of the chunks' ids.
+"""
+
+import io
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from pachyderm_dagster.codec import Buffer, content_digest, digest
+from pachyderm_dagster.errors import StorageError
+from pachyderm_dagster.storage.chunks import MIN_CHUNK_BYTES, Readable, chunk_buffer, chunk_stream
+from pachyderm_dagster.storage.objects import ObjectStore, Ref, corrupt_object, get_ref, object_key
+from pachyderm_dagster.storage.packs import PackWriter
+from pachyderm_dagster.storage.ranges import read_ranges
+
+_THREADS = 4
+_CHUNKS_UNDER_WAY = 8
+
+
+class Content(msgspec.Struct, frozen=True):
+    """Where the bytes of a file are.
+
+    Args:
+        hash: equal for equal bytes and the other way round, 32 bytes.
+        size: in bytes.
+        refs: a reference a chunk, in order; none for an empty content.
+    """
+
+    hash: bytes
+    size: int
+    refs: tuple[Ref, ...]
+
+
+EMPTY_CONTENT = Content(content_digest(b""), 0, ())
+
+
+def hash_of_chunks(chunk_ids: Sequence[bytes]) -> bytes:
+    """The hash of a content from the ids of its chunks."""
+    match chunk_ids:
+        case []:
+            return EMPTY_CONTENT.hash
+        case [only]:
+            return only
+    return digest("file", chunk_ids)
+
+
+class ContentWriter:
+    """Writes contents; nothing may refer to them before `flush` or `close` made them durable.
+
+    As a context manager it closes at the end, and drops what is pending if the block raised. For one thread at a time.
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._packs = PackWriter(store)
+        self._pool: ThreadPoolExecutor | None = None
+        self._under_way: deque[Future[bytes]] = deque()
+
+    def write(self, data: Buffer) -> Content:
+        """Stores `data`, which must not change before `flush`.
+
+        Raises:
+            StorageError: `storage-full` and whatever else `ObjectStore.put_new` raises, here or at `flush`; so do the other methods.
+        """
+        if len(data) < MIN_CHUNK_BYTES:
+            return self._pack(data)
+        return self._write_chunks(chunk_buffer(data), ())
+
+    def write_stream(self, stream: Readable) -> Content:
+        """Stores what `stream` gives until its end, in bounded memory (about 150 MiB)."""
+        return self._write_chunks(chunk_stream(b"", stream), ())
+
+    def append(self, old: Content, data: Buffer | Readable) -> Content:
+        """Stores `data` behind the bytes of `old`; the result equals one write of both.
+
+        Raises:
+            NotFoundError: `object-not-found`, when the last chunk of `old` is gone.
+        """
+        stream = io.BytesIO(data) if isinstance(data, bytes | bytearray | memoryview) else data
+        last = self._read_chunk(old.refs[-1]) if old.refs else b""
+        return self._write_chunks(chunk_stream(last, stream), old.refs[:-1])
+
+    def flush(self) -> None:
+        """Makes everything written so far durable."""
+        while self._under_way:
+            self._under_way.popleft().result()
+        self._packs.flush()
+
+    def close(self) -> None:
+        """Makes everything durable and lets go of threads."""
+        try:
+            self.flush()
+        finally:
+            self._stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+        self._under_way.clear()
+
+    def _pack(self, data: Buffer) -> Content:
+        if not len(data):
+            return EMPTY_CONTENT
+        chunk_id = content_digest(data)
+        return Content(chunk_id, len(data), (self._packs.add(data, chunk_id),))
+
+    def _write_chunks(self, chunks: Iterable[Buffer], before: tuple[Ref, ...]) -> Content:
+        """Stores `chunks`, which follow `before` (chunks that are objects of their own)."""
+        large: list[tuple[int, Future[bytes]]] = []
+        tail = EMPTY_CONTENT
+        for chunk in chunks:
+            if len(chunk) >= MIN_CHUNK_BYTES:
+                large.append((len(chunk), self._put_chunk(chunk)))
+            else:
+                tail = self._pack(bytes(chunk))  # a copy: a view would keep the whole content in memory until the pack is full
+        own = (*before, *(Ref(future.result(), 0, length) for length, future in large))
+        ids = [ref.object for ref in own] + ([tail.hash] if tail.refs else [])
+        refs = own + tail.refs
+        return Content(hash_of_chunks(ids), sum(ref.length for ref in refs), refs)
+
+    def _put_chunk(self, chunk: Buffer) -> Future[bytes]:
+        """Stores a chunk as its own object in another thread; the future gives its id once it is durable."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="chunks")
+        if len(self._under_way) >= _CHUNKS_UNDER_WAY:
+            self._under_way.popleft().result()
+        future = self._pool.submit(_put_chunk, self._store, chunk)
+        self._under_way.append(future)
+        return future
+
+    def _read_chunk(self, ref: Ref) -> Buffer:
+        pending = self._packs.find_pending(ref)
+        return get_ref(self._store, ref) if pending is None else pending
+
+
+def _put_chunk(store: ObjectStore, chunk: Buffer) -> bytes:
+    chunk_id = content_digest(chunk)
+    store.put_new(object_key(chunk_id), chunk)
+    return chunk_id
+
+
+class ContentReader:
+    """Reads contents back.
+
+    All methods raise `NotFoundError` `object-not-found` and `StorageError` `object-corrupt`; bytes that fail the check are not given out.
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def read(self, content: Content) -> bytes:
+        """All bytes of `content`, verified."""
+        return b"".join(self.stream(content))
+
+    def stream(self, content: Content, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """The bytes from `offset`, at most `length`, in pieces of at most 16 MiB.
+
+        A whole content is verified, of a part only the chunks that are objects of their own and read whole.
+        """
+        end = content.size if length is None else min(content.size, offset + length)
+        if offset <= 0 and end == content.size:
+            yield from _verified(content, (get_ref(self._store, ref) for ref in content.refs))
+            return
+        position = 0
+        for ref in content.refs:
+            start, stop = max(offset - position, 0), min(end - position, ref.length)
+            position += ref.length
+            if start < stop:
+                piece = get_ref(self._store, Ref(ref.object, ref.offset + start, stop - start))
+                if stop - start == ref.length:
+                    _check_own_object(ref, content_digest(piece))
+                yield piece
+
+    def read_many(self, contents: Sequence[Content]) -> Iterator[bytes]:
+        """All bytes of each content in turn, verified. Contents that lie one after another in a pack are read together, 8 MiB at a time."""
+        pieces = read_ranges(self._store, (ref for content in contents for ref in content.refs))
+        for content in contents:
+            yield b"".join(_verified(content, (next(pieces) for _ in content.refs)))
+
+
+def _verified(content: Content, pieces: Iterable[Buffer]) -> Iterator[bytes]:
+    """The pieces of a whole content, the last only if the hash of all is right."""
+    ids: list[bytes] = []
+    for ref, piece in zip(content.refs, pieces, strict=True):
+        ids.append(content_digest(piece))
+        _check_own_object(ref, ids[-1])
+        if len(ids) == len(content.refs) and hash_of_chunks(ids) != content.hash:
+            raise _corrupt(ref)
+        yield bytes(piece)
+
+
+def _check_own_object(ref: Ref, chunk_id: bytes) -> None:
+    if ref.length >= MIN_CHUNK_BYTES and chunk_id != ref.object:
+        raise _corrupt(ref)
+
+
+def _corrupt(ref: Ref) -> StorageError:
+    return corrupt_object(object_key(ref.object), f"the {ref.length} bytes from {ref.offset} are not what was written")

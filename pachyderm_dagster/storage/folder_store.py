@@ -1,0 +1,180 @@
+"""Objects as files of a local folder: temporary file, fsync, hard link to the final name, fsync of the folder.
+
+obstore's local store is not used for writing because it does not fsync.
+"""
+
+import contextlib
+import datetime as dt
+import errno
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pachyderm_dagster.codec import Buffer
+from pachyderm_dagster.errors import StorageError
+from pachyderm_dagster.storage.objects import ObjectInfo, missing_object, parts_of, short_object
+
+INCOMING = "incoming"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_MAX_PARTS = 1024  # IOV_MAX of Linux
+
+
+class FolderStore:
+    """A store in the folder `root`, which the first write creates.
+
+    Files under `incoming/` are writes under way or killed ones; nothing refers to them.
+    """
+
+    fork_safe = True
+
+    def __init__(self, root: Path) -> None:
+        self._root = str(root)
+
+    def put_new(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        path = self._path(key)
+        folder = os.path.dirname(path)
+        with _as_storage_error("write", path):
+            created = not os.path.exists(path) and self._write_and_link(path, parts_of(data))
+            # Also when somebody else made it: that writer may not have come to its own fsync yet.
+            _sync_folder(folder)
+        return created
+
+    def get(self, key: str) -> bytes:
+        with self._reading(key) as descriptor:
+            return _read_exactly(descriptor, key, 0, os.fstat(descriptor).st_size)
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        with self._reading(key) as descriptor:
+            return _read_exactly(descriptor, key, offset, length)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        for folder, _, names in os.walk(self._path(prefix)):
+            for name in names:
+                path = os.path.join(folder, name)
+                try:
+                    status = os.stat(path)
+                except FileNotFoundError:
+                    continue  # deleted, or moved out of incoming/, since the folder was read
+                key = os.path.relpath(path, self._root).replace(os.sep, "/")
+                yield ObjectInfo(key, status.st_size, dt.datetime.fromtimestamp(status.st_mtime, dt.UTC))
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        with _as_storage_error("delete", path), contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+    def _path(self, key: str) -> str:
+        return os.path.join(self._root, *key.split("/")) if key else self._root
+
+    @contextlib.contextmanager
+    def _reading(self, key: str) -> Iterator[int]:
+        path = self._path(key)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            raise missing_object(key) from None
+        except OSError as error:
+            raise _storage_error("read", path, error) from error
+        try:
+            with _as_storage_error("read", path):
+                yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _write_and_link(self, path: str, parts: Sequence[Buffer]) -> bool:
+        incoming = os.path.join(self._root, INCOMING)
+        temporary = os.path.join(incoming, secrets.token_hex(16))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            descriptor = os.open(temporary, flags, 0o444)
+        except FileNotFoundError:
+            _make_folder(incoming)
+            descriptor = os.open(temporary, flags, 0o444)
+        try:
+            try:
+                _write_all(descriptor, parts)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            return _link_new(temporary, path)
+        finally:
+            os.unlink(temporary)
+
+
+def _link_new(source: str, path: str) -> bool:
+    try:
+        os.link(source, path)
+    except FileExistsError:
+        return False
+    except FileNotFoundError:
+        _make_folder(os.path.dirname(path))
+        return _link_new(source, path)
+    return True
+
+
+def _write_all(descriptor: int, parts: Sequence[Buffer]) -> None:
+    for start in range(0, len(parts), _MAX_PARTS):
+        views = [memoryview(part).cast("B") for part in parts[start : start + _MAX_PARTS] if len(part)]
+        while views:
+            written = os.writev(descriptor, views)
+            done = 0
+            while done < len(views) and written >= len(views[done]):
+                written -= len(views[done])
+                done += 1
+            del views[:done]
+            if views:  # a full disk or a signal can cut a write short
+                views[0] = views[0][written:]
+
+
+def _read_exactly(descriptor: int, key: str, offset: int, length: int) -> bytes:
+    data = os.pread(descriptor, length, offset)
+    if len(data) == length:
+        return data
+    pieces = [data]
+    found = len(data)
+    while found < length and pieces[-1]:  # Linux reads at most 2 GiB at once
+        pieces.append(os.pread(descriptor, length - found, offset + found))
+        found += len(pieces[-1])
+    if found < length:
+        raise short_object(key, os.fstat(descriptor).st_size, offset, length)
+    return b"".join(pieces)
+
+
+def _make_folder(folder: str) -> None:
+    """Creates `folder` and what is missing above it, each entry durable."""
+    try:
+        os.mkdir(folder)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        _make_folder(os.path.dirname(folder))
+        _make_folder(folder)
+        return
+    _sync_folder(os.path.dirname(folder))
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _as_storage_error(action: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise _storage_error(action, path, error) from error
+
+
+def _storage_error(action: str, path: str, error: OSError) -> StorageError:
+    if error.errno in _FULL:
+        return StorageError("storage-full", f"cannot {action} {path}: {error.strerror}; free some space (or quota) there and try again")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StorageError("storage-denied", f"cannot {action} {path}: {error.strerror}; check the folder's owner, mode and mount")
+    return StorageError("storage-failed", f"cannot {action} {path}: {error.strerror or error}; check the file system there")

@@ -1,0 +1,114 @@
+"""Objects: immutable bytes under a key, and references to ranges of them.
+
+Stores behave alike whatever is behind them; `tests/storage/test_object_stores.py` is the contract. An object is never overwritten,
+so a reference stays valid until garbage collection deletes the object.
+"""
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+from pachyderm_dagster.codec import DIGEST_BYTES, Buffer
+from pachyderm_dagster.errors import NotFoundError, StorageError
+
+OBJECT_ID_BYTES = DIGEST_BYTES
+OBJECTS = "objects"
+
+
+class Ref(msgspec.Struct, frozen=True):
+    """A range of bytes of an object.
+
+    Args:
+        object: the object's id, 32 bytes.
+        offset, length: in bytes.
+    """
+
+    object: bytes
+    offset: int
+    length: int
+
+
+class ObjectInfo(msgspec.Struct, frozen=True):
+    """What a listing says of one key. `size` in bytes, `modified` in UTC."""
+
+    key: str
+    size: int
+    modified: dt.datetime
+
+
+class ObjectStore(Protocol):
+    """Where objects are kept. Keys are segments joined by `/`.
+
+    Every method raises `UnreachableError` when the service behind it does not answer, `StorageError` `storage-denied` when it refuses.
+    """
+
+    @property
+    def fork_safe(self) -> bool:
+        """Whether a forked child may use the store: true where a call is nothing but system calls."""
+        ...
+
+    def put_new(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        """Stores `data` (parts are joined) unless `key` exists; false if it did. Durable on return, whole or not at all.
+
+        Raises:
+            StorageError: `storage-full`, `storage-failed`.
+        """
+        ...
+
+    def get(self, key: str) -> bytes:
+        """The whole object.
+
+        Raises:
+            NotFoundError: `object-not-found`.
+        """
+        ...
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes from `offset`.
+
+        Raises:
+            NotFoundError: `object-not-found`.
+            StorageError: `object-corrupt`, when the object ends before.
+        """
+        ...
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """The objects below the folder `prefix` (whole segments; empty for all), in no particular order."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Removes the object; one that does not exist is no error."""
+        ...
+
+
+def object_key(object_id: bytes) -> str:
+    """The key of an object: spread over 256 folders by the first byte of its id."""
+    name = object_id.hex()
+    return f"{OBJECTS}/{name[:2]}/{name}"
+
+
+def get_ref(store: ObjectStore, ref: Ref) -> bytes:
+    """The bytes that `ref` names; raises as `ObjectStore.get_range` does."""
+    return store.get_range(object_key(ref.object), ref.offset, ref.length)
+
+
+def parts_of(data: Buffer | Sequence[Buffer]) -> Sequence[Buffer]:
+    """What `put_new` was given, as a sequence of buffers."""
+    return (data,) if isinstance(data, bytes | bytearray | memoryview) else data
+
+
+def missing_object(key: str) -> NotFoundError:
+    """The error for a key that the store does not hold."""
+    return NotFoundError("object-not-found", f"object {key!r} is not in the store; restore it from a copy of the store, or check the storage URL")
+
+
+def corrupt_object(key: str, found: str) -> StorageError:
+    """The error for stored bytes that are not what they should be; `found` says what is wrong with them."""
+    return StorageError("object-corrupt", f"object {key!r} is corrupt: {found}; restore it from a copy of the store")
+
+
+def short_object(key: str, size: int, offset: int, length: int) -> StorageError:
+    """The error for an object that ends before a range that something refers to."""
+    return corrupt_object(key, f"it has {size} bytes where {length} from {offset} should be")

@@ -1,0 +1,95 @@
+"""Objects behind obstore: S3 and its kin, and memory."""
+
+import contextlib
+import datetime as dt
+from collections.abc import Iterator, Sequence
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import MemoryStore, S3Store
+
+from pachyderm_dagster.codec import Buffer
+from pachyderm_dagster.errors import StorageError, UnreachableError
+from pachyderm_dagster.storage.objects import ObjectInfo, missing_object, parts_of, short_object
+
+_ASK_FIRST_BYTES = 1024 * 1024
+
+
+class ObstoreStore:
+    """A store over one of obstore's; `url` is for messages."""
+
+    fork_safe = False  # obstore runs threads of its own, which a forked child does not have
+
+    def __init__(self, store: MemoryStore | S3Store, url: str) -> None:
+        self._store = store
+        self._url = url
+
+    def put_new(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        body = b"".join(parts_of(data))
+        # A conditional put sends the whole body before it is refused; a chunk that exists is worth a question.
+        if len(body) >= _ASK_FIRST_BYTES and self._find_size(key) is not None:
+            return False
+        with self._translated(key):
+            try:
+                obstore.put(self._store, key, body, mode="create", use_multipart=False)
+            except AlreadyExistsError:
+                return False
+        return True
+
+    def get(self, key: str) -> bytes:
+        with self._translated(key):
+            return obstore.get(self._store, key).bytes().to_bytes()
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        if length == 0:
+            return b""  # stores refuse an empty range
+        try:
+            with self._translated(key):
+                data = obstore.get_range(self._store, key, start=offset, length=length).to_bytes()
+        except UnreachableError:
+            size = self._find_size(key)
+            if size is not None and size < offset + length:
+                raise short_object(key, size, offset, length) from None
+            raise
+        if len(data) != length:
+            raise short_object(key, offset + len(data), offset, length)
+        return data
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        with self._translated(prefix):
+            for batch in obstore.list(self._store, prefix or None):
+                for found in batch:
+                    yield ObjectInfo(found["path"], found["size"], found["last_modified"].astimezone(dt.UTC))
+
+    def delete(self, key: str) -> None:
+        with contextlib.suppress(FileNotFoundError), self._failing():
+            obstore.delete(self._store, key)
+
+    def _find_size(self, key: str) -> int | None:
+        try:
+            with self._failing():
+                return int(obstore.head(self._store, key)["size"])
+        except FileNotFoundError:
+            return None
+
+    @contextlib.contextmanager
+    def _translated(self, key: str) -> Iterator[None]:
+        try:
+            with self._failing():
+                yield
+        except FileNotFoundError:
+            raise missing_object(key) from None
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Turns obstore's errors into ours, but for a missing key: obstore raises the builtin FileNotFoundError for that."""
+        try:
+            yield
+        except (PermissionDeniedError, UnauthenticatedError) as error:
+            raise StorageError("storage-denied", f"{self._url} refuses access: {_first_line(error)}; check the credentials") from error
+        except BaseError as error:
+            raise UnreachableError("storage-unreachable", f"{self._url} does not answer: {_first_line(error)}; check the endpoint and try again") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(". ")

@@ -1,0 +1,102 @@
+"""The kinds of rows that trees hold, as Arrow schemas, and contents as columns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from pachyderm_dagster.codec import DIGEST_BYTES
+from pachyderm_dagster.storage.content import Content
+from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, Ref
+
+KEY = "key"
+HASH_TYPE = pa.binary(DIGEST_BYTES)
+REF_TYPE = pa.struct([("object", pa.binary(OBJECT_ID_BYTES)), ("offset", pa.int64()), ("length", pa.int64())])
+REFS_TYPE = pa.list_(REF_TYPE)
+CONTENT_FIELDS = [("size", pa.int64()), ("hash", HASH_TYPE), ("refs", REFS_TYPE)]
+CONTENT_TYPE = pa.struct(CONTENT_FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class TreeKind:
+    """What the rows of a tree look like.
+
+    Args:
+        name: enters every node's id, so that trees of different kinds never share one.
+        schema: begins with `key`, a string; keys are unique and ordered by their UTF-8 bytes.
+        logical: the columns that make two rows equal and decide a node's id. The others say where something lies and may differ between equal trees.
+            Neither the logical columns nor what is in them may be null.
+        bytes_column: the column whose sum is the tree's size in bytes.
+    """
+
+    name: str
+    schema: pa.Schema
+    logical: tuple[str, ...]
+    bytes_column: str | None
+
+
+# A row a file. `datum` is the id of the datum that wrote it, empty if a user did.
+FILE_ROWS = TreeKind(
+    "file",
+    pa.schema([(KEY, pa.string()), ("datum", pa.binary()), *CONTENT_FIELDS]),
+    logical=(KEY, "datum", "size", "hash"),
+    bytes_column="size",
+)
+
+# A row a datum; the key is its id in hex. `job` is the id of the job that made the result, `outputs` the keys of the files it wrote,
+# `details` the content of a JSON document.
+DATUM_ROWS = TreeKind(
+    "datum",
+    pa.schema(
+        [
+            (KEY, pa.string()),
+            ("hash", HASH_TYPE),
+            ("state", pa.uint8()),
+            ("job", pa.string()),
+            ("outputs", pa.list_(pa.string())),
+            ("details", CONTENT_TYPE),
+        ]
+    ),
+    logical=(KEY, "hash", "state", "job", "outputs"),
+    bytes_column=None,
+)
+
+
+def content_array(contents: Sequence[Content]) -> pa.StructArray:
+    """Contents as an array of `CONTENT_TYPE`; `.flatten()` gives the columns size, hash and refs of file rows."""
+    refs = [ref for content in contents for ref in content.refs]
+    ends = np.cumsum([0, *(len(content.refs) for content in contents)], dtype=np.int32)
+    places = pa.StructArray.from_arrays(
+        [
+            pa.array([ref.object for ref in refs], REF_TYPE.field("object").type),
+            pa.array([ref.offset for ref in refs], pa.int64()),
+            pa.array([ref.length for ref in refs], pa.int64()),
+        ],
+        fields=list(REF_TYPE),
+    )
+    return pa.StructArray.from_arrays(
+        [
+            pa.array([content.size for content in contents], pa.int64()),
+            pa.array([content.hash for content in contents], HASH_TYPE),
+            pa.ListArray.from_arrays(pa.array(ends), places, type=REFS_TYPE),
+        ],
+        fields=list(CONTENT_TYPE),
+    )
+
+
+def contents_of(rows: pa.Table | pa.RecordBatch | pa.StructArray) -> list[Content]:
+    """The contents in the columns (or fields) size, hash and refs."""
+    if isinstance(rows, pa.StructArray):
+        rows = pa.RecordBatch.from_struct_array(rows)
+    lists = _one_array(rows.column("refs"))
+    ends = lists.offsets.to_pylist()
+    places = lists.values
+    objects, offsets, lengths = (places.field(name).to_pylist() for name in ("object", "offset", "length"))
+    refs = list(map(Ref, objects, offsets, lengths))
+    sizes, hashes = rows.column("size").to_pylist(), rows.column("hash").to_pylist()
+    return [Content(hash_, size, tuple(refs[start:end])) for hash_, size, start, end in zip(hashes, sizes, ends, ends[1:], strict=False)]
+
+
+def _one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
