@@ -1,0 +1,70 @@
+"""What a job does with each datum: carry its result over, restore it, or run it. Design: docs/design/0003."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pachyderm_dagster.pps.datums import Datums, DatumState, hex_strings
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The datums of a job and of its base, each with what becomes of it.
+
+    Attributes:
+        run: rows (int64) of the job's datums that run, ascending.
+        restored: rows (int64) of those whose result an earlier job of the pipeline left, ascending.
+        carry: ids of the datums whose result stays as it is in the base.
+        drop: ids of the datums of the base whose result leaves: gone, changed, or to be made again. `carry` and `drop` together are the base.
+    """
+
+    run: pa.Int64Array
+    restored: pa.Int64Array
+    carry: pa.StringArray
+    drop: pa.StringArray
+    _datums: Datums
+    _may_restore: bool
+
+    def run_keys(self) -> pa.StringArray:
+        """The hashes of the datums that run, in 64 hex digits: keys to look up in the pipeline's results."""
+        return hex_strings(self._datums.table.column("hash").take(self.run).combine_chunks())
+
+    def restore(self, known: pa.StringArray) -> "Plan":
+        """The plan when results exist for the hashes in `known` (any superset of some `run_keys()`): those are restored, not run. Not under `every_job`."""
+        if not self._may_restore:
+            return self
+        found = pc.is_in(self.run_keys(), value_set=known)
+        restored = pa.concat_arrays([self.restored, self.run.filter(found)])
+        return dataclasses.replace(self, run=self.run.filter(pc.invert(found)), restored=restored.take(pc.sort_indices(restored)))
+
+    def ids(self, rows: pa.Int64Array) -> pa.StringArray:
+        """The ids of some of the job's datums, as `run` or `restored`."""
+        return self._datums.table.column("id").take(rows).combine_chunks()
+
+
+def plan(now: Datums, base: pa.Table, *, every_job: bool = False) -> Plan:
+    """Compares a job's datums with those of its base.
+
+    Args:
+        now: the datums of the job.
+        base: rows of the base job's meta tree: `key` (datum id), `hash`, `state` (a `DatumState`); no rows when there is no base.
+        every_job: nothing counts that was done before.
+    """
+    # A hash covers its datum's id, so equal hashes are equal datums with equal content.
+    counts = pc.and_(pc.equal(base.column("state"), DatumState.PROCESSED.value), not every_job)
+    carried = pc.is_in(now.table.column("hash"), value_set=_array(base.column("hash").filter(counts)))
+    stays = pc.and_(counts, pc.is_in(base.column("hash"), value_set=_array(now.table.column("hash"))))
+    return Plan(
+        run=_array(pc.indices_nonzero(pc.invert(carried))).cast(pa.int64()),
+        restored=pa.array([], pa.int64()),
+        carry=_array(now.table.column("id").filter(carried)),
+        drop=_array(base.column("key").filter(pc.invert(stays))),
+        _datums=now,
+        _may_restore=not every_job,
+    )
+
+
+def _array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
