@@ -217,7 +217,7 @@ class Pfs:
             raise InvalidError("path-missing", "copy takes two references with a path: repo@branch:/path")
         rows = reading.rows_below(self.trees, self.root(source), at.path, label=str(at))
         with self.modify_file(target) as files:
-            files.copy_rows(rows, at.path, to.path, append=append)
+            files.copy(rows, at.path, to.path, append=append)
 
     # Reading files
 
@@ -285,4 +285,4 @@ class Pfs:
 
 
 def _root(tree: bytes | None) -> TreeRoot:
-    return TreeRoot.decode(tree) if tree is not None else FILE_ROWS.empty
+    return TreeRoot.decode(tree) if tree is not None else empty_root(FILE_ROWS)

@@ -42,7 +42,8 @@ def create_pipeline(
         salt = txn.clock.new_id() if reprocess else spec.salt or found.salt
         _leave_old_output(txn, found, spec)
         jobs.stop_all(txn, name, reason=f"the pipeline was updated to version {version}")
-        txn.run(sa.update(t.pipeline).where(t.pipeline.c.id == key).values(version=version))
+        forgotten = {"results": None} if reprocess else {}
+        txn.run(sa.update(t.pipeline).where(t.pipeline.c.id == key).values(version=version, **forgotten))
     _create_cron_repos(txn, name, spec)
     txn.run(sa.insert(t.pipeline_version).values(pipeline_id=key, version=version, spec=spec.to_json(), salt=salt, set_id=txn.id, created=now))
     _commit_spec(txn, name, spec_tree)

@@ -1,0 +1,335 @@
+"""Runs one job from claim to finished output commit; one function below Dagster, called by a step."""
+
+import contextlib
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol
+
+import msgspec
+
+from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease
+from pachyderm_dagster.errors import ConflictError, InvalidError, StateError
+from pachyderm_dagster.executors.tasks import Source, Sources, datum_tasks, source_key
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs.paths import key_of
+from pachyderm_dagster.pfs.reading import glob_files
+from pachyderm_dagster.pps import jobs
+from pachyderm_dagster.pps.assembly import JobTrees, assemble_meta, assemble_output
+from pachyderm_dagster.pps.datums import Datums, DatumState, datum_table, hex_strings
+from pachyderm_dagster.pps.inputs import leaf_key
+from pachyderm_dagster.pps.job_inputs import JobInputs, load_job_inputs, load_results, replace_results
+from pachyderm_dagster.pps.model import Counters, Job, JobState
+from pachyderm_dagster.pps.plan import Plan, plan
+from pachyderm_dagster.pps.results import RESULT_ROWS, DatumDetails, Done, find_results, result_rows
+from pachyderm_dagster.pps.results import load_results as load_done
+from pachyderm_dagster.pps.spec import Reprocess
+from pachyderm_dagster.storage.content import ContentWriter
+from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, TreeKind
+from pachyderm_dagster.storage.trees import TreeRoot, Trees
+from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerSetup
+from pachyderm_dagster.worker.protocol import DatumState as ResultState
+from pachyderm_dagster.workspace import Workspace
+
+REPORT_SECONDS = 1.0
+CHECKPOINT_SECONDS = 10.0
+
+OnProgress = Callable[[JobState, Counters], None]
+
+class Executor(Protocol):
+    """Where datums run."""
+
+    def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int) -> Iterator[DatumResult]:
+        """Runs the tasks and yields a result for each, in any order."""
+        ...
+
+    def stop(self) -> None:
+        """Kills what runs, from another thread too; `run` ends."""
+        ...
+
+
+def run_job(workspace: Workspace, job: Job, *, executor: Executor, run_id: str | None = None, on_progress: OnProgress = lambda _state, _counters: None) -> Job:
+    """Runs `job` and returns it as it ended: SUCCESS, FAILURE, KILLED or UNRUNNABLE.
+
+    Killed between any two lines, the next call starts over and restores what was done. `on_progress` is called about once a second.
+
+    Raises:
+        ConflictError: `job-running`, when somebody else runs it.
+        StateError: `job-finished`; `job-waiting`, when an input commit is open.
+    """
+    owner = workspace.database.clock.new_id()
+    lease = f"job/{job.key}"
+    if not workspace.leases.acquire(lease, owner, LEASE_TIME):
+        raise ConflictError("job-running", f"job '{job}' is being run by another process; `pachctl wait job {job}` waits for it")
+    with HeldLease(workspace.leases, lease, owner) as held:
+        claimed = workspace.database.write(lambda txn: jobs.claim(txn, job, run_id))
+        with workspace.database.read() as txn:
+            inputs = load_job_inputs(txn, claimed)
+        if inputs.failed_inputs:
+            reason = f"input with an error: {'; '.join(inputs.failed_inputs)}"
+            workspace.database.write(lambda txn: jobs.finish(txn, claimed, JobState.UNRUNNABLE, reason=reason, output=None, meta=None))
+        else:
+            run = _JobRun(workspace, inputs, executor, on_progress, held)
+            with contextlib.suppress(_Stopped):
+                run.execute()
+        with workspace.database.read() as txn:
+            return jobs.refresh(txn, job)
+
+
+class _Stopped(Exception):
+    """Somebody else ended the job; there is nothing left to do."""
+
+
+class _OutOfTime(Exception):
+    """The job took longer than its pipeline allows."""
+
+
+@dataclass(slots=True)
+class _JobRun:
+    """One attempt at a job."""
+
+    workspace: Workspace
+    inputs: JobInputs
+    executor: Executor
+    on_progress: OnProgress
+    lease: HeldLease
+    counters: Counters = field(default_factory=Counters)
+    started: float = field(default_factory=time.monotonic)
+    meta_trees: Trees = field(init=False)
+    result_trees: Trees = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.meta_trees = Trees(self.workspace.store, DATUM_ROWS)
+        self.result_trees = Trees(self.workspace.store, RESULT_ROWS)
+
+    def execute(self) -> None:
+        base = JobTrees(_root(FILE_ROWS, self.inputs.base.output), _root(DATUM_ROWS, self.inputs.base.meta))
+        try:
+            sources = self._sources()
+            datums = self._datums(sources)
+        except InvalidError as error:
+            self._finish(JobState.FAILURE, str(error), None, None)
+            return
+        chosen, restored = self._plan(datums, base)
+        self.counters = Counters(data_total=len(datums), data_skipped=len(datums) - len(chosen.run))
+        self.report(JobState.RUNNING)
+        try:
+            done = restored + self._run(datums, chosen, sources)
+        except _OutOfTime:
+            self._finish(JobState.KILLED, f"the job took longer than its job_timeout of {self.inputs.pipeline.spec.job_timeout:g} s", None, None)
+            return
+        meta = assemble_meta(self.meta_trees, base.meta, chosen, done)
+        failed = [one for one in done if one.state is DatumState.FAILED]
+        if failed:
+            self._finish(JobState.FAILURE, self._failure(failed), None, meta)
+            return
+        self.report(JobState.FINISHING)
+        try:
+            output = assemble_output(self.workspace.pfs.trees, self.meta_trees, base, chosen, done)
+        except InvalidError as error:
+            self._finish(JobState.FAILURE, str(error), None, meta)
+            return
+        self._finish(JobState.SUCCESS, "", output, meta)
+
+    def _sources(self) -> Sources:
+        return {source_key(leaf): Source(commit, _root(FILE_ROWS, commit.tree)) for leaf, commit in self.inputs.commits}
+
+    def _datums(self, sources: Sources) -> Datums:
+        trees = self.workspace.pfs.trees
+        files = {leaf_key(leaf): glob_files(trees, sources[source_key(leaf)].root, leaf.glob) for leaf, _ in self.inputs.commits}
+        return datum_table(self.inputs.pipeline.spec.input, files, self.inputs.pipeline.salt)
+
+    def _plan(self, datums: Datums, base: JobTrees) -> tuple[Plan, list[Done]]:
+        """The plan, and the results of the datums that it restores."""
+        every_job = self.inputs.pipeline.spec.reprocess_spec is Reprocess.EVERY_JOB
+        chosen = plan(datums, self.meta_trees.table(base.meta), every_job=every_job)
+        results = _root(RESULT_ROWS, self.inputs.results)
+        chosen = chosen.restore(find_results(self.result_trees, results, chosen.run_keys()))
+        keys = hex_strings(datums.table.column("hash").take(chosen.restored).combine_chunks()).to_pylist()
+        return chosen, list(load_done(self.result_trees, results, keys))
+
+    def _run(self, datums: Datums, chosen: Plan, sources: Sources) -> list[Done]:
+        """Runs the planned datums; their results are kept however the job ends."""
+        if not len(chosen.run):
+            return []
+        hashes = dict(zip(chosen.ids(chosen.run).to_pylist(), datums.table.column("hash").take(chosen.run).to_pylist(), strict=True))
+        read: dict[str, tuple[str, ...]] = {}
+        tasks = _remembered(datum_tasks(self.workspace.pfs.trees, datums, chosen.run, sources), read)
+        done: list[Done] = []
+        saved = 0
+        reported = checkpoint = time.monotonic()
+        writer = ContentWriter(self.workspace.store)
+        results = self.executor.run(self._setup(), tasks, self._parallelism(len(chosen.run)))
+        try:
+            with _Watch(self):
+                for result in results:
+                    done.append(self._done(result, hashes[result.id], read.pop(result.id), writer))
+                    now = time.monotonic()
+                    if now - reported >= REPORT_SECONDS:
+                        self.on_progress(JobState.RUNNING, self.counters)
+                        reported = now
+                    if now - checkpoint >= CHECKPOINT_SECONDS:
+                        writer.flush()
+                        self._save_results(done[saved:])
+                        saved, checkpoint = len(done), now
+        finally:
+            writer.close()
+            self._save_results(done[saved:])
+        return done
+
+    def _setup(self) -> WorkerSetup:
+        job, spec = self.inputs.job, self.inputs.pipeline.spec
+        return WorkerSetup(
+            store_url=self.workspace.settings.storage_url,
+            scratch=str(self.workspace.settings.home / "scratch"),
+            cmd=spec.transform.cmd,
+            stdin=spec.transform.stdin,
+            working_dir=spec.transform.working_dir or None,
+            accept_return_code=spec.transform.accept_return_code,
+            datum_tries=spec.datum_tries,
+            datum_timeout=spec.datum_timeout,
+            image=spec.transform.image,
+            environment={
+                **spec.transform.env,
+                "PACH_JOB_ID": job.id,
+                "PACH_OUTPUT_COMMIT_ID": job.id,
+                "PACH_NAMESPACE": "local",
+                "PACH_IN_WORKER": "true",
+                "PPS_PIPELINE_NAME": job.pipeline.name,
+                "PPS_PROJECT_NAME": job.pipeline.project,
+                "PPS_SPEC_COMMIT": self.inputs.spec_commit,
+            },
+        )
+
+    def _parallelism(self, datums: int) -> int:
+        return min(datums, self.inputs.pipeline.spec.parallelism_spec.constant or 1)
+
+    def _done(self, result: DatumResult, hash: bytes, inputs: tuple[str, ...], writer: ContentWriter) -> Done:
+        self._count(result)
+        details = DatumDetails(
+            inputs=inputs,
+            reason=result.reason,
+            exit_code=result.exit_code,
+            tries=result.tries,
+            download_seconds=result.download_seconds,
+            process_seconds=result.process_seconds,
+            upload_seconds=result.upload_seconds,
+            download_bytes=result.download_bytes,
+            upload_bytes=result.upload_bytes,
+            log=result.log,
+        )
+        state = DatumState.PROCESSED if result.state is ResultState.SUCCESS else DatumState.FAILED
+        outputs = tuple((key_of(path), content) for path, content in result.outputs)
+        return Done(result.id, hash, state, self.inputs.job.id, outputs, writer.write(msgspec.json.encode(details)))
+
+    def _count(self, result: DatumResult) -> None:
+        counters, good = self.counters, result.state is ResultState.SUCCESS
+        self.counters = dataclasses.replace(
+            counters,
+            data_processed=counters.data_processed + good,
+            data_failed=counters.data_failed + (not good),
+            download_bytes=counters.download_bytes + result.download_bytes,
+            upload_bytes=counters.upload_bytes + result.upload_bytes,
+            download_seconds=counters.download_seconds + result.download_seconds,
+            process_seconds=counters.process_seconds + result.process_seconds,
+            upload_seconds=counters.upload_seconds + result.upload_seconds,
+        )
+
+    def _failure(self, failed: list[Done]) -> str:
+        """The reason of a job with failed datums: names one, and how many there are."""
+        reader = self.workspace.pfs.reader
+        details = msgspec.json.decode(reader.read(failed[0].details), type=DatumDetails)
+        others = f" (and {len(failed) - 1} more datums)" if len(failed) > 1 else ""
+        return f"datum {failed[0].id[:12]}… of {', '.join(details.inputs)} failed: {details.reason}{others}"
+
+    def _save_results(self, done: list[Done]) -> None:
+        """Adds results to the pipeline's, so that no later job has to make them again."""
+        rows = result_rows(done)
+        while len(rows):
+            with self.workspace.database.read() as txn:
+                old = load_results(txn, self.inputs.pipeline)
+            new = self.result_trees.apply(_root(RESULT_ROWS, old), rows).encode()
+
+            def change(txn: Transaction, old: bytes | None = old, new: bytes = new) -> bool:
+                return replace_results(txn, self.inputs.pipeline, old, new)
+
+            if self.workspace.database.write(change):
+                return
+
+    def report(self, state: JobState) -> None:
+        """Writes down how far the job is.
+
+        Raises:
+            _Stopped: somebody else ended it.
+        """
+        if not self.workspace.database.write(lambda txn: jobs.report(txn, self.inputs.job, state, self.counters)):
+            raise _Stopped
+
+    def _finish(self, state: JobState, reason: str, output: TreeRoot | None, meta: TreeRoot | None) -> None:
+        if self.lease.lost.is_set():
+            raise _lease_lost(self.inputs.job)
+
+        def change(txn: Transaction) -> None:
+            jobs.finish(txn, self.inputs.job, state, reason=reason, counters=self.counters, output=_content(output), meta=_content(meta))
+
+        try:
+            self.workspace.database.write(change)
+        except StateError as error:
+            raise _Stopped from error
+
+
+class _Watch:
+    """Beside running datums: reports the counters, and stops the executor when the job was ended, ran out of time, or lost its lease."""
+
+    def __init__(self, run: _JobRun) -> None:
+        self._run = run
+        self._done = threading.Event()
+        self._verdict: Exception | None = None
+        self._thread = threading.Thread(target=self._watch, name=f"watch {run.inputs.job}", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._done.set()
+        self._thread.join()
+        if kind is not None:
+            self._run.executor.stop()
+        if self._verdict is not None and (error is None or isinstance(error, Exception)):
+            raise self._verdict from error
+
+    def _watch(self) -> None:
+        limit = self._run.inputs.pipeline.spec.job_timeout
+        while not self._done.wait(REPORT_SECONDS):
+            try:
+                if self._run.lease.lost.is_set():
+                    raise _lease_lost(self._run.inputs.job)
+                if limit is not None and time.monotonic() - self._run.started > limit:
+                    raise _OutOfTime
+                self._run.report(JobState.RUNNING)
+            except Exception as verdict:  # noqa: BLE001  whatever ends the watch must end the datums too
+                self._verdict = verdict
+                self._run.executor.stop()
+                return
+
+
+def _remembered(tasks: Iterator[tuple[DatumTask, tuple[str, ...]]], read: dict[str, tuple[str, ...]]) -> Iterator[DatumTask]:
+    """The tasks; what each reads is noted in `read` when it is handed out."""
+    for task, references in tasks:
+        read[task.id] = references
+        yield task
+
+
+def _lease_lost(job: Job) -> ConflictError:
+    return ConflictError("job-running", f"this process lost its claim on job '{job}' and stopped; another one may run it: `pachctl wait job {job}`")
+
+
+def _root(kind: TreeKind, encoded: bytes | None) -> TreeRoot:
+    return empty_root(kind) if encoded is None else TreeRoot.decode(encoded)
+
+
+def _content(root: TreeRoot | None) -> tuple[bytes, int] | None:
+    return None if root is None else (root.encode(), root.size_bytes)

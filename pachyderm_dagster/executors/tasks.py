@@ -1,0 +1,81 @@
+"""From planned datums to what a worker is told: every file with the place of its content."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pachyderm_dagster.pfs.model import Commit
+from pachyderm_dagster.pfs.paths import directory_range, key_of, path_of
+from pachyderm_dagster.pps.datums import DatumFile, Datums
+from pachyderm_dagster.pps.inputs import Leaf
+from pachyderm_dagster.storage.content import EMPTY_CONTENT, Content
+from pachyderm_dagster.storage.rows import KEY, contents_of
+from pachyderm_dagster.storage.trees import TreeRoot, Trees
+from pachyderm_dagster.worker.protocol import DatumTask, InputFile
+
+BATCH = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The commit that an input reads, and its content."""
+
+    commit: Commit
+    root: TreeRoot
+
+
+Sources = Mapping[tuple[str, str | None, str, str], Source]
+"""By input name, project (None: the pipeline's), repo and branch: members of a union may share a name."""
+
+
+def source_key(read: Leaf | DatumFile) -> tuple[str, str | None, str, str]:
+    """Where an input, or a file of a datum, is found in `Sources`."""
+    name = read.input if isinstance(read, DatumFile) else read.name
+    return name, read.project, read.repo, read.branch
+
+
+def datum_tasks(trees: Trees, datums: Datums, rows: pa.Int64Array, sources: Sources) -> Iterator[tuple[DatumTask, tuple[str, ...]]]:
+    """A task for each of the datums in `rows`, with what it reads (`repo@id:/path`); in memory for a batch of them at a time."""
+    ids = datums.table.column("id").take(rows).to_pylist()
+    for start in range(0, len(rows), BATCH):
+        chosen = rows[start : start + BATCH]
+        files = list(datums.files_of(chosen))
+        places = _file_contents(trees, files, sources)
+        for offset, inputs in enumerate(files):
+            index = start + offset
+            task = DatumTask(
+                id=ids[index],
+                index=chosen[offset].as_py(),
+                inputs=tuple(_input_file(trees, file, sources[source_key(file)].root, places) for file in inputs),
+                environment={
+                    "PACH_DATUM_ID": ids[index],
+                    **{f"{file.input}_COMMIT": sources[source_key(file)].commit.id for file in inputs},
+                },
+            )
+            yield task, tuple(f"{sources[source_key(file)].commit}:{file.path}" for file in inputs)
+
+
+def _file_contents(trees: Trees, files: Sequence[tuple[DatumFile, ...]], sources: Sources) -> dict[tuple[TreeRoot, str], Content]:
+    """The contents of the plain files of a batch, by tree and path: one look-up a tree."""
+    wanted: dict[TreeRoot, set[str]] = {}
+    for inputs in files:
+        for file in inputs:
+            if file.type == "file" and not file.empty_files:
+                wanted.setdefault(sources[source_key(file)].root, set()).add(key_of(file.path))
+    found: dict[tuple[TreeRoot, str], Content] = {}
+    for root, keys in wanted.items():
+        table = trees.find(root, pa.array(sorted(keys), pa.string()))
+        for key, content in zip(table.column(KEY).to_pylist(), contents_of(table), strict=True):
+            found[root, path_of(key)] = content
+    return found
+
+
+def _input_file(trees: Trees, file: DatumFile, root: TreeRoot, places: Mapping[tuple[TreeRoot, str], Content]) -> InputFile:
+    if file.type == "file":
+        content = EMPTY_CONTENT if file.empty_files else places[root, file.path]
+        return InputFile(name=file.input, path=file.path, is_dir=False, files=((file.path, content),))
+    below = trees.table(root, *directory_range(file.path))
+    paths = [path_of(key) for key in below.column(KEY).to_pylist()]
+    contents = [EMPTY_CONTENT] * len(paths) if file.empty_files else contents_of(below)
+    return InputFile(name=file.input, path=file.path, is_dir=True, files=tuple(zip(paths, contents, strict=True)))

@@ -1,0 +1,135 @@
+"""Pipelines for a caller: what needs content beside the record."""
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+import pyarrow as pa
+
+from pachyderm_dagster.errors import InvalidError, NotFoundError
+from pachyderm_dagster.metadata.database import Database, Transaction
+from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.client import Pfs
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Commit, RepoName
+from pachyderm_dagster.pps import jobs, pipelines
+from pachyderm_dagster.pps.datums import DatumState
+from pachyderm_dagster.pps.inputs import CronInput, leaves
+from pachyderm_dagster.pps.model import Job, Pipeline
+from pachyderm_dagster.pps.results import DatumDetails
+from pachyderm_dagster.pps.spec import PipelineSpec
+from pachyderm_dagster.storage.content import ContentWriter
+from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, content_array, contents_of
+from pachyderm_dagster.storage.trees import TreeRoot, Trees
+
+SPEC_FILE = "spec"
+_SHOWN = {DatumState.PROCESSED: "SUCCESS", DatumState.FAILED: "FAILED", DatumState.RECOVERED: "RECOVERED"}
+SKIPPED = "SKIPPED"
+
+
+@dataclass(frozen=True, slots=True)
+class DatumInfo:
+    """A datum of a job as listed."""
+
+    id: str
+    job: Job
+    state: str
+    """SUCCESS, FAILED or RECOVERED when this job ran it, SKIPPED when an earlier one did."""
+    ran_in: str
+    """Id of the job that ran it."""
+    details: DatumDetails
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that user code printed."""
+
+    job: Job
+    datum: str
+    inputs: tuple[str, ...]
+    text: str
+
+
+class Pps:
+    """Pipelines, jobs and datums of one workspace."""
+
+    def __init__(self, database: Database, pfs: Pfs, *, project: str = DEFAULT_PROJECT) -> None:
+        self.database = database
+        self._pfs = pfs
+        self._meta_trees = Trees(pfs.store, DATUM_ROWS)
+        self._project = project
+
+    def create_pipeline(self, spec: PipelineSpec, *, update: bool = False, reprocess: bool = False) -> Pipeline:
+        """Makes a pipeline or its next version; errors as `pipelines.create_pipeline`."""
+        text = json.dumps(json.loads(spec.to_json()), indent=2).encode() + b"\n"
+        with ContentWriter(self._pfs.store) as writer:
+            size, hash, refs = content_array([writer.write(text)]).flatten()
+        row = pa.table([pa.array([SPEC_FILE]), pa.array([b""], pa.binary()), size, hash, refs], schema=FILE_ROWS.schema)
+        root = self._pfs.trees.build(row)
+
+        def change(txn: Transaction) -> Pipeline:
+            return pipelines.create_pipeline(
+                txn, spec, spec_tree=(root.encode(), root.size_bytes), update=update, reprocess=reprocess, default_project=self._project
+            )
+
+        return self.database.write(change)
+
+    def run_cron(self, name: RepoName, *, time: dt.datetime | None = None) -> list[Commit]:
+        """One tick, now unless `time` is given, for every cron input of a pipeline: a commit each, with an empty file named after the time.
+
+        Raises:
+            NotFoundError: `pipeline-not-found`.
+            InvalidError: `no-cron-input`.
+        """
+        with self.database.read() as txn:
+            pipeline = pipelines.get_pipeline(txn, name)
+        clocks = [leaf for leaf in leaves(pipeline.spec.input) if isinstance(leaf, CronInput)]
+        if not clocks:
+            raise InvalidError("no-cron-input", f"pipeline '{name}' has no cron input; it runs when its inputs change")
+        return [self.tick(clock, name.project, time or self.database.clock.now()) for clock in clocks]
+
+    def tick(self, clock: CronInput, project: str, time: dt.datetime) -> Commit:
+        """Commits one tick of a cron input. The same time twice is one file, in two commits."""
+        repo = clock.repo_name(project)
+        branch = f"{repo.project}/{repo.name}@{clock.branch}"
+        with self._pfs.modify_file(branch) as files:
+            if clock.overwrite:
+                files.delete_directory("/")
+            files.put_bytes("/" + time.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), b"")
+        return self._pfs.inspect_commit(branch)
+
+    def list_datum(self, job: Job) -> Iterator[DatumInfo]:
+        """The datums of a job, by id: of a running one those that its last attempt to end left behind."""
+        for table in self._meta_trees.read(self._meta(job)):
+            details = table.column("details").combine_chunks()
+            for row, body in zip(table.drop_columns(["details", "outputs"]).to_pylist(), self._pfs.reader.read_many(contents_of(details)), strict=True):
+                state = _SHOWN[DatumState(row["state"])] if row["job"] == job.id else SKIPPED
+                yield DatumInfo(row["key"], job, state, row["job"], msgspec.json.decode(body, type=DatumDetails))
+
+    def inspect_datum(self, job: Job, datum: str) -> DatumInfo:
+        """One datum of a job, by its id or the start of it.
+
+        Raises:
+            NotFoundError: `datum-not-found`.
+        """
+        found = self._meta_trees.seek(self._meta(job), datum)
+        if found is not None and found.startswith(datum):
+            for info in self.list_datum(job):
+                if info.id == found:
+                    return info
+        raise NotFoundError("datum-not-found", f"datum '{datum}' is not in job '{job}'; `pachctl list datum {job}` shows its datums")
+
+    def logs(self, job: Job, *, datum: str | None = None) -> Iterator[LogLine]:
+        """What the user code of the datums that this job ran printed, datum by datum."""
+        for info in self.list_datum(job):
+            if info.state == SKIPPED or info.details.log is None or (datum is not None and not info.id.startswith(datum)):
+                continue
+            text = self._pfs.reader.read(info.details.log).decode(errors="replace")
+            for line in text.splitlines():
+                yield LogLine(job, info.id, info.details.inputs, line)
+
+    def _meta(self, job: Job) -> TreeRoot:
+        with self.database.read() as txn:
+            tree = commits.get_commit(txn, jobs.refresh(txn, job).meta_commit).tree
+        return TreeRoot.decode(tree) if tree is not None else empty_root(DATUM_ROWS)

@@ -1,0 +1,127 @@
+"""What datums left behind: rows of a pipeline's results tree, and from them rows of a job's output and meta tree (docs/design/0003)."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pachyderm_dagster.pps.datums import DatumState
+from pachyderm_dagster.storage.content import Content
+from pachyderm_dagster.storage.rows import CONTENT_FIELDS, DATUM_ROWS, FILE_ROWS, KEY, TreeKind, content_array, contents_of
+from pachyderm_dagster.storage.trees import TreeRoot, Trees
+
+# Under a datum's hash one row that says that it was processed, and one row for each file that it wrote.
+RESULT_ROWS = TreeKind(
+    "result",
+    pa.schema([(KEY, pa.string()), ("datum", pa.binary()), *CONTENT_FIELDS, ("job", pa.string())]),
+    logical=(KEY, "datum", "size", "hash", "job"),
+    bytes_column="size",
+)
+_SEPARATOR = "\x00"
+_AFTER_SEPARATOR = "\x01"
+
+
+class DatumDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job remembers of one datum beside its output; kept as JSON."""
+
+    inputs: tuple[str, ...]
+    """`repo@id:/path` of each file or directory that it read."""
+    reason: str = ""
+    exit_code: int | None = None
+    tries: int = 0
+    download_seconds: float = 0.0
+    process_seconds: float = 0.0
+    upload_seconds: float = 0.0
+    download_bytes: int = 0
+    upload_bytes: int = 0
+    log: Content | None = None
+    """What the user code printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A datum that ended.
+
+    Attributes:
+        id: 64 hex digits.
+        hash: of its inputs, 32 bytes.
+        job: id of the job that ran it.
+        outputs: key (path form of a tree) and content of each file that it wrote.
+        details: where its `DatumDetails` lie.
+    """
+
+    id: str
+    hash: bytes
+    state: DatumState
+    job: str
+    outputs: tuple[tuple[str, Content], ...]
+    details: Content
+
+
+def result_rows(done: Sequence[Done]) -> pa.Table:
+    """Rows for the results tree: of the processed ones only, whatever else is in `done`."""
+    keys: list[str] = []
+    datums: list[bytes] = []
+    jobs: list[str] = []
+    contents: list[Content] = []
+    for one in done:
+        if one.state is DatumState.PROCESSED:
+            prefix = one.hash.hex()
+            keys += [prefix, *(f"{prefix}{_SEPARATOR}{key}" for key, _ in one.outputs)]
+            contents += [one.details, *(content for _, content in one.outputs)]
+            datums += [bytes.fromhex(one.id)] * (1 + len(one.outputs))
+            jobs += [one.job] * (1 + len(one.outputs))
+    size, hash, refs = content_array(contents).flatten()
+    return pa.table([pa.array(keys, pa.string()), pa.array(datums, pa.binary()), size, hash, refs, pa.array(jobs, pa.string())], schema=RESULT_ROWS.schema)
+
+
+def find_results(trees: Trees, root: TreeRoot, hashes: pa.StringArray) -> pa.StringArray:
+    """Which of the datum hashes (64 hex digits) have a result."""
+    return trees.find(root, hashes).column(KEY).combine_chunks()
+
+
+def load_results(trees: Trees, root: TreeRoot, hashes: Iterable[str]) -> Iterator[Done]:
+    """The results of datums by their hashes, each of which has one."""
+    for prefix in hashes:
+        rows = trees.table(root, prefix, prefix + _AFTER_SEPARATOR)
+        contents = contents_of(rows)
+        keys = rows.column(KEY).to_pylist()
+        yield Done(
+            id=rows.column("datum")[0].as_py().hex(),
+            hash=bytes.fromhex(prefix),
+            state=DatumState.PROCESSED,
+            job=rows.column("job")[0].as_py(),
+            outputs=tuple((key[len(prefix) + 1 :], content) for key, content in zip(keys[1:], contents[1:], strict=True)),
+            details=contents[0],
+        )
+
+
+def output_rows(done: Sequence[Done]) -> pa.Table:
+    """Rows for the output tree, each with the datum that wrote it: of the processed ones only."""
+    kept = [one for one in done if one.state is DatumState.PROCESSED]
+    size, hash, refs = content_array([content for one in kept for _, content in one.outputs]).flatten()
+    keys = pa.array([key for one in kept for key, _ in one.outputs], pa.string())
+    datums = pa.array([datum for one in kept for datum in [bytes.fromhex(one.id)] * len(one.outputs)], pa.binary())
+    return pa.table([keys, datums, size, hash, refs], schema=FILE_ROWS.schema)
+
+
+def meta_rows(done: Sequence[Done]) -> pa.Table:
+    """Rows for the meta tree: of every datum, however it ended."""
+    return pa.table(
+        [
+            pa.array([one.id for one in done], pa.string()),
+            pa.array([one.hash for one in done], DATUM_ROWS.schema.field("hash").type),
+            pa.array([one.state.value for one in done], pa.uint8()),
+            pa.array([one.job for one in done], pa.string()),
+            pa.array([[key for key, _ in one.outputs] for one in done], pa.list_(pa.string())),
+            content_array([one.details for one in done]),
+        ],
+        schema=DATUM_ROWS.schema,
+    )
+
+
+def output_keys(rows: pa.Table) -> pa.StringArray:
+    """The keys of the output files of some rows of a meta tree."""
+    return pc.list_flatten(rows.column("outputs")).combine_chunks()
