@@ -28,12 +28,14 @@ class TreeKind:
         logical: the columns that make two rows equal and decide a node's id. The others say where something lies and may differ between equal trees.
             Neither the logical columns nor what is in them may be null.
         bytes_column: the column whose sum is the tree's size in bytes.
+        rows_per_node: how many rows (or children) a node has on average; a power of two. Other trees come of another number.
     """
 
     name: str
     schema: pa.Schema
     logical: tuple[str, ...]
     bytes_column: str | None
+    rows_per_node: int = 1024
 
 
 # A row a file. `datum` is the id of the datum that wrote it, empty if a user did.

@@ -1,0 +1,226 @@
+"""Nodes of a tree: their boundaries, ids and stored form.
+
+A leaf holds rows, an index node an entry a child. A node ends after a key whose hash says so, so that the same rows make the same nodes whatever
+the order of edits. Its id covers what its rows mean, not where contents and children lie.
+
+Stored form: magic and version, level, id, checksum, then the rows as an Arrow IPC record batch without its schema.
+"""
+
+import struct
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+
+import numpy as np
+import pyarrow as pa
+from xxhash import xxh3_64_intdigest
+
+from pachyderm_dagster.codec import Buffer, digest
+from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, ObjectStore, Ref, corrupt_object, get_ref, object_key
+from pachyderm_dagster.storage.packs import PackWriter
+from pachyderm_dagster.storage.ranges import read_ranges
+from pachyderm_dagster.storage.rows import HASH_TYPE, KEY, TreeKind
+
+INDEX_SCHEMA = pa.schema(
+    [
+        (KEY, pa.string()),  # the last key below the child
+        ("id", HASH_TYPE),
+        ("object", pa.binary(OBJECT_ID_BYTES)),
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+        ("count", pa.int64()),  # rows below the child
+        ("size_bytes", pa.int64()),
+    ]
+)
+NO_ENTRIES = pa.RecordBatch.from_pylist([], schema=INDEX_SCHEMA)
+INDEX_LOGICAL = (KEY, "id", "count", "size_bytes")
+_HEADER = struct.Struct("<4sB3x32s32s")
+_MAGIC = b"PDT\x01"
+_WINDOW_BYTES = 2 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node in memory: level 0 is a leaf, whose rows are of the tree's kind; above it rows are of `INDEX_SCHEMA`."""
+
+    level: int
+    rows: pa.RecordBatch
+
+
+def node_id(kind: TreeKind, node: Node) -> bytes:
+    """The id of a node: equal for nodes of equal level and logical columns. 32 bytes."""
+    names = kind.logical if node.level == 0 else INDEX_LOGICAL
+    parts: list[Buffer] = [node.rows.num_rows.to_bytes(8, "little")]
+    for name in names:
+        parts.extend(_canonical_buffers(node.rows.column(name)))
+    return digest(f"tree:{kind.name}:{node.level}", parts)
+
+
+def _canonical_buffers(array: pa.Array) -> Iterator[Buffer]:
+    """An array's bytes, the same wherever it was sliced from: lengths instead of offsets, no padding, no validity (nulls are refused)."""
+    if array.null_count:
+        raise ValueError(f"logical columns of a tree hold no nulls; found {array.null_count} in a column of {array.type}")
+    kind, start, stop = array.type, array.offset, array.offset + len(array)
+    if pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_list(kind):
+        offsets = _offsets(array)
+        yield np.diff(offsets).tobytes()
+        if pa.types.is_list(kind):
+            yield from _canonical_buffers(array.values.slice(offsets[0], offsets[-1] - offsets[0]))
+        else:
+            data = array.buffers()[2]
+            yield memoryview(data)[offsets[0] : offsets[-1]] if data is not None else b""
+    elif pa.types.is_integer(kind) or pa.types.is_fixed_size_binary(kind):
+        width = kind.bit_width // 8
+        data = array.buffers()[1]
+        yield memoryview(data)[start * width : stop * width] if data is not None else b""
+    else:
+        raise TypeError(f"a logical column of a tree cannot be of type {kind}")
+
+
+def _offsets(array: pa.Array) -> "np.ndarray[tuple[int], np.dtype[np.int32]]":
+    data = array.buffers()[1]
+    if data is None or not len(array):
+        return np.zeros(1, dtype=np.int32)
+    return np.frombuffer(data, dtype=np.int32, count=len(array) + 1, offset=array.offset * 4)
+
+
+def closes(kind: TreeKind, keys: pa.Array, level: int) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    """For each key, whether a node of this level ends after it."""
+    raw = keys.cast(pa.binary()).to_pylist()
+    hashes = np.fromiter(map(xxh3_64_intdigest, raw, repeat(level)), dtype=np.uint64, count=len(raw))
+    return np.asarray((hashes & np.uint64(kind.rows_per_node - 1)) == 0)
+
+
+def encode_node(node: Node, own_id: bytes) -> bytes:
+    """A node as it is stored."""
+    body = memoryview(node.rows.serialize())
+    return b"".join((_HEADER.pack(_MAGIC, node.level, own_id, _checksum(node.level, own_id, body)), body))
+
+
+def decode_node(kind: TreeKind, data: Buffer, ref: Ref, own_id: bytes) -> Node:
+    """The node stored in `data`, which `ref` named.
+
+    Raises:
+        StorageError: `object-corrupt`, when it is not the node `own_id`, whole and undamaged.
+    """
+    key = object_key(ref.object)
+    if len(data) < _HEADER.size:
+        raise corrupt_object(key, f"{len(data)} bytes from {ref.offset} are too few for a tree node")
+    magic, level, found_id, checksum = _HEADER.unpack_from(data)
+    body = bytes(memoryview(data)[_HEADER.size :])  # a copy: aligned, and it does not hold on to the neighbours that were read along
+    if magic != _MAGIC or found_id != own_id or checksum != _checksum(level, found_id, body):
+        raise corrupt_object(key, f"the {ref.length} bytes from {ref.offset} are not tree node {own_id.hex()}")
+    return Node(level, _read_rows(kind, level, body))
+
+
+def _read_rows(kind: TreeKind, level: int, body: Buffer) -> pa.RecordBatch:
+    return pa.ipc.read_record_batch(pa.py_buffer(body), INDEX_SCHEMA if level else kind.schema)
+
+
+def _checksum(level: int, own_id: bytes, body: Buffer) -> bytes:
+    return digest("node", [bytes([level]), own_id, body])
+
+
+def index_rows(keys: pa.Array, ids: Sequence[bytes], refs: Sequence[Ref], counts: Sequence[int], sizes: Sequence[int]) -> pa.RecordBatch:
+    """Entries of an index node, from their columns."""
+    columns = [
+        keys,
+        pa.array(ids, HASH_TYPE),
+        pa.array([ref.object for ref in refs], pa.binary(OBJECT_ID_BYTES)),
+        pa.array([ref.offset for ref in refs], pa.int64()),
+        pa.array([ref.length for ref in refs], pa.int64()),
+        pa.array(counts, pa.int64()),
+        pa.array(sizes, pa.int64()),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=INDEX_SCHEMA)
+
+
+def refs_of(entries: pa.RecordBatch) -> list[Ref]:
+    """Where the children of index entries are stored."""
+    return list(map(Ref, *(entries.column(name).to_pylist() for name in ("object", "offset", "length"))))
+
+
+class NodeStore:
+    """Loads and stores the nodes of one kind of tree, keeping the last used in memory. For several threads."""
+
+    def __init__(self, store: ObjectStore, kind: TreeKind, cache_bytes: int) -> None:
+        self.store = store
+        self.kind = kind
+        self._cache: OrderedDict[Ref, Node] = OrderedDict()
+        self._cache_bytes = cache_bytes
+        self._cached_bytes = 0
+        self._lock = threading.Lock()
+
+    def load(self, ref: Ref, own_id: bytes) -> Node:
+        """One node.
+
+        Raises:
+            NotFoundError: `object-not-found`.
+            StorageError: `object-corrupt`.
+        """
+        node = self._find_cached(ref)
+        if node is None:
+            node = decode_node(self.kind, get_ref(self.store, ref), ref, own_id)
+            self.remember(ref, node)
+        return node
+
+    def load_many(self, refs: Sequence[Ref], ids: Sequence[bytes]) -> Iterator[Node]:
+        """Nodes in the order given; neighbours in a pack are read together. Raises as `load` does."""
+        cached = [self._find_cached(ref) for ref in refs]
+        missing = read_ranges(self.store, (ref for ref, node in zip(refs, cached, strict=True) if node is None), _WINDOW_BYTES)
+        for position, (ref, own_id) in enumerate(zip(refs, ids, strict=True)):
+            node = cached[position]
+            cached[position] = None  # or this list would keep in memory what the cache lets go
+            if node is None:
+                node = decode_node(self.kind, next(missing), ref, own_id)
+                self.remember(ref, node)
+            yield node
+
+    def load_children(self, entries: pa.RecordBatch) -> Iterator[Node]:
+        """The children of index entries, as `load_many` gives them."""
+        return self.load_many(refs_of(entries), entries.column("id").to_pylist())
+
+    def remember(self, ref: Ref, node: Node) -> None:
+        """Keeps a node in memory for later."""
+        with self._lock:
+            if ref in self._cache:
+                return
+            self._cache[ref] = node
+            self._cached_bytes += node.rows.nbytes
+            while self._cached_bytes > self._cache_bytes:
+                _, dropped = self._cache.popitem(last=False)
+                self._cached_bytes -= dropped.rows.nbytes
+
+    def _find_cached(self, ref: Ref) -> Node | None:
+        with self._lock:
+            node = self._cache.get(ref)
+            if node is not None:
+                self._cache.move_to_end(ref)
+            return node
+
+
+class NodeWriter:
+    """Stores new nodes, all in one pack (or more, if they are many)."""
+
+    def __init__(self, nodes: NodeStore) -> None:
+        self._nodes = nodes
+        self._packs = PackWriter(nodes.store)
+
+    def write(self, node: Node, own_id: bytes) -> Ref:
+        """Where the node will be once `flush` returned."""
+        data = encode_node(node, own_id)
+        ref = self._packs.add(data, own_id)
+        # The rows as they were encoded, not the slice they came from, which would keep all the rows around it in memory.
+        self._nodes.remember(ref, Node(node.level, _read_rows(self._nodes.kind, node.level, memoryview(data)[_HEADER.size :])))
+        return ref
+
+    def load(self, ref: Ref, own_id: bytes) -> Node:
+        """A node, also one that is not stored yet; raises as `NodeStore.load` does."""
+        pending = self._packs.find_pending(ref)
+        return self._nodes.load(ref, own_id) if pending is None else decode_node(self._nodes.kind, pending, ref, own_id)
+
+    def flush(self) -> None:
+        """Makes what was written durable."""
+        self._packs.flush()

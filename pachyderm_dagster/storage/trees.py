@@ -1,0 +1,87 @@
+"""Trees: immutable sorted maps from key to row (prolly trees), whose root id says what is in them.
+
+Cost of a change, a difference or a lookup follows what it touches. Several threads may use one `Trees`.
+"""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pachyderm_dagster.storage.nodes import NodeStore
+from pachyderm_dagster.storage.objects import ObjectStore
+from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, TreeKind
+from pachyderm_dagster.storage.tree_diff import TreeDiff, diff_trees
+from pachyderm_dagster.storage.tree_editing import apply_edits, build_tree, sort_rows
+from pachyderm_dagster.storage.tree_reading import TreeRoot, empty_root, find_rows, range_id, read_leaves, seek_key, sum_rows
+
+__all__ = ["DATUM_ROWS", "FILE_ROWS", "TreeDiff", "TreeKind", "TreeRoot", "Trees"]
+
+_CACHE_BYTES = 64 * 1024 * 1024
+
+
+class Trees:
+    """The trees of one kind in a store.
+
+    Every method that reads raises `NotFoundError` `object-not-found` and `StorageError` `object-corrupt`; those that write, what `ObjectStore.put_new` raises.
+    A range is `start` <= key < `stop`, None for no bound.
+
+    Args:
+        empty: the tree of no rows.
+    """
+
+    def __init__(self, store: ObjectStore, kind: TreeKind, cache_bytes: int = _CACHE_BYTES) -> None:
+        self.kind = kind
+        self.empty = empty_root(kind)
+        self._nodes = NodeStore(store, kind, cache_bytes)
+
+    def build(self, rows: pa.Table) -> TreeRoot:
+        """The tree of `rows`, in any order; durable on return.
+
+        Raises:
+            ValueError: when a key occurs twice.
+        """
+        return build_tree(self._nodes, sort_rows(self.kind, rows))
+
+    def apply(self, root: TreeRoot, upserts: pa.Table, deletes: pa.Array | None = None) -> TreeRoot:
+        """The tree after `deletes` (keys; unknown ones are fine) went and `upserts` came; durable on return.
+
+        Raises:
+            ValueError: when a key occurs twice in `upserts`.
+        """
+        dropped = [] if deletes is None else _sorted_keys(deletes)
+        return apply_edits(self._nodes, root, sort_rows(self.kind, upserts), dropped)
+
+    def read(self, root: TreeRoot, start: str | None = None, stop: str | None = None) -> Iterator[pa.Table]:
+        """The rows of a range in key order, a leaf (about a thousand) at a time, read as they are asked for."""
+        for rows in read_leaves(self._nodes, root, start, stop):
+            yield pa.Table.from_batches([rows])
+
+    def table(self, root: TreeRoot, start: str | None = None, stop: str | None = None) -> pa.Table:
+        """The rows of a range in key order."""
+        return pa.Table.from_batches(read_leaves(self._nodes, root, start, stop), schema=self.kind.schema)
+
+    def find(self, root: TreeRoot, keys: pa.Array) -> pa.Table:
+        """The rows with one of `keys`, in key order; keys without a row are left out."""
+        return pa.Table.from_batches(find_rows(self._nodes, root, _sorted_keys(keys)), schema=self.kind.schema)
+
+    def seek(self, root: TreeRoot, key: str) -> str | None:
+        """The first key that is not below `key`; None if all are."""
+        return seek_key(self._nodes, root, key)
+
+    def sums(self, root: TreeRoot, start: str | None = None, stop: str | None = None) -> tuple[int, int]:
+        """The number of rows in a range and their size in bytes; reads only the nodes that the bounds cut."""
+        return sum_rows(self._nodes, root, start, stop)
+
+    def range_hash(self, root: TreeRoot, start: str | None = None, stop: str | None = None) -> bytes:
+        """A hash of the rows in a range and of nothing else: the id of a tree of just these. 32 bytes; reads only the nodes that the bounds cut."""
+        return range_id(self._nodes, root, start, stop)
+
+    def diff(self, old: TreeRoot, new: TreeRoot) -> TreeDiff:
+        """The rows that differ between two trees."""
+        return diff_trees(self._nodes, old, new)
+
+
+def _sorted_keys(keys: pa.Array) -> list[str]:
+    unique = pc.unique(keys.cast(pa.string()))
+    return list(unique.take(pc.sort_indices(unique)).to_pylist())
