@@ -100,6 +100,15 @@ def directory_range(path: str) -> tuple[str | None, str | None]:
     return key + SEPARATOR, key + AFTER_SEPARATOR
 
 
+def directory_keys(keys: pa.StringArray) -> pa.StringArray:
+    """The key of every directory that some of these keys lie in, but for the root: each once, in no particular order."""
+    found = [pa.array([], pa.string())]
+    while len(keys := keys.filter(pc.match_substring(keys, SEPARATOR))):
+        keys = pc.unique(pc.list_element(pc.split_pattern(keys, SEPARATOR, max_splits=1, reverse=True), 0))
+        found.append(keys)
+    return pc.unique(pa.concat_arrays(found))
+
+
 def _problem(body: str) -> str | None:
     """The rule that a path without its outer slashes breaks, as the end of a sentence."""
     try:
