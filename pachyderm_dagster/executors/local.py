@@ -1,0 +1,211 @@
+"""Runs datums in worker processes on this machine."""
+
+import itertools
+import logging
+import os
+import selectors
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Self, assert_never
+
+import msgspec
+
+from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.executors.run_folder import RunFolder
+from pachyderm_dagster.executors.worker_process import WorkerProcess
+from pachyderm_dagster.worker.protocol import DatumResult, DatumState, DatumTask, WorkerReady, WorkerRefused, WorkerSetup
+
+_MOST_DEATHS_OF_A_DATUM = 2
+_MOST_FAILED_STARTS = 3
+_END_SECONDS = 5.0
+# It may hold the password of the database.
+_KEPT_FROM_USER_CODE = ("PACHYDERM_METADATA_URL",)
+
+_log = logging.getLogger(__name__)
+
+
+class LocalExecutor:
+    """Runs datums in processes on this machine; as a context manager it leaves no process behind.
+
+    Args:
+        environment: of the machine, as the workers and the user code are to see it (`os.environ` of the program).
+        warn: takes one line for the user, once a run, when `/pfs` cannot be made here.
+    """
+
+    def __init__(self, environment: Mapping[str, str], *, warn: Callable[[str], None] = _log.warning) -> None:
+        self._environment = environment
+        self._warn = warn
+        self._runs: set[_Run] = set()
+
+    def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int) -> Iterator[DatumResult]:
+        """Runs every task and gives each result when it is there, in any order; tasks are taken from the iterable as workers have room.
+
+        A worker that dies is replaced. The datum that it ran is given to another one once; if that dies too, the datum is FAILED and says how.
+
+        Args:
+            setup: its scratch folder is used for folders of this run; its environment comes on top of that of the machine.
+            tasks: with an index that is theirs alone.
+            parallelism: how many datums run at the same time, at least 1.
+
+        Raises:
+            ExecutionError: `worker-not-started`, or whatever a worker says that cannot begin (a store that cannot be opened).
+        """
+        own = {name: value for name, value in self._environment.items() if name not in _KEPT_FROM_USER_CODE}
+        setup = msgspec.structs.replace(setup, environment={**own, **setup.environment})
+        with RunFolder(os.path.realpath(setup.scratch)) as folder:
+            run = _Run(setup, folder, self._environment, self._warn)
+            self._runs.add(run)
+            try:
+                yield from run.results(iter(tasks), max(1, parallelism))
+            finally:
+                run.stop()
+                run.close()
+                self._runs.discard(run)
+
+    def stop(self) -> None:
+        """Kills all user code and ends all workers; what is being run gives no more results. From any thread."""
+        for run in list(self._runs):
+            run.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.stop()
+
+
+class _Run:
+    """The workers of one call, the tasks they have and those that a dead one left."""
+
+    def __init__(self, setup: WorkerSetup, folder: RunFolder, environment: Mapping[str, str], warn: Callable[[str], None]) -> None:
+        self._setup = setup
+        self._folder = folder
+        self._environment = environment
+        self._warn = warn
+        self._warned = False
+        self._workers: list[WorkerProcess] = []
+        self._started = 0
+        self._failed_starts = 0
+        self._left: deque[DatumTask] = deque()
+        self._deaths: Counter[int] = Counter()
+        self._exhausted = False
+        self._selector = selectors.DefaultSelector()
+        # Held where workers are started and ended, so that none is started behind the back of `stop`.
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def results(self, tasks: Iterator[DatumTask], parallelism: int) -> Iterator[DatumResult]:
+        first = list(itertools.islice(tasks, parallelism))
+        tasks = itertools.chain(first, tasks)
+        for _ in first:
+            self._start_worker()
+        while self._workers:
+            self._give_tasks(tasks)
+            if self._exhausted and not self._left and not any(worker.in_flight for worker in self._workers):
+                return
+            for key, events in self._selector.select():
+                worker: WorkerProcess = key.data
+                if worker not in self._workers:
+                    # Buried a moment ago, when its other pipe was looked at.
+                    continue
+                if events & selectors.EVENT_WRITE:
+                    worker.send_more()
+                    self._watch_input(worker)
+                else:
+                    yield from self._receive(worker)
+
+    def stop(self) -> None:
+        """Ends all workers and waits until they are gone; user code goes with them."""
+        with self._lock:
+            self._stopped = True
+            for worker in self._workers:
+                worker.ask_to_end()
+            for worker in self._workers:
+                worker.wait_end(_END_SECONDS)
+
+    def close(self) -> None:
+        """Lets go of what `results` waits on; only by the thread that runs it."""
+        self._selector.close()
+        for worker in self._workers:
+            worker.close()
+
+    def _start_worker(self) -> None:
+        with self._lock:
+            if self._stopped:
+                return
+            self._started += 1
+            setup = msgspec.structs.replace(self._setup, scratch=self._folder.add(f"worker-{self._started}"))
+            worker = WorkerProcess(setup, self._environment)
+            self._workers.append(worker)
+        self._selector.register(worker.stdout, selectors.EVENT_READ, worker)
+        self._watch_input(worker)
+
+    def _watch_input(self, worker: WorkerProcess) -> None:
+        """Wakes `results` when the worker's input takes more, as long as there is more."""
+        watched = worker.stdin in self._selector.get_map()
+        if worker.has_unsent and not watched:
+            self._selector.register(worker.stdin, selectors.EVENT_WRITE, worker)
+        elif watched and not worker.has_unsent:
+            self._selector.unregister(worker.stdin)
+
+    def _give_tasks(self, tasks: Iterator[DatumTask]) -> None:
+        for worker in self._workers:
+            if self._left and worker.ready and not worker.in_flight:
+                worker.give_alone(self._left.popleft())
+        # One each in turn, so that the last tasks are spread over all.
+        hungry = list(self._workers)
+        while not self._exhausted and (hungry := [worker for worker in hungry if worker.room > 0]):
+            for worker in hungry:
+                task = next(tasks, None)
+                if task is None:
+                    self._exhausted = True
+                    break
+                worker.give(task)
+        for worker in self._workers:
+            self._watch_input(worker)
+
+    def _receive(self, worker: WorkerProcess) -> Iterator[DatumResult]:
+        answers = worker.receive()
+        if answers is None:
+            yield from self._bury(worker)
+            return
+        for answer in answers:
+            match answer:
+                case DatumResult():
+                    yield answer
+                case WorkerReady(warning=warning):
+                    self._failed_starts = 0
+                    if warning and not self._warned:
+                        self._warned = True
+                        self._warn(warning)
+                case WorkerRefused(code=code, message=message):
+                    raise ExecutionError(code, message)
+                case _:
+                    assert_never(answer)
+
+    def _bury(self, worker: WorkerProcess) -> Iterator[DatumResult]:
+        """Takes leave of a worker that ended: its tasks go to others, one at a time, so that the one that kills workers is found."""
+        self._selector.unregister(worker.stdout)
+        if worker.stdin in self._selector.get_map():
+            self._selector.unregister(worker.stdin)
+        with self._lock:
+            self._workers.remove(worker)
+        ended = worker.wait_end(_END_SECONDS)
+        worker.close()
+        if self._stopped:
+            return
+        if not worker.ready:
+            self._failed_starts += 1
+            if self._failed_starts == _MOST_FAILED_STARTS:
+                raise ExecutionError("worker-not-started", f"{self._failed_starts} worker processes ended before they took a datum; the last one {ended}")
+        for task in worker.in_flight.values():
+            self._deaths[task.index] += 1
+            if self._deaths[task.index] < _MOST_DEATHS_OF_A_DATUM:
+                self._left.append(task)
+            else:
+                reason = ExecutionError("worker-died", f"the worker process {ended} while it ran this datum, and so did one before")
+                yield DatumResult(id=task.id, index=task.index, state=DatumState.FAILED, reason=str(reason))
+        if self._left or not self._exhausted:
+            self._start_worker()

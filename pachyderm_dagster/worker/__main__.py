@@ -1,0 +1,116 @@
+"""The worker process: `python -m pachyderm_dagster.worker`, started by an executor, talking `protocol` over its standard input and output.
+
+Three threads, each a step ahead of the next: one reads tasks and stages their files, the main thread runs user code, one stores what came out and answers.
+"""
+
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import BinaryIO
+
+from pachyderm_dagster.errors import PachydermError
+from pachyderm_dagster.storage.content import ContentReader, ContentWriter
+from pachyderm_dagster.storage.open_store import open_store
+from pachyderm_dagster.worker.datums import DatumRunner
+from pachyderm_dagster.worker.protocol import Answer, WorkerReady, WorkerRefused, encode, read_setup, read_task
+from pachyderm_dagster.worker.publish import FinishedDatum, Publisher
+from pachyderm_dagster.worker.run import Runner, end_worker
+from pachyderm_dagster.worker.sandbox import enter
+from pachyderm_dagster.worker.stage import StagedDatum, stage
+
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
+_CRASHED = 70
+_PIPE_BYTES = 1 << 16
+# One datum waits staged while one runs; a few may wait to be stored, so that a slow disk does not hold up user code.
+_STAGED_AHEAD = 1
+_FINISHED_BEHIND = 8
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How many tasks were taken and answered; each number is written by one thread."""
+
+    taken: int = 0
+    answered: int = 0
+
+    def is_last(self, count: int) -> bool:
+        return self.taken - self.answered == count
+
+
+def main() -> None:
+    """Serves one executor until it closes the pipe."""
+    stream = os.fdopen(_STDIN, "rb", buffering=_PIPE_BYTES, closefd=False)
+    setup = read_setup(stream)
+    if setup is None:
+        return
+    sandbox = enter(setup.scratch)
+    # User code and stray prints must not be able to write into the answers.
+    answers = os.dup(_STDOUT)
+    os.dup2(_STDERR, _STDOUT)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
+    threading.excepthook = _crash
+    try:
+        store = open_store(setup.store_url)
+    except PachydermError as error:
+        _send(answers, [WorkerRefused(error.code, error.message)])
+        return
+    _send(answers, [WorkerReady(sandbox.root, sandbox.problem)])
+    progress = _Progress()
+    staged: queue.Queue[StagedDatum | None] = queue.Queue(_STAGED_AHEAD)
+    finished: queue.Queue[FinishedDatum | None] = queue.Queue(_FINISHED_BEHIND)
+
+    def answer(results: Sequence[Answer]) -> None:
+        _send(answers, results)
+        progress.answered += len(results)
+
+    publisher = Publisher(ContentWriter(store), answer, progress.is_last)
+    storing = threading.Thread(target=publisher.serve, args=(finished,), name="store")
+    storing.start()
+    _start_daemon(lambda: _stage_tasks(stream, os.path.realpath(setup.scratch), ContentReader(store), staged, progress), "stage")
+    datums = DatumRunner(setup, sandbox, Runner(_STDIN))
+    while (datum := staged.get()) is not None:
+        finished.put(datums.run(datum))
+    finished.put(None)
+    storing.join()
+
+
+def _stage_tasks(stream: BinaryIO, scratch: str, reader: ContentReader, staged: "queue.Queue[StagedDatum | None]", progress: _Progress) -> None:
+    while (task := read_task(stream)) is not None:
+        progress.taken += 1
+        staged.put(stage(task, f"{scratch}/datum-{progress.taken}", reader))
+    staged.put(None)
+
+
+def _start_daemon(target: Callable[[], None], name: str) -> None:
+    threading.Thread(target=target, name=name, daemon=True).start()
+
+
+def _send(descriptor: int, answers: Sequence[Answer]) -> None:
+    view = memoryview(b"".join(encode(answer) for answer in answers))
+    try:
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except BrokenPipeError:
+        # Nobody waits for answers any more.
+        end_worker()
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    end_worker()
+
+
+def _crash(details: threading.ExceptHookArgs) -> None:
+    """A thread that ends would leave the others waiting for ever; the executor sees the process end, and its last words."""
+    traceback.print_exception(details.exc_value, file=sys.stderr)
+    os._exit(_CRASHED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Tries a datum as often as its pipeline allows, and says in one line why it failed."""
+
+import os
+import signal
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.worker.output_log import OutputLog
+from pachyderm_dagster.worker.run import Command, Ending, Runner
+from pachyderm_dagster.worker.sandbox import PFS, Sandbox
+
+
+@dataclass(slots=True)
+class Attempts:
+    """What came of a datum's tries.
+
+    Attributes:
+        failure: why it failed; None after a success.
+        exit_code: of the last try, None if it did not start or was out of time.
+        count: of tries that were started.
+        seconds: in user code, over all tries.
+        log: what user code printed.
+    """
+
+    failure: ExecutionError | None = None
+    exit_code: int | None = None
+    count: int = 0
+    seconds: float = 0.0
+    log: OutputLog = field(default_factory=OutputLog)
+
+
+def attempt(
+    runner: Runner,
+    command: Command,
+    environment: Mapping[str, str],
+    *,
+    tries: int,
+    accepted_codes: Collection[int],
+    prepare: Callable[[], None],
+    sandbox: Sandbox,
+) -> Attempts:
+    """Runs the command until a try ends with 0 or an accepted code, at most `tries` times; calls `prepare` before each.
+
+    A command that cannot be started is not tried again.
+    """
+    done = Attempts()
+    while done.count < tries:
+        if done.count:
+            done.log.write(f"\n[try {done.count + 1} of {tries}]\n".encode())
+        prepare()
+        try:
+            ending = runner.run(command, environment, done.log)
+        except ExecutionError as error:
+            done.failure = error
+            break
+        done.count += 1
+        done.seconds += ending.seconds
+        done.exit_code = ending.exit_code
+        done.failure = _failure_of(command, ending, accepted_codes, done)
+        if done.failure is None:
+            return done
+    done.failure = _with_hint(done.failure, command, done.log, sandbox)
+    return done
+
+
+def _failure_of(command: Command, ending: Ending, accepted_codes: Collection[int], done: Attempts) -> ExecutionError | None:
+    code = ending.exit_code
+    if code == 0 or code in accepted_codes:
+        return None
+    program = os.path.basename(command.argv[0])
+    tries = f" (try {done.count})" if done.count > 1 else ""
+    said = done.log.last_lines()
+    output = f"; its last output: {said}" if said else "; it printed nothing"
+    if code is None:
+        return ExecutionError("datum-timeout", f"{program!r} ran longer than datum_timeout, {command.timeout:g} s, and was stopped{tries}{output}")
+    if code < 0:
+        killer = ", often sent by the kernel when memory runs out" if -code == signal.SIGKILL else ""
+        return ExecutionError("command-killed", f"{program!r} was ended by signal {-code} ({signal.strsignal(-code)}){killer}{tries}{output}")
+    return ExecutionError("command-failed", f"{program!r} ended with exit code {code}{tries}{output}")
+
+
+def _with_hint(failure: ExecutionError | None, command: Command, log: OutputLog, sandbox: Sandbox) -> ExecutionError | None:
+    """Where `/pfs` is not real, a command that names it fails in ways of its own; this says why."""
+    if failure is None or sandbox.problem is None or not any(PFS in text for text in (*command.argv, *command.stdin_lines, log.last_lines())):
+        return failure
+    return ExecutionError(failure.code, f"{failure.message}; note that the files are in {sandbox.root} ($PFS_ROOT): {sandbox.problem}")

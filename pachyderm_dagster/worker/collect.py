@@ -1,0 +1,116 @@
+"""Finds what user code left in `/pfs/out`: which files go into the output, under which path, and which of them are files of an input, stored already."""
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pachyderm_dagster.errors import ExecutionError, InvalidError
+from pachyderm_dagster.pfs.paths import clean_file_path
+from pachyderm_dagster.storage.content import Content
+from pachyderm_dagster.worker.stage import STAGED_TIME_NS
+
+OUT = "out"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """One file of the output.
+
+    Attributes:
+        path: in the output repo, `/a/b`.
+        source: the file on disk to store, or the content that is stored already.
+    """
+
+    path: str
+    source: str | Content
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    root: str
+    originals: Mapping[str, Content]
+    found: dict[str, OutputFile] = field(default_factory=dict)
+
+
+def collect(root: str, originals: Mapping[str, Content]) -> list[OutputFile]:
+    """The files below `out` in the folder `root`, by path, as user code left them.
+
+    Links are followed; a link to an unchanged file of an input becomes its content. What is neither file nor directory, and empty directories, are left out.
+
+    Args:
+        root: the folder that user code sees as `/pfs`; no link.
+        originals: contents of the staged files by their path below `root`.
+
+    Raises:
+        ExecutionError: something there cannot be output: `output-missing`, `output-path-invalid`, `output-link-invalid`, `output-unreadable`.
+    """
+    walk = _Walk(root, originals)
+    out = f"{root}/{OUT}"
+    if os.path.islink(out) or not os.path.isdir(out):
+        raise ExecutionError("output-missing", f"{out} is no directory any more; user code may fill it, not replace it")
+    _visit_directory(walk, out, "", ())
+    return [walk.found[path] for path in sorted(walk.found)]
+
+
+def _visit_directory(walk: _Walk, folder: str, path: str, above: tuple[str, ...]) -> None:
+    if folder in above:
+        raise ExecutionError("output-link-invalid", f"{_shown(walk, path)} is a link to a directory that it lies in; a tree cannot contain itself")
+    for entry in _entries(folder):
+        entry_path = f"{path}/{entry.name}"
+        target = _resolve(walk, entry, entry_path) if entry.is_symlink() else entry.path
+        mode = os.lstat(target).st_mode
+        if stat.S_ISDIR(mode):
+            _visit_directory(walk, target, entry_path, (*above, folder))
+        elif stat.S_ISREG(mode):
+            if not mode & stat.S_IRUSR:
+                _allow(target, stat.S_IRUSR)
+            _take_file(walk, target, entry_path)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        return list(os.scandir(folder))
+    except PermissionError:
+        _allow(folder, stat.S_IRWXU)
+        return list(os.scandir(folder))
+
+
+def _allow(path: str, mode: int) -> None:
+    """Gives back to the owner what user code took away."""
+    try:
+        os.chmod(path, mode)
+    except OSError as error:
+        raise ExecutionError("output-unreadable", f"{path} cannot be read: {error.strerror}") from error
+
+
+def _resolve(walk: _Walk, entry: os.DirEntry[str], path: str) -> str:
+    try:
+        return os.path.realpath(entry.path, strict=True)
+    except OSError as error:
+        target = os.readlink(entry.path)
+        raise ExecutionError("output-link-invalid", f"{_shown(walk, path)} is a link to {target!r}, which cannot be followed: {error.strerror}") from error
+
+
+def _take_file(walk: _Walk, file: str, path: str) -> None:
+    try:
+        clean = clean_file_path(path)
+    except InvalidError as error:
+        raise ExecutionError("output-path-invalid", f"{_shown(walk, path)} cannot be output: {error.message}") from error
+    if clean in walk.found:
+        raise ExecutionError("output-path-invalid", f"{_shown(walk, path)} has the name of another file in a different Unicode form (NFC, NFD); rename one")
+    walk.found[clean] = OutputFile(clean, _find_original(walk, file) or file)
+
+
+def _find_original(walk: _Walk, file: str) -> Content | None:
+    content = walk.originals.get(file.removeprefix(walk.root))
+    if content is None:
+        return None
+    status = os.stat(file)
+    # Input files are copies that user code may write to.
+    return content if status.st_mtime_ns == STAGED_TIME_NS and status.st_size == content.size else None
+
+
+def _shown(walk: _Walk, path: str) -> str:
+    # A name that is not UTF-8 must not break the message, which travels as UTF-8.
+    return f"{walk.root}/{OUT}{path}".encode(errors="backslashreplace").decode()

@@ -1,0 +1,75 @@
+"""The Linux calls that Python 3.11 lacks: unshare, mount, umount2, pivot_root, prctl; the numbers are those of the kernel's headers."""
+
+import ctypes
+import os
+import platform
+import sys
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_BIND = 4096
+MS_REC = 16384
+MS_SLAVE = 1 << 19
+MNT_DETACH = 2
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+# glibc has no wrapper for pivot_root; every architecture younger than 2011 shares one number.
+_PIVOT_ROOT_NUMBERS = {"x86_64": 155, "i686": 217, "armv7l": 218, "ppc64le": 203, "s390x": 217}
+_PIVOT_ROOT_NUMBER = 41
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def is_linux() -> bool:
+    """Whether the calls of this module exist here."""
+    return sys.platform == "linux"
+
+
+def unshare(flags: int) -> None:
+    """Moves this process (with CLONE_NEWPID: its next children) into new namespaces."""
+    _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
+
+
+def mount(source: str, target: str, kind: str | None = None, flags: int = 0, data: str | None = None) -> None:
+    """Mounts `source` on `target`; see mount(2). An error names both."""
+    result = _libc.mount(
+        os.fsencode(source),
+        os.fsencode(target),
+        None if kind is None else kind.encode(),
+        ctypes.c_ulong(flags),
+        None if data is None else data.encode(),
+    )
+    _check(result, f"mount {source} on {target}")
+
+
+def detach(target: str) -> None:
+    """Takes a mount and all below it out of the tree at once."""
+    _check(_libc.umount2(os.fsencode(target), ctypes.c_int(MNT_DETACH)), f"unmount {target}")
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """Makes the mount `new_root` the root of this namespace; the old root is then found at `put_old`."""
+    number = _PIVOT_ROOT_NUMBERS.get(platform.machine(), _PIVOT_ROOT_NUMBER)
+    _check(_libc.syscall(ctypes.c_long(number), os.fsencode(new_root), os.fsencode(put_old)), f"pivot_root to {new_root}")
+
+
+def die_with_parent(signal_number: int) -> None:
+    """Has the kernel send this signal to this process when the thread that forked it ends."""
+    _check(_libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal_number), 0, 0, 0), "prctl PR_SET_PDEATHSIG")
+
+
+def adopt_orphans() -> None:
+    """Makes this process the parent of its descendants whose own parent ended, so that it can find and end them."""
+    _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0), "prctl PR_SET_CHILD_SUBREAPER")
+
+
+def _check(result: int, what: str) -> None:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")

@@ -1,0 +1,182 @@
+"""What an executor and a worker say to each other: msgpack messages behind their length, over the worker's standard input and output.
+
+The executor sends one `WorkerSetup`, then a `DatumTask` a datum. The worker answers the first with `WorkerReady` or `WorkerRefused`, each task with a
+`DatumResult`, in any order. Closed input means: end now, and kill what runs.
+"""
+
+import enum
+import struct
+from typing import BinaryIO, TypeAlias
+
+import msgspec
+
+from pachyderm_dagster.storage.content import Content
+
+_LENGTH = struct.Struct("<Q")
+
+
+class DatumState(enum.Enum):
+    """How a datum ended."""
+
+    SUCCESS = "SUCCESS"  # the command ended well, its output is stored
+    FAILED = "FAILED"  # no try ended well, or the output cannot be taken
+
+
+class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker must know to run the datums of one pipeline job.
+
+    Args:
+        store_url: where the contents of inputs are and those of outputs go.
+        scratch: folder for the worker's own use, on a disk that has room for the files of a few datums.
+        cmd: the program and its arguments.
+        stdin: lines of the program's standard input.
+        working_dir: where the program starts; None for the folder above `/pfs`.
+        accept_return_code: exit codes that count as success beside 0.
+        environment: all variables that user code gets, but those of its datum; the worker adds `PFS_ROOT`.
+        datum_tries: how often a datum is tried in all, at least 1.
+        datum_timeout: seconds for one try; None for no limit.
+        image: named when a command is missing, because it is not used here; empty where user code does run in it.
+    """
+
+    store_url: str
+    scratch: str
+    cmd: tuple[str, ...]
+    stdin: tuple[str, ...] = ()
+    working_dir: str | None = None
+    accept_return_code: tuple[int, ...] = ()
+    environment: dict[str, str] = {}
+    datum_tries: int = 3
+    datum_timeout: float | None = None
+    image: str = ""
+
+
+class InputFile(msgspec.Struct, frozen=True):
+    """One match of an input's glob, as user code is to see it.
+
+    Args:
+        name: the input's name, the folder below `/pfs`.
+        path: of the file or directory in its repo, `/a/b`; `/` for the whole repo.
+        is_dir: whether it is a directory.
+        files: the path in the repo and the content of every file; of a file itself alone.
+    """
+
+    name: str
+    path: str
+    is_dir: bool
+    files: tuple[tuple[str, Content], ...]
+
+
+class DatumTask(msgspec.Struct, frozen=True):
+    """One datum to run.
+
+    Args:
+        id: of the datum, 64 hex digits.
+        index: of the datum in its job, given back with the result.
+        inputs: what is staged.
+        environment: variables of this datum, but the paths of the inputs, which the worker adds.
+    """
+
+    id: str
+    index: int
+    inputs: tuple[InputFile, ...]
+    environment: dict[str, str] = {}
+
+
+class DatumResult(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
+    """How a datum went. Everything that it refers to is durable.
+
+    Args:
+        id, index: those of the task.
+        reason: of a failure, one line that ends with its code in brackets; empty otherwise.
+        exit_code: of the last try, negative for a signal; None if it did not start or was out of time.
+        tries: how often the command was started.
+        outputs: path in the repo and content of each file below `/pfs/out`, by path; empty after a failure.
+        process_seconds: in user code, over all tries.
+        download_seconds, upload_seconds: moving files; `download_bytes` of all inputs, `upload_bytes` of outputs that are not files of an input.
+        log: what user code printed, also when it failed; None if nothing.
+    """
+
+    id: str
+    index: int
+    state: DatumState
+    reason: str = ""
+    exit_code: int | None = None
+    tries: int = 0
+    outputs: tuple[tuple[str, Content], ...] = ()
+    process_seconds: float = 0.0
+    download_seconds: float = 0.0
+    upload_seconds: float = 0.0
+    download_bytes: int = 0
+    upload_bytes: int = 0
+    log: Content | None = None
+
+
+class WorkerReady(msgspec.Struct, frozen=True, tag="ready"):
+    """The worker waits for tasks.
+
+    Args:
+        pfs_root: the folder that user code sees as `PFS_ROOT`.
+        warning: why that is not `/pfs`; None if it is.
+    """
+
+    pfs_root: str
+    warning: str | None
+
+
+class WorkerRefused(msgspec.Struct, frozen=True, tag="refused"):
+    """The worker cannot begin and ends; code and message of the error."""
+
+    code: str
+    message: str
+
+
+Answer: TypeAlias = WorkerReady | WorkerRefused | DatumResult
+
+_ENCODER = msgspec.msgpack.Encoder()
+_ANSWERS: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+_SETUP = msgspec.msgpack.Decoder(WorkerSetup)
+_TASK = msgspec.msgpack.Decoder(DatumTask)
+
+
+def encode(message: WorkerSetup | DatumTask | Answer) -> bytes:
+    """The message with its length before it, as it goes through the pipe."""
+    body = _ENCODER.encode(message)
+    return _LENGTH.pack(len(body)) + body
+
+
+def read_setup(stream: BinaryIO) -> WorkerSetup | None:
+    """Waits for the first message to a worker; None when the stream ended."""
+    body = _read_body(stream)
+    return None if body is None else _SETUP.decode(body)
+
+
+def read_task(stream: BinaryIO) -> DatumTask | None:
+    """Waits for the next task; None when the stream ended."""
+    body = _read_body(stream)
+    return None if body is None else _TASK.decode(body)
+
+
+def take_answers(received: bytearray) -> list[Answer]:
+    """Takes the whole messages out of `received` and leaves what came of the next one."""
+    answers: list[Answer] = []
+    start = 0
+    while len(received) - start >= _LENGTH.size:
+        body = start + _LENGTH.size
+        end = body + _LENGTH.unpack_from(received, start)[0]
+        if end > len(received):
+            break
+        with memoryview(received) as view, view[body:end] as message:
+            answers.append(_ANSWERS.decode(message))
+        start = end
+    del received[:start]
+    return answers
+
+
+def _read_body(stream: BinaryIO) -> bytes | None:
+    header = stream.read(_LENGTH.size)
+    if len(header) < _LENGTH.size:
+        return None
+    length = _LENGTH.unpack(header)[0]
+    body = stream.read(length)
+    # Half a message: the sender was killed while it wrote.
+    return body if len(body) == length else None

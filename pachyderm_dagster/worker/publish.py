@@ -1,0 +1,111 @@
+"""Stores what datums made and answers their results, while the next datum runs; many small datums share one write to disk."""
+
+import os
+import queue
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from pachyderm_dagster.errors import ExecutionError, PachydermError
+from pachyderm_dagster.storage.chunks import MIN_CHUNK_BYTES
+from pachyderm_dagster.storage.content import Content, ContentWriter
+from pachyderm_dagster.worker.collect import OutputFile
+from pachyderm_dagster.worker.folders import remove_folder
+from pachyderm_dagster.worker.protocol import DatumResult, DatumState
+
+BATCH_SECONDS = 0.1
+BATCH_DATUMS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedDatum:
+    """A datum that ran and whose files still have to be stored.
+
+    Attributes:
+        result: all that is known already.
+        folder: removed once everything is read.
+        outputs: what goes into the output; empty after a failure.
+        log: what user code printed.
+    """
+
+    result: DatumResult
+    folder: str
+    outputs: Sequence[OutputFile]
+    log: bytes
+
+
+@dataclass(slots=True)
+class Publisher:
+    """Stores and answers finished datums, in batches of at most `BATCH_DATUMS` or `BATCH_SECONDS`, and at once when no other datum is on its way.
+
+    A result is answered only when everything that it refers to is durable.
+
+    Args:
+        writer: used by this object alone.
+        answer: takes the results of a batch.
+        is_last: whether the worker has no other datum than the so many given.
+    """
+
+    writer: ContentWriter
+    answer: Callable[[Sequence[DatumResult]], None]
+    is_last: Callable[[int], bool]
+    _batch: list[DatumResult] = field(default_factory=list)
+    _due: float = 0.0
+
+    def serve(self, finished: "queue.Queue[FinishedDatum | None]") -> None:
+        """Takes datums from the queue until it gives None."""
+        while True:
+            try:
+                datum = finished.get(timeout=max(0.0, self._due - time.monotonic()) if self._batch else None)
+            except queue.Empty:
+                self._flush()
+                continue
+            if datum is None:
+                self._flush()
+                return
+            if not self._batch:
+                self._due = time.monotonic() + BATCH_SECONDS
+            self._batch.append(self._store(datum))
+            if len(self._batch) >= BATCH_DATUMS or time.monotonic() >= self._due or self.is_last(len(self._batch)):
+                self._flush()
+
+    def _store(self, datum: FinishedDatum) -> DatumResult:
+        started = time.monotonic()
+        result = datum.result
+        try:
+            outputs = tuple((file.path, self._content_of(file.source)) for file in datum.outputs)
+            uploaded = sum(content.size for file, (_, content) in zip(datum.outputs, outputs, strict=True) if isinstance(file.source, str))
+            log = self.writer.write(datum.log) if datum.log else None
+            seconds = result.upload_seconds + time.monotonic() - started
+            result = msgspec.structs.replace(result, outputs=outputs, upload_bytes=uploaded, upload_seconds=seconds, log=log)
+        except PachydermError as error:
+            result = _failed(result, error)
+        except OSError as error:
+            result = _failed(result, ExecutionError("output-unreadable", f"output file {error.filename} cannot be read: {error.strerror}"))
+        remove_folder(datum.folder)
+        return result
+
+    def _content_of(self, source: str | Content) -> Content:
+        if isinstance(source, Content):
+            return source
+        with open(source, "rb", buffering=0) as file:
+            if os.fstat(file.fileno()).st_size < MIN_CHUNK_BYTES:
+                return self.writer.write(file.read())
+            return self.writer.write_stream(file)
+
+    def _flush(self) -> None:
+        batch, self._batch = self._batch, []
+        try:
+            self.writer.flush()
+        except PachydermError as error:
+            batch = [_failed(result, error) for result in batch]
+        if batch:
+            self.answer(batch)
+
+
+def _failed(result: DatumResult, error: PachydermError) -> DatumResult:
+    """The result without anything that would have been stored; a failure of the datum itself keeps its reason."""
+    reason = result.reason or str(error)
+    return msgspec.structs.replace(result, state=DatumState.FAILED, reason=reason, outputs=(), upload_bytes=0, log=None)

@@ -1,0 +1,194 @@
+"""Runs the user's command once: starts it, reads what it prints, waits with a limit, ends all that it started."""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import FrameType
+
+from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.worker.output_log import OutputLog
+from pachyderm_dagster.worker.processes import end_descendants
+
+_READ_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run, the same for every datum of a pipeline.
+
+    Attributes:
+        argv: the program and its arguments; no shell reads them.
+        stdin_lines: what it gets as standard input, and `stdin_path`, the file that holds them.
+        working_dir: where it starts.
+        image: the image that a cluster would run it in, for the message when the program is missing here; empty if it runs in that image.
+        timeout: seconds for one try, None for no limit.
+    """
+
+    argv: tuple[str, ...]
+    stdin_lines: tuple[str, ...]
+    stdin_path: str
+    working_dir: str
+    image: str
+    timeout: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How one try ended: its exit code (negative: the signal that ended it; None: the time was up) and the seconds it took."""
+
+    exit_code: int | None
+    seconds: float
+
+
+class Runner:
+    """Runs commands one after another in the main thread.
+
+    Args:
+        parent: descriptor of the pipe from the process that this worker works for; when that closes it or dies, user code is killed and the worker ends.
+    """
+
+    def __init__(self, parent: int) -> None:
+        self._parent = parent
+        # A signal that arrives before poll() would be lost; the byte that Python writes here for each SIGCHLD is not.
+        self._woken, wake = os.pipe()
+        os.set_blocking(self._woken, False)
+        os.set_blocking(wake, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _ignore)
+        self._poll = select.poll()
+        self._poll.register(self._woken, select.POLLIN)
+        # No event asked for: only the hang-up is reported, while tasks may wait in the pipe.
+        self._poll.register(parent, 0)
+
+    def run(self, command: Command, environment: Mapping[str, str], log: OutputLog) -> Ending:
+        """Runs the command to its end; nothing that it started is left when this returns.
+
+        Raises:
+            ExecutionError: it cannot be started, and trying again is pointless: `command-not-found`, `command-not-executable`, `working-dir-invalid`.
+        """
+        output, output_writer = os.pipe()
+        os.set_blocking(output, False)
+        started = time.monotonic()
+        try:
+            try:
+                process = _start(command, environment, output_writer)
+            finally:
+                os.close(output_writer)
+            code = self._wait(process.pid, output, log, None if command.timeout is None else started + command.timeout)
+            seconds = time.monotonic() - started
+            # It was waited for, or is killed next; this tells the object, which would wait for it otherwise.
+            process.returncode = -signal.SIGKILL if code is None else code
+            _end_session(process.pid)
+            while _copy_output(output, log):
+                pass
+        finally:
+            os.close(output)
+        return Ending(code, seconds)
+
+    def _wait(self, process: int, output: int, log: OutputLog, deadline: float | None) -> int | None:
+        """The exit code, or None when the deadline (of the monotonic clock) came first."""
+        open_outputs = {output}
+        self._poll.register(output, select.POLLIN)
+        try:
+            while True:
+                ready = self._poll.poll(None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000)
+                if not ready:
+                    return None
+                for descriptor, _ in ready:
+                    if descriptor == self._parent:
+                        end_worker()
+                    if descriptor == self._woken:
+                        os.read(self._woken, _READ_BYTES)
+                        code = _reap(process)
+                        if code is not None:
+                            return code
+                    elif not _copy_output(output, log):
+                        # At its end it would wake poll() for ever.
+                        open_outputs.remove(output)
+                        self._poll.unregister(output)
+        finally:
+            for descriptor in open_outputs:
+                self._poll.unregister(descriptor)
+
+
+def end_worker() -> None:
+    """Kills all user code and ends this process at once."""
+    end_descendants()
+    os._exit(128 + signal.SIGTERM)
+
+
+def _end_session(leader: int) -> None:
+    # The session first: without a process namespace or an adopter of orphans it is all that can be found.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+    end_descendants()
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """A handler, so that Python writes to the wake-up descriptor; the default action would not."""
+
+
+def _start(command: Command, environment: Mapping[str, str], output: int) -> subprocess.Popen[bytes]:
+    try:
+        with open(command.stdin_path, "rb", buffering=0) as stdin:
+            return subprocess.Popen(
+                command.argv,
+                stdin=stdin,
+                stdout=output,
+                stderr=output,
+                cwd=command.working_dir,
+                env=environment,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise _why_not_started(command, environment, error) from error
+
+
+def _why_not_started(command: Command, environment: Mapping[str, str], error: OSError) -> ExecutionError:
+    program = command.argv[0]
+    if error.filename == command.working_dir:
+        return ExecutionError(
+            "working-dir-invalid", f"working_dir {command.working_dir!r} cannot be entered: {error.strerror}; name a folder that exists where the pipeline runs"
+        )
+    here = f"; the pipeline runs on this machine, not in its image {command.image!r}: install the command here or give its path" if command.image else ""
+    if isinstance(error, FileNotFoundError) and "/" not in program:
+        return ExecutionError("command-not-found", f"command {program!r} was not found in PATH={environment.get('PATH', os.defpath)}{here}")
+    if isinstance(error, FileNotFoundError) and os.path.exists(os.path.join(command.working_dir, program)):
+        return ExecutionError("command-not-found", f"command {program!r} exists, but the interpreter that its first line names does not{here}")
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return ExecutionError("command-not-found", f"command {program!r} does not exist{here}")
+    if isinstance(error, PermissionError):
+        return ExecutionError(
+            "command-not-executable", f"command {program!r} cannot be run: {error.strerror}; make it executable (chmod +x) or name its interpreter first"
+        )
+    return ExecutionError(
+        "command-not-executable", f"command {program!r} cannot be run: {error.strerror}; it must be a program of this machine or a script that begins with #!"
+    )
+
+
+def _copy_output(output: int, log: OutputLog) -> bool:
+    """Moves what is in the pipe to the log; false when there is no more, now or ever."""
+    try:
+        data = os.read(output, _READ_BYTES)
+    except BlockingIOError:
+        return False
+    log.write(data)
+    return bool(data)
+
+
+def _reap(process: int) -> int | None:
+    """Takes the ends of all ended children, also adopted ones; the exit code of `process` if it is among them."""
+    code = None
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            ended, status = os.waitpid(-1, os.WNOHANG)
+            if not ended:
+                break
+            if ended == process:
+                code = os.waitstatus_to_exitcode(status)
+    return code

@@ -1,0 +1,117 @@
+"""Puts the files of a datum where user code will find them: private copies, ahead of time, beside `/pfs`, so that they need only be renamed into it."""
+
+import os
+import shlex
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pachyderm_dagster.errors import ExecutionError, PachydermError
+from pachyderm_dagster.storage.content import Content, ContentReader
+from pachyderm_dagster.worker.protocol import DatumTask, InputFile
+
+ENV_FILE = ".env"
+# Of every staged file: makes archives of inputs equal from run to run, and shows whether user code wrote to one. Nanoseconds, 2000-01-01T00:00Z.
+STAGED_TIME_NS = 946_684_800 * 10**9
+_STREAMED_BYTES = 4 << 20
+_WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class StagedDatum:
+    """A datum whose files are on disk.
+
+    Attributes:
+        task: what it was staged from.
+        folder: holds one entry for each input, named after it; empty while the datum is in `/pfs`.
+        originals: the contents of the staged files by their path below `/pfs`, `/<input>/a/b`.
+        seconds: it took.
+        problem: why it could not be staged; None if it was.
+    """
+
+    task: DatumTask
+    folder: str
+    originals: Mapping[str, Content]
+    seconds: float
+    problem: PachydermError | None
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all input files."""
+        return sum(content.size for content in self.originals.values())
+
+
+def stage(task: DatumTask, folder: str, reader: ContentReader) -> StagedDatum:
+    """Creates `folder` and writes the input files of a datum below it. A file that cannot be read or written is the datum's problem, not an exception."""
+    started = time.monotonic()
+    originals: dict[str, Content] = {}
+    problem: PachydermError | None = None
+    try:
+        os.mkdir(folder)
+        originals = _prepare_folders(task.inputs, folder)
+        _write_files(originals, folder, reader)
+    except PachydermError as error:
+        problem = error
+    except OSError as error:
+        problem = ExecutionError("stage-failed", f"an input file cannot be put at {error.filename or folder}: {error.strerror}; check that disk")
+    return StagedDatum(task, folder, originals, time.monotonic() - started, problem)
+
+
+def build_environment(common: Mapping[str, str], task: DatumTask, pfs_root: str) -> dict[str, str]:
+    """The variables of user code: those of all datums, those of this one, and for each input the path of its file."""
+    paths = {file.name: _path_below(pfs_root, file) for file in task.inputs}
+    return {**common, **task.environment, **paths, "PFS_ROOT": pfs_root}
+
+
+def write_env_file(path: str, task: DatumTask, pfs_root: str) -> None:
+    """Writes what is particular to this datum as lines that a shell can read."""
+    variables = build_environment({}, task, pfs_root)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items()))
+
+
+def _prepare_folders(inputs: tuple[InputFile, ...], folder: str) -> dict[str, Content]:
+    """Makes all directories; the contents of the files that go into them, by their path below `folder`."""
+    originals: dict[str, Content] = {}
+    made: set[str] = set()
+    for file in inputs:
+        base = "/" + file.name
+        if file.is_dir:
+            _make_directory(folder, _path_below(base, file), made)
+        for path, content in file.files:
+            target = base + path
+            _make_directory(folder, target.rpartition("/")[0], made)
+            originals[target] = content
+    return originals
+
+
+def _make_directory(folder: str, path: str, made: set[str]) -> None:
+    if path and path not in made:
+        _make_directory(folder, path.rpartition("/")[0], made)
+        os.mkdir(folder + path)
+        made.add(path)
+
+
+def _write_files(files: Mapping[str, Content], folder: str, reader: ContentReader) -> None:
+    small = {path: content for path, content in files.items() if content.size <= _STREAMED_BYTES}
+    for path, data in zip(small, reader.read_many(list(small.values())), strict=True):
+        _write_file(folder + path, iter((data,)))
+    for path, content in files.items():
+        if path not in small:
+            _write_file(folder + path, reader.stream(content))
+
+
+def _write_file(path: str, pieces: Iterator[bytes]) -> None:
+    descriptor = os.open(path, _WRITE_FLAGS, 0o666)
+    try:
+        for piece in pieces:
+            view = memoryview(piece)
+            while view:
+                view = view[os.write(descriptor, view) :]
+        os.utime(descriptor, ns=(STAGED_TIME_NS, STAGED_TIME_NS))
+    finally:
+        os.close(descriptor)
+
+
+def _path_below(base: str, file: InputFile) -> str:
+    return base if file.path == "/" else base + file.path
