@@ -54,6 +54,15 @@ class BranchName:
 
 
 @dataclass(frozen=True, slots=True)
+class Project:
+    """A project as listed."""
+
+    name: str
+    created: dt.datetime
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
 class Repo:
     """A repo as listed."""
 

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from pachyderm_dagster.errors import ExistsError, NotFoundError, StateError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
-from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT, Repo, RepoName, RepoType, checked_project_name, checked_repo_name
+from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT, Project, Repo, RepoName, RepoType, checked_project_name, checked_repo_name
 
 
 def ensure_project(txn: Transaction, name: str) -> int:
@@ -34,6 +34,38 @@ def create_project(txn: Transaction, name: str, *, description: str = "") -> Non
     if txn.first(sa.select(t.project.c.id).where(t.project.c.name == name)) is not None:
         raise ExistsError("project-exists", f"project {name!r} exists already")
     txn.insert(t.project, name=name, created=txn.clock.now(), description=description)
+
+
+def list_project(txn: Transaction) -> list[Project]:
+    """The projects by name."""
+    ensure_project(txn, DEFAULT_PROJECT)
+    return [Project(row.name, row.created, row.description) for row in txn.all(sa.select(t.project).order_by(t.project.c.name))]
+
+
+def inspect_project(txn: Transaction, name: str) -> Project:
+    """One project.
+
+    Raises:
+        NotFoundError: `project-not-found`.
+    """
+    ensure_project(txn, name)
+    return next(project for project in list_project(txn) if project.name == name)
+
+
+def delete_project(txn: Transaction, name: str) -> None:
+    """Removes a project that holds no repos.
+
+    Raises:
+        NotFoundError: `project-not-found`.
+        StateError: `project-in-use`, when it holds repos, and always for `default`.
+    """
+    project_id = ensure_project(txn, name)
+    if name == DEFAULT_PROJECT:
+        raise StateError("project-in-use", f"project {name!r} always exists; `pachctl delete repo --all` empties it")
+    held = [repr(repo.name.name) for repo in list_repo(txn, project=name)]
+    if held:
+        raise StateError("project-in-use", f"project {name!r} holds {', '.join(held[:10])}; delete its pipelines and repos first, or use --force")
+    txn.run(sa.delete(t.project).where(t.project.c.id == project_id))
 
 
 def create_repo(txn: Transaction, name: RepoName, *, description: str = "", update: bool = False) -> int:

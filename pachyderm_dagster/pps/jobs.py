@@ -188,6 +188,13 @@ def stop(txn: Transaction, job: Job, *, reason: str) -> None:
     finish(txn, job, JobState.KILLED, reason=reason, output=None, meta=None)
 
 
+def delete(txn: Transaction, job: Job) -> None:
+    """Removes a job from the lists, and ends it first when it is unfinished. Its commits stay."""
+    if not refresh(txn, job).state.is_terminal:
+        stop(txn, job, reason="the job was deleted")
+    txn.run(sa.delete(t.job).where(t.job.c.id == job.key))
+
+
 def stop_all(txn: Transaction, pipeline: RepoName, *, reason: str) -> None:
     """Ends every unfinished job of a pipeline, except those that this transaction made."""
     for job in list_job(txn, pipeline=pipeline, unfinished_only=True):
