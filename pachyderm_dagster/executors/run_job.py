@@ -29,6 +29,7 @@ from pachyderm_dagster.pps.results import load_results as load_done
 from pachyderm_dagster.pps.spec import Reprocess
 from pachyderm_dagster.storage.content import ContentWriter
 from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, TreeKind
+from pachyderm_dagster.storage.tree_reading import empty_root
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerSetup
 from pachyderm_dagster.worker.protocol import DatumState as ResultState
@@ -38,6 +39,7 @@ REPORT_SECONDS = 1.0
 CHECKPOINT_SECONDS = 10.0
 
 OnProgress = Callable[[JobState, Counters], None]
+
 
 class Executor(Protocol):
     """Where datums run."""

@@ -155,7 +155,9 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
         try:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError("home-unusable", f"the folder for {url.database} cannot be made: {error.strerror}; set PACHYDERM_HOME to a folder that you can write") from error
+            raise StorageError(
+                "home-unusable", f"the folder for {url.database} cannot be made: {error.strerror}; set PACHYDERM_HOME to a folder that you can write"
+            ) from error
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
 
     @event.listens_for(engine, "connect")

@@ -154,9 +154,7 @@ def _add_empty_root(txn: Transaction, branch_id: int) -> None:
     shared = txn.first(sa.select(t.commit.c.id).where(t.commit.c.repo_id == row.repo_id, t.commit.c.set_id == txn.id))
     now = txn.clock.now()
     if shared is None:
-        commit_id = txn.insert(
-            t.commit, repo_id=row.repo_id, set_id=txn.id, branch_name=row.name, origin=Origin.AUTO, started=now, finished=now, size_bytes=0
-        )
+        commit_id = txn.insert(t.commit, repo_id=row.repo_id, set_id=txn.id, branch_name=row.name, origin=Origin.AUTO, started=now, finished=now, size_bytes=0)
         txn.new_commits.append(commit_id)
     else:
         commit_id = shared.id

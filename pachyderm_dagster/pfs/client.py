@@ -17,9 +17,12 @@ from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Branch, BranchName, Com
 from pachyderm_dagster.pfs.references import Reference, parse_reference, parse_repo
 from pachyderm_dagster.storage.content import Content, ContentReader, ContentWriter
 from pachyderm_dagster.storage.objects import ObjectStore, Ref, object_key
-from pachyderm_dagster.storage.trees import FILE_ROWS, TreeRoot, Trees
+from pachyderm_dagster.storage.rows import FILE_ROWS
+from pachyderm_dagster.storage.tree_reading import empty_root
+from pachyderm_dagster.storage.trees import TreeRoot, Trees
 
 POLL_SECONDS = 0.2
+EMPTY = empty_root(FILE_ROWS)
 
 
 class Pfs:
@@ -176,11 +179,17 @@ class Pfs:
         while True:
             commit = self._target(target)
             if commit is not None:
-                staged = [self._store_layer(layer) for layer in layers]
-                self.database.write(lambda txn, key=commit.key, staged=staged: [commits.add_layer(txn, key, layer) for layer in staged])  # type: ignore[misc]
+                self._stage(commit, [self._store_layer(layer) for layer in layers])
                 return
             if self._commit_at_once(target.branch(), layers, description):
                 return
+
+    def _stage(self, commit: Commit, layers: Sequence[bytes]) -> None:
+        def change(txn: Transaction) -> None:
+            for layer in layers:
+                commits.add_layer(txn, commit.key, layer)
+
+        self.database.write(change)
 
     def _commit_at_once(self, name: BranchName, layers: Sequence[Layer], description: str) -> bool:
         """Start, write and finish in one transaction; False when the head moved while the content was put together."""
@@ -200,7 +209,8 @@ class Pfs:
 
     def _head(self, txn: Transaction, name: BranchName) -> int | None:
         try:
-            return references.branch_row(txn, name).head_id
+            head: int | None = references.branch_row(txn, name).head_id
+            return head
         except NotFoundError:
             repos.get_repo(txn, name.repo)
             return None
@@ -217,7 +227,7 @@ class Pfs:
             raise InvalidError("path-missing", "copy takes two references with a path: repo@branch:/path")
         rows = reading.rows_below(self.trees, self.root(source), at.path, label=str(at))
         with self.modify_file(target) as files:
-            files.copy(rows, at.path, to.path, append=append)
+            files.copy_rows(rows, at.path, to.path, append=append)
 
     # Reading files
 
@@ -285,4 +295,4 @@ class Pfs:
 
 
 def _root(tree: bytes | None) -> TreeRoot:
-    return TreeRoot.decode(tree) if tree is not None else empty_root(FILE_ROWS)
+    return TreeRoot.decode(tree) if tree is not None else EMPTY

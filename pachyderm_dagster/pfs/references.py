@@ -9,7 +9,16 @@ from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
-from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, BranchName, RepoName, RepoType, checked_branch_name, checked_project_name, checked_repo_name, is_commit_id
+from pachyderm_dagster.pfs.model import (
+    DEFAULT_PROJECT,
+    BranchName,
+    RepoName,
+    RepoType,
+    checked_branch_name,
+    checked_project_name,
+    checked_repo_name,
+    is_commit_id,
+)
 
 _ANCESTRY = re.compile(r"(?P<name>[^\^~.]+)(?:\.(?P<from_root>\d+))?(?P<back>(?:[\^~]\d*)*)")
 
@@ -99,7 +108,9 @@ def find_commit(txn: Transaction, reference: Reference) -> int:
     chain = _ancestors(txn, start)
     steps = reference.back if reference.from_root is None else len(chain) - reference.from_root + reference.back
     if not 0 <= steps < len(chain) or reference.from_root == 0:
-        raise NotFoundError("commit-not-found", f"commit '{reference}' does not exist; '{reference.repo}@{reference.ref}' has {len(chain)} commits up to its root")
+        raise NotFoundError(
+            "commit-not-found", f"commit '{reference}' does not exist; '{reference.repo}@{reference.ref}' has {len(chain)} commits up to its root"
+        )
     return chain[steps]
 
 

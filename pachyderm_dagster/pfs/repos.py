@@ -88,9 +88,7 @@ def create_repo(txn: Transaction, name: RepoName, *, description: str = "", upda
 
 def find_repo(txn: Transaction, name: RepoName) -> int | None:
     """The repo's row, or None."""
-    row = txn.first(
-        sa.select(t.repo.c.id).join(t.project).where(t.project.c.name == name.project, t.repo.c.name == name.name, t.repo.c.type == name.type)
-    )
+    row = txn.first(sa.select(t.repo.c.id).join(t.project).where(t.project.c.name == name.project, t.repo.c.name == name.name, t.repo.c.type == name.type))
     return None if row is None else int(row.id)
 
 
@@ -110,9 +108,7 @@ def get_repo(txn: Transaction, name: RepoName) -> int:
 
 def repo_name(txn: Transaction, repo_id: int) -> RepoName:
     """The name of the repo in this row."""
-    row = txn.first(
-        sa.select(t.project.c.name.label("project"), t.repo.c.name, t.repo.c.type).join_from(t.repo, t.project).where(t.repo.c.id == repo_id)
-    )
+    row = txn.first(sa.select(t.project.c.name.label("project"), t.repo.c.name, t.repo.c.type).join_from(t.repo, t.project).where(t.repo.c.id == repo_id))
     assert row is not None
     return RepoName(row.project, row.name, RepoType(row.type))
 
@@ -165,9 +161,7 @@ def delete_repo(txn: Transaction, name: RepoName, *, force: bool = False) -> Non
         StateError: `repo-in-use`, when a pipeline owns it or a branch elsewhere is made from it (which `force` overrides).
     """
     repo_id = get_repo(txn, name)
-    owner = txn.first(
-        sa.select(t.pipeline.c.id).join(t.project).where(t.project.c.name == name.project, t.pipeline.c.name == name.name)
-    )
+    owner = txn.first(sa.select(t.pipeline.c.id).join(t.project).where(t.project.c.name == name.project, t.pipeline.c.name == name.name))
     if owner is not None:
         raise StateError("repo-in-use", f"repo '{name}' belongs to the pipeline of that name; `pachctl delete pipeline {name.name}` removes both")
     source = t.branch.alias("source")

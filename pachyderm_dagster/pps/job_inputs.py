@@ -52,7 +52,9 @@ def load_job_inputs(txn: Transaction, job: Job) -> JobInputs:
     for leaf in leaves(pipeline.spec.input):
         commit_id = read[BranchName(leaf.repo_name(job.pipeline.project), leaf.branch)]
         found.append((leaf, commits.get_commit(txn, commit_id)))
-    spec = txn.first(sa.select(t.pipeline_version.c.set_id).where(t.pipeline_version.c.pipeline_id == pipeline.key, t.pipeline_version.c.version == job.version))
+    spec = txn.first(
+        sa.select(t.pipeline_version.c.set_id).where(t.pipeline_version.c.pipeline_id == pipeline.key, t.pipeline_version.c.version == job.version)
+    )
     assert spec is not None
     return JobInputs(job, pipeline, tuple(found), spec.set_id, _base(txn, job), load_results(txn, pipeline))
 

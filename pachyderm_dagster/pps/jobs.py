@@ -162,7 +162,14 @@ def report(txn: Transaction, job: Job, state: JobState, counters: Counters) -> b
 
 
 def finish(
-    txn: Transaction, job: Job, state: JobState, *, reason: str = "", counters: Counters | None = None, output: tuple[bytes, int] | None, meta: tuple[bytes, int] | None
+    txn: Transaction,
+    job: Job,
+    state: JobState,
+    *,
+    reason: str = "",
+    counters: Counters | None = None,
+    output: tuple[bytes, int] | None,
+    meta: tuple[bytes, int] | None,
 ) -> None:
     """Ends a job and closes its commits, with an error unless it succeeded. `output` and `meta` are encoded tree roots with their sizes.
 

@@ -1,0 +1,239 @@
+"""Jobs from commit to output: what runs, what is skipped, what the output then is."""
+
+from collections.abc import Callable
+
+import pytest
+
+from pachyderm_dagster.clock import ManualClock
+from pachyderm_dagster.errors import ConflictError, StateError
+from pachyderm_dagster.executors.run_job import run_job
+from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pps import jobs, pipelines
+from pachyderm_dagster.pps.model import Job, JobState
+from pachyderm_dagster.workspace import Workspace
+from tests.executors.in_process import InProcessExecutor, put, read_all, run_due
+
+COPY = """
+pipeline: {name: copy}
+transform: {cmd: [in-process]}
+input: {pfs: {repo: data, glob: /*}}
+"""
+SECOND = """
+pipeline: {name: second}
+transform: {cmd: [in-process]}
+input: {pfs: {repo: copy, glob: /*}}
+"""
+
+
+def upper(files: dict[str, bytes]) -> dict[str, bytes]:
+    if b"bad" in files.values():
+        raise ValueError("this datum is bad")
+    return {path: data.upper() for path, data in files.items()}
+
+
+def counts(job: Job) -> tuple[int, int, int, int]:
+    found = job.counters
+    return found.data_total, found.data_processed, found.data_skipped, found.data_failed
+
+
+@pytest.fixture
+def executor() -> InProcessExecutor:
+    return InProcessExecutor(upper)
+
+
+@pytest.fixture
+def run(workspace: Workspace, executor: InProcessExecutor) -> Callable[[], list[Job]]:
+    return lambda: run_due(workspace, executor)
+
+
+def test_chain_of_commits_runs_only_what_changed(workspace: Workspace, create: Callable[..., None], run: Callable[[], list[Job]]) -> None:
+    workspace.pfs.create_repo("data")
+    create(COPY)
+    assert [(job.state, counts(job)) for job in run()] == [(JobState.SUCCESS, (0, 0, 0, 0))]
+    steps: list[tuple[dict[str, bytes | None], JobState, tuple[int, int, int, int]]] = [
+        ({"/a": b"a1", "/b": b"b1"}, JobState.SUCCESS, (2, 2, 0, 0)),
+        ({"/a": b"a2", "/c": b"c1"}, JobState.SUCCESS, (3, 2, 1, 0)),
+        ({"/b": None}, JobState.SUCCESS, (2, 0, 2, 0)),
+        # Here we are better than Pachyderm, on purpose: a datum that comes back is restored, and so are the good ones of a failed job.
+        ({"/b": b"b1"}, JobState.SUCCESS, (3, 0, 3, 0)),
+        ({"/d": b"bad", "/f": b"f1"}, JobState.FAILURE, (5, 1, 3, 1)),
+        ({"/d": b"good"}, JobState.SUCCESS, (5, 1, 4, 0)),
+        ({"/e": b"a2", "/a": None}, JobState.SUCCESS, (5, 1, 4, 0)),
+    ]
+    for files, state, expected in steps:
+        put(workspace, "data@master", files)
+        assert [(job.state, counts(job)) for job in run()] == [(state, expected)], files
+        if state is JobState.SUCCESS:
+            assert read_all(workspace, "copy@master") == {path: data.upper() for path, data in read_all(workspace, "data@master").items()}
+
+
+def test_failed_job_names_the_datum_and_hides_its_output(workspace: Workspace, create: Callable[..., None], run: Callable[[], list[Job]]) -> None:
+    workspace.pfs.create_repo("data")
+    create(COPY)
+    create(SECOND)
+    run()
+    put(workspace, "data@master", {"/a": b"a"})
+    run()
+    put(workspace, "data@master", {"/b": b"bad"})
+    failed, unrunnable = run()
+    assert failed.state is JobState.FAILURE
+    assert "/b" in failed.reason
+    assert "this datum is bad" in failed.reason
+    assert unrunnable.state is JobState.UNRUNNABLE
+    assert "copy@" in unrunnable.reason
+    assert workspace.pfs.inspect_commit("copy@master").error is not None
+    put(workspace, "data@master", {"/b": b"fine"})
+    assert [job.state for job in run()] == [JobState.SUCCESS, JobState.SUCCESS]
+    assert read_all(workspace, "second@master") == {"/a": b"A", "/b": b"FINE"}
+
+
+def test_update_keeps_results_and_reprocess_forgets_them(workspace: Workspace, create: Callable[..., None], run: Callable[[], list[Job]]) -> None:
+    workspace.pfs.create_repo("data")
+    put(workspace, "data@master", {"/a": b"a", "/b": b"b"})
+    create(COPY)
+    assert counts(run()[0]) == (2, 2, 0, 0)
+    create(COPY.replace("in-process", "other"), update=True)
+    assert counts(run()[0]) == (2, 0, 2, 0)
+    create(COPY, update=True, reprocess=True)
+    assert counts(run()[0]) == (2, 2, 0, 0)
+    assert read_all(workspace, "copy@master") == {"/a": b"A", "/b": b"B"}
+
+
+def test_update_kills_what_is_unfinished(workspace: Workspace, create: Callable[..., None], run: Callable[[], list[Job]]) -> None:
+    workspace.pfs.create_repo("data")
+    create(COPY)
+    create(COPY, update=True)
+    assert [job.state for job in run()] == [JobState.SUCCESS]
+    with workspace.database.read() as txn:
+        newest, oldest = jobs.list_job(txn, pipeline=RepoName("default", "copy"))
+    assert (newest.version, newest.state) == (2, JobState.SUCCESS)
+    assert (oldest.version, oldest.state) == (1, JobState.KILLED)
+    assert "version 2" in oldest.reason
+
+
+def test_two_datums_that_write_one_path_fail_the_job(workspace: Workspace, create: Callable[..., None]) -> None:
+    executor = InProcessExecutor(lambda files: {"/same": b"".join(files.values())})
+    workspace.pfs.create_repo("data")
+    put(workspace, "data@master", {"/a": b"a", "/b": b"b"})
+    create(COPY)
+    (job,) = run_due(workspace, executor)
+    assert job.state is JobState.FAILURE
+    assert "/same" in job.reason
+    assert "output-conflict" in job.reason
+
+
+def test_path_of_a_dropped_datum_is_free_for_another(workspace: Workspace, create: Callable[..., None]) -> None:
+    executor = InProcessExecutor(lambda files: {"/same": b"".join(files.values())})
+    workspace.pfs.create_repo("data")
+    put(workspace, "data@master", {"/a": b"a"})
+    create(COPY)
+    run_due(workspace, executor)
+    put(workspace, "data@master", {"/a": None, "/b": b"b"})
+    (job,) = run_due(workspace, executor)
+    assert job.state is JobState.SUCCESS
+    assert read_all(workspace, "copy@master") == {"/same": b"b"}
+
+
+def test_set_of_a_diamond_runs_in_order(workspace: Workspace, create: Callable[..., None], run: Callable[[], list[Job]]) -> None:
+    workspace.pfs.create_repo("data")
+    create(COPY)
+    create(SECOND)
+    run()
+    put(workspace, "data@master", {"/a": b"a"})
+    ended = run()
+    assert [(str(job.pipeline), counts(job)) for job in ended] == [("copy", (1, 1, 0, 0)), ("second", (1, 1, 0, 0))]
+    assert ended[0].id == ended[1].id
+
+
+def test_open_input_commit_makes_its_job_wait(workspace: Workspace, create: Callable[..., None], run: Callable[[], list[Job]]) -> None:
+    workspace.pfs.create_repo("data")
+    create(COPY)
+    run()
+    commit = workspace.pfs.start_commit("data@master")
+    assert run() == []
+    with workspace.database.read() as txn:
+        job = jobs.get_job(txn, RepoName("default", "copy"), commit.id)
+        assert jobs.waits_for(txn, job) == [f"data@{commit.id}"]
+    with pytest.raises(StateError) as caught:
+        run_job(workspace, job, executor=InProcessExecutor(upper))
+    assert caught.value.code == "job-waiting"
+    workspace.pfs.finish_commit("data@master")
+    assert [job.id for job in run()] == [commit.id]
+
+
+def test_job_that_another_process_runs_is_refused(workspace: Workspace, create: Callable[..., None], clock: ManualClock) -> None:
+    workspace.pfs.create_repo("data")
+    create(COPY)
+    with workspace.database.read() as txn:
+        (job,) = jobs.list_job(txn)
+    other: list[str] = []
+
+    def code(files: dict[str, bytes]) -> dict[str, bytes]:
+        with pytest.raises(ConflictError) as caught:
+            run_job(workspace, job, executor=InProcessExecutor(upper))
+        other.append(caught.value.code)
+        return files
+
+    put(workspace, "data@master", {"/a": b"a"})
+    with workspace.database.read() as txn:
+        job = jobs.list_job(txn)[0]
+    assert run_job(workspace, job, executor=InProcessExecutor(code)).state is JobState.SUCCESS
+    assert other == ["job-running"]
+
+
+def test_run_that_died_is_taken_over_and_restores_what_was_done(workspace: Workspace, create: Callable[..., None], run: Callable[[], list[Job]]) -> None:
+    workspace.pfs.create_repo("data")
+    put(workspace, "data@master", {"/a": b"a", "/b": b"b"})
+    create(COPY)
+
+    def dies(files: dict[str, bytes]) -> dict[str, bytes]:
+        if "/b" in files:
+            raise KeyboardInterrupt
+        return upper(files)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_due(workspace, InProcessExecutor(dies))
+    (job,) = run()
+    assert job.state is JobState.SUCCESS
+    assert job.restarts == 1
+    assert counts(job) == (2, 1, 1, 0)
+    assert read_all(workspace, "copy@master") == {"/a": b"A", "/b": b"B"}
+
+
+def test_job_stopped_by_a_user_ends_as_killed(workspace: Workspace, create: Callable[..., None]) -> None:
+    workspace.pfs.create_repo("data")
+    put(workspace, "data@master", {"/a": b"a"})
+    create(COPY)
+    with workspace.database.read() as txn:
+        (job,) = jobs.list_job(txn)
+
+    def stopped_meanwhile(files: dict[str, bytes]) -> dict[str, bytes]:
+        workspace.database.write(lambda txn: jobs.stop(txn, job, reason="by a user"))
+        return files
+
+    ended = run_job(workspace, job, executor=InProcessExecutor(stopped_meanwhile))
+    assert (ended.state, ended.reason) == (JobState.KILLED, "by a user")
+    assert workspace.pfs.inspect_commit("copy@master").error == "job KILLED: by a user"
+
+
+def test_stopped_pipeline_takes_no_commits_until_it_starts(workspace: Workspace, create: Callable[..., None], run: Callable[[], list[Job]]) -> None:
+    name = RepoName("default", "copy")
+    workspace.pfs.create_repo("data")
+    create(COPY)
+    run()
+    workspace.database.write(lambda txn: pipelines.stop_pipeline(txn, name))
+    put(workspace, "data@master", {"/a": b"a"})
+    put(workspace, "data@master", {"/b": b"b"})
+    assert run() == []
+    workspace.database.write(lambda txn: pipelines.start_pipeline(txn, name))
+    assert [counts(job) for job in run()] == [(2, 2, 0, 0)]
+
+
+def test_every_job_skips_nothing(workspace: Workspace, create: Callable[..., None], run: Callable[[], list[Job]]) -> None:
+    workspace.pfs.create_repo("data")
+    create(COPY + "reprocess_spec: every_job\n")
+    put(workspace, "data@master", {"/a": b"a"})
+    run()
+    put(workspace, "data@master", {"/b": b"b"})
+    assert [counts(job) for job in run()] == [(2, 2, 0, 0)]
+    assert read_all(workspace, "copy@master") == {"/a": b"A", "/b": b"B"}

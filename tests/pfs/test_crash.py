@@ -1,0 +1,55 @@
+"""Kill -9 at any moment loses no finished commit and leaves the home usable."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pachyderm_dagster.workspace import open_workspace
+
+# Writes numbered commits, one-off and staged in turn, and says so only after each is finished.
+WRITER = """
+import os, sys
+from pachyderm_dagster.workspace import open_workspace
+pfs = open_workspace(os.environ).pfs
+for number in range(int(sys.argv[1]), 100_000):
+    if number % 2:
+        pfs.start_commit("data@master")
+    with pfs.modify_file("data@master") as files:
+        files.put_bytes(f"/{number}", b"%d" % number)
+        files.put_bytes("/large", bytes([number % 251]) * 1_200_000)
+    if number % 2:
+        pfs.finish_commit("data@master")
+    print(number, pfs.inspect_commit("data@master").id, flush=True)
+"""
+
+
+@pytest.mark.parametrize("commits_before_the_kill", [1, 4, 7])
+def test_killed_writer_loses_no_finished_commit(tmp_path: Path, commits_before_the_kill: int) -> None:
+    environ = {"PACHYDERM_HOME": str(tmp_path / "home")}
+    pfs = open_workspace(environ).pfs
+    pfs.create_repo("data")
+    told: dict[int, str] = {}
+    for _ in range(3):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(len(told))], env=os.environ | environ, stdout=subprocess.PIPE, text=True)
+        assert writer.stdout is not None
+        for _ in range(commits_before_the_kill):
+            number, commit = writer.stdout.readline().split()
+            told[int(number)] = commit
+        writer.send_signal(signal.SIGKILL)
+        # What it said between our last look and its end was finished too.
+        for line in writer.stdout.read().splitlines():
+            if len(line.split()) == 2 and len(line.split()[1]) == 32:
+                told[int(line.split()[0])] = line.split()[1]
+        writer.wait()
+        writer.stdout.close()
+        head = pfs.inspect_commit("data@master")
+        if head.finished is None:
+            pfs.finish_commit("data@master")
+        for number, commit in told.items():
+            assert b"".join(pfs.get_file(f"data@{commit}:/{number}")) == b"%d" % number
+            assert b"".join(pfs.get_file(f"data@{commit}:/large")) == bytes([number % 251]) * 1_200_000
+    pfs.database.close()
