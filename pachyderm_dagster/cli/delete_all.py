@@ -1,0 +1,42 @@
+"""Emptying projects, and `delete all`."""
+
+import sys
+from collections.abc import Mapping
+
+import click
+
+from pachyderm_dagster.cli.home import reading, writing
+from pachyderm_dagster.errors import StateError
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs import repos
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
+from pachyderm_dagster.pps import pipelines
+
+
+def empty_project(txn: Transaction, project: str) -> None:
+    """Removes every pipeline and repo of a project, whoever reads them."""
+    for pipeline in pipelines.list_pipeline(txn, project=project):
+        pipelines.delete_pipeline(txn, pipeline.name, force=True)
+    for repo in repos.list_repo(txn, project=project, type=None):
+        repos.delete_repo(txn, repo.name, force=True)
+
+
+@click.command(epilog="Example: pachctl delete all --yes")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def delete_all(environ: Mapping[str, str], yes: bool) -> None:
+    """Asks before it does."""
+    with reading(environ) as txn:
+        counts = f"{len(pipelines.list_pipeline(txn))} pipelines, {len(repos.list_repo(txn))} repos, {len(repos.list_project(txn))} projects"
+    if not yes:
+        print(f"Everything in this home will be removed: {counts}. Remove it? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise StateError("not-confirmed", "nothing was removed; answer y, or use --yes")
+
+    def change(txn: Transaction) -> None:
+        for project in repos.list_project(txn):
+            empty_project(txn, project.name)
+            if project.name != DEFAULT_PROJECT:
+                repos.delete_project(txn, project.name)
+
+    writing(environ, change)

@@ -1,0 +1,102 @@
+"""What programs get: the documents of repos, branches, commits, pipelines and jobs. Their keys are a promise (docs/reference/cli.md)."""
+
+import dataclasses
+from typing import Any
+
+from pachyderm_dagster.pfs.model import Branch, Commit, Project, Repo, RepoName, RepoType
+from pachyderm_dagster.pps.model import Job, Pipeline
+from pachyderm_dagster.pps.spec import to_document
+
+Fields = dict[str, Any]
+
+
+def repo_in_project(name: RepoName) -> str:
+    """A repo's name without its project: `edges`, or `edges.meta` for a system repo."""
+    return name.name if name.type is RepoType.USER else f"{name.name}.{name.type}"
+
+
+def project_document(project: Project) -> Fields:
+    """A project."""
+    return {"name": project.name, "created": project.created, "description": project.description}
+
+
+def repo_document(repo: Repo) -> Fields:
+    """A repo."""
+    return {
+        "name": repo_in_project(repo.name),
+        "project": repo.name.project,
+        "type": repo.name.type,
+        "created": repo.created,
+        "description": repo.description,
+        "size_bytes": repo.size_bytes,
+        "branches": list(repo.branches),
+    }
+
+
+def branch_document(branch: Branch) -> Fields:
+    """A branch. `trigger` is always null: this version has none."""
+    return {
+        "repo": repo_in_project(branch.name.repo),
+        "project": branch.name.repo.project,
+        "name": branch.name.name,
+        "head": branch.head,
+        "direct_provenance": [str(source) for source in branch.direct_provenance],
+        "trigger": None,
+        "created": branch.created,
+    }
+
+
+def commit_document(commit: Commit) -> Fields:
+    """A commit. `parent` is the id of the parent in the same repo."""
+    return {
+        "repo": repo_in_project(commit.repo),
+        "project": commit.repo.project,
+        "branch": commit.branch,
+        "id": commit.id,
+        "parent": commit.parent,
+        "origin": commit.origin,
+        "description": commit.description,
+        "started": commit.started,
+        "finished": commit.finished,
+        "error": commit.error,
+        "size_bytes": commit.size_bytes,
+        "direct_provenance": list(commit.direct_provenance),
+    }
+
+
+def pipeline_document(pipeline: Pipeline) -> Fields:
+    """A pipeline; `spec` is all of its specification, of which `input` and `transform` are parts."""
+    spec = to_document(pipeline.spec)
+    return {
+        "name": pipeline.name.name,
+        "project": pipeline.name.project,
+        "version": pipeline.version,
+        "state": pipeline.state,
+        "reason": pipeline.reason,
+        "type": "transform",
+        "created": pipeline.created,
+        "description": pipeline.spec.description,
+        "input": spec["input"],
+        "transform": spec["transform"],
+        "output_branch": pipeline.spec.output_branch,
+        "last_job_state": pipeline.last_job_state,
+        "spec": spec,
+    }
+
+
+def job_document(job: Job) -> Fields:
+    """A job. `run_id` is Dagster's."""
+    return {
+        "id": job.id,
+        "pipeline": job.pipeline.name,
+        "project": job.pipeline.project,
+        "version": job.version,
+        "state": job.state,
+        "reason": job.reason,
+        "created": job.created,
+        "started": job.started,
+        "finished": job.finished,
+        **dataclasses.asdict(job.counters),
+        "restarts": job.restarts,
+        "run_id": job.run_id,
+    }

@@ -1,0 +1,72 @@
+"""Commands of older Pachyderm versions that do not exist here: each answers with what to use."""
+
+from dataclasses import dataclass
+
+import click
+
+from pachyderm_dagster.errors import InvalidError
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A command that is refused."""
+
+    instead: str
+    """What to do instead, after a semicolon."""
+
+    @property
+    def help(self) -> str:
+        """That it does not exist."""
+        return f"Not here; {self.instead}."
+
+    def command(self) -> click.Command:
+        """Takes any arguments, and refuses.
+
+        Raises (when called):
+            InvalidError: `command-gone`.
+        """
+
+        def refuse(words: tuple[str, ...]) -> None:
+            raise InvalidError("command-gone", f"'{click.get_current_context().command_path}' does not exist here; {self.instead}")
+
+        arguments = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)
+        settings = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+        return click.Command(None, callback=refuse, params=[arguments], context_settings=settings, help=self.help)
+
+
+_COLLECTION = "nothing has to be collected by hand"
+_DEPLOY = "nothing has to be deployed on one machine: `pachyderm-dagster dev` starts what there is"
+_BACKUP = "copy the home folder (`pachctl config` shows it) while nothing runs"
+_COMMITS = "commits are kept; `pachctl create branch REPO@BRANCH --head REPO@BRANCH^` takes a branch back"
+_RUN = "`pachctl rerun pipeline NAME` makes a new job for what the inputs hold now, `pachctl run cron NAME` ticks a cron input"
+_FUSE = "`pachctl get file -r REPO@BRANCH:/ -o FOLDER` copies the files"
+_EDIT = "`pachctl inspect pipeline NAME -o json` shows the specification, `pachctl update pipeline -f FILE` changes it"
+
+GONE = {
+    "garbage-collect": Gone(_COLLECTION),
+    "get-object": Gone("`pachctl get file REPO@REF:/PATH` reads a file"),
+    "get-tag": Gone("`pachctl get file REPO@REF:/PATH` reads a file"),
+    "deploy": Gone(_DEPLOY),
+    "undeploy": Gone(_DEPLOY),
+    "update-dash": Gone("`pachyderm-dagster dev` starts the UI of the version that is installed"),
+    "port-forward": Gone("`pachyderm-dagster dev` prints the address of the UI"),
+    "extract": Gone(_BACKUP),
+    "restore": Gone(_BACKUP),
+    "delete-commit": Gone(_COMMITS),
+    "run-pipeline": Gone(_RUN),
+    "edit-pipeline": Gone(_EDIT),
+    "extract-pipeline": Gone("`pachctl inspect pipeline NAME -o json` shows the specification under `spec`"),
+    "flush-job": Gone("`pachctl wait job PIPELINE@ID` waits for a job, `pachctl wait job ID` for all jobs of a set"),
+    "restart-datum": Gone("`pachctl stop job PIPELINE@ID`, then `pachctl rerun pipeline NAME`"),
+    "mount": Gone(_FUSE),
+    "unmount": Gone(_FUSE),
+}
+GONE_NOUNS = {
+    ("run", "pipeline"): GONE["run-pipeline"],
+    ("flush", "job"): GONE["flush-job"],
+    ("delete", "commit"): GONE["delete-commit"],
+    ("squash", "commit"): GONE["delete-commit"],
+    ("edit", "pipeline"): GONE["edit-pipeline"],
+    ("extract", "pipeline"): GONE["extract-pipeline"],
+    ("restart", "datum"): GONE["restart-datum"],
+}

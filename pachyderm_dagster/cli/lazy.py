@@ -1,0 +1,105 @@
+"""Groups whose commands are imported when they are called, so that no command pays for another."""
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import click
+from click.shell_completion import CompletionItem
+
+PACKAGE = "pachyderm_dagster.cli"
+
+
+class Entry(Protocol):
+    """A command before it is called: what it does in a line, and how to get it."""
+
+    @property
+    def help(self) -> str:
+        """What the command does."""
+        ...
+
+    def command(self) -> click.Command:
+        """The command, imported now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """A command of this package, at `module:attribute`."""
+
+    target: str
+    help: str
+
+    def command(self) -> click.Command:
+        command = load(f"{PACKAGE}.{self.target}")
+        assert isinstance(command, click.Command)
+        command.help = f"{self.help}\n\n{command.help or ''}"
+        return command
+
+
+def load(target: str) -> Any:
+    """What `package.module:attribute` names, imported now: for what most calls of a command do without."""
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+class LazyGroup(click.Group):
+    """A group over tables of commands.
+
+    Args:
+        entries: the commands, by name; a plural (`list repos`) finds them too.
+        groups: groups below this one.
+        unlisted: commands that work but are not shown.
+        sections: what `--help` shows, with titles; the commands of the group when None.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        entries: Mapping[str, Entry],
+        groups: Mapping[str, "LazyGroup"],
+        unlisted: Mapping[str, Entry],
+        sections: Mapping[str, Mapping[str, Entry]] | None = None,
+        help: str,
+    ) -> None:
+        super().__init__(name, help=help, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+        self._entries, self._groups, self._unlisted = entries, groups, unlisted
+        self._sections = sections or {"Commands": entries}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self._entries, *self._groups]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self._groups:
+            return self._groups[cmd_name]
+        for name in _singulars(cmd_name):
+            entry = self._entries.get(name) or self._unlisted.get(name)
+            if entry is not None:
+                return entry.command()
+        return None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        command = self.get_command(ctx, args[0])
+        if command is None:
+            near = difflib.get_close_matches(args[0], [*self.list_commands(ctx), *self._unlisted], n=3)
+            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"`{ctx.command_path} --help` lists the commands"
+            raise click.UsageError(f"there is no command '{ctx.command_path} {args[0]}'; {hint}", ctx)
+        return args[0], command, args[1:]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(len(name) for section in self._sections.values() for name in section)
+        for title, section in self._sections.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), entry.help) for name, entry in section.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        items = [CompletionItem(name, help=entry.help) for name, entry in self._entries.items()]
+        items += [CompletionItem(name, help=group.help) for name, group in self._groups.items() if group.list_commands(ctx)]
+        return [item for item in items if item.value.startswith(incomplete)]
+
+
+def _singulars(name: str) -> Iterable[str]:
+    return (name, name.removesuffix("s"), name.removesuffix("es"))

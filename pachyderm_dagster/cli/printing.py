@@ -1,0 +1,167 @@
+"""How results are printed: JSON documents for programs, tables for people."""
+
+import datetime as dt
+import enum
+import functools
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import click
+
+from pachyderm_dagster.clock import SystemClock
+
+Document: TypeAlias = Mapping[str, Any]
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+# As many rows as decide the widths of a table: a million rows must not be collected before the first is seen.
+ROWS_MEASURED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How times are shown to people: how long ago, or in full."""
+
+    full: bool
+    now: dt.datetime
+
+    def show(self, time: dt.datetime | None) -> str:
+        """A point in time; `-` for one that has not come."""
+        if time is None:
+            return "-"
+        if self.full:
+            return rfc3339(time)
+        return f"{show_duration((self.now - time).total_seconds())} ago"
+
+
+Cell: TypeAlias = Callable[[Document, Times], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table, or a line of an inspection: its title and what it shows of a document."""
+
+    title: str
+    cell: Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Printer:
+    """Prints documents on standard output in the form that the caller asked for."""
+
+    as_json: bool
+    times: Times
+
+    def many(self, documents: Iterable[Document], columns: Sequence[Column]) -> None:
+        """A list: one JSON document a line, or a table with a heading."""
+        if self.as_json:
+            for document in documents:
+                click.echo(to_json(document))
+            return
+        rows = ([column.cell(document, self.times) for column in columns] for document in documents)
+        for line in table_lines([column.title for column in columns], rows):
+            click.echo(line)
+
+    def one(self, document: Document, lines: Sequence[Column]) -> None:
+        """One thing: a JSON document, or a line a property; a property with nothing to say is left out."""
+        if self.as_json:
+            click.echo(to_json(document))
+            return
+        for line in lines:
+            text = line.cell(document, self.times)
+            if text:
+                click.echo(f"{line.title}: {text}")
+
+    def only_json(self, *documents: Document) -> None:
+        """What a change made or removed, for programs; people get nothing, as from `cp`."""
+        if self.as_json:
+            for document in documents:
+                click.echo(to_json(document))
+
+
+def printing(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command `-o/--output`, `--raw` and `--full-timestamps` and passes it what they ask for as `printer`."""
+
+    @click.option("-o", "--output", "form", type=click.Choice(["table", "json"]), default="table", help="json: one document a result, one a line.")
+    @click.option("--raw", is_flag=True, help="The same as --output json.")
+    @click.option("--full-timestamps", is_flag=True, help="Times in full instead of how long ago.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, form: str, raw: bool, full_timestamps: bool, **values: Any) -> None:
+        command(*args, printer=Printer(raw or form == "json", Times(full_timestamps, SystemClock().now())), **values)
+
+    return wrapped
+
+
+def to_json(document: Document) -> str:
+    """The document in one line: times in RFC 3339 UTC, enums as their values."""
+    return json.dumps(document, ensure_ascii=False, default=_plain)
+
+
+def rfc3339(time: dt.datetime) -> str:
+    """The time in UTC, as `2026-01-31T09:00:00.5Z`."""
+    return time.astimezone(dt.UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+def show_size(size_bytes: int) -> str:
+    """A number of bytes for people: `0B`, `57.27KiB`."""
+    size, unit = float(size_bytes), 0
+    while size >= 1024 and unit < len(UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    return f"{size_bytes}B" if unit == 0 else f"{size:.2f}".rstrip("0").rstrip(".") + UNITS[unit]
+
+
+def show_duration(seconds: float) -> str:
+    """A length of time for people, in its largest unit."""
+    if seconds < 1:
+        return "less than a second"
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        if seconds >= length:
+            number = int(seconds // length)
+            return f"{number} {unit}{'s' if number > 1 else ''}"
+    raise AssertionError(seconds)
+
+
+def table_lines(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table; widths are those of its first rows, and what is wider later moves the rest of its line."""
+    rows = iter(rows)
+    first = [list(titles), *itertools.islice(rows, ROWS_MEASURED)]
+    widths = [max(len(row[column]) for row in first) for column in range(len(titles))]
+    for row in itertools.chain(first, rows):
+        yield " ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def text(key: str) -> Cell:
+    """Shows the value under `key`; `-` when there is none."""
+    return lambda document, _: "-" if document[key] is None else str(document[key])
+
+
+def optional(key: str) -> Cell:
+    """Shows the value under `key`; nothing when there is none."""
+    return lambda document, _: str(document[key] or "")
+
+
+def time(key: str) -> Cell:
+    """Shows the time under `key`."""
+    return lambda document, times: times.show(document[key])
+
+
+def size(key: str) -> Cell:
+    """Shows the number of bytes under `key`."""
+    return lambda document, _: show_size(document[key])
+
+
+def listed(key: str) -> Cell:
+    """Shows the values of the list under `key`."""
+    return lambda document, _: ", ".join(document[key])
+
+
+def _plain(value: object) -> object:
+    match value:
+        case dt.datetime():
+            return rfc3339(value)
+        case enum.Enum():
+            return value.value
+        case tuple() | set() | frozenset():
+            return list(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,0 +1,153 @@
+"""Every command, where it is and what it does: `--help` and completion need nothing else."""
+
+from collections.abc import Mapping
+
+from pachyderm_dagster.cli.gone import GONE, GONE_NOUNS
+from pachyderm_dagster.cli.lazy import Entry, Here, LazyGroup
+from pachyderm_dagster.cli.old_names import OldName, as_given, on_master, reference, two_references, with_slash
+
+SECTIONS: Mapping[str, Mapping[str, Entry]] = {
+    "Projects, repos and branches": {
+        "create project": Here("projects:create_project", "Make a project."),
+        "inspect project": Here("projects:inspect_project", "Show a project."),
+        "list project": Here("projects:list_project", "List the projects."),
+        "delete project": Here("projects:delete_project", "Remove a project that has no repos."),
+        "create repo": Here("repos:create_repo", "Make a repo."),
+        "update repo": Here("repos:update_repo", "Change a repo's description."),
+        "inspect repo": Here("repos:inspect_repo", "Show a repo."),
+        "list repo": Here("repos:list_repo", "List the repos."),
+        "delete repo": Here("repos:delete_repo", "Remove a repo with all its data."),
+        "create branch": Here("branches:create_branch", "Make a branch, or move it."),
+        "inspect branch": Here("branches:inspect_branch", "Show a branch."),
+        "list branch": Here("branches:list_branch", "List the branches of a repo."),
+        "delete branch": Here("branches:delete_branch", "Remove a branch; its commits stay."),
+    },
+    "Commits": {
+        "start commit": Here("commits:start_commit", "Open a commit and print its id."),
+        "finish commit": Here("finish_commit:finish_commit", "Close a commit, which never changes after that."),
+        "inspect commit": Here("commits:inspect_commit", "Show a commit, or all commits of a set."),
+        "list commit": Here("commits:list_commit", "List the commits of a repo or set, or the commit sets."),
+        "wait commit": Here("wait:wait_commit", "Wait until a commit or a commit set is finished."),
+        "flush commit": Here("wait:flush_commit", "Wait until everything downstream of commits is finished."),
+        "subscribe commit": Here("subscribe:subscribe_commit", "Print commits as they are finished."),
+    },
+    "Files": {
+        "put file": Here("put_file:put_file", "Write files into a branch or an open commit."),
+        "get file": Here("get_file:get_file", "Read a file, or a directory as a folder or tar archive."),
+        "list file": Here("files:list_file", "List a directory."),
+        "glob file": Here("files:glob_file", "List the files and directories that a pattern matches."),
+        "inspect file": Here("files:inspect_file", "Show a file or directory."),
+        "diff file": Here("diff_file:diff_file", "Compare files or directories of two commits."),
+        "copy file": Here("files:copy_file", "Copy a file or directory without moving its content."),
+        "delete file": Here("files:delete_file", "Remove a file or directory."),
+    },
+    "Pipelines and jobs": {
+        "create pipeline": Here("pipeline_specs:create_pipeline", "Make pipelines from a file."),
+        "update pipeline": Here("pipeline_specs:update_pipeline", "Give pipelines their next version."),
+        "validate pipeline": Here("pipeline_specs:validate_pipeline", "Check a pipeline file without making anything."),
+        "inspect pipeline": Here("pipelines:inspect_pipeline", "Show a pipeline."),
+        "list pipeline": Here("pipelines:list_pipeline", "List the pipelines."),
+        "start pipeline": Here("pipelines:start_pipeline", "Let a stopped pipeline take new commits."),
+        "stop pipeline": Here("pipelines:stop_pipeline", "Cut a pipeline off from new commits."),
+        "rerun pipeline": Here("rerun_pipeline:rerun_pipeline", "Make one more job for what the inputs hold now."),
+        "delete pipeline": Here("pipelines:delete_pipeline", "Remove a pipeline with its output."),
+        "run cron": Here("run_cron:run_cron", "Tick a pipeline's cron inputs now."),
+        "list job": Here("jobs:list_job", "List jobs, or job sets."),
+        "inspect job": Here("jobs:inspect_job", "Show a job, or all jobs of a set."),
+        "wait job": Here("wait:wait_job", "Wait until a job or a job set is finished."),
+        "stop job": Here("jobs:stop_job", "End a job that is not finished."),
+        "delete job": Here("jobs:delete_job", "Remove a job from the lists."),
+        "list datum": Here("datums:list_datum", "List the datums of a job."),
+        "inspect datum": Here("datums:inspect_datum", "Show a datum."),
+        "logs": Here("logs:logs", "Print what user code said."),
+    },
+    "The rest": {
+        "dev": Here("serve:dev", "Start Dagster's UI, its daemon and the commit sensors."),
+        "config": Here("config:config", "Show the settings in force and where each comes from."),
+        "version": Here("version:version", "Show the version."),
+        "completion": Here("completion:completion", "Print a script for completion in a shell."),
+        "delete all": Here("delete_all:delete_all", "Remove every pipeline, repo and project."),
+    },
+}
+COMMANDS: Mapping[str, Entry] = {words: entry for section in SECTIONS.values() for words, entry in section.items()}
+
+VERBS = {
+    "create": "Make projects, repos, branches, pipelines.",
+    "update": "Change repos and pipelines.",
+    "inspect": "Show one thing.",
+    "list": "List things.",
+    "delete": "Remove things.",
+    "start": "Open a commit, or start a pipeline again.",
+    "finish": "Close a commit.",
+    "wait": "Wait for commits and jobs.",
+    "flush": "Wait for everything downstream.",
+    "subscribe": "Follow new commits.",
+    "put": "Write files.",
+    "get": "Read files.",
+    "glob": "Find files by pattern.",
+    "copy": "Copy files.",
+    "diff": "Compare files.",
+    "stop": "Stop a pipeline or a job.",
+    "rerun": "Run a pipeline again.",
+    "run": "Run cron inputs now.",
+    "validate": "Check a pipeline file.",
+}
+
+OLD_NAMES: Mapping[str, Entry] = {
+    "create-repo": OldName(COMMANDS["create repo"], "REPO", as_given),
+    "update-repo": OldName(COMMANDS["update repo"], "REPO", as_given),
+    "inspect-repo": OldName(COMMANDS["inspect repo"], "REPO", as_given),
+    "list-repo": OldName(COMMANDS["list repo"], "", as_given),
+    "delete-repo": OldName(COMMANDS["delete repo"], "[REPO]", as_given),
+    "create-branch": OldName(COMMANDS["create branch"], "REPO BRANCH", reference),
+    "set-branch": Here("branches:set_branch", "Move a branch to a commit."),
+    "list-branch": OldName(COMMANDS["list branch"], "REPO", as_given),
+    "delete-branch": OldName(COMMANDS["delete branch"], "REPO BRANCH", reference),
+    "start-commit": OldName(COMMANDS["start commit"], "REPO [BRANCH]", on_master),
+    "finish-commit": OldName(COMMANDS["finish commit"], "REPO COMMIT", reference),
+    "inspect-commit": OldName(COMMANDS["inspect commit"], "REPO COMMIT", reference),
+    "list-commit": OldName(COMMANDS["list commit"], "[REPO]", as_given),
+    "flush-commit": OldName(COMMANDS["flush commit"], "REPO/COMMIT ...", with_slash),
+    "subscribe-commit": OldName(COMMANDS["subscribe commit"], "REPO [BRANCH]", reference),
+    "put-file": Here("put_file:put_file_appending", "Append files to what a branch or an open commit holds."),
+    "get-file": OldName(COMMANDS["get file"], "REPO COMMIT PATH", reference),
+    "list-file": OldName(COMMANDS["list file"], "REPO COMMIT [PATH]", reference),
+    "glob-file": OldName(COMMANDS["glob file"], "REPO COMMIT PATTERN", reference),
+    "inspect-file": OldName(COMMANDS["inspect file"], "REPO COMMIT PATH", reference),
+    "diff-file": OldName(COMMANDS["diff file"], "REPO COMMIT PATH [REPO] [COMMIT] [PATH]", two_references),
+    "copy-file": OldName(COMMANDS["copy file"], "REPO COMMIT PATH REPO COMMIT PATH", two_references),
+    "delete-file": OldName(COMMANDS["delete file"], "REPO COMMIT PATH", reference),
+    "create-pipeline": OldName(COMMANDS["create pipeline"], "", as_given),
+    "update-pipeline": OldName(COMMANDS["update pipeline"], "", as_given),
+    "inspect-pipeline": OldName(COMMANDS["inspect pipeline"], "PIPELINE", as_given),
+    "list-pipeline": OldName(COMMANDS["list pipeline"], "", as_given),
+    "delete-pipeline": OldName(COMMANDS["delete pipeline"], "[PIPELINE]", as_given),
+    "start-pipeline": OldName(COMMANDS["start pipeline"], "PIPELINE", as_given),
+    "stop-pipeline": OldName(COMMANDS["stop pipeline"], "PIPELINE", as_given),
+    "list-job": OldName(COMMANDS["list job"], "[ID]", as_given, {"expand": True}),
+    "inspect-job": OldName(COMMANDS["inspect job"], "JOB", as_given),
+    "stop-job": OldName(COMMANDS["stop job"], "JOB", as_given),
+    "delete-job": OldName(COMMANDS["delete job"], "JOB", as_given),
+    "list-datum": OldName(COMMANDS["list datum"], "JOB", as_given),
+    "inspect-datum": OldName(COMMANDS["inspect datum"], "JOB DATUM", as_given),
+    "get-logs": OldName(COMMANDS["logs"], "", as_given),
+    "delete-all": OldName(COMMANDS["delete all"], "", as_given),
+}
+"""Pachyderm 1.x's forms. They work; help does not list them."""
+
+
+def root_group(name: str) -> LazyGroup:
+    """The whole command line, called `name`."""
+    groups = {}
+    for verb, help in {**dict.fromkeys((verb for verb, _ in GONE_NOUNS), "Not here."), **VERBS}.items():
+        entries = {noun: entry for words, entry in COMMANDS.items() for found, _, noun in [words.partition(" ")] if found == verb and noun}
+        gone = {noun: entry for (found, noun), entry in GONE_NOUNS.items() if found == verb}
+        groups[verb] = LazyGroup(verb, entries=entries, groups={}, unlisted=gone, help=help)
+    return LazyGroup(
+        name,
+        entries={words: entry for words, entry in COMMANDS.items() if " " not in words},
+        groups=groups,
+        unlisted={**OLD_NAMES, **GONE},
+        sections=SECTIONS,
+        help=f"Versioned data and the pipelines that run on it. `{name} COMMAND --help` shows a command's options and an example.",
+    )
