@@ -5,21 +5,22 @@ import re
 from pachyderm_dagster.errors import InvalidError
 
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
+_LONGEST = 100 * 366 * 24 * 3600
 _UNIT = r"(?:h|ms|m|s|us|µs|μs|ns)"
-_TERM = re.compile(rf"(\d+\.?\d*|\.\d+)({_UNIT})")
-_DURATION = re.compile(rf"(?:(?:\d+\.?\d*|\.\d+){_UNIT})+")
+_TERM = re.compile(rf"([0-9]+\.?[0-9]*|\.[0-9]+)({_UNIT})")
+_DURATION = re.compile(rf"(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+){_UNIT})+")
 
 
 def parse_duration(value: str | float) -> float:
-    """Seconds of a Go duration, or of a number of seconds. Always more than nothing.
+    """Seconds of a Go duration, or of a number of seconds: more than nothing, at most a century.
 
     Raises:
         InvalidError: `duration-invalid`.
     """
-    seconds = _from_text(value) if isinstance(value, str) else float(value)
-    if not 0 < seconds < float("inf"):
-        raise InvalidError("duration-invalid", f"{value!r} is no time to wait; a duration is longer than 0, as '1h30m'")
-    return seconds
+    seconds = _from_text(value) if isinstance(value, str) else value
+    if not 0 < seconds <= _LONGEST:
+        raise InvalidError("duration-invalid", f"{value!r} is no time to wait; a duration is longer than 0 and at most a century, as '1h30m'")
+    return float(seconds)
 
 
 def format_duration(seconds: float) -> str:

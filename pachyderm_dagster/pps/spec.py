@@ -43,7 +43,6 @@ class Transform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     accept_return_code: tuple[int, ...] = ()
     user: str = ""
     working_dir: str = ""
-    debug: bool = False
     image_pull_secrets: tuple[str, ...] = ()
     memory_volume: bool = False
 

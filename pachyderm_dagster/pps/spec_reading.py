@@ -1,0 +1,192 @@
+"""Pipeline specs as users write them, 1.x and 2.x, read strictly into complete and valid ones."""
+
+import datetime as dt
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.pfs.globs import Glob
+from pachyderm_dagster.pfs.model import checked_branch_name, checked_project_name, checked_repo_name
+from pachyderm_dagster.pps.cron import check_cron
+from pachyderm_dagster.pps.documents import read_documents
+from pachyderm_dagster.pps.durations import parse_duration
+from pachyderm_dagster.pps.inputs import CronInput, CrossInput, Input, PfsInput, UnionInput, find_repeated_name
+from pachyderm_dagster.pps.spec import JsonText, PipelineName, PipelineSpec, Quantity, Seconds
+from pachyderm_dagster.pps.strict import Place, StrictReader, as_object, as_string, is_set, shown, unknown_name
+from pachyderm_dagster.pps.vocabulary import OTHER_NAMES, REFUSED_INPUTS
+
+MAX_NAME = 51
+_MAX_KUBERNETES_NAME = 63
+_PIPELINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+# The name is a directory, the name of an environment variable and part of others.
+_INPUT_NAME = re.compile(r"[^\x00-\x20\x7f/=]+")
+_RESERVED_NAMES = ("out", ".", "..", ".env", ".scratch")
+_QUANTITY = re.compile(r"[+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?")
+_KINDS = ("pfs", "cron", "cross", "union")
+_INPUT_KINDS = {"atom": "pfs"} | {kind: kind for kind in _KINDS}
+
+
+def parse_specs(text: str, *, source: str, notes: list[str] | None = None) -> list[PipelineSpec]:
+    """The pipeline specs of a text: JSON or YAML, one or several (documents one after the other, or a list).
+
+    Args:
+        text: what a user wrote.
+        source: where it comes from, for messages: a file's name, an address, `standard input`.
+        notes: gets a line for each field that is taken but does nothing here.
+
+    Raises:
+        InvalidError: `spec-invalid`, naming source, document, path and what was found; `spec-unsupported`, naming the way out.
+    """
+    documents = read_documents(text, source)
+    places = [Place(source if len(documents) == 1 else f"{source} (document {number})") for number in range(1, len(documents) + 1)]
+    said: list[str] = [] if notes is None else notes
+    return [_read_spec(document, place, said) for document, place in zip(documents, places, strict=True)]
+
+
+class _Project(msgspec.Struct, frozen=True):
+    name: str
+
+
+def _read_spec(document: Any, place: Place, notes: list[str]) -> PipelineSpec:
+    spec = StrictReader(OTHER_NAMES, _READERS, notes).struct(PipelineSpec, document, place)
+    _check(place.field("output_branch"), checked_branch_name, spec.output_branch)
+    repeated = find_repeated_name(spec.input)
+    if repeated is not None:
+        raise place.field("input").invalid(f"two inputs have the name {repeated!r}; give one of them another 'name' (only members of one union may share it)")
+    return msgspec.structs.replace(spec, input=_with_tick_repos(spec.input, spec.pipeline.name))
+
+
+def _with_tick_repos(input: Input, pipeline: str) -> Input:
+    match input:
+        case CronInput(repo=""):
+            return msgspec.structs.replace(input, repo=f"{pipeline}_{input.name}")
+        case CrossInput() | UnionInput():
+            return type(input)(tuple(_with_tick_repos(member, pipeline) for member in input.members))
+        case _:
+            return input
+
+
+def _read_pipeline(reader: StrictReader, value: Any, place: Place) -> PipelineName:
+    document = dict(as_object(value, place))
+    project = document.get("project")
+    if isinstance(project, dict):
+        # Pachyderm writes {"project": {"name": …}}.
+        document["project"] = reader.struct(_Project, project, place.field("project")).name
+    found = reader.struct(PipelineName, document, place)
+    if not _PIPELINE_NAME.fullmatch(found.name) or len(found.name) > MAX_NAME:
+        problem = f"{found.name!r} cannot name a pipeline; it takes up to {MAX_NAME} letters, digits, '_' and '-' and starts with a letter or digit"
+        raise place.field("name").invalid(problem)
+    if found.project is not None:
+        _check(place.field("project"), checked_project_name, found.project)
+        if len(f"{found.project}-{found.name}-v01") > _MAX_KUBERNETES_NAME:
+            raise place.field("name").invalid(
+                f"{found.name!r} is too long: with its project {found.project!r} it makes more than {_MAX_KUBERNETES_NAME} characters"
+            )
+    return found
+
+
+def _read_input(reader: StrictReader, value: Any, place: Place) -> Input:
+    document = as_object(value, place)
+    for key in document:
+        if key not in _INPUT_KINDS and key not in REFUSED_INPUTS:
+            raise place.field(key).invalid(unknown_name(key, _KINDS, [*_INPUT_KINDS, *REFUSED_INPUTS]))
+    given = {key: body for key, body in document.items() if is_set(body)}
+    if not given:
+        raise place.invalid(f"no input in it; write one of {', '.join(map(repr, _KINDS))}")
+    if len(given) > 1:
+        raise place.invalid(f"has {' and '.join(map(repr, given))}; an input is of one kind: combine several with 'cross' or 'union'")
+    ((key, body),) = given.items()
+    here = place.field(key)
+    if key in REFUSED_INPUTS:
+        raise here.unsupported(REFUSED_INPUTS[key])
+    match _INPUT_KINDS[key]:
+        case "pfs":
+            return _read_pfs(reader, body, here)
+        case "cron":
+            return _read_cron(reader, body, here)
+        case kind:
+            members = reader.read(tuple[Input, ...], body, here)
+            return CrossInput(members) if kind == "cross" else UnionInput(members)
+
+
+def _read_pfs(reader: StrictReader, body: Any, place: Place) -> PfsInput:
+    fields = reader.fields(PfsInput, as_object(body, place), place)
+    found = reader.build(PfsInput, {"name": fields.get("repo")} | fields, place)
+    _check(place.field("repo"), checked_repo_name, found.repo)
+    _check_input_name(place, found.name)
+    _check(place.field("branch"), checked_branch_name, found.branch)
+    _check(place.field("glob"), Glob.parse, found.glob)
+    if found.project is not None:
+        _check(place.field("project"), checked_project_name, found.project)
+    return found
+
+
+def _read_cron(reader: StrictReader, body: Any, place: Place) -> CronInput:
+    found = reader.build(CronInput, {"repo": ""} | reader.fields(CronInput, as_object(body, place), place), place)
+    _check_input_name(place, found.name)
+    _check(place.field("spec"), check_cron, found.spec)
+    # Without a repo of its own it gets one that is called <pipeline>_<name>.
+    _check(place.field("repo" if found.repo else "name"), checked_repo_name, found.repo or found.name)
+    return found
+
+
+def _check_input_name(place: Place, name: str) -> None:
+    if name in _RESERVED_NAMES or not _INPUT_NAME.fullmatch(name):
+        raise place.field("name").invalid(f"{name!r} cannot name an input: it becomes the directory /pfs/{name} and a variable; choose another name")
+
+
+def _check(place: Place, check: Callable[[str], object], value: str) -> None:
+    try:
+        check(value)
+    except InvalidError as error:
+        raise place.invalid(error.message) from error
+
+
+def _read_seconds(_reader: StrictReader, value: Any, place: Place) -> float:
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise place.invalid(f"expected a duration as '1h30m' or a number of seconds, found {shown(value)}")
+    try:
+        return parse_duration(value)
+    except InvalidError as error:
+        raise place.invalid(error.message) from error
+
+
+def _read_quantity(_reader: StrictReader, value: Any, place: Place) -> str:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else as_string(value, place)
+    if text and not _QUANTITY.fullmatch(text):
+        raise place.invalid(f"{text!r} is no quantity of Kubernetes; write it as '512Mi' or '2G'")
+    return text
+
+
+def _read_json_text(_reader: StrictReader, value: Any, place: Place) -> str:
+    text = as_string(value, place)
+    try:
+        json.loads(text or "null")
+    except ValueError as error:
+        raise place.invalid(f"expected a string that holds JSON: {error}") from error
+    return text
+
+
+def _read_time(_reader: StrictReader, value: Any, place: Place) -> dt.datetime:
+    text = as_string(value, place)
+    try:
+        time = dt.datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise place.invalid(f"{text!r} is no time with a zone; write it as '2026-01-31T00:00:00Z'")
+    return time.astimezone(dt.UTC)
+
+
+_READERS: dict[Any, Callable[[StrictReader, Any, Place], Any]] = {
+    PipelineName: _read_pipeline,
+    Input: _read_input,
+    Seconds: _read_seconds,
+    Quantity: _read_quantity,
+    JsonText: _read_json_text,
+    dt.datetime: _read_time,
+}

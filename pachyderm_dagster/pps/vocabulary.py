@@ -1,0 +1,99 @@
+"""What specs written for Pachyderm may say beyond our fields: old names, names without effect here, names that are refused and what to do instead."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pachyderm_dagster.pps.inputs import CronInput, PfsInput
+from pachyderm_dagster.pps.spec import ParallelismSpec, PipelineSpec, Reprocess, Resources, Transform
+from pachyderm_dagster.pps.strict import OtherNames
+
+_REQUEST = "say it on the command line: `pachctl update pipeline -f FILE`, with `--reprocess` to run all datums again"
+_MOVED_BRANCH = "remove it; let writers use another branch and move the one that is read, with `pachctl create branch REPO@BRANCH --head REPO@OTHER`"
+_SET_INPUT = "make a pipeline that sorts the files into one directory for each key, and give it the glob '/*'"
+
+REFUSED_INPUTS: Mapping[str, str] = {
+    "join": f"{_SET_INPUT}; or use 'cross' and let the code choose",
+    "group": _SET_INPUT,
+    "git": "Pachyderm removed it in 2.0; let a job of your repository's host `pachctl put file` the checkout into a repo, and read that repo",
+}
+
+
+def _reprocess(no_skip: Any) -> Any:
+    return {True: Reprocess.EVERY_JOB, False: Reprocess.UNTIL_SUCCESS}.get(no_skip, no_skip) if isinstance(no_skip, bool) else no_skip
+
+
+def _gpu(gpu: Any) -> Any:
+    return {"number": gpu} if isinstance(gpu, int) and not isinstance(gpu, bool) else gpu
+
+
+OTHER_NAMES: Mapping[type, OtherNames] = {
+    PipelineSpec: OtherNames(
+        renamed={"chunk_spec": ("datum_set_spec", None), "standby": ("autoscaling", None), "no_skip": ("reprocess_spec", _reprocess)},
+        without_effect={
+            "cache_size": "nothing is cached beside the workers",
+            "enable_stats": "what each datum did is always kept",
+            "max_queue_size": "a worker stages one datum ahead",
+            "hashtree_spec": "outputs are not merged in shards",
+            "scale_down_threshold": "workers go when their job ends",
+            "batch": "Pachyderm never acted on it",
+        },
+        refused={
+            "egress": "fetch the output after the job with `pachctl get file -r PIPELINE@master:/`",
+            "service": "start the server beside the pipeline and let it read the output branch",
+            "spout": "let the producer write to a repo with `pachctl put file`, and read that repo",
+            "s3_out": "let the code write its output to /pfs/out",
+            "maximum_expected_uptime": "remove it; `job_timeout` ends a job that takes too long",
+            "determined": "remove it and let `transform.cmd` start the experiment",
+            "tf_job": "Pachyderm never ran it; let `transform.cmd` start the training",
+            "spec_commit": "give the older spec itself, as `pachctl inspect pipeline` shows it",
+            "update": _REQUEST,
+            "reprocess": _REQUEST,
+            "dry_run": "remove it",
+            "inputs": 'it is of Pachyderm 1.3; write "input": {"pfs": {"repo": …, "glob": …}}, and several as {"cross": [{"pfs": …}, {"pfs": …}]}',
+            "incremental": "Pachyderm removed it in 2.0; choose a glob under which each file that changes is a datum of its own",
+        },
+    ),
+    Transform: OtherNames(
+        without_effect={
+            "debug": "the output of the code is always kept, as `pachctl logs` shows it",
+            "dockerfile": "images are not built here; name a built one in `transform.image`",
+        },
+        refused={
+            "err_cmd": "let `cmd` handle the failure itself and exit with 0, or with a status listed in `accept_return_code`",
+            "err_stdin": "let `cmd` handle the failure itself",
+            "secrets": "give what the code needs in `transform.env`, or leave it in the image",
+            "datum_batching": "remove it; `cmd` is started for each datum, and a glob that matches directories makes fewer datums",
+            "build": "Pachyderm removed it in 2.0; build the image and name it in `transform.image`",
+        },
+    ),
+    ParallelismSpec: OtherNames(
+        refused={
+            "coefficient": "Pachyderm removed it in 2.0; write the number of workers as `constant`",
+            "strategy": "it is of Pachyderm 1.2; write the number of workers as `constant`",
+        }
+    ),
+    Resources: OtherNames(renamed={"gpu": ("gpu", _gpu)}),
+    PfsInput: OtherNames(
+        refused={
+            "repo_type": "only repos of the type 'user' can be read",
+            "commit": "make a branch whose head is that commit, with `pachctl create branch REPO@NAME --head REPO@COMMIT`, and read the branch",
+            "from": "Pachyderm removed it in 1.7; a new pipeline starts with the head of the branch",
+            "from_commit": "Pachyderm removed it in 1.7; a new pipeline starts with the head of the branch",
+            "join_on": _SET_INPUT,
+            "outer_join": _SET_INPUT,
+            "group_by": _SET_INPUT,
+            "lazy": "remove it; files are there before the code starts",
+            "s3": "remove it; let the code read its input below /pfs",
+            "trigger": _MOVED_BRANCH,
+            "propagation_spec": _MOVED_BRANCH,
+            "reference": "remove it; the content of every input counts",
+        },
+        harmless={"repo_type": ("user",)},
+    ),
+    CronInput: OtherNames(
+        refused={
+            "project": "remove it; the tick repo is in the pipeline's project",
+            "commit": "remove it; ticks are read from the branch master",
+        }
+    ),
+}
