@@ -5,18 +5,16 @@ obstore's local store is not used for writing because it does not fsync.
 
 import contextlib
 import datetime as dt
-import errno
 import os
 import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pachyderm_dagster.codec import Buffer
-from pachyderm_dagster.errors import StorageError
 from pachyderm_dagster.storage.objects import ObjectInfo, missing_object, parts_of, short_object
+from pachyderm_dagster.storage.system_errors import storage_error, storage_errors
 
 INCOMING = "incoming"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _MAX_PARTS = 1024  # IOV_MAX of Linux
 
 
@@ -34,7 +32,7 @@ class FolderStore:
     def put_new(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
         path = self._path(key)
         folder = os.path.dirname(path)
-        with _as_storage_error("write", path):
+        with storage_errors("write", path):
             created = not os.path.exists(path) and self._write_and_link(path, parts_of(data))
             # Also when somebody else made it: that writer may not have come to its own fsync yet.
             _sync_folder(folder)
@@ -61,7 +59,7 @@ class FolderStore:
 
     def delete(self, key: str) -> None:
         path = self._path(key)
-        with _as_storage_error("delete", path), contextlib.suppress(FileNotFoundError):
+        with storage_errors("delete", path), contextlib.suppress(FileNotFoundError):
             os.unlink(path)
 
     def _path(self, key: str) -> str:
@@ -75,9 +73,9 @@ class FolderStore:
         except (FileNotFoundError, NotADirectoryError):
             raise missing_object(key) from None
         except OSError as error:
-            raise _storage_error("read", path, error) from error
+            raise storage_error("read", path, error) from error
         try:
-            with _as_storage_error("read", path):
+            with storage_errors("read", path):
                 yield descriptor
         finally:
             os.close(descriptor)
@@ -160,21 +158,3 @@ def _sync_folder(folder: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _as_storage_error(action: str, path: str) -> Iterator[None]:
-    try:
-        yield
-    except StorageError:
-        raise
-    except OSError as error:
-        raise _storage_error(action, path, error) from error
-
-
-def _storage_error(action: str, path: str, error: OSError) -> StorageError:
-    if error.errno in _FULL:
-        return StorageError("storage-full", f"cannot {action} {path}: {error.strerror}; free some space (or quota) there and try again")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return StorageError("storage-denied", f"cannot {action} {path}: {error.strerror}; check the folder's owner, mode and mount")
-    return StorageError("storage-failed", f"cannot {action} {path}: {error.strerror or error}; check the file system there")

@@ -8,62 +8,97 @@ rebuilt from the store; nothing reads it on the way to a blob.
 import secrets
 import struct
 from bisect import bisect_right
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from pachyderm_dagster.codec import DIGEST_BYTES, Buffer, content_digest
 from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, ObjectStore, Ref, corrupt_object, object_key
 
-PACK_BYTES = 32 * 1024 * 1024
+PACK_BYTES = 16 * 1024 * 1024
 _FOOTER = struct.Struct("<8sQ32s")
 _MAGIC = b"PDPACK\x00\x01"
 _LENGTH_BYTES = 8
 
 
 class PackWriter:
-    """Gathers blobs and stores them as packs of about `target_bytes`.
+    """Gathers blobs and stores them as packs of about `target_bytes`; while one is being stored, the next fills.
 
-    A reference that `add` returned may be stored elsewhere only after `flush`.
+    A reference that `add` returned may be stored elsewhere only after `flush`. For one thread at a time.
     """
 
     def __init__(self, store: ObjectStore, target_bytes: int = PACK_BYTES) -> None:
         self._store = store
         self._target_bytes = target_bytes
-        self._begin()
+        self._pool: ThreadPoolExecutor | None = None
+        self._under_way: Future[None] | None = None
+        self._pack = _Pack()
 
     def add(self, data: Buffer, blob_id: bytes) -> Ref:
         """Takes `data` into the current pack; `blob_id` (32 bytes) is what the pack's index calls it. `data` must not change afterwards."""
-        if self._size >= self._target_bytes:
-            self.flush()
-        ref = Ref(self._object, self._size, len(data))
-        self._blobs.append(data)
-        self._ids.append(blob_id)
-        self._offsets.append(self._size)
-        self._size += ref.length
-        return ref
+        if self._pack.size >= self._target_bytes:
+            self._await_previous()
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(1, thread_name_prefix="packs")
+            self._under_way = self._pool.submit(_put_pack, self._store, self._pack)
+            self._pack = _Pack()
+        return self._pack.add(data, blob_id)
 
     def find_pending(self, ref: Ref) -> Buffer | None:
-        """The bytes of a blob that is not stored yet."""
-        if ref.object != self._object:
-            return None
-        position = bisect_right(self._offsets, ref.offset) - 1
-        # Empty blobs share their offset with the one that follows.
-        return self._blobs[position] if position >= 0 and len(self._blobs[position]) == ref.length else None
+        """The bytes of a blob that is in the current pack; every other can be read from the store when this returns."""
+        blob = self._pack.find(ref)
+        if blob is None:
+            self._await_previous()
+        return blob
 
     def flush(self) -> None:
-        """Stores what was added; every reference given out so far is durable on return."""
-        if not self._blobs:
-            return
-        lengths = [len(blob) for blob in self._blobs]
-        index = b"".join(self._ids) + struct.pack(f"<{len(lengths)}Q", *lengths)
-        footer = _FOOTER.pack(_MAGIC, len(lengths), content_digest(index))
-        self._store.put_new(object_key(self._object), [*self._blobs, index, footer])
-        self._begin()
+        """Stores what was added; every reference given out so far is durable on return.
 
-    def _begin(self) -> None:
-        self._object = secrets.token_bytes(OBJECT_ID_BYTES)
-        self._blobs: list[Buffer] = []
-        self._ids: list[bytes] = []
-        self._offsets: list[int] = []
-        self._size = 0
+        Raises:
+            StorageError: `storage-full` and whatever else `ObjectStore.put_new` raises; `add` and `find_pending` may do so too.
+        """
+        self._await_previous()
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+        if self._pack.blobs:
+            _put_pack(self._store, self._pack)
+            self._pack = _Pack()
+
+    def _await_previous(self) -> None:
+        if self._under_way is not None:
+            self._under_way.result()
+            self._under_way = None
+
+
+class _Pack:
+    """A pack in memory."""
+
+    def __init__(self) -> None:
+        self.object = secrets.token_bytes(OBJECT_ID_BYTES)
+        self.blobs: list[Buffer] = []
+        self.ids: list[bytes] = []
+        self.offsets: list[int] = []
+        self.size = 0
+
+    def add(self, data: Buffer, blob_id: bytes) -> Ref:
+        ref = Ref(self.object, self.size, len(data))
+        self.blobs.append(data)
+        self.ids.append(blob_id)
+        self.offsets.append(self.size)
+        self.size += ref.length
+        return ref
+
+    def find(self, ref: Ref) -> Buffer | None:
+        if ref.object != self.object:
+            return None
+        position = bisect_right(self.offsets, ref.offset) - 1
+        return self.blobs[position] if position >= 0 and len(self.blobs[position]) == ref.length else None
+
+
+def _put_pack(store: ObjectStore, pack: _Pack) -> None:
+    lengths = [len(blob) for blob in pack.blobs]
+    index = b"".join(pack.ids) + struct.pack(f"<{len(lengths)}Q", *lengths)
+    footer = _FOOTER.pack(_MAGIC, len(lengths), content_digest(index))
+    store.put_new(object_key(pack.object), [*pack.blobs, index, footer])
 
 
 def read_pack_index(store: ObjectStore, object_id: bytes) -> list[tuple[bytes, Ref]]:

@@ -1,0 +1,144 @@
+"""Bulk import of files from disk: small ones are read, hashed and packed in forked children, large ones streamed."""
+
+import os
+import struct
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from pachyderm_dagster.codec import content_digest
+from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.storage.chunks import MIN_CHUNK_BYTES
+from pachyderm_dagster.storage.content import Content, ContentWriter
+from pachyderm_dagster.storage.forked import run_forked, split_parts
+from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, ObjectStore
+from pachyderm_dagster.storage.packs import PackWriter
+from pachyderm_dagster.storage.rows import CONTENT_FIELDS, HASH_TYPE, REF_TYPE, REFS_TYPE, content_array
+
+_FILES_PER_PROCESS = 1000  # below that a fork costs more than it saves
+_LARGE = -1
+_READ_BYTES = 64 * 1024
+
+
+class _Packed(msgspec.Struct):
+    """Small files that one process packed, as columns of 8-byte integers and 32-byte ids, a row a file.
+
+    A large file has the size `_LARGE`. `packs` holds each pack's id with the first row that is in it.
+    """
+
+    sizes: bytes
+    offsets: bytes
+    hashes: bytes
+    packs: list[tuple[int, bytes]]
+
+
+def ingest_files(store: ObjectStore, paths: Sequence[str]) -> pa.Table:
+    """Stores the files at `paths`; durable on return.
+
+    Returns:
+        A row a path, in the same order: size, hash and refs, as file rows have them.
+
+    Raises:
+        InvalidError: `file-unreadable`.
+        StorageError: `storage-full` and whatever else `ObjectStore.put_new` raises.
+    """
+    parts = split_parts(paths, _FILES_PER_PROCESS) if store.fork_safe else [paths]
+    answers = run_forked(partial(_pack_files, store), parts)
+    tables = [_table_of(msgspec.msgpack.decode(answer, type=_Packed)) for answer in answers]
+    table = pa.concat_tables(tables).combine_chunks()
+    large = np.flatnonzero(table.column("size").to_numpy() == _LARGE)
+    if not len(large):
+        return table
+    contents = _write_large(store, [paths[position] for position in large.tolist()])
+    places = np.arange(len(paths))
+    places[large] = len(paths) + np.arange(len(large))
+    streamed = pa.Table.from_arrays(content_array(contents).flatten(), schema=table.schema)
+    return pa.concat_tables([table, streamed]).take(pa.array(places))
+
+
+def _pack_files(store: ObjectStore, paths: Sequence[str]) -> bytes:
+    """Packs the small files among `paths`; runs in forked children."""
+    writer = PackWriter(store)
+    sizes: list[int] = []
+    offsets: list[int] = []
+    hashes: list[bytes] = []
+    packs: list[tuple[int, bytes]] = []
+    pack = bytes(OBJECT_ID_BYTES)
+    for path in paths:
+        data = _read_small(path)
+        own_id = content_digest(data) if data is not None else bytes(OBJECT_ID_BYTES)
+        offset = 0
+        if data:
+            ref = writer.add(data, own_id)
+            offset = ref.offset
+            if ref.object != pack:
+                pack = ref.object
+                packs.append((len(sizes), pack))
+        sizes.append(_LARGE if data is None else len(data))
+        offsets.append(offset)
+        hashes.append(own_id)
+    writer.flush()
+    numbers = struct.Struct(f"<{len(sizes)}q")
+    return msgspec.msgpack.encode(_Packed(numbers.pack(*sizes), numbers.pack(*offsets), b"".join(hashes), packs))
+
+
+def _read_small(path: str) -> bytes | None:
+    """What is in the file; None if that is too much for a pack."""
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            # A file system may give less than there is, so only an empty read is the end.
+            while size < MIN_CHUNK_BYTES and (piece := os.read(descriptor, _READ_BYTES)):
+                pieces.append(piece)
+                size += len(piece)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return b"".join(pieces) if size < MIN_CHUNK_BYTES else None
+
+
+def _write_large(store: ObjectStore, paths: Iterable[str]) -> list[Content]:
+    contents = []
+    with ContentWriter(store) as writer:
+        for path in paths:
+            try:
+                file = open(path, "rb", buffering=0)  # noqa: SIM115 -- only the opening may be the source's fault
+            except OSError as error:
+                raise _unreadable(path, error) from error
+            with file:
+                contents.append(writer.write_stream(file))
+    return contents
+
+
+def _table_of(packed: _Packed) -> pa.Table:
+    """The rows of what one process packed; large files are left without references."""
+    sizes = np.frombuffer(packed.sizes, dtype="<i8")
+    has_ref = sizes > 0
+    ends = np.concatenate([[0], np.cumsum(has_ref)]).astype(np.int32)
+    firsts = np.array([first for first, _ in packed.packs], dtype=np.int64)
+    lengths = np.diff(np.append(ends[firsts], ends[-1]))
+    objects = b"".join(pack * length for (_, pack), length in zip(packed.packs, lengths.tolist(), strict=True))
+    places = pa.StructArray.from_arrays(
+        [
+            _fixed(objects),
+            pa.array(np.frombuffer(packed.offsets, dtype="<i8")[has_ref]),
+            pa.array(sizes[has_ref]),
+        ],
+        fields=list(REF_TYPE),
+    )
+    refs = pa.ListArray.from_arrays(pa.array(ends), places, type=REFS_TYPE)
+    return pa.Table.from_arrays([pa.array(sizes), _fixed(packed.hashes), refs], schema=pa.schema(CONTENT_FIELDS))
+
+
+def _fixed(data: bytes) -> pa.Array:
+    return pa.Array.from_buffers(HASH_TYPE, len(data) // HASH_TYPE.byte_width, [None, pa.py_buffer(data)])
+
+
+def _unreadable(path: str, error: OSError) -> InvalidError:
+    return InvalidError("file-unreadable", f"cannot read {path}: {error.strerror}; check that it is a file and that you may read it")
