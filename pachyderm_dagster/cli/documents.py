@@ -3,7 +3,10 @@
 import dataclasses
 from typing import Any
 
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.model import Branch, Commit, Project, Repo, RepoName, RepoType
+from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.model import Job, Pipeline
 from pachyderm_dagster.pps.spec import to_document
 
@@ -99,4 +102,20 @@ def job_document(job: Job) -> Fields:
         **dataclasses.asdict(job.counters),
         "restarts": job.restarts,
         "run_id": job.run_id,
+    }
+
+
+def job_inspection(txn: Transaction, job: Job) -> Fields:
+    """A job with what it waits for, what it runs and what it writes."""
+    spec = pipelines.get_pipeline(txn, job.pipeline, version=job.version).spec
+    document = to_document(spec)
+    return {
+        **job_document(job),
+        "waits_for": [] if job.state.is_terminal else jobs.waits_for(txn, job),
+        "input": document["input"],
+        "transform": document["transform"],
+        "parallelism": spec.parallelism_spec.constant,
+        "datum_timeout": spec.datum_timeout,
+        "job_timeout": spec.job_timeout,
+        "output_commit": str(commits.get_commit(txn, job.output_commit)),
     }

@@ -8,10 +8,9 @@ from pathlib import Path
 import click
 
 from pachyderm_dagster.cli.failures import DONE, INTERRUPTED, WRONG_USAGE, refuse, refuse_unexpected, refuse_usage
+from pachyderm_dagster.cli.names import NAMES
 from pachyderm_dagster.cli.table import root_group
 from pachyderm_dagster.errors import PachydermError
-
-NAMES = ("pachctl", "pachyderm-dagster")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

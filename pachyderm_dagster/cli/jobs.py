@@ -1,0 +1,190 @@
+"""The commands for jobs that only need the record."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+
+import click
+
+from pachyderm_dagster.cli.documents import Fields, job_document, job_inspection
+from pachyderm_dagster.cli.home import reading, writing
+from pachyderm_dagster.cli.job_names import find_jobs
+from pachyderm_dagster.cli.options import in_project
+from pachyderm_dagster.cli.printing import Column, Document, Printer, Times, optional, printing, show_duration, size, text, time, to_json
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs import repos
+from pachyderm_dagster.pfs.model import is_commit_id
+from pachyderm_dagster.pfs.references import parse_repo
+from pachyderm_dagster.pps import jobs, pipelines
+from pachyderm_dagster.pps.model import Job, JobState
+
+
+def show_progress(document: Document) -> str:
+    """`processed + skipped / total`, with the recovered ones when there are any."""
+    done = [document["data_processed"], document["data_skipped"], *filter(None, [document["data_recovered"]])]
+    return f"{' + '.join(map(str, done))} / {document['data_total']}"
+
+
+def _duration(document: Document, times: Times) -> str:
+    if document["started"] is None:
+        return "-"
+    return show_duration(((document["finished"] or times.now) - document["started"]).total_seconds())
+
+
+def _state(document: Document, _: Times) -> str:
+    return f"{document['state']}: {document['reason']}" if document["reason"] else str(document["state"])
+
+
+COLUMNS = (
+    Column("PROJECT", text("project")),
+    Column("PIPELINE", text("pipeline")),
+    Column("ID", text("id")),
+    Column("STARTED", time("started")),
+    Column("DURATION", _duration),
+    Column("RESTART", text("restarts")),
+    Column("PROGRESS", lambda document, _: show_progress(document)),
+    Column("DL", size("download_bytes")),
+    Column("UL", size("upload_bytes")),
+    Column("STATE", _state),
+)
+SET_COLUMNS = (
+    Column("ID", text("id")),
+    Column("SUBJOBS", text("total")),
+    Column("PROGRESS", lambda document, _: f"{document['finished']} / {document['total']}" + (f", {document['failed']} failed" if document["failed"] else "")),
+    Column("CREATED", time("created")),
+    Column("MODIFIED", time("modified")),
+)
+LINES = (
+    Column("ID", text("id")),
+    Column("Pipeline", lambda document, _: f"{document['pipeline']} (version {document['version']})"),
+    Column("Project", text("project")),
+    Column("Created", time("created")),
+    Column("Started", time("started")),
+    Column("Finished", time("finished")),
+    Column("Duration", _duration),
+    Column("State", text("state")),
+    Column("Reason", optional("reason")),
+    Column("Processed", text("data_processed")),
+    Column("Failed", text("data_failed")),
+    Column("Skipped", text("data_skipped")),
+    Column("Recovered", text("data_recovered")),
+    Column("Total", text("data_total")),
+    Column("Data downloaded", size("download_bytes")),
+    Column("Data uploaded", size("upload_bytes")),
+    Column("Download time", lambda document, _: f"{document['download_seconds']:.3f} s"),
+    Column("Process time", lambda document, _: f"{document['process_seconds']:.3f} s"),
+    Column("Upload time", lambda document, _: f"{document['upload_seconds']:.3f} s"),
+    Column("Restarts", text("restarts")),
+    Column("Dagster run", optional("run_id")),
+    Column("Waits for", lambda document, _: ", ".join(document["waits_for"])),
+    Column("Datum timeout", optional("datum_timeout")),
+    Column("Job timeout", optional("job_timeout")),
+    Column("Parallelism", text("parallelism")),
+    Column("Input", lambda document, _: to_json(document["input"])),
+    Column("Transform", lambda document, _: to_json(document["transform"])),
+    Column("Output commit", text("output_commit")),
+)
+
+
+@click.command(epilog="Example: pachctl list job -p edges")
+@click.argument("set_id", metavar="[ID]", required=False)
+@click.option("-p", "--pipeline", help="Only the jobs of this pipeline.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in JobState], case_sensitive=False),
+    help="Only jobs in this state; may be repeated.",
+)
+@click.option("-n", "--number", type=click.IntRange(min=1), metavar="N", help="At most so many, the newest.")
+@click.option("-x", "--expand", is_flag=True, help="One line a job, also without a pipeline or an id.")
+@click.option("-A", "--all-projects", is_flag=True, help="The jobs of every project.")
+@in_project
+@printing
+@click.pass_obj
+def list_job(
+    environ: Mapping[str, str],
+    set_id: str | None,
+    pipeline: str | None,
+    states: tuple[str, ...],
+    number: int | None,
+    expand: bool,
+    all_projects: bool,
+    project: str,
+    printer: Printer,
+) -> None:
+    """The newest comes first. Without a pipeline or an id, people get one line a job set; programs always get one document a job."""
+    if set_id is not None and not is_commit_id(set_id):
+        raise click.UsageError(f"'{set_id}' is not the id of a job set; write `list job -p PIPELINE` for the jobs of a pipeline", click.get_current_context())
+    with reading(environ) as txn:
+        name = None if pipeline is None else pipelines.get_pipeline(txn, parse_repo(pipeline, project=project)).name
+        repos.ensure_project(txn, project)
+        inside = None if all_projects or name is not None or set_id is not None else project
+        found = jobs.list_job(txn, project=inside, pipeline=name, set_id=set_id)
+    chosen: Iterable[Job] = (job for job in found if not states or job.state in states)
+    if pipeline is None and set_id is None and not expand and not printer.as_json:
+        printer.many(itertools.islice(_set_documents(chosen), number), SET_COLUMNS)
+    else:
+        printer.many(itertools.islice(map(job_document, chosen), number), COLUMNS)
+
+
+@click.command(epilog="Example: pachctl inspect job edges@master")
+@click.argument("job", metavar="PIPELINE@ID|ID")
+@in_project
+@printing
+@click.pass_obj
+def inspect_job(environ: Mapping[str, str], job: str, project: str, printer: Printer) -> None:
+    """PIPELINE@BRANCH is the job that made the branch's head. An id alone shows every job of the set."""
+    with reading(environ) as txn:
+        found = find_jobs(txn, job, project=project)
+        documents = [job_inspection(txn, one) for one in found]
+    if is_commit_id(job) and len(documents) > 1:
+        printer.many(documents, COLUMNS)
+    else:
+        printer.one(documents[0], LINES)
+
+
+@click.command(epilog="Example: pachctl stop job edges@master")
+@click.argument("job", metavar="PIPELINE@ID|ID")
+@in_project
+@printing
+@click.pass_obj
+def stop_job(environ: Mapping[str, str], job: str, project: str, printer: Printer) -> None:
+    """Its output commit ends with an error. An id alone stops every unfinished job of the set."""
+
+    def change(txn: Transaction) -> list[Job]:
+        found = find_jobs(txn, job, project=project)
+        running = [one for one in found if not one.state.is_terminal]
+        for one in running if len(found) > 1 else found:
+            jobs.stop(txn, one, reason="a user stopped it")
+        return [jobs.refresh(txn, one) for one in found]
+
+    printer.only_json(*map(job_document, writing(environ, change)))
+
+
+@click.command(epilog="Example: pachctl delete job edges@master^")
+@click.argument("job", metavar="PIPELINE@ID|ID")
+@in_project
+@printing
+@click.pass_obj
+def delete_job(environ: Mapping[str, str], job: str, project: str, printer: Printer) -> None:
+    """An unfinished one is stopped first. Its output commit stays."""
+
+    def change(txn: Transaction) -> list[Job]:
+        found = find_jobs(txn, job, project=project)
+        for one in found:
+            jobs.delete(txn, one)
+        return found
+
+    printer.only_json(*map(job_document, writing(environ, change)))
+
+
+def _set_documents(found: Iterable[Job]) -> Iterator[Fields]:
+    """The job sets of jobs, in the order of their newest member."""
+    sets: dict[str, list[Job]] = {}
+    for job in found:
+        sets.setdefault(job.id, []).append(job)
+    for set_id, members in sets.items():
+        ended = [job for job in members if job.state.is_terminal]
+        times = [moment for job in members for moment in (job.created, job.started, job.finished) if moment is not None]
+        failed = sum(job.state is not JobState.SUCCESS for job in ended)
+        yield {"id": set_id, "total": len(members), "finished": len(ended), "failed": failed, "created": min(times), "modified": max(times)}

@@ -1,0 +1,182 @@
+"""The commands for pipelines that need no content: look, start, stop, delete."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import click
+
+from pachyderm_dagster.cli.documents import pipeline_document
+from pachyderm_dagster.cli.home import reading, writing
+from pachyderm_dagster.cli.options import force, in_project, only_one
+from pachyderm_dagster.cli.printing import Column, Document, Printer, optional, printing, text, time, to_json
+from pachyderm_dagster.errors import StateError
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pfs.references import parse_repo
+from pachyderm_dagster.pps import pipelines
+from pachyderm_dagster.pps.model import Pipeline, PipelineState
+
+
+def show_input(document: Mapping[str, Any]) -> str:
+    """An input for people: `images:/*`, `(a:/* ⨯ b:/)`, `tick:@hourly`."""
+    ((kind, body),) = document.items()
+    match kind:
+        case "pfs":
+            return f"{body['repo']}:{body['glob']}"
+        case "cron":
+            return f"{body['name']}:{body['spec']}"
+    mark = {"cross": " ⨯ ", "union": " ∪ "}[kind]
+    return f"({mark.join(map(show_input, body))})"
+
+
+COLUMNS = (
+    Column("PROJECT", text("project")),
+    Column("NAME", text("name")),
+    Column("VERSION", text("version")),
+    Column("INPUT", lambda document, _: show_input(document["input"])),
+    Column("CREATED", time("created")),
+    Column("STATE / LAST JOB", lambda document, _: f"{document['state']} / {document['last_job_state'] or '-'}"),
+    Column("DESCRIPTION", optional("description")),
+)
+
+
+def _of_spec(key: str) -> Column:
+    def show(document: Document, _: object) -> str:
+        found = document["spec"].get(key, "")
+        return found if isinstance(found, str) else to_json(found)
+
+    return Column(key.replace("_", " ").capitalize(), show)
+
+
+LINES = (
+    Column("Name", text("name")),
+    Column("Project", text("project")),
+    Column("Description", optional("description")),
+    Column("Version", text("version")),
+    Column("Created", time("created")),
+    Column("State", text("state")),
+    Column("Reason", optional("reason")),
+    Column("Last job", optional("last_job_state")),
+    Column("Input", lambda document, _: to_json(document["input"])),
+    Column("Transform", lambda document, _: to_json(document["transform"])),
+    Column("Output branch", text("output_branch")),
+    *map(_of_spec, ("parallelism_spec", "datum_tries", "datum_timeout", "job_timeout", "reprocess_spec", "resource_requests", "resource_limits")),
+)
+
+
+@click.command(epilog="Example: pachctl inspect pipeline edges^1")
+@click.argument("pipeline", metavar="PIPELINE[^N]")
+@in_project
+@printing
+@click.pass_obj
+def inspect_pipeline(environ: Mapping[str, str], pipeline: str, project: str, printer: Printer) -> None:
+    """With ^N, its Nth older version."""
+    name, caret, back = pipeline.partition("^")
+    if caret and not (back or "1").isdigit():
+        raise click.UsageError(f"'{pipeline}' has {back!r} after the '^'; it takes a number", click.get_current_context())
+    with reading(environ) as txn:
+        found = pipelines.get_pipeline(txn, parse_repo(name, project=project))
+        if caret:
+            found = pipelines.get_pipeline(txn, found.name, version=found.version - int(back or "1"))
+    printer.one(pipeline_document(found), LINES)
+
+
+@click.command(epilog="Example: pachctl list pipeline -o json")
+@click.argument("pipeline", required=False)
+@click.option("-s", "--spec", "only_spec", is_flag=True, help="Their specifications, as JSON that `create pipeline` takes.")
+@click.option("--history", type=click.IntRange(min=-1), default=0, metavar="N", help="Up to N older versions of each too; -1 for all.")
+@click.option("--state", type=click.Choice([state.value for state in PipelineState], case_sensitive=False), help="Only those in this state.")
+@click.option("-A", "--all-projects", is_flag=True, help="The pipelines of every project.")
+@in_project
+@printing
+@click.pass_obj
+def list_pipeline(
+    environ: Mapping[str, str], pipeline: str | None, only_spec: bool, history: int, state: str | None, all_projects: bool, project: str, printer: Printer
+) -> None:
+    """By name; the newest version comes first."""
+    with reading(environ) as txn:
+        if pipeline is not None:
+            found = [pipelines.get_pipeline(txn, parse_repo(pipeline, project=project))]
+        else:
+            found = pipelines.list_pipeline(txn, project=None if all_projects else project)
+        if history:
+            found = [version for one in found for version in _versions(txn, one, history)]
+    documents = [pipeline_document(one) for one in found if state is None or one.state == state]
+    if only_spec:
+        for document in documents:
+            click.echo(to_json(document["spec"]))
+    else:
+        printer.many(documents, COLUMNS)
+
+
+@click.command(epilog="Example: pachctl start pipeline edges")
+@click.argument("pipeline")
+@in_project
+@printing
+@click.pass_obj
+def start_pipeline(environ: Mapping[str, str], pipeline: str, project: str, printer: Printer) -> None:
+    """It gets one job for what its inputs hold now; commits made while it was stopped are not worked on one by one."""
+
+    def change(txn: Transaction) -> Pipeline:
+        pipelines.start_pipeline(txn, parse_repo(pipeline, project=project))
+        return pipelines.get_pipeline(txn, parse_repo(pipeline, project=project))
+
+    printer.only_json(pipeline_document(writing(environ, change)))
+
+
+@click.command(epilog="Example: pachctl stop pipeline edges")
+@click.argument("pipeline")
+@in_project
+@printing
+@click.pass_obj
+def stop_pipeline(environ: Mapping[str, str], pipeline: str, project: str, printer: Printer) -> None:
+    """Its unfinished jobs are killed."""
+
+    def change(txn: Transaction) -> Pipeline:
+        pipelines.stop_pipeline(txn, parse_repo(pipeline, project=project))
+        return pipelines.get_pipeline(txn, parse_repo(pipeline, project=project))
+
+    printer.only_json(pipeline_document(writing(environ, change)))
+
+
+@click.command(epilog="Example: pachctl delete pipeline edges --keep-repo")
+@click.argument("pipeline", required=False)
+@click.option("--all", "every_pipeline", is_flag=True, help="Every pipeline of the project.")
+@force("Even when other pipelines read its output.")
+@click.option("--keep-repo", is_flag=True, help="Keep the output repo with its data.")
+@in_project
+@printing
+@click.pass_obj
+def delete_pipeline(
+    environ: Mapping[str, str], pipeline: str | None, every_pipeline: bool, force: bool, keep_repo: bool, project: str, printer: Printer
+) -> None:
+    """Refused while another pipeline reads its output."""
+    only_one("pipeline", pipeline, all_of_them=every_pipeline)
+
+    def change(txn: Transaction) -> list[Pipeline]:
+        doomed = pipelines.list_pipeline(txn, project=project) if pipeline is None else [pipelines.get_pipeline(txn, parse_repo(pipeline, project=project))]
+        _delete(txn, [one.name for one in doomed], force=force, keep_repo=keep_repo)
+        return doomed
+
+    printer.only_json(*map(pipeline_document, writing(environ, change)))
+
+
+def _versions(txn: Transaction, pipeline: Pipeline, number: int) -> Iterable[Pipeline]:
+    found = pipelines.list_version(txn, pipeline.name)
+    return found if number == -1 else found[: number + 1]
+
+
+def _delete(txn: Transaction, names: list[RepoName], *, force: bool, keep_repo: bool) -> None:
+    """Deletes pipelines, readers before what they read."""
+    while names:
+        left: list[RepoName] = []
+        refused: StateError | None = None
+        for name in names:
+            try:
+                pipelines.delete_pipeline(txn, name, force=force, keep_repo=keep_repo)
+            except StateError as error:
+                left.append(name)
+                refused = error
+        if refused is not None and left == names:
+            raise refused
+        names = left

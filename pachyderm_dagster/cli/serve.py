@@ -1,0 +1,15 @@
+"""`dev`."""
+
+from collections.abc import Mapping
+
+import click
+
+from pachyderm_dagster.cli import dev as daemon
+
+
+@click.command(epilog="Example: pachyderm-dagster dev --port 3001")
+@click.option("-p", "--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Where the UI answers.")
+@click.pass_obj
+def dev(environ: Mapping[str, str], port: int) -> int:
+    """From then on every commit is followed by its jobs. Ctrl-C stops all of it."""
+    return daemon.dev(environ, port)
