@@ -4,7 +4,6 @@ A file set turns the stream into layers. A layer first deletes, from everything 
 and the layers of an open commit stack up from stream to stream. `merging` makes a tree of them.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec

@@ -9,7 +9,7 @@ from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.conflicts import find_conflict
 from pachyderm_dagster.pfs.filesets import PUT_SCHEMA, Layer
 from pachyderm_dagster.pfs.paths import directory_range, path_of
-from pachyderm_dagster.storage.content import Content, ContentReader, ContentWriter
+from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.rows import FILE_ROWS, content_array, contents_of
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 

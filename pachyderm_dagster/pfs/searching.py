@@ -1,0 +1,96 @@
+"""Finds what a glob matches in a tree, looking no deeper and no wider than the pattern says."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pachyderm_dagster.pfs.entries import ENTRIES, after_prefix, child_directories, children, directory_entries, directory_prefix, file_entries
+from pachyderm_dagster.pfs.globs import Glob, Level
+from pachyderm_dagster.pfs.paths import AFTER_SEPARATOR, ROOT, SEPARATOR, directory_keys, directory_range, key_of, keys_of, paths_of
+from pachyderm_dagster.storage.trees import TreeRoot, Trees
+
+# With more directories than this of fewer files than that each, reading all rows in a row is quicker than going from directory to directory.
+_DIRECTORIES = 16
+_FILES_EACH = 2000
+
+
+def search(trees: Trees, root: TreeRoot, glob: Glob) -> pa.Table:
+    """The files and directories that match, as ENTRIES, in the order of keys (`/` sorts below every other character)."""
+    if not root.count:
+        return ENTRIES.empty_table()
+    if glob.levels is None:
+        prefix = key_of(glob.literal_prefix)
+        return scan(trees, root, prefix, after_prefix(prefix), glob)
+    if not glob.levels:
+        return pa.Table.from_pylist([{"path": ROOT, "type": "dir", "size": root.size_bytes, "hash": trees.range_hash(root)}], schema=ENTRIES)
+    directories = [ROOT]
+    for level in glob.levels[:-1]:
+        if _are_small(trees, root, directories):
+            break
+        directories = _directories_below(trees, root, directories, level)
+    if _are_small(trees, root, directories):
+        start, _ = directory_range(directories[0])
+        return scan(trees, root, start, key_of(directories[-1]) + AFTER_SEPARATOR, glob)
+    return _matches_below(trees, root, directories, glob.levels[-1])
+
+
+def scan(trees: Trees, root: TreeRoot, start: str | None, stop: str | None, glob: Glob | None) -> pa.Table:
+    """The files with start <= key < stop, and the directories that begin in this range, that match (all without a glob), read row by row."""
+    found = [ENTRIES.empty_table()]
+    has_directories = False
+    # Directories that reach from one leaf into the next ones.
+    known: list[str] = []
+    for leaf in trees.read(root, start, stop):
+        keys = leaf.column("key").combine_chunks()
+        directories = directory_keys(keys)
+        directories = directories.filter(pc.invert(pc.is_in(directories, value_set=pa.array(known, pa.string()))))
+        if start is not None:
+            directories = directories.filter(pc.greater_equal(directories, start))
+        if glob is not None:
+            directories = directories.filter(glob.match_paths(paths_of(directories)))
+            found.append(file_entries(leaf.filter(glob.match_paths(paths_of(keys)))))
+        else:
+            found.append(file_entries(leaf))
+        if len(directories):
+            has_directories = True
+            found.append(directory_entries(trees, root, directories.to_pylist(), leaf))
+        known = [key for key in (*known, *directories.to_pylist()) if keys[-1].as_py().startswith(key + SEPARATOR)]
+    table = pa.concat_tables(found)
+    return in_key_order(table) if has_directories else table
+
+
+def in_key_order(entries: pa.Table) -> pa.Table:
+    """ENTRIES sorted as their keys are."""
+    return entries.take(pc.sort_indices(keys_of(entries.column("path"))))
+
+
+def _are_small(trees: Trees, root: TreeRoot, directories: Sequence[str]) -> bool:
+    if len(directories) <= _DIRECTORIES:
+        return False
+    rows, _ = trees.sums(root, key_of(directories[0]), key_of(directories[-1]) + AFTER_SEPARATOR)
+    return rows < len(directories) * _FILES_EACH
+
+
+def _directories_below(trees: Trees, root: TreeRoot, directories: Sequence[str], level: Level) -> list[str]:
+    if level.text is None:
+        return [path for directory in directories for path in child_directories(trees, root, directory, level)]
+    return [path for path in _paths_in(directories, level.text) if _exists(trees, root, path)]
+
+
+def _matches_below(trees: Trees, root: TreeRoot, directories: Sequence[str], level: Level) -> pa.Table:
+    if level.text is None:
+        return pa.concat_tables([ENTRIES.empty_table(), *(table for directory in directories for table in children(trees, root, directory, level=level))])
+    paths = _paths_in(directories, level.text)
+    files = file_entries(trees.find(root, pa.array(map(key_of, paths), pa.string())))
+    found = directory_entries(trees, root, [key_of(path) for path in paths if _exists(trees, root, path)])
+    return in_key_order(pa.concat_tables([files, found]))
+
+
+def _paths_in(directories: Sequence[str], name: str) -> list[str]:
+    return [f"{directory.rstrip('/')}/{name}" for directory in directories] if name else []
+
+
+def _exists(trees: Trees, root: TreeRoot, directory: str) -> bool:
+    prefix = directory_prefix(directory)
+    return (trees.seek(root, prefix) or "").startswith(prefix)
