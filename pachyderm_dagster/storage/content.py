@@ -5,6 +5,7 @@ Only the last chunk of a content can be smaller. The hash of a content is that o
 """
 
 import io
+import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +23,7 @@ from pachyderm_dagster.storage.ranges import read_ranges
 
 _THREADS = 4
 _CHUNKS_UNDER_WAY = 8
+_READ_AHEAD = 2
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -176,7 +178,7 @@ class ContentReader:
         """
         end = content.size if length is None else min(content.size, offset + length)
         if offset <= 0 and end == content.size:
-            yield from _verified(content, (get_ref(self._store, ref) for ref in content.refs))
+            yield from _verified(content, self._read_ahead(content.refs))
             return
         position = 0
         for ref in content.refs:
@@ -188,22 +190,46 @@ class ContentReader:
                     _check_own_object(ref, content_digest(piece))
                 yield piece
 
+    def _read_ahead(self, refs: Sequence[Ref]) -> Iterator[tuple[bytes, bytes]]:
+        """Each chunk and its id; the next ones are read and hashed meanwhile."""
+        if len(refs) == 1:
+            yield _get_chunk(self._store, refs[0])
+            return
+        with ThreadPoolExecutor(_READ_AHEAD, thread_name_prefix="chunks") as pool:
+            under_way: deque[Future[tuple[bytes, bytes]]] = deque()
+            try:
+                for ref in refs:
+                    under_way.append(pool.submit(_get_chunk, self._store, ref))
+                    if len(under_way) > _READ_AHEAD:
+                        yield under_way.popleft().result()
+                while under_way:
+                    yield under_way.popleft().result()
+            finally:
+                for future in under_way:  # whoever reads has stopped early, or a chunk cannot be read
+                    future.cancel()
+
     def read_many(self, contents: Sequence[Content]) -> Iterator[bytes]:
         """All bytes of each content in turn, verified. Contents that lie one after another in a pack are read together, 8 MiB at a time."""
         pieces = read_ranges(self._store, (ref for content in contents for ref in content.refs))
         for content in contents:
-            yield b"".join(_verified(content, (next(pieces) for _ in content.refs)))
+            chunks = ((bytes(piece), content_digest(piece)) for piece in itertools.islice(pieces, len(content.refs)))
+            yield b"".join(_verified(content, chunks))
 
 
-def _verified(content: Content, pieces: Iterable[Buffer]) -> Iterator[bytes]:
-    """The pieces of a whole content, the last only if the hash of all is right."""
+def _get_chunk(store: ObjectStore, ref: Ref) -> tuple[bytes, bytes]:
+    data = get_ref(store, ref)
+    return data, content_digest(data)
+
+
+def _verified(content: Content, chunks: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
+    """The chunks (given with their ids) of a whole content, the last only if the hash of all is right."""
     ids: list[bytes] = []
-    for ref, piece in zip(content.refs, pieces, strict=True):
-        ids.append(content_digest(piece))
-        _check_own_object(ref, ids[-1])
+    for ref, (data, chunk_id) in zip(content.refs, chunks, strict=True):
+        ids.append(chunk_id)
+        _check_own_object(ref, chunk_id)
         if len(ids) == len(content.refs) and hash_of_chunks(ids) != content.hash:
             raise _corrupt(ref)
-        yield bytes(piece)
+        yield data
 
 
 def _check_own_object(ref: Ref, chunk_id: bytes) -> None:
