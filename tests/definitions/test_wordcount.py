@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pachyderm_dagster.pps.spec_reading import parse_specs
+from tests.definitions.pachctl import documents, pachctl
 from tests.docs.markdown import ROOT
 
 FOLDER = ROOT / "definitions" / "wordcount"
@@ -16,6 +18,11 @@ PIPELINE_OF_2019 = (
     '{"pipeline":{"name":"wordcount"},"transform":{"image":"wordcount-image","cmd":["/binary","/pfs/data","/pfs/out"]},'
     '"input":{"atom":{"repo":"data","glob":"/*"}}}'
 )
+
+
+def on_this_machine() -> str:
+    """The pipeline file with the path of the command as it is here."""
+    return (FOLDER / "pipeline.json").read_text().replace("/binary", str(FOLDER / "count_words.py"))
 
 
 def count_words(source: Path, target: Path, *, pfs_root: str = "/pfs") -> None:
@@ -36,7 +43,19 @@ def words(text: str) -> list[str]:
 
 def test_pipeline_file_is_that_of_2019() -> None:
     assert (FOLDER / "pipeline.json").read_text() == PIPELINE_OF_2019 + "\n"
-    assert json.loads(PIPELINE_OF_2019)["transform"]["cmd"][0] == "/binary"
+
+
+def test_nothing_but_the_path_of_the_command_is_adapted() -> None:
+    then, now = json.loads(PIPELINE_OF_2019), json.loads(on_this_machine())
+    assert now["transform"]["cmd"][1:] == then["transform"]["cmd"][1:]
+    assert os.access(now["transform"]["cmd"][0], os.X_OK)
+    now["transform"]["cmd"][0] = "/binary"
+    assert now == then
+
+
+def test_atom_input_of_2019_is_read_as_the_pfs_input_of_today() -> None:
+    (spec,) = parse_specs(on_this_machine(), source="pipeline.json")
+    assert json.loads(spec.to_json())["input"] == {"pfs": {"name": "data", "repo": "data", "branch": "master", "glob": "/*"}}
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: text.name)
@@ -70,3 +89,21 @@ def test_folders_are_found_where_pfs_is_not_real(tmp_path: Path) -> None:
     (tmp_path / "data" / "note").write_text("a word\n")
     count_words(Path("/pfs/data"), Path("/pfs/out"), pfs_root=str(tmp_path))
     assert (tmp_path / "out" / "note").read_text() == "1 a\n1 word\n"
+
+
+@pytest.mark.timeout(300)
+def test_words_of_a_new_text_are_counted_without_counting_the_others_again(tmp_path: Path) -> None:
+    home, spec = tmp_path / "home", tmp_path / "pipeline.json"
+    spec.write_text(on_this_machine())
+    *most, last = TEXTS
+    pachctl(home, "create-repo", "data")
+    pachctl(home, "create-pipeline", "-f", str(spec))
+    pachctl(home, "put-file", "data", "master", *(word for text in most for word in ("-f", str(text))))
+    pachctl(home, "flush-commit", "data/master")
+    pachctl(home, "put-file", "data", "master", "-f", str(last))
+    pachctl(home, "flush-commit", "data/master")
+    for text in TEXTS:
+        lines = (line.split(" ") for line in pachctl(home, "get-file", "wordcount", "master", text.name).splitlines())
+        assert {word: int(count) for count, word in lines} == Counter(words(text.read_text()))
+    newest = documents(home, "list-job")[0]
+    assert (newest["state"], newest["data_total"], newest["data_processed"], newest["data_skipped"]) == ("SUCCESS", 5, 1, 4)
