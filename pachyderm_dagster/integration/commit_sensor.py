@@ -1,0 +1,101 @@
+"""The commit sensor of a project: tells Dagster of finished commits, makes cron ticks, and asks for a run for every commit set whose inputs are finished."""
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+import msgspec
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from pachyderm_dagster.coordination.leases import LEASE_TIME
+from pachyderm_dagster.executors.run_job import Executor
+from pachyderm_dagster.integration.cron_ticks import make_due_ticks
+from pachyderm_dagster.integration.due_runs import DueRuns, DueSets, SetRequest
+from pachyderm_dagster.integration.finished_commits import Walked, moved_heads, walk_commits
+from pachyderm_dagster.integration.job_step import KeyOf
+from pachyderm_dagster.integration.run_sets import request_lease
+from pachyderm_dagster.integration.translator import lasting_identifier
+from pachyderm_dagster.pfs.model import BranchName, RepoName
+from pachyderm_dagster.workspace import Workspace
+
+SENSOR_LEASE_TIME = dt.timedelta(seconds=30)
+SENSOR_OWNER = "commit-sensor"
+"""One for all processes: after a reload another code server goes on with the lease."""
+MOST_RUNS = 20
+"""Run requests a tick: starting a run takes the daemon about a second."""
+
+
+def sensor_lease(project: str) -> str:
+    """Held as long as a sensor ticks, so that the command line sees that a daemon does the work."""
+    return f"sensor/{project}"
+
+
+@dataclass(frozen=True, slots=True)
+class CommitSensor:
+    """What the sensor of one project needs to know of the loaded code location.
+
+    Args:
+        pipelines: the asset of each pipeline of the project.
+        heads: the asset of each input branch of the project.
+        key_of: the asset of any branch.
+        job_name: the job that runs the project's pipelines.
+    """
+
+    project: str
+    pipelines: Mapping[RepoName, dg.AssetKey]
+    heads: Mapping[BranchName, dg.AssetKey]
+    key_of: KeyOf
+    job_name: str
+
+    def tick(self, context: dg.SensorEvaluationContext, workspace: Workspace, executor: Executor) -> dg.SensorResult | dg.SkipReason:
+        """One tick: ticks of cron inputs, then events, then run requests.
+
+        Requests wait until every finished commit has its event, so that the events are in order and there before a run looks for them.
+        """
+        workspace.leases.acquire(sensor_lease(self.project), SENSOR_OWNER, SENSOR_LEASE_TIME)
+        make_due_ticks(workspace, self.project)
+        walked = Walked.decode(context.cursor)
+        walk = walk_commits(workspace, context.instance, self.project, self.key_of, walked)
+        due = DueRuns(silent=_times(walked.silent))
+        if walk.is_complete:
+            walk.events += moved_heads(workspace, context.instance, self.heads, walk.events)
+            due = self._due_runs(context, workspace, executor, due)
+        cursor = msgspec.structs.replace(walk.walked, silent={run_id: time.timestamp() for run_id, time in due.silent.items()}).encode()
+        if not walk.events and not due.requests:
+            context.update_cursor(cursor)
+            return dg.SkipReason("; ".join(due.waiting[:3]) or "No new commit, and every due commit set has its run.")
+        return dg.SensorResult(run_requests=[self._request(request) for request in due.requests], asset_events=walk.events, cursor=cursor)
+
+    def _due_runs(self, context: dg.SensorEvaluationContext, workspace: Workspace, executor: Executor, before: DueRuns) -> DueRuns:
+        lease, owner = request_lease(self.project), workspace.database.clock.new_id()
+        if not workspace.leases.acquire(lease, owner, LEASE_TIME):
+            before.waiting.append("a run started by hand is making its commit set")
+            return before
+        try:
+            return DueSets(workspace, context.instance, executor, self.project, self.pipelines).look(before.silent, limit=MOST_RUNS)
+        finally:
+            workspace.leases.release(lease, owner)
+
+    def _request(self, request: SetRequest) -> dg.RunRequest:
+        keys = [self.pipelines[name] for name in request.pipelines]
+        return dg.RunRequest(run_key=request.run_key, job_name=self.job_name, asset_selection=keys, tags=request.tags)
+
+
+def build_commit_sensor(
+    sensor: CommitSensor, jobs: Sequence[UnresolvedAssetJobDefinition], tick: Callable[[dg.SensorEvaluationContext], dg.SensorResult | dg.SkipReason]
+) -> dg.SensorDefinition:
+    """The Dagster definition of a commit sensor, running unless a user stops it."""
+    return dg.SensorDefinition(
+        name=lasting_identifier("commits", sensor.project),
+        evaluation_fn=tick,
+        jobs=jobs or None,
+        # 0 would mean 30 s. The daemon looks every five seconds, whatever stands here.
+        minimum_interval_seconds=1,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Tells Dagster of finished commits in project {sensor.project} and runs every commit set once its inputs are finished.",
+    )
+
+
+def _times(stored: Mapping[str, float]) -> dict[str, dt.datetime]:
+    return {run_id: dt.datetime.fromtimestamp(time, dt.UTC) for run_id, time in stored.items()}

@@ -1,0 +1,160 @@
+"""Decides which commit sets of a project become Dagster runs now, and cleans up after runs that died."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from pachyderm_dagster.errors import StateError
+from pachyderm_dagster.executors.run_job import Executor
+from pachyderm_dagster.integration import labels
+from pachyderm_dagster.integration.job_step import end_unrunnable
+from pachyderm_dagster.integration.set_runs import Ask, Busy, GiveUp, Later, SetRun, is_dead, judge, list_set_run, silent_since
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pps import jobs
+from pachyderm_dagster.pps.model import Job
+from pachyderm_dagster.workspace import Workspace
+
+
+def set_lease(set_id: str) -> str:
+    """Held by a command line as long as it runs a commit set in its own process."""
+    return f"set/{set_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class SetRequest:
+    """A run that should be started: these pipelines of one commit set."""
+
+    set_id: str
+    project: str
+    attempt: int
+    jobs: tuple[Job, ...]
+
+    @property
+    def run_key(self) -> str:
+        """Names the request, so that no daemon starts a second run for it."""
+        return self.set_id if self.attempt == 1 else f"{self.set_id}-attempt-{self.attempt}"
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags by which the run is found again."""
+        return {labels.COMMIT_SET: self.set_id, labels.PROJECT: self.project, labels.ATTEMPT: str(self.attempt)}
+
+    @property
+    def pipelines(self) -> list[RepoName]:
+        """The pipelines to run."""
+        return [job.pipeline for job in self.jobs]
+
+
+@dataclass(slots=True)
+class DueRuns:
+    """One look at the due sets.
+
+    Args:
+        silent: run ids, and since when nobody seems to work on them: what the next look has to know.
+        waiting: for each set that has to wait, why.
+    """
+
+    requests: list[SetRequest] = field(default_factory=list)
+    silent: dict[str, dt.datetime] = field(default_factory=dict)
+    waiting: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class DueSets:
+    """The due sets of one project, and the Dagster instance that runs them.
+
+    Args:
+        keys: the asset of each pipeline that the loaded code location knows.
+        take_over: no daemon is up, so nobody else will start a run that waits in its queue.
+    """
+
+    workspace: Workspace
+    instance: dg.DagsterInstance
+    executor: Executor
+    project: str
+    keys: Mapping[RepoName, dg.AssetKey]
+    take_over: bool = False
+
+    def look(self, silent: Mapping[str, dt.datetime], *, limit: int) -> DueRuns:
+        """What should be started now, at most `limit` runs.
+
+        Sets that share a pipeline go one after the other, oldest first, so that each finds the results of the one before.
+        A set with pipelines that are not loaded yet waits for the code location to be loaded again.
+        """
+        with self.workspace.database.read() as txn:
+            due = jobs.list_due_set(txn, self.project)
+        found = DueRuns()
+        taken: set[RepoName] = set()
+        for set_id, members in due:
+            wanted = {job.pipeline for job in members}
+            if wanted & taken:
+                found.waiting.append(f"{set_id} waits for an earlier commit set of the same pipeline")
+            elif wanted - self.keys.keys():
+                found.waiting.append(f"{set_id} waits for the code location to load {', '.join(map(str, sorted(wanted - self.keys.keys())))}")
+            elif len(found.requests) < limit:
+                self._look_at(set_id, members, silent, found)
+            taken |= wanted
+        return found
+
+    def _look_at(self, set_id: str, members: Sequence[Job], silent: Mapping[str, dt.datetime], found: DueRuns) -> None:
+        if self.workspace.leases.is_held(set_lease(set_id)):
+            found.waiting.append(f"{set_id} is being run by a command line")
+            return
+        now = self.workspace.database.clock.now()
+        verdict = judge(members, self._runs(set_id), now)
+        if isinstance(verdict, Busy) and self._is_over(verdict.run, members, silent, found, now):
+            verdict = judge(members, self._runs(set_id), now)
+        match verdict:
+            case Later(attempt=attempt) if self.take_over:
+                # Somebody asks for it again, and looks on.
+                found.requests.append(SetRequest(set_id, self.project, attempt, tuple(members)))
+            case Ask(attempt):
+                found.requests.append(SetRequest(set_id, self.project, attempt, tuple(members)))
+            case Busy(run):
+                found.waiting.append(f"{set_id} is being run by Dagster run {run.id}")
+            case Later(time=time):
+                found.waiting.append(f"{set_id} is tried again at {time:%H:%M:%S} UTC, after its run failed")
+            case GiveUp(lost, reason):
+                self._stop(lost, reason)
+                end_unrunnable(self.workspace, self.executor, set_id, None)
+                found.waiting.append(f"{set_id} was stopped: {reason}")
+
+    def _runs(self, set_id: str) -> list[SetRun]:
+        return list_set_run(self.instance, set_id, {key: name for name, key in self.keys.items()})
+
+    def _is_over(self, run: SetRun, members: Sequence[Job], silent: Mapping[str, dt.datetime], found: DueRuns, now: dt.datetime) -> bool:
+        """Whether an active run turned out to be none, and was marked so in Dagster."""
+        record = self.instance.get_run_by_id(run.id)
+        if record is None:
+            return True
+        if run.by_command_line:
+            self.instance.report_run_failed(record, "The command line that did this run ended before it; its jobs are run again.")
+            return True
+        if self.take_over and run.is_queued:
+            self.instance.report_run_canceled(record, "Nobody took this run from the queue; the command line does its commit set now.")
+            return True
+        since = silent_since(run, members, self.workspace.leases, silent, now)
+        if not is_dead(run, since, now):
+            if since is not None:
+                found.silent[run.id] = since
+            return False
+        message = f"No process has worked on this run since {since:%H:%M:%S} UTC."
+        if run.status is dg.DagsterRunStatus.CANCELING:
+            self.instance.report_run_canceled(record, message)
+        else:
+            self.instance.report_run_failed(record, f"{message} Its jobs are run again.")
+        return True
+
+    def _stop(self, lost: Sequence[Job], reason: str) -> None:
+        def change(txn: Transaction) -> None:
+            for job in lost:
+                try:
+                    jobs.stop(txn, job, reason=reason)
+                except StateError:
+                    # It ended meanwhile, which is just as well.
+                    continue
+
+        self.workspace.database.write(change)

@@ -1,0 +1,161 @@
+"""Walks the commits of a project in the order in which they finished, and says which of them Dagster has not been told of."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import dagster as dg
+import msgspec
+import sqlalchemy as sa
+
+from pachyderm_dagster.errors import NotFoundError
+from pachyderm_dagster.integration import labels
+from pachyderm_dagster.integration.commit_events import commit_materialization, has_event, newest_version
+from pachyderm_dagster.integration.job_step import KeyOf, report_lost_output
+from pachyderm_dagster.metadata import tables as t
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.model import BranchName, Commit, RepoType
+from pachyderm_dagster.pps import jobs
+from pachyderm_dagster.pps.model import Job
+from pachyderm_dagster.workspace import Workspace
+
+MOST_COMMITS = 200
+"""Commits a tick: each costs about 10 ms, and a tick has 60 s."""
+
+
+class Walked(msgspec.Struct, frozen=True):
+    """How far the walk has come: the sensor's cursor.
+
+    Args:
+        finished: time of the last commit, in microseconds since 1970; several may share it, so `key` is the commit's row.
+        unsure: jobs that succeeded while their run was still going: it may have died before it told Dagster.
+        silent: run ids, and since when (seconds since 1970) nobody seems to work on them.
+    """
+
+    finished: int = 0
+    key: int = 0
+    unsure: tuple[int, ...] = ()
+    silent: dict[str, float] = {}
+
+    def encode(self) -> str:
+        """The cursor as JSON."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def decode(cls, text: str | None) -> "Walked":
+        """Reads a cursor; an unreadable one, of another version, starts over, which tells Dagster nothing twice."""
+        try:
+            return cls() if text is None else msgspec.json.decode(text, type=cls)
+        except msgspec.MsgspecError:
+            return cls()
+
+
+@dataclass(slots=True)
+class Walk:
+    """One stretch of the walk.
+
+    Args:
+        walked: where it ended.
+        is_complete: no finished commit is left beyond.
+    """
+
+    walked: Walked
+    events: list[dg.AssetMaterialization] = field(default_factory=list)
+    is_complete: bool = False
+
+
+def walk_commits(workspace: Workspace, instance: dg.DagsterInstance, project: str, key_of: KeyOf, walked: Walked) -> Walk:
+    """Goes on from `walked` over the finished commits of a project and collects the events that are missing."""
+    with workspace.database.read() as txn:
+        found = _finished_after(txn, project, walked)
+        job_of = {job.output_commit: job for commit in found for job in jobs.list_job(txn, pipeline=commit.repo, set_id=commit.id)}
+        unsure = [job for key in walked.unsure for job in jobs.list_job(txn, key=key)]
+    walk = Walk(walked, is_complete=len(found) < MOST_COMMITS)
+    unsure += [job_of[commit.key] for commit in found if commit.key in job_of]
+    for commit in found:
+        if commit.branch is not None and commit.key not in job_of:
+            key = key_of(BranchName(commit.repo, commit.branch))
+            if not has_event(instance, key, commit):
+                walk.events.append(commit_materialization(key, commit))
+    still_unsure = []
+    for job in unsure:
+        if _is_running(instance, job):
+            still_unsure.append(job.key)
+            continue
+        try:
+            event = report_lost_output(instance, workspace, job, key_of)
+        except NotFoundError:
+            # Deleted meanwhile, with its pipeline.
+            continue
+        if event is not None:
+            walk.events.append(event)
+    last = found[-1] if found else None
+    if last is not None:
+        assert last.finished is not None
+        walked = Walked(_microseconds(last.finished), last.key)
+    walk.walked = msgspec.structs.replace(walked, unsure=tuple(still_unsure), silent={})
+    return walk
+
+
+def moved_heads(
+    workspace: Workspace, instance: dg.DagsterInstance, heads: Mapping[BranchName, dg.AssetKey], events: list[dg.AssetMaterialization]
+) -> list[dg.AssetMaterialization]:
+    """Events for input branches whose head went to a commit that is not the newest one Dagster knows, as a branch that was moved back.
+
+    `events` are about to be reported and count as known.
+    """
+    newest = {event.asset_key: (event.tags or {}).get(labels.DATA_VERSION) for event in events}
+    found = []
+    with workspace.database.read() as txn:
+        at = {branch: _readable_head(txn, branch) for branch in heads}
+    for branch, key in heads.items():
+        commit = at[branch]
+        if commit is not None and commit.id != (newest[key] if key in newest else newest_version(instance, key)):
+            found.append(commit_materialization(key, commit))
+    return found
+
+
+def _finished_after(txn: Transaction, project: str, walked: Walked) -> list[Commit]:
+    """Readable commits of user repos, in the order in which they finished: at most `MOST_COMMITS`."""
+    time = dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=walked.finished)
+    rows = txn.all(
+        sa.select(t.commit.c.id)
+        .join_from(t.commit, t.repo)
+        .join(t.project)
+        .where(
+            t.project.c.name == project,
+            t.repo.c.type == RepoType.USER,
+            t.commit.c.error.is_(None),
+            sa.or_(t.commit.c.finished > time, sa.and_(t.commit.c.finished == time, t.commit.c.id > walked.key)),
+        )
+        .order_by(t.commit.c.finished, t.commit.c.id)
+        .limit(MOST_COMMITS)
+    )
+    return [commits.get_commit(txn, row.id) for row in rows]
+
+
+def _readable_head(txn: Transaction, branch: BranchName) -> Commit | None:
+    row = txn.first(
+        sa.select(t.branch.c.head_id)
+        .join_from(t.branch, t.repo)
+        .join(t.project)
+        .where(t.project.c.name == branch.repo.project, t.repo.c.name == branch.repo.name, t.repo.c.type == RepoType.USER, t.branch.c.name == branch.name)
+    )
+    head = None if row is None else row.head_id
+    while head is not None:
+        commit = commits.get_commit(txn, head)
+        if commit.finished is not None and commit.error is None:
+            return commit
+        parent = txn.first(sa.select(t.commit.c.parent_id).where(t.commit.c.id == head))
+        head = None if parent is None else parent.parent_id
+    return None
+
+
+def _is_running(instance: dg.DagsterInstance, job: Job) -> bool:
+    run = None if job.run_id is None else instance.get_run_by_id(job.run_id)
+    return run is not None and not run.is_finished
+
+
+def _microseconds(time: dt.datetime) -> int:
+    return (time - dt.datetime.fromtimestamp(0, dt.UTC)) // dt.timedelta(microseconds=1)

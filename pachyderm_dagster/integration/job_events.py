@@ -1,0 +1,122 @@
+"""What Dagster is told of a job that ended: metadata of its output, tags of its provenance, why it failed."""
+
+import base64
+import itertools
+from collections.abc import Mapping
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pachyderm_dagster.integration import labels
+from pachyderm_dagster.integration.commit_events import commit_metadata
+from pachyderm_dagster.pfs.model import BranchName, Commit
+from pachyderm_dagster.pfs.paths import path_of
+from pachyderm_dagster.pps.model import Counters, Job
+from pachyderm_dagster.storage.content import Content
+from pachyderm_dagster.storage.rows import contents_of
+from pachyderm_dagster.storage.trees import TreeRoot
+from pachyderm_dagster.workspace import Workspace
+
+LISTED_FILES = 20
+LISTED_FAILURES = 20
+SEARCHED_DATUMS = 10_000
+"""A job with more datums names those of its failed ones that are found among so many."""
+PICTURES = 2
+PICTURE_BYTES = 256 * 1024
+PICTURE_SUFFIX = ".png"
+SEARCHED_LEAVES = 20
+"""Pictures are looked for in so many leaves of the output, about twenty thousand files."""
+FAILED = "FAILED"
+
+Metadata = dict[str, dg.MetadataValue]
+
+
+def output_metadata(workspace: Workspace, job: Job, commit: Commit, consumed: Mapping[BranchName, Commit]) -> Metadata:
+    """Metadata of the materialization that a successful job is."""
+    root = TreeRoot.decode(commit.tree) if commit.tree is not None else workspace.pfs.trees.empty
+    found = {**commit_metadata(commit), labels.JOB: dg.MetadataValue.text(str(job)), labels.INPUTS: _inputs(consumed), **counter_metadata(job)}
+    if root.count:
+        first = next(workspace.pfs.trees.read(root)).slice(0, LISTED_FILES)
+        found[labels.LISTING] = _listing(first)
+    for number, (path, content) in enumerate(_pictures(workspace, root), start=1):
+        data = base64.b64encode(workspace.pfs.reader.read(content)).decode()
+        found[f"{labels.PICTURE}_{number}"] = dg.MetadataValue.md(f"{path}\n\n![{path}](data:image/png;base64,{data})")
+    return found
+
+
+def counter_metadata(job: Job) -> Metadata:
+    """The job's counters and times as numbers, which Dagster plots over its runs."""
+    counters = job.counters
+    found: dict[str, int | float] = {
+        labels.DATUMS_TOTAL: counters.data_total,
+        labels.DATUMS_PROCESSED: counters.data_processed,
+        labels.DATUMS_SKIPPED: counters.data_skipped,
+        labels.DATUMS_FAILED: counters.data_failed,
+        labels.DATUMS_RECOVERED: counters.data_recovered,
+        labels.DOWNLOAD_BYTES: counters.download_bytes,
+        labels.UPLOAD_BYTES: counters.upload_bytes,
+        labels.PROCESS_SECONDS: round(counters.process_seconds, 3),
+    }
+    if job.started is not None and job.finished is not None:
+        found[labels.SECONDS] = round((job.finished - job.started).total_seconds(), 3)
+    return {name: dg.MetadataValue.int(value) if isinstance(value, int) else dg.MetadataValue.float(value) for name, value in found.items()}
+
+
+def failure_metadata(workspace: Workspace, job: Job) -> Metadata:
+    """Why a job did not succeed, with the files of datums that failed."""
+    found: Metadata = {labels.JOB: dg.MetadataValue.text(str(job)), labels.REASON: dg.MetadataValue.text(job.reason), **counter_metadata(job)}
+    if not job.counters.data_failed:
+        return found
+    datums = (info for info in itertools.islice(workspace.pps.list_datum(job), SEARCHED_DATUMS) if info.state == FAILED)
+    records = [
+        dg.TableRecord({"datum": info.id[:12], "files": ", ".join(info.details.inputs), "reason": info.details.reason})
+        for info in itertools.islice(datums, min(LISTED_FAILURES, job.counters.data_failed))
+    ]
+    if records:
+        found[labels.FAILED_DATUMS] = dg.MetadataValue.table(records, schema=_text_columns("datum", "files", "reason"))
+    return found
+
+
+def describe_progress(counters: Counters) -> str:
+    """A line for the run's log: `12/30 datums: 2 processed, 10 skipped`."""
+    named = {
+        "processed": counters.data_processed,
+        "skipped": counters.data_skipped,
+        "failed": counters.data_failed,
+        "recovered": counters.data_recovered,
+    }
+    shown = ", ".join(f"{number} {name}" for name, number in named.items() if number)
+    return f"{sum(named.values())}/{counters.data_total} datums" + (f": {shown}" if shown else "")
+
+
+def _inputs(consumed: Mapping[BranchName, Commit]) -> dg.MetadataValue:
+    records = [
+        dg.TableRecord({"branch": str(branch), "commit": commit.id, "bytes": commit.size_bytes, "message": commit.description})
+        for branch, commit in sorted(consumed.items())
+    ]
+    columns = [dg.TableColumn("branch"), dg.TableColumn("commit"), dg.TableColumn("bytes", "int"), dg.TableColumn("message")]
+    return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
+
+
+def _listing(rows: pa.Table) -> dg.MetadataValue:
+    columns = (rows.column(name).to_pylist() for name in ("key", "size", "hash"))
+    records = [dg.TableRecord({"path": path_of(key), "bytes": size, "hash": hash.hex()[:16]}) for key, size, hash in zip(*columns, strict=True)]
+    schema = dg.TableSchema([dg.TableColumn("path"), dg.TableColumn("bytes", "int"), dg.TableColumn("hash")])
+    return dg.MetadataValue.table(records, schema=schema)
+
+
+def _pictures(workspace: Workspace, root: TreeRoot) -> list[tuple[str, Content]]:
+    """The first few small pictures of an output."""
+    found: list[tuple[str, Content]] = []
+    for rows in itertools.islice(workspace.pfs.trees.read(root), SEARCHED_LEAVES):
+        fits = pc.and_(pc.ends_with(rows.column("key"), PICTURE_SUFFIX), pc.less_equal(rows.column("size"), PICTURE_BYTES))
+        chosen = rows.filter(fits).slice(0, PICTURES - len(found))
+        found += zip(map(path_of, chosen.column("key").to_pylist()), contents_of(chosen), strict=True)
+        if len(found) == PICTURES:
+            break
+    return found
+
+
+def _text_columns(*names: str) -> dg.TableSchema:
+    return dg.TableSchema([dg.TableColumn(name) for name in names])

@@ -1,0 +1,230 @@
+"""A step of a Dagster run: does one pipeline's job of the run's commit set and tells Dagster how it ended."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import dagster as dg
+
+from pachyderm_dagster.errors import ConflictError, NotFoundError, PachydermError, StateError
+from pachyderm_dagster.executors.run_job import Executor, run_job
+from pachyderm_dagster.integration import labels
+from pachyderm_dagster.integration.commit_events import ensure_events, has_event, provenance_tags, version_tags
+from pachyderm_dagster.integration.job_events import counter_metadata, describe_progress, failure_metadata, output_metadata
+from pachyderm_dagster.integration.run_sets import set_of_run
+from pachyderm_dagster.integration.snapshot import LoadedPipeline, code_version
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.model import BranchName, Commit, RepoName, RepoType
+from pachyderm_dagster.pps import jobs, pipelines
+from pachyderm_dagster.pps.model import Counters, Job, JobState
+from pachyderm_dagster.workspace import Workspace
+
+PROGRESS_SECONDS = 5.0
+HISTORY = 100
+"""So many earlier commits of an input branch are reported along with the one that a job reads, when nobody reported them."""
+
+OnJob: TypeAlias = Callable[[Job, JobState, Counters], None]
+StepEvents: TypeAlias = Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]
+KeyOf: TypeAlias = Callable[[BranchName], dg.AssetKey]
+
+
+@dataclass(frozen=True, slots=True)
+class JobStep:
+    """What the step of one pipeline needs to know.
+
+    Args:
+        key_of: the asset of a branch.
+        pipeline_keys: the pipeline of each asset that is one, for the whole code location.
+        on_job: is told how far a job is, in the process of the run.
+    """
+
+    pipeline: LoadedPipeline
+    key: dg.AssetKey
+    key_of: KeyOf
+    pipeline_keys: Mapping[dg.AssetKey, RepoName]
+    on_job: OnJob = lambda _job, _state, _counters: None
+
+    def run(self, context: dg.AssetExecutionContext, workspace: Workspace, executor: Executor) -> StepEvents:
+        """Does the job, unless the set has none for this pipeline: then it yields nothing, and Dagster skips what is downstream.
+
+        Raises:
+            dg.Failure: when the job did not succeed; Dagster is not to retry, since it would fail again.
+        """
+        if self.key not in context.selected_asset_keys:
+            yield self._newest_check(workspace)
+            return
+        job = self._find_job(context, workspace)
+        if job is None:
+            return
+        consumed = _consumed(workspace, job)
+        self._report_inputs(context, workspace, consumed)
+        if not job.state.is_terminal:
+            job = self._do(context, workspace, executor, job)
+        if job.state is JobState.SUCCESS:
+            yield self._check(job, passed=True, metadata=counter_metadata(job))
+            yield self._materialized(context, workspace, job, consumed)
+            return
+        for ended in end_unrunnable(workspace, executor, job.id, context.run_id):
+            self.on_job(ended, ended.state, ended.counters)
+        metadata = failure_metadata(workspace, job)
+        yield self._check(job, passed=False, metadata=metadata)
+        raise dg.Failure(f"job {job} ended as {job.state}: {job.reason}", metadata=metadata, allow_retries=False)
+
+    def _find_job(self, context: dg.AssetExecutionContext, workspace: Workspace) -> Job | None:
+        try:
+            set_id = set_of_run(workspace, context, self.pipeline_keys)
+        except PachydermError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        with workspace.database.read() as txn:
+            try:
+                return jobs.get_job(txn, self.pipeline.name, set_id)
+            except NotFoundError:
+                context.log.info("pipeline %s has no job in commit set %s: nothing to do", self.pipeline.name, set_id)
+                return None
+
+    def _do(self, context: dg.AssetExecutionContext, workspace: Workspace, executor: Executor, job: Job) -> Job:
+        log = _ProgressLog(context)
+
+        def on_progress(state: JobState, counters: Counters) -> None:
+            log.write(state, counters)
+            self.on_job(job, state, counters)
+
+        self.on_job(job, job.state, job.counters)
+        try:
+            ended = run_job(workspace, job, executor=executor, run_id=context.run_id, on_progress=on_progress)
+        except dg.DagsterExecutionInterruptedError:
+            if _is_cancelled(context):
+                _stop(workspace, job, f"Dagster run {context.run_id} was cancelled")
+            raise
+        except StateError as error:
+            if error.code != "job-finished":
+                raise dg.Failure(str(error), allow_retries=False) from error
+            with workspace.database.read() as txn:
+                return jobs.refresh(txn, job)
+        except (ConflictError, NotFoundError) as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        log.write(ended.state, ended.counters)
+        self.on_job(ended, ended.state, ended.counters)
+        return ended
+
+    def _report_inputs(self, context: dg.AssetExecutionContext, workspace: Workspace, consumed: Mapping[BranchName, Commit]) -> None:
+        """Makes sure that Dagster knows the commits which the job reads: without a sensor, or before its tick, nobody has told it."""
+        for branch, commit in consumed.items():
+            key = self.key_of(branch)
+            if key not in self.pipeline_keys and commit.error is None:
+                ensure_events(context.instance, key, _history(workspace, branch, commit))
+
+    def _materialized(
+        self, context: dg.AssetExecutionContext, workspace: Workspace, job: Job, consumed: Mapping[BranchName, Commit]
+    ) -> dg.MaterializeResult[None]:
+        with workspace.database.read() as txn:
+            commit = commits.get_commit(txn, job.output_commit)
+        return dg.MaterializeResult(
+            asset_key=self.key,
+            data_version=dg.DataVersion(commit.id),
+            metadata=output_metadata(workspace, job, commit, consumed),
+            tags=output_tags(context.instance, workspace, job, consumed, self.key_of),
+        )
+
+    def _newest_check(self, workspace: Workspace) -> dg.AssetCheckResult:
+        with workspace.database.read() as txn:
+            ended = [job for job in jobs.list_job(txn, pipeline=self.pipeline.name, number=HISTORY) if job.state.is_terminal]
+        if not ended:
+            raise dg.Failure(f"no job of pipeline {self.pipeline.name} has ended yet", allow_retries=False)
+        return self._check(ended[0], passed=ended[0].state is JobState.SUCCESS, metadata=counter_metadata(ended[0]))
+
+    def _check(self, job: Job, *, passed: bool, metadata: Mapping[str, dg.MetadataValue]) -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(
+            asset_key=self.key,
+            check_name=labels.JOB_CHECK,
+            passed=passed,
+            severity=dg.AssetCheckSeverity.ERROR,
+            description=f"{job} {job.state}" + (f": {job.reason}" if job.reason else ""),
+            metadata=metadata,
+        )
+
+
+def output_tags(instance: dg.DagsterInstance, workspace: Workspace, job: Job, consumed: Mapping[BranchName, Commit], key_of: KeyOf) -> dict[str, str]:
+    """The event tags of a successful job's output: which commits it read, and with which version of the pipeline."""
+    with workspace.database.read() as txn:
+        pipeline = pipelines.get_pipeline(txn, job.pipeline, version=job.version)
+    inputs = {key_of(branch): commit for branch, commit in consumed.items()}
+    return {labels.CODE_VERSION: code_version(job.version, pipeline.spec), **provenance_tags(instance, inputs)}
+
+
+def report_lost_output(instance: dg.DagsterInstance, workspace: Workspace, job: Job, key_of: KeyOf) -> dg.AssetMaterialization | None:
+    """The materialization of a successful job whose run ended before it wrote one; None when there is one, or that of a later commit."""
+    with workspace.database.read() as txn:
+        commit = commits.get_commit(txn, job.output_commit)
+        pipeline = pipelines.get_pipeline(txn, job.pipeline, version=job.version)
+        later = commits.list_commit(txn, job.pipeline, number=HISTORY)
+    key = key_of(BranchName(job.pipeline, commit.branch or pipeline.spec.output_branch))
+    known = [found for found in later if found.key >= commit.key and found.branch == commit.branch]
+    if any(has_event(instance, key, found) for found in known):
+        return None
+    consumed = _consumed(workspace, job)
+    tags = {**output_tags(instance, workspace, job, consumed, key_of), **version_tags(commit)}
+    return dg.AssetMaterialization(key, metadata=output_metadata(workspace, job, commit, consumed), tags=tags)
+
+
+def end_unrunnable(workspace: Workspace, executor: Executor, set_id: str, run_id: str | None) -> list[Job]:
+    """Ends the jobs of a set that read a failed commit, in order, so that no run has to be started for them; returns them."""
+    ended = []
+    with workspace.database.read() as txn:
+        undone = jobs.list_job(txn, set_id=set_id, unfinished_only=True)
+    for job in sorted(undone, key=lambda job: job.key):
+        with workspace.database.read() as txn:
+            read = commits.upstream_commits(txn, job.output_commit)
+        if all(commit.finished is not None for commit in read) and any(commit.error is not None for commit in read):
+            # A lost race: somebody else ends it.
+            with contextlib.suppress(ConflictError, StateError, NotFoundError):
+                ended.append(run_job(workspace, job, executor=executor, run_id=run_id))
+    return ended
+
+
+def _consumed(workspace: Workspace, job: Job) -> dict[BranchName, Commit]:
+    """The commits that a job reads, by the branch through which it reads them."""
+    with workspace.database.read() as txn:
+        read = commits.read_through(txn, job.output_commit)
+        return {branch: commits.get_commit(txn, key) for branch, key in read.items() if branch.repo.type is RepoType.USER}
+
+
+def _history(workspace: Workspace, branch: BranchName, commit: Commit) -> Iterator[Commit]:
+    """A commit and the readable ones of its branch before it, newest first."""
+    yield commit
+    with workspace.database.read() as txn:
+        earlier = commits.list_commit(txn, up_to=commit.key, number=HISTORY)
+    yield from (found for found in earlier if found.key != commit.key and found.branch == branch.name and found.error is None)
+
+
+def _is_cancelled(context: dg.AssetExecutionContext) -> bool:
+    """Whether a user cancelled the run; a machine that shuts down interrupts it too."""
+    run = context.instance.get_run_by_id(context.run_id)
+    return run is not None and run.status is dg.DagsterRunStatus.CANCELING
+
+
+def _stop(workspace: Workspace, job: Job, reason: str) -> None:
+    def change(txn: Transaction) -> None:
+        if not jobs.refresh(txn, job).state.is_terminal:
+            jobs.stop(txn, job, reason=reason)
+
+    workspace.database.write(change)
+
+
+@dataclass(slots=True)
+class _ProgressLog:
+    """Writes how far a job is to the run's log, now and then."""
+
+    context: dg.AssetExecutionContext
+    _state: JobState | None = None
+    _last: float = 0.0
+
+    def write(self, state: JobState, counters: Counters) -> None:
+        now = time.monotonic()
+        if state is self._state and now - self._last < PROGRESS_SECONDS:
+            return
+        self._state, self._last = state, now
+        self.context.instance.report_engine_event(f"{state}, {describe_progress(counters)}", self.context.run, step_key=self.context.op_def.name)

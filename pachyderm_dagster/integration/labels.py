@@ -1,0 +1,53 @@
+"""The keys of the tags and metadata that this package writes into Dagster, and reads back."""
+
+# Run tags
+COMMIT_SET = "pachyderm/commit_set"
+"""The commit set whose jobs a run does."""
+PROJECT = "pachyderm/project"
+ATTEMPT = "pachyderm/attempt"
+"""1 for the first run of a set, counted on when a run ended and left jobs undone."""
+MADE_SET = "pachyderm/made_set"
+"""The run that made the commit set itself: one started by hand. It equals the run's own id; a re-execution inherits it with another id."""
+STARTED_BY = "pachyderm/started_by"
+COMMAND_LINE = "command line"
+
+# Event tags that Dagster compares to tell what is stale. Its names, but not among its public constants.
+DATA_VERSION = "dagster/data_version"
+DATA_VERSION_IS_USER_PROVIDED = "dagster/data_version_is_user_provided"
+CODE_VERSION = "dagster/code_version"
+INPUT_DATA_VERSION = "dagster/input_data_version"
+INPUT_EVENT_POINTER = "dagster/input_event_pointer"
+
+# Metadata of assets
+REPO = "pachyderm/repo"
+BRANCH = "pachyderm/branch"
+PIPELINE = "pachyderm/pipeline"
+VERSION = "pachyderm/version"
+SPEC = "pachyderm/spec"
+URI = "dagster/uri"
+
+# Metadata of materializations; numbers are plotted over time
+COMMIT = "pachyderm/commit"
+PARENT = "pachyderm/parent"
+MESSAGE = "pachyderm/message"
+FINISHED = "pachyderm/finished"
+JOB = "pachyderm/job"
+INPUTS = "pachyderm/inputs"
+FILES = "pachyderm/files"
+BYTES = "pachyderm/bytes"
+DATUMS_TOTAL = "pachyderm/datums_total"
+DATUMS_PROCESSED = "pachyderm/datums_processed"
+DATUMS_SKIPPED = "pachyderm/datums_skipped"
+DATUMS_FAILED = "pachyderm/datums_failed"
+DATUMS_RECOVERED = "pachyderm/datums_recovered"
+DOWNLOAD_BYTES = "pachyderm/download_bytes"
+UPLOAD_BYTES = "pachyderm/upload_bytes"
+PROCESS_SECONDS = "pachyderm/process_seconds"
+SECONDS = "pachyderm/seconds"
+LISTING = "pachyderm/listing"
+PICTURE = "pachyderm/picture"
+REASON = "pachyderm/reason"
+FAILED_DATUMS = "pachyderm/failed_datums"
+
+JOB_CHECK = "job"
+"""The asset check of every pipeline: whether its newest job succeeded."""

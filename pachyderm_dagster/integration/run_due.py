@@ -1,0 +1,164 @@
+"""Runs due commit sets in this process, as the Dagster runs that a daemon would start: same definitions, same history."""
+
+import datetime as dt
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease
+from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.executors.local import LocalExecutor
+from pachyderm_dagster.integration import labels
+from pachyderm_dagster.integration.building import define, job_name
+from pachyderm_dagster.integration.commit_sensor import sensor_lease
+from pachyderm_dagster.integration.due_runs import DueRuns, DueSets, SetRequest, set_lease
+from pachyderm_dagster.integration.instance import open_instance
+from pachyderm_dagster.integration.job_step import OnJob
+from pachyderm_dagster.integration.run_sets import request_lease
+from pachyderm_dagster.integration.snapshot import Snapshot, read_snapshot
+from pachyderm_dagster.integration.translator import PachydermTranslator
+from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pps import jobs
+from pachyderm_dagster.pps.model import Job
+from pachyderm_dagster.workspace import Workspace
+
+POLL_SECONDS = 0.3
+# The terminal is the command line's; everything is in the run's log.
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def run_due(
+    workspace: Workspace,
+    environ: Mapping[str, str],
+    *,
+    until: Callable[[], bool],
+    project: str | None = None,
+    on_job: OnJob = lambda _job, _state, _counters: None,
+    on_wait: Callable[[str], None] = lambda _reason: None,
+) -> bool:
+    """Runs the due commit sets of a project (None: of all), oldest first, until `until()`, or nothing is due, or a daemon is there to do it.
+
+    A set that another process is running is waited for, and taken over when that process died.
+
+    Args:
+        environ: from which `workspace` was opened.
+        on_job: is told how far each job is, about once a second.
+        on_wait: takes a line that says what is waited for, whenever that changes.
+
+    Returns:
+        Whether `until()` held at the end.
+
+    Raises:
+        ExecutionError: `run-failed`, when a run ended without finishing its jobs: then something is wrong beside the user's code.
+        KeyboardInterrupt: the jobs stay as they are; whoever runs them next goes on.
+    """
+    with open_instance(workspace.settings) as instance, LocalExecutor(environ) as executor:
+        here = _Here(workspace, environ, instance, executor, on_job)
+        said = ""
+        while not until():
+            waiting = here.run_one(project)
+            if waiting is None:
+                continue
+            if not waiting:
+                return until()
+            if waiting[0] != said:
+                said = waiting[0]
+                on_wait(said)
+            time.sleep(POLL_SECONDS)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Location:
+    """The definitions of one snapshot."""
+
+    snapshot: Snapshot
+    definitions: dg.Definitions
+    keys: Mapping[RepoName, dg.AssetKey]
+
+
+@dataclass(slots=True)
+class _Here:
+    """This process as a runner of commit sets."""
+
+    workspace: Workspace
+    environ: Mapping[str, str]
+    instance: dg.DagsterInstance
+    executor: LocalExecutor
+    on_job: OnJob
+    _location: _Location | None = None
+    _silent: dict[str, dt.datetime] = field(default_factory=dict)
+
+    def run_one(self, project: str | None) -> list[str] | None:
+        """Runs the oldest due set and returns None; without one, says for what others are waited."""
+        location = self._load()
+        waiting = []
+        for name in location.snapshot.projects if project is None else [project]:
+            if self.workspace.leases.is_held(sensor_lease(name)):
+                continue
+            owner = self.workspace.database.clock.new_id()
+            if not self.workspace.leases.acquire(request_lease(name), owner, LEASE_TIME):
+                waiting.append("another process looks for work at this moment")
+                continue
+            try:
+                found = self._look(name, location)
+                for request in found.requests:
+                    self.workspace.leases.acquire(set_lease(request.set_id), owner, LEASE_TIME)
+            finally:
+                self.workspace.leases.release(request_lease(name), owner)
+            for request in found.requests:
+                with HeldLease(self.workspace.leases, set_lease(request.set_id), owner):
+                    self._run(request, location)
+                return None
+            waiting += found.waiting
+        return waiting
+
+    def _load(self) -> _Location:
+        """The definitions of the workspace as it is now: pipelines may have come since the last look."""
+        with self.workspace.database.read() as txn:
+            snapshot = read_snapshot(txn)
+        if self._location is None or self._location.snapshot != snapshot:
+            translator = PachydermTranslator()
+            keys = {pipeline.name: translator.get_asset_spec(pipeline).key for pipeline in snapshot.pipelines}
+            self._location = _Location(snapshot, define(snapshot, self.environ, translator, on_job=self.on_job), keys)
+        return self._location
+
+    def _look(self, project: str, location: _Location) -> DueRuns:
+        keys = {name: key for name, key in location.keys.items() if name.project == project}
+        due_sets = DueSets(self.workspace, self.instance, self.executor, project, keys, take_over=True)
+        found = due_sets.look(self._silent, limit=1)
+        self._silent = {**self._silent, **found.silent}
+        return found
+
+    def _run(self, request: SetRequest, location: _Location) -> None:
+        result = location.definitions.resolve_job_def(job_name(request.project)).execute_in_process(
+            instance=self.instance,
+            run_config=_QUIET,
+            asset_selection=[location.keys[name] for name in request.pipelines],
+            tags={**request.tags, labels.STARTED_BY: labels.COMMAND_LINE},
+            raise_on_error=False,
+        )
+        if result.dagster_run.status is dg.DagsterRunStatus.CANCELED:
+            raise KeyboardInterrupt
+        if not result.success and self._unfinished(request):
+            names = ", ".join(str(job) for job in self._unfinished(request))
+            raise ExecutionError("run-failed", f"Dagster run {result.run_id} ended without finishing {names}: {_reason(result)}; `pachctl wait` tries again")
+
+    def _unfinished(self, request: SetRequest) -> list[Job]:
+        with self.workspace.database.read() as txn:
+            found = jobs.list_job(txn, set_id=request.set_id, unfinished_only=True)
+        return [job for job in found if job.key in {wanted.key for wanted in request.jobs}]
+
+
+def _reason(result: dg.ExecuteInProcessResult) -> str:
+    """What the first step that failed said."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            if error is not None:
+                return error.message.strip()
+    return "the run's page in Dagster says why"

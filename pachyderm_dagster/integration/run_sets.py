@@ -1,0 +1,88 @@
+"""Which commit set a Dagster run works on: the one that the sensor asked for, or a new one when a user started the run."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import dagster as dg
+
+from pachyderm_dagster.coordination.leases import LEASE_TIME, Leases
+from pachyderm_dagster.errors import ConflictError
+from pachyderm_dagster.integration import labels
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pps import jobs, pipelines
+from pachyderm_dagster.workspace import Workspace
+
+WAIT_SECONDS = 60.0
+POLL_SECONDS = 0.1
+
+
+def request_lease(project: str) -> str:
+    """Held while somebody decides which sets of a project become runs, or makes a set for a run that exists already."""
+    return f"requests/{project}"
+
+
+def set_of_run(workspace: Workspace, context: dg.AssetExecutionContext, pipeline_keys: Mapping[dg.AssetKey, RepoName]) -> str:
+    """The commit set of the run in which a step finds itself; the same for all its steps.
+
+    A run that the sensor asked for has it as a tag. One that a user started gets a new set: each of its pipelines runs again on the current heads, all in
+    one transaction. So does a re-execution, unless the set that it inherited still has jobs to do.
+
+    Raises:
+        StateError: `pipeline-stopped`, when one of the run's pipelines is.
+        NotFoundError: `pipeline-not-found`.
+        ConflictError: `requests-busy`.
+    """
+    run = _run(context)
+    chosen = _pipelines_of(context, pipeline_keys)
+    found = _settled_set(workspace, run, chosen)
+    if found is not None:
+        return found
+    # From the transaction on, the sensor would ask for a run of the new set; it must see that this run has it.
+    with contextlib.ExitStack() as held:
+        for project in sorted({name.project for name in chosen}):
+            held.enter_context(_waited_for(workspace.leases, request_lease(project), run.run_id))
+        found = workspace.database.write(lambda txn: _rerun(txn, chosen))
+        context.instance.add_run_tags(run.run_id, {labels.COMMIT_SET: found, labels.MADE_SET: run.run_id})
+    context.log.info("this run was started by hand: commit set %s runs %s again", found, ", ".join(map(str, chosen)))
+    return found
+
+
+def _run(context: dg.AssetExecutionContext) -> dg.DagsterRun:
+    # Not the context's own copy: an earlier step may have added the tags.
+    run = context.instance.get_run_by_id(context.run_id)
+    return context.run if run is None else run
+
+
+def _pipelines_of(context: dg.AssetExecutionContext, pipeline_keys: Mapping[dg.AssetKey, RepoName]) -> list[RepoName]:
+    selected = context.job_def.asset_layer.selected_asset_keys
+    return sorted(name for key, name in pipeline_keys.items() if key in selected)
+
+
+def _settled_set(workspace: Workspace, run: dg.DagsterRun, chosen: Sequence[RepoName]) -> str | None:
+    found = run.tags.get(labels.COMMIT_SET)
+    if found is None or run.parent_run_id is None or run.tags.get(labels.MADE_SET) == run.run_id:
+        return found
+    with workspace.database.read() as txn:
+        undone = jobs.list_job(txn, set_id=found, unfinished_only=True)
+    return found if any(job.pipeline in chosen for job in undone) else None
+
+
+def _rerun(txn: Transaction, chosen: Sequence[RepoName]) -> str:
+    for name in chosen:
+        pipelines.rerun_pipeline(txn, name)
+    return txn.id
+
+
+@contextlib.contextmanager
+def _waited_for(leases: Leases, name: str, owner: str) -> Iterator[None]:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not leases.acquire(name, owner, LEASE_TIME):
+        if time.monotonic() > deadline:
+            raise ConflictError("requests-busy", f"lease {name!r} was not free for {WAIT_SECONDS:g} s; is a commit sensor stuck? Start the run again")
+        time.sleep(POLL_SECONDS)
+    try:
+        yield
+    finally:
+        leases.release(name, owner)

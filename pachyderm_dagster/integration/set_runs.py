@@ -1,0 +1,151 @@
+"""The Dagster runs that a commit set has had, and what to do about the set now."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import dagster as dg
+
+from pachyderm_dagster.coordination.leases import Leases
+from pachyderm_dagster.integration import labels
+from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pps.model import Job
+
+MAX_ATTEMPTS = 4
+RETRY_SECONDS = (10, 40, 160)
+"""How long after the end of the first, second, ... run of a set the next one starts."""
+SILENCE = dt.timedelta(seconds=30)
+"""A run that has begun, of which no process has held a job's lease for so long, is dead. The lease itself outlives its holder by at most 15 s."""
+START_SILENCE = dt.timedelta(minutes=3)
+"""The same for a run whose process is being started: it has to load the code location first."""
+_QUEUED = (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED)
+
+
+@dataclass(frozen=True, slots=True)
+class SetRun:
+    """A run of a commit set as far as decisions need it."""
+
+    id: str
+    status: dg.DagsterRunStatus
+    pipelines: frozenset[RepoName] | None
+    """None: every pipeline of the code location."""
+    attempt: int = 0
+    ended: dt.datetime | None = None
+    cancelled_by_user: bool = False
+    by_command_line: bool = False
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it waits or runs, as far as Dagster knows."""
+        return self.status not in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether no process has begun it."""
+        return self.status in _QUEUED
+
+    def includes(self, job: Job) -> bool:
+        """Whether it was to do this job."""
+        return self.pipelines is None or job.pipeline in self.pipelines
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A run should be started; `attempt` counts from 1."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """A run does the set now."""
+
+    run: SetRun
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The last run ended badly; attempt `attempt` may start at `time`."""
+
+    time: dt.datetime
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """These jobs should be stopped."""
+
+    jobs: tuple[Job, ...]
+    reason: str
+
+
+Verdict: TypeAlias = Ask | Busy | Later | GiveUp
+
+
+def judge(members: Sequence[Job], runs: Sequence[SetRun], now: dt.datetime) -> Verdict:
+    """What to do about a due set whose jobs `members` are not finished, given its runs so far.
+
+    A run that ended and left a job undone crashed or could not be launched, was cancelled by a user, or was interrupted from outside:
+    the first is tried again a few times, the second was meant, the third does not count.
+    """
+    active = [run for run in runs if run.is_active]
+    if active:
+        return Busy(active[0])
+    ended = [run for run in runs if any(run.includes(job) for job in members)]
+    cancelled = [run for run in ended if run.cancelled_by_user]
+    if cancelled:
+        stopped = tuple(job for job in members if any(run.includes(job) for run in cancelled))
+        return GiveUp(stopped, f"Dagster run {cancelled[-1].id} was cancelled")
+    failed = [run for run in ended if run.status is not dg.DagsterRunStatus.CANCELED]
+    tries = {job.key: sum(run.includes(job) for run in failed) for job in members}
+    lost = tuple(job for job in members if tries[job.key] >= MAX_ATTEMPTS)
+    if lost:
+        return GiveUp(
+            lost, f"{MAX_ATTEMPTS} Dagster runs ended without finishing the job, the last is {failed[-1].id}; see why there, then `pachctl update pipeline`"
+        )
+    attempt = 1 + max((run.attempt for run in runs), default=0)
+    most = max(tries.values())
+    if most and failed[-1].ended is not None:
+        time = failed[-1].ended + dt.timedelta(seconds=RETRY_SECONDS[most - 1])
+        if now < time:
+            return Later(time, attempt)
+    return Ask(attempt)
+
+
+def list_set_run(instance: dg.DagsterInstance, set_id: str, pipelines: Mapping[dg.AssetKey, RepoName]) -> list[SetRun]:
+    """The runs of a commit set, oldest first. `pipelines` names the pipeline of each asset."""
+    records = instance.get_run_records(dg.RunsFilter(tags={labels.COMMIT_SET: set_id}), ascending=True)
+    return [_set_run(instance, record, pipelines) for record in records]
+
+
+def _set_run(instance: dg.DagsterInstance, record: dg.RunRecord, pipelines: Mapping[dg.AssetKey, RepoName]) -> SetRun:
+    run = record.dagster_run
+    cancelled = run.status is dg.DagsterRunStatus.CANCELED and bool(
+        instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.RUN_CANCELING, limit=1).records
+    )
+    return SetRun(
+        id=run.run_id,
+        status=run.status,
+        pipelines=None if run.asset_selection is None else frozenset(pipelines[key] for key in run.asset_selection if key in pipelines),
+        attempt=int(run.tags.get(labels.ATTEMPT, "0")),
+        ended=None if record.end_time is None else dt.datetime.fromtimestamp(record.end_time, dt.UTC),
+        cancelled_by_user=cancelled,
+        by_command_line=run.tags.get(labels.STARTED_BY) == labels.COMMAND_LINE,
+    )
+
+
+def silent_since(run: SetRun, members: Sequence[Job], leases: Leases, known: Mapping[str, dt.datetime], now: dt.datetime) -> dt.datetime | None:
+    """Since when no process seems to work on an active run; None when one does, or when it is queued. `known`: earlier answers by run id.
+
+    A run between two jobs holds no lease for a moment, so only a long silence means anything.
+    """
+    if run.is_queued or any(leases.is_held(f"job/{job.key}") for job in members):
+        return None
+    return known.get(run.id, now)
+
+
+def is_dead(run: SetRun, since: dt.datetime | None, now: dt.datetime) -> bool:
+    """Whether a run has been silent for longer than a living one can be."""
+    limit = START_SILENCE if run.status is dg.DagsterRunStatus.STARTING else SILENCE
+    return since is not None and now - since >= limit

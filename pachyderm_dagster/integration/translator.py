@@ -1,0 +1,95 @@
+"""Names, groups and describes the assets of a workspace: the one hook for whoever wants them otherwise."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import dagster as dg
+
+from pachyderm_dagster.codec import content_digest
+from pachyderm_dagster.integration import labels
+from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline
+from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT, BranchName
+from pachyderm_dagster.pps.inputs import CronInput, leaves
+
+AssetProps: TypeAlias = InputBranch | LoadedPipeline
+_LANGUAGES = {"sh": "shell", "bash": "shell", "python": "python", "python3": "python", "Rscript": "r", "R": "r", "java": "java", "go": "go", "julia": "julia"}
+_NOT_IN_IDENTIFIERS = re.compile(r"[^A-Za-z0-9_]")
+
+
+class PachydermTranslator:
+    """Turns an input branch or a pipeline into an asset spec.
+
+    Override `get_asset_spec`, call the original and change what it returns: key, group, description, tags, owners, metadata.
+    Dependencies and code version are added afterwards, under whatever keys it gives.
+    """
+
+    def get_asset_spec(self, props: AssetProps) -> dg.AssetSpec:
+        """The asset of an input branch (external: Dagster cannot make it) or of a pipeline's output branch."""
+        match props:
+            case InputBranch():
+                return self._branch(props)
+            case LoadedPipeline():
+                return self._pipeline(props)
+
+    def _branch(self, props: InputBranch) -> dg.AssetSpec:
+        return dg.AssetSpec(
+            key=branch_key(props.name),
+            group_name=identifier(props.name.repo.project),
+            description=props.description or f"Branch {props.name.name} of repo {props.name.repo.name}.",
+            kinds={"pachyderm", "dataset"},
+            metadata=_of_branch(props.name),
+        )
+
+    def _pipeline(self, props: LoadedPipeline) -> dg.AssetSpec:
+        spec = props.spec
+        command = " ".join(spec.transform.cmd)
+        language = _LANGUAGES.get(spec.transform.cmd[0].rpartition("/")[2] if spec.transform.cmd else "")
+        clock = "cron" if any(isinstance(leaf, CronInput) for leaf in leaves(spec.input)) else None
+        return dg.AssetSpec(
+            key=branch_key(props.output),
+            group_name=identifier(props.name.project),
+            description=spec.description or f"Output of pipeline {props.name.name}, which runs `{_shortened(command)}`.",
+            kinds={kind for kind in ("pachyderm", language, clock) if kind is not None},
+            metadata={
+                **_of_branch(props.output),
+                labels.PIPELINE: str(props.name),
+                labels.VERSION: props.version,
+                labels.SPEC: dg.MetadataValue.json(json.loads(spec.to_json())),
+            },
+        )
+
+
+def branch_key(branch: BranchName) -> dg.AssetKey:
+    """`project/repo` for `master`, `project/branch/repo` for others: Dagster's graph shows the last part, so that must be the repo."""
+    repo = branch.repo
+    return dg.AssetKey([repo.project, repo.name] if branch.name == DEFAULT_BRANCH else [repo.project, branch.name, repo.name])
+
+
+def identifier(name: str) -> str:
+    """`name` with `_` for what Dagster does not allow in the names of groups."""
+    return _NOT_IN_IDENTIFIERS.sub("_", name)
+
+
+def lasting_identifier(prefix: str, name: str) -> str:
+    """An identifier that differs for names that differ, whatever other names there are: for sensors, whose history hangs on their name."""
+    return f"{prefix}_{identifier(name)}" + ("" if identifier(name) == name else "_" + content_digest(name.encode()).hex()[:8])
+
+
+def step_names(specs: Sequence[dg.AssetSpec]) -> Mapping[dg.AssetKey, str]:
+    """A step's name for each asset, `project__pipeline`; keys that differ only in `-` and `_` get a digest behind it."""
+    plain = {spec.key: identifier("__".join(spec.key.path)) for spec in specs}
+    uses = Counter(plain.values())
+    return {key: name if uses[name] == 1 else f"{name}_{content_digest(key.to_string().encode()).hex()[:8]}" for key, name in plain.items()}
+
+
+def _of_branch(branch: BranchName) -> dict[str, str]:
+    repo = branch.repo
+    project = "" if repo.project == DEFAULT_PROJECT else f"{repo.project}/"
+    return {labels.REPO: str(repo), labels.BRANCH: branch.name, labels.URI: f"pfs://{project}{repo.name}@{branch.name}"}
+
+
+def _shortened(text: str, length: int = 80) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
