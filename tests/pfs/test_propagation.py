@@ -152,9 +152,7 @@ def test_second_commit_waits_for_the_first(database: Database) -> None:
 def test_finished_commit_cannot_be_closed_again(database: Database) -> None:
     put(database, "A@master")
     with pytest.raises(StateError) as caught:
-        database.write(
-            lambda txn: commits.close_commit(txn, references.find_commit(txn, references.parse_reference("A@master")), tree=b"other", size_bytes=1)
-        )
+        database.write(lambda txn: commits.close_commit(txn, references.find_commit(txn, references.parse_reference("A@master")), tree=b"other", size_bytes=1))
     assert caught.value.code == "commit-finished"
 
 
@@ -183,9 +181,7 @@ def test_input_of_another_repo_cannot_be_deleted(database: Database, connect: Ca
 
 def test_child_of_an_errored_commit_builds_on_its_grandparent(database: Database) -> None:
     def close(tree: bytes, error: str | None) -> None:
-        database.write(
-            lambda txn: commits.close_commit(txn, commits.start_commit(txn, branch("A@master")), tree=tree, size_bytes=1, error=error)
-        )
+        database.write(lambda txn: commits.close_commit(txn, commits.start_commit(txn, branch("A@master")), tree=tree, size_bytes=1, error=error))
 
     close(b"good", None)
     close(b"bad", "broken")
