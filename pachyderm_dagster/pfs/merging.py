@@ -1,6 +1,6 @@
 """Makes a tree of a base and the layers staged above it, at a cost that follows from what changed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,6 +9,7 @@ from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.conflicts import find_conflict
 from pachyderm_dagster.pfs.filesets import PUT_SCHEMA, Layer
 from pachyderm_dagster.pfs.paths import directory_range, path_of
+from pachyderm_dagster.pfs.streams import Pieces
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.rows import FILE_ROWS, content_array, contents_of
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
@@ -87,7 +88,7 @@ def _joined(reader: ContentReader, writer: ContentWriter, starts: pa.Table, puts
     to_join = puts.filter(is_joined).sort_by(_LAYER.name)
     for key, content, append in zip(to_join.column("key").to_pylist(), contents_of(to_join), to_join.column("append").to_pylist(), strict=True):
         before = contents.get(key) if append else None
-        contents[key] = content if before is None else writer.append(before, _Pieces(reader.stream(content)))
+        contents[key] = content if before is None else writer.append(before, Pieces(reader.stream(content)))
     columns = [pa.array(contents, pa.string()), pa.repeat(b"", len(contents)), *content_array(list(contents.values())).flatten()]
     rows = puts.filter(pc.invert(is_joined)).select(FILE_ROWS.schema.names)
     return pa.concat_tables([rows, pa.Table.from_arrays(columns, schema=FILE_ROWS.schema)])
@@ -95,20 +96,3 @@ def _joined(reader: ContentReader, writer: ContentWriter, starts: pa.Table, puts
 
 def _without(rows: pa.Table, keys: pa.StringArray) -> pa.Table:
     return rows.filter(pc.invert(pc.is_in(rows.column("key"), value_set=keys)))
-
-
-class _Pieces:
-    """An iterator of bytes as something to read from."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._piece = memoryview(b"")
-
-    def read(self, size: int, /) -> bytes:
-        while not self._piece:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return b""
-            self._piece = memoryview(piece)
-        data, self._piece = bytes(self._piece[:size]), self._piece[size:]
-        return data

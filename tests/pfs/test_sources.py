@@ -1,0 +1,307 @@
+"""What `put file -f` reads and where it goes."""
+
+import hashlib
+import http.server
+import io
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from pachyderm_dagster.errors import InvalidError, NotFoundError, PachydermError, UnreachableError
+from pachyderm_dagster.pfs.filesets import FileSet
+from pachyderm_dagster.pfs.merging import merge
+from pachyderm_dagster.pfs.paths import path_of
+from pachyderm_dagster.pfs.remote_sources import RemoteObject, without_folder_marks
+from pachyderm_dagster.pfs.sources import Source, SourceKind, plan_sources, put_sources, read_source_list
+from pachyderm_dagster.storage.content import ContentReader, ContentWriter
+from pachyderm_dagster.storage.open_store import open_store
+from pachyderm_dagster.storage.rows import contents_of
+from pachyderm_dagster.storage.trees import FILE_ROWS, Trees
+
+
+def put(locations: list[str], target: str | None = None, *, recursive: bool = False, append: bool = False, stdin: bytes = b"") -> dict[str, bytes]:
+    """The files that a put into an empty commit leaves."""
+    store = open_store("memory://")
+    trees, reader = Trees(store, FILE_ROWS), ContentReader(store)
+    with ContentWriter(store) as writer:
+        files = FileSet(writer)
+        count = put_sources(files, store, plan_sources(locations, target, recursive=recursive), stdin=io.BytesIO(stdin), append=append)
+        rows = trees.table(merge(trees, reader, writer, trees.empty, files.layers()))
+    found = {path_of(key): reader.read(content) for key, content in zip(rows.column("key").to_pylist(), contents_of(rows), strict=True)}
+    assert count >= len(found)
+    return found
+
+
+def refused(locations: list[str], target: str | None = None, *, recursive: bool = False) -> PachydermError:
+    with pytest.raises(PachydermError) as caught:
+        put(locations, target, recursive=recursive)
+    return caught.value
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder: two files, and a folder with two more."""
+    monkeypatch.chdir(tmp_path)
+    for name, text in {"a.txt": "1", "b.txt": "2", "data/x.csv": "3", "data/deep/y.csv": "4"}.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("locations", "target", "recursive", "files"),
+    [
+        (["a.txt"], None, False, {"/a.txt": b"1"}),
+        (["data/x.csv"], None, False, {"/x.csv": b"3"}),
+        (["a.txt"], "/", False, {"/a.txt": b"1"}),
+        (["a.txt"], "/dir/", False, {"/dir/a.txt": b"1"}),
+        (["a.txt"], "p/q", False, {"/p/q": b"1"}),
+        (["a.txt"], "p", True, {"/p": b"1"}),
+        (["data"], None, True, {"/x.csv": b"3", "/deep/y.csv": b"4"}),
+        (["data/"], "/", True, {"/x.csv": b"3", "/deep/y.csv": b"4"}),
+        (["data"], "p", True, {"/p/x.csv": b"3", "/p/deep/y.csv": b"4"}),
+        (["data"], "p/", True, {"/p/x.csv": b"3", "/p/deep/y.csv": b"4"}),
+        (["a.txt", "data/x.csv"], "p", False, {"/p/a.txt": b"1", "/p/x.csv": b"3"}),
+        (["a.txt", "b.txt"], None, False, {"/a.txt": b"1", "/b.txt": b"2"}),
+        (["a.txt", "data"], "p", True, {"/p/a.txt": b"1", "/p/data/x.csv": b"3", "/p/data/deep/y.csv": b"4"}),
+        ([], "p", False, {"/p": b"in"}),
+        (["-"], "dir/p", False, {"/dir/p": b"in"}),
+    ],
+)
+def test_where_a_source_goes(folder: Path, locations: list[str], target: str | None, recursive: bool, files: Mapping[str, bytes]) -> None:
+    assert put(locations, target, recursive=recursive, stdin=b"in") == files
+
+
+def test_a_file_goes_by_its_whole_path_if_asked(folder: Path) -> None:
+    assert [source.target for source in plan_sources(["data/x.csv"], None, full_path=True)] == ["/data/x.csv"]
+    assert [source.target for source in plan_sources(["./data/x.csv"], "p/", full_path=True)] == ["/p/data/x.csv"]
+    assert [source.target for source in plan_sources(["data/x.csv", "a.txt"], "p", full_path=True)] == ["/p/data/x.csv", "/p/a.txt"]
+    assert [source.target for source in plan_sources([str(folder / "a.txt")], None, full_path=True)] == [str(folder / "a.txt")]
+    assert [source.target for source in plan_sources(["data"], None, full_path=True, recursive=True)] == ["/data"]
+
+
+def test_urls_go_by_the_last_part_of_their_path() -> None:
+    locations = ["https://host/d/a%20b.csv?version=1", "s3://bucket/d/x.csv", "GS://bucket/y"]
+    assert plan_sources(locations, None) == [
+        Source(SourceKind.HTTP, locations[0], "/a b.csv"),
+        Source(SourceKind.OBJECT, locations[1], "/x.csv"),
+        Source(SourceKind.OBJECT, locations[2], "/y"),
+    ]
+    assert plan_sources(["s3://bucket/d/"], None, recursive=True) == [Source(SourceKind.PREFIX, "s3://bucket/d/", "/")]
+
+
+@pytest.mark.parametrize(
+    ("locations", "target", "recursive", "code", "says"),
+    [
+        ([], None, False, "path-required", "standard input has no name"),
+        (["-"], "dir/", False, "path-required", "standard input has no name"),
+        (["a.txt", "-"], "dir", False, "path-required", "standard input has no name"),
+        (["https://host/"], None, False, "path-required", "https://host/ has no name"),
+        (["-"], "p", True, "source-invalid", "leave -r out"),
+        (["https://host/x"], None, True, "source-invalid", "leave -r out"),
+        (["ftp://host/x"], None, False, "source-invalid", "ftp://"),
+        (["data"], None, False, "source-is-folder", "-r"),
+        (["missing"], None, False, "source-not-found", "'missing'"),
+        (["a.txt/x"], None, False, "source-not-found", "'a.txt/x'"),
+        (["a.txt"], "/p/../q", False, "path-invalid", "'..'"),
+        (["../x.txt"], None, False, "source-not-found", "'../x.txt'"),
+        (["bad(1).txt"], None, False, "path-invalid", "'('"),
+    ],
+)
+def test_what_cannot_be_put_is_refused(folder: Path, locations: list[str], target: str | None, recursive: bool, code: str, says: str) -> None:
+    (folder / "bad(1).txt").write_text("")
+    error = refused(locations, target, recursive=recursive)
+    assert error.code == code
+    assert says in error.message
+
+
+def test_a_folder_keeps_links_to_files_and_folders(folder: Path) -> None:
+    (folder / "data/link.csv").symlink_to(folder / "a.txt")
+    other = folder / "other"
+    other.mkdir()
+    (other / "z").write_text("5")
+    (folder / "data/linked").symlink_to(other)
+    assert put(["data"], recursive=True) == {"/x.csv": b"3", "/deep/y.csv": b"4", "/link.csv": b"1", "/linked/z": b"5"}
+
+
+@pytest.mark.parametrize("goal", ["..", ".", "../data/deep"])
+def test_a_link_into_itself_is_refused_by_name(folder: Path, goal: str) -> None:
+    (folder / "data/deep/loop").symlink_to(goal)
+    error = refused(["data"], recursive=True)
+    assert error.code == "source-invalid"
+    assert "loop' is a link to" in error.message
+
+
+def test_a_link_of_links_that_go_round_is_refused_by_name(folder: Path) -> None:
+    (folder / "data/one").symlink_to("two")
+    (folder / "data/two").symlink_to("one")
+    error = refused(["data"], recursive=True)
+    assert error.code == "source-unreadable"
+    assert "data/" in error.message
+
+
+def test_a_link_to_nowhere_is_refused_by_name(folder: Path) -> None:
+    (folder / "data/broken").symlink_to("nowhere")
+    error = refused(["data"], recursive=True)
+    assert error.code == "source-invalid"
+    assert "'data/broken' is a link to 'nowhere', which does not exist" in error.message
+
+
+def test_special_files_are_refused_by_name(folder: Path) -> None:
+    os.mkfifo(folder / "data/pipe")
+    error = refused(["data"], recursive=True)
+    assert (error.code, "'data/pipe' is a pipe" in error.message) == ("source-invalid", True)
+    (folder / "data/pipe").unlink()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("data/socket")
+        error = refused(["data"], recursive=True)
+        assert (error.code, "'data/socket' is a socket" in error.message) == ("source-invalid", True)
+        assert refused(["data/socket"]).code == "source-invalid"
+    assert "character device" in refused(["/dev/null"]).message
+
+
+def test_a_pipe_named_itself_is_read(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    writer = threading.Thread(target=lambda: (folder / "pipe").write_bytes(b"from a pipe"))
+    writer.start()
+    found = put(["a.txt", "pipe", "b.txt"])
+    writer.join()
+    assert found == {"/a.txt": b"1", "/pipe": b"from a pipe", "/b.txt": b"2"}
+
+
+def test_a_name_that_is_not_utf8_is_refused(folder: Path) -> None:
+    (folder / "data" / os.fsdecode(b"caf\xe9.txt")).write_text("")
+    error = refused(["data"], recursive=True)
+    assert error.code == "path-invalid"
+    assert "not valid UTF-8" in error.message
+    error.message.encode()
+
+
+def test_names_that_differ_in_the_form_of_accents_are_refused(folder: Path) -> None:
+    (folder / "data/caf\u00e9").write_text("1")
+    (folder / "data/cafe\u0301").write_text("2")
+    error = refused(["data"], recursive=True)
+    assert error.code == "path-invalid"
+    assert "/caf\u00e9" in error.message
+
+
+def test_an_empty_folder_has_no_files(folder: Path) -> None:
+    (folder / "empty/below").mkdir(parents=True)
+    assert put(["empty"], recursive=True) == {}
+
+
+def test_a_folder_of_many_files_is_put(tmp_path: Path) -> None:
+    expected = {}
+    for number in range(3000):
+        path = tmp_path / f"{number % 7}" / f"{number}.bin"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(hashlib.blake2b(str(number).encode()).digest())
+        expected[f"/{number % 7}/{number}.bin"] = path.read_bytes()
+    assert put([str(tmp_path)], recursive=True) == expected
+
+
+def test_sources_of_one_path_count_in_order(folder: Path) -> None:
+    assert put(["a.txt", "b.txt", "a.txt"], append=True) == {"/a.txt": b"11", "/b.txt": b"2"}
+    (folder / "data/a.txt").write_text("later")
+    assert put(["a.txt", "data/a.txt"]) == {"/a.txt": b"later"}
+
+
+@pytest.mark.parametrize("location", ["list", "-"])
+def test_a_list_names_the_sources(folder: Path, location: str) -> None:
+    lines = b"a.txt\n\n  data/x.csv \r\n-\nhttps://host/x\n" + "größe\n".encode() + b"caf\xe9"
+    (folder / "list").write_bytes(lines)
+    assert read_source_list(location, io.BytesIO(lines)) == ["a.txt", "data/x.csv", "-", "https://host/x", "größe", os.fsdecode(b"caf\xe9")]
+
+
+def test_a_list_that_is_not_there_is_refused() -> None:
+    with pytest.raises(NotFoundError) as caught:
+        read_source_list("/none/list", io.BytesIO())
+    assert caught.value.code == "source-not-found"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """`/ok`, `/moved` to it, `/short` (ends early), `/list`; all else is missing."""
+
+    def do_GET(self) -> None:
+        match self.path:
+            case "/ok":
+                self.answer(200, b"body" * 1000)
+            case "/list":
+                self.answer(200, b"one\ntwo\n")
+            case "/moved":
+                self.send_response(302)
+                self.send_header("Location", "/ok")
+                self.end_headers()
+            case "/short":
+                self.answer(200, b"x", length=10)
+            case _:
+                self.answer(404, b"no")
+
+    def answer(self, status: int, body: bytes, length: int | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(length or len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http_server:
+        thread = threading.Thread(target=http_server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{http_server.server_address[1]}"
+        http_server.shutdown()
+        thread.join()
+
+
+def test_a_url_is_read(server: str) -> None:
+    assert put([f"{server}/ok"]) == {"/ok": b"body" * 1000}
+    assert put([f"{server}/moved"], "x") == {"/x": b"body" * 1000}
+    assert read_source_list(f"{server}/list", io.BytesIO()) == ["one", "two"]
+
+
+def test_a_url_that_answers_with_an_error_is_refused(server: str) -> None:
+    error = refused([f"{server}/none"])
+    assert isinstance(error, InvalidError)
+    assert error.code == "source-unreadable"
+    assert "answered 404" in error.message
+
+
+def test_a_url_that_ends_early_or_does_not_answer_is_refused(server: str) -> None:
+    error = refused([f"{server}/short"])
+    assert isinstance(error, UnreachableError)
+    assert "9 bytes early" in error.message
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        error = refused([f"http://127.0.0.1:{unused.getsockname()[1]}/x"])
+    assert isinstance(error, UnreachableError)
+    assert error.code == "source-unreachable"
+    assert refused(["http://host:port/x"]).code == "source-unreadable"
+
+
+def test_objects_are_read_one_or_all_below_a_prefix(folder: Path) -> None:
+    (folder / "data/large").write_bytes(bytes(5 * 1024 * 1024))
+    url = folder.as_uri()
+    assert put([f"{url}/data/x.csv"]) == {"/x.csv": b"3"}
+    assert put([f"{url}/data/"], "p", recursive=True) == {"/p/x.csv": b"3", "/p/deep/y.csv": b"4", "/p/large": bytes(5 * 1024 * 1024)}
+
+
+def test_objects_that_are_not_there_are_refused(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    assert refused([f"{folder.as_uri()}/none"]).code == "source-not-found"
+    assert refused([f"{folder.as_uri()}/data"]).code == "source-not-found"
+    assert refused([f"{folder.as_uri()}/empty"], recursive=True).code == "source-not-found"
+    assert refused([f"{folder.as_uri()}/none"], recursive=True).code == "source-unreachable"
+
+
+def test_the_mark_of_a_folder_is_no_file() -> None:
+    marked = [RemoteObject("a", 0), RemoteObject("a/b", 0), RemoteObject("a/b/x", 1), RemoteObject("empty", 0), RemoteObject("a.x", 0)]
+    assert [one.name for one in without_folder_marks(marked)] == ["a/b/x", "empty", "a.x"]
