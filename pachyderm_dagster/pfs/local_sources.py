@@ -22,11 +22,14 @@ def files_in(folder: str) -> Iterator[tuple[str, str]]:
     waiting = _entries(folder, "", (os.path.realpath(folder),))
     while waiting:
         entry, name, links = waiting.pop()
-        with _translated(entry.path):
-            is_file, is_folder = entry.is_file(), entry.is_dir()
-        if is_file:
-            yield entry.path, name
-        elif is_folder:
+        try:
+            if entry.is_file():
+                yield entry.path, name
+                continue
+            is_folder = entry.is_dir()
+        except OSError as error:
+            raise _unreadable(entry.path, error) from error
+        if is_folder:
             waiting += _entries(entry.path, f"{name}/", _links_through(entry, links))
         elif entry.is_symlink() and not os.path.exists(entry.path):
             raise InvalidError("source-invalid", f"{_shown(entry.path)} is a link to {_shown(os.readlink(entry.path))}, which does not exist; remove the link")
@@ -84,8 +87,12 @@ def _translated(location: str) -> Iterator[None]:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotFoundError("source-not-found", f"{_shown(location)} does not exist on this machine; check the path") from error
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InvalidError("source-unreadable", f"{_shown(location)} cannot be read: {reason}") from error
+        raise _unreadable(location, error) from error
+
+
+def _unreadable(location: str, error: OSError | ValueError) -> InvalidError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return InvalidError("source-unreadable", f"{_shown(location)} cannot be read: {reason}")
 
 
 def _shown(location: str) -> str:
