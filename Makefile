@@ -5,11 +5,12 @@ CODE := pachyderm_dagster definitions tests benchmarks
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help .venv demo test docs lint format bench lock clean
+.PHONY: help .venv demo test test-services docs lint format bench lock clean
 
 help:
 	@echo "make demo    run the main job end to end; a second call runs nothing again"
 	@echo "make test    the tests"
+	@echo "make test-services    the storage tests against a real S3 server, which it builds (needs Go)"
 	@echo "make docs    the documentation's checks: commands run, links resolve, lists are complete"
 	@echo "make lint    formatting, lint rules, types, layers"
 	@echo "make format  put the code into the form that 'make lint' wants"
@@ -39,6 +40,9 @@ demo: .venv
 
 test: .venv
 	$(BIN)/pytest -n auto --dist worksteal --ignore=tests/docs
+
+test-services: .venv
+	tests/services/run
 
 docs: .venv
 	$(BIN)/pytest tests/docs
