@@ -6,7 +6,7 @@ import os
 import selectors
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self, assert_never
 
@@ -20,8 +20,8 @@ from pachyderm_dagster.worker.protocol import DatumResult, DatumState, DatumTask
 _MOST_DEATHS_OF_A_DATUM = 2
 _MOST_FAILED_STARTS = 3
 _END_SECONDS = 5.0
-# It may hold the password of the database.
-_KEPT_FROM_USER_CODE = ("PACHYDERM_METADATA_URL",)
+# May hold the password of the database; user code could read it from a worker's own environment too.
+_KEPT_FROM_WORKERS = ("PACHYDERM_METADATA_URL",)
 
 _log = logging.getLogger(__name__)
 
@@ -35,11 +35,11 @@ class LocalExecutor:
     """
 
     def __init__(self, environment: Mapping[str, str], *, warn: Callable[[str], None] = _log.warning) -> None:
-        self._environment = environment
+        self._environment = {name: value for name, value in environment.items() if name not in _KEPT_FROM_WORKERS}
         self._warn = warn
         self._runs: set[_Run] = set()
 
-    def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int) -> Iterator[DatumResult]:
+    def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int) -> Generator[DatumResult, None, None]:
         """Runs every task and gives each result when it is there, in any order; tasks are taken from the iterable as workers have room.
 
         A worker that dies is replaced. The datum that it ran is given to another one once; if that dies too, the datum is FAILED and says how.
@@ -52,13 +52,12 @@ class LocalExecutor:
         Raises:
             ExecutionError: `worker-not-started`, or whatever a worker says that cannot begin (a store that cannot be opened).
         """
-        own = {name: value for name, value in self._environment.items() if name not in _KEPT_FROM_USER_CODE}
-        setup = msgspec.structs.replace(setup, environment={**own, **setup.environment})
+        setup = msgspec.structs.replace(setup, environment={**self._environment, **setup.environment})
         with RunFolder(os.path.realpath(setup.scratch)) as folder:
-            run = _Run(setup, folder, self._environment, self._warn)
+            run = _Run(setup, iter(tasks), max(1, parallelism), folder, self._environment, self._warn)
             self._runs.add(run)
             try:
-                yield from run.results(iter(tasks), max(1, parallelism))
+                yield from run.results()
             finally:
                 run.stop()
                 run.close()
@@ -79,8 +78,19 @@ class LocalExecutor:
 class _Run:
     """The workers of one call, the tasks they have and those that a dead one left."""
 
-    def __init__(self, setup: WorkerSetup, folder: RunFolder, environment: Mapping[str, str], warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        setup: WorkerSetup,
+        tasks: Iterator[DatumTask],
+        parallelism: int,
+        folder: RunFolder,
+        environment: Mapping[str, str],
+        warn: Callable[[str], None],
+    ) -> None:
         self._setup = setup
+        self._tasks = tasks
+        self._parallelism = parallelism
+        self._waiting: deque[DatumTask] = deque()
         self._folder = folder
         self._environment = environment
         self._warn = warn
@@ -90,20 +100,17 @@ class _Run:
         self._failed_starts = 0
         self._left: deque[DatumTask] = deque()
         self._deaths: Counter[int] = Counter()
-        self._exhausted = False
         self._selector = selectors.DefaultSelector()
         # Held where workers are started and ended, so that none is started behind the back of `stop`.
         self._lock = threading.Lock()
         self._stopped = False
 
-    def results(self, tasks: Iterator[DatumTask], parallelism: int) -> Iterator[DatumResult]:
-        first = list(itertools.islice(tasks, parallelism))
-        tasks = itertools.chain(first, tasks)
-        for _ in first:
+    def results(self) -> Iterator[DatumResult]:
+        for _ in range(self._look_ahead()):
             self._start_worker()
         while self._workers:
-            self._give_tasks(tasks)
-            if self._exhausted and not self._left and not any(worker.in_flight for worker in self._workers):
+            self._give_tasks()
+            if not self._look_ahead() and not self._left and not any(worker.in_flight for worker in self._workers):
                 return
             for key, events in self._selector.select():
                 worker: WorkerProcess = key.data
@@ -150,19 +157,27 @@ class _Run:
         elif watched and not worker.has_unsent:
             self._selector.unregister(worker.stdin)
 
-    def _give_tasks(self, tasks: Iterator[DatumTask]) -> None:
-        for worker in self._workers:
-            if self._left and worker.ready and not worker.in_flight:
+    def _look_ahead(self) -> int:
+        """How many tasks wait for a worker, counted up to one a worker."""
+        missing = self._parallelism - len(self._waiting)
+        self._waiting.extend(itertools.islice(self._tasks, max(0, missing)))
+        return min(len(self._waiting), self._parallelism)
+
+    def _give_tasks(self) -> None:
+        idle = [worker for worker in self._workers if worker.ready and not worker.in_flight]
+        for worker in idle:
+            if self._look_ahead():
+                worker.give(self._waiting.popleft())
+            elif self._left:
                 worker.give_alone(self._left.popleft())
-        # One each in turn, so that the last tasks are spread over all.
-        hungry = list(self._workers)
-        while not self._exhausted and (hungry := [worker for worker in hungry if worker.room > 0]):
+        # Ahead of need only while every other worker would still find one: the last tasks go to whoever is free first. One each in turn, to spread them evenly.
+        hungry = self._workers
+        while hungry := [worker for worker in hungry if worker.room > 0]:
             for worker in hungry:
-                task = next(tasks, None)
-                if task is None:
-                    self._exhausted = True
+                if self._look_ahead() < self._parallelism:
+                    hungry = []
                     break
-                worker.give(task)
+                worker.give(self._waiting.popleft())
         for worker in self._workers:
             self._watch_input(worker)
 
@@ -205,7 +220,7 @@ class _Run:
             if self._deaths[task.index] < _MOST_DEATHS_OF_A_DATUM:
                 self._left.append(task)
             else:
-                reason = ExecutionError("worker-died", f"the worker process {ended} while it ran this datum, and so did one before")
+                reason = ExecutionError("worker-died", f"two worker processes ended while they ran this datum; the last one {ended}")
                 yield DatumResult(id=task.id, index=task.index, state=DatumState.FAILED, reason=str(reason))
-        if self._left or not self._exhausted:
+        if self._left or self._look_ahead():
             self._start_worker()

@@ -7,7 +7,7 @@ import tempfile
 from types import TracebackType
 from typing import Self
 
-from pachyderm_dagster.worker.folders import remove_folder
+from pachyderm_dagster.worker.folders import remove_entry
 
 _PREFIX = "run-"
 _LOCK = "lock"
@@ -62,4 +62,4 @@ def _remove_if_gone(folder: str) -> None:
 def _remove(folder: str) -> None:
     # What cannot be removed, say a file of another user's, must not fail the run that left it.
     with contextlib.suppress(OSError):
-        remove_folder(folder)
+        remove_entry(folder)

@@ -1,6 +1,8 @@
 """One worker process as its executor sees it: what was sent and not answered yet, and pipes that never block the executor."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,8 +15,8 @@ _READ_BYTES = 1 << 20
 _LAST_WORDS_BYTES = 4096
 # Enough work for this long waits at the worker, so that it never stands still and the last datums are spread evenly.
 _AHEAD_SECONDS = 0.25
-# One runs, one is staged, one is being staged.
-_LEAST_AHEAD = 3
+# One runs, one is staged.
+_LEAST_AHEAD = 2
 _MOST_AHEAD = 256
 _WEIGHT_OF_LAST = 0.2
 
@@ -112,7 +114,9 @@ class WorkerProcess:
 
     def ask_to_end(self) -> None:
         """Has the worker kill its user code and end; returns at once."""
-        self._process.terminate()
+        # To its session: the guard of the worker and, where it is not the first process of a namespace, the worker.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
 
     def wait_end(self, seconds: float) -> str:
         """Waits until the worker has ended and kills it when that takes too long; says how it ended."""

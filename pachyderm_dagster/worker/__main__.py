@@ -9,15 +9,15 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
-from typing import BinaryIO
 
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.worker.datums import DatumRunner
+from pachyderm_dagster.worker.folders import FolderPool
 from pachyderm_dagster.worker.protocol import Answer, WorkerReady, WorkerRefused, encode, read_setup, read_task
 from pachyderm_dagster.worker.publish import FinishedDatum, Publisher
 from pachyderm_dagster.worker.run import Runner, end_worker
@@ -26,6 +26,7 @@ from pachyderm_dagster.worker.stage import StagedDatum, stage
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _CRASHED = 70
+_FIRST_PROCESS = 1
 _PIPE_BYTES = 1 << 16
 # One datum waits staged while one runs; a few may wait to be stored, so that a slow disk does not hold up user code.
 _STAGED_AHEAD = 1
@@ -54,7 +55,9 @@ def main() -> None:
     answers = os.dup(_STDOUT)
     os.dup2(_STDERR, _STDOUT)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end)
+    if os.getpid() != _FIRST_PROCESS:
+        # The first process of a namespace is ended by its guard, and by nobody inside.
+        signal.signal(signal.SIGTERM, _end)
     threading.excepthook = _crash
     try:
         store = open_store(setup.store_url)
@@ -70,26 +73,24 @@ def main() -> None:
         _send(answers, results)
         progress.answered += len(results)
 
-    publisher = Publisher(ContentWriter(store), answer, progress.is_last)
+    pool = FolderPool(os.path.join(setup.scratch, "datums"))
+    publisher = Publisher(ContentWriter(store), pool, sandbox.root, answer, progress.is_last)
     storing = threading.Thread(target=publisher.serve, args=(finished,), name="store")
     storing.start()
-    _start_daemon(lambda: _stage_tasks(stream, os.path.realpath(setup.scratch), ContentReader(store), staged, progress), "stage")
+    reader = ContentReader(store)
+
+    def stage_tasks() -> None:
+        while (task := read_task(stream)) is not None:
+            progress.taken += 1
+            staged.put(stage(task, pool, reader, sandbox.root))
+        staged.put(None)
+
+    threading.Thread(target=stage_tasks, name="stage", daemon=True).start()
     datums = DatumRunner(setup, sandbox, Runner(_STDIN))
     while (datum := staged.get()) is not None:
         finished.put(datums.run(datum))
     finished.put(None)
     storing.join()
-
-
-def _stage_tasks(stream: BinaryIO, scratch: str, reader: ContentReader, staged: "queue.Queue[StagedDatum | None]", progress: _Progress) -> None:
-    while (task := read_task(stream)) is not None:
-        progress.taken += 1
-        staged.put(stage(task, f"{scratch}/datum-{progress.taken}", reader))
-    staged.put(None)
-
-
-def _start_daemon(target: Callable[[], None], name: str) -> None:
-    threading.Thread(target=target, name=name, daemon=True).start()
 
 
 def _send(descriptor: int, answers: Sequence[Answer]) -> None:

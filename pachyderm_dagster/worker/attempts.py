@@ -37,18 +37,18 @@ def attempt(
     *,
     tries: int,
     accepted_codes: Collection[int],
-    prepare: Callable[[], None],
+    before_retry: Callable[[], None],
     sandbox: Sandbox,
 ) -> Attempts:
-    """Runs the command until a try ends with 0 or an accepted code, at most `tries` times; calls `prepare` before each.
+    """Runs the command until a try ends with 0 or an accepted code, at most `tries` times; calls `before_retry` before each but the first.
 
     A command that cannot be started is not tried again.
     """
     done = Attempts()
     while done.count < tries:
         if done.count:
-            done.log.write(f"\n[try {done.count + 1} of {tries}]\n".encode())
-        prepare()
+            before_retry()
+            done.log.note(f"try {done.count + 1} of {tries}")
         try:
             ending = runner.run(command, environment, done.log)
         except ExecutionError as error:

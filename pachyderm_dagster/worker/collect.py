@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from pachyderm_dagster.errors import ExecutionError, InvalidError
 from pachyderm_dagster.pfs.paths import clean_file_path
 from pachyderm_dagster.storage.content import Content
-from pachyderm_dagster.worker.stage import STAGED_TIME_NS
-
-OUT = "out"
+from pachyderm_dagster.worker.stage import OUT, STAGED_TIME_NS
 
 
 @dataclass(frozen=True, slots=True)

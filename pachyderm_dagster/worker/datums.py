@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.worker.attempts import Attempts, attempt
-from pachyderm_dagster.worker.collect import OUT, OutputFile, collect
-from pachyderm_dagster.worker.folders import move_entries, remove_folder
+from pachyderm_dagster.worker.collect import OutputFile, collect
+from pachyderm_dagster.worker.folders import move_entries, remove_entry
 from pachyderm_dagster.worker.protocol import DatumResult, DatumState, WorkerSetup
 from pachyderm_dagster.worker.publish import FinishedDatum
 from pachyderm_dagster.worker.run import Command, Runner
 from pachyderm_dagster.worker.sandbox import Sandbox
-from pachyderm_dagster.worker.stage import ENV_FILE, StagedDatum, build_environment, write_env_file
+from pachyderm_dagster.worker.stage import OUT, StagedDatum, build_environment
 
 
 class DatumRunner:
@@ -39,43 +39,40 @@ class DatumRunner:
             return _finish(staged, Attempts(failure=ExecutionError(staged.problem.code, f"its files could not be staged: {staged.problem.message}")), (), 0.0)
         folder = self._sandbox.folder
         move_entries(staged.folder, folder)
-        write_env_file(f"{folder}/{ENV_FILE}", staged.task, self._sandbox.root)
         done = attempt(
             self._runner,
             self._command,
             build_environment(self._setup.environment, staged.task, self._sandbox.root),
             tries=self._setup.datum_tries,
             accepted_codes=self._setup.accept_return_code,
-            prepare=self._empty_output,
+            before_retry=self._empty_output,
             sandbox=self._sandbox,
         )
         started = time.monotonic()
         outputs: Sequence[OutputFile] = ()
         if done.failure is None:
             try:
-                outputs = collect(self._sandbox.root, staged.originals)
+                outputs = [self._keep(file) for file in collect(self._sandbox.root, staged.originals)]
             except ExecutionError as error:
                 done.failure = error
         move_entries(folder, staged.folder)
-        outputs = [self._follow(file, staged.folder) for file in outputs]
         return _finish(staged, done, outputs, time.monotonic() - started)
 
     def _empty_output(self) -> None:
         out = f"{self._sandbox.folder}/{OUT}"
         if os.path.lexists(out):
-            _remove(out)
+            remove_entry(out)
         os.mkdir(out)
 
-    def _follow(self, file: OutputFile, folder: str) -> OutputFile:
-        """The output file where it lies now."""
-        root = self._sandbox.root + "/"
-        if not isinstance(file.source, str):
+    def _keep(self, file: OutputFile) -> OutputFile:
+        """A file that lies elsewhere may be changed by the next datum before it is stored: it is copied to `/pfs`, which stays this datum's."""
+        if not isinstance(file.source, str) or file.source.startswith(self._sandbox.root + "/"):
             return file
-        if file.source.startswith(root):
-            return OutputFile(file.path, f"{folder}/{file.source.removeprefix(root)}")
-        # A link to elsewhere: the next datum may change what is there, so it is copied before that starts. A new name: the link's own may lie behind another link.
-        copy = f"{folder}/{secrets.token_hex(8)}"
-        shutil.copyfile(file.source, copy)
+        copy = f"{self._sandbox.root}/{secrets.token_hex(8)}"
+        try:
+            shutil.copyfile(file.source, copy)
+        except OSError as error:
+            raise ExecutionError("output-unreadable", f"{file.source}, to which {OUT}{file.path} links, cannot be copied: {error.strerror}") from error
         return OutputFile(file.path, copy)
 
 
@@ -93,13 +90,6 @@ def _finish(staged: StagedDatum, done: Attempts, outputs: Sequence[OutputFile], 
         download_bytes=staged.size_bytes,
     )
     return FinishedDatum(result, staged.folder, outputs, done.log.content())
-
-
-def _remove(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        remove_folder(path)
-    else:
-        os.unlink(path)
 
 
 def _write_stdin(setup: WorkerSetup) -> str:

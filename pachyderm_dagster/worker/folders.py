@@ -1,9 +1,57 @@
-"""Folders that user code may have left in any state: moved and removed all the same."""
+"""Folders for the files of datums, in whatever state user code left them: moved, emptied, used again."""
 
 import contextlib
 import os
+import stat
+from collections import deque
+from collections.abc import Collection
 
-_ALL_OF_OWNER = 0o700
+_ALL_OF_OWNER = stat.S_IRWXU
+
+
+class FolderPool:
+    """Gives out folders that hold empty directories, and takes them back in any state.
+
+    To make and remove directories costs more than all else that moving a small datum needs, so those that the next datum needs too are kept.
+    One thread may take while another gives back.
+
+    Args:
+        parent: where the folders are made; it must not exist.
+    """
+
+    def __init__(self, parent: str) -> None:
+        os.mkdir(parent)
+        self._parent = parent
+        self._mode = os.stat(parent).st_mode
+        self._made = 0
+        self._free: deque[tuple[str, set[str]]] = deque()
+
+    def take(self, names: Collection[str]) -> str:
+        """A folder that holds an empty directory of each of these names and nothing else."""
+        try:
+            folder, existing = self._free.popleft()
+        except IndexError:
+            self._made += 1
+            folder, existing = f"{self._parent}/{self._made}", set()
+            os.mkdir(folder)
+        for name in existing.difference(names):
+            os.rmdir(f"{folder}/{name}")
+        for name in set(names) - existing:
+            os.mkdir(f"{folder}/{name}")
+        return folder
+
+    def give_back(self, folder: str) -> None:
+        """Empties a folder; one in which something resists is left as it is."""
+        kept = set()
+        with contextlib.suppress(OSError):
+            for entry in _entries(folder):
+                # Only a directory as it was given out may go to the next datum.
+                if entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_mode == self._mode:
+                    empty_folder(entry.path)
+                    kept.add(entry.name)
+                else:
+                    remove_entry(entry.path)
+            self._free.append((folder, kept))
 
 
 def move_entries(source: str, target: str) -> None:
@@ -18,27 +66,22 @@ def move_entries(source: str, target: str) -> None:
             os.rename(origin, f"{target}/{name}")
 
 
-def remove_folder(folder: str) -> None:
-    """Removes a folder and all below it, also where user code took away its own rights. Links are removed, never followed."""
-    try:
-        entries = list(os.scandir(folder))
-    except PermissionError:
+def empty_folder(folder: str) -> None:
+    """Removes all below a folder, also where user code took away its own rights. Links are removed, never followed."""
+    for entry in _entries(folder):
+        remove_entry(entry.path)
+
+
+def remove_entry(path: str) -> None:
+    """Removes a file, a link, or a directory with all below it."""
+    if stat.S_ISDIR(os.lstat(path).st_mode):
+        empty_folder(path)
+        os.rmdir(path)
+    else:
+        os.unlink(path)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    if os.lstat(folder).st_mode & _ALL_OF_OWNER != _ALL_OF_OWNER:
         os.chmod(folder, _ALL_OF_OWNER)
-        entries = list(os.scandir(folder))
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            remove_folder(entry.path)
-            continue
-        try:
-            os.unlink(entry.path)
-        except PermissionError:
-            os.chmod(folder, _ALL_OF_OWNER)
-            os.unlink(entry.path)
-    os.rmdir(folder)
-
-
-def clear_folder(folder: str) -> None:
-    """Removes all below a folder."""
-    with contextlib.suppress(FileNotFoundError):
-        remove_folder(folder)
-    os.mkdir(folder)
+    return list(os.scandir(folder))

@@ -12,7 +12,7 @@ from pachyderm_dagster.errors import ExecutionError, PachydermError
 from pachyderm_dagster.storage.chunks import MIN_CHUNK_BYTES
 from pachyderm_dagster.storage.content import Content, ContentWriter
 from pachyderm_dagster.worker.collect import OutputFile
-from pachyderm_dagster.worker.folders import remove_folder
+from pachyderm_dagster.worker.folders import FolderPool
 from pachyderm_dagster.worker.protocol import DatumResult, DatumState
 
 BATCH_SECONDS = 0.1
@@ -25,8 +25,8 @@ class FinishedDatum:
 
     Attributes:
         result: all that is known already.
-        folder: removed once everything is read.
-        outputs: what goes into the output; empty after a failure.
+        folder: holds what was in `/pfs`; given back once everything is read.
+        outputs: what goes into the output, by its name in `/pfs`; empty after a failure.
         log: what user code printed.
     """
 
@@ -44,11 +44,15 @@ class Publisher:
 
     Args:
         writer: used by this object alone.
+        pool: gets the folders back.
+        pfs_root: what user code saw as `/pfs`.
         answer: takes the results of a batch.
         is_last: whether the worker has no other datum than the so many given.
     """
 
     writer: ContentWriter
+    pool: FolderPool
+    pfs_root: str
     answer: Callable[[Sequence[DatumResult]], None]
     is_last: Callable[[int], bool]
     _batch: list[DatumResult] = field(default_factory=list)
@@ -75,7 +79,7 @@ class Publisher:
         started = time.monotonic()
         result = datum.result
         try:
-            outputs = tuple((file.path, self._content_of(file.source)) for file in datum.outputs)
+            outputs = tuple((file.path, self._content_of(file.source, datum.folder)) for file in datum.outputs)
             uploaded = sum(content.size for file, (_, content) in zip(datum.outputs, outputs, strict=True) if isinstance(file.source, str))
             log = self.writer.write(datum.log) if datum.log else None
             seconds = result.upload_seconds + time.monotonic() - started
@@ -84,13 +88,13 @@ class Publisher:
             result = _failed(result, error)
         except OSError as error:
             result = _failed(result, ExecutionError("output-unreadable", f"output file {error.filename} cannot be read: {error.strerror}"))
-        remove_folder(datum.folder)
+        self.pool.give_back(datum.folder)
         return result
 
-    def _content_of(self, source: str | Content) -> Content:
+    def _content_of(self, source: str | Content, folder: str) -> Content:
         if isinstance(source, Content):
             return source
-        with open(source, "rb", buffering=0) as file:
+        with open(folder + source.removeprefix(self.pfs_root), "rb", buffering=0) as file:
             if os.fstat(file.fileno()).st_size < MIN_CHUNK_BYTES:
                 return self.writer.write(file.read())
             return self.writer.write_stream(file)

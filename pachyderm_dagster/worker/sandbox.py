@@ -1,14 +1,15 @@
 """Makes `/pfs` real: a private mount namespace whose root is the machine's own plus `/pfs`, entered once a worker.
 
-The new root is a small tmpfs. Every top-level entry of `/` is bound into it, `/pfs` is bound from a folder of the caller, and pivot_root makes it the root of this
-process. Nothing is made on the machine's own root, which may be read-only, and parallel workers never see each other's `/pfs`. As root this needs CAP_SYS_ADMIN;
-otherwise a user namespace with the caller's own ids gives it.
+The new root is a small tmpfs. Every top-level entry of `/` is bound into it, `/pfs` is bound from a folder of the caller, and pivot_root makes it the root of
+this process. Nothing is made on the machine's own root, which may be read-only, and parallel workers never see each other's `/pfs`. As root this needs
+CAP_SYS_ADMIN; otherwise a user namespace with the caller's own ids gives it.
 
 The worker goes on as a child, because a half-entered user namespace cannot be left and only a child enters a process namespace. The process that was called
 stays behind as its guard: when the worker dies, however it dies, the guard ends the user code that it leaves. Where possible the worker is also process 1 of a
 process namespace, which ends with it even if the guard is killed too.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -154,7 +155,8 @@ def _guard() -> NoReturn:
     end_descendants()
     if code < 0:
         # Ends as the worker did, so that its end can be told from outside.
-        signal.signal(-code, signal.SIG_DFL)
+        with contextlib.suppress(OSError):
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code)
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from pachyderm_dagster.errors import ExecutionError, PachydermError
 from pachyderm_dagster.storage.content import Content, ContentReader
+from pachyderm_dagster.worker.folders import FolderPool
 from pachyderm_dagster.worker.protocol import DatumTask, InputFile
 
+OUT = "out"
 ENV_FILE = ".env"
 # Of every staged file: makes archives of inputs equal from run to run, and shows whether user code wrote to one. Nanoseconds, 2000-01-01T00:00Z.
 STAGED_TIME_NS = 946_684_800 * 10**9
@@ -23,7 +25,7 @@ class StagedDatum:
 
     Attributes:
         task: what it was staged from.
-        folder: holds one entry for each input, named after it; empty while the datum is in `/pfs`.
+        folder: holds what `/pfs` is to hold: a directory for each input, an empty one for the output, the `.env` file.
         originals: the contents of the staged files by their path below `/pfs`, `/<input>/a/b`.
         seconds: it took.
         problem: why it could not be staged; None if it was.
@@ -41,39 +43,40 @@ class StagedDatum:
         return sum(content.size for content in self.originals.values())
 
 
-def stage(task: DatumTask, folder: str, reader: ContentReader) -> StagedDatum:
-    """Creates `folder` and writes the input files of a datum below it. A file that cannot be read or written is the datum's problem, not an exception."""
+def stage(task: DatumTask, pool: FolderPool, reader: ContentReader, pfs_root: str) -> StagedDatum:
+    """Takes a folder and makes it what user code is to find in `pfs_root`. What cannot be read or written is the datum's problem, not an exception."""
     started = time.monotonic()
     originals: dict[str, Content] = {}
     problem: PachydermError | None = None
+    names = {file.name for file in task.inputs}
+    folder = pool.take({*names, OUT})
     try:
-        os.mkdir(folder)
-        originals = _prepare_folders(task.inputs, folder)
+        originals = _make_directories(task.inputs, folder, {f"/{name}" for name in names})
         _write_files(originals, folder, reader)
+        _write_env_file(f"{folder}/{ENV_FILE}", task, pfs_root)
     except PachydermError as error:
         problem = error
     except OSError as error:
-        problem = ExecutionError("stage-failed", f"an input file cannot be put at {error.filename or folder}: {error.strerror}; check that disk")
+        problem = ExecutionError("stage-failed", f"{error.filename or folder} cannot be written: {error.strerror}; check that disk")
     return StagedDatum(task, folder, originals, time.monotonic() - started, problem)
 
 
 def build_environment(common: Mapping[str, str], task: DatumTask, pfs_root: str) -> dict[str, str]:
     """The variables of user code: those of all datums, those of this one, and for each input the path of its file."""
-    paths = {file.name: _path_below(pfs_root, file) for file in task.inputs}
+    paths = {file.name: _path_below(f"{pfs_root}/{file.name}", file) for file in task.inputs}
     return {**common, **task.environment, **paths, "PFS_ROOT": pfs_root}
 
 
-def write_env_file(path: str, task: DatumTask, pfs_root: str) -> None:
+def _write_env_file(path: str, task: DatumTask, pfs_root: str) -> None:
     """Writes what is particular to this datum as lines that a shell can read."""
     variables = build_environment({}, task, pfs_root)
     with open(path, "w", encoding="utf-8") as file:
         file.write("".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items()))
 
 
-def _prepare_folders(inputs: tuple[InputFile, ...], folder: str) -> dict[str, Content]:
-    """Makes all directories; the contents of the files that go into them, by their path below `folder`."""
+def _make_directories(inputs: tuple[InputFile, ...], folder: str, made: set[str]) -> dict[str, Content]:
+    """Makes what is not in `made`; the contents of the files that go there, by their path below `folder`."""
     originals: dict[str, Content] = {}
-    made: set[str] = set()
     for file in inputs:
         base = "/" + file.name
         if file.is_dir:
@@ -86,7 +89,7 @@ def _prepare_folders(inputs: tuple[InputFile, ...], folder: str) -> dict[str, Co
 
 
 def _make_directory(folder: str, path: str, made: set[str]) -> None:
-    if path and path not in made:
+    if path not in made:
         _make_directory(folder, path.rpartition("/")[0], made)
         os.mkdir(folder + path)
         made.add(path)

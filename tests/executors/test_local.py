@@ -1,0 +1,283 @@
+"""The local executor with real workers: what it runs, what it survives, what it leaves behind."""
+
+import itertools
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.executors.local import LocalExecutor
+from pachyderm_dagster.worker.processes import find_children
+from pachyderm_dagster.worker.protocol import DatumResult, DatumState
+from tests.worker.running import ROOT, Place, unprivileged, without_namespaces
+
+MARK = "TEST_OF_LOCAL_EXECUTOR"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+@pytest.fixture
+def executor(tmp_path: Path) -> Iterator[LocalExecutor]:
+    """Its workers and their user code can be told from all other processes."""
+    with LocalExecutor({**os.environ, MARK: str(tmp_path)}) as executor:
+        yield executor
+
+
+def processes_of(mark: Path) -> list[int]:
+    """The processes that the executor with this mark left, whatever became of their parents."""
+    wanted = f"\0{MARK}={mark}\0".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (folder / "environ").read_bytes()
+        except OSError:
+            continue
+        if wanted in b"\0" + environment + b"\0" and "(zombie)" not in (folder / "status").read_text():
+            found.append(int(folder.name))
+    return found
+
+
+def fifo(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
+
+
+def kill_worker(executor: LocalExecutor, which: str) -> None:
+    """Kills a worker the hard way: the guard that was started, or the worker proper, its child."""
+    [run] = executor._runs
+    guard = run._workers[0]._process.pid
+    os.kill(guard if which == "guard" else find_children(guard)[0], signal.SIGKILL)
+
+
+def test_datums_run_at_the_same_time(place: Place, tmp_path: Path) -> None:
+    first, second = fifo(tmp_path / "first"), fifo(tmp_path / "second")
+    tasks = [place.task(0, environment={"SCRIPT": f"echo a > {first}; cat {second}"}), place.task(1, environment={"SCRIPT": f"cat {first}; echo b > {second}"})]
+    results = place.run("sh", "-c", 'eval "$SCRIPT"', tasks=tasks, parallelism=2, datum_timeout=60, datum_tries=1)
+    assert [ran.log for ran in results] == ["b\n", "a\n"]
+
+
+def test_results_come_while_other_datums_run(place: Place, executor: LocalExecutor, tmp_path: Path) -> None:
+    gate = fifo(tmp_path / "gate")
+    tasks = [place.task(0, environment={"SCRIPT": "true"}), place.task(1, environment={"SCRIPT": f"cat {gate}"})]
+    results = executor.run(place.setup("sh", "-c", 'eval "$SCRIPT"'), tasks, 1)
+    assert next(results).index == 0
+    gate.write_text("go")
+    assert [result.index for result in results] == [1]
+
+
+def test_tasks_are_taken_as_workers_have_room(place: Place, executor: LocalExecutor) -> None:
+    taken = itertools.count()
+    tasks = (place.task(next(taken)) for _ in itertools.count())
+    with closing(executor.run(place.setup("true"), tasks, 2)) as results:
+        assert len(list(itertools.islice(results, 5))) == 5
+    assert next(taken) < 1000
+
+
+def test_no_tasks_start_no_worker(place: Place, executor: LocalExecutor) -> None:
+    assert list(executor.run(place.setup("true"), [], 4)) == []
+    assert list(Path(place.setup().scratch).iterdir()) == []
+
+
+def test_more_workers_than_datums_is_well(place: Place) -> None:
+    assert len(place.run("true", parallelism=8)) == 1
+
+
+def test_messages_larger_than_a_pipe_do_not_block(place: Place) -> None:
+    files = {f"/{'directory' * 10}/file-{number}": b"%d" % number for number in range(3000)}
+    tasks = [place.task(index, {"data": files}) for index in range(6)]
+    results = place.run("cp", "-r", "/pfs/data/.", "/pfs/out", tasks=tasks, parallelism=2)
+    assert [len(ran.outputs) for ran in results] == [3000] * 6
+
+
+def test_no_process_and_no_file_is_left_after_a_run(place: Place, executor: LocalExecutor, tmp_path: Path) -> None:
+    tasks = [place.task(index, {"data": {"/f": b"x"}}) for index in range(5)]
+    assert len(list(executor.run(place.setup("cp", "/pfs/data/f", "/pfs/out/"), tasks, 2))) == 5
+    assert processes_of(tmp_path) == []
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_run_that_is_given_up_leaves_nothing(place: Place, executor: LocalExecutor, tmp_path: Path) -> None:
+    tasks = [place.task(0, environment={"SCRIPT": "true"}), *(place.task(index, environment={"SCRIPT": "sleep 600 & sleep 600"}) for index in (1, 2))]
+    with closing(executor.run(place.setup("sh", "-c", 'eval "$SCRIPT"'), tasks, 3)) as results:
+        next(results)
+    assert processes_of(tmp_path) == []
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_stop_from_another_thread_kills_user_code_and_ends_the_run(place: Place, executor: LocalExecutor, tmp_path: Path) -> None:
+    started = fifo(tmp_path / "started")
+    left: list[int] = []
+
+    def stop() -> None:
+        started.read_text()
+        executor.stop()
+        left.extend(processes_of(tmp_path))
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    tasks = [place.task(index) for index in range(10)]
+    results = list(executor.run(place.setup("sh", "-c", f"echo x > {started}; sleep 600 & sleep 600"), tasks, 1))
+    stopper.join()
+    assert results == []
+    assert left == []
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize("which", ["worker", "guard"])
+def test_datum_of_a_killed_worker_is_run_by_another(place: Place, executor: LocalExecutor, tmp_path: Path, which: str) -> None:
+    started = fifo(tmp_path / "started")
+
+    def kill() -> None:
+        started.read_text()
+        kill_worker(executor, which)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    script = f"if mkdir {tmp_path}/once 2> /dev/null; then echo x > {started}; sleep 600; fi; echo done > /pfs/out/f"
+    results = list(executor.run(place.setup("sh", "-c", script), [place.task(index) for index in range(5)], 1))
+    killer.join()
+    assert sorted(result.index for result in results) == [0, 1, 2, 3, 4]
+    assert {result.state for result in results} == {DatumState.SUCCESS}
+    assert processes_of(tmp_path) == []
+
+
+def test_datum_that_kills_two_workers_fails_and_others_do_not(place: Place, executor: LocalExecutor, tmp_path: Path) -> None:
+    started = fifo(tmp_path / "started")
+
+    def kill() -> None:
+        for _ in range(2):
+            started.read_text()
+            kill_worker(executor, "worker")
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    tasks = [place.task(index, environment={"SCRIPT": f"echo x > {started}; sleep 600" if index == 2 else "true"}) for index in range(6)]
+    results = {result.index: result for result in executor.run(place.setup("sh", "-c", 'eval "$SCRIPT"'), tasks, 1)}
+    killer.join()
+    assert [results[index].state for index in range(6)] == [DatumState.FAILED if index == 2 else DatumState.SUCCESS for index in range(6)]
+    assert results[2].reason == "two worker processes ended while they ran this datum; the last one was ended by signal 9 [worker-died]"
+
+
+def start_elsewhere(place: Place, prefix: list[str], script: str) -> "subprocess.Popen[str]":
+    """A process that runs an executor on one datum, marked as the others."""
+    program = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from tests.worker.running import Place\n"
+        f"place = Place(Path({str(place.folder)!r}))\n"
+        f"place.run('sh', '-c', {script!r}, tasks=[place.task(0)])\n"
+    )
+    environment = {**os.environ, MARK: str(place.folder)}
+    return subprocess.Popen(
+        [*prefix, sys.executable, "-c", program], cwd=ROOT, env=environment, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+@pytest.mark.parametrize("rights", [list, unprivileged, without_namespaces])
+def test_everything_ends_when_the_executor_is_killed(place: Place, tmp_path: Path, rights: Callable[[], list[str]]) -> None:
+    started = fifo(tmp_path / "started")
+    with start_elsewhere(place, rights(), f"(setsid sleep 600 &); echo x > {started}; sleep 600") as parent, ExitStack() as descriptors:
+        assert started.read_text() == "x\n"
+        ends = select.poll()
+        for process in processes_of(tmp_path):
+            descriptor = os.pidfd_open(process)
+            descriptors.callback(os.close, descriptor)
+            ends.register(descriptor, select.POLLIN)
+        parent.kill()
+        parent.wait()
+        while waited := processes_of(tmp_path):
+            for descriptor, _ in ends.poll(30_000) or pytest.fail(f"still there: {waited}"):
+                ends.unregister(descriptor)
+    assert processes_of(tmp_path) == []
+
+
+def test_interrupt_ends_everything_before_the_executor_ends(place: Place, tmp_path: Path) -> None:
+    started = fifo(tmp_path / "started")
+    with start_elsewhere(place, [], f"(setsid sleep 600 &); echo x > {started}; sleep 600") as parent:
+        assert started.read_text() == "x\n"
+        os.killpg(parent.pid, signal.SIGINT)
+        said = parent.communicate()[0]
+    assert said.rstrip().endswith("KeyboardInterrupt")
+    assert processes_of(tmp_path) == []
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize("rights", [list, without_namespaces])
+def test_user_code_ends_with_its_worker(place: Place, tmp_path: Path, rights: Callable[[], list[str]]) -> None:
+    started = fifo(tmp_path / "started")
+    script = f"echo x > {started}; exec 9> {fifo(tmp_path / 'alive')}; (setsid sleep 600 &); sleep 600"
+    with start_elsewhere(place, rights(), f"mkdir {tmp_path}/once || exit 0; {script}") as parent:
+        assert started.read_text() == "x\n"
+        with (tmp_path / "alive").open() as alive:
+            workers = [child for guard in find_children(parent.pid) for child in find_children(guard)]
+            assert len(workers) == 1
+            os.kill(workers[0], signal.SIGKILL)
+            assert alive.read() == ""
+        said = parent.communicate()[0]
+    assert parent.returncode == 0, said
+
+
+def test_folder_of_a_killed_run_is_removed_by_the_next(place: Place, tmp_path: Path) -> None:
+    started = fifo(tmp_path / "started")
+    with start_elsewhere(place, [], f"echo x > {started}; sleep 600") as parent:
+        assert started.read_text() == "x\n"
+        parent.kill()
+    assert len(list((tmp_path / "scratch").iterdir())) == 1
+    place.run("true")
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_folder_of_another_run_under_way_is_left_alone(place: Place, executor: LocalExecutor, tmp_path: Path) -> None:
+    gate = fifo(tmp_path / "gate")
+    script = f"if test $index = 1; then cat {gate}; fi; echo done > /pfs/out/f"
+    tasks = [place.task(index, environment={"index": str(index)}) for index in range(2)]
+    results = executor.run(place.setup("sh", "-c", script), tasks, 1)
+    next(results)
+    place.run("true")
+    gate.write_text("go")
+    assert next(results).state is DatumState.SUCCESS
+
+
+def test_store_that_cannot_be_opened_is_an_error_with_its_code(place: Place, executor: LocalExecutor) -> None:
+    setup = msgspec.structs.replace(place.setup("true"), store_url="ftp://somewhere")
+    with pytest.raises(ExecutionError) as caught:
+        list(executor.run(setup, [place.task()], 1))
+    assert caught.value.code == "storage-url-invalid"
+
+
+def test_worker_that_cannot_start_is_an_error_with_its_last_words(place: Place) -> None:
+    with LocalExecutor({**os.environ, "PYTHONHOME": "/nowhere"}) as executor, pytest.raises(ExecutionError) as caught:
+        list(executor.run(place.setup("true"), [place.task()], 1))
+    assert caught.value.code == "worker-not-started"
+    assert "its last words: " in caught.value.message
+
+
+def test_url_of_the_record_is_kept_from_user_code(place: Place) -> None:
+    environment = {**os.environ, "PACHYDERM_METADATA_URL": "postgresql://user:secret@host/db", "PACHYDERM_HOME": "/home"}
+    with LocalExecutor(environment) as executor:
+        script = "cat /proc/1/environ /proc/self/environ | tr '\\0' '\\n'"
+        [result] = executor.run(place.setup("sh", "-c", script), [place.task()], 1)
+    log = place.read(result).log
+    assert "PACHYDERM_HOME=/home" in log
+    assert "secret" not in log
+
+
+def test_two_runs_of_one_executor_do_not_meet(place: Place, executor: LocalExecutor) -> None:
+    runs = [executor.run(place.setup("sh", "-c", f"echo {number} > /pfs/out/f"), [place.task(index) for index in range(3)], 1) for number in (1, 2)]
+    results: list[list[DatumResult]] = [[], []]
+    for pair in zip(*runs, strict=True):
+        for number, result in enumerate(pair):
+            results[number].append(result)
+    assert [{place.read(result).outputs["/f"] for result in some} for some in results] == [{"1\n"}, {"2\n"}]

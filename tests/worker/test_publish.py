@@ -1,0 +1,141 @@
+import queue
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pachyderm_dagster.errors import StorageError
+from pachyderm_dagster.storage.content import Content, ContentReader, ContentWriter
+from pachyderm_dagster.storage.folder_store import FolderStore
+from pachyderm_dagster.worker.collect import OutputFile
+from pachyderm_dagster.worker.folders import FolderPool
+from pachyderm_dagster.worker.protocol import DatumResult, DatumState
+from pachyderm_dagster.worker.publish import BATCH_DATUMS, FinishedDatum, Publisher
+
+
+class FullStore(FolderStore):
+    """A store on a disk that has no room."""
+
+    def put_new(self, key: str, data: object) -> bool:
+        raise StorageError("storage-full", "no room")
+
+
+class Desk:
+    """A publisher, what it is given and what it answered, in batches."""
+
+    def __init__(self, folder: Path, store: FolderStore, total: int) -> None:
+        self.store = store
+        self.pool = FolderPool(str(folder / "datums"))
+        self.batches: list[Sequence[DatumResult]] = []
+        self.readable: list[bytes] = []
+        self.answered = 0
+        self.has_answered = threading.Event()
+        self.total = total
+        self.queue: queue.Queue[FinishedDatum | None] = queue.Queue()
+        self.publisher = Publisher(ContentWriter(store), self.pool, "/pfs", self.answer, lambda count: self.total - self.answered == count)
+
+    def answer(self, batch: Sequence[DatumResult]) -> None:
+        self.batches.append(batch)
+        self.answered += len(batch)
+        self.has_answered.set()
+        for result in batch:
+            self.readable += [ContentReader(self.store).read(content) for _, content in result.outputs]
+
+    def finish(self, index: int, data: bytes, log: bytes = b"") -> None:
+        folder = self.pool.take(["out"])
+        Path(folder, "out", "f").write_bytes(data)
+        self.queue.put(FinishedDatum(DatumResult(id=f"{index:064x}", index=index, state=DatumState.SUCCESS), folder, [OutputFile("/f", "/pfs/out/f")], log))
+
+    def serve(self) -> None:
+        self.queue.put(None)
+        self.publisher.serve(self.queue)
+
+
+def test_results_are_durable_when_they_are_answered(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, FolderStore(tmp_path / "store"), 3)
+    for index in range(3):
+        desk.finish(index, b"output %d" % index, log=b"said")
+    desk.serve()
+    assert desk.readable == [b"output 0", b"output 1", b"output 2"]
+    result = desk.batches[0][0]
+    assert result.upload_bytes == 8
+    assert result.log is not None
+    assert ContentReader(desk.store).read(result.log) == b"said"
+
+
+def test_many_small_datums_share_one_object(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, FolderStore(tmp_path / "store"), 20)
+    for index in range(20):
+        desk.finish(index, b"output %d" % index)
+    desk.serve()
+    assert desk.answered == 20
+    assert len(list((tmp_path / "store" / "objects").rglob("*/*"))) <= len(desk.batches)
+    assert len(desk.batches) < 20
+
+
+def test_batch_is_answered_when_it_is_full(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, FolderStore(tmp_path / "store"), 10 * BATCH_DATUMS)
+    for index in range(BATCH_DATUMS + 1):
+        desk.finish(index, b"x")
+    desk.serve()
+    assert max(len(batch) for batch in desk.batches) <= BATCH_DATUMS
+    assert desk.answered == BATCH_DATUMS + 1
+
+
+def test_last_datum_is_answered_at_once(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, FolderStore(tmp_path / "store"), 1)
+    serving = threading.Thread(target=desk.publisher.serve, args=(desk.queue,))
+    serving.start()
+    desk.finish(0, b"x")
+    assert desk.has_answered.wait(10)
+    desk.queue.put(None)
+    serving.join()
+
+
+def test_lonely_result_is_answered_although_others_are_on_their_way(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, FolderStore(tmp_path / "store"), 2)
+    serving = threading.Thread(target=desk.publisher.serve, args=(desk.queue,))
+    serving.start()
+    desk.finish(0, b"x")
+    assert desk.has_answered.wait(10)
+    desk.queue.put(None)
+    serving.join()
+
+
+def test_link_to_input_is_not_uploaded(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, FolderStore(tmp_path / "store"), 1)
+    stored = Content(b"h" * 32, 1000, ())
+    result = DatumResult(id="a" * 64, index=0, state=DatumState.SUCCESS)
+    desk.queue.put(FinishedDatum(result, desk.pool.take(["out"]), [OutputFile("/same", stored)], b""))
+    desk.publisher.answer = desk.batches.append
+    desk.serve()
+    assert desk.batches[0][0].outputs == (("/same", stored),)
+    assert desk.batches[0][0].upload_bytes == 0
+
+
+@pytest.mark.parametrize("size", [100, 3 << 20])
+def test_full_disk_fails_the_datum_with_its_code(tmp_path: Path, size: int) -> None:
+    desk = Desk(tmp_path, FullStore(tmp_path / "store"), 1)
+    desk.finish(0, b"x" * size)
+    desk.serve()
+    [[result]] = desk.batches
+    assert result.state is DatumState.FAILED
+    assert result.reason == "no room [storage-full]"
+    assert result.outputs == ()
+
+
+def test_log_that_cannot_be_stored_does_not_hide_why_a_datum_failed(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, FullStore(tmp_path / "store"), 1)
+    failed = DatumResult(id="a" * 64, index=0, state=DatumState.FAILED, reason="it broke [command-failed]")
+    desk.queue.put(FinishedDatum(failed, desk.pool.take(["out"]), [], b"said"))
+    desk.serve()
+    assert desk.batches[0][0].reason == "it broke [command-failed]"
+
+
+def test_large_output_is_read_in_pieces(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, FolderStore(tmp_path / "store"), 1)
+    data = b"".join(b"%08d" % number for number in range(500_000))
+    desk.finish(0, data)
+    desk.serve()
+    assert desk.readable == [data]
