@@ -27,7 +27,7 @@ _REFUSED = r"//|/\.{0,2}$|/\.{1,2}/|[\x00-\x1f\x7f-\x{9f}*?\[\]{}!()@+^]"
 def clean_path(text: str) -> str:
     """The path that `text` names: one leading `/`, none at the end, NFC normalised. `/` is the root directory.
 
-    Any UTF-8 is taken but control characters and those that mean something in a glob, so that a path is always a glob that matches itself alone.
+    Any UTF-8 is taken but control characters and those that make a glob, so that a path is never mistaken for a pattern.
 
     Raises:
         InvalidError: `path-invalid`, naming the rule that `text` breaks.
