@@ -1,5 +1,6 @@
 """`pachctl`, also installed as `pachyderm-dagster`: finds the command, runs it, and turns what it raises into one line and an exit status."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ import click
 from pachyderm_dagster.cli.failures import DONE, INTERRUPTED, WRONG_USAGE, refuse, refuse_unexpected, refuse_usage
 from pachyderm_dagster.cli.names import NAMES
 from pachyderm_dagster.cli.table import root_group
-from pachyderm_dagster.errors import PachydermError
+from pachyderm_dagster.errors import PachydermError, StorageError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,6 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return refuse_usage(error)
     except PachydermError as error:
         return refuse(error)
+    except OSError as error:
+        # A full disk behind a redirection of standard output; whatever is written elsewhere has its own error.
+        if error.errno != errno.ENOSPC:
+            return refuse_unexpected(error, arguments, os.environ)
+        return refuse(StorageError("storage-full", "what takes the output is full; free some space and try again"))
     except Exception as error:  # noqa: BLE001  the last one who can say anything to the user
         return refuse_unexpected(error, arguments, os.environ)
     return status if isinstance(status, int) else DONE

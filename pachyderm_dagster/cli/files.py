@@ -1,0 +1,116 @@
+"""The commands that list, copy and delete files."""
+
+from collections.abc import Mapping
+from contextlib import closing
+
+import click
+
+from pachyderm_dagster.cli.file_documents import FILE_COLUMNS, file_document, file_documents, show_name
+from pachyderm_dagster.cli.options import in_project
+from pachyderm_dagster.cli.printing import Column, Printer, printing, size, text
+from pachyderm_dagster.errors import InvalidError, NotFoundError
+from pachyderm_dagster.pfs.client import Pfs
+from pachyderm_dagster.pfs.entries import DIRECTORY
+from pachyderm_dagster.pfs.reading import is_glob
+from pachyderm_dagster.pfs.references import parse_reference
+from pachyderm_dagster.workspace import open_workspace
+
+LINES = (Column("Path", show_name), Column("Type", text("type")), Column("Size", size("size_bytes")), Column("Hash", text("hash")))
+
+
+@click.command(epilog="Example: pachctl list file images@master:/2026")
+@click.argument("directory", metavar="REPO@REF[:PATH]")
+@in_project
+@printing
+@click.pass_obj
+def list_file(environ: Mapping[str, str], directory: str, project: str, printer: Printer) -> None:
+    """The sizes of directories are those of everything below them. A pattern lists what it matches."""
+    with closing(open_workspace(environ, project=project)) as workspace:
+        path = workspace.pfs.parse(directory).path or "/"
+        if is_glob(path):
+            printer.many(file_documents(workspace.pfs.glob_file(directory, path)), FILE_COLUMNS)
+        else:
+            printer.many(map(file_document, workspace.pfs.list_file(directory)), FILE_COLUMNS)
+
+
+@click.command(epilog="Example: pachctl glob file 'images@master:/**.png'")
+@click.argument("pattern", metavar="REPO@REF:PATTERN")
+@in_project
+@printing
+@click.pass_obj
+def glob_file(environ: Mapping[str, str], pattern: str, project: str, printer: Printer) -> None:
+    """Shells expand patterns too: put it in quotes."""
+    with closing(open_workspace(environ, project=project)) as workspace:
+        printer.many(file_documents(workspace.pfs.glob_file(pattern, _path(workspace.pfs, pattern))), FILE_COLUMNS)
+
+
+@click.command(epilog="Example: pachctl inspect file images@master:/liberty.png")
+@click.argument("file", metavar="REPO@REF:PATH")
+@in_project
+@printing
+@click.pass_obj
+def inspect_file(environ: Mapping[str, str], file: str, project: str, printer: Printer) -> None:
+    """Its hash is the same for the same content."""
+    with closing(open_workspace(environ, project=project)) as workspace:
+        _path(workspace.pfs, file)
+        printer.one(file_document(workspace.pfs.inspect_file(file)), LINES)
+
+
+@click.command(epilog="Example: pachctl copy file images@master:/2025 archive@master:/images")
+@click.argument("source", metavar="REPO@REF:PATH")
+@click.argument("target", metavar="REPO@BRANCH:PATH")
+@click.option("-a", "--append", is_flag=True, help="Append to what the target holds instead of replacing it.")
+@click.option("--src-project", metavar="NAME", help="The source's project, when it differs.")
+@click.option("--dest-project", metavar="NAME", help="The target's project, when it differs.")
+@in_project
+@printing
+@click.pass_obj
+def copy_file(
+    environ: Mapping[str, str], source: str, target: str, append: bool, src_project: str | None, dest_project: str | None, project: str, printer: Printer
+) -> None:
+    """Between repos too. The target may be a branch or an open commit."""
+    at, to = _in(src_project or project, source), _in(dest_project or project, target)
+    with closing(open_workspace(environ, project=project)) as workspace:
+        workspace.pfs.copy_file(at, to, append=append)
+        if printer.as_json:
+            printer.only_json(file_document(workspace.pfs.inspect_file(to)))
+
+
+@click.command(epilog="Example: pachctl delete file -r images@master:/2025")
+@click.argument("file", metavar="REPO@BRANCH:PATH")
+@click.option("-r", "--recursive", is_flag=True, help="A directory with everything below it; / is everything.")
+@in_project
+@click.pass_obj
+def delete_file(environ: Mapping[str, str], file: str, recursive: bool, project: str) -> None:
+    """From a branch, in a commit of its own, or from an open commit. What does not exist is no error."""
+    with closing(open_workspace(environ, project=project)) as workspace:
+        path = _path(workspace.pfs, file)
+        if not recursive and _is_directory(workspace.pfs, file):
+            raise InvalidError("not-a-file", f"'{path}' in {file.partition(':')[0]} is a directory; -r removes it with everything below it")
+        with workspace.pfs.modify_file(file) as files:
+            if recursive:
+                if path.strip("/"):
+                    files.delete(path)
+                files.delete_directory(path)
+            else:
+                files.delete(path)
+
+
+def _path(pfs: Pfs, reference: str) -> str:
+    path = pfs.parse(reference).path
+    if path is None:
+        raise InvalidError("path-missing", f"'{reference}' has no path; write {reference}:/path")
+    return path
+
+
+def _is_directory(pfs: Pfs, reference: str) -> bool:
+    try:
+        return bool(pfs.inspect_file(reference).type == DIRECTORY)
+    except NotFoundError:
+        return False
+
+
+def _in(project: str, reference: str) -> str:
+    """The reference with its project written out."""
+    at = parse_reference(reference, project=project)
+    return reference if "/" in reference.partition("@")[0] else f"{at.repo.project}/{reference}"

@@ -1,0 +1,25 @@
+"""`finish commit`."""
+
+from collections.abc import Mapping
+from contextlib import closing
+
+import click
+
+from pachyderm_dagster.cli.documents import commit_document
+from pachyderm_dagster.cli.options import in_project
+from pachyderm_dagster.cli.printing import Printer, printing
+from pachyderm_dagster.workspace import open_workspace
+
+
+@click.command(epilog="Example: pachctl finish commit images@master")
+@click.argument("commit", metavar="REPO@REF")
+@click.option("-m", "--message", "--description", "description", help="What the commit is about.")
+@click.option("--error", metavar="TEXT", help="Finish it with an error: what is downstream does not run, and later commits do not build on it.")
+@in_project
+@printing
+@click.pass_obj
+def finish_commit(environ: Mapping[str, str], commit: str, description: str | None, error: str | None, project: str, printer: Printer) -> None:
+    """What is downstream of it is due from now on."""
+    with closing(open_workspace(environ, project=project)) as workspace:
+        finished = workspace.pfs.finish_commit(commit, description=description, error=error)
+    printer.only_json(commit_document(finished))

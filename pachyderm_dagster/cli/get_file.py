@@ -1,0 +1,99 @@
+"""`get file`."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import click
+import pyarrow as pa
+
+from pachyderm_dagster.cli.archive import write_archive
+from pachyderm_dagster.cli.options import in_project
+from pachyderm_dagster.cli.progress import Progress
+from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.pfs import reading
+from pachyderm_dagster.pfs.client import Pfs
+from pachyderm_dagster.pfs.paths import paths_of
+from pachyderm_dagster.storage.export import export_files
+from pachyderm_dagster.storage.rows import contents_of
+from pachyderm_dagster.storage.system_errors import storage_errors
+from pachyderm_dagster.workspace import open_workspace
+
+FILES_AT_ONCE = 20_000
+
+
+@click.command(epilog="Example: pachctl get file images@master:/liberty.png -o liberty.png")
+@click.argument("file", metavar="REPO@REF:PATH")
+@click.option("-o", "--output", "target", type=click.Path(path_type=Path), help="Where it goes, standard output unless given: a file, or with -r a folder.")
+@click.option(
+    "-r", "--recursive", is_flag=True, help="A directory, or all that a pattern matches: into the folder, or as a tar archive, under its paths in the repo."
+)
+@click.option("--offset-bytes", "--offset", "offset", type=click.IntRange(min=0), default=0, metavar="N", help="Leave out the first N bytes.")
+@click.option("--progress/--no-progress", default=True, help="Show how far it is.")
+@click.option("--retry", is_flag=True, hidden=True, expose_value=False)
+@in_project
+@click.pass_obj
+def get_file(environ: Mapping[str, str], file: str, target: Path | None, recursive: bool, offset: int, progress: bool, project: str) -> None:
+    """A pattern may name the file when it matches only one."""
+    if recursive and offset:
+        raise click.UsageError("--offset is for one file, -r for many", click.get_current_context())
+    if recursive and target is None and sys.stdout.isatty():
+        raise click.UsageError("-r writes a tar archive, and standard output is a terminal; use -o FOLDER", click.get_current_context())
+    with closing(open_workspace(environ, project=project)) as workspace:
+        pfs = workspace.pfs
+        path = pfs.parse(file).path
+        if path is None:
+            raise InvalidError("path-missing", f"'{file}' has no path; write {file}:/path")
+        if not recursive:
+            _get_one(pfs, file, path, target, offset, progress=progress)
+            return
+        rows = reading.rows_below(pfs.trees, pfs.root(file), path, label=file.partition(":")[0])
+        if target is None:
+            write_archive(pfs.reader, rows, sys.stdout.buffer, time=pfs.inspect_commit(file).started)
+        else:
+            _get_folder(pfs, rows, target, progress=progress)
+
+
+def _get_one(pfs: Pfs, file: str, path: str, target: Path | None, offset: int, *, progress: bool) -> None:
+    content = pfs.find_content(file, path)
+    pieces = pfs.reader.stream(content, offset)
+    if target is None:
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        return
+    if target.is_dir():
+        target /= path.rpartition("/")[2]
+    # Under another name until it is whole: a target that exists was there before, or is complete.
+    part = target.with_name(f"{target.name}.part")
+    with _shown(progress, content.size - offset) as done, storage_errors("write", str(target)):
+        try:
+            with part.open("wb") as out:
+                for piece in pieces:
+                    out.write(piece)
+                    done(len(piece))
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _get_folder(pfs: Pfs, rows: pa.Table, target: Path, *, progress: bool) -> None:
+    with storage_errors("make", str(target)):
+        target.mkdir(parents=True, exist_ok=True)
+    paths = paths_of(rows.column("key").combine_chunks())
+    with _shown(progress, sum(rows.column("size").to_pylist())) as done:
+        for at in range(0, len(rows), FILES_AT_ONCE):
+            some = rows.slice(at, FILES_AT_ONCE)
+            export_files(pfs.store, contents_of(some), [f"{target}{path}" for path in paths.slice(at, FILES_AT_ONCE).to_pylist()])
+            done(sum(some.column("size").to_pylist()))
+
+
+@contextlib.contextmanager
+def _shown(progress: bool, total: int) -> Iterator[Callable[[int], None]]:
+    """What to tell how many more bytes are done."""
+    if not progress:
+        yield lambda _: None
+        return
+    with Progress("get file", total) as shown:
+        yield shown.advance

@@ -1,0 +1,81 @@
+"""`subscribe commit`."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+
+import click
+import sqlalchemy as sa
+
+from pachyderm_dagster.cli.commits import COLUMNS
+from pachyderm_dagster.cli.documents import commit_document
+from pachyderm_dagster.cli.options import in_project
+from pachyderm_dagster.cli.printing import Printer, printing, to_json
+from pachyderm_dagster.metadata import tables as t
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs import commits, references, repos
+from pachyderm_dagster.pfs.model import Commit, Origin
+from pachyderm_dagster.pfs.references import Reference, parse_reference
+from pachyderm_dagster.record import Record, open_record
+
+POLL_SECONDS = 0.2
+
+
+@click.command(epilog="Example: pachctl subscribe commit edges@master --new -o json")
+@click.argument("branch", metavar="REPO[@BRANCH]")
+@click.option("-n", "--number", type=click.IntRange(min=1), metavar="N", help="End after so many.")
+@click.option("--from", "oldest", metavar="REF", help="Only those after this commit.")
+@click.option("--new", is_flag=True, help="Only those that start from now on.")
+@click.option("--origin", type=click.Choice([origin.value for origin in Origin], case_sensitive=False), help="Only commits of this origin.")
+@click.option("--all", is_flag=True, hidden=True, expose_value=False)
+@in_project
+@printing
+@click.pass_obj
+def subscribe_commit(
+    environ: Mapping[str, str], branch: str, number: int | None, oldest: str | None, new: bool, origin: str | None, project: str, printer: Printer
+) -> None:
+    """The oldest comes first; then it goes on until Ctrl-C. It runs nothing: jobs need `pachyderm-dagster dev`, or a `wait` elsewhere."""
+    at = parse_reference(branch, project=project)
+    record = open_record(environ)
+    with closing(record.database):
+        with record.database.read() as txn:
+            seen = _begin(txn, at, oldest, new=new)
+        click.echo(f"waiting for finished commits of {at}", err=True)
+        told = 0
+        for commit in _finished(record, at, seen):
+            if origin is not None and commit.origin != origin:
+                continue
+            document = commit_document(commit)
+            click.echo(to_json(document) if printer.as_json else " ".join(column.cell(document, printer.times) for column in COLUMNS).rstrip())
+            told += 1
+            if told == number:
+                return
+
+
+def _begin(txn: Transaction, at: Reference, oldest: str | None, *, new: bool) -> int:
+    """The row of the last commit that is not wanted."""
+    repos.get_repo(txn, at.repo)
+    if at.ref is not None:
+        at.branch()
+    if oldest is not None:
+        return references.find_commit(txn, parse_reference(oldest if "@" in oldest else f"{at.repo}@{oldest}", project=at.repo.project))
+    return max((commit.key for commit in commits.list_commit(txn, at.repo, number=1)), default=0) if new else 0
+
+
+def _finished(record: Record, at: Reference, seen: int) -> Iterator[Commit]:
+    """The finished commits of a repo or branch after the row `seen`, oldest first, without an end. One that is open holds up those after it on its branch."""
+    told: set[int] = set()
+    while True:
+        with record.database.read() as txn:
+            newer = sa.select(t.commit.c.id).where(t.commit.c.repo_id == repos.get_repo(txn, at.repo), t.commit.c.id > seen)
+            found = [commit for commit in commits.list_rows(txn, newer)[::-1] if at.ref in (None, commit.branch)]
+        held_up: set[str | None] = set()
+        for commit in found:
+            if commit.finished is None:
+                held_up.add(commit.branch)
+            elif commit.branch not in held_up and commit.key not in told:
+                told.add(commit.key)
+                yield commit
+        untold = [commit.key for commit in found if commit.key not in told]
+        seen = min(untold, default=max(told, default=seen + 1) + 1) - 1
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,123 @@
+"""The commands that wait."""
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import Any
+
+import click
+import sqlalchemy as sa
+
+from pachyderm_dagster.cli.commits import COLUMNS as COMMIT_COLUMNS
+from pachyderm_dagster.cli.documents import commit_document, job_document
+from pachyderm_dagster.cli.job_names import find_jobs
+from pachyderm_dagster.cli.jobs import COLUMNS as JOB_COLUMNS
+from pachyderm_dagster.cli.options import in_project
+from pachyderm_dagster.cli.printing import Printer, printing
+from pachyderm_dagster.cli.waiting import wait_for
+from pachyderm_dagster.errors import ExecutionError, NotFoundError
+from pachyderm_dagster.metadata import tables as t
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs import commits, references
+from pachyderm_dagster.pfs.model import Commit, RepoType, is_commit_id
+from pachyderm_dagster.pfs.references import Reference, parse_reference
+from pachyderm_dagster.pfs.subvenance import list_subvenance
+from pachyderm_dagster.pps import jobs
+from pachyderm_dagster.pps.durations import parse_duration
+from pachyderm_dagster.pps.model import JobState
+from pachyderm_dagster.record import open_record
+
+
+def time_limit(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--timeout`."""
+    return click.option("--timeout", metavar="TIME", help="Give up after so long (90s, 5m); a job that runs in this process is not interrupted.")(command)
+
+
+@click.command(epilog="Example: pachctl wait commit edges@master")
+@click.argument("commit", metavar="REPO@REF|ID")
+@time_limit
+@in_project
+@printing
+@click.pass_obj
+def wait_commit(environ: Mapping[str, str], commit: str, timeout: str | None, project: str, printer: Printer) -> None:
+    """Ends with exit status 1 when it has an error. With no daemon up, due jobs run in this process."""
+    at = None if is_commit_id(commit) else parse_reference(commit, project=project)
+
+    def choose(txn: Transaction) -> list[Commit]:
+        return commits.get_set(txn, commit) if at is None else [commits.get_commit(txn, references.find_commit(txn, at))]
+
+    _wait_for_commits(environ, choose, timeout, printer)
+
+
+@click.command(epilog="Example: pachctl flush commit images@master")
+@click.argument("commits_to_flush", metavar="REPO@REF...", nargs=-1, required=True)
+@time_limit
+@in_project
+@printing
+@click.pass_obj
+def flush_commit(environ: Mapping[str, str], commits_to_flush: tuple[str, ...], timeout: str | None, project: str, printer: Printer) -> None:
+    """Ends with exit status 1 when one of them has an error. With no daemon up, due jobs run in this process."""
+    named = [parse_reference(text, project=project) for text in commits_to_flush]
+
+    def choose(txn: Transaction) -> list[Commit]:
+        return [commit for at in named for commit in _with_downstream(txn, at)]
+
+    _wait_for_commits(environ, choose, timeout, printer)
+
+
+@click.command(epilog="Example: pachctl wait job edges@master")
+@click.argument("job", metavar="PIPELINE@ID|ID")
+@time_limit
+@in_project
+@printing
+@click.pass_obj
+def wait_job(environ: Mapping[str, str], job: str, timeout: str | None, project: str, printer: Printer) -> None:
+    """Ends with exit status 1 when it did not succeed. With no daemon up, due jobs run in this process."""
+    record = open_record(environ)
+    with closing(record.database):
+        with record.database.read() as txn:
+            waited = find_jobs(txn, job, project=project)
+            outputs = {one.output_commit: str(one) for one in waited}
+        wait_for(record, environ, lambda txn: _open(txn, outputs), timeout=_seconds(timeout))
+        with record.database.read() as txn:
+            ended = [jobs.refresh(txn, one) for one in waited]
+    printer.many(map(job_document, ended), JOB_COLUMNS)
+    failed = [one for one in ended if one.state is not JobState.SUCCESS]
+    if failed:
+        # Jobs come newest first: the last one is furthest upstream, and the others may have failed for its sake.
+        raise ExecutionError("job-failed", f"job '{failed[-1]}' ended as {failed[-1].state}: {failed[-1].reason}")
+
+
+def _wait_for_commits(environ: Mapping[str, str], choose: Callable[[Transaction], list[Commit]], timeout: str | None, printer: Printer) -> None:
+    record = open_record(environ)
+    with closing(record.database):
+        with record.database.read() as txn:
+            waited = {commit.key: str(commit) for commit in choose(txn) if commit.repo.type is RepoType.USER}
+        wait_for(record, environ, lambda txn: _open(txn, waited), timeout=_seconds(timeout))
+        with record.database.read() as txn:
+            ended = [commits.get_commit(txn, key) for key in sorted(waited)]
+    printer.many(map(commit_document, ended), COMMIT_COLUMNS)
+    failed = [commit for commit in ended if commit.error is not None]
+    if failed:
+        raise ExecutionError("commit-failed", f"commit '{failed[0]}' has an error: {failed[0].error}")
+
+
+def _with_downstream(txn: Transaction, at: Reference) -> list[Commit]:
+    key = references.find_commit(txn, at)
+    return [commits.get_commit(txn, key), *list_subvenance(txn, key)]
+
+
+def _open(txn: Transaction, waited: Mapping[int, str]) -> list[Commit]:
+    """Those of the commits, given by row with their names, that are not finished.
+
+    Raises:
+        NotFoundError: `commit-not-found`, when one of them was deleted.
+    """
+    found = {commit.key: commit for commit in commits.list_rows(txn, sa.select(t.commit.c.id).where(t.commit.c.id.in_(waited)))}
+    gone = [name for key, name in waited.items() if key not in found]
+    if gone:
+        raise NotFoundError("commit-not-found", f"'{gone[0]}' was deleted while it was waited for")
+    return [commit for commit in found.values() if commit.finished is None]
+
+
+def _seconds(timeout: str | None) -> float | None:
+    return None if timeout is None else parse_duration(timeout)

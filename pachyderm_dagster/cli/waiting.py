@@ -1,0 +1,155 @@
+"""Waits for commits: watches a daemon's work, or runs due jobs in this process; says what it waits for."""
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, TypeAlias
+
+import click
+
+from pachyderm_dagster.cli.lazy import load
+from pachyderm_dagster.cli.progress import Progress, show_count
+from pachyderm_dagster.errors import StateError
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.model import Commit, Origin
+from pachyderm_dagster.pps import jobs
+from pachyderm_dagster.pps.model import Counters, Job, JobState
+from pachyderm_dagster.record import Record
+
+POLL_SECONDS = 0.2
+IDLE_SECONDS = 1.0
+"""Between two attempts to run what is due in this process, when the first found nothing to do: somebody else does it."""
+
+Pending: TypeAlias = Callable[[Transaction], Sequence[Commit]]
+
+
+@dataclass(frozen=True, slots=True)
+class Blockers:
+    """Why open commits are open."""
+
+    open_inputs: tuple[Commit, ...] = ()
+    """Commits that a user has to finish."""
+    jobs: tuple[Job, ...] = ()
+    """Unfinished jobs that nothing keeps from running."""
+    orphans: tuple[Commit, ...] = ()
+    """Open commits that neither a user nor a pipeline will finish."""
+
+
+def find_blockers(txn: Transaction, pending: Sequence[Commit]) -> Blockers:
+    """What has to end first so that the `pending` commits can be finished."""
+    inputs, ready, orphans = [], [], []
+    seen: set[int] = set()
+    frontier = list(pending)
+    while frontier:
+        commit = frontier.pop()
+        if commit.key in seen or commit.finished is not None:
+            continue
+        seen.add(commit.key)
+        above = [found for found in commits.upstream_commits(txn, commit.key) if found.finished is None]
+        frontier += above
+        if commit.origin is Origin.USER:
+            inputs.append(commit)
+        elif not above:
+            found = [job for job in jobs.list_job(txn, set_id=commit.id) if job.output_commit == commit.key]
+            ready += found
+            orphans += [] if found else [commit]
+    return Blockers(tuple(inputs), tuple(ready), tuple(orphans))
+
+
+class WaitReport:
+    """Tells on standard error what is waited for and how far jobs are. A context manager."""
+
+    def __init__(self) -> None:
+        self._said = ""
+        self._bars: dict[int, Progress] = {}
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._open.close()
+
+    def say(self, text: str) -> None:
+        """A line, unless it is the one that was said last."""
+        if text != self._said:
+            self._said = text
+            click.echo(text, err=True)
+
+    def blocked(self, blockers: Blockers, *, daemon: bool) -> None:
+        """What is waited for."""
+        if blockers.open_inputs:
+            names = ", ".join(map(str, blockers.open_inputs))
+            self.say(f"waiting for {names} to be finished: `pachctl finish commit {blockers.open_inputs[0]}`")
+        elif blockers.orphans:
+            self.say(
+                f"waiting for {', '.join(map(str, blockers.orphans))}, which no pipeline writes; `pachctl create branch` without --provenance lets you write it"
+            )
+        elif daemon:
+            self.say(f"waiting for the daemon to finish {', '.join(map(str, blockers.jobs))}")
+        if daemon:
+            for job in blockers.jobs:
+                self.job(job, job.state, job.counters)
+
+    def job(self, job: Job, state: JobState, counters: Counters) -> None:
+        """How far a job is: a bar when it takes long, a line when it has ended."""
+        bar = self._bars.get(job.key)
+        if bar is None and not state.is_terminal:
+            bar = self._bars[job.key] = Progress(f"job {job}", show=show_count)
+            self._open.enter_context(bar)
+        kinds = {"processed": counters.data_processed, "skipped": counters.data_skipped, "failed": counters.data_failed, "recovered": counters.data_recovered}
+        if bar is not None:
+            bar.reach(sum(kinds.values()), counters.data_total)
+        if state.is_terminal:
+            # Only one job runs at a time in this process: whatever is being drawn is over.
+            self._open.close()
+            self._bars.clear()
+            told = ", ".join(f"{number:,} {kind}" for kind, number in kinds.items() if number)
+            self.say(f"job {job}: {state}, {told or 'no datums'}")
+
+
+def wait_for(record: Record, environ: Mapping[str, str], pending: Pending, *, timeout: float | None) -> None:
+    """Returns when `pending` finds no open commit any more.
+
+    With no daemon up, due jobs run in this process; a time limit does not interrupt one of them.
+
+    Raises:
+        StateError: `wait-timeout`.
+        ExecutionError: `run-failed`.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+
+    def is_over() -> bool:
+        with record.database.read() as txn:
+            return not pending(txn) or _is_past(deadline)
+
+    with WaitReport() as report:
+        while True:
+            with record.database.read() as txn:
+                found = pending(txn)
+                blockers = find_blockers(txn, found)
+            if not found:
+                return
+            daemon = any(record.leases.is_held(f"sensor/{job.pipeline.project}") for job in blockers.jobs)
+            report.blocked(blockers, daemon=daemon)
+            if _is_past(deadline):
+                raise StateError("wait-timeout", f"{', '.join(str(commit) for commit in found)} did not finish in {timeout:g} s")
+            if blockers.jobs and not daemon:
+                _run_due(environ, is_over, report)
+                time.sleep(0 if is_over() else IDLE_SECONDS)
+            else:
+                time.sleep(POLL_SECONDS)
+
+
+def _run_due(environ: Mapping[str, str], is_over: Callable[[], bool], report: WaitReport) -> None:
+    report.say("no daemon is up: running due jobs in this process")
+    with closing(load("pachyderm_dagster.workspace:open_workspace")(environ)) as workspace:
+        load("pachyderm_dagster.integration.run_due:run_due")(workspace, environ, until=is_over, on_job=report.job, on_wait=report.say)
+
+
+def _is_past(deadline: float | None) -> bool:
+    return deadline is not None and time.monotonic() > deadline
