@@ -52,7 +52,7 @@ def _deleted_keys(trees: Trees, base: TreeRoot, layers: Sequence[Layer]) -> pa.S
 
 
 def _remaining_puts(layers: Sequence[Layer]) -> pa.Table:
-    """The puts that no later layer deletes or replaces, each with the number of its layer."""
+    """The puts that no later layer deletes or replaces, with the numbers of their layers and in that order."""
     schema = PUT_SCHEMA.append(_LAYER)
     tables = [layer.puts.append_column(_LAYER, pa.array([number]).take(pa.repeat(0, len(layer.puts)))) for number, layer in enumerate(layers)]
     puts = pa.concat_tables([schema.empty_table(), *tables]).combine_chunks()
@@ -85,7 +85,8 @@ def _joined(reader: ContentReader, writer: ContentWriter, starts: pa.Table, puts
     several = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     is_joined = pc.is_in(puts.column("key"), value_set=pa.concat_arrays([several, starts.column("key").combine_chunks()]))
     contents = dict(zip(starts.column("key").to_pylist(), contents_of(starts), strict=True))
-    to_join = puts.filter(is_joined).sort_by(_LAYER.name)
+    # In the order of layers, as `puts` are.
+    to_join = puts.filter(is_joined)
     for key, content, append in zip(to_join.column("key").to_pylist(), contents_of(to_join), to_join.column("append").to_pylist(), strict=True):
         before = contents.get(key) if append else None
         contents[key] = content if before is None else writer.append(before, Pieces(reader.stream(content)))
