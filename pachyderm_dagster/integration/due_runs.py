@@ -40,7 +40,7 @@ class SetRequest:
     @property
     def tags(self) -> dict[str, str]:
         """The tags by which the run is found again."""
-        return {labels.COMMIT_SET: self.set_id, labels.PROJECT: self.project, labels.ATTEMPT: str(self.attempt)}
+        return {labels.COMMIT_SET: self.set_id} | ({labels.ATTEMPT: str(self.attempt)} if self.attempt > 1 else {})
 
     @property
     def pipelines(self) -> list[RepoName]:

@@ -2,7 +2,7 @@
 
 import base64
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import dagster as dg
 import pyarrow as pa
@@ -10,12 +10,13 @@ import pyarrow.compute as pc
 
 from pachyderm_dagster.integration import labels
 from pachyderm_dagster.integration.commit_events import commit_metadata
+from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.model import BranchName, Commit
 from pachyderm_dagster.pfs.paths import path_of
 from pachyderm_dagster.pps.model import Counters, Job
 from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.storage.rows import contents_of
-from pachyderm_dagster.storage.trees import TreeRoot
+from pachyderm_dagster.storage.trees import TreeDiff, TreeRoot
 from pachyderm_dagster.workspace import Workspace
 
 LISTED_FILES = 20
@@ -26,7 +27,7 @@ PICTURES = 2
 PICTURE_BYTES = 256 * 1024
 PICTURE_SUFFIX = ".png"
 SEARCHED_LEAVES = 20
-"""Pictures are looked for in so many leaves of the output, about twenty thousand files."""
+"""Where a job changed no picture, one is looked for in so many leaves of its output, about twenty thousand files."""
 FAILED = "FAILED"
 
 Metadata = dict[str, dg.MetadataValue]
@@ -34,14 +35,20 @@ Metadata = dict[str, dg.MetadataValue]
 
 def output_metadata(workspace: Workspace, job: Job, commit: Commit, consumed: Mapping[BranchName, Commit]) -> Metadata:
     """Metadata of the materialization that a successful job is."""
-    root = TreeRoot.decode(commit.tree) if commit.tree is not None else workspace.pfs.trees.empty
-    found = {**commit_metadata(commit), labels.JOB: dg.MetadataValue.text(str(job)), labels.INPUTS: _inputs(consumed), **counter_metadata(job)}
-    if root.count:
-        first = next(workspace.pfs.trees.read(root)).slice(0, LISTED_FILES)
-        found[labels.LISTING] = _listing(first)
-    for number, (path, content) in enumerate(_pictures(workspace, root), start=1):
+    trees = workspace.pfs.trees
+    with workspace.database.read() as txn:
+        parent = commits.base_tree(txn, commit.key)
+    root, before = (trees.empty if tree is None else TreeRoot.decode(tree) for tree in (commit.tree, parent))
+    difference = trees.diff(before, root)
+    found: Metadata = {}
+    pictures = _pictures([difference.new_rows]) or _pictures(itertools.islice(trees.read(root), SEARCHED_LEAVES))
+    for path, content in pictures:
         data = base64.b64encode(workspace.pfs.reader.read(content)).decode()
-        found[f"{labels.PICTURE}_{number}"] = dg.MetadataValue.md(f"{path}\n\n![{path}](data:image/png;base64,{data})")
+        found[f"{labels.PICTURE} {path}"] = dg.MetadataValue.md(f"![{path}](data:image/png;base64,{data})")
+    found |= {labels.JOB: dg.MetadataValue.text(str(job)), **commit_metadata(commit), labels.INPUTS: _inputs(consumed)}
+    found |= {**counter_metadata(job), **_changes(difference)}
+    if root.count:
+        found[labels.LISTING] = _listing(next(trees.read(root)).slice(0, LISTED_FILES))
     return found
 
 
@@ -106,10 +113,18 @@ def _listing(rows: pa.Table) -> dg.MetadataValue:
     return dg.MetadataValue.table(records, schema=schema)
 
 
-def _pictures(workspace: Workspace, root: TreeRoot) -> list[tuple[str, Content]]:
-    """The first few small pictures of an output."""
+def _changes(difference: TreeDiff) -> Metadata:
+    """How many files are other than in the version before."""
+    old, new = difference.old_rows.column("key"), difference.new_rows.column("key")
+    changed = pc.sum(pc.is_in(new, value_set=old)).as_py() or 0
+    numbers = {labels.FILES_ADDED: len(new) - changed, labels.FILES_CHANGED: changed, labels.FILES_DELETED: len(old) - changed}
+    return {name: dg.MetadataValue.int(number) for name, number in numbers.items()}
+
+
+def _pictures(leaves: Iterable[pa.Table]) -> list[tuple[str, Content]]:
+    """The first few small pictures among some files."""
     found: list[tuple[str, Content]] = []
-    for rows in itertools.islice(workspace.pfs.trees.read(root), SEARCHED_LEAVES):
+    for rows in leaves:
         fits = pc.and_(pc.ends_with(rows.column("key"), PICTURE_SUFFIX), pc.less_equal(rows.column("size"), PICTURE_BYTES))
         chosen = rows.filter(fits).slice(0, PICTURES - len(found))
         found += zip(map(path_of, chosen.column("key").to_pylist()), contents_of(chosen), strict=True)

@@ -56,6 +56,14 @@ class JobStep:
         if self.key not in context.selected_asset_keys:
             yield self._newest_check(workspace)
             return
+        try:
+            yield from self._run(context, workspace, executor)
+        except dg.DagsterExecutionInterruptedError:
+            if not _is_cancelled(context):
+                context.instance.add_run_tags(context.run_id, {labels.INTERRUPTED: "true"})
+            raise
+
+    def _run(self, context: dg.AssetExecutionContext, workspace: Workspace, executor: Executor) -> StepEvents:
         job = self._find_job(context, workspace)
         if job is None:
             return
@@ -64,13 +72,13 @@ class JobStep:
         if not job.state.is_terminal:
             job = self._do(context, workspace, executor, job)
         if job.state is JobState.SUCCESS:
-            yield self._check(job, passed=True, metadata=counter_metadata(job))
+            yield self._check(job)
             yield self._materialized(context, workspace, job, consumed)
             return
         for ended in end_unrunnable(workspace, executor, job.id, context.run_id):
             self.on_job(ended, ended.state, ended.counters)
         metadata = failure_metadata(workspace, job)
-        yield self._check(job, passed=False, metadata=metadata)
+        yield self._check(job, metadata)
         raise dg.Failure(f"job {job} ended as {job.state}: {job.reason}", metadata=metadata, allow_retries=False)
 
     def _find_job(self, context: dg.AssetExecutionContext, workspace: Workspace) -> Job | None:
@@ -134,13 +142,13 @@ class JobStep:
             ended = [job for job in jobs.list_job(txn, pipeline=self.pipeline.name, number=HISTORY) if job.state.is_terminal]
         if not ended:
             raise dg.Failure(f"no job of pipeline {self.pipeline.name} has ended yet", allow_retries=False)
-        return self._check(ended[0], passed=ended[0].state is JobState.SUCCESS, metadata=counter_metadata(ended[0]))
+        return self._check(ended[0], counter_metadata(ended[0]))
 
-    def _check(self, job: Job, *, passed: bool, metadata: Mapping[str, dg.MetadataValue]) -> dg.AssetCheckResult:
+    def _check(self, job: Job, metadata: Mapping[str, dg.MetadataValue] | None = None) -> dg.AssetCheckResult:
         return dg.AssetCheckResult(
             asset_key=self.key,
             check_name=labels.JOB_CHECK,
-            passed=passed,
+            passed=job.state is JobState.SUCCESS,
             severity=dg.AssetCheckSeverity.ERROR,
             description=f"{job} {job.state}" + (f": {job.reason}" if job.reason else ""),
             metadata=metadata,

@@ -140,7 +140,7 @@ class _Here:
             tags={**request.tags, labels.STARTED_BY: labels.COMMAND_LINE},
             raise_on_error=False,
         )
-        if result.dagster_run.status is dg.DagsterRunStatus.CANCELED:
+        if labels.INTERRUPTED in result.dagster_run.tags:
             raise KeyboardInterrupt
         if not result.success and self._unfinished(request):
             names = ", ".join(str(job) for job in self._unfinished(request))

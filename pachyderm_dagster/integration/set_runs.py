@@ -30,9 +30,10 @@ class SetRun:
     status: dg.DagsterRunStatus
     pipelines: frozenset[RepoName] | None
     """None: every pipeline of the code location."""
-    attempt: int = 0
+    attempt: int = 1
     ended: dt.datetime | None = None
     cancelled_by_user: bool = False
+    interrupted: bool = False
     by_command_line: bool = False
 
     @property
@@ -97,7 +98,7 @@ def judge(members: Sequence[Job], runs: Sequence[SetRun], now: dt.datetime) -> V
     if cancelled:
         stopped = tuple(job for job in members if any(run.includes(job) for run in cancelled))
         return GiveUp(stopped, f"Dagster run {cancelled[-1].id} was cancelled")
-    failed = [run for run in ended if run.status is not dg.DagsterRunStatus.CANCELED]
+    failed = [run for run in ended if not run.interrupted]
     tries = {job.key: sum(run.includes(job) for run in failed) for job in members}
     lost = tuple(job for job in members if tries[job.key] >= MAX_ATTEMPTS)
     if lost:
@@ -128,9 +129,10 @@ def _set_run(instance: dg.DagsterInstance, record: dg.RunRecord, pipelines: Mapp
         id=run.run_id,
         status=run.status,
         pipelines=None if run.asset_selection is None else frozenset(pipelines[key] for key in run.asset_selection if key in pipelines),
-        attempt=int(run.tags.get(labels.ATTEMPT, "0")),
+        attempt=int(run.tags.get(labels.ATTEMPT, "1")),
         ended=None if record.end_time is None else dt.datetime.fromtimestamp(record.end_time, dt.UTC),
         cancelled_by_user=cancelled,
+        interrupted=labels.INTERRUPTED in run.tags or (run.status is dg.DagsterRunStatus.CANCELED and not cancelled),
         by_command_line=run.tags.get(labels.STARTED_BY) == labels.COMMAND_LINE,
     )
 

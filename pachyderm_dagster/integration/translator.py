@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import TypeAlias
 
 import dagster as dg
@@ -16,6 +17,7 @@ from pachyderm_dagster.pps.inputs import CronInput, leaves
 
 AssetProps: TypeAlias = InputBranch | LoadedPipeline
 _LANGUAGES = {"sh": "shell", "bash": "shell", "python": "python", "python3": "python", "Rscript": "r", "R": "r", "java": "java", "go": "go", "julia": "julia"}
+_SUFFIXES = {".py": "python", ".sh": "shell", ".R": "r", ".r": "r", ".jl": "julia"}
 _NOT_IN_IDENTIFIERS = re.compile(r"[^A-Za-z0-9_]")
 
 
@@ -46,7 +48,8 @@ class PachydermTranslator:
     def _pipeline(self, props: LoadedPipeline) -> dg.AssetSpec:
         spec = props.spec
         command = " ".join(spec.transform.cmd)
-        language = _LANGUAGES.get(spec.transform.cmd[0].rpartition("/")[2] if spec.transform.cmd else "")
+        program = PurePosixPath(spec.transform.cmd[0] if spec.transform.cmd else "")
+        language = _LANGUAGES.get(program.name) or _SUFFIXES.get(program.suffix)
         clock = "cron" if any(isinstance(leaf, CronInput) for leaf in leaves(spec.input)) else None
         return dg.AssetSpec(
             key=branch_key(props.output),

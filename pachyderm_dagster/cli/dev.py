@@ -1,0 +1,120 @@
+"""Runs Dagster for a home until it is told to stop: UI, daemon and commit sensors, and new pipelines loaded as they come."""
+
+import contextlib
+import signal
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from types import FrameType
+
+import click
+
+from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease
+from pachyderm_dagster.errors import ExistsError, PachydermError, StateError
+from pachyderm_dagster.integration.commit_sensor import SENSOR_OWNER, sensor_lease
+from pachyderm_dagster.integration.instance import ensure_dagster_home
+from pachyderm_dagster.integration.services import HOST, LOCATION, Services
+from pachyderm_dagster.integration.snapshot import Snapshot, read_snapshot
+from pachyderm_dagster.integration.web_api import is_loaded, is_up, reload_location
+from pachyderm_dagster.record import Record, open_record
+from pachyderm_dagster.settings import DAGSTER_HOME, HOME
+
+DEFAULT_PORT = 3000
+LEASE = "dev"
+WATCH_SECONDS = 1.0
+
+
+def dev(environ: Mapping[str, str], port: int | None) -> int:
+    """Serves the home that `environ` names on `port` until SIGINT or SIGTERM; the exit status.
+
+    Raises:
+        StateError: `dev-running`, when it runs for this home already.
+        ExistsError: `port-taken`.
+        ExecutionError: `service-ended`, when one of Dagster's processes ends by itself.
+    """
+    port = port or DEFAULT_PORT
+    record = open_record(environ)
+    try:
+        with _only_one(record), _stopped_by_signal() as stop:
+            _check_port(port)
+            ensure_dagster_home(record.settings)
+            _serve(record, environ, port, stop)
+    finally:
+        record.database.close()
+    return 0
+
+
+def _serve(record: Record, environ: Mapping[str, str], port: int, stop: threading.Event) -> None:
+    settings = record.settings
+    url = f"http://{HOST}:{port}"
+    loaded = _snapshot(record)
+    try:
+        with Services({**environ, HOME: str(settings.home), DAGSTER_HOME: str(settings.dagster_home)}, port, settings.home / "logs") as services:
+            while not stop.is_set() and not (is_up(url) and is_loaded(url)):
+                services.check()
+                stop.wait(0.3)
+            if not stop.is_set():
+                click.echo(f"Dagster runs at {url} for {settings.home}; Ctrl-C stops it")
+            # What was made while the code server loaded may be in it or not: the first look loads it again.
+            while not stop.wait(WATCH_SECONDS):
+                services.check()
+                loaded = _follow(record, url, loaded)
+    finally:
+        for project in _snapshot(record).projects:
+            record.leases.release(sensor_lease(project), SENSOR_OWNER)
+
+
+def _follow(record: Record, url: str, loaded: Snapshot) -> Snapshot:
+    """Has Dagster load the workspace again when its branches or pipelines have changed; what it has loaded then."""
+    found = _snapshot(record)
+    if found == loaded:
+        return loaded
+    try:
+        problem = reload_location(url, LOCATION)
+    except PachydermError as error:
+        problem = str(error)
+    if problem is not None:
+        click.echo(f"The code location did not load, which is tried again: {problem}", err=True)
+        return loaded
+    return found
+
+
+def _snapshot(record: Record) -> Snapshot:
+    with record.database.read() as txn:
+        return read_snapshot(txn)
+
+
+@contextlib.contextmanager
+def _only_one(record: Record) -> Iterator[None]:
+    owner = record.database.clock.new_id()
+    if not record.leases.acquire(LEASE, owner, LEASE_TIME):
+        home = record.settings.home
+        seconds = LEASE_TIME.total_seconds()
+        raise StateError("dev-running", f"Dagster runs for {home} already; use that one, or stop it first (after a crash its claim lasts {seconds:g} s)")
+    with HeldLease(record.leases, LEASE, owner):
+        yield
+
+
+@contextlib.contextmanager
+def _stopped_by_signal() -> Iterator[threading.Event]:
+    """An event that is set by Ctrl-C or SIGTERM instead of what they do otherwise."""
+    stop = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise ExistsError("port-taken", f"port {port} of {HOST} is taken: {error.strerror}; choose another one with --port") from error

@@ -1,0 +1,136 @@
+"""Dagster's processes for a home: code server, daemon and web server, started together, watched, and ended with all that they started."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.worker import linux
+
+LOCATION = "pachyderm"
+"""The code location's name in Dagster."""
+CODE_MODULE = "pachyderm_dagster.integration.code_location"
+HOST = "127.0.0.1"
+END_SECONDS = 15.0
+"""How long a process may take to end before it is killed: a run stops its datums and says so in its log."""
+SHOWN_LINES = 15
+
+
+@dataclass(slots=True)
+class Service:
+    """One process and where its output goes."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def check(self) -> None:
+        """Does nothing while the process runs.
+
+        Raises:
+            ExecutionError: `service-ended`, with the end of its log.
+        """
+        status = self.process.poll()
+        if status is not None:
+            last = self.log.read_text(errors="replace").splitlines()[-SHOWN_LINES:]
+            raise ExecutionError("service-ended", f"Dagster's {self.name} ended with status {status}; the end of {self.log}:\n" + "\n".join(last))
+
+
+@dataclass(slots=True)
+class Services:
+    """The processes, as a context manager that leaves none behind.
+
+    Args:
+        environ: of the processes.
+        port: where the UI answers.
+        logs: a folder for what they print.
+    """
+
+    environ: Mapping[str, str]
+    port: int
+    logs: Path
+    _running: list[Service] = field(default_factory=list)
+    _folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> Self:
+        self.logs.mkdir(parents=True, exist_ok=True)
+        # Not in the home: the path of a socket has room for about a hundred characters.
+        self._folder = tempfile.TemporaryDirectory(prefix="pachyderm-dagster-")
+        socket = Path(self._folder.name) / "code"
+        workspace = Path(self._folder.name) / "workspace.yaml"
+        workspace.write_text(f"load_from:\n  - grpc_server:\n      socket: {socket}\n      location_name: {LOCATION}\n")
+        try:
+            self._start("code server", ["dagster", "code-server", "start", "--socket", str(socket), "-m", CODE_MODULE, "--location-name", LOCATION])
+            self._start("daemon", ["dagster._daemon", "run", "--workspace", str(workspace)])
+            self._start("web server", ["dagster_webserver", "--host", HOST, "--port", str(self.port), "--workspace", str(workspace)])
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def check(self) -> None:
+        """Does nothing while all run. Raises ExecutionError `service-ended`."""
+        for service in self._running:
+            service.check()
+
+    def stop(self) -> None:
+        """Ends all processes and those that they started; first those that would start new runs."""
+        running, self._running = self._running, []
+        for service in reversed(running):
+            _signal_group(service.process, signal.SIGTERM)
+        deadline = time.monotonic() + END_SECONDS
+        for service in reversed(running):
+            while _is_alive(service.process) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            _signal_group(service.process, signal.SIGKILL)
+            service.process.wait()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def _start(self, name: str, module: Sequence[str]) -> None:
+        log = self.logs / f"{name.replace(' ', '-')}.log"
+        with open(log, "wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *module],
+                env=dict(self.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_before_exec,
+            )
+        self._running.append(Service(name, process, log))
+
+
+def _before_exec() -> None:
+    # Dagster ends on SIGTERM as it does on SIGINT, which a shell's background job ignores; so does what it starts.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if linux.is_linux():
+        linux.die_with_parent(signal.SIGTERM)
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    # Its children (code servers, runs) are in its group, wherever they are in the tree by now.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _is_alive(process: subprocess.Popen[bytes]) -> bool:
+    process.poll()
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,68 @@
+"""The few things that are asked of Dagster's web server over http."""
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from pachyderm_dagster.errors import UnreachableError
+
+TIMEOUT_SECONDS = 60.0
+_RELOAD = """
+mutation Reload($name: String!) {
+  reloadRepositoryLocation(repositoryLocationName: $name) {
+    __typename
+    ... on WorkspaceLocationEntry { locationOrLoadError { __typename ... on PythonError { message } } }
+    ... on PythonError { message }
+  }
+}
+"""
+_LOADED = "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus locationOrLoadError { __typename } } } } }"
+
+
+def is_up(url: str) -> bool:
+    """Whether a web server of Dagster answers at `url`."""
+    try:
+        with urllib.request.urlopen(f"{url}/server_info", timeout=5) as answer:
+            return bool(json.load(answer).get("dagster_version"))
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
+
+
+def is_loaded(url: str) -> bool:
+    """Whether every code location of the web server at `url` is loaded.
+
+    Raises:
+        UnreachableError: `dagster-unreachable`.
+    """
+    entries = _ask(url, _LOADED, {})["workspaceOrError"].get("locationEntries", [])
+    return bool(entries) and all(
+        entry["loadStatus"] == "LOADED" and (entry["locationOrLoadError"] or {}).get("__typename") == "RepositoryLocation" for entry in entries
+    )
+
+
+def reload_location(url: str, location: str) -> str | None:
+    """Has a code location loaded again; None when that worked, otherwise why it did not.
+
+    Raises:
+        UnreachableError: `dagster-unreachable`.
+    """
+    result = _ask(url, _RELOAD, {"name": location})["reloadRepositoryLocation"]
+    loaded = result.get("locationOrLoadError") or result
+    if loaded["__typename"] == "RepositoryLocation":
+        return None
+    return str(loaded.get("message", loaded["__typename"])).strip()
+
+
+def _ask(url: str, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+    body = json.dumps({"query": query, "variables": variables}).encode()
+    request = urllib.request.Request(f"{url}/graphql", body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+            result = json.load(answer)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise UnreachableError("dagster-unreachable", f"Dagster's web server at {url} does not answer: {error}") from error
+    if "data" not in result or result["data"] is None:
+        raise UnreachableError("dagster-unreachable", f"Dagster's web server at {url} refused a request: {result.get('errors')}")
+    return dict(result["data"])
