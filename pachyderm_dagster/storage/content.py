@@ -166,6 +166,8 @@ class ContentReader:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
+        # Not one a stream: that would have to be waited for when a stream is left in the middle, which may happen in the garbage collector.
+        self._pool = ThreadPoolExecutor(_READ_AHEAD, thread_name_prefix="chunks")
 
     def read(self, content: Content) -> bytes:
         """All bytes of `content`, verified."""
@@ -195,18 +197,13 @@ class ContentReader:
         if len(refs) == 1:
             yield _get_chunk(self._store, refs[0])
             return
-        with ThreadPoolExecutor(_READ_AHEAD, thread_name_prefix="chunks") as pool:
-            under_way: deque[Future[tuple[bytes, bytes]]] = deque()
-            try:
-                for ref in refs:
-                    under_way.append(pool.submit(_get_chunk, self._store, ref))
-                    if len(under_way) > _READ_AHEAD:
-                        yield under_way.popleft().result()
-                while under_way:
-                    yield under_way.popleft().result()
-            finally:
-                for future in under_way:  # whoever reads has stopped early, or a chunk cannot be read
-                    future.cancel()
+        under_way: deque[Future[tuple[bytes, bytes]]] = deque()
+        for ref in refs:
+            under_way.append(self._pool.submit(_get_chunk, self._store, ref))
+            if len(under_way) > _READ_AHEAD:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
 
     def read_many(self, contents: Sequence[Content]) -> Iterator[bytes]:
         """All bytes of each content in turn, verified. Contents that lie one after another in a pack are read together, 8 MiB at a time."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pachyderm_dagster.codec import Buffer
 from pachyderm_dagster.storage.objects import ObjectInfo, missing_object, parts_of, short_object
-from pachyderm_dagster.storage.system_errors import storage_error, storage_errors
+from pachyderm_dagster.storage.system_errors import storage_errors
 
 INCOMING = "incoming"
 _MAX_PARTS = 1024  # IOV_MAX of Linux
@@ -68,17 +68,15 @@ class FolderStore:
     @contextlib.contextmanager
     def _reading(self, key: str) -> Iterator[int]:
         path = self._path(key)
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError):
-            raise missing_object(key) from None
-        except OSError as error:
-            raise storage_error("read", path, error) from error
-        try:
-            with storage_errors("read", path):
-                yield descriptor
-        finally:
-            os.close(descriptor)
+        with storage_errors("read", path):
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    yield descriptor
+                finally:
+                    os.close(descriptor)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                raise missing_object(key) from None
 
     def _write_and_link(self, path: str, parts: Sequence[Buffer]) -> bool:
         incoming = os.path.join(self._root, INCOMING)

@@ -1,0 +1,67 @@
+"""Stores with faults and counters, around a real one."""
+
+from collections.abc import Iterator, Sequence
+
+from pachyderm_dagster.codec import Buffer
+from pachyderm_dagster.errors import StorageError
+from pachyderm_dagster.storage.objects import ObjectInfo, ObjectStore, Ref, object_key
+
+
+class CountingStore:
+    """Counts what is asked of the store behind it."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self.reads = 0
+        self.bytes_read = 0
+        self.writes = 0
+        self.bytes_written = 0
+
+    @property
+    def fork_safe(self) -> bool:
+        return False  # a child's counts would be lost
+
+    def put_new(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        body = data if isinstance(data, bytes | bytearray | memoryview) else b"".join(data)
+        created = self._store.put_new(key, body)
+        self.writes += created
+        self.bytes_written += len(body) * created
+        return created
+
+    def get(self, key: str) -> bytes:
+        data = self._store.get(key)
+        self.reads += 1
+        self.bytes_read += len(data)
+        return data
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        self.reads += 1
+        self.bytes_read += length
+        return self._store.get_range(key, offset, length)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        return self._store.list(prefix)
+
+    def delete(self, key: str) -> None:
+        self._store.delete(key)
+
+
+class FullStore(CountingStore):
+    """Has no room for anything new."""
+
+    def put_new(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        raise StorageError("storage-full", f"no room for {key}")
+
+
+def replace_object(store: ObjectStore, key: str, data: bytes) -> None:
+    """Damages an object: what no store does by itself."""
+    store.delete(key)
+    assert store.put_new(key, data)
+
+
+def flip_byte(store: ObjectStore, ref: Ref, position: int) -> None:
+    """Changes one byte of what `ref` names."""
+    key = object_key(ref.object)
+    data = bytearray(store.get(key))
+    data[ref.offset + position] ^= 0xFF
+    replace_object(store, key, bytes(data))

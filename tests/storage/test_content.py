@@ -1,0 +1,218 @@
+"""Contents of files: written, appended to, read back verified."""
+
+import io
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pachyderm_dagster.codec import content_digest, digest
+from pachyderm_dagster.errors import NotFoundError, StorageError
+from pachyderm_dagster.storage.chunks import chunk_buffer
+from pachyderm_dagster.storage.content import EMPTY_CONTENT, Content, ContentReader, ContentWriter
+from pachyderm_dagster.storage.objects import ObjectStore, Ref, object_key
+from pachyderm_dagster.storage.open_store import open_store
+from tests.storage.faulty import CountingStore, FullStore, flip_byte, replace_object
+
+MIB = 1024 * 1024
+RANDOM = random.Random(7).randbytes(40 * MIB)
+LARGE = RANDOM[: 24 * MIB]  # several chunks
+
+
+def write(store: ObjectStore, data: bytes) -> Content:
+    with ContentWriter(store) as writer:
+        return writer.write(data)
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, MIB - 1, MIB, MIB + 1, 17 * MIB, 40 * MIB])
+def test_content_is_read_back_as_it_was_written(store: ObjectStore, size: int) -> None:
+    data = RANDOM[:size]
+    content = write(store, data)
+    assert content.size == size
+    assert ContentReader(store).read(content) == data
+
+
+def test_hash_of_one_chunk_is_the_blake3_of_its_bytes(store: ObjectStore) -> None:
+    assert write(store, b"abc").hash.hex() == "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"
+    assert write(store, b"") == EMPTY_CONTENT
+    assert EMPTY_CONTENT.hash.hex() == "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+
+
+def test_hash_of_several_chunks_is_a_digest_of_their_ids(store: ObjectStore) -> None:
+    chunk_ids = [content_digest(chunk) for chunk in chunk_buffer(LARGE)]
+    assert len(chunk_ids) > 2
+    assert write(store, LARGE).hash == digest("file", chunk_ids)
+
+
+def test_stream_equals_one_write(store: ObjectStore) -> None:
+    with ContentWriter(store) as writer:
+        assert writer.write_stream(io.BytesIO(LARGE)).hash == writer.write(LARGE).hash
+        assert writer.write_stream(io.BytesIO(b"small")).hash == writer.write(b"small").hash
+        assert writer.write_stream(io.BytesIO(b"")) == EMPTY_CONTENT
+
+
+def test_large_chunks_are_objects_named_by_their_content(store: ObjectStore) -> None:
+    content = write(store, LARGE)
+    for ref in content.refs[:-1]:
+        assert content_digest(store.get(object_key(ref.object))) == ref.object
+        assert (ref.offset, ref.length) == (0, len(store.get(object_key(ref.object))))
+
+
+def test_small_contents_share_an_object(store: ObjectStore) -> None:
+    with ContentWriter(store) as writer:
+        contents = [writer.write(b"%d" % number) for number in range(1000)]
+    assert len({content.refs[0].object for content in contents}) == 1
+    assert len(list(store.list("objects"))) == 1
+    assert list(ContentReader(store).read_many(contents)) == [b"%d" % number for number in range(1000)]
+
+
+@given(st.lists(st.integers(0, 3_000_000), min_size=1, max_size=4), st.booleans())
+def test_appends_equal_one_write(sizes: list[int], durable_between: bool) -> None:
+    store = open_store("memory://")
+    data = RANDOM[: sum(sizes)]
+    with ContentWriter(store) as writer:
+        content, done = EMPTY_CONTENT, 0
+        for size in sizes:
+            content = writer.append(content, data[done : done + size])
+            done += size
+            if durable_between:
+                writer.flush()
+    assert content.hash == write(store, data).hash
+    assert ContentReader(store).read(content) == data
+
+
+def test_append_stores_the_last_chunk_anew_and_no_other(store: ObjectStore) -> None:
+    old = write(store, LARGE)
+    counted = CountingStore(store)
+    with ContentWriter(counted) as writer:
+        new = writer.append(old, io.BytesIO(b"one line more\n"))
+    assert new.refs[:-1] == old.refs[:-1]
+    assert counted.bytes_read == old.refs[-1].length
+    assert ContentReader(store).read(new) == LARGE + b"one line more\n"
+
+
+def test_equal_large_content_stores_nothing_but_the_tail(store: ObjectStore) -> None:
+    first = write(store, LARGE)
+    counted = CountingStore(store)
+    second = write(counted, LARGE)
+    assert second.hash == first.hash
+    assert counted.bytes_written < MIB + 1000
+
+
+def test_insert_in_the_middle_stores_few_bytes(store: ObjectStore) -> None:
+    write(store, RANDOM)
+    counted = CountingStore(store)
+    middle = len(RANDOM) // 2
+    content = write(counted, RANDOM[:middle] + b"!" + RANDOM[middle:])
+    assert counted.bytes_written < len(RANDOM) // 2  # a chunk or two, of at most 16 MiB
+    assert ContentReader(store).read(content) == RANDOM[:middle] + b"!" + RANDOM[middle:]
+
+
+def test_contents_are_durable_after_flush_and_the_writer_goes_on(folder_store: ObjectStore, tmp_path: Path) -> None:
+    writer = ContentWriter(folder_store)
+    first = writer.write(b"first")
+    writer.flush()
+    second = writer.write(LARGE)
+    writer.flush()
+    reader = ContentReader(open_store((tmp_path / "store").as_uri()))
+    assert (reader.read(first), reader.read(second)) == (b"first", LARGE)
+    writer.close()
+
+
+def test_writer_drops_what_is_pending_when_its_block_fails(store: ObjectStore) -> None:
+    def fail() -> None:
+        with ContentWriter(store) as writer:
+            writer.write(b"small")
+            raise RuntimeError("changed my mind")
+
+    with pytest.raises(RuntimeError, match="changed my mind"):
+        fail()
+    assert list(store.list("objects")) == []
+
+
+@pytest.mark.parametrize("data", [b"small", LARGE])
+def test_full_store_is_reported(store: ObjectStore, data: bytes) -> None:
+    with pytest.raises(StorageError) as caught:
+        write(FullStore(store), data)
+    assert caught.value.code == "storage-full"
+
+
+@given(st.integers(0, 26 * MIB), st.none() | st.integers(0, 26 * MIB))
+def test_any_part_can_be_streamed(offset: int, length: int | None) -> None:
+    expected = LARGE[offset:] if length is None else LARGE[offset : offset + length]
+    assert b"".join(ContentReader(MEMORY).stream(LARGE_IN_MEMORY, offset, length)) == expected
+
+
+def test_part_reads_only_what_it_needs(store: ObjectStore) -> None:
+    content = write(store, LARGE)
+    counted = CountingStore(store)
+    assert b"".join(ContentReader(counted).stream(content, 10 * MIB, 100)) == LARGE[10 * MIB : 10 * MIB + 100]
+    assert counted.bytes_read == 100
+
+
+def test_stream_may_be_left_in_the_middle(store: ObjectStore) -> None:
+    pieces = ContentReader(store).stream(write(store, LARGE))
+    assert LARGE.startswith(next(pieces))
+    pieces.close()  # type: ignore[attr-defined]  # it is a generator
+
+
+def test_read_many_gives_every_content_in_the_order_asked_for(store: ObjectStore) -> None:
+    with ContentWriter(store) as writer:
+        contents = [writer.write(b"%d" % number) for number in range(50)]
+        contents += [EMPTY_CONTENT, writer.write(LARGE)]
+    expected = [*(b"%d" % number for number in range(50)), b"", LARGE]
+    order = random.Random(3).sample(range(52), 52)
+    assert list(ContentReader(store).read_many([contents[at] for at in order])) == [expected[at] for at in order]
+
+
+@pytest.mark.parametrize("size", [1, 5000, MIB, 24 * MIB])
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_changed_byte_is_found_and_the_object_named(store: ObjectStore, size: int, place: str) -> None:
+    content = write(store, LARGE[:size])
+    ref = content.refs[0 if place == "first" else -1]
+    flip_byte(store, ref, 0 if place == "first" else ref.length - 1)
+    for read in (ContentReader(store).read, lambda bad: list(ContentReader(store).read_many([bad]))):
+        with pytest.raises(StorageError, match=object_key(ref.object)) as caught:
+            read(content)
+        assert caught.value.code == "object-corrupt"
+
+
+def test_truncated_object_is_corrupt(store: ObjectStore) -> None:
+    content = write(store, LARGE)
+    key = object_key(content.refs[1].object)
+    replace_object(store, key, store.get(key)[:-1])
+    with pytest.raises(StorageError, match=key) as caught:
+        ContentReader(store).read(content)
+    assert caught.value.code == "object-corrupt"
+
+
+def test_missing_object_is_not_found(store: ObjectStore) -> None:
+    content = write(store, LARGE)
+    key = object_key(content.refs[1].object)
+    store.delete(key)
+    with pytest.raises(NotFoundError, match=key) as caught:
+        ContentReader(store).read(content)
+    assert caught.value.code == "object-not-found"
+
+
+def test_chunks_in_another_order_are_found_out(store: ObjectStore) -> None:
+    with ContentWriter(store) as writer:
+        content = writer.write(LARGE)
+    swapped = Content(content.hash, content.size, (content.refs[1], content.refs[0], *content.refs[2:]))
+    with pytest.raises(StorageError, match="are not what was written"):
+        ContentReader(store).read(swapped)
+
+
+def test_reference_that_leads_elsewhere_is_found_out(store: ObjectStore) -> None:
+    with ContentWriter(store) as writer:
+        content = writer.write(b"abcdef")
+        writer.write(b"ghijkl")
+    ref = content.refs[0]
+    with pytest.raises(StorageError, match="are not what was written"):
+        ContentReader(store).read(Content(content.hash, 6, (Ref(ref.object, ref.offset + 1, 6),)))
+
+
+MEMORY = open_store("memory://")
+LARGE_IN_MEMORY = write(MEMORY, LARGE)

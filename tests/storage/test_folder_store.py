@@ -1,0 +1,142 @@
+"""What only a folder can show: durability, kills, full disks, permissions."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pachyderm_dagster.codec import content_digest
+from pachyderm_dagster.errors import StorageError
+from pachyderm_dagster.storage.folder_store import INCOMING, FolderStore
+from pachyderm_dagster.storage.objects import object_key
+
+ROOT = Path(__file__).parents[2]
+
+STALL_IN_THE_MIDDLE = """
+import sys
+from pathlib import Path
+from pachyderm_dagster.storage.folder_store import FolderStore
+
+class Stalling(list):
+    def __getitem__(self, positions):
+        if positions.start:
+            print("half", flush=True)
+            sys.stdin.read()
+        return super().__getitem__(positions)
+
+FolderStore(Path(sys.argv[1])).put_new("objects/ab/abcd", Stalling([b"x" * 1000] * 2048))
+"""
+
+WRITE_FOR_EVER = """
+import itertools, sys
+from pathlib import Path
+from pachyderm_dagster.codec import content_digest
+from pachyderm_dagster.storage.folder_store import FolderStore
+from pachyderm_dagster.storage.objects import object_key
+
+store = FolderStore(Path(sys.argv[1]))
+for number in itertools.count():
+    data = b"%d" % number * 100_000
+    store.put_new(object_key(content_digest(data)), data)
+    print(number, flush=True)
+"""
+
+FILL_A_SMALL_DISK = """
+import subprocess, sys
+from pathlib import Path
+from pachyderm_dagster.errors import StorageError
+from pachyderm_dagster.storage.folder_store import FolderStore
+
+root = Path(sys.argv[1])
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "none", root], check=True)
+print("mounted", flush=True)
+store = FolderStore(root)
+store.put_new("objects/aa/first", b"1" * 100_000)
+try:
+    store.put_new("objects/bb/second", b"2" * 1_000_000)
+except StorageError as error:
+    print(error.code)
+print(sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()))
+print(store.put_new("objects/cc/third", b"3" * 100_000))
+"""
+
+
+def start(script: str, folder: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen([sys.executable, "-c", script, str(folder)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def kill(process: "subprocess.Popen[str]") -> None:
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_object_is_invisible_while_half_of_it_is_written(tmp_path: Path) -> None:
+    process = start(STALL_IN_THE_MIDDLE, tmp_path)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "half\n"
+    (incoming,) = (tmp_path / INCOMING).iterdir()
+    assert 0 < incoming.stat().st_size < 2_048_000
+    kill(process)
+    assert list(FolderStore(tmp_path).list("objects")) == []
+    assert FolderStore(tmp_path).put_new("objects/ab/abcd", b"whole")
+
+
+@pytest.mark.parametrize("writes", [1, 4, 9])
+def test_killed_writer_leaves_only_whole_objects(tmp_path: Path, writes: int) -> None:
+    process = start(WRITE_FOR_EVER, tmp_path)
+    assert process.stdout is not None
+    confirmed = [int(process.stdout.readline()) for _ in range(writes)]
+    kill(process)
+    store = FolderStore(tmp_path)
+    found = {info.key: store.get(info.key) for info in store.list("objects")}
+    assert all(key == object_key(content_digest(data)) for key, data in found.items())
+    assert {object_key(content_digest(b"%d" % number * 100_000)) for number in confirmed} <= found.keys()
+
+
+def test_nothing_is_left_behind_by_finished_writes(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "new" / "folder")
+    store.put_new("objects/ab/abcd", b"x")
+    store.put_new("objects/ab/abcd", b"x")
+    assert [path.name for path in (tmp_path / "new" / "folder").rglob("*") if path.is_file()] == ["abcd"]
+
+
+def test_objects_are_read_only_files_with_one_name(tmp_path: Path) -> None:
+    FolderStore(tmp_path).put_new("objects/ab/abcd", b"x")
+    status = os.stat(tmp_path / "objects" / "ab" / "abcd")
+    assert status.st_mode & 0o222 == 0
+    assert status.st_nlink == 1
+
+
+def test_full_disk_is_said_so_and_leaves_nothing_half_done(tmp_path: Path) -> None:
+    command = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-c", FILL_A_SMALL_DISK, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if not done.stdout.startswith("mounted"):
+        pytest.skip(f"a small file system cannot be mounted here: {done.stderr.strip().splitlines()[-1:]}")
+    assert done.stdout.splitlines() == ["mounted", "storage-full", "['objects/aa/first']", "True"], done.stderr
+
+
+def test_file_too_long_for_the_limit_fails_with_the_reason(tmp_path: Path) -> None:
+    script = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n" + WRITE_FOR_EVER
+    process = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "File too large" in process.stderr
+    assert process.stderr.rstrip().endswith("[storage-failed]")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_folder_without_permission_is_said_so(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StorageError, match="owner, mode") as caught:
+        FolderStore(tmp_path / "store").put_new("objects/ab/abcd", b"x")
+    assert caught.value.code == "storage-denied"
+
+
+def test_file_in_place_of_the_folder_fails_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("a file")
+    with pytest.raises(StorageError, match="Not a directory") as caught:
+        FolderStore(tmp_path / "store").put_new("objects/ab/abcd", b"x")
+    assert caught.value.code == "storage-failed"

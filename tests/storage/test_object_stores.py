@@ -1,0 +1,109 @@
+"""The contract of object stores, on every kind of store."""
+
+import datetime as dt
+import threading
+
+import pytest
+
+from pachyderm_dagster.codec import content_digest
+from pachyderm_dagster.errors import NotFoundError, StorageError
+from pachyderm_dagster.storage.objects import ObjectStore, Ref, get_ref, object_key
+
+KEY = "objects/ab/abcd"
+
+
+def test_object_is_read_back_as_it_was_written(store: ObjectStore) -> None:
+    assert store.put_new(KEY, b"some bytes") is True
+    assert store.get(KEY) == b"some bytes"
+
+
+def test_parts_are_joined(store: ObjectStore) -> None:
+    parts = [b"%d," % number for number in range(3000)]
+    store.put_new(KEY, [parts[0], bytearray(parts[1]), memoryview(b"--" + parts[2])[2:], b"", *parts[3:]])
+    assert store.get(KEY) == b"".join(parts)
+
+
+@pytest.mark.parametrize("size", [0, 1, 1024 * 1024, 9 * 1024 * 1024 + 7])
+def test_any_size_is_stored_whole(store: ObjectStore, size: int) -> None:
+    data = (b"0123456789abcdef" * (size // 16 + 1))[:size]
+    assert store.put_new(KEY, data)
+    assert store.get(KEY) == data
+
+
+@pytest.mark.parametrize("size", [3, 2 * 1024 * 1024])
+def test_existing_object_is_never_overwritten(store: ObjectStore, size: int) -> None:
+    store.put_new(KEY, b"1" * size)
+    assert store.put_new(KEY, b"2" * size) is False
+    assert store.get(KEY) == b"1" * size
+
+
+def test_only_one_of_many_writers_creates_the_object(store: ObjectStore) -> None:
+    start = threading.Barrier(8)
+    created: list[bytes] = []
+
+    def write(data: bytes) -> None:
+        start.wait()
+        if store.put_new(KEY, data):
+            created.append(data)
+
+    threads = [threading.Thread(target=write, args=(b"%d" % number * 1000,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert created == [store.get(KEY)]
+
+
+def test_range_is_exactly_what_was_asked_for(store: ObjectStore) -> None:
+    store.put_new(KEY, b"0123456789")
+    assert store.get_range(KEY, 0, 10) == b"0123456789"
+    assert store.get_range(KEY, 3, 4) == b"3456"
+    assert store.get_range(KEY, 9, 1) == b"9"
+    assert store.get_range(KEY, 4, 0) == b""
+
+
+@pytest.mark.parametrize(("offset", "length"), [(8, 3), (10, 1), (500, 2)])
+def test_range_behind_the_end_is_a_corrupt_object(store: ObjectStore, offset: int, length: int) -> None:
+    store.put_new(KEY, b"0123456789")
+    with pytest.raises(StorageError, match="objects/ab/abcd") as caught:
+        store.get_range(KEY, offset, length)
+    assert caught.value.code == "object-corrupt"
+
+
+def test_missing_object_is_not_found(store: ObjectStore) -> None:
+    store.put_new(KEY, b"x")
+    for missing in ("objects/ab/abce", "objects/zz/zz", f"{KEY}/below", "objects"):
+        with pytest.raises(NotFoundError, match=missing) as caught:
+            store.get_range(missing, 0, 1)
+        assert caught.value.code == "object-not-found"
+        with pytest.raises(NotFoundError):
+            store.get(missing)
+
+
+def test_listing_gives_keys_sizes_and_times_below_a_folder(store: ObjectStore) -> None:
+    for key, data in {"objects/ab/1": b"1", "objects/ab/2": b"22", "objects/cd/3": b"333", "objects/abc": b"4444"}.items():
+        store.put_new(key, data)
+    assert {found.key: found.size for found in store.list("objects")} == {"objects/ab/1": 1, "objects/ab/2": 2, "objects/cd/3": 3, "objects/abc": 4}
+    below = list(store.list("objects/ab"))
+    assert sorted(found.key for found in below) == ["objects/ab/1", "objects/ab/2"]
+    assert all(found.modified.tzinfo is dt.UTC and found.modified.year >= 2024 for found in below)
+    assert list(store.list("nothing/here")) == []
+    assert {found.key for found in store.list("")} >= {"objects/abc", "format"}
+
+
+def test_deleted_object_is_gone_and_can_be_deleted_again(store: ObjectStore) -> None:
+    store.put_new(KEY, b"x")
+    store.delete(KEY)
+    store.delete(KEY)
+    store.delete("objects/never/was")
+    with pytest.raises(NotFoundError):
+        store.get(KEY)
+    assert store.put_new(KEY, b"y")
+
+
+def test_reference_names_a_range_of_an_object_by_id(store: ObjectStore) -> None:
+    own_id = content_digest(b"0123456789")
+    key = object_key(own_id)
+    store.put_new(key, b"0123456789")
+    assert key == f"objects/{own_id.hex()[:2]}/{own_id.hex()}"
+    assert get_ref(store, Ref(own_id, 2, 3)) == b"234"

@@ -1,0 +1,96 @@
+"""Packs: references, rotation, and the index that a lost database is rebuilt from."""
+
+import pytest
+
+from pachyderm_dagster.codec import content_digest
+from pachyderm_dagster.errors import NotFoundError, StorageError
+from pachyderm_dagster.storage.objects import ObjectStore, get_ref, object_key
+from pachyderm_dagster.storage.packs import PackWriter, read_pack_index
+from tests.storage.faulty import CountingStore, FullStore, replace_object
+
+BLOBS = [b"first", b"the second", b"3", b"x" * 5000]
+IDS = [content_digest(blob) for blob in BLOBS]
+
+
+def test_many_blobs_become_one_object(store: ObjectStore) -> None:
+    counted = CountingStore(store)
+    writer = PackWriter(counted)
+    refs = [writer.add(blob, own_id) for blob, own_id in zip(BLOBS, IDS, strict=True)]
+    assert counted.writes == 0
+    writer.flush()
+    assert counted.writes == 1
+    assert [get_ref(store, ref) for ref in refs] == BLOBS
+
+
+def test_full_pack_is_stored_and_the_next_begun(store: ObjectStore) -> None:
+    writer = PackWriter(store, target_bytes=100)
+    blobs = [b"%05d" % number * 8 for number in range(50)]
+    refs = [writer.add(blob, content_digest(blob)) for blob in blobs]
+    writer.flush()
+    assert [get_ref(store, ref) for ref in refs] == blobs
+    packs = {ref.object for ref in refs}
+    assert len(packs) == 17  # 3 blobs of 40 bytes are the first to reach 100
+    assert {found.key for found in store.list("objects")} == {object_key(pack) for pack in packs}
+
+
+def test_writer_goes_on_after_a_flush(store: ObjectStore) -> None:
+    writer = PackWriter(store)
+    first = writer.add(b"one", IDS[0])
+    writer.flush()
+    second = writer.add(b"two", IDS[1])
+    writer.flush()
+    assert (get_ref(store, first), get_ref(store, second)) == (b"one", b"two")
+    assert first.object != second.object
+
+
+def test_nothing_to_store_stores_nothing(store: ObjectStore) -> None:
+    PackWriter(store).flush()
+    assert list(store.list("objects")) == []
+
+
+def test_blob_is_found_before_it_is_stored(store: ObjectStore) -> None:
+    writer = PackWriter(store, target_bytes=20)
+    refs = [writer.add(blob, own_id) for blob, own_id in zip(BLOBS, IDS, strict=True)]
+    found = [writer.find_pending(ref) for ref in refs]
+    assert [blob if blob is not None else get_ref(store, ref) for ref, blob in zip(refs, found, strict=True)] == BLOBS
+    assert found[-1] == BLOBS[-1]
+
+
+def test_index_lists_what_the_pack_holds(store: ObjectStore) -> None:
+    writer = PackWriter(store)
+    refs = [writer.add(blob, own_id) for blob, own_id in zip(BLOBS, IDS, strict=True)]
+    writer.flush()
+    assert read_pack_index(store, refs[0].object) == list(zip(IDS, refs, strict=True))
+
+
+@pytest.mark.parametrize("damage", ["cut", "longer", "index", "magic", "empty"])
+def test_damaged_index_is_a_corrupt_object(store: ObjectStore, damage: str) -> None:
+    writer = PackWriter(store)
+    ref = writer.add(b"blob", IDS[0])
+    writer.flush()
+    key = object_key(ref.object)
+    data = store.get(key)
+    damaged = {
+        "cut": data[:-1],
+        "longer": data + b"\0",
+        "index": data[:5] + bytes([data[5] ^ 1]) + data[6:],
+        "magic": data[:-48] + b"X" + data[-47:],
+        "empty": b"",
+    }[damage]
+    replace_object(store, key, damaged)
+    with pytest.raises(StorageError, match=key) as caught:
+        read_pack_index(store, ref.object)
+    assert caught.value.code == "object-corrupt"
+
+
+def test_index_of_a_missing_pack_is_not_found(store: ObjectStore) -> None:
+    with pytest.raises(NotFoundError):
+        read_pack_index(store, IDS[0])
+
+
+def test_failure_to_store_a_pack_in_the_background_is_raised(store: ObjectStore) -> None:
+    writer = PackWriter(FullStore(store), target_bytes=1)
+    writer.add(b"one", IDS[0])
+    writer.add(b"two", IDS[1])
+    with pytest.raises(StorageError, match="no room"):
+        writer.flush()
