@@ -169,7 +169,9 @@ class NodeStore:
     def load_many(self, refs: Sequence[Ref], ids: Sequence[bytes]) -> Iterator[Node]:
         """Nodes in the order given; neighbours in a pack are read together. Raises as `load` does."""
         cached = [self._find_cached(ref) for ref in refs]
-        missing = read_ranges(self.store, (ref for ref, node in zip(refs, cached, strict=True) if node is None), _WINDOW_BYTES)
+        # A list: read_ranges looks ahead, while `cached` is emptied below.
+        absent = [ref for ref, node in zip(refs, cached, strict=True) if node is None]
+        missing = read_ranges(self.store, absent, _WINDOW_BYTES)
         for position, (ref, own_id) in enumerate(zip(refs, ids, strict=True)):
             node = cached[position]
             cached[position] = None  # or this list would keep in memory what the cache lets go
