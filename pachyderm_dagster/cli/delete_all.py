@@ -26,12 +26,8 @@ def empty_project(txn: Transaction, project: str) -> None:
 @click.pass_obj
 def delete_all(environ: Mapping[str, str], yes: bool) -> None:
     """Asks before it does."""
-    with reading(environ) as txn:
-        counts = f"{len(pipelines.list_pipeline(txn))} pipelines, {len(repos.list_repo(txn))} repos, {len(repos.list_project(txn))} projects"
-    if not yes:
-        print(f"Everything in this home will be removed: {counts}. Remove it? [y/N] ", end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise StateError("not-confirmed", "nothing was removed; answer y, or use --yes")
+    if not yes and not _is_confirmed(environ):
+        raise StateError("not-confirmed", "nothing was removed; answer y, or use --yes")
 
     def change(txn: Transaction) -> None:
         for project in repos.list_project(txn):
@@ -40,3 +36,16 @@ def delete_all(environ: Mapping[str, str], yes: bool) -> None:
                 repos.delete_project(txn, project.name)
 
     writing(environ, change)
+
+
+def _is_confirmed(environ: Mapping[str, str]) -> bool:
+    """Asks, where there is somebody to answer."""
+    if not sys.stdin.isatty():
+        return False
+    with reading(environ) as txn:
+        counts = f"pipelines: {len(pipelines.list_pipeline(txn))}, repos: {len(repos.list_repo(txn))}, projects: {len(repos.list_project(txn))}"
+    click.echo(f"Everything in this home will be removed ({counts}). Remove it? [y/N] ", nl=False, err=True)
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        click.echo(err=True)
+    return answer.strip().lower() in ("y", "yes")

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import click
 
+from pachyderm_dagster.cli.documents import commit_document
 from pachyderm_dagster.cli.file_documents import FILE_COLUMNS, file_document, file_documents, show_name
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.printing import Column, Printer, printing, size, text
@@ -80,8 +81,9 @@ def copy_file(
 @click.argument("file", metavar="REPO@BRANCH:PATH")
 @click.option("-r", "--recursive", is_flag=True, help="A directory with everything below it; / is everything.")
 @in_project
+@printing
 @click.pass_obj
-def delete_file(environ: Mapping[str, str], file: str, recursive: bool, project: str) -> None:
+def delete_file(environ: Mapping[str, str], file: str, recursive: bool, project: str, printer: Printer) -> None:
     """From a branch, in a commit of its own, or from an open commit. What does not exist is no error."""
     with closing(open_workspace(environ, project=project)) as workspace:
         path = _path(workspace.pfs, file)
@@ -94,6 +96,8 @@ def delete_file(environ: Mapping[str, str], file: str, recursive: bool, project:
                 files.delete_directory(path)
             else:
                 files.delete(path)
+        if printer.as_json:
+            printer.only_json(commit_document(workspace.pfs.inspect_commit(file)))
 
 
 def _path(pfs: Pfs, reference: str) -> str:

@@ -1,77 +1,69 @@
 """Pipeline files: where their text comes from, and what a user should know about what they say."""
 
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
 
 import click
 
-from pachyderm_dagster.errors import InvalidError, NotFoundError, StorageError, UnreachableError
+from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.pfs.local_sources import open_local
+from pachyderm_dagster.pfs.remote_sources import open_http
 from pachyderm_dagster.pps.spec import PipelineSpec, Transform, kubernetes_only_fields
 from pachyderm_dagster.pps.spec_reading import parse_specs
 from pachyderm_dagster.settings import load_settings
+from pachyderm_dagster.storage.chunks import Readable
 
-TIMEOUT_SECONDS = 30
 STANDARD_INPUT = "-"
+LARGEST = 16 * 1024 * 1024
 
 
 def read_specs(source: str) -> list[PipelineSpec]:
-    """The specs in a file, at a URL or (`-`) on standard input. Fields that do nothing here are told on standard error.
+    """The specs in a file, at an http(s) URL or (`-`) on standard input. Fields that do nothing here are told on standard error.
 
     Raises:
-        NotFoundError: `spec-not-found`.
-        UnreachableError: `url-unreachable`.
-        StorageError: `spec-unreadable`.
-        InvalidError: `spec-invalid`, `spec-unsupported`.
+        NotFoundError: `source-not-found`.
+        UnreachableError: `source-unreachable`.
+        InvalidError: `source-unreadable`, `spec-invalid`, `spec-unsupported`.
     """
-    notes: list[str] = []
-    data, name = _read(source)
+    name = "standard input" if source == STANDARD_INPUT else source
+    with _open(source) as stream:
+        data = _read(stream, name)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidError("spec-invalid", f"{name}: byte {error.start} is not UTF-8; a pipeline file is JSON or YAML in UTF-8") from error
+    notes: list[str] = []
     specs = parse_specs(text, source=name, notes=notes)
     if not specs:
-        raise InvalidError("spec-invalid", f"{name}: there is no pipeline in it; see `pachctl list pipeline --spec` for the form")
+        raise InvalidError("spec-invalid", f"{name}: there is no pipeline in it; `pachctl list pipeline --spec` shows the form of one")
     for note in notes:
         click.echo(f"note: {note}", err=True)
     return specs
 
 
 def tell_unused(specs: list[PipelineSpec], environ: Mapping[str, str]) -> None:
-    """Says on standard error what a local run makes no use of."""
+    """Says on standard error what runs on this machine make no use of."""
     if load_settings(environ).executor != "local":
         return
     for spec in specs:
         unused = list(kubernetes_only_fields(spec))
         if spec.transform.image != Transform().image:
-            unused.insert(0, "transform.image")
+            unused.insert(0, f"image {spec.transform.image}")
         if unused:
-            click.echo(f"note: pipeline '{spec.pipeline.name}' runs on this machine, without {', '.join(unused)}", err=True)
+            click.echo(f"note: '{spec.pipeline.name}' runs its command on this machine; not used there: {', '.join(unused)}", err=True)
 
 
-def _read(source: str) -> tuple[bytes, str]:
+def _open(source: str) -> AbstractContextManager[Readable]:
     if source == STANDARD_INPUT:
-        return sys.stdin.buffer.read(), "standard input"
-    if source.startswith(("http://", "https://")):
-        return _fetch(source), source
-    try:
-        return Path(source).read_bytes(), source
-    except FileNotFoundError as error:
-        raise NotFoundError("spec-not-found", f"pipeline file '{source}' does not exist; name a file, a URL, or - for standard input") from error
-    except OSError as error:
-        raise StorageError("spec-unreadable", f"pipeline file '{source}' cannot be read: {error.strerror}") from error
+        return nullcontext(sys.stdin.buffer)
+    return open_http(source) if source.startswith(("http://", "https://")) else open_local(source)
 
 
-def _fetch(url: str) -> bytes:
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
-            data = response.read()
-    except urllib.error.HTTPError as error:
-        raise NotFoundError("spec-not-found", f"{url} answered {error.code} {error.reason}; check the address") from error
-    except OSError as error:
-        raise UnreachableError("url-unreachable", f"{url} does not answer: {getattr(error, 'reason', error)}; try again") from error
-    assert isinstance(data, bytes)
+def _read(stream: Readable, name: str) -> bytes:
+    data = b""
+    while piece := stream.read(1 << 20):
+        data += piece
+        if len(data) > LARGEST:
+            raise InvalidError("spec-invalid", f"{name} has more than {LARGEST >> 20} MiB; that is no pipeline file")
     return data
