@@ -225,7 +225,7 @@ class Pfs:
         at, to = self.parse(source), self.parse(target)
         if at.path is None or to.path is None:
             raise InvalidError("path-missing", "copy takes two references with a path: repo@branch:/path")
-        rows = reading.rows_below(self.trees, self.root(source), at.path, label=str(at))
+        rows = reading.rows_below(self.trees, self.root(source), at.path, label=str(at.without_path()))
         with self.modify_file(target) as files:
             files.copy_rows(rows, at.path, to.path, append=append)
 
@@ -250,12 +250,12 @@ class Pfs:
     def inspect_file(self, reference: str) -> reading.FileInfo:
         """One file or directory. Raises NotFoundError `file-not-found`."""
         at = self.parse(reference)
-        return reading.inspect_file(self.trees, self.root(reference), at.path or "/", label=str(at))
+        return reading.inspect_file(self.trees, self.root(reference), at.path or "/", label=str(at.without_path()))
 
     def list_file(self, reference: str) -> list[reading.FileInfo]:
         """The children of a directory, with the sizes and hashes of directories. Raises NotFoundError `file-not-found`."""
         at = self.parse(reference)
-        return reading.list_directory(self.trees, self.root(reference), at.path or "/", label=str(at))
+        return reading.list_directory(self.trees, self.root(reference), at.path or "/", label=str(at.without_path()))
 
     def glob_file(self, reference: str, pattern: str) -> pa.Table:
         """The files and directories that a pattern matches, columns path, type, size, hash. Raises InvalidError `glob-invalid`."""

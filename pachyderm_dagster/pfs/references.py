@@ -1,5 +1,6 @@
 """`[project/]repo@ref:/path`: reading references and finding the commits they name."""
 
+import dataclasses
 import re
 from dataclasses import dataclass
 
@@ -43,6 +44,10 @@ class Reference:
             text += f".{self.from_root}" if self.from_root is not None else ""
             text += f"^{self.back}" if self.back else ""
         return text if self.path is None else f"{text}:{self.path}"
+
+    def without_path(self) -> "Reference":
+        """The repo or commit that it names, without the file."""
+        return dataclasses.replace(self, path=None)
 
     def branch(self) -> BranchName:
         """The branch it names.
