@@ -11,6 +11,7 @@ from pachyderm_dagster.codec import content_digest
 from pachyderm_dagster.errors import InvalidError, NotFoundError, StateError
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs import branches, commits, reading, references, repos
+from pachyderm_dagster.pfs.entries import FileInfo
 from pachyderm_dagster.pfs.filesets import FileSet, Layer
 from pachyderm_dagster.pfs.merging import merge
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Branch, BranchName, Commit, Origin, Repo, is_commit_id
@@ -247,12 +248,12 @@ class Pfs:
             base, staged = self._staged(txn, commit.key)
         return self._merge(base, [self._load_layer(layer) for layer in staged]) if staged else _root(base)
 
-    def inspect_file(self, reference: str) -> reading.FileInfo:
+    def inspect_file(self, reference: str) -> FileInfo:
         """One file or directory. Raises NotFoundError `file-not-found`."""
         at = self.parse(reference)
         return reading.inspect_file(self.trees, self.root(reference), at.path or "/", label=str(at.without_path()))
 
-    def list_file(self, reference: str) -> list[reading.FileInfo]:
+    def list_file(self, reference: str) -> list[FileInfo]:
         """The children of a directory, with the sizes and hashes of directories. Raises NotFoundError `file-not-found`."""
         at = self.parse(reference)
         return reading.list_directory(self.trees, self.root(reference), at.path or "/", label=str(at.without_path()))

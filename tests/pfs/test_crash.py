@@ -37,13 +37,13 @@ def test_killed_writer_loses_no_finished_commit(tmp_path: Path, commits_before_t
         writer = subprocess.Popen([sys.executable, "-c", WRITER, str(len(told))], env=os.environ | environ, stdout=subprocess.PIPE, text=True)
         assert writer.stdout is not None
         for _ in range(commits_before_the_kill):
-            number, commit = writer.stdout.readline().split()
-            told[int(number)] = commit
+            line = writer.stdout.readline().split()
+            told[int(line[0])] = line[1]
         writer.send_signal(signal.SIGKILL)
         # What it said between our last look and its end was finished too.
-        for line in writer.stdout.read().splitlines():
-            if len(line.split()) == 2 and len(line.split()[1]) == 32:
-                told[int(line.split()[0])] = line.split()[1]
+        for words in map(str.split, writer.stdout.read().splitlines()):
+            if len(words) == 2 and len(words[1]) == 32:
+                told[int(words[0])] = words[1]
         writer.wait()
         writer.stdout.close()
         head = pfs.inspect_commit("data@master")
