@@ -21,12 +21,11 @@ from pachyderm_dagster.worker.folders import FolderPool
 from pachyderm_dagster.worker.protocol import Answer, WorkerReady, WorkerRefused, encode, read_setup, read_task
 from pachyderm_dagster.worker.publish import FinishedDatum, Publisher
 from pachyderm_dagster.worker.run import Runner, end_worker
-from pachyderm_dagster.worker.sandbox import enter
+from pachyderm_dagster.worker.sandbox import FIRST_PROCESS, enter
 from pachyderm_dagster.worker.stage import StagedDatum, stage
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _CRASHED = 70
-_FIRST_PROCESS = 1
 _PIPE_BYTES = 1 << 16
 # One datum waits staged while one runs; a few may wait to be stored, so that a slow disk does not hold up user code.
 _STAGED_AHEAD = 1
@@ -55,7 +54,7 @@ def main() -> None:
     answers = os.dup(_STDOUT)
     os.dup2(_STDERR, _STDOUT)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if os.getpid() != _FIRST_PROCESS:
+    if os.getpid() != FIRST_PROCESS:
         # The first process of a namespace is ended by its guard, and by nobody inside.
         signal.signal(signal.SIGTERM, _end)
     threading.excepthook = _crash

@@ -1,10 +1,11 @@
 """Runs the user's command once: starts it, reads what it prints, waits with a limit, ends all that it started."""
 
 import contextlib
+import errno
 import os
 import select
+import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,13 @@ from pachyderm_dagster.worker.output_log import OutputLog
 from pachyderm_dagster.worker.processes import end_descendants
 
 _READ_BYTES = 1 << 16
+# This process or Python ignores them; user code must not inherit that.
+_IGNORED_SIGNALS = (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
+_REMEDIES = {
+    errno.EACCES: "; make it executable (chmod +x) or name its interpreter first",
+    errno.ENOEXEC: "; it must be a program of this machine or a script that begins with #!",
+    errno.E2BIG: "; its arguments and its environment are more than this system takes",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +87,9 @@ class Runner:
                 process = _start(command, environment, output_writer)
             finally:
                 os.close(output_writer)
-            code = self._wait(process.pid, output, log, None if command.timeout is None else started + command.timeout)
+            code = self._wait(process, output, log, None if command.timeout is None else started + command.timeout)
             seconds = time.monotonic() - started
-            # It was waited for, or is killed next; this tells the object, which would wait for it otherwise.
-            process.returncode = -signal.SIGKILL if code is None else code
-            _end_session(process.pid)
+            _end_session(process)
             while _copy_output(output, log):
                 pass
         finally:
@@ -133,42 +139,41 @@ def _ignore(number: int, frame: FrameType | None) -> None:
     """A handler, so that Python writes to the wake-up descriptor; the default action would not."""
 
 
-def _start(command: Command, environment: Mapping[str, str], output: int) -> subprocess.Popen[bytes]:
+def _start(command: Command, environment: Mapping[str, str], output: int) -> int:
+    """Starts the command in a session of its own; the id of its process."""
     try:
-        with open(command.stdin_path, "rb", buffering=0) as stdin:
-            return subprocess.Popen(
-                command.argv,
-                stdin=stdin,
-                stdout=output,
-                stderr=output,
-                cwd=command.working_dir,
-                env=environment,
-                start_new_session=True,
-            )
+        os.chdir(command.working_dir)
     except OSError as error:
-        raise _why_not_started(command, environment, error) from error
-
-
-def _why_not_started(command: Command, environment: Mapping[str, str], error: OSError) -> ExecutionError:
-    program = command.argv[0]
-    if error.filename == command.working_dir:
-        return ExecutionError(
-            "working-dir-invalid", f"working_dir {command.working_dir!r} cannot be entered: {error.strerror}; name a folder that exists where the pipeline runs"
+        problem = f"working_dir {command.working_dir!r} cannot be entered: {error.strerror}; name a folder that exists where the pipeline runs"
+        raise ExecutionError("working-dir-invalid", problem) from error
+    program = command.argv[0] if "/" in command.argv[0] else shutil.which(command.argv[0], path=environment.get("PATH", os.defpath))
+    if program is None:
+        raise _not_found(command, f"was not found in PATH={environment.get('PATH', os.defpath)}")
+    try:
+        return os.posix_spawn(
+            program,
+            command.argv,
+            environment,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, command.stdin_path, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, output, 1),
+                (os.POSIX_SPAWN_DUP2, output, 2),
+            ],
+            setsid=True,
+            setsigdef=_IGNORED_SIGNALS,
         )
+    except FileNotFoundError as error:
+        raise _not_found(command, "exists, but the interpreter that its first line names does not" if os.path.exists(program) else "does not exist") from error
+    except OSError as error:
+        problem = f"command {program!r} cannot be run: {error.strerror}{_REMEDIES.get(error.errno or 0, '')}"
+        raise ExecutionError("command-not-executable", problem) from error
+    except ValueError as error:
+        raise ExecutionError("command-not-executable", f"command {program!r} cannot be run: {error} in its arguments or environment") from error
+
+
+def _not_found(command: Command, how: str) -> ExecutionError:
     here = f"; the pipeline runs on this machine, not in its image {command.image!r}: install the command here or give its path" if command.image else ""
-    if isinstance(error, FileNotFoundError) and "/" not in program:
-        return ExecutionError("command-not-found", f"command {program!r} was not found in PATH={environment.get('PATH', os.defpath)}{here}")
-    if isinstance(error, FileNotFoundError) and os.path.exists(os.path.join(command.working_dir, program)):
-        return ExecutionError("command-not-found", f"command {program!r} exists, but the interpreter that its first line names does not{here}")
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return ExecutionError("command-not-found", f"command {program!r} does not exist{here}")
-    if isinstance(error, PermissionError):
-        return ExecutionError(
-            "command-not-executable", f"command {program!r} cannot be run: {error.strerror}; make it executable (chmod +x) or name its interpreter first"
-        )
-    return ExecutionError(
-        "command-not-executable", f"command {program!r} cannot be run: {error.strerror}; it must be a program of this machine or a script that begins with #!"
-    )
+    return ExecutionError("command-not-found", f"command {command.argv[0]!r} {how}{here}")
 
 
 def _copy_output(output: int, log: OutputLog) -> bool:

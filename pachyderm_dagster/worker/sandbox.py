@@ -22,6 +22,7 @@ from pachyderm_dagster.worker import linux
 from pachyderm_dagster.worker.processes import end_descendants
 
 PFS = "/pfs"
+FIRST_PROCESS = 1
 _OLD_ROOT = ".host"
 _NO_NAMESPACE = 0
 # Most protective first: a process namespace needs a fresh /proc, which some containers forbid; without root only a user namespace gives the right to mount.
@@ -137,7 +138,8 @@ def _wait_for_guard(start: int) -> None:
     if not guarded:
         os._exit(1)
     if linux.is_linux():
-        linux.die_with_parent(signal.SIGKILL)
+        # The first process of a namespace takes its user code along; any other must be left the time to end it.
+        linux.die_with_parent(signal.SIGKILL if os.getpid() == FIRST_PROCESS else signal.SIGTERM)
         linux.adopt_orphans()
 
 

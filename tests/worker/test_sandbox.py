@@ -1,6 +1,7 @@
 """`/pfs` in every situation: with privileges, without, and where the system forbids it."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from pachyderm_dagster.worker import linux
 from pachyderm_dagster.worker.sandbox import _advice
-from tests.worker.running import Place, unprivileged, without_namespaces
+from tests.worker.running import ROOT, Place, unprivileged, without_namespaces
 
 pytestmark = pytest.mark.skipif(not linux.is_linux(), reason="namespaces are Linux's")
 
@@ -99,6 +100,19 @@ def test_without_namespaces_background_children_are_ended_too(place: Place) -> N
         assert os.read(reader, 100) == b""
     finally:
         os.close(reader)
+
+
+def test_pfs_is_real_where_processes_cannot_have_a_namespace(place: Place) -> None:
+    script = (
+        "import os, sys\n"
+        "from pachyderm_dagster.worker import linux, sandbox\n"
+        "sandbox._ATTEMPTS = (linux.CLONE_NEWUSER | linux.CLONE_NEWNS,)\n"
+        f"entered = sandbox.enter({str(place.folder)!r})\n"
+        "print(entered.root, entered.problem, os.getpid() == 1, os.listdir('/pfs'), os.getcwd())\n"
+    )
+    done = subprocess.run([*unprivileged(), sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    # The guard holds no output; what it lets through is what the worker printed.
+    assert (done.stdout, done.stderr) == ("/pfs None False [] /\n", "")
 
 
 @pytest.mark.parametrize(

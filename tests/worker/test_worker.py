@@ -275,3 +275,23 @@ def test_staged_files_are_writable_by_user_code(place: Place) -> None:
     ran = place.run_one(*sh("stat -c %a $data; echo more >> $data; cat $data"), inputs={"data": {"/f": b"x\n"}})
     assert ran.log.endswith("x\nmore\n")
     assert int(ran.log.split()[0], 8) & stat.S_IWUSR
+
+
+def test_user_code_starts_with_default_signals_and_no_foreign_descriptor(place: Place) -> None:
+    ran = place.run_one("bash", "-c", "trap; ls /proc/self/fd | wc -w; kill -INT $$; echo survived", datum_tries=1)
+    # ls itself opens one more.
+    assert ran.log == "4\n"
+    assert ran.exit_code == -signal.SIGINT
+
+
+def test_command_without_path_is_looked_for_in_the_path_of_user_code(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "tool").write_text("#!/bin/sh\necho found\n")
+    (tmp_path / "tool").chmod(0o755)
+    assert place.run_one("tool", variables={"PATH": f"{tmp_path}:/usr/bin:/bin"}).log == "found\n"
+
+
+def test_arguments_that_no_system_takes_are_named(place: Place) -> None:
+    assert place.run_one("echo", "x" * 3_000_000).reason.endswith(
+        "Argument list too long; its arguments and its environment are more than this system takes [command-not-executable]"
+    )
+    assert place.run_one("echo", "a\0b").reason.endswith("embedded null byte in its arguments or environment [command-not-executable]")
