@@ -5,6 +5,7 @@ import logging
 import os
 import selectors
 import threading
+import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from types import TracebackType
@@ -37,7 +38,7 @@ class LocalExecutor:
     def __init__(self, environment: Mapping[str, str], *, warn: Callable[[str], None] = _log.warning) -> None:
         self._environment = {name: value for name, value in environment.items() if name not in _KEPT_FROM_WORKERS}
         self._warn = warn
-        self._runs: set[_Run] = set()
+        self._runs: weakref.WeakSet[_Run] = weakref.WeakSet()
 
     def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int) -> Generator[DatumResult, None, None]:
         """Runs every task and gives each result when it is there, in any order; tasks are taken from the iterable as workers have room.
@@ -53,15 +54,10 @@ class LocalExecutor:
             ExecutionError: `worker-not-started`, or whatever a worker says that cannot begin (a store that cannot be opened).
         """
         setup = msgspec.structs.replace(setup, environment={**self._environment, **setup.environment})
-        with RunFolder(os.path.realpath(setup.scratch)) as folder:
-            run = _Run(setup, iter(tasks), max(1, parallelism), folder, self._environment, self._warn)
-            self._runs.add(run)
-            try:
-                yield from run.results()
-            finally:
-                run.stop()
-                run.close()
-                self._runs.discard(run)
+        run = _Run(setup, iter(tasks), max(1, parallelism), self._environment, self._warn)
+        # Now, not when the first result is asked for: a stop in between must not be lost.
+        self._runs.add(run)
+        return run.results()
 
     def stop(self) -> None:
         """Kills all user code and ends all workers; what is being run gives no more results. From any thread."""
@@ -83,7 +79,6 @@ class _Run:
         setup: WorkerSetup,
         tasks: Iterator[DatumTask],
         parallelism: int,
-        folder: RunFolder,
         environment: Mapping[str, str],
         warn: Callable[[str], None],
     ) -> None:
@@ -91,7 +86,6 @@ class _Run:
         self._tasks = tasks
         self._parallelism = parallelism
         self._waiting: deque[DatumTask] = deque()
-        self._folder = folder
         self._environment = environment
         self._warn = warn
         self._warned = False
@@ -105,23 +99,19 @@ class _Run:
         self._lock = threading.Lock()
         self._stopped = False
 
-    def results(self) -> Iterator[DatumResult]:
-        for _ in range(self._look_ahead()):
-            self._start_worker()
-        while self._workers:
-            self._give_tasks()
-            if not self._look_ahead() and not self._left and not any(worker.in_flight for worker in self._workers):
-                return
-            for key, events in self._selector.select():
-                worker: WorkerProcess = key.data
-                if worker not in self._workers:
-                    # Buried a moment ago, when its other pipe was looked at.
-                    continue
-                if events & selectors.EVENT_WRITE:
-                    worker.send_more()
-                    self._watch_input(worker)
-                else:
-                    yield from self._receive(worker)
+    def results(self) -> Generator[DatumResult, None, None]:
+        with RunFolder(os.path.realpath(self._setup.scratch)) as self._folder:
+            try:
+                for _ in range(self._look_ahead()):
+                    self._start_worker()
+                while self._workers:
+                    self._give_tasks()
+                    if not self._look_ahead() and not self._left and not any(worker.in_flight for worker in self._workers):
+                        return
+                    yield from self._wait()
+            finally:
+                self.stop()
+                self._close()
 
     def stop(self) -> None:
         """Ends all workers and waits until they are gone; user code goes with them."""
@@ -132,11 +122,24 @@ class _Run:
             for worker in self._workers:
                 worker.wait_end(_END_SECONDS)
 
-    def close(self) -> None:
-        """Lets go of what `results` waits on; only by the thread that runs it."""
+    def _wait(self) -> Iterator[DatumResult]:
+        """Waits until some workers answer or take more, or end."""
+        for key, events in self._selector.select():
+            worker: WorkerProcess = key.data
+            if worker not in self._workers:
+                # Buried a moment ago, when its other pipe was looked at.
+                continue
+            if events & selectors.EVENT_WRITE:
+                worker.send_more()
+                self._watch_input(worker)
+            else:
+                yield from self._receive(worker)
+
+    def _close(self) -> None:
+        """Only by the thread that runs `results`, which waits on these."""
         self._selector.close()
-        for worker in self._workers:
-            worker.close()
+        while self._workers:
+            self._workers.pop().close()
 
     def _start_worker(self) -> None:
         with self._lock:
@@ -164,22 +167,22 @@ class _Run:
         return min(len(self._waiting), self._parallelism)
 
     def _give_tasks(self) -> None:
-        idle = [worker for worker in self._workers if worker.ready and not worker.in_flight]
-        for worker in idle:
-            if self._look_ahead():
-                worker.give(self._waiting.popleft())
-            elif self._left:
-                worker.give_alone(self._left.popleft())
+        for worker in self._workers:
+            if worker.ready and not worker.in_flight and (self._look_ahead() or self._left):
+                self._give(worker)
         # Ahead of need only while every other worker would still find one: the last tasks go to whoever is free first. One each in turn, to spread them evenly.
-        hungry = self._workers
-        while hungry := [worker for worker in hungry if worker.room > 0]:
+        while hungry := [worker for worker in self._workers if worker.room > 0]:
             for worker in hungry:
                 if self._look_ahead() < self._parallelism:
-                    hungry = []
-                    break
-                worker.give(self._waiting.popleft())
-        for worker in self._workers:
-            self._watch_input(worker)
+                    return
+                self._give(worker)
+
+    def _give(self, worker: WorkerProcess) -> None:
+        if self._waiting:
+            worker.give(self._waiting.popleft())
+        else:
+            worker.give_alone(self._left.popleft())
+        self._watch_input(worker)
 
     def _receive(self, worker: WorkerProcess) -> Iterator[DatumResult]:
         answers = worker.receive()

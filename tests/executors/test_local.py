@@ -135,6 +135,13 @@ def test_stop_from_another_thread_kills_user_code_and_ends_the_run(place: Place,
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
+def test_stop_before_the_first_result_is_asked_for_is_not_lost(place: Place, executor: LocalExecutor) -> None:
+    results = executor.run(place.setup("sleep", "600"), [place.task()], 1)
+    executor.stop()
+    assert list(results) == []
+    assert place.read(next(executor.run(place.setup("echo", "again"), [place.task()], 1))).log == "again\n"
+
+
 @pytest.mark.parametrize("which", ["worker", "guard"])
 def test_datum_of_a_killed_worker_is_run_by_another(place: Place, executor: LocalExecutor, tmp_path: Path, which: str) -> None:
     started = fifo(tmp_path / "started")
