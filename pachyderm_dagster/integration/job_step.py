@@ -60,7 +60,7 @@ class JobStep:
             yield from self._run(context, workspace, executor)
         except dg.DagsterExecutionInterruptedError:
             if not _is_cancelled(context):
-                context.instance.add_run_tags(context.run_id, {labels.INTERRUPTED: "true"})
+                context.instance.add_run_tags(context.run.run_id, {labels.INTERRUPTED: "true"})
             raise
 
     def _run(self, context: dg.AssetExecutionContext, workspace: Workspace, executor: Executor) -> StepEvents:
@@ -75,7 +75,7 @@ class JobStep:
             yield self._check(job)
             yield self._materialized(context, workspace, job, consumed)
             return
-        for ended in end_unrunnable(workspace, executor, job.id, context.run_id):
+        for ended in end_unrunnable(workspace, executor, job.id, context.run.run_id):
             self.on_job(ended, ended.state, ended.counters)
         metadata = failure_metadata(workspace, job)
         yield self._check(job, metadata)
@@ -102,10 +102,10 @@ class JobStep:
 
         self.on_job(job, job.state, job.counters)
         try:
-            ended = run_job(workspace, job, executor=executor, run_id=context.run_id, on_progress=on_progress)
+            ended = run_job(workspace, job, executor=executor, run_id=context.run.run_id, on_progress=on_progress)
         except dg.DagsterExecutionInterruptedError:
             if _is_cancelled(context):
-                _stop(workspace, job, f"Dagster run {context.run_id} was cancelled")
+                _stop(workspace, job, f"Dagster run {context.run.run_id} was cancelled")
             raise
         except StateError as error:
             if error.code != "job-finished":
@@ -210,7 +210,7 @@ def _history(workspace: Workspace, branch: BranchName, commit: Commit) -> Iterat
 
 def _is_cancelled(context: dg.AssetExecutionContext) -> bool:
     """Whether a user cancelled the run; a machine that shuts down interrupts it too."""
-    run = context.instance.get_run_by_id(context.run_id)
+    run = context.instance.get_run_by_id(context.run.run_id)
     return run is not None and run.status is dg.DagsterRunStatus.CANCELING
 
 

@@ -51,7 +51,7 @@ def set_of_run(workspace: Workspace, context: dg.AssetExecutionContext, pipeline
 
 def _run(context: dg.AssetExecutionContext) -> dg.DagsterRun:
     # Not the context's own copy: an earlier step may have added the tags.
-    run = context.instance.get_run_by_id(context.run_id)
+    run = context.instance.get_run_by_id(context.run.run_id)
     return context.run if run is None else run
 
 
