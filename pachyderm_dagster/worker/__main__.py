@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
+from typing import NoReturn
 
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
@@ -57,7 +58,8 @@ def main() -> None:
     if os.getpid() != FIRST_PROCESS:
         # The first process of a namespace is ended by its guard, and by nobody inside.
         signal.signal(signal.SIGTERM, _end)
-    threading.excepthook = _crash
+    sys.excepthook = lambda _kind, error, _trace: _crash(error)
+    threading.excepthook = lambda details: _crash(details.exc_value)
     try:
         store = open_store(setup.store_url)
     except PachydermError as error:
@@ -74,7 +76,7 @@ def main() -> None:
 
     pool = FolderPool(os.path.join(setup.scratch, "datums"))
     publisher = Publisher(ContentWriter(store), pool, sandbox.root, answer, progress.is_last)
-    storing = threading.Thread(target=publisher.serve, args=(finished,), name="store")
+    storing = threading.Thread(target=publisher.serve, args=(finished,), name="store", daemon=True)
     storing.start()
     reader = ContentReader(store)
 
@@ -106,9 +108,9 @@ def _end(number: int, frame: FrameType | None) -> None:
     end_worker()
 
 
-def _crash(details: threading.ExceptHookArgs) -> None:
-    """A thread that ends would leave the others waiting for ever; the executor sees the process end, and its last words."""
-    traceback.print_exception(details.exc_value, file=sys.stderr)
+def _crash(error: BaseException | None) -> NoReturn:
+    """Ends all threads when one fails, or the others would wait for it for ever; the executor sees the process end, and its last words."""
+    traceback.print_exception(error)
     os._exit(_CRASHED)
 
 

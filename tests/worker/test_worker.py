@@ -295,3 +295,12 @@ def test_arguments_that_no_system_takes_are_named(place: Place) -> None:
         "Argument list too long; its arguments and its environment are more than this system takes [command-not-executable]"
     )
     assert place.run_one("echo", "a\0b").reason.endswith("embedded null byte in its arguments or environment [command-not-executable]")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's user code can mount")
+def test_worker_that_cannot_clear_pfs_ends_and_the_datum_says_why(place: Place) -> None:
+    tasks = [place.task(index, environment={"SCRIPT": "mount -t tmpfs none /pfs/out" if index == 1 else "true"}) for index in range(3)]
+    results = place.run(*sh('eval "$SCRIPT"'), tasks=tasks)
+    assert [ran.state for ran in results] == ["SUCCESS", "FAILED", "SUCCESS"]
+    assert results[1].reason.startswith("two worker processes ended while they ran this datum; the last one ended with exit code 70; its last words: OSError: ")
+    assert "Device or resource busy" in results[1].reason
