@@ -198,8 +198,8 @@ class _Run:
                     if warning and not self._warned:
                         self._warned = True
                         self._warn(warning)
-                case WorkerRefused(code=code, message=message):
-                    raise ExecutionError(code, message)
+                case WorkerRefused() as refused:
+                    raise ExecutionError(refused.code, refused.message)
                 case _:
                     assert_never(answer)
 

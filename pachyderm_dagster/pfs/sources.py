@@ -59,7 +59,7 @@ def plan_sources(locations: Sequence[str], target: str | None, *, recursive: boo
         full_path: what goes by its name goes by its whole path.
 
     Raises:
-        InvalidError: `path-required`, `path-invalid`, `source-invalid`, `source-is-folder`, `source-unreadable`.
+        InvalidError: `path-missing`, `path-invalid`, `source-invalid`, `source-is-folder`, `source-unreadable`.
         NotFoundError: `source-not-found`.
     """
     sources = []
@@ -148,7 +148,7 @@ def _name(kind: SourceKind, location: str, *, full_path: bool) -> str:
     name = path if full_path else os.path.basename(path.rstrip("/"))
     if kind is SourceKind.STDIN or not name.strip("/"):
         what = "standard input" if kind is SourceKind.STDIN else location
-        raise InvalidError("path-required", f"{what} has no name to go by; say where it goes: repo@branch:/path")
+        raise InvalidError("path-missing", f"{what} has no name to go by; say where it goes: repo@branch:/path")
     return name.strip("/")
 
 

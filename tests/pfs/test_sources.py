@@ -98,10 +98,10 @@ def test_urls_go_by_the_last_part_of_their_path() -> None:
 @pytest.mark.parametrize(
     ("locations", "target", "recursive", "code", "says"),
     [
-        ([], None, False, "path-required", "standard input has no name"),
-        (["-"], "dir/", False, "path-required", "standard input has no name"),
-        (["a.txt", "-"], "dir", False, "path-required", "standard input has no name"),
-        (["https://host/"], None, False, "path-required", "https://host/ has no name"),
+        ([], None, False, "path-missing", "standard input has no name"),
+        (["-"], "dir/", False, "path-missing", "standard input has no name"),
+        (["a.txt", "-"], "dir", False, "path-missing", "standard input has no name"),
+        (["https://host/"], None, False, "path-missing", "https://host/ has no name"),
         (["-"], "p", True, "source-invalid", "leave -r out"),
         (["https://host/x"], None, True, "source-invalid", "leave -r out"),
         (["ftp://host/x"], None, False, "source-invalid", "ftp://"),
