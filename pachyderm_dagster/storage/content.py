@@ -21,7 +21,7 @@ from pachyderm_dagster.storage.objects import ObjectStore, Ref, corrupt_object, 
 from pachyderm_dagster.storage.packs import PackWriter
 from pachyderm_dagster.storage.ranges import read_ranges
 
-_THREADS = 4
+_THREADS = 8  # most of the time they wait for the disk or the network
 _CHUNKS_UNDER_WAY = 8
 _READ_AHEAD = 2
 
