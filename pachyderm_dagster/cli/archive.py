@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from pachyderm_dagster.pfs.paths import paths_of
+from pachyderm_dagster.pfs.path_columns import paths_of
 from pachyderm_dagster.pfs.streams import Pieces
 from pachyderm_dagster.storage.content import ContentReader
 from pachyderm_dagster.storage.rows import contents_of

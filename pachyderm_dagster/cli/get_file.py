@@ -15,7 +15,7 @@ from pachyderm_dagster.cli.progress import Progress
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs import reading
 from pachyderm_dagster.pfs.client import Pfs
-from pachyderm_dagster.pfs.paths import paths_of
+from pachyderm_dagster.pfs.path_columns import paths_of
 from pachyderm_dagster.storage.export import export_files
 from pachyderm_dagster.storage.rows import contents_of
 from pachyderm_dagster.storage.system_errors import storage_errors

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pachyderm_dagster.pfs.paths import AFTER_SEPARATOR, SEPARATOR, directory_keys
+from pachyderm_dagster.pfs.path_columns import directory_keys
+from pachyderm_dagster.pfs.paths import AFTER_SEPARATOR, SEPARATOR
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 
 _COLUMNS = ["key", "datum"]

@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.pfs.entries import FileInfo, directory_prefix, file_entries, file_infos, find_entry
-from pachyderm_dagster.pfs.paths import ROOT, SEPARATOR, clean_path, directory_keys, key_of, path_of
+from pachyderm_dagster.pfs.path_columns import directory_keys
+from pachyderm_dagster.pfs.paths import ROOT, SEPARATOR, clean_path, key_of, path_of
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 
 

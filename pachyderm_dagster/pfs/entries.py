@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pachyderm_dagster.pfs.globs import Level
-from pachyderm_dagster.pfs.paths import AFTER_SEPARATOR, ROOT, SEPARATOR, directory_range, key_of, path_of, paths_of
+from pachyderm_dagster.pfs.path_columns import paths_of
+from pachyderm_dagster.pfs.paths import AFTER_SEPARATOR, ROOT, SEPARATOR, directory_range, key_of, path_of
 from pachyderm_dagster.storage.nodes import Node, node_id
 from pachyderm_dagster.storage.rows import HASH_TYPE
 from pachyderm_dagster.storage.trees import FILE_ROWS, TreeRoot, Trees

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from pachyderm_dagster.codec import Buffer
 from pachyderm_dagster.errors import StorageError
-from pachyderm_dagster.pfs.paths import ROOT, SEPARATOR, clean_file_path, clean_file_paths, clean_path, key_of, keys_of
+from pachyderm_dagster.pfs.path_columns import clean_file_paths, keys_of
+from pachyderm_dagster.pfs.paths import ROOT, SEPARATOR, clean_file_path, clean_path, key_of
 from pachyderm_dagster.storage.chunks import Readable
 from pachyderm_dagster.storage.content import Content, ContentWriter
 from pachyderm_dagster.storage.rows import FILE_ROWS, content_array, contents_of

@@ -6,10 +6,6 @@ and with every other `/` replaced by a NUL, which no path can hold. So `/` sorts
 
 import re
 import unicodedata
-from collections.abc import Sequence
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pachyderm_dagster.errors import InvalidError
 
@@ -20,8 +16,6 @@ AFTER_SEPARATOR = "\x01"
 GLOB_CHARACTERS = "*?[]{}!()@+^"
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f*?\[\]{}!()@+^]")
-# What `clean_path` refuses in a path that has exactly one leading slash, as RE2 reads it: an element that is empty, `.` or `..`, or a forbidden character.
-_REFUSED = r"//|/\.{0,2}$|/\.{1,2}/|[\x00-\x1f\x7f-\x{9f}*?\[\]{}!()@+^]"
 
 
 def clean_path(text: str) -> str:
@@ -53,25 +47,6 @@ def clean_file_path(text: str) -> str:
     return path
 
 
-def clean_file_paths(texts: Sequence[str] | pa.StringArray) -> pa.StringArray:
-    """`clean_file_path` for many at once, at the speed of a column; the first bad one in order raises.
-
-    Raises:
-        InvalidError: `path-invalid`.
-    """
-    try:
-        column = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
-    except UnicodeEncodeError:
-        # A lone surrogate stands for a byte that is not UTF-8, and Arrow cannot hold it.
-        return pa.array([clean_file_path(text) for text in texts], pa.string())
-    body = pc.utf8_trim(pc.utf8_normalize(column, form="NFC"), characters="/")
-    paths = pc.binary_join_element_wise("", body, ROOT)
-    refused = pc.match_substring_regex(paths, _REFUSED)
-    if pc.any(refused).as_py():
-        clean_file_path(column[pc.index(refused, True).as_py()].as_py())
-    return paths
-
-
 def key_of(path: str) -> str:
     """The key of a cleaned path; the root's is empty."""
     return path[1:].replace("/", SEPARATOR)
@@ -82,31 +57,12 @@ def path_of(key: str) -> str:
     return ROOT + key.replace(SEPARATOR, "/")
 
 
-def keys_of(paths: pa.StringArray) -> pa.StringArray:
-    """`key_of` for a column."""
-    return pc.replace_substring(pc.utf8_slice_codeunits(paths, 1), "/", SEPARATOR)
-
-
-def paths_of(keys: pa.StringArray) -> pa.StringArray:
-    """`path_of` for a column."""
-    return pc.binary_join_element_wise("", pc.replace_substring(keys, SEPARATOR, "/"), ROOT)
-
-
 def directory_range(path: str) -> tuple[str | None, str | None]:
     """The keys below a directory as `start <= key < stop`; both are None for the root."""
     if path == ROOT:
         return None, None
     key = key_of(path)
     return key + SEPARATOR, key + AFTER_SEPARATOR
-
-
-def directory_keys(keys: pa.StringArray) -> pa.StringArray:
-    """The key of every directory that some of these keys lie in, but for the root: each once, in no particular order."""
-    found = [pa.array([], pa.string())]
-    while len(keys := keys.filter(pc.match_substring(keys, SEPARATOR))):
-        keys = pc.unique(pc.list_element(pc.split_pattern(keys, SEPARATOR, max_splits=1, reverse=True), 0))
-        found.append(keys)
-    return pc.unique(pa.concat_arrays(found))
 
 
 def _problem(body: str) -> str | None:

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.pfs.entries import DIRECTORY, ENTRIES, FileInfo, children, directory_prefix, file_infos, find_entry
 from pachyderm_dagster.pfs.globs import Glob
-from pachyderm_dagster.pfs.paths import AFTER_SEPARATOR, GLOB_CHARACTERS, ROOT, SEPARATOR, clean_path, directory_range, key_of, keys_of
+from pachyderm_dagster.pfs.path_columns import keys_of
+from pachyderm_dagster.pfs.paths import AFTER_SEPARATOR, GLOB_CHARACTERS, ROOT, SEPARATOR, clean_path, directory_range, key_of
 from pachyderm_dagster.pfs.searching import scan, search
 from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.storage.rows import contents_of

@@ -7,7 +7,8 @@ import pyarrow.compute as pc
 
 from pachyderm_dagster.pfs.entries import ENTRIES, after_prefix, child_directories, children, directory_entries, directory_prefix, file_entries
 from pachyderm_dagster.pfs.globs import Glob, Level
-from pachyderm_dagster.pfs.paths import AFTER_SEPARATOR, ROOT, SEPARATOR, directory_keys, directory_range, key_of, keys_of, paths_of
+from pachyderm_dagster.pfs.path_columns import directory_keys, keys_of, paths_of
+from pachyderm_dagster.pfs.paths import AFTER_SEPARATOR, ROOT, SEPARATOR, directory_range, key_of
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 
 # With more directories than this of fewer files than that each, reading all rows in a row is quicker than going from directory to directory.

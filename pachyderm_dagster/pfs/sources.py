@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.filesets import FileSet
 from pachyderm_dagster.pfs.local_sources import files_in, not_a_file, open_local, status
-from pachyderm_dagster.pfs.paths import clean_file_path, clean_file_paths, clean_path
+from pachyderm_dagster.pfs.path_columns import clean_file_paths
+from pachyderm_dagster.pfs.paths import clean_file_path, clean_path
 from pachyderm_dagster.pfs.remote_sources import HTTP_SCHEMES, OBJECT_SCHEMES, list_objects, open_http, open_object, read_objects
 from pachyderm_dagster.storage.chunks import Readable
 from pachyderm_dagster.storage.ingest import ingest_files

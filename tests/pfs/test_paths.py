@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.pfs.paths import clean_file_path, clean_file_paths, clean_path, directory_range, key_of, keys_of, path_of, paths_of
+from pachyderm_dagster.pfs.path_columns import clean_file_paths, keys_of, paths_of
+from pachyderm_dagster.pfs.paths import clean_file_path, clean_path, directory_range, key_of, path_of
 
 ELEMENTS = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/*?[]{}!()@+^"), min_size=1, max_size=4).filter(
     lambda e: e not in (".", "..")
