@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pachyderm_dagster.errors import ExecutionError, PachydermError
+from pachyderm_dagster.errors import ExecutionError
 
 _MAX_PROCESSES = 8
 _LENGTH = struct.Struct("<?Q")
@@ -41,8 +41,8 @@ def run_forked(work: Callable[[Sequence[T]], bytes], parts: Sequence[Sequence[T]
     """What `work` returns for each of the parts; all but the first run in children, at the same time.
 
     Raises:
-        PachydermError: the one that `work` raised, there or here.
-        ExecutionError: `process-died`, when a child was killed or failed otherwise.
+        Exception: the one that `work` raised, there or here.
+        ExecutionError: `process-died`, when a child was killed.
     """
     workers: list[_Worker] = []
     try:
@@ -73,7 +73,7 @@ def _run_child(work: Callable[[Sequence[T]], bytes], part: Sequence[T], to_paren
         gc.disable()
         try:
             failed, answer = False, work(part)
-        except PachydermError as error:
+        except Exception as error:  # noqa: BLE001 -- raised again by the parent
             failed, answer = True, pickle.dumps(error)
         with open(to_parent, "wb") as pipe:
             pipe.write(_LENGTH.pack(failed, len(answer)))

@@ -50,6 +50,12 @@ def test_error_of_a_child_is_raised_as_it_was() -> None:
     assert caught.value.code == "storage-full"
 
 
+def test_bug_in_a_child_is_raised_as_it_was() -> None:
+    parent = os.getpid()
+    with pytest.raises(ZeroDivisionError):
+        run_forked(lambda part: b"x" * (1 // (os.getpid() == parent)), [[1], [2]])
+
+
 def test_child_that_is_killed_is_reported() -> None:
     parent = os.getpid()
 
