@@ -2,11 +2,9 @@
 
 import contextlib
 import dataclasses
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Protocol
 
 import msgspec
@@ -14,6 +12,7 @@ import msgspec
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease
 from pachyderm_dagster.errors import ConflictError, InvalidError, StateError
 from pachyderm_dagster.executors.tasks import Source, Sources, datum_tasks, source_key
+from pachyderm_dagster.executors.watch import Watch
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.paths import key_of
 from pachyderm_dagster.pfs.reading import glob_files
@@ -117,7 +116,7 @@ class _JobRun:
             return
         chosen, restored = self._plan(datums, base)
         self.counters = Counters(data_total=len(datums), data_skipped=len(datums) - len(chosen.run))
-        self.report(JobState.RUNNING)
+        self._report(JobState.RUNNING)
         try:
             done = restored + self._run(datums, chosen, sources)
         except _OutOfTime:
@@ -128,7 +127,7 @@ class _JobRun:
         if failed:
             self._finish(JobState.FAILURE, self._failure(failed), None, meta)
             return
-        self.report(JobState.FINISHING)
+        self._report(JobState.FINISHING)
         try:
             output = assemble_output(self.workspace.pfs.trees, self.meta_trees, base, chosen, done)
         except InvalidError as error:
@@ -166,7 +165,7 @@ class _JobRun:
         writer = ContentWriter(self.workspace.store)
         results = self.executor.run(self._setup(), tasks, self._parallelism(len(chosen.run)))
         try:
-            with _Watch(self):
+            with Watch(self._check, self.executor.stop, REPORT_SECONDS):
                 for result in results:
                     done.append(self._done(result, hashes[result.id], read.pop(result.id), writer))
                     now = time.monotonic()
@@ -261,7 +260,7 @@ class _JobRun:
             if self.workspace.database.write(change):
                 return
 
-    def report(self, state: JobState) -> None:
+    def _report(self, state: JobState) -> None:
         """Writes down how far the job is.
 
         Raises:
@@ -269,6 +268,15 @@ class _JobRun:
         """
         if not self.workspace.database.write(lambda txn: jobs.report(txn, self.inputs.job, state, self.counters)):
             raise _Stopped
+
+    def _check(self) -> None:
+        """Called beside running datums: reports, and raises what must end them."""
+        limit = self.inputs.pipeline.spec.job_timeout
+        if self.lease.lost.is_set():
+            raise _lease_lost(self.inputs.job)
+        if limit is not None and time.monotonic() - self.started > limit:
+            raise _OutOfTime
+        self._report(JobState.RUNNING)
 
     def _finish(self, state: JobState, reason: str, output: TreeRoot | None, meta: TreeRoot | None) -> None:
         if self.lease.lost.is_set():
@@ -281,41 +289,6 @@ class _JobRun:
             self.workspace.database.write(change)
         except StateError as error:
             raise _Stopped from error
-
-
-class _Watch:
-    """Beside running datums: reports the counters, and stops the executor when the job was ended, ran out of time, or lost its lease."""
-
-    def __init__(self, run: _JobRun) -> None:
-        self._run = run
-        self._done = threading.Event()
-        self._verdict: Exception | None = None
-        self._thread = threading.Thread(target=self._watch, name=f"watch {run.inputs.job}", daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._done.set()
-        self._thread.join()
-        if kind is not None:
-            self._run.executor.stop()
-        if self._verdict is not None and (error is None or isinstance(error, Exception)):
-            raise self._verdict from error
-
-    def _watch(self) -> None:
-        limit = self._run.inputs.pipeline.spec.job_timeout
-        while not self._done.wait(REPORT_SECONDS):
-            try:
-                if self._run.lease.lost.is_set():
-                    raise _lease_lost(self._run.inputs.job)
-                if limit is not None and time.monotonic() - self._run.started > limit:
-                    raise _OutOfTime
-                self._run.report(JobState.RUNNING)
-            except Exception as verdict:  # noqa: BLE001  whatever ends the watch must end the datums too
-                self._verdict = verdict
-                self._run.executor.stop()
-                return
 
 
 def _remembered(tasks: Iterator[tuple[DatumTask, tuple[str, ...]]], read: dict[str, tuple[str, ...]]) -> Iterator[DatumTask]:

@@ -1,0 +1,40 @@
+"""A failing check ends the work that it watches."""
+
+import threading
+
+import pytest
+
+from pachyderm_dagster.executors.watch import Watch
+
+
+class Refused(Exception):
+    """What the check of these tests raises."""
+
+
+def refuse() -> None:
+    raise Refused
+
+
+def test_failing_check_stops_the_work_and_is_raised_by_the_block() -> None:
+    stopped = threading.Event()
+    with pytest.raises(Refused), Watch(refuse, stopped.set, 0.001):
+        assert stopped.wait(30)
+
+
+def test_interrupt_is_not_replaced_by_what_the_check_found() -> None:
+    stopped = threading.Event()
+
+    def work() -> None:
+        with Watch(refuse, stopped.set, 0.001):
+            stopped.wait(30)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+
+
+def test_work_that_raises_is_stopped() -> None:
+    stops: list[str] = []
+    with pytest.raises(ValueError, match="ours"), Watch(lambda: None, lambda: stops.append("stop"), 60):
+        raise ValueError("ours")
+    assert stops == ["stop"]
