@@ -77,5 +77,5 @@ def _finished(record: Record, at: Reference, seen: int) -> Iterator[Commit]:
                 told.add(commit.key)
                 yield commit
         untold = [commit.key for commit in found if commit.key not in told]
-        seen = min(untold, default=max(told, default=seen + 1) + 1) - 1
+        seen = min(untold) - 1 if untold else max(told, default=seen)
         time.sleep(POLL_SECONDS)

@@ -1,0 +1,245 @@
+import functools
+import http.server
+import io
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.pachctl import Pachctl
+
+
+@pytest.fixture
+def data(pachctl: Pachctl) -> Pachctl:
+    """An empty repo."""
+    pachctl("create", "repo", "data")
+    return pachctl
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with files in it and below it."""
+    files = tmp_path / "folder"
+    (files / "deep" / "deeper").mkdir(parents=True)
+    for name in ("a.txt", "b.txt", "deep/c.txt", "deep/deeper/d.txt"):
+        (files / name).write_text(name)
+    return files
+
+
+@pytest.fixture
+def address(folder: Path) -> Iterator[str]:
+    """Where a web server shows the folder."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def paths(pachctl: Pachctl, reference: str = "data@master:/**") -> list[str]:
+    """The files that a pattern matches."""
+    return [file["path"] for file in pachctl.json("glob", "file", reference) if file["type"] == "file"]
+
+
+def test_standard_input_goes_to_a_path(data: Pachctl) -> None:
+    assert data("put", "file", "data@master:/greeting", "-f", "-", stdin=b"hello\n").out == ""
+    assert data("get", "file", "data@master:/greeting").data == b"hello\n"
+
+
+def test_standard_input_is_read_when_no_source_is_named(data: Pachctl) -> None:
+    data("put", "file", "data@master:/greeting", stdin=b"hello")
+    assert data("get", "file", "data@master:/greeting").data == b"hello"
+
+
+def test_standard_input_needs_a_path(data: Pachctl) -> None:
+    assert data.fail("put", "file", "data@master", "-f", "-", stdin=b"x") == "path-missing"
+
+
+def test_put_replaces_and_appends_when_told(data: Pachctl) -> None:
+    data.put("data@master:/a", "1")
+    data.put("data@master:/a", "2")
+    assert data("get", "file", "data@master:/a").data == b"2"
+    data("put", "file", "data@master:/a", "-a", "-f", "-", stdin=b"3")
+    assert data("get", "file", "data@master:/a").data == b"23"
+
+
+def test_one_file_keeps_its_name_or_gets_another(data: Pachctl, folder: Path) -> None:
+    file = str(folder / "a.txt")
+    data("put", "file", "data@master", "-f", file)
+    data("put", "file", "data@master:/other", "-f", file)
+    data("put", "file", "data@master:/in/", "-f", file)
+    assert paths(data) == ["/a.txt", "/in/a.txt", "/other"]
+
+
+def test_several_files_are_one_commit(data: Pachctl, folder: Path) -> None:
+    data("put", "file", "data@master:/x", "-f", str(folder / "a.txt"), "-f", str(folder / "b.txt"), "-m", "two")
+    assert paths(data) == ["/x/a.txt", "/x/b.txt"]
+    assert [commit["description"] for commit in data.json("list", "commit", "data")] == ["two"]
+
+
+def test_what_is_in_a_folder_is_put(data: Pachctl, folder: Path) -> None:
+    data("put", "file", "data@master", "-r", "-f", str(folder))
+    data("put", "file", "data@dev:/top", "-r", "-f", str(folder))
+    assert paths(data) == ["/a.txt", "/b.txt", "/deep/c.txt", "/deep/deeper/d.txt"]
+    assert paths(data, "data@dev:/**") == ["/top/a.txt", "/top/b.txt", "/top/deep/c.txt", "/top/deep/deeper/d.txt"]
+
+
+def test_folder_without_r_is_refused(data: Pachctl, folder: Path) -> None:
+    assert data.fail("put", "file", "data@master", "-f", str(folder)) == "source-is-folder"
+    assert data.json("list", "commit", "data") == []
+
+
+def test_missing_source_is_refused(data: Pachctl, folder: Path) -> None:
+    assert data.fail("put", "file", "data@master", "-f", str(folder / "none")) == "source-not-found"
+
+
+def test_url_is_fetched(data: Pachctl, address: str) -> None:
+    data("put", "file", "data@master", "-f", f"{address}/deep/c.txt")
+    assert data("get", "file", "data@master:/c.txt").data == b"deep/c.txt"
+    assert data.fail("put", "file", "data@master", "-f", f"{address}/none") == "source-unreadable"
+
+
+def test_list_names_the_sources(data: Pachctl, folder: Path, address: str) -> None:
+    sources = f"{folder / 'a.txt'}\n\n{address}/b.txt\n".encode()
+    data("put", "file", "data@master", "-i", "-", stdin=sources)
+    assert paths(data) == ["/a.txt", "/b.txt"]
+    assert data.fail("put", "file", "data@master", "-i", "-", stdin=b"\n") == "sources-missing"
+
+
+def test_path_with_dots_is_refused(data: Pachctl) -> None:
+    assert data.fail("put", "file", "data@master:/../a", "-f", "-", stdin=b"1") == "path-invalid"
+
+
+def test_put_where_nothing_can_be_put_is_refused(worked: Pachctl) -> None:
+    commit = worked("inspect", "commit", "books@master", "-o", "json").document["id"]
+    put = ("-f", "-")
+    assert worked.fail("put", "file", f"books@{commit}:/a", *put) == "commit-finished"
+    assert worked.fail("put", "file", "count@master:/a", *put) == "output-branch"
+    assert worked.fail("put", "file", "nothing@master:/a", *put) == "repo-not-found"
+    assert worked.fail("put", "file", "books:/a", *put) == "reference-invalid"
+
+
+def test_put_prints_its_commit_as_json(data: Pachctl) -> None:
+    commit = data.put("data@master:/a", "1")
+    assert [found["id"] for found in data.json("list", "commit", "data")] == [commit]
+
+
+def test_listing_shows_children_with_their_sizes(data: Pachctl, folder: Path) -> None:
+    data("put", "file", "data@master", "-r", "-f", str(folder))
+    listed = data("list", "file", "data@master").out
+    assert [line.split() for line in listed.splitlines()] == [["SIZE", "NAME"], ["5B", "/a.txt"], ["5B", "/b.txt"], ["27B", "/deep/"]]
+    assert [(file["path"], file["type"], file["size_bytes"]) for file in data.json("list", "file", "data@master:/deep")] == [
+        ("/deep/c.txt", "file", 10),
+        ("/deep/deeper", "dir", 17),
+    ]
+
+
+def test_listing_takes_a_pattern(data: Pachctl, folder: Path) -> None:
+    data("put", "file", "data@master", "-r", "-f", str(folder))
+    assert [file["path"] for file in data.json("list", "file", "data@master:/*.txt")] == ["/a.txt", "/b.txt"]
+
+
+def test_pattern_finds_files_and_directories(data: Pachctl, folder: Path) -> None:
+    data("put", "file", "data@master", "-r", "-f", str(folder))
+    assert [file["path"] for file in data.json("glob", "file", "data@master:/*")] == ["/a.txt", "/b.txt", "/deep"]
+    assert "/deep/" in data("glob", "file", "data@master:/d*").out
+    assert data.fail("glob", "file", "data@master:/[a") == "glob-invalid"
+    assert data.fail("glob", "file", "data@master") == "path-missing"
+
+
+def test_file_is_inspected(data: Pachctl) -> None:
+    data.put("data@master:/a", "1")
+    data.put("data@master:/b", "1")
+    first, second = (data("inspect", "file", f"data@master:/{name}", "-o", "json").document for name in "ab")
+    assert first["hash"] == second["hash"]
+    assert "Path: /a" in data("inspect", "file", "data@master:/a").out
+    assert data.fail("inspect", "file", "data@master:/c") == "file-not-found"
+
+
+def test_file_of_an_older_version_is_read(data: Pachctl) -> None:
+    data.put("data@master:/a", "1")
+    data.put("data@master:/a", "2")
+    assert data("get", "file", "data@master^:/a").data == b"1"
+    assert data("get", "file", "data@master.1:/a").data == b"1"
+
+
+def test_get_writes_a_file(data: Pachctl, tmp_path: Path) -> None:
+    data.put("data@master:/a", "0123456789")
+    data("get", "file", "data@master:/a", "-o", str(tmp_path / "copy"))
+    assert (tmp_path / "copy").read_text() == "0123456789"
+    data("get", "file", "data@master:/a", "-o", str(tmp_path))
+    assert (tmp_path / "a").read_text() == "0123456789"
+    assert data("get", "file", "data@master:/a", "--offset", "7").data == b"789"
+
+
+def test_get_into_a_missing_folder_is_refused(data: Pachctl, tmp_path: Path) -> None:
+    data.put("data@master:/a", "1")
+    assert data.fail("get", "file", "data@master:/a", "-o", str(tmp_path / "none" / "a")) == "storage-failed"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_get_of_a_directory_names_the_way(data: Pachctl, folder: Path) -> None:
+    data("put", "file", "data@master", "-r", "-f", str(folder))
+    answer = data.run("get", "file", "data@master:/deep")
+    assert (answer.status, answer.code) == (1, "not-a-file")
+    assert "-r" in answer.err
+    assert data.fail("get", "file", "data@master") == "path-missing"
+
+
+def test_directory_is_written_under_its_paths(data: Pachctl, folder: Path, tmp_path: Path) -> None:
+    data("put", "file", "data@master", "-r", "-f", str(folder))
+    data("get", "file", "-r", "data@master:/deep", "-o", str(tmp_path / "out"))
+    found = {file.relative_to(tmp_path / "out").as_posix(): file.read_text() for file in (tmp_path / "out").rglob("*") if file.is_file()}
+    assert found == {"deep/c.txt": "deep/c.txt", "deep/deeper/d.txt": "deep/deeper/d.txt"}
+
+
+def test_tar_archive_holds_what_a_pattern_matches(data: Pachctl, folder: Path) -> None:
+    large = bytes(range(256)) * 20_000
+    (folder / "large.txt").write_bytes(large)
+    data("put", "file", "data@master", "-r", "-f", str(folder))
+    with tarfile.open(fileobj=io.BytesIO(data("get", "file", "-r", "data@master:/{*.txt,deep}").data)) as archive:
+        assert archive.getnames() == ["a.txt", "b.txt", "deep/c.txt", "deep/deeper/d.txt", "large.txt"]
+        stored = archive.extractfile("large.txt")
+        assert stored is not None
+        assert stored.read() == large
+
+
+def test_offset_is_for_one_file(data: Pachctl) -> None:
+    assert "--offset" in data.misuse("get", "file", "-r", "data@master:/", "--offset", "3")
+
+
+def test_copy_moves_no_content_between_repos(data: Pachctl, folder: Path) -> None:
+    data("create", "project", "other")
+    data("create", "repo", "other/copies")
+    data("put", "file", "data@master", "-r", "-f", str(folder))
+    assert data("copy", "file", "data@master:/deep", "copies@master:/d", "--dest-project", "other").out == ""
+    assert paths(data, "other/copies@master:/**") == ["/d/c.txt", "/d/deeper/d.txt"]
+    assert data("copy", "file", "data@master:/a.txt", "data@master:/a2", "-o", "json").document["path"] == "/a2"
+    assert data.fail("copy", "file", "data@master:/none", "data@master:/a3") == "file-not-found"
+    assert data.fail("copy", "file", "data@master", "data@master:/a3") == "path-missing"
+
+
+def test_deleted_file_is_gone(data: Pachctl, folder: Path) -> None:
+    data("put", "file", "data@master", "-r", "-f", str(folder))
+    assert data("delete", "file", "data@master:/a.txt").out == ""
+    data("delete", "file", "data@master:/never-there")
+    assert paths(data) == ["/b.txt", "/deep/c.txt", "/deep/deeper/d.txt"]
+
+
+def test_directory_is_deleted_with_r_only(data: Pachctl, folder: Path) -> None:
+    data("put", "file", "data@master", "-r", "-f", str(folder))
+    assert data.fail("delete", "file", "data@master:/deep") == "not-a-file"
+    data("delete", "file", "-r", "data@master:/deep")
+    assert paths(data) == ["/a.txt", "/b.txt"]
+    data("delete", "file", "-r", "data@master:/")
+    assert paths(data) == []
+    assert data.fail("delete", "file", "data@master") == "path-missing"
+
+
+def test_output_that_is_being_written_is_refused(worked: Pachctl) -> None:
+    worked.put("books@master:/new", "words")
+    assert worked.fail("list", "file", "count@master") == "commit-open"
