@@ -25,6 +25,7 @@ def counts(jobs: list[dict[str, Any]], pipeline: str) -> list[tuple[int, int, in
     return [(job["data_total"], job["data_processed"], job["data_skipped"]) for job in jobs if job["pipeline"] == pipeline]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_demo_runs_what_is_new_and_nothing_again(tmp_path: Path) -> None:
     home = tmp_path / "home"
