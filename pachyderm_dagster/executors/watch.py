@@ -8,7 +8,7 @@ from types import TracebackType
 class Watch:
     """Calls `check` every `seconds` in a thread for the length of a `with` block.
 
-    What `check` raises is raised by the block at its end, after `stop` was called so that the block does end. `stop` is called too when the block itself raises.
+    What `check` raises is raised by the block at its end, after `stop` was called so that the block does end. `stop` is called too when the block raises.
     """
 
     def __init__(self, check: Callable[[], None], stop: Callable[[], None], seconds: float) -> None:

@@ -1,0 +1,118 @@
+"""Jobs in real worker processes: what user code finds, and how each failure reads."""
+
+import json
+import os
+from collections.abc import Callable
+
+import pytest
+
+from pachyderm_dagster.executors.local import LocalExecutor
+from pachyderm_dagster.executors.run_job import run_job
+from pachyderm_dagster.pps import jobs
+from pachyderm_dagster.pps.model import Job, JobState
+from pachyderm_dagster.workspace import Workspace
+from tests.executors.in_process import put, read_all
+
+ENVIRONMENT = r"""
+pipeline: {name: show}
+transform:
+  cmd: [python3, "-"]
+  stdin:
+    - "import json, os"
+    - "names = ['PACH_JOB_ID', 'PACH_OUTPUT_COMMIT_ID', 'PACH_DATUM_ID', 'PPS_PIPELINE_NAME', 'PPS_PROJECT_NAME', 'PPS_SPEC_COMMIT', 'data', 'data_COMMIT', 'OWN']"
+    - "text = json.dumps({name: os.environ.get(name) for name in names})"
+    - "open(os.environ['PFS_ROOT'] + '/out/environment.json', 'w').write(text)"
+  env: {OWN: of the spec}
+input: {pfs: {repo: data, glob: /*}}
+"""
+
+
+def run_newest(workspace: Workspace) -> Job:
+    with workspace.database.read() as txn:
+        job = jobs.list_job(txn, unfinished_only=True)[0]
+    with LocalExecutor(os.environ) as executor:
+        return run_job(workspace, job, executor=executor)
+
+
+@pytest.fixture
+def run_command(workspace: Workspace, create: Callable[..., None]) -> Callable[..., Job]:
+    """Runs a command over one file, `/a`, and returns the job as it ended."""
+
+    def run(*cmd: str, extra: str = "") -> Job:
+        workspace.pfs.create_repo("data")
+        put(workspace, "data@master", {"/a": b"content of a\n"})
+        create(f"pipeline: {{name: p}}\ntransform: {{cmd: {json.dumps(list(cmd))}}}\ninput: {{pfs: {{repo: data, glob: /*}}}}\n{extra}")
+        return run_newest(workspace)
+
+    return run
+
+
+def test_user_code_finds_its_environment(workspace: Workspace, create: Callable[..., None]) -> None:
+    workspace.pfs.create_repo("data")
+    put(workspace, "data@master", {"/a": b"a"})
+    create(ENVIRONMENT)
+    job = run_newest(workspace)
+    assert job.state is JobState.SUCCESS, job.reason
+    found = json.loads(read_all(workspace, "show@master")["/environment.json"])
+    (datum,) = workspace.pps.list_datum(job)
+    assert found | {"PPS_SPEC_COMMIT": "", "data": ""} == {
+        "PACH_JOB_ID": job.id,
+        "PACH_OUTPUT_COMMIT_ID": job.id,
+        "PACH_DATUM_ID": datum.id,
+        "PPS_PIPELINE_NAME": "show",
+        "PPS_PROJECT_NAME": "default",
+        "PPS_SPEC_COMMIT": "",
+        "data": "",
+        "data_COMMIT": workspace.pfs.inspect_commit("data@master").id,
+        "OWN": "of the spec",
+    }
+    assert found["data"].endswith("/data/a")
+    assert found["PPS_SPEC_COMMIT"] == workspace.pfs.inspect_commit("show.spec@master").id
+
+
+def test_missing_command_is_named(run_command: Callable[..., Job]) -> None:
+    job = run_command("/no/such/program")
+    assert job.state is JobState.FAILURE
+    assert "/no/such/program" in job.reason
+    assert "command-not-found" in job.reason
+
+
+def test_pipeline_without_a_command_says_so(run_command: Callable[..., Job]) -> None:
+    job = run_command()
+    assert job.state is JobState.FAILURE
+    assert "cmd" in job.reason
+
+
+def test_failing_datum_names_its_files_and_keeps_what_it_printed(workspace: Workspace, run_command: Callable[..., Job]) -> None:
+    job = run_command("sh", "-c", "echo this is why; exit 3", extra="datum_tries: 1\n")
+    assert job.state is JobState.FAILURE
+    assert "data@" in job.reason
+    assert ":/a" in job.reason
+    assert "3" in job.reason
+    assert [line.text for line in workspace.pps.logs(job)] == ["this is why"]
+
+
+def test_forbidden_output_name_is_named(run_command: Callable[..., Job]) -> None:
+    job = run_command("sh", "-c", 'touch "$PFS_ROOT/out/what*"', extra="datum_tries: 1\n")
+    assert job.state is JobState.FAILURE
+    assert "what*" in job.reason
+    assert "output-path-invalid" in job.reason
+
+
+def test_accepted_return_code_is_a_success(workspace: Workspace, create: Callable[..., None]) -> None:
+    workspace.pfs.create_repo("data")
+    put(workspace, "data@master", {"/a": b"a"})
+    create("pipeline: {name: p}\ntransform: {cmd: [sh, -c, exit 7], accept_return_code: [7]}\ninput: {pfs: {repo: data, glob: /*}}\n")
+    assert run_newest(workspace).state is JobState.SUCCESS
+
+
+def test_job_out_of_time_is_killed_with_its_user_code(run_command: Callable[..., Job]) -> None:
+    job = run_command("sleep", "600", extra="job_timeout: 500ms\n")
+    assert job.state is JobState.KILLED
+    assert "job_timeout" in job.reason
+
+
+def test_datum_out_of_time_fails(run_command: Callable[..., Job]) -> None:
+    job = run_command("sleep", "600", extra="datum_timeout: 300ms\ndatum_tries: 1\n")
+    assert job.state is JobState.FAILURE
+    assert "datum-timeout" in job.reason
