@@ -19,7 +19,8 @@ transform:
   cmd: [python3, "-"]
   stdin:
     - "import json, os"
-    - "names = ['PACH_JOB_ID', 'PACH_OUTPUT_COMMIT_ID', 'PACH_DATUM_ID', 'PPS_PIPELINE_NAME', 'PPS_PROJECT_NAME', 'PPS_SPEC_COMMIT', 'data', 'data_COMMIT', 'OWN']"
+    - "names = ['PACH_JOB_ID', 'PACH_OUTPUT_COMMIT_ID', 'PACH_DATUM_ID', 'PPS_PIPELINE_NAME', 'PPS_PROJECT_NAME', 'PPS_SPEC_COMMIT']"
+    - "names += ['data', 'data_COMMIT', 'OWN']"
     - "text = json.dumps({name: os.environ.get(name) for name in names})"
     - "open(os.environ['PFS_ROOT'] + '/out/environment.json', 'w').write(text)"
   env: {OWN: of the spec}
