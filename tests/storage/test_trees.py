@@ -155,6 +155,16 @@ def test_cache_is_only_for_speed(store: ObjectStore, cache_bytes: int) -> None:
     assert sizes_of(trees.table(root)) == expected
 
 
+@pytest.mark.parametrize("first", [0, 1, 700, 1999])
+def test_whole_tree_is_read_after_lookups_have_cached_a_part(store: ObjectStore, first: int) -> None:
+    rows = dict(list(MANY.items())[:2000])
+    root = Trees(store, SMALL_NODES).build(file_rows(rows))
+    trees = Trees(store, SMALL_NODES)
+    looked_up = sorted(rows)[first::150]
+    assert trees.find(root, keys_array(looked_up)).num_rows == len(looked_up)
+    assert sizes_of(trees.table(root)) == rows
+
+
 def test_several_threads_read_the_same_trees(store: ObjectStore) -> None:
     trees = Trees(store, SMALL_NODES, cache_bytes=100_000)
     rows = dict(list(MANY.items())[:2000])
