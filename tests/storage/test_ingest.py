@@ -121,8 +121,10 @@ def test_export_replaces_what_is_there(store: ObjectStore, tmp_path: Path) -> No
     assert (tmp_path / "file").read_bytes() == b"new"
 
 
-def test_export_of_nothing_does_nothing(store: ObjectStore) -> None:
+def test_export_of_nothing_makes_nothing(store: ObjectStore, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
     export_files(store, [], [])
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("size", [100, 9 * MIB])
