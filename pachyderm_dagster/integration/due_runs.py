@@ -107,7 +107,10 @@ class DueSets:
         verdict = judge(members, self._runs(set_id), now)
         if isinstance(verdict, Busy) and self._is_over(verdict.run, members, silent, found, now):
             verdict = judge(members, self._runs(set_id), now)
+        held = [job for job in members if self.workspace.leases.is_held(f"job/{job.key}")]
         match verdict:
+            case Ask() | Later() if held:
+                found.waiting.append(f"{set_id}: job {held[0]} is being run by another process")
             case Later(attempt=attempt) if self.take_over:
                 # Somebody asks for it again, and looks on.
                 found.requests.append(SetRequest(set_id, self.project, attempt, tuple(members)))
@@ -130,7 +133,7 @@ class DueSets:
         record = self.instance.get_run_by_id(run.id)
         if record is None:
             return True
-        if run.by_command_line:
+        if run.by_command_line and not any(self.workspace.leases.is_held(f"job/{job.key}") for job in members):
             self.instance.report_run_failed(record, "The command line that did this run ended before it; its jobs are run again.")
             return True
         if self.take_over and run.is_queued:

@@ -11,6 +11,8 @@ STARTED_BY = "pachyderm/started_by"
 COMMAND_LINE = "command line"
 INTERRUPTED = "pachyderm/interrupted"
 """Set when a run was ended from outside, by Ctrl-C or a machine that shuts down: that is no attempt that failed."""
+PARENT_RUN = "dagster/parent_run_id"
+"""Dagster's, on a run that repeats another one; its other tags are inherited."""
 
 # Event tags that Dagster compares to tell what is stale. Its names, but not among its public constants.
 DATA_VERSION = "dagster/data_version"

@@ -62,7 +62,7 @@ def _pipelines_of(context: dg.AssetExecutionContext, pipeline_keys: Mapping[dg.A
 
 def _settled_set(workspace: Workspace, run: dg.DagsterRun, chosen: Sequence[RepoName]) -> str | None:
     found = run.tags.get(labels.COMMIT_SET)
-    if found is None or run.parent_run_id is None or run.tags.get(labels.MADE_SET) == run.run_id:
+    if found is None or labels.PARENT_RUN not in run.tags or run.tags.get(labels.MADE_SET) == run.run_id:
         return found
     with workspace.database.read() as txn:
         undone = jobs.list_job(txn, set_id=found, unfinished_only=True)

@@ -1,0 +1,131 @@
+"""Ticks of cron inputs: when they are made, and that none is made twice."""
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pachyderm_dagster.clock import ManualClock
+from pachyderm_dagster.integration.cron_ticks import MOST_TICKS, make_due_ticks
+from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pps import jobs, pipelines
+from pachyderm_dagster.pps.spec_reading import parse_specs
+from pachyderm_dagster.workspace import Workspace, open_workspace
+from tests.integration.home import LONG
+
+HOUR = dt.timedelta(hours=1)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(dt.datetime(2026, 1, 1, 12, 30, tzinfo=dt.UTC))
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, clock: ManualClock) -> Iterator[Workspace]:
+    opened = open_workspace({"PACHYDERM_HOME": str(tmp_path)}, clock=clock)
+    yield opened
+    opened.close()
+
+
+def create(workspace: Workspace, spec: str = "@hourly", *, update: bool = False, **cron: object) -> None:
+    body = {"pipeline": {"name": "report"}, "transform": {"cmd": ["true"]}, "input": {"cron": {"name": "tick", "spec": spec, **cron}}}
+    for parsed in parse_specs(json.dumps(body), source="test"):
+        workspace.pps.create_pipeline(parsed, update=update)
+
+
+def ticks(workspace: Workspace) -> list[str]:
+    """The names of all tick files, oldest first."""
+    return [info.path for info in workspace.pfs.list_file("report_tick@master")]
+
+
+def test_tick_is_made_when_its_time_has_come_and_once(workspace: Workspace, clock: ManualClock) -> None:
+    create(workspace)
+    assert make_due_ticks(workspace, "default") == []
+    clock.advance(HOUR)
+    assert [commit.repo for commit in make_due_ticks(workspace, "default")] == [RepoName("default", "report_tick")]
+    assert make_due_ticks(workspace, "default") == []
+    assert ticks(workspace) == ["/2026-01-01T13:00:00Z"]
+
+
+def test_missed_ticks_are_made_up_for_each_with_a_job(workspace: Workspace, clock: ManualClock) -> None:
+    create(workspace)
+    clock.advance(3 * HOUR)
+    assert len(make_due_ticks(workspace, "default")) == 3
+    assert ticks(workspace) == ["/2026-01-01T13:00:00Z", "/2026-01-01T14:00:00Z", "/2026-01-01T15:00:00Z"]
+    with workspace.database.read() as txn:
+        assert len(jobs.list_job(txn, pipeline=RepoName("default", "report"))) == 1 + 3
+
+
+def test_long_absence_is_made_up_for_in_portions_without_a_gap(workspace: Workspace, clock: ManualClock) -> None:
+    create(workspace)
+    clock.advance((MOST_TICKS + 5) * HOUR)
+    assert [len(make_due_ticks(workspace, "default")) for _ in range(3)] == [MOST_TICKS, 5, 0]
+    names = ticks(workspace)
+    assert len(names) == MOST_TICKS + 5
+    assert names == sorted(names)
+
+
+def test_schedule_begins_at_its_start(workspace: Workspace, clock: ManualClock) -> None:
+    create(workspace, start="2026-01-01T09:30:00Z")
+    assert [len(make_due_ticks(workspace, "default")), ticks(workspace)[0]] == [3, "/2026-01-01T10:00:00Z"]
+
+
+def test_start_in_the_future_is_waited_for(workspace: Workspace, clock: ManualClock) -> None:
+    create(workspace, start="2026-01-01T15:00:00Z")
+    clock.advance(2 * HOUR)
+    assert make_due_ticks(workspace, "default") == []
+    clock.advance(2 * HOUR)
+    assert len(make_due_ticks(workspace, "default")) == 1
+
+
+def test_interval_that_cron_cannot_say_counts_from_the_last_tick(workspace: Workspace, clock: ManualClock) -> None:
+    create(workspace, "@every 90m")
+    clock.advance(3 * HOUR)
+    make_due_ticks(workspace, "default")
+    assert ticks(workspace) == ["/2026-01-01T14:00:00Z", "/2026-01-01T15:30:00Z"]
+
+
+def test_overwriting_clock_keeps_the_newest_tick_and_its_place(workspace: Workspace, clock: ManualClock) -> None:
+    create(workspace, overwrite=True)
+    clock.advance(2 * HOUR)
+    make_due_ticks(workspace, "default")
+    assert ticks(workspace) == ["/2026-01-01T14:00:00Z"]
+    assert make_due_ticks(workspace, "default") == []
+
+
+def test_other_files_in_the_tick_repo_do_not_matter(workspace: Workspace, clock: ManualClock) -> None:
+    create(workspace)
+    clock.advance(HOUR)
+    make_due_ticks(workspace, "default")
+    with workspace.pfs.modify_file("report_tick@master") as files:
+        files.put_bytes("/notes", b"mine")
+    assert make_due_ticks(workspace, "default") == []
+    clock.advance(HOUR)
+    assert len(make_due_ticks(workspace, "default")) == 1
+
+
+def test_stopped_pipeline_has_no_ticks(workspace: Workspace, clock: ManualClock) -> None:
+    create(workspace)
+    workspace.database.write(lambda txn: pipelines.stop_pipeline(txn, RepoName("default", "report")))
+    clock.advance(HOUR)
+    assert make_due_ticks(workspace, "default") == []
+
+
+def test_changed_schedule_goes_on_from_the_last_tick(workspace: Workspace, clock: ManualClock) -> None:
+    create(workspace)
+    clock.advance(HOUR)
+    make_due_ticks(workspace, "default")
+    create(workspace, "*/20 * * * *", update=True)
+    clock.advance(dt.timedelta(minutes=10))
+    make_due_ticks(workspace, "default")
+    assert ticks(workspace) == [f"/2026-01-01T13:{minute}:00Z" for minute in ("00", "20", "40")]
+
+
+def test_whoever_comes_second_leaves_the_ticks_to_the_first(workspace: Workspace, clock: ManualClock) -> None:
+    create(workspace)
+    clock.advance(HOUR)
+    assert workspace.leases.acquire("cron/default", "another process", LONG)
+    assert make_due_ticks(workspace, "default") == []

@@ -1,0 +1,119 @@
+"""`pachyderm-dagster dev` as a whole: Dagster's processes, new pipelines, and that nothing stays behind."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pachyderm_dagster.cli.dev import dev
+from pachyderm_dagster.errors import ExistsError, StateError
+from pachyderm_dagster.integration.commit_sensor import sensor_lease
+from pachyderm_dagster.integration.run_due import run_due
+from pachyderm_dagster.pps.model import JobState
+from tests.integration.gate import Gate
+from tests.integration.home import Home
+
+pytestmark = pytest.mark.timeout(240)
+CLONE = Path(__file__).resolve().parents[2]
+ASSETS = "{ assetNodes { assetKey { path } assetMaterializations(limit: 1) { runId } } }"
+
+
+class Served:
+    """`dev` in another process, from the moment when the UI answers."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", f"import os, sys; from pachyderm_dagster.cli.dev import dev; sys.exit(dev(os.environ, {self.port}))"],
+            env={**home.environ, "PYTHONPATH": str(CLONE)},
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        assert self.process.stdout is not None
+        self.line = self.process.stdout.readline()
+
+    def assets(self) -> dict[str, list[dict[str, str]]]:
+        """The materializations of each asset, as the UI gets them."""
+        body = json.dumps({"query": ASSETS}).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/graphql", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            nodes = json.load(answer)["data"]["assetNodes"]
+        return {"/".join(node["assetKey"]["path"]): node["assetMaterializations"] for node in nodes}
+
+    def end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+    def processes(self) -> list[str]:
+        """The command lines of what runs for this home."""
+        mark = f"PACHYDERM_HOME={self.home.workspace.settings.home}".encode()
+        found = []
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit() and int(folder.name) != os.getpid():
+                try:
+                    if mark in (folder / "environ").read_bytes().split(b"\0"):
+                        found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                except OSError:
+                    # It ended while we looked.
+                    continue
+        return found
+
+
+@pytest.fixture
+def served(home: Home) -> Iterator[Served]:
+    started = Served(home)
+    with started.process:
+        yield started
+        started.process.kill()
+
+
+def test_pipeline_made_while_it_runs_appears_with_its_first_result_and_nothing_stays_behind(home: Home, served: Served) -> None:
+    assert served.line == f"Dagster runs at http://127.0.0.1:{served.port} for {home.workspace.settings.home}; Ctrl-C stops it\n"
+    home.commit("images@master", {"/a": "1"})
+    home.pipeline("edges", "images")
+    commit = next(home.workspace.pfs.subscribe_commit("edges@master", stop=lambda: False))
+    assert b"".join(home.workspace.pfs.get_file(f"edges@{commit.id}:/a")) == b"1"
+    while not (assets := served.assets()).get("default/edges"):
+        assert served.process.poll() is None
+    assert assets["default/edges"] == [{"runId": home.jobs("edges")[0].run_id}]
+    assert len(assets["default/images"]) == 1
+    with pytest.raises(StateError, match="dev-running"):
+        dev(home.environ, served.port + 1)
+    assert home.workspace.leases.is_held(sensor_lease("default"))
+    assert served.end(signal.SIGINT) == 0
+    assert served.processes() == []
+    assert not home.workspace.leases.is_held(sensor_lease("default"))
+    assert not home.workspace.leases.is_held("dev")
+
+
+def test_job_that_is_interrupted_by_the_end_is_done_by_the_next(home: Home, served: Served) -> None:
+    gate = Gate(home)
+    gate.wait()
+    assert served.end(signal.SIGTERM) == 0
+    assert served.processes() == []
+    assert not home.jobs("edges")[0].state.is_terminal
+    gate.open()
+    assert run_due(home.workspace, home.environ, until=lambda: home.jobs("edges")[0].state.is_terminal)
+    assert home.jobs("edges")[0].state is JobState.SUCCESS
+    assert len(home.materializations("default", "edges")) == 1
+
+
+def test_taken_port_is_refused_before_anything_starts(home: Home) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = int(taken.getsockname()[1])
+        with pytest.raises(ExistsError, match=rf"port {port} of 127.0.0.1 is taken.*\[port-taken\]"):
+            dev(home.environ, port)
+    assert not home.workspace.leases.is_held("dev")
