@@ -3,7 +3,7 @@
 import click
 from click.shell_completion import get_completion_class
 
-from pachyderm_dagster.cli.names import NAMES
+from pachyderm_dagster.cli.names import NAMES, completion_variable
 
 
 @click.command(epilog='Example: eval "$(pachctl completion bash)"')
@@ -14,5 +14,4 @@ def completion(context: click.Context, shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None
     for name in NAMES:
-        variable = f"_{name.replace('-', '_').upper()}_COMPLETE"
-        click.echo(kind(context.find_root().command, {}, name, variable).source())
+        click.echo(kind(context.find_root().command, {}, name, completion_variable(name)).source())

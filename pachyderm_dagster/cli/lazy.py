@@ -1,5 +1,6 @@
 """Groups whose commands are imported when they are called, so that no command pays for another."""
 
+import copy
 import difflib
 import importlib
 from collections.abc import Iterable, Mapping
@@ -33,7 +34,7 @@ class Here:
     help: str
 
     def command(self) -> click.Command:
-        command = load(f"{PACKAGE}.{self.target}")
+        command = copy.copy(load(f"{PACKAGE}.{self.target}"))
         assert isinstance(command, click.Command)
         command.help = f"{self.help}\n\n{command.help or ''}"
         return command

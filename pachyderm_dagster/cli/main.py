@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from click.shell_completion import shell_complete
 
 from pachyderm_dagster.cli.failures import DONE, INTERRUPTED, WRONG_USAGE, refuse, refuse_unexpected, refuse_usage
-from pachyderm_dagster.cli.names import NAMES
+from pachyderm_dagster.cli.names import NAMES, completion_variable
 from pachyderm_dagster.cli.table import root_group
-from pachyderm_dagster.errors import PachydermError, StorageError
+from pachyderm_dagster.errors import InvalidError, PachydermError, StorageError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,13 +24,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = called if called in NAMES else NAMES[0]
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        status = root_group(name).main(arguments, prog_name=name, standalone_mode=False, obj=os.environ)
+        status = _run(name, arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has seen enough. What is still buffered must not be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         return INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message())
@@ -38,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return refuse_usage(error)
     except PachydermError as error:
         return refuse(error)
+    except UnicodeEncodeError as error:
+        return refuse(InvalidError("text-invalid", f"{error.object!r} cannot be written as {error.encoding}; use text, or set another locale"))
     except OSError as error:
         # A full disk behind a redirection of standard output; whatever is written elsewhere has its own error.
         if error.errno != errno.ENOSPC:
@@ -45,4 +48,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return refuse(StorageError("storage-full", "what takes the output is full; free some space and try again"))
     except Exception as error:  # noqa: BLE001  the last one who can say anything to the user
         return refuse_unexpected(error, arguments, os.environ)
+    return status
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    # Not `Command.main`, which has its own mind about closed pipes, Ctrl-C and exit statuses.
+    group = root_group(name)
+    asked = os.environ.get(completion_variable(name))
+    if asked is not None:
+        return shell_complete(group, {}, name, completion_variable(name), asked)
+    try:
+        with group.make_context(name, arguments, obj=os.environ) as context:
+            status = group.invoke(context)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
     return status if isinstance(status, int) else DONE

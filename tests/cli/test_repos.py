@@ -5,7 +5,13 @@ def test_new_repo_is_listed_for_people_and_programs(pachctl: Pachctl) -> None:
     assert pachctl("create", "repo", "images", "-d", "photos").out == ""
     assert [line.split()[:2] for line in pachctl("list", "repo").out.splitlines()] == [["PROJECT", "NAME"], ["default", "images"]]
     document = pachctl("list", "repo", "-o", "json").document
-    assert (document["name"], document["project"], document["description"], document["size_bytes"], document["branches"]) == ("images", "default", "photos", 0, [])
+    assert (document["name"], document["project"], document["description"], document["size_bytes"], document["branches"]) == (
+        "images",
+        "default",
+        "photos",
+        0,
+        [],
+    )
 
 
 def test_made_repo_is_printed_as_json_when_asked_for(pachctl: Pachctl) -> None:

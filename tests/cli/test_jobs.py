@@ -1,0 +1,132 @@
+from tests.cli.pachctl import Pachctl
+
+
+def test_jobs_of_a_pipeline_are_listed_newest_first(worked: Pachctl) -> None:
+    found = worked.json("list", "job", "-p", "loud")
+    assert [job["state"] for job in found] == ["FAILURE", "SUCCESS", "SUCCESS", "SUCCESS"]
+    assert "exit code 3" in found[0]["reason"]
+    assert (found[1]["reason"], found[1]["data_total"], found[1]["data_processed"]) == ("", 1, 1)
+    assert len(worked.json("list", "job", "-p", "loud", "-n", "2")) == 2
+    assert [job["state"] for job in worked.json("list", "job", "-p", "loud", "--state", "failure")] == ["FAILURE"]
+
+
+def test_counters_say_what_was_skipped(worked: Pachctl) -> None:
+    counters = [(job["data_total"], job["data_processed"], job["data_skipped"], job["data_failed"]) for job in worked.json("list", "job", "-p", "count")]
+    assert counters == [(3, 1, 2, 0), (2, 1, 1, 0), (1, 1, 0, 0), (0, 0, 0, 0)]
+    first = worked("list", "job", "-p", "count").out.splitlines()[1]
+    assert "1 + 2 / 3" in first
+    assert first.endswith("SUCCESS")
+
+
+def test_people_see_sets_and_programs_jobs(worked: Pachctl) -> None:
+    heading, newest, *others = worked("list", "job").out.splitlines()
+    assert heading.split() == ["ID", "SUBJOBS", "PROGRESS", "CREATED", "MODIFIED"]
+    assert "2 / 2, 1 failed" in newest
+    assert len(others) == 4
+    assert len(worked.json("list", "job")) == 8
+    assert len(worked("list", "job", "-x").out.splitlines()) == 9
+
+
+def test_set_of_jobs_is_listed_by_its_id(worked: Pachctl) -> None:
+    newest = worked.json("list", "job")[0]["id"]
+    assert {job["pipeline"] for job in worked.json("list", "job", newest)} == {"count", "loud"}
+    assert "not the id" in worked.misuse("list", "job", "count")
+
+
+def test_job_is_inspected_by_pipeline_and_id_or_branch(worked: Pachctl) -> None:
+    newest = worked.json("list", "job", "-p", "count")[0]
+    by_id = worked("inspect", "job", f"count@{newest['id']}", "-o", "json").document
+    by_branch = worked("inspect", "job", "count@master", "-o", "json").document
+    assert by_id == by_branch
+    assert by_id.items() >= newest.items()
+    assert by_id["output_commit"] == f"count@{newest['id']}"
+    assert by_id["run_id"]
+    assert worked("inspect", "job", "count@master^", "-o", "json").document["data_total"] == 2
+    assert "Processed: 1\n" in worked("inspect", "job", "count@master").out
+
+
+def test_set_of_jobs_is_inspected_by_its_id(worked: Pachctl) -> None:
+    newest = worked.json("list", "job")[0]["id"]
+    assert {job["pipeline"] for job in worked.json("inspect", "job", newest)} == {"count", "loud"}
+    assert len(worked("inspect", "job", newest).out.splitlines()) == 3
+
+
+def test_job_that_does_not_exist_is_refused(worked: Pachctl) -> None:
+    assert worked.fail("inspect", "job", "count@" + "a" * 32) == "job-not-found"
+    assert worked.fail("inspect", "job", "a" * 32) == "job-not-found"
+    assert worked.fail("inspect", "job", "none@master") == "pipeline-not-found"
+    assert worked.fail("inspect", "job", "count") == "reference-invalid"
+    assert worked.fail("list", "job", "-p", "none") == "pipeline-not-found"
+
+
+def test_unfinished_job_says_what_it_waits_for_and_is_stopped(worked: Pachctl) -> None:
+    opened = worked("start", "commit", "books@master").out.strip()
+    job = worked("inspect", "job", f"count@{opened}", "-o", "json").document
+    assert (job["state"], job["waits_for"]) == ("CREATED", [f"books@{opened}"])
+    stopped = worked("stop", "job", f"count@{opened}", "-o", "json").document
+    assert (stopped["state"], stopped["reason"]) == ("KILLED", "a user stopped it")
+    assert worked.fail("stop", "job", f"count@{opened}") == "job-finished"
+    assert worked("inspect", "commit", f"count@{opened}", "-o", "json").document["error"]
+
+
+def test_set_of_jobs_is_stopped_by_its_id(worked: Pachctl) -> None:
+    opened = worked.put("books@master:/new", "words")
+    worked("stop", "job", opened)
+    assert {job["state"] for job in worked.json("list", "job", opened)} == {"KILLED"}
+
+
+def test_deleted_job_leaves_its_output(worked: Pachctl) -> None:
+    worked("delete", "job", "count@master")
+    assert worked.fail("inspect", "job", "count@master") == "job-not-found"
+    assert worked("get", "file", "count@master:/hamlet").out.strip() == "6"
+
+
+def test_datums_are_listed_with_their_files(worked: Pachctl) -> None:
+    found = worked.json("list", "datum", "count@master")
+    assert sorted(datum["state"] for datum in found) == ["SKIPPED", "SKIPPED", "SUCCESS"]
+    (ran,) = [datum for datum in found if datum["state"] == "SUCCESS"]
+    job = worked("inspect", "job", "count@master", "-o", "json").document["id"]
+    assert (ran["job"], ran["files"], len(ran["id"])) == (f"count@{job}", [f"books@{job}:/bad"], 64)
+    assert ran["download_bytes"] == 1
+    assert ran["process_seconds"] > 0
+    assert "books@" in worked("list", "datum", "count@master").out
+    assert len(worked.json("list", "datum", "count@master", "--state", "skipped")) == 2
+
+
+def test_datum_is_inspected_by_the_start_of_its_id(worked: Pachctl) -> None:
+    (datum,) = worked.json("list", "datum", "loud@master")
+    assert worked("inspect", "datum", "loud@master", datum["id"][:8], "-o", "json").document == datum
+    assert (datum["state"], datum["exit_code"]) == ("FAILED", 3)
+    assert "State: FAILED" in worked("inspect", "datum", "loud@master", datum["id"]).out
+    assert worked.fail("inspect", "datum", "loud@master", "zz") == "datum-not-found"
+
+
+def test_id_of_several_jobs_needs_a_pipeline(worked: Pachctl) -> None:
+    newest = worked.json("list", "job")[0]["id"]
+    answer = worked.run("list", "datum", newest)
+    assert (answer.status, answer.code) == (1, "job-ambiguous")
+    assert f"count@{newest}" in answer.err
+
+
+def test_logs_show_what_user_code_printed(worked: Pachctl) -> None:
+    assert worked("logs", "-p", "count").out.splitlines() == [f"counting /pfs/books/{name}" for name in ("hamlet", "moby-dick", "bad")]
+    assert worked("logs", "-j", "count@master").out == "counting /pfs/books/bad\n"
+    assert worked("logs", "-p", "count", "--tail", "1").out == "counting /pfs/books/bad\n"
+    assert worked("logs", "-p", "count", "--inputs", "/hamlet").out == "counting /pfs/books/hamlet\n"
+    assert "this is bad" in worked("logs", "-j", "loud@master").out
+
+
+def test_log_lines_are_documents_that_name_their_datum(worked: Pachctl) -> None:
+    line = worked("logs", "-j", "count@master", "-o", "json").document
+    assert (line["message"], line["pipeline"]) == ("counting /pfs/books/bad", "count")
+    assert worked("logs", "-p", "count", "--datum", line["datum"][:10], "--raw").document == line
+
+
+def test_following_a_job_ends_with_it(worked: Pachctl) -> None:
+    assert worked("logs", "-f", "-j", "count@master").out == "counting /pfs/books/bad\n"
+
+
+def test_logs_need_a_pipeline_or_a_job(worked: Pachctl) -> None:
+    assert "-p" in worked.misuse("logs")
+    worked.misuse("logs", "-p", "count", "-j", "count@master")
+    assert worked.fail("logs", "-p", "none") == "pipeline-not-found"

@@ -1,0 +1,165 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pachyderm_dagster import __version__
+from tests.cli.pachctl import ROOT, Pachctl, process
+
+
+def test_help_lists_every_command(pachctl: Pachctl) -> None:
+    printed = pachctl("--help").out
+    assert "create repo" in printed
+    assert "flush commit" in printed
+    assert pachctl().out == printed
+
+
+def test_verb_alone_shows_its_nouns_and_is_wrong_usage(pachctl: Pachctl) -> None:
+    answer = pachctl.run("create")
+    assert answer.status == 2
+    assert "repo      Make a repo." in answer.out
+
+
+def test_help_of_a_command_ends_with_an_example(pachctl: Pachctl) -> None:
+    printed = pachctl("create", "repo", "-h").out
+    assert printed.startswith("Usage: pachctl create repo [OPTIONS] REPO\n\n  Make a repo.\n")
+    assert printed.splitlines()[-1].strip().startswith("Example: pachctl create repo")
+
+
+def test_mistyped_command_is_answered_with_what_is_near(pachctl: Pachctl) -> None:
+    assert "did you mean 'list'?" in pachctl.misuse("lst", "repo")
+    assert "did you mean 'repo'?" in pachctl.misuse("list", "rep")
+    assert "`pachctl --help`" in pachctl.misuse("xyzzy")
+
+
+def test_plurals_are_understood(pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "images")
+    assert pachctl("list", "repos", "-o", "json").document["name"] == "images"
+    assert pachctl.json("list", "branches", "images") == []
+
+
+def test_unknown_option_and_missing_argument_are_wrong_usage(pachctl: Pachctl) -> None:
+    assert "--nonsense" in pachctl.misuse("list", "repo", "--nonsense")
+    assert "REPO" in pachctl.misuse("create", "repo")
+    assert "Try 'pachctl create repo --help'." in pachctl.misuse("create", "repo")
+
+
+def test_unforeseen_error_is_one_line_and_a_file(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+    # A folder where the database should be: what SQLite says to that is an error that commands may name, the objects' folder as a file is not.
+    pachctl("create", "repo", "images")
+    (environment_of_its_own / "metadata.db").unlink()
+    (environment_of_its_own / "config.toml").mkdir()
+    answer = pachctl.run("list", "repo")
+    assert (answer.status, answer.code) == (1, "internal")
+    assert len(answer.err.splitlines()) == 1
+
+
+def test_traceback_is_kept_in_the_home(pachctl: Pachctl, environment_of_its_own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACHYDERM_METADATA_URL", "nonsense")
+    answer = pachctl.run("list", "repo")
+    assert (answer.status, answer.code) == (1, "internal")
+    (report,) = (environment_of_its_own / "tracebacks").iterdir()
+    assert str(report) in answer.err
+    assert "pachctl list repo" in report.read_text().splitlines()[0]
+    assert "Traceback (most recent call last)" in report.read_text()
+
+
+def test_settings_are_shown_with_their_origin(pachctl: Pachctl, environment_of_its_own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (environment_of_its_own / "config.toml").write_text('PACHYDERM_STORAGE_URL = "s3://bucket/prefix"\n')
+    monkeypatch.setenv("PACHYDERM_METADATA_URL", "postgresql://me:secret@server/db")
+    found = {setting["name"]: (setting["value"], setting["origin"]) for setting in pachctl.json("config")}
+    assert found["PACHYDERM_HOME"] == (str(environment_of_its_own), "environment")
+    assert found["PACHYDERM_STORAGE_URL"] == ("s3://bucket/prefix", "config.toml")
+    assert found["PACHYDERM_EXECUTOR"] == ("local", "default")
+    assert found["PACHYDERM_METADATA_URL"] == ("postgresql://me:***@server/db", "environment")
+    assert "secret" not in pachctl("config").out
+
+
+def test_wrong_setting_is_refused(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+    (environment_of_its_own / "config.toml").write_text("NONSENSE = 1\n")
+    assert pachctl.fail("config") == "config-invalid"
+    assert pachctl.fail("list", "repo") == "config-invalid"
+
+
+def test_home_of_another_version_is_refused(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+    pachctl("create", "repo", "images")
+    script = "import sqlite3, sys; base = sqlite3.connect(sys.argv[1]); base.execute(\"UPDATE alembic_version SET version_num = '9999'\"); base.commit()"
+    subprocess.run([sys.executable, "-c", script, str(environment_of_its_own / "metadata.db")], check=True)
+    assert pachctl.fail("list", "repo") == "home-version"
+    assert pachctl.fail("put", "file", "images@master:/a", stdin=b"1") == "home-version"
+
+
+def test_version_is_shown(pachctl: Pachctl) -> None:
+    assert __version__ in pachctl("version").out
+    assert pachctl("version", "-o", "json").document["version"] == __version__
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script_is_printed_for_both_names(pachctl: Pachctl, shell: str) -> None:
+    printed = pachctl("completion", shell).out
+    assert "_PACHCTL_COMPLETE" in printed
+    assert "_PACHYDERM_DAGSTER_COMPLETE" in printed
+
+
+def test_shell_completes_commands_and_options() -> None:
+    def complete(words: str, position: int) -> list[str]:
+        variables = {"_PACHCTL_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(position)}
+        command = [sys.executable, "-m", "pachyderm_dagster"]
+        answer = subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, check=True, stdout=subprocess.PIPE, text=True)
+        return [line.partition(",")[2] for line in answer.stdout.splitlines()]
+
+    assert complete("pachctl fl", 1) == ["flush"]
+    assert complete("pachctl list re", 2) == ["repo"]
+    assert complete("pachctl list repo --all", 3) == ["--all", "--all-projects"]
+
+
+def test_closed_pipe_is_quiet(pachctl: Pachctl) -> None:
+    for number in range(50):
+        pachctl("create", "repo", f"repo-{number}", "-d", "x" * 2000)
+    with process("list", "repo", "-o", "json") as listing:
+        assert listing.stdout is not None
+        listing.stdout.close()
+        assert listing.stderr is not None
+        assert listing.stderr.read() == ""
+        assert listing.wait() == 0
+
+
+def test_full_output_is_refused(pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "images")
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "pachyderm_dagster", "list", "repo"]
+        answer = subprocess.run(command, cwd=ROOT, check=False, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert answer.returncode == 1
+    assert re.fullmatch(r"error: .*\[storage-full\]\n", answer.stderr)
+
+
+def test_argument_that_is_no_text_is_refused(pachctl: Pachctl) -> None:
+    assert pachctl.fail("create", "repo", "images", "-d", "\udcff") == "text-invalid"
+
+
+def test_ctrl_c_ends_with_130(pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "images")
+    with process("subscribe", "commit", "images@master") as waiting:
+        assert waiting.stderr is not None
+        waiting.stderr.readline()
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.wait() == 130
+        assert waiting.stderr.read() == ""
+
+
+def test_removed_commands_say_what_to_use(pachctl: Pachctl) -> None:
+    for words, hint in (
+        (("garbage-collect",), "by hand"),
+        (("run", "pipeline", "edges", "--job", "1"), "rerun pipeline"),
+        (("deploy", "local", "--dry-run"), "dev"),
+        (("flush-job", "edges/1"), "wait job"),
+        (("squash", "commit", "1"), "create branch"),
+        (("edit", "pipeline", "edges"), "update pipeline"),
+    ):
+        answer = pachctl.run(*words)
+        assert (answer.status, answer.code) == (1, "command-gone")
+        assert hint in answer.err

@@ -1,0 +1,201 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import COUNT
+from tests.cli.pachctl import Pachctl
+
+
+@pytest.fixture
+def books(pachctl: Pachctl) -> Pachctl:
+    """A repo to read."""
+    pachctl("create", "repo", "books")
+    return pachctl
+
+
+def spec(name: str, repo: str = "books", **fields: Any) -> dict[str, Any]:
+    """A pipeline that copies."""
+    transform = {"cmd": ["sh"], "stdin": [f"cp /pfs/{repo}/* /pfs/out/"]}
+    return {"pipeline": {"name": name}, "input": {"pfs": {"repo": repo, "glob": "/*"}}, "transform": transform, **fields}
+
+
+def create(pachctl: Pachctl, *specs: dict[str, Any]) -> None:
+    """Makes pipelines."""
+    pachctl("create", "pipeline", "-f", "-", stdin="\n".join(map(json.dumps, specs)).encode())
+
+
+def test_pipeline_is_made_from_a_file(books: Pachctl, tmp_path: Path) -> None:
+    (tmp_path / "count.json").write_text(json.dumps(COUNT))
+    assert books("create", "pipeline", "-f", str(tmp_path / "count.json")).out == ""
+    (pipeline,) = books.json("list", "pipeline")
+    assert (pipeline["name"], pipeline["version"], pipeline["state"], pipeline["type"]) == ("count", 1, "RUNNING", "transform")
+    assert pipeline["input"]["pfs"]["glob"] == "/*"
+    assert pipeline["transform"]["cmd"] == ["sh"]
+    assert (pipeline["output_branch"], pipeline["last_job_state"]) == ("master", "CREATED")
+
+
+def test_tables_show_input_and_state(books: Pachctl) -> None:
+    cross = {"cross": [{"pfs": {"repo": "books", "glob": "/*"}}, {"union": [{"pfs": {"name": "b", "repo": "books", "glob": "/"}}]}]}
+    create(books, spec("copy", description="copies"), spec("both", input=cross))
+    lines = books("list", "pipeline").out.splitlines()
+    assert "(books:/* ⨯ (books:/))" in lines[1]
+    assert "RUNNING / CREATED copies" in lines[2]
+    assert "Output branch: master" in books("inspect", "pipeline", "copy").out
+
+
+def test_several_documents_make_several_pipelines(books: Pachctl) -> None:
+    create(books, spec("first"), spec("second", "first"))
+    assert [pipeline["name"] for pipeline in books.json("list", "pipeline")] == ["first", "second"]
+
+
+def test_yaml_is_read(books: Pachctl) -> None:
+    text = b"pipeline: {name: copy}\ninput: {pfs: {repo: books, glob: /*}}\ntransform: {cmd: ['true']}\n"
+    books("create", "pipeline", stdin=text)
+    assert books("inspect", "pipeline", "copy", "-o", "json").document["transform"]["cmd"] == ["true"]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (b"", "spec-invalid"),
+        (b"{", "spec-invalid"),
+        (b"\xff\xfe", "spec-invalid"),
+        (json.dumps(spec("copy", nonsense=1)).encode(), "spec-invalid"),
+        (json.dumps(spec("copy", input={"pfs": {"repo": "books", "glob": "/"}, "cron": {"name": "t", "spec": "@hourly"}})).encode(), "spec-invalid"),
+        (json.dumps(spec("copy", service={"internal_port": 80})).encode(), "spec-unsupported"),
+        (json.dumps(spec("copy", "nothing")).encode(), "repo-not-found"),
+    ],
+)
+def test_pipeline_that_cannot_work_is_refused(books: Pachctl, text: bytes, code: str) -> None:
+    assert books.fail("create", "pipeline", "-f", "-", stdin=text) == code
+    assert books.json("list", "pipeline") == []
+
+
+def test_missing_file_is_refused(books: Pachctl, tmp_path: Path) -> None:
+    assert books.fail("create", "pipeline", "-f", str(tmp_path / "none.json")) == "source-not-found"
+    assert books.fail("create", "pipeline", "-f", str(tmp_path)) == "source-unreadable"
+
+
+def test_what_was_made_before_an_error_is_told(books: Pachctl) -> None:
+    answer = books.run("create", "pipeline", stdin="\n".join(map(json.dumps, (spec("first"), spec("second", "nothing")))).encode())
+    assert (answer.status, answer.code) == (1, "repo-not-found")
+    assert "done before the error: first" in answer.err
+
+
+def test_pipeline_that_exists_is_refused_without_update(books: Pachctl) -> None:
+    create(books, spec("copy"))
+    assert books.fail("create", "pipeline", stdin=json.dumps(spec("copy")).encode()) == "pipeline-exists"
+    assert books.fail("create", "pipeline", stdin=json.dumps(spec("books", "copy")).encode()) == "repo-exists"
+
+
+def test_cycle_of_pipelines_is_refused(books: Pachctl) -> None:
+    create(books, spec("first"), spec("second", "first"))
+    assert books.fail("update", "pipeline", stdin=json.dumps(spec("first", "second")).encode()) == "provenance-cycle"
+    assert books("inspect", "pipeline", "first", "-o", "json").document["version"] == 1
+
+
+def test_update_makes_the_next_version(books: Pachctl) -> None:
+    create(books, spec("copy"))
+    books("update", "pipeline", "--reprocess", stdin=json.dumps(spec("copy", description="better")).encode())
+    assert books("inspect", "pipeline", "copy", "-o", "json").document["version"] == 2
+    assert books("inspect", "pipeline", "copy^1", "-o", "json").document["description"] == ""
+    assert [pipeline["version"] for pipeline in books.json("list", "pipeline", "--history", "-1")] == [2, 1]
+    assert books.fail("inspect", "pipeline", "copy^2") == "pipeline-not-found"
+    books.misuse("inspect", "pipeline", "copy^x")
+
+
+def test_update_of_a_missing_pipeline_makes_it(books: Pachctl) -> None:
+    assert books("update", "pipeline", "-o", "json", stdin=json.dumps(spec("copy")).encode()).document["version"] == 1
+
+
+def test_dry_run_makes_nothing(books: Pachctl) -> None:
+    printed = books("create", "pipeline", "--dry-run", stdin=json.dumps(spec("copy")).encode()).document
+    assert (printed["pipeline"]["name"], printed["datum_tries"]) == ("copy", 3)
+    assert books.fail("create", "pipeline", "--dry-run", stdin=json.dumps(spec("copy", "nothing")).encode()) == "repo-not-found"
+    assert books.json("list", "repo") == books.json("list", "repo", "--all")
+    assert books.json("list", "pipeline") == []
+
+
+def test_validation_needs_no_repo(pachctl: Pachctl) -> None:
+    assert pachctl("validate", "pipeline", stdin=json.dumps(spec("copy", "nothing")).encode()).out.splitlines()[1].split() == ["copy", "nothing:/*", "sh"]
+    assert pachctl.fail("validate", "pipeline", stdin=b'{"pipeline": {}}') == "spec-invalid"
+
+
+def test_printed_specifications_can_be_read_again(books: Pachctl) -> None:
+    create(books, spec("first"), spec("second", "first"))
+    specs = books("list", "pipeline", "--spec").data
+    books("delete", "pipeline", "--all")
+    books("create", "pipeline", stdin=specs)
+    assert books("list", "pipeline", "--spec").data == specs
+
+
+def test_unused_fields_are_told_once(books: Pachctl) -> None:
+    transform = {"image": "python:3", "cmd": ["true"]}
+    answer = books("create", "pipeline", stdin=json.dumps(spec("copy", transform=transform, autoscaling=True)).encode())
+    assert answer.err == "note: 'copy' runs its command on this machine; not used there: image python:3, autoscaling\n"
+
+
+def test_pushing_images_is_refused_with_what_to_do(books: Pachctl) -> None:
+    assert books.fail("create", "pipeline", "--push-images", "-f", "copy.json") == "option-gone"
+    assert books.fail("create", "pipeline", "-u", "me", "-f", "copy.json") == "option-gone"
+
+
+def test_stopped_pipeline_takes_no_commits_until_it_is_started(books: Pachctl) -> None:
+    create(books, spec("copy"))
+    books("stop", "pipeline", "copy")
+    books.put("books@master:/a", "1")
+    assert books("inspect", "pipeline", "copy", "-o", "json").document["state"] == "PAUSED"
+    assert [pipeline["name"] for pipeline in books.json("list", "pipeline", "--state", "paused")] == ["copy"]
+    assert books.json("list", "pipeline", "--state", "RUNNING") == []
+    assert len(books.json("list", "job", "-p", "copy")) == 1
+    assert books.fail("rerun", "pipeline", "copy") == "pipeline-stopped"
+    books("start", "pipeline", "copy")
+    assert len(books.json("list", "job", "-p", "copy")) == 2
+
+
+def test_rerun_makes_a_job_and_with_reprocess_a_version(books: Pachctl) -> None:
+    create(books, spec("copy"))
+    assert books("rerun", "pipeline", "copy", "-o", "json").document["version"] == 1
+    assert books("rerun", "pipeline", "copy", "--reprocess", "-o", "json").document["version"] == 2
+    assert len(books.json("list", "job", "-p", "copy")) == 3
+    assert books.fail("rerun", "pipeline", "none") == "pipeline-not-found"
+
+
+def test_pipeline_that_is_read_is_deleted_by_force_only(books: Pachctl) -> None:
+    create(books, spec("first"), spec("second", "first"))
+    assert books.fail("delete", "pipeline", "first") == "pipeline-in-use"
+    books("delete", "pipeline", "first", "--force")
+    assert [pipeline["name"] for pipeline in books.json("list", "pipeline")] == ["second"]
+    books.misuse("delete", "pipeline")
+
+
+def test_all_pipelines_are_deleted_readers_first(books: Pachctl) -> None:
+    create(books, spec("first"), spec("second", "first"), spec("a", "second"))
+    books("delete", "pipeline", "--all")
+    assert [repo["name"] for repo in books.json("list", "repo", "--all")] == ["books"]
+
+
+def test_output_repo_can_be_kept(books: Pachctl) -> None:
+    create(books, spec("copy"))
+    books("delete", "pipeline", "copy", "--keep-repo")
+    assert [repo["name"] for repo in books.json("list", "repo")] == ["books", "copy"]
+
+
+def test_cron_input_is_ticked_by_hand(books: Pachctl) -> None:
+    create(books, spec("tick", input={"cron": {"name": "clock", "spec": "@never"}}), spec("copy"))
+    (commit,) = books.json("run", "cron", "tick")
+    assert (commit["repo"], commit["origin"]) == ("tick_clock", "USER")
+    assert len(books.json("list", "job", "-p", "tick")) == 2
+    assert books.fail("run", "cron", "copy") == "no-cron-input"
+    assert books.fail("run", "cron", "none") == "pipeline-not-found"
+
+
+def test_pipelines_of_another_project(books: Pachctl) -> None:
+    books("create", "project", "vision")
+    books("create", "repo", "vision/images")
+    books("create", "pipeline", "--project", "vision", stdin=json.dumps(spec("copy", "images")).encode())
+    assert books.json("list", "pipeline") == []
+    assert [pipeline["project"] for pipeline in books.json("list", "pipeline", "-A")] == ["vision"]
+    assert books("inspect", "pipeline", "vision/copy", "-o", "json").document["name"] == "copy"

@@ -1,0 +1,112 @@
+import datetime as dt
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from pachyderm_dagster.record import open_record
+from tests.cli.pachctl import Pachctl, process
+
+
+@pytest.mark.timeout(300)
+def test_wait_runs_due_jobs_where_no_daemon_is_up(worked: Pachctl) -> None:
+    worked("delete", "file", "books@master:/bad")
+    answer = worked("wait", "commit", "loud@master")
+    assert worked("get", "file", "loud@master:/all").out.split() == ["6", "3"]
+    assert "no daemon is up: running due jobs in this process" in answer.err
+    assert "SUCCESS, 2 skipped" in answer.err
+    assert "loud" in answer.out
+    (job,) = worked.json("wait", "job", "loud@master")
+    assert (job["state"], job["run_id"] is None) == ("SUCCESS", False)
+
+
+@pytest.mark.timeout(300)
+def test_flush_waits_for_everything_downstream_and_fails_with_it(worked: Pachctl) -> None:
+    commit = worked.put("books@master:/more", "x y")
+    answer = worked.run("flush", "commit", "books@master", "-o", "json")
+    assert (answer.status, answer.code) == (1, "commit-failed")
+    assert [(found["repo"], found["id"], found["error"] is None) for found in answer.documents] == [
+        ("books", commit, True),
+        ("count", commit, True),
+        ("loud", commit, False),
+    ]
+    assert "exit code 3" in answer.err
+
+
+def test_finished_commit_is_not_waited_for(worked: Pachctl) -> None:
+    answer = worked("wait", "commit", "count@master", "-o", "json")
+    assert (answer.document["repo"], answer.err) == ("count", "")
+
+
+def test_commit_with_an_error_ends_the_wait_with_it(worked: Pachctl) -> None:
+    answer = worked.run("wait", "commit", "loud@master")
+    assert (answer.status, answer.code) == (1, "commit-failed")
+    assert "exit code 3" in answer.err
+    assert worked.fail("wait", "job", "loud@master") == "job-failed"
+
+
+def test_set_is_waited_for_by_its_id(worked: Pachctl) -> None:
+    newest, older = (commit["id"] for commit in worked.json("list", "commit", "books", "-n", "2"))
+    assert {commit["repo"] for commit in worked.json("wait", "commit", older)} == {"books", "count", "loud"}
+    assert {job["pipeline"] for job in worked.json("wait", "job", older)} == {"count", "loud"}
+    assert worked.fail("wait", "commit", newest) == "commit-failed"
+
+
+def test_what_does_not_exist_is_not_waited_for(worked: Pachctl) -> None:
+    assert worked.fail("wait", "commit", "books@dev") == "branch-not-found"
+    assert worked.fail("wait", "commit", "a" * 32) == "commit-set-not-found"
+    assert worked.fail("wait", "job", "count@" + "a" * 32) == "job-not-found"
+    assert worked.fail("flush", "commit", "nothing@master") == "repo-not-found"
+    worked.misuse("flush", "commit")
+    assert worked.fail("wait", "commit", "books@master", "--timeout", "soon") == "duration-invalid"
+
+
+def test_open_commit_is_named_until_the_time_is_over(worked: Pachctl) -> None:
+    opened = worked("start", "commit", "books@master").out.strip()
+    for reference in ("books@master", "loud@master", opened):
+        answer = worked.run("wait", "commit", reference, "--timeout", "100ms")
+        assert (answer.status, answer.code) == (1, "wait-timeout")
+        assert f"waiting for books@{opened} to be finished: `pachctl finish commit books@{opened}`" in answer.err
+
+
+def test_wait_goes_on_when_the_commit_is_finished(worked: Pachctl) -> None:
+    worked("start", "commit", "books@other")
+    with process("wait", "commit", "books@other", "-o", "json") as waiting:
+        assert waiting.stderr is not None
+        assert "waiting for books@" in waiting.stderr.readline()
+        worked("finish", "commit", "books@other")
+        printed, _ = waiting.communicate()
+    assert waiting.returncode == 0
+    assert json.loads(printed)["finished"] is not None
+
+
+def test_commit_that_nobody_writes_is_named(worked: Pachctl) -> None:
+    worked("create", "repo", "copies")
+    worked("create", "branch", "copies@master", "-p", "books@master")
+    answer = worked.run("wait", "commit", "copies@master", "--timeout", "100ms")
+    assert answer.code == "wait-timeout"
+    assert "which no pipeline writes" in answer.err
+
+
+def test_running_daemon_is_left_to_do_the_work(worked: Pachctl, environment_of_its_own: Path) -> None:
+    commit = worked.put("books@master:/more", "x y")
+    record = open_record(os.environ)
+    record.leases.acquire("sensor/default", "a daemon", dt.timedelta(minutes=5))
+    record.database.close()
+    answer = worked.run("wait", "commit", "count@master", "--timeout", "100ms")
+    assert answer.code == "wait-timeout"
+    assert f"waiting for the daemon to finish count@{commit}" in answer.err
+    assert worked("inspect", "job", "count@master", "-o", "json").document["state"] == "CREATED"
+
+
+def test_commit_that_is_deleted_meanwhile_ends_the_wait(worked: Pachctl) -> None:
+    worked("create", "repo", "scratch")
+    worked("start", "commit", "scratch@master")
+    with process("wait", "commit", "scratch@master") as waiting:
+        assert waiting.stderr is not None
+        assert "waiting for scratch@" in waiting.stderr.readline()
+        worked("delete", "repo", "scratch")
+        _, said = waiting.communicate()
+    assert waiting.returncode == 1
+    assert said.endswith("[commit-not-found]\n")
