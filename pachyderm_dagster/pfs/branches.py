@@ -138,6 +138,11 @@ def delete_branch(txn: Transaction, name: BranchName, *, force: bool = False) ->
     txn.touched_branches.discard(row.id)
 
 
+def output_branch(name: BranchName) -> StateError:
+    """The error for a user's write to what a pipeline writes."""
+    return StateError("output-branch", f"branch '{name}' is written by a pipeline; put files into the pipeline's inputs instead")
+
+
 def _ensure_source(txn: Transaction, name: BranchName, source: BranchName) -> int:
     if source.repo == name.repo:
         raise InvalidError("provenance-cycle", f"branch '{name}' cannot be made from '{source}', a branch of its own repo")

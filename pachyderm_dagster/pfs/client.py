@@ -8,14 +8,15 @@ import msgspec
 import pyarrow as pa
 
 from pachyderm_dagster.codec import content_digest
-from pachyderm_dagster.errors import InvalidError, NotFoundError, StateError
+from pachyderm_dagster.errors import InvalidError, StateError
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs import branches, commits, reading, references, repos
 from pachyderm_dagster.pfs.entries import FileInfo
 from pachyderm_dagster.pfs.filesets import FileSet, Layer
 from pachyderm_dagster.pfs.merging import merge
-from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Branch, BranchName, Commit, Origin, Repo, is_commit_id
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Branch, Commit, Origin, Repo
 from pachyderm_dagster.pfs.references import Reference, parse_reference, parse_repo
+from pachyderm_dagster.pfs.targets import Target, commit_at_once, find_target, stage
 from pachyderm_dagster.storage.content import Content, ContentReader, ContentWriter
 from pachyderm_dagster.storage.objects import ObjectStore, Ref, object_key
 from pachyderm_dagster.storage.rows import FILE_ROWS
@@ -151,70 +152,23 @@ class Pfs:
             InvalidError: `path-conflict`.
         """
         target = self.parse(reference)
-        self._target(target)
+        with self.database.read() as txn:
+            found = find_target(txn, target)
         with ContentWriter(self.store) as writer:
             files = FileSet(writer)
             yield files
-        self._apply(target, files.layers(), description)
+        layers = files.layers()
+        while not self._write(target, found, layers, description):
+            with self.database.read() as txn:
+                found = find_target(txn, target)
 
-    def _target(self, target: Reference) -> Commit | None:
-        """The open commit that a write goes to; None when the write makes a commit of its own. Refuses what cannot be written."""
-        if target.ref is None:
-            raise InvalidError("reference-invalid", f"'{target}' names no branch; write {target.repo}@branch")
-        with self.database.read() as txn:
-            repos.get_repo(txn, target.repo)
-            if is_commit_id(target.ref) or target.back or target.from_root is not None:
-                return commits.check_user_may_write(txn, references.find_commit(txn, target))
-            try:
-                branch = references.branch_row(txn, target.branch())
-            except NotFoundError:
-                return None
-            head = None if branch.head_id is None else commits.get_commit(txn, branch.head_id)
-            if head is not None and head.finished is None:
-                return commits.check_user_may_write(txn, head.key)
-            if branches.upstream_ids(txn, branch.id):
-                raise StateError("output-branch", f"branch '{target.branch()}' is written by a pipeline; put files into the pipeline's inputs instead")
-            return None
-
-    def _apply(self, target: Reference, layers: Sequence[Layer], description: str) -> None:
-        while True:
-            commit = self._target(target)
-            if commit is not None:
-                self._stage(commit, [self._store_layer(layer) for layer in layers])
-                return
-            if self._commit_at_once(target.branch(), layers, description):
-                return
-
-    def _stage(self, commit: Commit, layers: Sequence[bytes]) -> None:
-        def change(txn: Transaction) -> None:
-            for layer in layers:
-                commits.add_layer(txn, commit.key, layer)
-
-        self.database.write(change)
-
-    def _commit_at_once(self, name: BranchName, layers: Sequence[Layer], description: str) -> bool:
-        """Start, write and finish in one transaction; False when the head moved while the content was put together."""
-        with self.database.read() as txn:
-            head = self._head(txn, name)
-            base = commits.readable_tree(txn, head)
-        root = self._merge(base, layers)
-
-        def change(txn: Transaction) -> bool:
-            if self._head(txn, name) != head:
-                return False
-            commit_id = commits.start_commit(txn, name, description=description)
-            commits.close_commit(txn, commit_id, tree=root.encode(), size_bytes=root.size_bytes)
-            return True
-
-        return self.database.write(change)
-
-    def _head(self, txn: Transaction, name: BranchName) -> int | None:
-        try:
-            head: int | None = references.branch_row(txn, name).head_id
-            return head
-        except NotFoundError:
-            repos.get_repo(txn, name.repo)
-            return None
+    def _write(self, target: Reference, found: Target, layers: Sequence[Layer], description: str) -> bool:
+        """Applies layers to a target; False when it moved while their content was put together."""
+        if found.open_commit is not None:
+            staged = [self._store_layer(layer) for layer in layers]
+            return self.database.write(lambda txn: stage(txn, target, found, staged))
+        root = self._merge(found.base, layers)
+        return self.database.write(lambda txn: commit_at_once(txn, target.branch(), found, root, description=description))
 
     def copy_file(self, source: str, target: str, *, append: bool = False) -> None:
         """Copies a file or a directory by reference, also across repos: no content moves.

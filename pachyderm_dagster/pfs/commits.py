@@ -22,12 +22,13 @@ def start_commit(txn: Transaction, name: BranchName, *, parent: int | None = Non
     """
     branch_id, head_id = branches.ensure_branch(txn, name)
     if branches.upstream_ids(txn, branch_id):
-        raise StateError("output-branch", f"branch '{name}' is written by a pipeline; put files into the pipeline's inputs instead")
+        raise branches.output_branch(name)
     parent = head_id if parent is None else parent
     if parent is not None:
-        above = get_commit(txn, parent)
-        if above.finished is None:
-            raise StateError("commit-open", f"commit '{above}' is still open; finish it before the next one starts (`pachctl finish commit {name}`)")
+        above = txn.first(sa.select(t.commit.c.finished).where(t.commit.c.id == parent))
+        if above is not None and above.finished is None:
+            commit = get_commit(txn, parent)
+            raise StateError("commit-open", f"commit '{commit}' is still open; finish it before the next one starts (`pachctl finish commit {name}`)")
     return add_commit(txn, branch_id, parent=parent, origin=Origin.USER, description=description)
 
 
