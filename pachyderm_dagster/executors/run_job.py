@@ -118,8 +118,8 @@ class _JobRun:
         self.counters = Counters(data_total=len(datums), data_skipped=len(datums) - len(chosen.run))
         self._report(JobState.RUNNING)
         if len(chosen.run) and not self.inputs.pipeline.spec.transform.cmd:
-            error = InvalidError("command-missing", "the pipeline has no transform.cmd, so there is nothing to run; `pachctl update pipeline` with a command")
-            self._finish(JobState.FAILURE, str(error), None, None)
+            missing = InvalidError("command-missing", "the pipeline has no transform.cmd, so there is nothing to run; `pachctl update pipeline` with a command")
+            self._finish(JobState.FAILURE, str(missing), None, None)
             return
         try:
             done = restored + self._run(datums, chosen, sources)
