@@ -88,6 +88,16 @@ class _OutOfTime(Exception):
     """The job took longer than its pipeline allows."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """How a job ends. A failed one has no output; its datums are kept when they were run."""
+
+    state: JobState
+    reason: str
+    output: TreeRoot | None = None
+    meta: TreeRoot | None = None
+
+
 @dataclass(slots=True)
 class _JobRun:
     """One attempt at a job."""
@@ -107,37 +117,41 @@ class _JobRun:
         self.result_trees = Trees(self.workspace.store, RESULT_ROWS)
 
     def execute(self) -> None:
+        """Runs the job to its end.
+
+        Raises:
+            _Stopped: somebody else ended it.
+        """
+        self._finish(self._outcome())
+
+    def _outcome(self) -> _Outcome:
+        spec = self.inputs.pipeline.spec
         base = JobTrees(_root(FILE_ROWS, self.inputs.base.output), _root(DATUM_ROWS, self.inputs.base.meta))
         try:
             sources = self._sources()
             datums = self._datums(sources)
         except InvalidError as error:
-            self._finish(JobState.FAILURE, str(error), None, None)
-            return
+            return _Outcome(JobState.FAILURE, str(error))
         chosen, restored = self._plan(datums, base)
         self.counters = Counters(data_total=len(datums), data_skipped=len(datums) - len(chosen.run))
         self._report(JobState.RUNNING)
-        if len(chosen.run) and not self.inputs.pipeline.spec.transform.cmd:
+        if len(chosen.run) and not spec.transform.cmd:
             missing = InvalidError("command-missing", "the pipeline has no transform.cmd, so there is nothing to run; `pachctl update pipeline` with a command")
-            self._finish(JobState.FAILURE, str(missing), None, None)
-            return
+            return _Outcome(JobState.FAILURE, str(missing))
         try:
             done = restored + self._run(datums, chosen, sources)
         except _OutOfTime:
-            self._finish(JobState.KILLED, f"the job took longer than its job_timeout of {self.inputs.pipeline.spec.job_timeout:g} s", None, None)
-            return
+            return _Outcome(JobState.KILLED, f"the job took longer than its job_timeout of {spec.job_timeout:g} s")
         meta = assemble_meta(self.meta_trees, base.meta, chosen, done)
         failed = [one for one in done if one.state is DatumState.FAILED]
         if failed:
-            self._finish(JobState.FAILURE, self._failure(failed), None, meta)
-            return
+            return _Outcome(JobState.FAILURE, self._failure(failed), meta=meta)
         self._report(JobState.FINISHING)
         try:
             output = assemble_output(self.workspace.pfs.trees, self.meta_trees, base, chosen, done)
         except InvalidError as error:
-            self._finish(JobState.FAILURE, str(error), None, meta)
-            return
-        self._finish(JobState.SUCCESS, "", output, meta)
+            return _Outcome(JobState.FAILURE, str(error), meta=meta)
+        return _Outcome(JobState.SUCCESS, "", output, meta)
 
     def _sources(self) -> Sources:
         return {source_key(leaf): Source(commit, _root(FILE_ROWS, commit.tree)) for leaf, commit in self.inputs.commits}
@@ -282,12 +296,13 @@ class _JobRun:
             raise _OutOfTime
         self._report(JobState.RUNNING)
 
-    def _finish(self, state: JobState, reason: str, output: TreeRoot | None, meta: TreeRoot | None) -> None:
+    def _finish(self, outcome: _Outcome) -> None:
         if self.lease.lost.is_set():
             raise _lease_lost(self.inputs.job)
 
         def change(txn: Transaction) -> None:
-            jobs.finish(txn, self.inputs.job, state, reason=reason, counters=self.counters, output=_content(output), meta=_content(meta))
+            output, meta = _content(outcome.output), _content(outcome.meta)
+            jobs.finish(txn, self.inputs.job, outcome.state, reason=outcome.reason, counters=self.counters, output=output, meta=meta)
 
         try:
             self.workspace.database.write(change)
