@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 CLONE = Path(__file__).resolve().parents[1]
-FINISHED = "demo-finished"
+STARTED, FINISHED = "demo-started", "demo-finished"
 DATA = "definitions/digits/data"
 SPECS = "definitions/digits/pipelines.yaml"
 OF_OTHER_HOMES = ("PACHYDERM_", "DAGSTER_")
@@ -114,10 +114,13 @@ def play(reader: Reader, home: Path) -> None:
         except DemoFailed as error:
             raise DemoFailed(f"{error}; to begin from nothing: rm -r {shown(home)}") from error
         return
-    if any(home.iterdir()):
+    if (home / STARTED).exists():
         print(f"An earlier demo did not come to its end; {shown(home)} is emptied.")
         for entry in home.iterdir():
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    elif any(home.iterdir()):
+        raise DemoFailed(f"{shown(home)} holds something that is no demo's; name a folder that is empty or does not exist")
+    (home / STARTED).touch()
     play_first(reader)
     (home / FINISHED).touch()
 
