@@ -11,6 +11,7 @@ from pachyderm_dagster.cli.options import force, in_project, only_one
 from pachyderm_dagster.cli.printing import Column, Document, Printer, optional, printing, text, time, to_json
 from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pfs.references import parse_repo
 from pachyderm_dagster.pps import pipelines
@@ -95,6 +96,7 @@ def list_pipeline(
 ) -> None:
     """By name; the newest version comes first."""
     with reading(environ) as txn:
+        repos.ensure_project(txn, project)
         if pipeline is not None:
             found = [pipelines.get_pipeline(txn, parse_repo(pipeline, project=project))]
         else:

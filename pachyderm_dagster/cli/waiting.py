@@ -65,8 +65,11 @@ class WaitReport:
 
     def __init__(self) -> None:
         self._said = ""
-        self._bars: dict[int, Progress] = {}
+        self._bar: Progress | None = None
+        self._drawn: int | None = None
         self._open = contextlib.ExitStack()
+        self.begun: set[int] = set()
+        """Rows of the jobs that were told of and whose end was not."""
 
     def __enter__(self) -> Self:
         return self
@@ -86,30 +89,30 @@ class WaitReport:
             names = ", ".join(map(str, blockers.open_inputs))
             self.say(f"waiting for {names} to be finished: `pachctl finish commit {blockers.open_inputs[0]}`")
         elif blockers.orphans:
-            self.say(
-                f"waiting for {', '.join(map(str, blockers.orphans))}, which no pipeline writes; `pachctl create branch` without --provenance lets you write it"
-            )
+            names = ", ".join(map(str, blockers.orphans))
+            self.say(f"waiting for {names}, which no pipeline writes; `pachctl create branch` without --provenance lets you write it")
         elif daemon:
-            self.say(f"waiting for the daemon to finish {', '.join(map(str, blockers.jobs))}")
+            self.say("waiting for the daemon to finish what is due")
         if daemon:
-            for job in blockers.jobs:
+            for job in blockers.jobs[:1]:
                 self.job(job, job.state, job.counters)
 
     def job(self, job: Job, state: JobState, counters: Counters) -> None:
         """How far a job is: a bar when it takes long, a line when it has ended."""
-        bar = self._bars.get(job.key)
-        if bar is None and not state.is_terminal:
-            bar = self._bars[job.key] = Progress(f"job {job}", show=show_count)
-            self._open.enter_context(bar)
         kinds = {"processed": counters.data_processed, "skipped": counters.data_skipped, "failed": counters.data_failed, "recovered": counters.data_recovered}
-        if bar is not None:
-            bar.reach(sum(kinds.values()), counters.data_total)
         if state.is_terminal:
-            # Only one job runs at a time in this process: whatever is being drawn is over.
             self._open.close()
-            self._bars.clear()
+            self._drawn = None
+            self.begun.discard(job.key)
             told = ", ".join(f"{number:,} {kind}" for kind, number in kinds.items() if number)
             self.say(f"job {job}: {state}, {told or 'no datums'}")
+            return
+        if self._drawn != job.key or self._bar is None:
+            self._open.close()
+            self._bar = self._open.enter_context(Progress(f"job {job}", show=show_count))
+            self._drawn = job.key
+            self.begun.add(job.key)
+        self._bar.reach(sum(kinds.values()), counters.data_total)
 
 
 def wait_for(record: Record, environ: Mapping[str, str], pending: Pending, *, timeout: float | None) -> None:
@@ -132,6 +135,9 @@ def wait_for(record: Record, environ: Mapping[str, str], pending: Pending, *, ti
             with record.database.read() as txn:
                 found = pending(txn)
                 blockers = find_blockers(txn, found)
+                ended = [job for key in sorted(report.begun) for job in jobs.list_job(txn, key=key) if job.state.is_terminal]
+            for job in ended:
+                report.job(job, job.state, job.counters)
             if not found:
                 return
             daemon = any(record.leases.is_held(f"sensor/{job.pipeline.project}") for job in blockers.jobs)

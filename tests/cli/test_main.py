@@ -151,6 +151,10 @@ def test_ctrl_c_ends_with_130(pachctl: Pachctl) -> None:
         assert waiting.stderr.read() == ""
 
 
+def test_daemon_needs_a_port_that_exists(pachctl: Pachctl) -> None:
+    assert "--port" in pachctl.misuse("dev", "--port", "99999")
+
+
 def test_removed_commands_say_what_to_use(pachctl: Pachctl) -> None:
     for words, hint in (
         (("garbage-collect",), "by hand"),

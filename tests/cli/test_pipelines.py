@@ -198,4 +198,5 @@ def test_pipelines_of_another_project(books: Pachctl) -> None:
     books("create", "pipeline", "--project", "vision", stdin=json.dumps(spec("copy", "images")).encode())
     assert books.json("list", "pipeline") == []
     assert [pipeline["project"] for pipeline in books.json("list", "pipeline", "-A")] == ["vision"]
+    assert books.fail("list", "pipeline", "--project", "visions") == "project-not-found"
     assert books("inspect", "pipeline", "vision/copy", "-o", "json").document["name"] == "copy"

@@ -1,4 +1,5 @@
 import io
+import re
 import sys
 import threading
 
@@ -39,8 +40,9 @@ def test_short_work_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_terminal_gets_a_bar_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Screen(terminal=True)
     monkeypatch.setattr(sys, "stderr", screen)
-    with Progress("get file", 2048) as shown:
-        shown.advance(1024)
+    shown = Progress("get file", 2048)
+    shown.advance(1024)
+    with shown:
         screen.drawn.wait()
         shown.advance(1024)
     lines = screen.getvalue().split("\r")
@@ -58,5 +60,5 @@ def test_elsewhere_lines_are_plain(monkeypatch: pytest.MonkeyPatch) -> None:
         screen.drawn.wait()
         shown.reach(1500, 3000)
     first, last = screen.getvalue().splitlines()
-    assert first.startswith("job count@1: 0 s")
+    assert re.fullmatch(r"job count@1: \d+ s", first)
     assert last.startswith("job count@1:  50% 1,500 of 3,000, ")

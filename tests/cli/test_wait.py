@@ -90,14 +90,29 @@ def test_commit_that_nobody_writes_is_named(worked: Pachctl) -> None:
 
 
 def test_running_daemon_is_left_to_do_the_work(worked: Pachctl, environment_of_its_own: Path) -> None:
-    commit = worked.put("books@master:/more", "x y")
+    worked.put("books@master:/more", "x y")
     record = open_record(os.environ)
     record.leases.acquire("sensor/default", "a daemon", dt.timedelta(minutes=5))
     record.database.close()
     answer = worked.run("wait", "commit", "count@master", "--timeout", "100ms")
     assert answer.code == "wait-timeout"
-    assert f"waiting for the daemon to finish count@{commit}" in answer.err
+    assert "waiting for the daemon" in answer.err
     assert worked("inspect", "job", "count@master", "-o", "json").document["state"] == "CREATED"
+
+
+def test_end_of_a_job_that_a_daemon_runs_is_told(worked: Pachctl, environment_of_its_own: Path) -> None:
+    commit = worked.put("books@master:/more", "x y")
+    record = open_record(os.environ)
+    record.leases.acquire("sensor/default", "a daemon", dt.timedelta(minutes=5))
+    record.database.close()
+    with process("wait", "commit", "count@master") as waiting:
+        assert waiting.stderr is not None
+        assert "waiting for the daemon" in waiting.stderr.readline()
+        worked("stop", "job", f"count@{commit}")
+        _, said = waiting.communicate()
+    assert waiting.returncode == 1
+    assert f"job count@{commit}: KILLED, no datums" in said
+    assert said.endswith("[commit-failed]\n")
 
 
 def test_commit_that_is_deleted_meanwhile_ends_the_wait(worked: Pachctl) -> None:
