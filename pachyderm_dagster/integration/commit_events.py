@@ -1,6 +1,6 @@
 """Commits as materializations: what an event says, whether there is one, and the tags that say which commits an output was made from."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
@@ -42,12 +42,15 @@ def has_event(instance: dg.DagsterInstance, key: dg.AssetKey, commit: Commit) ->
     return bool(instance.get_event_tags_for_asset(key, {labels.DATA_VERSION: commit.id}))
 
 
-def newest_version(instance: dg.DagsterInstance, key: dg.AssetKey) -> str | None:
-    """The commit id of the asset's newest materialization."""
-    newest = instance.get_latest_materialization_event(key)
-    if newest is None or newest.asset_materialization is None:
-        return None
-    return (newest.asset_materialization.tags or {}).get(labels.DATA_VERSION)
+def newest_versions(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> dict[dg.AssetKey, str]:
+    """The commit id of each asset's newest materialization; assets without one are left out."""
+    found = {}
+    for record in instance.get_asset_records(keys) if keys else ():
+        newest = record.asset_entry.last_materialization
+        version = None if newest is None or newest.tags is None else newest.tags.get(labels.DATA_VERSION)
+        if version is not None:
+            found[record.asset_entry.asset_key] = version
+    return found
 
 
 def ensure_events(instance: dg.DagsterInstance, key: dg.AssetKey, history: Iterable[Commit]) -> None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.integration import labels
-from pachyderm_dagster.integration.commit_events import commit_materialization, has_event, newest_version
+from pachyderm_dagster.integration.commit_events import commit_materialization, has_event, newest_versions
 from pachyderm_dagster.integration.job_step import KeyOf, report_lost_output
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
@@ -105,13 +105,13 @@ def moved_heads(
 
     `events` are about to be reported and count as known.
     """
-    newest = {event.asset_key: (event.tags or {}).get(labels.DATA_VERSION) for event in events}
+    newest = newest_versions(instance, list(heads.values())) | {event.asset_key: (event.tags or {})[labels.DATA_VERSION] for event in events}
     found = []
     with workspace.database.read() as txn:
         at = {branch: _readable_head(txn, branch) for branch in heads}
     for branch, key in heads.items():
         commit = at[branch]
-        if commit is not None and commit.id != (newest[key] if key in newest else newest_version(instance, key)):
+        if commit is not None and commit.id != newest.get(key):
             found.append(commit_materialization(key, commit))
     return found
 

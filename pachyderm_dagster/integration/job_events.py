@@ -8,6 +8,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.integration import labels
 from pachyderm_dagster.integration.commit_events import commit_metadata
 from pachyderm_dagster.pfs import commits
@@ -35,21 +36,13 @@ Metadata = dict[str, dg.MetadataValue]
 
 def output_metadata(workspace: Workspace, job: Job, commit: Commit, consumed: Mapping[BranchName, Commit]) -> Metadata:
     """Metadata of the materialization that a successful job is."""
-    trees = workspace.pfs.trees
-    with workspace.database.read() as txn:
-        parent = commits.base_tree(txn, commit.key)
-    root, before = (trees.empty if tree is None else TreeRoot.decode(tree) for tree in (commit.tree, parent))
-    difference = trees.diff(before, root)
-    found: Metadata = {}
-    pictures = _pictures([difference.new_rows]) or _pictures(itertools.islice(trees.read(root), SEARCHED_LEAVES))
-    for path, content in pictures:
-        data = base64.b64encode(workspace.pfs.reader.read(content)).decode()
-        found[f"{labels.PICTURE} {path}"] = dg.MetadataValue.md(f"![{path}](data:image/png;base64,{data})")
-    found |= {labels.JOB: dg.MetadataValue.text(str(job)), **commit_metadata(commit), labels.INPUTS: _inputs(consumed)}
-    found |= {**counter_metadata(job), **_changes(difference)}
-    if root.count:
-        found[labels.LISTING] = _listing(next(trees.read(root)).slice(0, LISTED_FILES))
-    return found
+    known = {labels.JOB: dg.MetadataValue.text(str(job)), **commit_metadata(commit), labels.INPUTS: _inputs(consumed), **counter_metadata(job)}
+    try:
+        pictures, listing = _content_metadata(workspace, commit)
+    except PachydermError as error:
+        # The job is done, and its commit finished; a store that cannot be read now is no reason to call that a failure.
+        return {**known, labels.UNREADABLE: dg.MetadataValue.text(str(error))}
+    return {**pictures, **known, **listing}
 
 
 def counter_metadata(job: Job) -> Metadata:
@@ -95,6 +88,23 @@ def describe_progress(counters: Counters) -> str:
     }
     shown = ", ".join(f"{number} {name}" for name, number in named.items() if number)
     return f"{sum(named.values())}/{counters.data_total} datums" + (f": {shown}" if shown else "")
+
+
+def _content_metadata(workspace: Workspace, commit: Commit) -> tuple[Metadata, Metadata]:
+    """What an output shows of itself: pictures, and how many files changed with the first of all files."""
+    trees = workspace.pfs.trees
+    with workspace.database.read() as txn:
+        parent = commits.base_tree(txn, commit.key)
+    root, before = (trees.empty if tree is None else TreeRoot.decode(tree) for tree in (commit.tree, parent))
+    difference = trees.diff(before, root)
+    pictures: Metadata = {}
+    for path, content in _pictures([difference.new_rows]) or _pictures(itertools.islice(trees.read(root), SEARCHED_LEAVES)):
+        data = base64.b64encode(workspace.pfs.reader.read(content)).decode()
+        pictures[f"{labels.PICTURE} {path}"] = dg.MetadataValue.md(f"![{path}](data:image/png;base64,{data})")
+    listing = _changes(difference)
+    if root.count:
+        listing[labels.LISTING] = _listing(next(trees.read(root)).slice(0, LISTED_FILES))
+    return pictures, listing
 
 
 def _inputs(consumed: Mapping[BranchName, Commit]) -> dg.MetadataValue:

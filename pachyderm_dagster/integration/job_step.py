@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import dagster as dg
@@ -23,6 +23,8 @@ from pachyderm_dagster.pps.model import Counters, Job, JobState
 from pachyderm_dagster.workspace import Workspace
 
 PROGRESS_SECONDS = 5.0
+PROGRESS_SHARE = 0.02
+"""Progress is written every so many seconds, or after this share of the job's time so far: a long job does not fill the log."""
 HISTORY = 100
 """So many earlier commits of an input branch are reported along with the one that a job reads, when nobody reported them."""
 
@@ -229,10 +231,11 @@ class _ProgressLog:
     context: dg.AssetExecutionContext
     _state: JobState | None = None
     _last: float = 0.0
+    _begun: float = field(default_factory=time.monotonic)
 
     def write(self, state: JobState, counters: Counters) -> None:
         now = time.monotonic()
-        if state is self._state and now - self._last < PROGRESS_SECONDS:
+        if state is self._state and now - self._last < max(PROGRESS_SECONDS, PROGRESS_SHARE * (now - self._begun)):
             return
         self._state, self._last = state, now
         self.context.instance.report_engine_event(f"{state}, {describe_progress(counters)}", self.context.run, step_key=self.context.op_def.name)

@@ -53,6 +53,8 @@ SECONDS = "pachyderm/seconds"
 LISTING = "pachyderm/listing"
 PICTURE = "pachyderm/picture"
 REASON = "pachyderm/reason"
+UNREADABLE = "pachyderm/unreadable"
+"""Why the rest of an output's metadata is missing: its content could not be read."""
 FAILED_DATUMS = "pachyderm/failed_datums"
 
 JOB_CHECK = "job"
