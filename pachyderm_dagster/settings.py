@@ -84,8 +84,10 @@ def _choose(key: str, environ: Mapping[str, str], file: Mapping[str, str], defau
 def _read_config(path: Path) -> dict[str, str]:
     try:
         text = path.read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidError("config-invalid", f"{path} cannot be read: {error}; correct the file or remove it") from error
     known = (METADATA_URL, STORAGE_URL, COORDINATION_URL, EXECUTOR, DAGSTER_HOME)
     try:
         values = tomllib.loads(text)

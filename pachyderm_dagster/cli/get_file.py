@@ -1,10 +1,13 @@
 """`get file`."""
 
 import contextlib
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 import pyarrow as pa
@@ -65,17 +68,30 @@ def _get_one(pfs: Pfs, file: str, path: str, target: Path | None, offset: int, *
         return
     if target.is_dir():
         target /= path.rpartition("/")[2]
-    # Under another name until it is whole: a target that exists was there before, or is complete.
-    part = target.with_name(f"{target.name}.part")
-    with _shown(progress, content.size - offset) as done, storage_errors("write", str(target)):
-        try:
-            with part.open("wb") as out:
-                for piece in pieces:
-                    out.write(piece)
-                    done(len(piece))
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+    with _shown(progress, content.size - offset) as done, storage_errors("write", str(target)), _opened(target) as out:
+        for piece in pieces:
+            out.write(piece)
+            done(len(piece))
+
+
+@contextlib.contextmanager
+def _opened(target: Path) -> Iterator[BinaryIO]:
+    """A file to write `target` through. One that was there stays as it was until the block has ended well, and keeps its mode."""
+    target = target.resolve()
+    if target.exists() and not target.is_file():
+        # A device or a pipe is written to; a file must never take its place.
+        with target.open("wb") as out:
+            yield out
+        return
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with part.open("xb") as out:
+            yield out
+        if target.exists():
+            shutil.copymode(target, part)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _get_folder(pfs: Pfs, rows: pa.Table, target: Path, *, progress: bool) -> None:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 
 from pachyderm_dagster.clock import Clock
-from pachyderm_dagster.errors import ConflictError, StateError, StorageError, UnreachableError
+from pachyderm_dagster.errors import ConflictError, InvalidError, StateError, StorageError, UnreachableError
 from pachyderm_dagster.metadata import tables
 
 T = TypeVar("T")
@@ -136,11 +136,15 @@ def open_engine(url: str) -> sa.Engine:
     """Connects to the record at an SQLAlchemy URL and makes its tables when there are none.
 
     Raises:
+        InvalidError: `config-invalid`, when it is no URL.
         StateError: `home-version`, when another version of this package wrote it.
         UnreachableError: `record-unreachable`.
         StorageError: `record-unusable`, when the file is no database.
     """
-    parsed = sa.make_url(url)
+    try:
+        parsed = sa.make_url(url)
+    except exc.ArgumentError as error:
+        raise InvalidError("config-invalid", f"{url!r} is no SQLAlchemy URL; PACHYDERM_METADATA_URL takes one, as sqlite:////folder/metadata.db") from error
     if parsed.get_backend_name() == "sqlite":
         engine = _sqlite_engine(parsed)
     else:

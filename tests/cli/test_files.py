@@ -1,6 +1,7 @@
 import functools
 import http.server
 import io
+import os
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -174,6 +175,31 @@ def test_get_writes_a_file(data: Pachctl, tmp_path: Path) -> None:
     data("get", "file", "data@master:/a", "-o", str(tmp_path))
     assert (tmp_path / "a").read_text() == "0123456789"
     assert data("get", "file", "data@master:/a", "--offset", "7").data == b"789"
+
+
+def test_get_writes_into_a_pipe_and_leaves_it_there(data: Pachctl, tmp_path: Path) -> None:
+    data.put("data@master:/a", "0123456789")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    data("get", "file", "data@master:/a", "-o", str(pipe))
+    reader.join()
+    assert read == ["0123456789"]
+    assert pipe.is_fifo()
+
+
+def test_get_through_a_link_replaces_what_it_points_to(data: Pachctl, tmp_path: Path) -> None:
+    data.put("data@master:/a", "new")
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "real").chmod(0o640)
+    (tmp_path / "link").symlink_to("real")
+    data("get", "file", "data@master:/a", "-o", str(tmp_path / "link"))
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+    assert (tmp_path / "real").stat().st_mode & 0o777 == 0o640
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["link", "real"]
 
 
 def test_get_into_a_missing_folder_is_refused(data: Pachctl, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pachyderm_dagster import __version__
+from pachyderm_dagster.cli.failures import refuse_unexpected
 from tests.cli.pachctl import ROOT, Pachctl, process
 
 
@@ -48,24 +49,40 @@ def test_unknown_option_and_missing_argument_are_wrong_usage(pachctl: Pachctl) -
     assert "Try 'pachctl create repo --help'." in pachctl.misuse("create", "repo")
 
 
-def test_unforeseen_error_is_one_line_and_a_file(pachctl: Pachctl, environment_of_its_own: Path) -> None:
-    # A folder where the database should be: what SQLite says to that is an error that commands may name, the objects' folder as a file is not.
-    pachctl("create", "repo", "images")
-    (environment_of_its_own / "metadata.db").unlink()
-    (environment_of_its_own / "config.toml").mkdir()
-    answer = pachctl.run("list", "repo")
-    assert (answer.status, answer.code) == (1, "internal")
-    assert len(answer.err.splitlines()) == 1
-
-
-def test_traceback_is_kept_in_the_home(pachctl: Pachctl, environment_of_its_own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PACHYDERM_METADATA_URL", "nonsense")
-    answer = pachctl.run("list", "repo")
-    assert (answer.status, answer.code) == (1, "internal")
+def test_unforeseen_error_is_one_line_and_its_traceback_a_file(capsys: pytest.CaptureFixture[str], environment_of_its_own: Path) -> None:
+    with pytest.raises(RuntimeError) as raised:
+        raise RuntimeError("two\nlines")
+    assert refuse_unexpected(raised.value, ["list", "repo"], os.environ) == 1
     (report,) = (environment_of_its_own / "tracebacks").iterdir()
-    assert str(report) in answer.err
+    assert capsys.readouterr().err == f"error: unexpected RuntimeError: two lines; its traceback is in {report}; please report it [internal]\n"
     assert "pachctl list repo" in report.read_text().splitlines()[0]
     assert "Traceback (most recent call last)" in report.read_text()
+
+
+def test_unforeseen_error_is_told_where_no_file_can_be_written(capsys: pytest.CaptureFixture[str], environment_of_its_own: Path) -> None:
+    (environment_of_its_own / "tracebacks").write_text("")
+    assert refuse_unexpected(RuntimeError("no"), [], os.environ) == 1
+    assert "could not be kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("config", ["NONSENSE = 1\n", "not toml", None])
+def test_config_file_that_cannot_be_used_is_refused(pachctl: Pachctl, environment_of_its_own: Path, config: str | None) -> None:
+    file = environment_of_its_own / "config.toml"
+    if config is None:
+        file.mkdir()
+    else:
+        file.write_text(config)
+    assert pachctl.fail("config") == "config-invalid"
+    assert pachctl.fail("list", "repo") == "config-invalid"
+
+
+def test_settings_that_cannot_be_used_are_refused(pachctl: Pachctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACHYDERM_METADATA_URL", "nonsense")
+    assert pachctl.fail("list", "repo") == "config-invalid"
+    monkeypatch.delenv("PACHYDERM_METADATA_URL")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PACHYDERM_HOME", str(tmp_path / "file"))
+    assert pachctl.fail("list", "repo") == "home-unusable"
 
 
 def test_settings_are_shown_with_their_origin(pachctl: Pachctl, environment_of_its_own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,12 +94,6 @@ def test_settings_are_shown_with_their_origin(pachctl: Pachctl, environment_of_i
     assert found["PACHYDERM_EXECUTOR"] == ("local", "default")
     assert found["PACHYDERM_METADATA_URL"] == ("postgresql://me:***@server/db", "environment")
     assert "secret" not in pachctl("config").out
-
-
-def test_wrong_setting_is_refused(pachctl: Pachctl, environment_of_its_own: Path) -> None:
-    (environment_of_its_own / "config.toml").write_text("NONSENSE = 1\n")
-    assert pachctl.fail("config") == "config-invalid"
-    assert pachctl.fail("list", "repo") == "config-invalid"
 
 
 def test_home_of_another_version_is_refused(pachctl: Pachctl, environment_of_its_own: Path) -> None:
