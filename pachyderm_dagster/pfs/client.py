@@ -223,7 +223,7 @@ class Pfs:
 
     def find_content(self, reference: str, path: str) -> Content:
         """Where the content of one file lies. Errors as `get_file`."""
-        return reading.get_content(self.trees, self.root(reference), path, label=reference)
+        return reading.get_content(self.trees, self.root(reference), path, label=str(self.parse(reference).without_path()))
 
     def parse(self, reference: str) -> Reference:
         """Reads a reference in this workspace's default project. Raises InvalidError `reference-invalid`, `name-invalid`."""

@@ -32,6 +32,7 @@ def create_pipeline(
     found = find_pipeline(txn, name)
     if found is not None and not update:
         raise ExistsError("pipeline-exists", f"pipeline '{name}' exists already; `pachctl update pipeline` changes it")
+    _check_inputs(txn, name, spec)
     now = txn.clock.now()
     if found is None:
         version, state, salt = 1, PipelineState.RUNNING, spec.salt or txn.clock.new_id()
@@ -191,6 +192,16 @@ def _create_repos(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
         repos.create_repo(txn, RepoName(name.project, name.name, kind))
 
 
+def _check_inputs(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
+    """Before anything is made, so that the message names the repos that a user has."""
+    for leaf in leaves(spec.input):
+        repo = leaf.repo_name(name.project)
+        if repo == name:
+            raise InvalidError("provenance-cycle", f"pipeline '{name}' would read its own output; read another repo")
+        if not isinstance(leaf, CronInput):
+            repos.get_repo(txn, repo)
+
+
 def _create_cron_repos(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
     for leaf in leaves(spec.input):
         if isinstance(leaf, CronInput) and repos.find_repo(txn, leaf.repo_name(name.project)) is None:
@@ -206,8 +217,6 @@ def _commit_spec(txn: Transaction, name: RepoName, spec_tree: tuple[bytes, int])
 def _connect(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
     """Gives the output and meta branches their provenance, which opens one commit on each at the end of the transaction."""
     sources = [BranchName(RepoName(project, repo), branch) for project, repo, branch in spec.upstream_branches(name.project)]
-    if any(source.repo == name for source in sources):
-        raise InvalidError("provenance-cycle", f"pipeline '{name}' would read its own output; read another repo")
     sources.append(_spec_branch(name))
     for branch in (BranchName(name, spec.output_branch), _meta_branch(name)):
         branch_id = branches.create_branch(txn, branch, provenance=sources)
