@@ -9,7 +9,7 @@ from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.metadata.database import Database, open_engine
 from pachyderm_dagster.pfs.propagation import propagate
 from pachyderm_dagster.pps.jobs import create_jobs
-from pachyderm_dagster.settings import COORDINATION_URL, Settings, load_settings
+from pachyderm_dagster.settings import COORDINATION_URL, EXECUTOR, Settings, load_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,5 +32,7 @@ def open_record(environ: Mapping[str, str], *, clock: Clock | None = None) -> Re
     settings = load_settings(environ)
     if settings.coordination_url != "database://":
         raise InvalidError("config-invalid", f"{COORDINATION_URL} is {settings.coordination_url!r}; this version takes database:// only")
+    if settings.executor != "local":
+        raise InvalidError("config-invalid", f"{EXECUTOR} is {settings.executor!r}; this version runs datums as local processes only: set it to 'local'")
     database = Database(open_engine(settings.metadata_url), clock or SystemClock(), finishers=(propagate, create_jobs))
     return Record(settings, database, DatabaseLeases(database))

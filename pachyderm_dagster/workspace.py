@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pachyderm_dagster.clock import Clock
 from pachyderm_dagster.coordination.leases import Leases
+from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.metadata.database import Database
 from pachyderm_dagster.pfs.client import Pfs
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
@@ -36,9 +37,16 @@ def open_workspace(environ: Mapping[str, str], *, project: str = DEFAULT_PROJECT
 
     Raises:
         InvalidError: `config-invalid`.
+        InvalidError: `storage-url-invalid`.
         StateError: `home-version`, when another version of this package wrote it.
+        StorageError: `storage-format`, and whatever else `open_store` raises.
+        UnreachableError: `record-unreachable`, `storage-unreachable`.
     """
     record = open_record(environ, clock=clock)
-    store = open_store(record.settings.storage_url)
+    try:
+        store = open_store(record.settings.storage_url)
+    except PachydermError:
+        record.database.close()
+        raise
     pfs = Pfs(record.database, store, project=project)
     return Workspace(record.settings, record.database, record.leases, store, pfs, Pps(record.database, pfs, project=project))

@@ -1,10 +1,11 @@
 """Leases: who may do something that only one may do, until they stop saying so."""
 
+import contextlib
 import datetime as dt
 import threading
-from collections.abc import Callable
+import time
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, Self
 
 import sqlalchemy as sa
 
@@ -61,39 +62,36 @@ class DatabaseLeases:
 
 
 class HeldLease:
-    """A lease kept alive by a thread for the length of a `with` block.
+    """A lease, acquired before, that a thread keeps alive for the length of a `with` block."""
 
-    `lost` is set when it could not be renewed in time, so that the holder stops.
-    """
-
-    def __init__(self, leases: Leases, name: str, owner: str, *, on_lost: Callable[[], None] | None = None) -> None:
-        self.lost = threading.Event()
-        self._leases, self._name, self._owner, self._on_lost = leases, name, owner, on_lost
+    def __init__(self, leases: Leases, name: str, owner: str) -> None:
+        self._leases, self._name, self._owner = leases, name, owner
+        self._renewed = time.monotonic()
+        self._taken = False
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._renew, name=f"lease {name}", daemon=True)
 
-    def __enter__(self) -> "HeldLease":
+    def is_lost(self) -> bool:
+        """Whether somebody else may hold it by now: it was taken over, or could not be renewed for as long as it lives."""
+        return self._taken or time.monotonic() - self._renewed > LEASE_TIME.total_seconds()
+
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._done.set()
         self._thread.join()
-        self._leases.release(self._name, self._owner)
+        # A lease that cannot be given back ends by itself; what the block did or raised counts more.
+        with contextlib.suppress(PachydermError):
+            self._leases.release(self._name, self._owner)
 
     def _renew(self) -> None:
-        failures = 0
         while not self._done.wait(LEASE_TIME.total_seconds() / 3):
-            try:
-                held = self._leases.acquire(self._name, self._owner, LEASE_TIME)
-            except PachydermError:
-                # An outage shorter than the lease is survived; a longer one means that somebody else may own it by now.
-                failures += 1
-                held = failures < 3
-            else:
-                failures = 0
-            if not held:
-                self.lost.set()
-                if self._on_lost is not None:
-                    self._on_lost()
-                return
+            asked = time.monotonic()
+            # An outage shorter than the lease is survived.
+            with contextlib.suppress(PachydermError):
+                if not self._leases.acquire(self._name, self._owner, LEASE_TIME):
+                    self._taken = True
+                    return
+                self._renewed = asked

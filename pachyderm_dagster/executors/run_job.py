@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -43,7 +43,7 @@ OnProgress = Callable[[JobState, Counters], None]
 class Executor(Protocol):
     """Where datums run."""
 
-    def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int) -> Iterator[DatumResult]:
+    def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int) -> Generator[DatumResult]:
         """Runs the tasks and yields a result for each, in any order."""
         ...
 
@@ -55,11 +55,12 @@ class Executor(Protocol):
 def run_job(workspace: Workspace, job: Job, *, executor: Executor, run_id: str | None = None, on_progress: OnProgress = lambda _state, _counters: None) -> Job:
     """Runs `job` and returns it as it ended: SUCCESS, FAILURE, KILLED or UNRUNNABLE.
 
-    Killed between any two lines, the next call starts over and restores what was done. `on_progress` is called about once a second.
+    Killed between any two lines, the next call starts over and restores what was done. `on_progress` is called when datums end, at most about once a second.
 
     Raises:
         ConflictError: `job-running`, when somebody else runs it.
         StateError: `job-finished`; `job-waiting`, when an input commit is open.
+        NotFoundError: `job-not-found`, when it was deleted.
     """
     owner = workspace.database.clock.new_id()
     lease = f"job/{job.key}"
@@ -181,9 +182,9 @@ class _JobRun:
         saved = 0
         reported = checkpoint = time.monotonic()
         writer = ContentWriter(self.workspace.store)
-        results = self.executor.run(self._setup(), tasks, self._parallelism(len(chosen.run)))
+        running = self.executor.run(self._setup(), tasks, self._parallelism(len(chosen.run)))
         try:
-            with Watch(self._check, self.executor.stop, REPORT_SECONDS):
+            with contextlib.closing(running) as results, Watch(self._check, self.executor.stop, REPORT_SECONDS):
                 for result in results:
                     done.append(self._done(result, hashes[result.id], read.pop(result.id), writer))
                     now = time.monotonic()
@@ -290,14 +291,14 @@ class _JobRun:
     def _check(self) -> None:
         """Called beside running datums: reports, and raises what must end them."""
         limit = self.inputs.pipeline.spec.job_timeout
-        if self.lease.lost.is_set():
+        if self.lease.is_lost():
             raise _lease_lost(self.inputs.job)
         if limit is not None and time.monotonic() - self.started > limit:
             raise _OutOfTime
         self._report(JobState.RUNNING)
 
     def _finish(self, outcome: _Outcome) -> None:
-        if self.lease.lost.is_set():
+        if self.lease.is_lost():
             raise _lease_lost(self.inputs.job)
 
         def change(txn: Transaction) -> None:

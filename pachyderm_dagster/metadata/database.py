@@ -71,7 +71,7 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[Transaction]:
         """A consistent view; whatever is changed in it is rolled back."""
-        with _translated(), self.engine.connect() as connection:
+        with _lost_race_as_conflict(), _translated(), self.engine.connect() as connection:
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN")
             try:
@@ -108,6 +108,15 @@ class Database:
 
 class _LostRace(Exception):
     """Two transactions met; the whole of ours can run again."""
+
+
+@contextlib.contextmanager
+def _lost_race_as_conflict() -> Iterator[None]:
+    """For a view, which the caller has to ask for again."""
+    try:
+        yield
+    except _LostRace as error:
+        raise ConflictError("database-busy", "the record changed while it was read; try again") from error
 
 
 @contextlib.contextmanager

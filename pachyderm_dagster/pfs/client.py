@@ -16,15 +16,25 @@ from pachyderm_dagster.pfs.filesets import FileSet, Layer
 from pachyderm_dagster.pfs.merging import merge
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Branch, Commit, Origin, Repo
 from pachyderm_dagster.pfs.references import Reference, parse_reference, parse_repo
-from pachyderm_dagster.pfs.targets import Target, commit_at_once, find_target, stage
+from pachyderm_dagster.pfs.targets import Target, attempts, commit_at_once, find_target, stage
 from pachyderm_dagster.storage.content import Content, ContentReader, ContentWriter
-from pachyderm_dagster.storage.objects import ObjectStore, Ref, object_key
+from pachyderm_dagster.storage.objects import ObjectStore, Ref, corrupt_object, object_key
 from pachyderm_dagster.storage.rows import FILE_ROWS
 from pachyderm_dagster.storage.tree_reading import empty_root
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 
 POLL_SECONDS = 0.2
 EMPTY = empty_root(FILE_ROWS)
+
+
+class Modification(FileSet):
+    """A stream of changes on its way into a commit.
+
+    Attributes:
+        commit: where the changes went; there when `Pfs.modify_file`'s block has ended.
+    """
+
+    commit: Commit
 
 
 class Pfs:
@@ -39,6 +49,7 @@ class Pfs:
         self.trees = Trees(store, FILE_ROWS)
         self.reader = ContentReader(store)
         self._project = project
+        self._merged: tuple[tuple[bytes | None, tuple[bytes, ...]], TreeRoot] | None = None
 
     # Repos and branches
 
@@ -102,21 +113,24 @@ class Pfs:
             StateError: `commit-finished`, `output-branch`.
             InvalidError: `path-conflict`; the commit stays open, so that the files can be put right.
         """
-        while True:
+        with self.database.read() as txn:
+            key = references.find_commit(txn, self.parse(reference))
+        for _ in attempts(f"commit '{reference}'"):
             with self.database.read() as txn:
-                commit = commits.check_user_may_write(txn, references.find_commit(txn, self.parse(reference)))
-                base, staged = self._staged(txn, commit.key)
-            root = self._merge(base, [self._load_layer(layer) for layer in staged])
+                commits.check_user_may_write(txn, key)
+                base, staged = self._staged(txn, key)
+            root = self._merge_staged(base, staged)
 
-            def change(txn: Transaction, commit: Commit = commit, staged: list[bytes] = staged, root: TreeRoot = root) -> Commit | None:
-                if commits.list_layer(txn, commit.key) != staged:
+            def change(txn: Transaction, staged: list[bytes] = staged, root: TreeRoot = root) -> Commit | None:
+                if commits.list_layer(txn, key) != staged:
                     return None
-                commits.close_commit(txn, commit.key, tree=root.encode(), size_bytes=root.size_bytes, error=error, description=description)
-                return commits.get_commit(txn, commit.key)
+                commits.close_commit(txn, key, tree=root.encode(), size_bytes=root.size_bytes, error=error, description=description)
+                return commits.get_commit(txn, key)
 
             finished = self.database.write(change)
             if finished is not None:
                 return finished
+        raise AssertionError("attempts() raises when there are no more")
 
     def inspect_commit(self, reference: str) -> Commit:
         """One commit. Raises NotFoundError `commit-not-found`, `branch-not-found`, `repo-not-found`."""
@@ -142,36 +156,42 @@ class Pfs:
     # Changing files
 
     @contextlib.contextmanager
-    def modify_file(self, reference: str, *, description: str = "") -> Iterator[FileSet]:
+    def modify_file(self, reference: str, *, description: str = "") -> Iterator[Modification]:
         """Stages changes and applies all of them when the block ends, none when it raises.
 
         On a branch whose head is finished this is a commit of its own; on one whose head is open, or on an open commit, the changes join it.
+        Behind the block, `commit` of what it gave is the commit that the changes went into.
 
         Raises:
             StateError: `commit-finished`, `output-branch`.
             InvalidError: `path-conflict`.
+            ConflictError: `branch-busy`, when other writers were always faster.
         """
         target = self.parse(reference)
         with self.database.read() as txn:
             found = find_target(txn, target)
         with ContentWriter(self.store) as writer:
-            files = FileSet(writer)
+            files = Modification(writer)
             yield files
         layers = files.layers()
-        while not self._write(target, found, layers, description):
+        for _ in attempts(f"branch '{target}'"):
+            commit = self._write(target, found, layers, description)
+            if commit is not None:
+                files.commit = commit
+                return
             with self.database.read() as txn:
                 found = find_target(txn, target)
 
-    def _write(self, target: Reference, found: Target, layers: Sequence[Layer], description: str) -> bool:
-        """Applies layers to a target; False when it moved while their content was put together."""
+    def _write(self, target: Reference, found: Target, layers: Sequence[Layer], description: str) -> Commit | None:
+        """Applies layers to a target; None when it moved while their content was put together."""
         if found.open_commit is not None:
             staged = [self._store_layer(layer) for layer in layers]
             return self.database.write(lambda txn: stage(txn, target, found, staged))
         root = self._merge(found.base, layers)
         return self.database.write(lambda txn: commit_at_once(txn, target.branch(), found, root, description=description))
 
-    def copy_file(self, source: str, target: str, *, append: bool = False) -> None:
-        """Copies a file or a directory by reference, also across repos: no content moves.
+    def copy_file(self, source: str, target: str, *, append: bool = False) -> Commit:
+        """Copies a file or a directory by reference, also across repos: no content moves. Returns the commit that the copy went into.
 
         Raises:
             NotFoundError: `file-not-found`.
@@ -183,6 +203,7 @@ class Pfs:
         rows = reading.rows_below(self.trees, self.root(source), at.path, label=str(at.without_path()))
         with self.modify_file(target) as files:
             files.copy_rows(rows, at.path, to.path, append=append)
+        return files.commit
 
     # Reading files
 
@@ -200,7 +221,7 @@ class Pfs:
             if commit.origin is Origin.AUTO:
                 raise StateError("commit-open", f"commit '{commit}' is still being written by its job; `pachctl wait commit {commit}` waits for it")
             base, staged = self._staged(txn, commit.key)
-        return self._merge(base, [self._load_layer(layer) for layer in staged]) if staged else _root(base)
+        return self._merge_staged(base, staged)
 
     def inspect_file(self, reference: str) -> FileInfo:
         """One file or directory. Raises NotFoundError `file-not-found`."""
@@ -234,6 +255,15 @@ class Pfs:
     def _staged(self, txn: Transaction, commit_id: int) -> tuple[bytes | None, list[bytes]]:
         return commits.base_tree(txn, commit_id), commits.list_layer(txn, commit_id)
 
+    def _merge_staged(self, base: bytes | None, staged: Sequence[bytes]) -> TreeRoot:
+        """The content of an open commit. The newest answer is kept: looking at a commit again and again must not store its tree each time."""
+        if not staged:
+            return _root(base)
+        asked = (base, tuple(staged))
+        if self._merged is None or self._merged[0] != asked:
+            self._merged = asked, self._merge(base, [self._load_layer(layer) for layer in staged])
+        return self._merged[1]
+
     def _merge(self, base: bytes | None, layers: Sequence[Layer]) -> TreeRoot:
         with ContentWriter(self.store) as writer:
             return merge(self.trees, self.reader, writer, _root(base), layers)
@@ -245,8 +275,11 @@ class Pfs:
         return msgspec.msgpack.encode(Ref(key, 0, len(data)))
 
     def _load_layer(self, staged: bytes) -> Layer:
-        ref = msgspec.msgpack.decode(staged, type=Ref)
-        return Layer.decode(self.store.get(object_key(ref.object)))
+        key = object_key(msgspec.msgpack.decode(staged, type=Ref).object)
+        data = self.store.get(key)
+        if object_key(content_digest(data)) != key:
+            raise corrupt_object(key, f"its {len(data)} bytes are not what was staged")
+        return Layer.decode(data)
 
 
 def _root(tree: bytes | None) -> TreeRoot:

@@ -8,6 +8,7 @@ from pachyderm_dagster.errors import InvalidError, NotFoundError, StateError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, repos
+from pachyderm_dagster.pfs.ancestry import find_readable
 from pachyderm_dagster.pfs.model import BranchName, Commit, Origin, RepoName, RepoType
 
 
@@ -112,13 +113,8 @@ def base_tree(txn: Transaction, commit_id: int) -> bytes | None:
 
 def readable_tree(txn: Transaction, commit_id: int | None) -> bytes | None:
     """The tree of the nearest commit, from this one backwards, that is finished without an error."""
-    while commit_id is not None:
-        row = txn.first(sa.select(t.commit.c.parent_id, t.commit.c.finished, t.commit.c.error, t.commit.c.tree).where(t.commit.c.id == commit_id))
-        assert row is not None
-        if row.finished is not None and row.error is None:
-            return bytes(row.tree) if row.tree is not None else None
-        commit_id = row.parent_id
-    return None
+    readable = find_readable(txn, commit_id)
+    return None if readable is None or readable.tree is None else bytes(readable.tree)
 
 
 def get_commit(txn: Transaction, commit_id: int) -> Commit:

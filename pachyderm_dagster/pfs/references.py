@@ -10,6 +10,7 @@ from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
+from pachyderm_dagster.pfs.ancestry import list_ancestor
 from pachyderm_dagster.pfs.model import (
     DEFAULT_PROJECT,
     BranchName,
@@ -110,7 +111,7 @@ def find_commit(txn: Transaction, reference: Reference) -> int:
     start = _commit_with_id(txn, repo_id, reference) if is_commit_id(reference.ref) else _head(txn, repo_id, reference)
     if reference.from_root is None and not reference.back:
         return start
-    chain = _ancestors(txn, start)
+    chain = list_ancestor(txn, start)
     steps = reference.back if reference.from_root is None else len(chain) - reference.from_root + reference.back
     if not 0 <= steps < len(chain) or reference.from_root == 0:
         raise NotFoundError(
@@ -161,10 +162,3 @@ def _commit_with_id(txn: Transaction, repo_id: int, reference: Reference) -> int
         seen.update(frontier)
         frontier = [found.id for found in used if found.id not in seen]
     raise NotFoundError("commit-not-found", f"commit '{reference}' does not exist; `pachctl list commit {reference.repo}` shows the commits there are")
-
-
-def _ancestors(txn: Transaction, commit_id: int) -> list[int]:
-    """The commit and its parents, newest first."""
-    chain = sa.select(t.commit.c.id, t.commit.c.parent_id, sa.literal(0).label("depth")).where(t.commit.c.id == commit_id).cte(recursive=True)
-    chain = chain.union_all(sa.select(t.commit.c.id, t.commit.c.parent_id, chain.c.depth + 1).where(t.commit.c.id == chain.c.parent_id))
-    return [int(row.id) for row in txn.all(sa.select(chain.c.id).order_by(chain.c.depth))]

@@ -5,6 +5,7 @@ import sqlalchemy as sa
 from pachyderm_dagster.errors import ExistsError, NotFoundError, StateError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs.ancestry import find_readable
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT, Project, Repo, RepoName, RepoType, checked_project_name, checked_repo_name
 
 
@@ -186,11 +187,5 @@ def remove_repo(txn: Transaction, repo_id: int) -> None:
 
 
 def _readable_size(txn: Transaction, head_id: int | None) -> int:
-    while head_id is not None:
-        row = txn.first(sa.select(t.commit.c.parent_id, t.commit.c.finished, t.commit.c.error, t.commit.c.size_bytes).where(t.commit.c.id == head_id))
-        if row is None:
-            return 0
-        if row.finished is not None and row.error is None:
-            return int(row.size_bytes)
-        head_id = row.parent_id
-    return 0
+    readable = find_readable(txn, head_id)
+    return 0 if readable is None else int(readable.size_bytes)

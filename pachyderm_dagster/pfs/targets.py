@@ -1,17 +1,21 @@
 """Where a write goes: into a commit that is open, or into one of its own behind the head of a branch."""
 
-from collections.abc import Sequence
+import random
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from pachyderm_dagster.errors import InvalidError, StateError
+from pachyderm_dagster.errors import ConflictError, InvalidError, StateError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits, references, repos
-from pachyderm_dagster.pfs.model import BranchName, is_commit_id
+from pachyderm_dagster.pfs.model import BranchName, Commit, is_commit_id
 from pachyderm_dagster.pfs.references import Reference
 from pachyderm_dagster.storage.tree_reading import TreeRoot
+
+ATTEMPTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,21 @@ def find_target(txn: Transaction, reference: Reference) -> Target:
     return Target(None, row.head_id, commits.readable_tree(txn, row.head_id))
 
 
-def stage(txn: Transaction, reference: Reference, target: Target, layers: Sequence[bytes]) -> bool:
-    """Adds layers to an open commit; False when it was finished meanwhile and `reference` names a branch, which may have another head by now.
+def attempts(what: str) -> Iterator[int]:
+    """Numbers the attempts at a write that others may overtake, with growing pauses between them.
+
+    Raises:
+        ConflictError: `branch-busy`, when there were too many.
+    """
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(random.uniform(0, min(0.02 * attempt, 1.0)))
+        yield attempt
+    raise ConflictError("branch-busy", f"{what} changed during each of {ATTEMPTS} attempts to write to it; try again when fewer write at the same time")
+
+
+def stage(txn: Transaction, reference: Reference, target: Target, layers: Sequence[bytes]) -> Commit | None:
+    """Adds layers to an open commit; None when it was finished meanwhile and `reference` names a branch, which may have another head by now.
 
     Raises:
         StateError: `commit-finished`, when `reference` names the commit itself.
@@ -69,19 +86,19 @@ def stage(txn: Transaction, reference: Reference, target: Target, layers: Sequen
     except StateError as error:
         if error.code != "commit-finished" or is_commit_id(reference.ref or ""):
             raise
-        return False
-    return True
+        return None
+    return commits.get_commit(txn, target.open_commit)
 
 
-def commit_at_once(txn: Transaction, name: BranchName, target: Target, root: TreeRoot, *, description: str) -> bool:
-    """Starts, fills and finishes a commit; False when the head is no longer what the content was put upon.
+def commit_at_once(txn: Transaction, name: BranchName, target: Target, root: TreeRoot, *, description: str) -> Commit | None:
+    """Starts, fills and finishes a commit; None when the head is no longer what the content was put upon.
 
     Raises:
         StateError: `output-branch`, `commit-open`.
     """
     _, head = branches.ensure_branch(txn, name)
     if head != target.head:
-        return False
+        return None
     commit_id = commits.start_commit(txn, name, description=description)
     commits.close_commit(txn, commit_id, tree=root.encode(), size_bytes=root.size_bytes)
-    return True
+    return commits.get_commit(txn, commit_id)

@@ -14,6 +14,7 @@ from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.client import Pfs
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Commit, RepoName
 from pachyderm_dagster.pps import jobs, pipelines
+from pachyderm_dagster.pps.cron import tick_name
 from pachyderm_dagster.pps.datums import DatumState
 from pachyderm_dagster.pps.inputs import CronInput, leaves
 from pachyderm_dagster.pps.model import Job, Pipeline
@@ -96,29 +97,35 @@ class Pps:
         with self._pfs.modify_file(branch) as files:
             if clock.overwrite:
                 files.delete_directory("/")
-            files.put_bytes("/" + time.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), b"")
-        return self._pfs.inspect_commit(branch)
+            files.put_bytes(f"/{tick_name(time)}", b"")
+        return files.commit
 
     def list_datum(self, job: Job) -> Iterator[DatumInfo]:
-        """The datums of a job, by id: of a running one those that its last attempt to end left behind."""
+        """The datums of a job that has ended, by id; none of one that has not: they are written down together at its end."""
         for table in self._meta_trees.read(self._meta(job)):
-            details = table.column("details").combine_chunks()
-            for row, body in zip(table.drop_columns(["details", "outputs"]).to_pylist(), self._pfs.reader.read_many(contents_of(details)), strict=True):
-                state = _SHOWN[DatumState(row["state"])] if row["job"] == job.id else SKIPPED
-                yield DatumInfo(row["key"], job, state, row["job"], msgspec.json.decode(body, type=DatumDetails))
+            yield from self._infos(job, table)
 
     def inspect_datum(self, job: Job, datum: str) -> DatumInfo:
         """One datum of a job, by its id or the start of it.
 
         Raises:
             NotFoundError: `datum-not-found`.
+            InvalidError: `datum-ambiguous`, when several ids begin like that.
         """
-        found = self._meta_trees.seek(self._meta(job), datum)
-        if found is not None and found.startswith(datum):
-            for info in self.list_datum(job):
-                if info.id == found:
-                    return info
-        raise NotFoundError("datum-not-found", f"datum '{datum}' is not in job '{job}'; `pachctl list datum {job}` shows its datums")
+        root = self._meta(job)
+        found = self._meta_trees.seek(root, datum)
+        if found is None or not found.startswith(datum):
+            raise NotFoundError("datum-not-found", f"datum '{datum}' is not in job '{job}'; `pachctl list datum {job}` shows its datums")
+        following = self._meta_trees.seek(root, found + "0")
+        if found != datum and following is not None and following.startswith(datum):
+            raise InvalidError("datum-ambiguous", f"datums {found[:16]}… and {following[:16]}… of job '{job}' both begin with '{datum}'; give more of the id")
+        return next(self._infos(job, self._meta_trees.find(root, pa.array([found]))))
+
+    def _infos(self, job: Job, rows: pa.Table) -> Iterator[DatumInfo]:
+        details = self._pfs.reader.read_many(contents_of(rows.column("details").combine_chunks()))
+        for row, body in zip(rows.select(["key", "state", "job"]).to_pylist(), details, strict=True):
+            state = _SHOWN[DatumState(row["state"])] if row["job"] == job.id else SKIPPED
+            yield DatumInfo(row["key"], job, state, row["job"], msgspec.json.decode(body, type=DatumDetails))
 
     def logs(self, job: Job, *, datum: str | None = None) -> Iterator[LogLine]:
         """What the user code of the datums that this job ran printed, datum by datum."""

@@ -34,10 +34,14 @@ class JobInputs:
     results: bytes | None
     """Encoded root of the pipeline's results tree."""
 
+    missing: tuple[BranchName, ...]
+    """Branches that the pipeline reads and that were deleted."""
+
     @property
     def failed_inputs(self) -> list[str]:
-        """Input commits with an error, `repo@id: error`."""
-        return [f"{commit}: {commit.error}" for _, commit in self.commits if commit.error is not None]
+        """Why inputs cannot be read, one line each: a commit with an error, a branch that was deleted."""
+        failed = [f"{commit}: {commit.error}" for _, commit in self.commits if commit.error is not None]
+        return failed + [f"branch {branch} was deleted; update the pipeline to read another" for branch in self.missing]
 
 
 def load_job_inputs(txn: Transaction, job: Job) -> JobInputs:
@@ -48,15 +52,18 @@ def load_job_inputs(txn: Transaction, job: Job) -> JobInputs:
     """
     pipeline = pipelines.get_pipeline(txn, job.pipeline, version=job.version)
     read = commits.read_through(txn, job.output_commit)
-    found = []
+    found, missing = [], []
     for leaf in leaves(pipeline.spec.input):
-        commit_id = read[BranchName(leaf.repo_name(job.pipeline.project), leaf.branch)]
-        found.append((leaf, commits.get_commit(txn, commit_id)))
+        branch = BranchName(leaf.repo_name(job.pipeline.project), leaf.branch)
+        if branch in read:
+            found.append((leaf, commits.get_commit(txn, read[branch])))
+        else:
+            missing.append(branch)
     spec = txn.first(
         sa.select(t.pipeline_version.c.set_id).where(t.pipeline_version.c.pipeline_id == pipeline.key, t.pipeline_version.c.version == job.version)
     )
     assert spec is not None
-    return JobInputs(job, pipeline, tuple(found), spec.set_id, _base(txn, job), load_results(txn, pipeline))
+    return JobInputs(job, pipeline, tuple(found), spec.set_id, _base(txn, job), load_results(txn, pipeline), tuple(missing))
 
 
 def load_results(txn: Transaction, pipeline: Pipeline) -> bytes | None:
@@ -66,10 +73,11 @@ def load_results(txn: Transaction, pipeline: Pipeline) -> bytes | None:
 
 
 def replace_results(txn: Transaction, pipeline: Pipeline, old: bytes | None, new: bytes) -> bool:
-    """Sets the results, when they are still the `old` ones; False when another job was faster."""
-    results = t.pipeline.c.results
-    same = results.is_(None) if old is None else results == old
-    return txn.run(sa.update(t.pipeline).where(t.pipeline.c.id == pipeline.key, same).values(results=new)) == 1
+    """Sets the results, when they are still the `old` ones; False when another job was faster. Of a pipeline that was deleted nothing is kept."""
+    if load_results(txn, pipeline) == old:
+        txn.run(sa.update(t.pipeline).where(t.pipeline.c.id == pipeline.key).values(results=new))
+        return True
+    return txn.first(sa.select(t.pipeline.c.id).where(t.pipeline.c.id == pipeline.key)) is None
 
 
 def _base(txn: Transaction, job: Job) -> Base:

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from pachyderm_dagster.errors import ExistsError, InvalidError, NotFoundError, StateError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
-from pachyderm_dagster.pfs import branches, commits, repos
+from pachyderm_dagster.pfs import branches, commits, references, repos
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT, BranchName, Origin, RepoName, RepoType
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.inputs import CronInput, leaves
@@ -37,15 +37,16 @@ def create_pipeline(
     if found is None:
         version, state, salt = 1, PipelineState.RUNNING, spec.salt or txn.clock.new_id()
         _create_repos(txn, name, spec)
+        _create_cron_repos(txn, name, spec)
         key = txn.insert(t.pipeline, project_id=repos.ensure_project(txn, name.project), name=name.name, version=version, state=state, created=now)
     else:
         key, version, state = found.key, found.version + 1, found.state
         salt = txn.clock.new_id() if reprocess else spec.salt or found.salt
         _leave_old_output(txn, found, spec)
+        _create_cron_repos(txn, name, spec)
         jobs.stop_all(txn, name, reason=f"the pipeline was updated to version {version}")
         forgotten = {"results": None} if reprocess else {}
         txn.run(sa.update(t.pipeline).where(t.pipeline.c.id == key).values(version=version, **forgotten))
-    _create_cron_repos(txn, name, spec)
     txn.run(sa.insert(t.pipeline_version).values(pipeline_id=key, version=version, spec=spec.to_json(), salt=salt, set_id=txn.id, created=now))
     _commit_spec(txn, name, spec_tree)
     if state is PipelineState.RUNNING:
@@ -79,8 +80,8 @@ def stop_pipeline(txn: Transaction, name: RepoName) -> None:
     jobs.stop_all(txn, name, reason="the pipeline was stopped")
 
 
-def rerun_pipeline(txn: Transaction, name: RepoName) -> None:
-    """One new job of a running pipeline for the current heads; datums skip as usual.
+def rerun_pipeline(txn: Transaction, name: RepoName, *, reprocess: bool = False) -> None:
+    """One new job of a running pipeline for the current heads; datums skip as usual, unless `reprocess` makes a version with a new salt.
 
     Raises:
         NotFoundError: `pipeline-not-found`.
@@ -89,6 +90,11 @@ def rerun_pipeline(txn: Transaction, name: RepoName) -> None:
     pipeline = get_pipeline(txn, name)
     if pipeline.state is not PipelineState.RUNNING:
         raise StateError("pipeline-stopped", f"pipeline '{name}' is stopped; `pachctl start pipeline {name.name}` runs it")
+    if reprocess:
+        spec = commits.get_commit(txn, references.find_commit(txn, references.Reference(_spec_branch(name).repo, DEFAULT_BRANCH)))
+        assert spec.tree is not None
+        create_pipeline(txn, pipeline.spec, spec_tree=(spec.tree, spec.size_bytes), update=True, reprocess=True, default_project=name.project)
+        return
     _connect(txn, name, pipeline.spec)
 
 
@@ -100,16 +106,15 @@ def delete_pipeline(txn: Transaction, name: RepoName, *, force: bool = False, ke
         StateError: `pipeline-in-use`, when another pipeline reads its output (which `force` overrides).
     """
     pipeline = get_pipeline(txn, name)
-    readers = _readers(txn, name)
+    readers = [reader for repo in (name, *_cron_repos(txn, name)) for reader in _readers(txn, repo) if reader != name]
     if readers and not force and not keep_repo:
         names = ", ".join(f"'{reader}'" for reader in readers)
         raise StateError("pipeline-in-use", f"pipeline '{name}' feeds {names}; delete what reads it first, or use --force")
+    doomed = [RepoName(name.project, name.name, kind) for kind in (RepoType.META, RepoType.SPEC)] + sorted(_cron_repos(txn, name))
     jobs.stop_all(txn, name, reason="the pipeline was deleted")
     txn.run(sa.delete(t.job).where(t.job.c.pipeline_id == pipeline.key))
     txn.run(sa.delete(t.pipeline_version).where(t.pipeline_version.c.pipeline_id == pipeline.key))
     txn.run(sa.delete(t.pipeline).where(t.pipeline.c.id == pipeline.key))
-    doomed = [RepoName(name.project, name.name, kind) for kind in (RepoType.META, RepoType.SPEC)]
-    doomed += [leaf.repo_name(name.project) for leaf in leaves(pipeline.spec.input) if isinstance(leaf, CronInput)]
     if keep_repo:
         branch_id, _ = branches.ensure_branch(txn, pipeline.output)
         branches.set_upstream(txn, branch_id, ())
@@ -203,9 +208,23 @@ def _check_inputs(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
 
 
 def _create_cron_repos(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
-    for leaf in leaves(spec.input):
-        if isinstance(leaf, CronInput) and repos.find_repo(txn, leaf.repo_name(name.project)) is None:
-            repos.create_repo(txn, leaf.repo_name(name.project), description=f"Cron tick repo for pipeline {name.name}.")
+    own = _cron_repos(txn, name)
+    for repo in _clock_repos(name, spec):
+        if repo in own and repos.find_repo(txn, repo) is not None:
+            continue
+        # One that is not ours has somebody's data in it, which would go with the pipeline.
+        repos.create_repo(txn, repo, description=f"Cron tick repo for pipeline {name.name}.")
+
+
+def _cron_repos(txn: Transaction, name: RepoName) -> set[RepoName]:
+    """The tick repos that some version of a pipeline made."""
+    if find_pipeline(txn, name) is None:
+        return set()
+    return {repo for version in list_version(txn, name) for repo in _clock_repos(name, version.spec)}
+
+
+def _clock_repos(name: RepoName, spec: PipelineSpec) -> list[RepoName]:
+    return [leaf.repo_name(name.project) for leaf in leaves(spec.input) if isinstance(leaf, CronInput)]
 
 
 def _commit_spec(txn: Transaction, name: RepoName, spec_tree: tuple[bytes, int]) -> None:
@@ -230,7 +249,7 @@ def _leave_old_output(txn: Transaction, old: Pipeline, spec: PipelineSpec) -> No
 
 
 def _readers(txn: Transaction, name: RepoName) -> list[RepoName]:
-    repo_id = repos.get_repo(txn, name)
+    repo_id = repos.find_repo(txn, name)
     source = t.branch.alias("source")
     rows = txn.all(
         sa.select(t.branch.c.repo_id)

@@ -1,13 +1,16 @@
 """Leases end by themselves, and only their owner renews them."""
 
 import datetime as dt
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.coordination.leases import DatabaseLeases, HeldLease, Leases
+from pachyderm_dagster.errors import UnreachableError
 from pachyderm_dagster.metadata.database import Database, open_engine
 
 TTL = dt.timedelta(seconds=10)
@@ -54,3 +57,59 @@ def test_held_lease_is_released_after_its_block(leases: Leases) -> None:
     with HeldLease(leases, "job/1", "a"):
         assert not leases.acquire("job/1", "b", TTL)
     assert leases.acquire("job/1", "b", TTL)
+
+
+class Outage(DatabaseLeases):
+    """Leases whose service stops answering when told."""
+
+    down = False
+    refused = False
+
+    def acquire(self, name: str, owner: str, ttl: dt.timedelta) -> bool:
+        self.asked.set()
+        if self.down:
+            raise UnreachableError("record-unreachable", "down")
+        return not self.refused
+
+    def release(self, name: str, owner: str) -> None:
+        if self.down:
+            raise UnreachableError("record-unreachable", "down")
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.asked = threading.Event()
+
+
+@pytest.fixture
+def outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
+    monkeypatch.setattr("pachyderm_dagster.coordination.leases.LEASE_TIME", dt.timedelta(milliseconds=60))
+    database = Database(open_engine(f"sqlite:///{tmp_path}/outage.db"), ManualClock())
+    yield Outage(database)
+    database.close()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+
+
+def test_holder_learns_that_its_lease_was_taken_over(outage: Outage) -> None:
+    outage.refused = True
+    with HeldLease(outage, "job/1", "a") as held:
+        wait_until(held.is_lost)
+
+
+def test_holder_learns_that_an_outage_outlived_its_lease_and_leaves_quietly(outage: Outage) -> None:
+    outage.down = True
+    with HeldLease(outage, "job/1", "a") as held:
+        wait_until(held.is_lost)
+    assert outage.asked.is_set()
+
+
+def test_holder_keeps_a_lease_that_is_renewed(outage: Outage) -> None:
+    with HeldLease(outage, "job/1", "a") as held:
+        for _ in range(5):
+            outage.asked.clear()
+            assert outage.asked.wait(30)
+        assert not held.is_lost()

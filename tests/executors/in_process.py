@@ -1,6 +1,6 @@
 """Datums that run in this process, and what tests of jobs do again and again."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.executors.run_job import run_job
@@ -22,7 +22,7 @@ class InProcessExecutor:
         self.ran: list[tuple[str, ...]] = []
         self.stopped = False
 
-    def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int) -> Iterator[DatumResult]:
+    def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int) -> Generator[DatumResult]:
         store = open_store(setup.store_url)
         reader = ContentReader(store)
         with ContentWriter(store) as writer:

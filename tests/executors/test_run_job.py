@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from pachyderm_dagster.clock import ManualClock
-from pachyderm_dagster.errors import ConflictError, StateError
+from pachyderm_dagster.errors import ConflictError, ExistsError, InvalidError, NotFoundError, StateError
 from pachyderm_dagster.executors.run_job import run_job
-from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pfs import branches, repos
+from pachyderm_dagster.pfs.model import BranchName, RepoName
 from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.model import Job, JobState
 from pachyderm_dagster.workspace import Workspace
@@ -237,3 +238,80 @@ def test_every_job_skips_nothing(workspace: Workspace, create: Callable[..., Non
     put(workspace, "data@master", {"/b": b"b"})
     assert [counts(job) for job in run()] == [(2, 2, 0, 0)]
     assert read_all(workspace, "copy@master") == {"/a": b"A", "/b": b"B"}
+
+
+def test_pipeline_deleted_during_its_job_ends_the_run(workspace: Workspace, create: Callable[..., None]) -> None:
+    workspace.pfs.create_repo("data")
+    put(workspace, "data@master", {"/a": b"a"})
+    create(COPY)
+    with workspace.database.read() as txn:
+        (job,) = jobs.list_job(txn)
+
+    def deleted_meanwhile(files: dict[str, bytes]) -> dict[str, bytes]:
+        workspace.database.write(lambda txn: pipelines.delete_pipeline(txn, RepoName("default", "copy")))
+        return files
+
+    with pytest.raises(NotFoundError) as caught:
+        run_job(workspace, job, executor=InProcessExecutor(deleted_meanwhile))
+    assert caught.value.code == "job-not-found"
+
+
+def test_deleted_input_branch_makes_the_job_unrunnable(workspace: Workspace, create: Callable[..., None], run: Callable[[], list[Job]]) -> None:
+    workspace.pfs.create_repo("data")
+    put(workspace, "data@other", {"/a": b"a"})
+    create(
+        "pipeline: {name: copy}\ntransform: {cmd: [x]}\ninput: {cross: [{pfs: {repo: data, glob: /}}, {pfs: {repo: data, name: o, branch: other, glob: /}}]}\n"
+    )
+    run()
+    workspace.database.write(lambda txn: branches.delete_branch(txn, BranchName(RepoName("default", "data"), "other"), force=True))
+    put(workspace, "data@master", {"/b": b"b"})
+    (job,) = run()
+    assert job.state is JobState.UNRUNNABLE
+    assert "data@other was deleted" in job.reason
+
+
+def test_rerun_with_reprocess_forgets_results(workspace: Workspace, create: Callable[..., None], run: Callable[[], list[Job]]) -> None:
+    workspace.pfs.create_repo("data")
+    put(workspace, "data@master", {"/a": b"a"})
+    create(COPY)
+    run()
+    workspace.database.write(lambda txn: pipelines.rerun_pipeline(txn, RepoName("default", "copy")))
+    assert [counts(job) for job in run()] == [(1, 0, 1, 0)]
+    workspace.database.write(lambda txn: pipelines.rerun_pipeline(txn, RepoName("default", "copy"), reprocess=True))
+    assert [(job.version, counts(job)) for job in run()] == [(2, (1, 1, 0, 0))]
+
+
+def test_cron_input_does_not_adopt_a_repo_with_data(workspace: Workspace, create: Callable[..., None]) -> None:
+    workspace.pfs.create_repo("images")
+    clock = "pipeline: {name: copy}\ntransform: {cmd: [x]}\ninput: {cron: {name: tick, repo: %s, spec: '@never'}}\n"
+    with pytest.raises(ExistsError, match="images") as caught:
+        create(clock % "images")
+    assert caught.value.code == "repo-exists"
+    create(clock % "ticks")
+    create(clock % "other-ticks", update=True)
+    create(clock % "ticks", update=True)
+    workspace.database.write(lambda txn: pipelines.delete_pipeline(txn, RepoName("default", "copy")))
+    with workspace.database.read() as txn:
+        assert [repo.name.name for repo in repos.list_repo(txn)] == ["images"]
+
+
+def test_ticks_are_files_named_after_their_time(workspace: Workspace, create: Callable[..., None], clock: ManualClock) -> None:
+    create("pipeline: {name: copy}\ntransform: {cmd: [x]}\ninput: {cron: {name: tick, spec: '@never'}}\n")
+    (commit,) = workspace.pps.run_cron(RepoName("default", "copy"))
+    assert commit.repo.name == "copy_tick"
+    assert read_all(workspace, f"copy_tick@{commit.id}") == {clock.now().strftime("/%Y-%m-%dT%H:%M:%SZ"): b""}
+
+
+def test_datum_is_found_by_the_start_of_its_id(workspace: Workspace, create: Callable[..., None], run: Callable[[], list[Job]]) -> None:
+    workspace.pfs.create_repo("data")
+    put(workspace, "data@master", {f"/{number}": b"x" for number in range(40)})
+    create(COPY)
+    (job,) = run()
+    listed = list(workspace.pps.list_datum(job))
+    assert workspace.pps.inspect_datum(job, listed[7].id[:20]) == listed[7]
+    with pytest.raises(InvalidError) as caught:
+        workspace.pps.inspect_datum(job, "")
+    assert caught.value.code == "datum-ambiguous"
+    with pytest.raises(NotFoundError) as missing:
+        workspace.pps.inspect_datum(job, "zz")
+    assert missing.value.code == "datum-not-found"

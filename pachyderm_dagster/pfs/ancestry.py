@@ -1,0 +1,25 @@
+"""Walking from a commit to its ancestors, in the record."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from pachyderm_dagster.metadata import tables as t
+from pachyderm_dagster.metadata.database import Transaction
+
+
+def list_ancestor(txn: Transaction, commit_id: int) -> list[int]:
+    """The rows of a commit and its ancestors, newest first."""
+    chain = sa.select(t.commit.c.id, t.commit.c.parent_id, sa.literal(0).label("depth")).where(t.commit.c.id == commit_id).cte(recursive=True)
+    chain = chain.union_all(sa.select(t.commit.c.id, t.commit.c.parent_id, chain.c.depth + 1).where(t.commit.c.id == chain.c.parent_id))
+    return [int(row.id) for row in txn.all(sa.select(chain.c.id).order_by(chain.c.depth))]
+
+
+def find_readable(txn: Transaction, commit_id: int | None) -> sa.Row[Any] | None:
+    """The nearest commit, from this one backwards, that is finished without an error: `id`, `tree`, `size_bytes`. One query, however far it is."""
+    if commit_id is None:
+        return None
+    readable = sa.and_(t.commit.c.finished.is_not(None), t.commit.c.error.is_(None))
+    chain = sa.select(t.commit.c.id, t.commit.c.parent_id, readable.label("readable")).where(t.commit.c.id == commit_id).cte(recursive=True)
+    chain = chain.union_all(sa.select(t.commit.c.id, t.commit.c.parent_id, readable).where(t.commit.c.id == chain.c.parent_id, sa.not_(chain.c.readable)))
+    return txn.first(sa.select(t.commit.c.id, t.commit.c.tree, t.commit.c.size_bytes).join(chain, t.commit.c.id == chain.c.id).where(chain.c.readable))
