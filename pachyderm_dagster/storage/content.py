@@ -8,7 +8,7 @@ import io
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Self
 
@@ -84,15 +84,19 @@ class ContentWriter:
 
         Raises:
             NotFoundError: `object-not-found`, when the last chunk of `old` is gone.
+            StorageError: `object-corrupt`, when that chunk is not what was written.
         """
         stream = io.BytesIO(data) if isinstance(data, bytes | bytearray | memoryview) else data
-        last = self._read_chunk(old.refs[-1]) if old.refs else b""
+        last = self._read_last_chunk(old) if old.refs else b""
         return self._write_chunks(chunk_stream(last, stream), old.refs[:-1])
 
     def flush(self) -> None:
-        """Makes everything written so far durable."""
-        while self._under_way:
-            self._under_way.popleft().result()
+        """Makes everything written so far durable. When it raises, nothing is lost of what was returned: the next call tries again."""
+        # A chunk that could not be stored belongs to a write that raised, so that no later flush needs it.
+        under_way, self._under_way = self._under_way, deque()
+        wait(under_way)
+        for future in under_way:
+            future.result()
         self._packs.flush()
 
     def close(self) -> None:
@@ -116,6 +120,7 @@ class ContentWriter:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
         self._under_way.clear()
+        self._packs.stop()
 
     def _pack(self, data: Buffer) -> Content:
         if not len(data):
@@ -147,9 +152,14 @@ class ContentWriter:
         self._under_way.append(future)
         return future
 
-    def _read_chunk(self, ref: Ref) -> Buffer:
-        pending = self._packs.find_pending(ref)
-        return get_ref(self._store, ref) if pending is None else pending
+    def _read_last_chunk(self, content: Content) -> Buffer:
+        """The last chunk, verified: what is made of it gets a hash of its own, which would hide that it was damaged."""
+        *earlier, last = content.refs
+        pending = self._packs.find_pending(last)
+        chunk = get_ref(self._store, last) if pending is None else pending
+        if hash_of_chunks([*(ref.object for ref in earlier), content_digest(chunk)]) != content.hash:
+            raise _corrupt(last)
+        return chunk
 
 
 def _put_chunk(store: ObjectStore, chunk: Buffer) -> bytes:

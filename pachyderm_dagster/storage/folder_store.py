@@ -95,17 +95,19 @@ class FolderStore:
                 os.close(descriptor)
             return _link_new(temporary, path)
         finally:
-            os.unlink(temporary)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
 
 
 def _link_new(source: str, path: str) -> bool:
     try:
-        os.link(source, path)
+        try:
+            os.link(source, path)
+        except FileNotFoundError:
+            _make_folder(os.path.dirname(path))
+            os.link(source, path)
     except FileExistsError:
         return False
-    except FileNotFoundError:
-        _make_folder(os.path.dirname(path))
-        return _link_new(source, path)
     return True
 
 
@@ -140,12 +142,12 @@ def _read_exactly(descriptor: int, key: str, offset: int, length: int) -> bytes:
 def _make_folder(folder: str) -> None:
     """Creates `folder` and what is missing above it, each entry durable."""
     try:
-        os.mkdir(folder)
+        try:
+            os.mkdir(folder)
+        except FileNotFoundError:
+            _make_folder(os.path.dirname(folder))
+            os.mkdir(folder)
     except FileExistsError:
-        return
-    except FileNotFoundError:
-        _make_folder(os.path.dirname(folder))
-        _make_folder(folder)
         return
     _sync_folder(os.path.dirname(folder))
 

@@ -29,6 +29,8 @@ class PackWriter:
         self._store = store
         self._target_bytes = target_bytes
         self._pool: ThreadPoolExecutor | None = None
+        # The pack that is being stored, kept until it is durable, and its storing; None after that failed and `flush` has said so.
+        self._full: _Pack | None = None
         self._under_way: Future[None] | None = None
         self._pack = _Pack()
 
@@ -38,8 +40,8 @@ class PackWriter:
             self._await_previous()
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(1, thread_name_prefix="packs")
-            self._under_way = self._pool.submit(_put_pack, self._store, self._pack)
-            self._pack = _Pack()
+            self._full, self._pack = self._pack, _Pack()
+            self._under_way = self._pool.submit(_put_pack, self._store, self._full)
         return self._pack.add(data, blob_id)
 
     def find_pending(self, ref: Ref) -> Buffer | None:
@@ -53,20 +55,32 @@ class PackWriter:
         """Stores what was added; every reference given out so far is durable on return.
 
         Raises:
-            StorageError: `storage-full` and whatever else `ObjectStore.put_new` raises; `add` and `find_pending` may do so too.
+            StorageError: `storage-full` and whatever else `ObjectStore.put_new` raises; `add` and `find_pending` may do so too, and then do it again until
+                `flush` has raised. What could not be stored is kept, and stored by the next `flush` that succeeds.
         """
-        self._await_previous()
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
+        try:
+            self._await_previous()
+        finally:
+            self.stop()
         if self._pack.blobs:
             _put_pack(self._store, self._pack)
             self._pack = _Pack()
 
+    def stop(self) -> None:
+        """Lets go of the thread; what is being stored is waited for, and only `flush` tells how that went."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+        self._under_way = None
+
     def _await_previous(self) -> None:
-        if self._under_way is not None:
+        if self._full is None:
+            return
+        if self._under_way is None:
+            _put_pack(self._store, self._full)
+        else:
             self._under_way.result()
-            self._under_way = None
+        self._full = self._under_way = None
 
 
 class _Pack:

@@ -53,6 +53,17 @@ class FullStore(CountingStore):
         raise StorageError("storage-full", f"no room for {key}")
 
 
+class FillingStore(CountingStore):
+    """Has no room for anything new as long as `full` is set."""
+
+    full = False
+
+    def put_new(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        if self.full:
+            raise StorageError("storage-full", f"no room for {key}")
+        return super().put_new(key, data)
+
+
 def replace_object(store: ObjectStore, key: str, data: bytes) -> None:
     """Damages an object: what no store does by itself."""
     store.delete(key)

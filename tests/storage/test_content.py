@@ -2,6 +2,7 @@
 
 import io
 import random
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from pachyderm_dagster.storage.chunks import chunk_buffer
 from pachyderm_dagster.storage.content import EMPTY_CONTENT, Content, ContentReader, ContentWriter
 from pachyderm_dagster.storage.objects import ObjectStore, Ref, object_key
 from pachyderm_dagster.storage.open_store import open_store
-from tests.storage.faulty import CountingStore, FullStore, flip_byte, replace_object
+from tests.storage.faulty import CountingStore, FillingStore, FullStore, flip_byte, replace_object
 
 MIB = 1024 * 1024
 RANDOM = random.Random(7).randbytes(40 * MIB)
@@ -177,6 +178,43 @@ def test_changed_byte_is_found_and_the_object_named(store: ObjectStore, size: in
         with pytest.raises(StorageError, match=object_key(ref.object)) as caught:
             read(content)
         assert caught.value.code == "object-corrupt"
+
+
+@pytest.mark.parametrize("size", [5000, 24 * MIB])
+def test_append_to_a_changed_byte_is_refused_and_the_object_named(store: ObjectStore, size: int) -> None:
+    content = write(store, LARGE[:size])
+    flip_byte(store, content.refs[-1], 0)
+    with ContentWriter(store) as writer, pytest.raises(StorageError, match=object_key(content.refs[-1].object)) as caught:
+        writer.append(content, b"more")
+    assert caught.value.code == "object-corrupt"
+
+
+def test_writer_recovers_when_the_store_has_room_again(store: ObjectStore) -> None:
+    filling = FillingStore(store)
+    writer = ContentWriter(filling)
+    filling.full = True
+    with pytest.raises(StorageError, match="no room"):
+        writer.write(LARGE)
+    with pytest.raises(StorageError, match="no room"):
+        writer.flush()
+    filling.full = False
+    content = writer.write(LARGE)
+    writer.close()
+    assert ContentReader(store).read(content) == LARGE
+
+
+def test_writer_that_is_dropped_leaves_no_thread(store: ObjectStore) -> None:
+    before = threading.active_count()
+
+    def fail() -> None:
+        with ContentWriter(store) as writer:
+            for start in range(0, len(RANDOM), MIB - 1):
+                writer.write(RANDOM[start : start + MIB - 1])
+            raise RuntimeError("changed my mind")
+
+    with pytest.raises(RuntimeError, match="changed my mind"):
+        fail()
+    assert threading.active_count() == before
 
 
 def test_truncated_object_is_corrupt(store: ObjectStore) -> None:

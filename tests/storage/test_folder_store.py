@@ -127,6 +127,29 @@ def test_file_too_long_for_the_limit_fails_with_the_reason(tmp_path: Path) -> No
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+def test_temporary_file_that_somebody_removes_fails_with_the_reason(tmp_path: Path) -> None:
+    class Removing(list[bytes]):
+        """Parts that take the file away that they are written to."""
+
+        def __getitem__(self, positions: object) -> list[bytes]:  # type: ignore[override]  # only slices are asked for
+            for path in (tmp_path / INCOMING).iterdir():
+                path.unlink()
+            return super().__getitem__(positions)  # type: ignore[no-any-return, call-overload]
+
+    with pytest.raises(StorageError, match="No such file") as caught:
+        FolderStore(tmp_path).put_new("objects/ab/abcd", Removing([b"x"]))
+    assert caught.value.code == "storage-failed"
+    assert caught.value.__cause__ is not None
+    assert not isinstance(caught.value.__cause__.__context__, RecursionError)
+
+
+def test_link_to_a_folder_that_is_gone_fails_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "store").symlink_to(tmp_path / "gone")
+    with pytest.raises(StorageError, match="No such file") as caught:
+        FolderStore(tmp_path / "store").put_new("objects/ab/abcd", b"x")
+    assert caught.value.code == "storage-failed"
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_folder_without_permission_is_said_so(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)

@@ -6,7 +6,7 @@ from pachyderm_dagster.codec import content_digest
 from pachyderm_dagster.errors import NotFoundError, StorageError
 from pachyderm_dagster.storage.objects import ObjectStore, get_ref, object_key
 from pachyderm_dagster.storage.packs import PackWriter, read_pack_index
-from tests.storage.faulty import CountingStore, FullStore, replace_object
+from tests.storage.faulty import CountingStore, FillingStore, FullStore, replace_object
 
 BLOBS = [b"first", b"the second", b"3", b"x" * 5000]
 IDS = [content_digest(blob) for blob in BLOBS]
@@ -94,3 +94,19 @@ def test_failure_to_store_a_pack_in_the_background_is_raised(store: ObjectStore)
     writer.add(b"two", IDS[1])
     with pytest.raises(StorageError, match="no room"):
         writer.flush()
+
+
+def test_failure_stays_until_a_flush_and_the_next_one_stores_everything(store: ObjectStore) -> None:
+    filling = FillingStore(store)
+    writer = PackWriter(filling, target_bytes=1)
+    filling.full = True
+    refs = [writer.add(b"one", IDS[0]), writer.add(b"two", IDS[1])]
+    for _ in range(2):
+        with pytest.raises(StorageError, match="no room"):
+            writer.add(b"three", IDS[2])
+    with pytest.raises(StorageError, match="no room"):
+        writer.flush()
+    filling.full = False
+    refs.append(writer.add(b"three", IDS[2]))
+    writer.flush()
+    assert [get_ref(store, ref) for ref in refs] == [b"one", b"two", b"three"]
