@@ -8,7 +8,7 @@ import dagster as dg
 import msgspec
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from pachyderm_dagster.coordination.leases import LEASE_TIME
+from pachyderm_dagster.coordination.leases import hold
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.executors.run_job import Executor
 from pachyderm_dagster.integration.cron_ticks import make_due_ticks
@@ -74,13 +74,11 @@ class CommitSensor:
 
     def _due_runs(self, context: dg.SensorEvaluationContext, workspace: Workspace, executor: Executor, before: DueRuns) -> DueRuns:
         lease, owner = request_lease(self.project), workspace.database.clock.new_id()
-        if not workspace.leases.acquire(lease, owner, LEASE_TIME):
-            before.waiting.append("a run started by hand is making its commit set")
-            return before
-        try:
+        with hold(workspace.leases, lease, owner) as held:
+            if held is None:
+                before.waiting.append("a run started by hand is making its commit set")
+                return before
             return DueSets(workspace, context.instance, executor, self.project, self.pipelines).look(before.silent, limit=MOST_RUNS)
-        finally:
-            workspace.leases.release(lease, owner)
 
     def _request(self, request: SetRequest) -> dg.RunRequest:
         keys = [self.pipelines[name] for name in request.pipelines]

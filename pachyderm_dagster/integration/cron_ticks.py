@@ -3,7 +3,7 @@
 import datetime as dt
 import itertools
 
-from pachyderm_dagster.coordination.leases import LEASE_TIME
+from pachyderm_dagster.coordination.leases import hold
 from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.pfs import commits, references
 from pachyderm_dagster.pfs.model import BranchName, Commit
@@ -30,12 +30,10 @@ def make_due_ticks(workspace: Workspace, project: str) -> list[Commit]:
     if not clocks:
         return []
     lease, owner = f"cron/{project}", workspace.database.clock.new_id()
-    if not workspace.leases.acquire(lease, owner, LEASE_TIME):
-        return []
-    try:
+    with hold(workspace.leases, lease, owner) as held:
+        if held is None:
+            return []
         return [commit for pipeline, clock in clocks for commit in _make_due_ticks(workspace, pipeline, clock)]
-    finally:
-        workspace.leases.release(lease, owner)
 
 
 def _make_due_ticks(workspace: Workspace, pipeline: Pipeline, clock: CronInput) -> list[Commit]:

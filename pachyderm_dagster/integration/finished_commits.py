@@ -15,13 +15,13 @@ from pachyderm_dagster.integration.job_step import KeyOf, report_lost_output
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits
-from pachyderm_dagster.pfs.model import BranchName, Commit, RepoType
+from pachyderm_dagster.pfs.model import BranchName, Commit, Origin, RepoType
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.workspace import Workspace
 
-MOST_COMMITS = 200
-"""Commits a tick: each costs about 10 ms, and a tick has 60 s."""
+MOST_COMMITS = 1000
+"""Commits a tick: each costs about 15 ms, and a tick has 60 s."""
 
 
 class Walked(msgspec.Struct, frozen=True):
@@ -69,7 +69,9 @@ def walk_commits(workspace: Workspace, instance: dg.DagsterInstance, project: st
     """Goes on from `walked` over the finished commits of a project and collects the events that are missing."""
     with workspace.database.read() as txn:
         found = _finished_after(txn, project, walked)
-        job_of = {job.output_commit: job for commit in found for job in jobs.list_job(txn, pipeline=commit.repo, set_id=commit.id)}
+        job_of = {
+            job.output_commit: job for commit in found if commit.origin is Origin.AUTO for job in jobs.list_job(txn, pipeline=commit.repo, set_id=commit.id)
+        }
         unsure = [job for key in walked.unsure for job in jobs.list_job(txn, key=key)]
     walk = Walk(walked, is_complete=len(found) < MOST_COMMITS)
     unsure += [job_of[commit.key] for commit in found if commit.key in job_of]
@@ -119,7 +121,7 @@ def moved_heads(
 def _finished_after(txn: Transaction, project: str, walked: Walked) -> list[Commit]:
     """Readable commits of user repos, in the order in which they finished: at most `MOST_COMMITS`."""
     time = dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=walked.finished)
-    rows = txn.all(
+    chosen = (
         sa.select(t.commit.c.id)
         .join_from(t.commit, t.repo)
         .join(t.project)
@@ -132,7 +134,7 @@ def _finished_after(txn: Transaction, project: str, walked: Walked) -> list[Comm
         .order_by(t.commit.c.finished, t.commit.c.id)
         .limit(MOST_COMMITS)
     )
-    return [commits.get_commit(txn, row.id) for row in rows]
+    return sorted(commits.list_rows(txn, chosen), key=lambda commit: (commit.finished, commit.key))
 
 
 def _readable_head(txn: Transaction, branch: BranchName) -> Commit | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease
+from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, hold
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.executors.local import LocalExecutor
 from pachyderm_dagster.integration import labels
@@ -89,7 +89,7 @@ class _Here:
     executor: LocalExecutor
     on_job: OnJob
     _location: _Location | None = None
-    _silent: dict[str, dt.datetime] = field(default_factory=dict)
+    _silent: dict[str, dict[str, dt.datetime]] = field(default_factory=dict)
 
     def run_one(self, project: str | None) -> list[str] | None:
         """Runs the oldest due set and returns None; without one, says for what others are waited."""
@@ -99,16 +99,14 @@ class _Here:
             if self.workspace.leases.is_held(sensor_lease(name)):
                 continue
             owner = self.workspace.database.clock.new_id()
-            if not self.workspace.leases.acquire(request_lease(name), owner, LEASE_TIME):
-                waiting.append("another process looks for work at this moment")
-                continue
-            try:
+            with hold(self.workspace.leases, request_lease(name), owner) as held:
+                if held is None:
+                    waiting.append("another process looks for work at this moment")
+                    continue
                 found = self._look(name, location)
-                for request in found.requests:
-                    self.workspace.leases.acquire(set_lease(request.set_id), owner, LEASE_TIME)
-            finally:
-                self.workspace.leases.release(request_lease(name), owner)
-            for request in found.requests:
+                request = next(iter(found.requests), None)
+                taken = request is not None and self.workspace.leases.acquire(set_lease(request.set_id), owner, LEASE_TIME)
+            if request is not None and taken:
                 with HeldLease(self.workspace.leases, set_lease(request.set_id), owner):
                     self._run(request, location)
                 return None
@@ -128,8 +126,9 @@ class _Here:
     def _look(self, project: str, location: _Location) -> DueRuns:
         keys = {name: key for name, key in location.keys.items() if name.project == project}
         due_sets = DueSets(self.workspace, self.instance, self.executor, project, keys, take_over=True)
-        found = due_sets.look(self._silent, limit=1)
-        self._silent = {**self._silent, **found.silent}
+        found = due_sets.look(self._silent.get(project, {}), limit=1)
+        # Only what was silent at this look: a run that worked in between begins to count anew.
+        self._silent[project] = found.silent
         return found
 
     def _run(self, request: SetRequest, location: _Location) -> None:

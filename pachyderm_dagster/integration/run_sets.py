@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from pachyderm_dagster.coordination.leases import LEASE_TIME, Leases
+from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, Leases
 from pachyderm_dagster.errors import ConflictError
 from pachyderm_dagster.integration import labels
 from pachyderm_dagster.metadata.database import Transaction
@@ -82,7 +82,5 @@ def _waited_for(leases: Leases, name: str, owner: str) -> Iterator[None]:
         if time.monotonic() > deadline:
             raise ConflictError("requests-busy", f"lease {name!r} was not free for {WAIT_SECONDS:g} s; is a commit sensor stuck? Start the run again")
         time.sleep(POLL_SECONDS)
-    try:
+    with HeldLease(leases, name, owner):
         yield
-    finally:
-        leases.release(name, owner)
