@@ -12,6 +12,7 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, references
 from pachyderm_dagster.pfs.model import Branch
 from pachyderm_dagster.pfs.references import parse_reference, parse_repo
+from pachyderm_dagster.pfs.short_references import commit_in
 
 COLUMNS = (Column("BRANCH", text("name")), Column("HEAD", text("head")), Column("TRIGGER", text("trigger")), Column("CREATED", time("created")))
 LINES = (
@@ -93,7 +94,7 @@ def delete_branch(environ: Mapping[str, str], branch: str, force: bool, project:
 def _create(environ: Mapping[str, str], branch: str, head: str | None, provenance: tuple[str, ...], project: str) -> Branch:
     name = parse_reference(branch, project=project).branch()
     sources = [parse_reference(source, project=project).branch() for source in provenance]
-    at = None if head is None else parse_reference(head if "@" in head else f"{name.repo}@{head}", project=project)
+    at = None if head is None else commit_in(name.repo, head, project=project)
 
     def change(txn: Transaction) -> Branch:
         row = None if at is None else references.find_commit(txn, at)

@@ -12,7 +12,8 @@ from pachyderm_dagster.cli.printing import Column, Printer, listed, optional, pr
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits, references
 from pachyderm_dagster.pfs.model import Commit, Origin, RepoType, is_commit_id
-from pachyderm_dagster.pfs.references import Reference, parse_reference
+from pachyderm_dagster.pfs.references import parse_reference
+from pachyderm_dagster.pfs.short_references import commit_in
 
 COLUMNS = (
     Column("PROJECT", text("project")),
@@ -57,7 +58,7 @@ SET_COLUMNS = (
 def start_commit(environ: Mapping[str, str], branch: str, parent: str | None, description: str, project: str, printer: Printer) -> None:
     """The branch is made when it is missing. What is downstream waits until the commit is finished."""
     name = parse_reference(branch, project=project).branch()
-    at = None if parent is None else parse_reference(parent if "@" in parent else f"{name.repo}@{parent}", project=project)
+    at = None if parent is None else commit_in(name.repo, parent, project=project)
 
     def change(txn: Transaction) -> Commit:
         above = None if at is None else references.find_commit(txn, at)
@@ -107,7 +108,9 @@ def list_commit(
     project: str,
     printer: Printer,
 ) -> None:
-    """The newest comes first. REPO@REF lists that commit and its ancestors; nothing lists the commit sets."""
+    """The newest comes first. REPO@REF lists that commit and its ancestors. Without a repo or an ID the table has one line a commit set, that is, for all
+    commits that one change made; -x makes it one line a commit. As JSON it is always one document a commit.
+    """
     set_id = commits_of if commits_of is not None and is_commit_id(commits_of) else None
     at = parse_reference(commits_of, project=project) if commits_of is not None and set_id is None else None
     if oldest is not None and at is None:
@@ -122,16 +125,12 @@ def list_commit(
             txn, at.repo if at else None, up_to=up_to, set_id=set_id, origin=kind, include_system=include_system, number=None if oldest or sets else number
         )
         if at is not None and oldest is not None:
-            start = _commit_in(txn, at, oldest, project)
+            start = references.find_commit(txn, commit_in(at.repo, oldest, project=project))
             found = itertools.islice((commit for commit in found if commit.key > start), number)
     if sets and not printer.as_json:
         printer.many(itertools.islice(_set_documents(found), number), SET_COLUMNS)
     else:
         printer.many(itertools.islice(map(commit_document, found), number), COLUMNS)
-
-
-def _commit_in(txn: Transaction, at: Reference, ref: str, project: str) -> int:
-    return references.find_commit(txn, parse_reference(ref if "@" in ref else f"{at.repo}@{ref}", project=project))
 
 
 def _set_documents(found: Iterable[Commit]) -> Iterator[Fields]:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pachyderm_dagster.errors import ExecutionError
-from pachyderm_dagster.pfs import reading
+from pachyderm_dagster.pfs import commits, reading, references
+from pachyderm_dagster.pfs.ancestry import find_readable
 from pachyderm_dagster.pfs.client import EMPTY, Pfs
 from pachyderm_dagster.pfs.differences import FileDiff, FileOp, diff_trees
 from pachyderm_dagster.pfs.entries import DIRECTORY, FileInfo, file_entries, file_infos
 from pachyderm_dagster.pfs.paths import clean_path
+from pachyderm_dagster.pfs.references import Reference
 from pachyderm_dagster.storage.trees import TreeRoot
 
 LARGEST_TEXT = 4 * 1024 * 1024
@@ -34,10 +36,16 @@ def side(pfs: Pfs, reference: str) -> Side:
 
 
 def parent_side(pfs: Pfs, new: str) -> Side:
-    """The same path in the parent of the commit that `new` names; nothing when it has none."""
-    commit = pfs.inspect_commit(new)
+    """The same path in what the commit that `new` names was made upon: its parent, but for failed ones; nothing when there is none."""
     path = clean_path(pfs.parse(new).path or "/")
-    return Side("nothing", EMPTY, path) if commit.parent is None else side(pfs, f"{commit.repo}@{commit.parent}:{path}")
+    with pfs.database.read() as txn:
+        commit = commits.get_commit(txn, references.find_commit(txn, pfs.parse(new)))
+        parent = None if commit.parent is None else references.find_commit(txn, Reference(commit.repo, commit.parent))
+        readable = find_readable(txn, parent)
+        if readable is None:
+            return Side("nothing", EMPTY, path)
+        base = commits.get_commit(txn, readable.id)
+    return Side(str(base), EMPTY if base.tree is None else TreeRoot.decode(base.tree), path)
 
 
 def differences(pfs: Pfs, old: Side, new: Side, *, shallow: bool) -> list[FileDiff]:

@@ -12,6 +12,7 @@ from pachyderm_dagster.cli.printing import Column, Printer, listed, optional, pr
 from pachyderm_dagster.pps.client import DatumInfo
 from pachyderm_dagster.workspace import open_workspace
 
+STATES = ("SUCCESS", "FAILED", "SKIPPED", "RECOVERED")
 COLUMNS = (
     Column("ID", text("id")),
     Column("FILES", listed("files")),
@@ -56,17 +57,16 @@ def datum_document(datum: DatumInfo) -> Fields:
 
 @click.command(epilog="Example: pachctl list datum edges@master")
 @click.argument("job", metavar="PIPELINE@ID")
-@click.option("--state", "states", multiple=True, help="Only datums in this state (SUCCESS, FAILED, SKIPPED, RECOVERED); may be repeated.")
+@click.option("--state", "states", multiple=True, type=click.Choice(STATES, case_sensitive=False), help="Only datums that ended like this; may be repeated.")
 @in_project
 @printing
 @click.pass_obj
 def list_datum(environ: Mapping[str, str], job: str, states: tuple[str, ...], project: str, printer: Printer) -> None:
     """PIPELINE@BRANCH is the job that made the branch's head. Those of a job that still runs are listed when it has ended."""
-    wanted = {state.upper() for state in states}
     with closing(open_workspace(environ, project=project)) as workspace:
         with workspace.database.read() as txn:
             found = find_job(txn, job, project=project)
-        datums = (datum for datum in workspace.pps.list_datum(found) if not wanted or datum.state in wanted)
+        datums = (datum for datum in workspace.pps.list_datum(found) if not states or datum.state in states)
         printer.many(map(datum_document, datums), COLUMNS)
 
 

@@ -1,4 +1,4 @@
-"""Emptying projects, and `delete all`."""
+"""`delete all`."""
 
 import sys
 from collections.abc import Mapping
@@ -11,14 +11,7 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
 from pachyderm_dagster.pps import pipelines
-
-
-def empty_project(txn: Transaction, project: str) -> None:
-    """Removes every pipeline and repo of a project, whoever reads them."""
-    for pipeline in pipelines.list_pipeline(txn, project=project):
-        pipelines.delete_pipeline(txn, pipeline.name, force=True)
-    for repo in repos.list_repo(txn, project=project, type=None):
-        repos.delete_repo(txn, repo.name, force=True)
+from pachyderm_dagster.pps.deletion import empty_project
 
 
 @click.command(epilog="Example: pachctl delete all --yes")

@@ -40,7 +40,9 @@ COLUMNS = (
 def diff_file(
     environ: Mapping[str, str], new: str, old: str | None, shallow: bool, name_only: bool, diff_command: str | None, project: str, printer: Printer
 ) -> None:
-    """With one reference, against its commit's parent. JSON says which files differ; people see how, unless --name-only is given."""
+    """With one reference, against its commit's parent; parents that ended with an error are passed over. JSON says which files differ; people see how,
+    unless --name-only is given.
+    """
     with closing(open_workspace(environ, project=project)) as workspace:
         pfs = workspace.pfs
         after = side(pfs, new)

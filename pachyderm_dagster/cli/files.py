@@ -72,9 +72,11 @@ def copy_file(
     """Between repos too. The target may be a branch or an open commit."""
     at, to = _in(src_project or project, source), _in(dest_project or project, target)
     with closing(open_workspace(environ, project=project)) as workspace:
-        workspace.pfs.copy_file(at, to, append=append)
+        commit = workspace.pfs.copy_file(at, to, append=append)
         if printer.as_json:
-            printer.only_json(file_document(workspace.pfs.inspect_file(to)))
+            # Of the commit, not of the branch: that may have another head by now.
+            made = f"{commit.repo.project}/{commit.repo.name}@{commit.id}:{_path(workspace.pfs, to)}"
+            printer.only_json(file_document(workspace.pfs.inspect_file(made)))
 
 
 @click.command(epilog="Example: pachctl delete file -r images@master:/2025")
@@ -96,8 +98,7 @@ def delete_file(environ: Mapping[str, str], file: str, recursive: bool, project:
                 files.delete_directory(path)
             else:
                 files.delete(path)
-        if printer.as_json:
-            printer.only_json(commit_document(workspace.pfs.inspect_commit(file)))
+        printer.only_json(commit_document(files.commit))
 
 
 def _path(pfs: Pfs, reference: str) -> str:

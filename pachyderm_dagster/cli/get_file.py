@@ -60,14 +60,16 @@ def get_file(environ: Mapping[str, str], file: str, target: Path | None, recursi
 
 
 def _get_one(pfs: Pfs, file: str, path: str, target: Path | None, offset: int, *, progress: bool) -> None:
-    content = pfs.find_content(file, path)
+    root, label = pfs.root(file), file.partition(":")[0]
+    content = reading.get_content(pfs.trees, root, path, label=label)
     pieces = pfs.reader.stream(content, offset)
     if target is None:
         for piece in pieces:
             sys.stdout.buffer.write(piece)
         return
     if target.is_dir():
-        target /= path.rpartition("/")[2]
+        found = reading.glob_files(pfs.trees, root, path).column("path")[0].as_py() if reading.is_glob(path) else path
+        target /= found.rpartition("/")[2]
     with _shown(progress, content.size - offset) as done, storage_errors("write", str(target)), _opened(target) as out:
         for piece in pieces:
             out.write(piece)

@@ -96,7 +96,7 @@ LINES = (
     help="Only jobs in this state; may be repeated.",
 )
 @click.option("-n", "--number", type=click.IntRange(min=1), metavar="N", help="At most so many, the newest.")
-@click.option("-x", "--expand", is_flag=True, help="One line a job, also without a pipeline or an id.")
+@click.option("-x", "--expand", is_flag=True, help="Without -p or an ID: one line a job instead of one a job set.")
 @click.option("-A", "--all-projects", is_flag=True, help="The jobs of every project.")
 @in_project
 @printing
@@ -112,7 +112,9 @@ def list_job(
     project: str,
     printer: Printer,
 ) -> None:
-    """The newest comes first. Without a pipeline or an id, people get one line a job set; programs always get one document a job."""
+    """The newest comes first. Without -p or an ID the table has one line a job set, that is, for all jobs that one change started; -x makes it one line a job.
+    As JSON it is always one document a job.
+    """
     if set_id is not None and not is_commit_id(set_id):
         raise click.UsageError(f"'{set_id}' is not the id of a job set; write `list job -p PIPELINE` for the jobs of a pipeline", click.get_current_context())
     with reading(environ) as txn:

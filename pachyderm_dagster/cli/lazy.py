@@ -3,6 +3,7 @@
 import copy
 import difflib
 import importlib
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -36,7 +37,7 @@ class Here:
     def command(self) -> click.Command:
         command = copy.copy(load(f"{PACKAGE}.{self.target}"))
         assert isinstance(command, click.Command)
-        command.help = f"{self.help}\n\n{command.help or ''}"
+        command.help = f"{self.help}\n\n{inspect.cleandoc(command.help or '')}"
         return command
 
 

@@ -43,7 +43,9 @@ def logs(
     raw: bool,
     project: str,
 ) -> None:
-    """Both of its streams, line by line, of the datums that a job ran itself, the oldest job first. They are kept as long as the job is."""
+    """Both of its streams, line by line, of the datums that a job ran itself, the oldest job first. The lines of a job come when it has ended, and are kept
+    as long as the job is.
+    """
     if (pipeline is None) is (job is None):
         raise click.UsageError("name a pipeline (-p) or a job (-j)", click.get_current_context())
     files = tuple(inputs.split(",")) if inputs else ()
@@ -68,6 +70,8 @@ class _Logs:
             for job in found:
                 if job.key not in told and (job.state.is_terminal or not follow):
                     told.add(job.key)
+                    if self._job is not None and not job.state.is_terminal:
+                        click.echo(f"note: job {job} is {job.state}; its lines come when it has ended, and -f waits for that", err=True)
                     yield from self._workspace.pps.logs(job, datum=datum)
             if not follow or (self._job is not None and len(told) == len(found)):
                 return

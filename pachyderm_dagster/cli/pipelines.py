@@ -1,4 +1,4 @@
-"""The commands for pipelines that need no content: look, start, stop, delete."""
+"""The commands for pipelines that need no content: look, start, stop, run again, delete."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,12 +9,11 @@ from pachyderm_dagster.cli.documents import pipeline_document
 from pachyderm_dagster.cli.home import reading, writing
 from pachyderm_dagster.cli.options import force, in_project, only_one
 from pachyderm_dagster.cli.printing import Column, Document, Printer, optional, printing, text, time, to_json
-from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
-from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pfs.references import parse_repo
 from pachyderm_dagster.pps import pipelines
+from pachyderm_dagster.pps.deletion import delete_pipelines
 from pachyderm_dagster.pps.model import Pipeline, PipelineState
 
 
@@ -141,6 +140,22 @@ def stop_pipeline(environ: Mapping[str, str], pipeline: str, project: str, print
     printer.only_json(pipeline_document(writing(environ, change)))
 
 
+@click.command(epilog="Example: pachctl rerun pipeline edges --reprocess")
+@click.argument("pipeline")
+@click.option("--reprocess", is_flag=True, help="Run every datum again, in a new version of the pipeline.")
+@in_project
+@printing
+@click.pass_obj
+def rerun_pipeline(environ: Mapping[str, str], pipeline: str, reprocess: bool, project: str, printer: Printer) -> None:
+    """Datums that did not change are skipped as usual, unless --reprocess is given."""
+
+    def change(txn: Transaction) -> Pipeline:
+        pipelines.rerun_pipeline(txn, parse_repo(pipeline, project=project), reprocess=reprocess)
+        return pipelines.get_pipeline(txn, parse_repo(pipeline, project=project))
+
+    printer.only_json(pipeline_document(writing(environ, change)))
+
+
 @click.command(epilog="Example: pachctl delete pipeline edges --keep-repo")
 @click.argument("pipeline", required=False)
 @click.option("--all", "every_pipeline", is_flag=True, help="Every pipeline of the project.")
@@ -156,9 +171,8 @@ def delete_pipeline(
     only_one("pipeline", pipeline, all_of_them=every_pipeline)
 
     def change(txn: Transaction) -> list[Pipeline]:
-        doomed = pipelines.list_pipeline(txn, project=project) if pipeline is None else [pipelines.get_pipeline(txn, parse_repo(pipeline, project=project))]
-        _delete(txn, [one.name for one in doomed], force=force, keep_repo=keep_repo)
-        return doomed
+        named = [parse_repo(pipeline, project=project)] if pipeline is not None else [one.name for one in pipelines.list_pipeline(txn, project=project)]
+        return delete_pipelines(txn, named, force=force, keep_repo=keep_repo)
 
     printer.only_json(*map(pipeline_document, writing(environ, change)))
 
@@ -166,19 +180,3 @@ def delete_pipeline(
 def _versions(txn: Transaction, pipeline: Pipeline, number: int) -> Iterable[Pipeline]:
     found = pipelines.list_version(txn, pipeline.name)
     return found if number == -1 else found[: number + 1]
-
-
-def _delete(txn: Transaction, names: list[RepoName], *, force: bool, keep_repo: bool) -> None:
-    """Deletes pipelines, readers before what they read."""
-    while names:
-        left: list[RepoName] = []
-        refused: StateError | None = None
-        for name in names:
-            try:
-                pipelines.delete_pipeline(txn, name, force=force, keep_repo=keep_repo)
-            except StateError as error:
-                left.append(name)
-                refused = error
-        if refused is not None and left == names:
-            raise refused
-        names = left

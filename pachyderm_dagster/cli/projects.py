@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import click
 
-from pachyderm_dagster.cli.delete_all import empty_project
 from pachyderm_dagster.cli.documents import project_document
 from pachyderm_dagster.cli.home import reading, writing
 from pachyderm_dagster.cli.options import force
@@ -12,6 +11,7 @@ from pachyderm_dagster.cli.printing import Column, Printer, optional, printing, 
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.pfs.model import Project
+from pachyderm_dagster.pps.deletion import empty_project
 
 COLUMNS = (Column("PROJECT", text("name")), Column("CREATED", time("created")), Column("DESCRIPTION", optional("description")))
 LINES = (Column("Name", text("name")), Column("Description", optional("description")), Column("Created", time("created")))

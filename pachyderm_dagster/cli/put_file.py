@@ -110,5 +110,5 @@ def _put(
         shown = Progress("put file") if progress else contextlib.nullcontext()
         with shown, workspace.pfs.modify_file(target, description=description) as staged:
             put_sources(staged, workspace.store, planned, stdin=stdin, append=append)
-        if printer is not None and printer.as_json:
-            printer.only_json(commit_document(workspace.pfs.inspect_commit(target)))
+        if printer is not None:
+            printer.only_json(commit_document(staged.commit))

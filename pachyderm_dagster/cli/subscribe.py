@@ -5,17 +5,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 
 import click
-import sqlalchemy as sa
 
 from pachyderm_dagster.cli.commits import COLUMNS
 from pachyderm_dagster.cli.documents import commit_document
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.printing import Printer, printing, to_json
-from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits, references, repos
 from pachyderm_dagster.pfs.model import Commit, Origin
 from pachyderm_dagster.pfs.references import Reference, parse_reference
+from pachyderm_dagster.pfs.short_references import commit_in
+from pachyderm_dagster.pfs.subscription import Position, take
 from pachyderm_dagster.record import Record, open_record
 
 POLL_SECONDS = 0.2
@@ -39,10 +39,10 @@ def subscribe_commit(
     record = open_record(environ)
     with closing(record.database):
         with record.database.read() as txn:
-            seen = _begin(txn, at, oldest, new=new)
+            position = _begin(txn, at, oldest, new=new)
         click.echo(f"waiting for finished commits of {at}", err=True)
         told = 0
-        for commit in _finished(record, at, seen):
+        for commit in _finished(record, at, position):
             if origin is not None and commit.origin != origin:
                 continue
             document = commit_document(commit)
@@ -52,30 +52,20 @@ def subscribe_commit(
                 return
 
 
-def _begin(txn: Transaction, at: Reference, oldest: str | None, *, new: bool) -> int:
-    """The row of the last commit that is not wanted."""
+def _begin(txn: Transaction, at: Reference, oldest: str | None, *, new: bool) -> Position:
+    """Behind the last commit that is not wanted."""
     repos.get_repo(txn, at.repo)
     if at.ref is not None:
         at.branch()
     if oldest is not None:
-        return references.find_commit(txn, parse_reference(oldest if "@" in oldest else f"{at.repo}@{oldest}", project=at.repo.project))
-    return max((commit.key for commit in commits.list_commit(txn, at.repo, number=1)), default=0) if new else 0
+        return Position(references.find_commit(txn, commit_in(at.repo, oldest, project=at.repo.project)))
+    return Position(max((commit.key for commit in commits.list_commit(txn, at.repo, number=1)), default=0)) if new else Position()
 
 
-def _finished(record: Record, at: Reference, seen: int) -> Iterator[Commit]:
-    """The finished commits of a repo or branch after the row `seen`, oldest first, without an end. One that is open holds up those after it on its branch."""
-    told: set[int] = set()
+def _finished(record: Record, at: Reference, position: Position) -> Iterator[Commit]:
+    """The finished commits of a repo or branch from a position on, without an end."""
     while True:
         with record.database.read() as txn:
-            newer = sa.select(t.commit.c.id).where(t.commit.c.repo_id == repos.get_repo(txn, at.repo), t.commit.c.id > seen)
-            found = [commit for commit in commits.list_rows(txn, newer)[::-1] if at.ref in (None, commit.branch)]
-        held_up: set[str | None] = set()
-        for commit in found:
-            if commit.finished is None:
-                held_up.add(commit.branch)
-            elif commit.branch not in held_up and commit.key not in told:
-                told.add(commit.key)
-                yield commit
-        untold = [commit.key for commit in found if commit.key not in told]
-        seen = min(untold) - 1 if untold else max(told, default=seen)
+            found, position = take(txn, at, position)
+        yield from found
         time.sleep(POLL_SECONDS)

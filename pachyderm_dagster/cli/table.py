@@ -49,7 +49,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "list pipeline": Here("pipelines:list_pipeline", "List the pipelines."),
         "start pipeline": Here("pipelines:start_pipeline", "Let a stopped pipeline take new commits."),
         "stop pipeline": Here("pipelines:stop_pipeline", "Cut a pipeline off from new commits."),
-        "rerun pipeline": Here("rerun_pipeline:rerun_pipeline", "Make one more job for what the inputs hold now."),
+        "rerun pipeline": Here("pipelines:rerun_pipeline", "Make one more job for what the inputs hold now."),
         "delete pipeline": Here("pipelines:delete_pipeline", "Remove a pipeline with its output."),
         "run cron": Here("run_cron:run_cron", "Tick a pipeline's cron inputs now."),
         "list job": Here("jobs:list_job", "List jobs, or job sets."),

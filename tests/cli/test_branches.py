@@ -64,3 +64,12 @@ def test_branch_that_a_pipeline_reads_stays(worked: Pachctl) -> None:
 
 def test_branch_without_a_name_is_refused(images: Pachctl) -> None:
     assert images.fail("inspect", "branch", "images") == "reference-invalid"
+
+
+def test_short_commit_is_looked_up_in_the_repo_of_the_branch(pachctl: Pachctl) -> None:
+    pachctl("create", "project", "vision")
+    pachctl("create", "repo", "images")
+    first = pachctl.put("images@master:/a", "1")
+    pachctl.put("images@master:/b", "2")
+    pachctl("create", "branch", "default/images@release", "--head", "master^", "--project", "vision")
+    assert pachctl("inspect", "branch", "images@release", "-o", "json").document["head"] == first

@@ -65,3 +65,14 @@ def test_first_commit_differs_from_nothing(data: Pachctl) -> None:
 
 def test_path_that_neither_side_has_is_refused(data: Pachctl) -> None:
     assert data.fail("diff", "file", "data@master:/none") == "file-not-found"
+
+
+def test_failed_parent_is_passed_over(data: Pachctl) -> None:
+    good = data("inspect", "commit", "data@master", "-o", "json").document["id"]
+    data("start", "commit", "data@master")
+    data.put("data@master:/wrong", "wrong")
+    data("finish", "commit", "data@master", "--error", "wrong")
+    data.put("data@master:/b", "newer\n")
+    found = data.json("diff", "file", "data@master")
+    assert [(one["op"], one["new"]["path"]) for one in found] == [("changed", "/"), ("changed", "/b")]
+    assert data("diff", "file", "data@master").out.splitlines()[0] == f"--- data@{good}:/b"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.overtaking import overtaken
 from tests.cli.pachctl import Pachctl
 
 
@@ -129,6 +130,22 @@ def test_put_prints_its_commit_as_json(data: Pachctl) -> None:
     assert [found["id"] for found in data.json("list", "commit", "data")] == [commit]
 
 
+def test_commit_that_is_printed_is_the_one_that_was_written(data: Pachctl) -> None:
+    with overtaken("data@master") as given:
+        printed = [data.put("data@master:/a", "1"), data("delete", "file", "data@master:/a", "-o", "json").document["id"]]
+    assert printed == [commit.id for commit in given]
+    assert data("inspect", "commit", "data@master", "-o", "json").document["id"] not in printed
+
+
+def test_copy_that_is_printed_is_the_one_that_was_made(data: Pachctl) -> None:
+    data("create", "project", "other")
+    data("create", "repo", "other/copies")
+    data.put("data@master:/a", "1")
+    with overtaken("other/copies@master"):
+        assert data("copy", "file", "data@master:/a", "other/copies@master:/b", "-o", "json").document["size_bytes"] == 1
+    assert data.fail("inspect", "file", "other/copies@master:/b") == "file-not-found"
+
+
 def test_listing_shows_children_with_their_sizes(data: Pachctl, folder: Path) -> None:
     data("put", "file", "data@master", "-r", "-f", str(folder))
     listed = data("list", "file", "data@master").out
@@ -175,6 +192,12 @@ def test_get_writes_a_file(data: Pachctl, tmp_path: Path) -> None:
     data("get", "file", "data@master:/a", "-o", str(tmp_path))
     assert (tmp_path / "a").read_text() == "0123456789"
     assert data("get", "file", "data@master:/a", "--offset", "7").data == b"789"
+
+
+def test_get_into_a_folder_by_a_pattern_writes_under_the_name_that_was_found(data: Pachctl, tmp_path: Path) -> None:
+    data.put("data@master:/in/a.png", "1")
+    data("get", "file", "data@master:/**.png", "-o", str(tmp_path))
+    assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_get_writes_into_a_pipe_and_leaves_it_there(data: Pachctl, tmp_path: Path) -> None:

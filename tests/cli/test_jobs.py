@@ -91,6 +91,7 @@ def test_datums_are_listed_with_their_files(worked: Pachctl) -> None:
     assert ran["process_seconds"] > 0
     assert "books@" in worked("list", "datum", "count@master").out
     assert len(worked.json("list", "datum", "count@master", "--state", "skipped")) == 2
+    assert "FALED" in worked.misuse("list", "datum", "count@master", "--state", "FALED")
 
 
 def test_datum_is_inspected_by_the_start_of_its_id(worked: Pachctl) -> None:
@@ -124,6 +125,13 @@ def test_log_lines_are_documents_that_name_their_datum(worked: Pachctl) -> None:
 
 def test_following_a_job_ends_with_it(worked: Pachctl) -> None:
     assert worked("logs", "-f", "-j", "count@master").out == "counting /pfs/books/bad\n"
+
+
+def test_logs_of_a_job_that_has_not_ended_say_when_its_lines_come(worked: Pachctl) -> None:
+    opened = worked("start", "commit", "books@master").out.strip()
+    answer = worked("logs", "-j", f"count@{opened}")
+    assert answer.out == ""
+    assert answer.err == f"note: job count@{opened} is CREATED; its lines come when it has ended, and -f waits for that\n"
 
 
 def test_logs_need_a_pipeline_or_a_job(worked: Pachctl) -> None:

@@ -31,6 +31,12 @@ def test_help_of_a_command_ends_with_an_example(pachctl: Pachctl) -> None:
     assert printed.splitlines()[-1].strip().startswith("Example: pachctl create repo")
 
 
+def test_help_of_several_paragraphs_is_not_indented(pachctl: Pachctl) -> None:
+    paragraphs = pachctl("put", "file", "--help").out.split("\n\n")
+    assert all(line.startswith("  ") and not line.startswith("   ") for paragraph in paragraphs[1:4] for line in paragraph.splitlines())
+    assert "  " not in paragraphs[3].replace("\n  ", " ").strip()
+
+
 def test_mistyped_command_is_answered_with_what_is_near(pachctl: Pachctl) -> None:
     assert "did you mean 'list'?" in pachctl.misuse("lst", "repo")
     assert "did you mean 'repo'?" in pachctl.misuse("list", "rep")

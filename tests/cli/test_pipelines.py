@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import COUNT
+from tests.cli.overtaking import preceded
 from tests.cli.pachctl import Pachctl
 
 
@@ -161,6 +162,15 @@ def test_rerun_makes_a_job_and_with_reprocess_a_version(books: Pachctl) -> None:
     assert books("rerun", "pipeline", "copy", "--reprocess", "-o", "json").document["version"] == 2
     assert len(books.json("list", "job", "-p", "copy")) == 3
     assert books.fail("rerun", "pipeline", "none") == "pipeline-not-found"
+
+
+def test_reprocessing_keeps_the_update_that_came_before_it(books: Pachctl, tmp_path: Path) -> None:
+    create(books, spec("copy"))
+    (tmp_path / "copy.json").write_text(json.dumps(spec("copy", description="better")))
+    with preceded(lambda: books("update", "pipeline", "-f", str(tmp_path / "copy.json"))):
+        books("rerun", "pipeline", "copy", "--reprocess")
+    found = books("inspect", "pipeline", "copy", "-o", "json").document
+    assert (found["version"], found["description"]) == (3, "better")
 
 
 def test_pipeline_that_is_read_is_deleted_by_force_only(books: Pachctl) -> None:
