@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import threading
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -95,3 +96,13 @@ class HeldLease:
                     self._taken = True
                     return
                 self._renewed = asked
+
+
+@contextlib.contextmanager
+def hold(leases: Leases, name: str, owner: str) -> Iterator[HeldLease | None]:
+    """Takes a lease for the length of a `with` block, renewed all the while; gives None when somebody else has it."""
+    if not leases.acquire(name, owner, LEASE_TIME):
+        yield None
+        return
+    with HeldLease(leases, name, owner) as held:
+        yield held

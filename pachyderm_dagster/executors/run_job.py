@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease
+from pachyderm_dagster.coordination.leases import HeldLease, hold
 from pachyderm_dagster.errors import ConflictError, InvalidError, StateError
 from pachyderm_dagster.executors.tasks import Source, Sources, datum_tasks, source_key
 from pachyderm_dagster.executors.watch import Watch
@@ -64,9 +64,9 @@ def run_job(workspace: Workspace, job: Job, *, executor: Executor, run_id: str |
     """
     owner = workspace.database.clock.new_id()
     lease = f"job/{job.key}"
-    if not workspace.leases.acquire(lease, owner, LEASE_TIME):
-        raise ConflictError("job-running", f"job '{job}' is being run by another process; `pachctl wait job {job}` waits for it")
-    with HeldLease(workspace.leases, lease, owner) as held:
+    with hold(workspace.leases, lease, owner) as held:
+        if held is None:
+            raise ConflictError("job-running", f"job '{job}' is being run by another process; `pachctl wait job {job}` waits for it")
         claimed = workspace.database.write(lambda txn: jobs.claim(txn, job, run_id))
         with workspace.database.read() as txn:
             inputs = load_job_inputs(txn, claimed)
