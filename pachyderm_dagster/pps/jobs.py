@@ -121,14 +121,26 @@ def refresh(txn: Transaction, job: Job) -> Job:
 
 
 def list_due_set(txn: Transaction, project: str) -> list[tuple[str, list[Job]]]:
-    """The commit sets whose unfinished jobs in `project` can run now, oldest first, with those jobs.
+    """The commit sets with unfinished jobs in `project` that can run now, oldest first, with those jobs in an order in which they can.
 
-    A set is due when every commit that its jobs read is finished, or will be by a job of the same set and project.
+    A job can run when every commit that it reads is finished, or will be by one of the jobs before it.
     """
     sets: dict[str, list[Job]] = {}
     for job in reversed(list_job(txn, project=project, unfinished_only=True)):
         sets.setdefault(job.id, []).append(job)
-    return [(set_id, members) for set_id, members in sets.items() if _is_due(txn, members)]
+    waiting = _open_inputs(txn)
+    due = []
+    for set_id, members in sets.items():
+        outputs: set[int] = set()
+        runnable = []
+        # Jobs are made with their output commits, sources first.
+        for job in members:
+            if waiting.get(job.output_commit, set()) <= outputs:
+                runnable.append(job)
+                outputs.add(job.output_commit)
+        if runnable:
+            due.append((set_id, runnable))
+    return due
 
 
 def waits_for(txn: Transaction, job: Job) -> list[str]:
@@ -209,6 +221,15 @@ def stop_all(txn: Transaction, pipeline: RepoName, *, reason: str) -> None:
             stop(txn, job, reason=reason)
 
 
-def _is_due(txn: Transaction, members: list[Job]) -> bool:
-    outputs = {job.output_commit for job in members}
-    return all(commit.finished is not None or commit.key in outputs for job in members for commit in commits.upstream_commits(txn, job.output_commit))
+def _open_inputs(txn: Transaction) -> dict[int, set[int]]:
+    """For the output commit of each unfinished job the open commits that it reads, if any."""
+    rows = txn.all(
+        sa.select(t.commit_provenance.c.commit_id, t.commit_provenance.c.upstream_id)
+        .join_from(t.job, t.commit_provenance, t.job.c.output_commit_id == t.commit_provenance.c.commit_id)
+        .join(t.commit, t.commit_provenance.c.upstream_id == t.commit.c.id)
+        .where(t.job.c.state.in_(UNFINISHED), t.commit.c.finished.is_(None))
+    )
+    found: dict[int, set[int]] = {}
+    for row in rows:
+        found.setdefault(row.commit_id, set()).add(row.upstream_id)
+    return found

@@ -315,3 +315,19 @@ def test_datum_is_found_by_the_start_of_its_id(workspace: Workspace, create: Cal
     with pytest.raises(NotFoundError) as missing:
         workspace.pps.inspect_datum(job, "zz")
     assert missing.value.code == "datum-not-found"
+
+
+def test_set_that_goes_through_another_project_and_back_runs_in_turns(workspace: Workspace, create: Callable[..., None]) -> None:
+    executor = InProcessExecutor(upper)
+    workspace.database.write(lambda txn: repos.create_project(txn, "other"))
+    workspace.pfs.create_repo("data")
+    create(COPY)
+    create("pipeline: {name: there, project: {name: other}}\ntransform: {cmd: [x]}\ninput: {pfs: {repo: copy, project: default, glob: /*}}\n")
+    create("pipeline: {name: back}\ntransform: {cmd: [x]}\ninput: {pfs: {repo: there, project: other, glob: /*}}\n")
+    put(workspace, "data@master", {"/a": b"a"})
+    for project in ("default", "other", "default"):
+        with workspace.database.read() as txn:
+            due = [job for _, members in jobs.list_due_set(txn, project) for job in members]
+        for job in due:
+            assert run_job(workspace, job, executor=executor).state is JobState.SUCCESS
+    assert read_all(workspace, "back@master") == {"/a": b"A"}
