@@ -9,6 +9,7 @@ from types import FrameType
 
 import click
 
+from pachyderm_dagster.cli.names import DEV_LEASE
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease
 from pachyderm_dagster.errors import ExistsError, PachydermError, StateError
 from pachyderm_dagster.integration.commit_sensor import SENSOR_OWNER, sensor_lease
@@ -20,7 +21,6 @@ from pachyderm_dagster.record import Record, open_record
 from pachyderm_dagster.settings import DAGSTER_HOME, HOME
 
 DEFAULT_PORT = 3000
-LEASE = "dev"
 WATCH_SECONDS = 1.0
 
 
@@ -87,11 +87,11 @@ def _snapshot(record: Record) -> Snapshot:
 @contextlib.contextmanager
 def _only_one(record: Record) -> Iterator[None]:
     owner = record.database.clock.new_id()
-    if not record.leases.acquire(LEASE, owner, LEASE_TIME):
+    if not record.leases.acquire(DEV_LEASE, owner, LEASE_TIME):
         home = record.settings.home
         seconds = LEASE_TIME.total_seconds()
         raise StateError("dev-running", f"Dagster runs for {home} already; use that one, or stop it first (after a crash its claim lasts {seconds:g} s)")
-    with HeldLease(record.leases, LEASE, owner):
+    with HeldLease(record.leases, DEV_LEASE, owner):
         yield
 
 

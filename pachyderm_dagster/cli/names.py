@@ -1,6 +1,8 @@
-"""What the program is called."""
+"""What the program is called, here and to other processes."""
 
 NAMES = ("pachctl", "pachyderm-dagster")
+DEV_LEASE = "dev"
+"""Held by the `pachyderm-dagster dev` of a home."""
 
 
 def completion_variable(name: str) -> str:

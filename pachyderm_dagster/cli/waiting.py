@@ -11,6 +11,7 @@ from typing import Self, TypeAlias
 import click
 
 from pachyderm_dagster.cli.lazy import load
+from pachyderm_dagster.cli.names import DEV_LEASE
 from pachyderm_dagster.cli.progress import Progress, show_count
 from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.metadata.database import Transaction
@@ -65,6 +66,7 @@ class WaitReport:
 
     def __init__(self) -> None:
         self._said = ""
+        self._ended = ""
         self._bar: Progress | None = None
         self._drawn: int | None = None
         self._open = contextlib.ExitStack()
@@ -94,6 +96,7 @@ class WaitReport:
         elif daemon:
             self.say("waiting for the daemon to finish what is due")
         if daemon:
+            self.begun.update(job.key for job in blockers.jobs)
             for job in blockers.jobs[:1]:
                 self.job(job, job.state, job.counters)
 
@@ -105,7 +108,10 @@ class WaitReport:
             self._drawn = None
             self.begun.discard(job.key)
             told = ", ".join(f"{number:,} {kind}" for kind, number in kinds.items() if number)
-            self.say(f"job {job}: {state}, {told or 'no datums'}")
+            line = f"job {job}: {state}, {told or 'no datums'}"
+            if line != self._ended:
+                self._ended = line
+                click.echo(line, err=True)
             return
         if self._drawn != job.key or self._bar is None:
             self._open.close()
@@ -140,7 +146,8 @@ def wait_for(record: Record, environ: Mapping[str, str], pending: Pending, *, ti
                 report.job(job, job.state, job.counters)
             if not found:
                 return
-            daemon = any(record.leases.is_held(f"sensor/{job.pipeline.project}") for job in blockers.jobs)
+            # The sensors of a daemon that has just started have not looked yet.
+            daemon = any(map(record.leases.is_held, (DEV_LEASE, *{f"sensor/{job.pipeline.project}" for job in blockers.jobs})))
             report.blocked(blockers, daemon=daemon)
             if _is_past(deadline):
                 raise StateError("wait-timeout", f"{', '.join(str(commit) for commit in found)} did not finish in {timeout:g} s")

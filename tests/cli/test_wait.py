@@ -1,12 +1,24 @@
 import datetime as dt
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from pachyderm_dagster.cli.names import DEV_LEASE
+from pachyderm_dagster.cli.waiting import Blockers, WaitReport
+from pachyderm_dagster.pps.jobs import list_job
+from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.record import open_record
 from tests.cli.pachctl import Pachctl, process
+
+
+def all_jobs() -> list[Job]:
+    """The jobs of the home."""
+    record = open_record(os.environ)
+    with closing(record.database), record.database.read() as txn:
+        return list_job(txn)
 
 
 @pytest.mark.timeout(300)
@@ -98,6 +110,31 @@ def test_running_daemon_is_left_to_do_the_work(worked: Pachctl, environment_of_i
     assert answer.code == "wait-timeout"
     assert "waiting for the daemon" in answer.err
     assert worked("inspect", "job", "count@master", "-o", "json").document["state"] == "CREATED"
+
+
+def test_daemon_that_has_just_started_is_left_to_do_the_work(worked: Pachctl) -> None:
+    worked.put("books@master:/more", "x y")
+    record = open_record(os.environ)
+    record.leases.acquire(DEV_LEASE, "a daemon", dt.timedelta(minutes=5))
+    record.database.close()
+    answer = worked.run("wait", "commit", "count@master", "--timeout", "100ms")
+    assert (answer.code, answer.err.splitlines()[0]) == ("wait-timeout", "waiting for the daemon to finish what is due")
+
+
+def test_what_is_waited_for_is_not_said_again_after_each_job(worked: Pachctl, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    jobs = [job for job in all_jobs() if job.pipeline.name == "count"]
+    with WaitReport() as report:
+        for job in jobs[:2]:
+            report.blocked(Blockers(jobs=(job,)), daemon=True)
+            report.job(job, job.state, job.counters)
+    assert [line.partition(" ")[0] for line in capsysbinary.readouterr().err.decode().splitlines()] == ["waiting", "job", "job"]
+
+
+def test_ends_of_all_jobs_that_were_waited_for_are_told(worked: Pachctl) -> None:
+    first, second, *_ = all_jobs()
+    with WaitReport() as report:
+        report.blocked(Blockers(jobs=(first, second)), daemon=True)
+        assert report.begun >= {second.key}
 
 
 def test_end_of_a_job_that_a_daemon_runs_is_told(worked: Pachctl, environment_of_its_own: Path) -> None:
