@@ -51,7 +51,10 @@ class LocalExecutor:
             parallelism: how many datums run at the same time, at least 1.
 
         Raises:
-            ExecutionError: `worker-not-started`, or whatever a worker says that cannot begin (a store that cannot be opened).
+            ExecutionError: `worker-not-started`.
+            PachydermError: what keeps a worker from beginning or going on, in its own class: `InvalidError` for a store that cannot be opened,
+                `StorageError` or `UnreachableError` for one that is full, broken or away, `NotFoundError` for an input that it lost. The tasks without
+                a result may be run again.
         """
         setup = msgspec.structs.replace(setup, environment={**self._environment, **setup.environment})
         run = _Run(setup, iter(tasks), max(1, parallelism), self._environment, self._warn)
@@ -199,7 +202,7 @@ class _Run:
                         self._warned = True
                         self._warn(warning)
                 case WorkerRefused() as refused:
-                    raise ExecutionError(refused.code, refused.message)
+                    raise refused.error()
                 case _:
                     assert_never(answer)
 

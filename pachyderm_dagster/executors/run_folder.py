@@ -24,12 +24,11 @@ class RunFolder:
         for name in os.listdir(self._scratch):
             if name.startswith(_PREFIX):
                 _remove_if_gone(f"{self._scratch}/{name}")
-        # It gets its name when it is locked, so that no other run takes it for one that is gone.
-        new = tempfile.mkdtemp(prefix="new-", dir=self._scratch)
-        self._lock = os.open(f"{new}/{_LOCK}", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self.path = f"{self._scratch}/{_PREFIX}{os.path.basename(new)}"
-        os.rename(new, self.path)
+        lock = None
+        while lock is None:
+            self.path = tempfile.mkdtemp(prefix=_PREFIX, dir=self._scratch)
+            lock = _lock_new(self.path)
+        self._lock = lock
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -43,12 +42,27 @@ class RunFolder:
         return path
 
 
+def _lock_new(folder: str) -> int | None:
+    """The lock of a folder that was just made, held; None when another run took the folder for one that is gone, and removed it first."""
+    path = f"{folder}/{_LOCK}"
+    try:
+        lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    if os.path.exists(path):
+        return lock
+    os.close(lock)
+    return None
+
+
 def _remove_if_gone(folder: str) -> None:
     try:
         lock = os.open(f"{folder}/{_LOCK}", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        # Half removed.
-        _remove(folder)
+        # Almost removed, or just made: then it may get its lock meanwhile, and stays.
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
         return
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,4 +76,9 @@ def _remove_if_gone(folder: str) -> None:
 def _remove(folder: str) -> None:
     # What cannot be removed, say a file of another user's, must not fail the run that left it.
     with contextlib.suppress(OSError):
-        remove_entry(folder)
+        for name in os.listdir(folder):
+            if name != _LOCK:
+                remove_entry(f"{folder}/{name}")
+        # Last, so that a folder without one is empty.
+        os.unlink(f"{folder}/{_LOCK}")
+        os.rmdir(folder)

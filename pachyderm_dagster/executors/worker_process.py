@@ -53,6 +53,9 @@ class WorkerProcess:
                     # Ctrl-C is for the executor, which ends its workers.
                     start_new_session=True,
                 )
+        except BaseException:
+            self.close()
+            raise
         finally:
             os.close(tasks)
             os.close(answers)

@@ -21,9 +21,14 @@ def storage_errors(action: str, path: str) -> Iterator[None]:
         raise storage_error(action, path, error) from error
 
 
+def is_full(error: OSError) -> bool:
+    """Whether a disk or a quota has no room left."""
+    return error.errno in _FULL
+
+
 def storage_error(action: str, path: str, error: OSError) -> StorageError:
     """The error for an `action` ("write") on `path` that failed."""
-    if error.errno in _FULL:
+    if is_full(error):
         return StorageError("storage-full", f"cannot {action} {path}: {error.strerror}; free some space (or quota) there and try again")
     if error.errno in _DENIED:
         return StorageError("storage-denied", f"cannot {action} {path}: {error.strerror}; check the folder's owner, mode and mount")

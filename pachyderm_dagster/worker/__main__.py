@@ -63,12 +63,11 @@ def main() -> None:
     try:
         store = open_store(setup.store_url)
     except PachydermError as error:
-        _send(answers, [WorkerRefused(error.code, error.message)])
-        return
+        _refuse(answers, error)
     _send(answers, [WorkerReady(sandbox.root, sandbox.problem)])
     progress = _Progress()
     staged: queue.Queue[StagedDatum | None] = queue.Queue(_STAGED_AHEAD)
-    finished: queue.Queue[FinishedDatum | None] = queue.Queue(_FINISHED_BEHIND)
+    finished: queue.Queue[FinishedDatum | PachydermError | None] = queue.Queue(_FINISHED_BEHIND)
 
     def answer(results: Sequence[Answer]) -> None:
         _send(answers, results)
@@ -76,7 +75,14 @@ def main() -> None:
 
     pool = FolderPool(os.path.join(setup.scratch, "datums"))
     publisher = Publisher(ContentWriter(store), pool, sandbox.root, answer, progress.is_last)
-    storing = threading.Thread(target=publisher.serve, args=(finished,), name="store", daemon=True)
+
+    def store_results() -> None:
+        try:
+            publisher.serve(finished)
+        except PachydermError as error:
+            _refuse(answers, error)
+
+    storing = threading.Thread(target=store_results, name="store", daemon=True)
     storing.start()
     reader = ContentReader(store)
 
@@ -87,11 +93,21 @@ def main() -> None:
         staged.put(None)
 
     threading.Thread(target=stage_tasks, name="stage", daemon=True).start()
-    datums = DatumRunner(setup, sandbox, Runner(_STDIN))
-    while (datum := staged.get()) is not None:
-        finished.put(datums.run(datum))
-    finished.put(None)
+    datums = DatumRunner(setup, sandbox, Runner(_STDIN), reader)
+    finished.put(_run_datums(datums, staged, finished))
     storing.join()
+
+
+def _run_datums(
+    datums: DatumRunner, staged: "queue.Queue[StagedDatum | None]", finished: "queue.Queue[FinishedDatum | PachydermError | None]"
+) -> PachydermError | None:
+    """Runs what was staged until there is no more; the error that ended it before."""
+    while (datum := staged.get()) is not None:
+        try:
+            finished.put(datums.run(datum))
+        except PachydermError as error:
+            return error
+    return None
 
 
 def _send(descriptor: int, answers: Sequence[Answer]) -> None:
@@ -102,6 +118,12 @@ def _send(descriptor: int, answers: Sequence[Answer]) -> None:
     except BrokenPipeError:
         # Nobody waits for answers any more.
         end_worker()
+
+
+def _refuse(answers: int, error: PachydermError) -> NoReturn:
+    """Says what keeps this worker from going on and ends it; its guard ends the user code that may run."""
+    _send(answers, [WorkerRefused.of(error)])
+    os._exit(os.EX_UNAVAILABLE)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -42,14 +42,14 @@ def attempt(
 ) -> Attempts:
     """Runs the command until a try ends with 0 or an accepted code, at most `tries` times; calls `before_retry` before each but the first.
 
-    A command that cannot be started is not tried again.
+    A command that cannot be started is not tried again. An ExecutionError of `before_retry` is the failure; any other error is raised.
     """
     done = Attempts()
     while done.count < tries:
-        if done.count:
-            before_retry()
-            done.log.note(f"try {done.count + 1} of {tries}")
         try:
+            if done.count:
+                before_retry()
+                done.log.note(f"try {done.count + 1} of {tries}")
             ending = runner.run(command, environment, done.log)
         except ExecutionError as error:
             done.failure = error

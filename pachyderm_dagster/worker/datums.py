@@ -7,23 +7,25 @@ import time
 from collections.abc import Sequence
 
 from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.storage.content import ContentReader
 from pachyderm_dagster.worker.attempts import Attempts, attempt
 from pachyderm_dagster.worker.collect import OutputFile, collect
-from pachyderm_dagster.worker.folders import move_entries, remove_entry
+from pachyderm_dagster.worker.folders import move_entries
 from pachyderm_dagster.worker.protocol import DatumResult, DatumState, WorkerSetup
 from pachyderm_dagster.worker.publish import FinishedDatum
 from pachyderm_dagster.worker.run import Command, Runner
 from pachyderm_dagster.worker.sandbox import Sandbox
-from pachyderm_dagster.worker.stage import OUT, StagedDatum, build_environment
+from pachyderm_dagster.worker.stage import OUT, StagedDatum, build_environment, stage_again
 
 
 class DatumRunner:
     """Runs the datums of one pipeline job, one after another."""
 
-    def __init__(self, setup: WorkerSetup, sandbox: Sandbox, runner: Runner) -> None:
+    def __init__(self, setup: WorkerSetup, sandbox: Sandbox, runner: Runner, reader: ContentReader) -> None:
         self._setup = setup
         self._sandbox = sandbox
         self._runner = runner
+        self._reader = reader
         self._command = Command(
             argv=setup.cmd,
             stdin_lines=setup.stdin,
@@ -34,9 +36,15 @@ class DatumRunner:
         )
 
     def run(self, staged: StagedDatum) -> FinishedDatum:
-        """Runs a datum to its end, whatever that is; its output lies in its folder afterwards and `/pfs` is empty."""
-        if staged.problem is not None:
+        """Runs a datum to its end, whatever that is; its output lies in its folder afterwards and `/pfs` is empty.
+
+        Raises:
+            PachydermError: the store or the disk kept its files from being staged. This says nothing about the datum, and no other should be run here.
+        """
+        if isinstance(staged.problem, ExecutionError):
             return _finish(staged, Attempts(failure=ExecutionError(staged.problem.code, f"its files could not be staged: {staged.problem.message}")), (), 0.0)
+        if staged.problem is not None:
+            raise staged.problem
         folder = self._sandbox.folder
         move_entries(staged.folder, folder)
         done = attempt(
@@ -45,7 +53,7 @@ class DatumRunner:
             build_environment(self._setup.environment, staged.task, self._sandbox.root),
             tries=self._setup.datum_tries,
             accepted_codes=self._setup.accept_return_code,
-            before_retry=self._empty_output,
+            before_retry=lambda: stage_again(staged.task, folder, self._reader, self._sandbox.root),
             sandbox=self._sandbox,
         )
         started = time.monotonic()
@@ -57,12 +65,6 @@ class DatumRunner:
                 done.failure = error
         move_entries(folder, staged.folder)
         return _finish(staged, done, outputs, time.monotonic() - started)
-
-    def _empty_output(self) -> None:
-        out = f"{self._sandbox.folder}/{OUT}"
-        if os.path.lexists(out):
-            remove_entry(out)
-        os.mkdir(out)
 
     def _keep(self, file: OutputFile) -> OutputFile:
         """A file that lies elsewhere may be changed by the next datum before it is stored: it is copied to `/pfs`, which stays this datum's."""

@@ -40,7 +40,8 @@ class FinishedDatum:
 class Publisher:
     """Stores and answers finished datums, in batches of at most `BATCH_DATUMS` or `BATCH_SECONDS`, and at once when no other datum is on its way.
 
-    A result is answered only when everything that it refers to is durable.
+    A result is answered only when everything that it refers to is durable. What user code left in a bad state fails its datum; a store that takes nothing
+    is not the datum's fault, and ends `serve`.
 
     Args:
         writer: used by this object alone.
@@ -48,6 +49,7 @@ class Publisher:
         pfs_root: what user code saw as `/pfs`.
         answer: takes the results of a batch.
         is_last: whether the worker has no other datum than the so many given.
+        batch_seconds: how long a result may wait for others.
     """
 
     writer: ContentWriter
@@ -55,22 +57,30 @@ class Publisher:
     pfs_root: str
     answer: Callable[[Sequence[DatumResult]], None]
     is_last: Callable[[int], bool]
+    batch_seconds: float = BATCH_SECONDS
     _batch: list[DatumResult] = field(default_factory=list)
     _due: float = 0.0
 
-    def serve(self, finished: "queue.Queue[FinishedDatum | None]") -> None:
-        """Takes datums from the queue until it gives None."""
+    def serve(self, finished: "queue.Queue[FinishedDatum | PachydermError | None]") -> None:
+        """Takes datums from the queue until it gives None.
+
+        Raises:
+            StorageError, UnreachableError: nothing can be stored; the datums without an answer get none.
+            PachydermError: the one that the queue gave, once the datums before it are answered.
+        """
         while True:
             try:
                 datum = finished.get(timeout=max(0.0, self._due - time.monotonic()) if self._batch else None)
             except queue.Empty:
                 self._flush()
                 continue
-            if datum is None:
+            if datum is None or isinstance(datum, PachydermError):
                 self._flush()
-                return
+                if datum is None:
+                    return
+                raise datum
             if not self._batch:
-                self._due = time.monotonic() + BATCH_SECONDS
+                self._due = time.monotonic() + self.batch_seconds
             self._batch.append(self._store(datum))
             if len(self._batch) >= BATCH_DATUMS or time.monotonic() >= self._due or self.is_last(len(self._batch)):
                 self._flush()
@@ -84,8 +94,8 @@ class Publisher:
             log = self.writer.write(datum.log) if datum.log else None
             seconds = result.upload_seconds + time.monotonic() - started
             result = msgspec.structs.replace(result, outputs=outputs, upload_bytes=uploaded, upload_seconds=seconds, log=log)
-        except PachydermError as error:
-            result = _failed(result, error)
+        except PachydermError:
+            raise
         except OSError as error:
             result = _failed(result, ExecutionError("output-unreadable", f"output file {error.filename} cannot be read: {error.strerror}"))
         self.pool.give_back(datum.folder)
@@ -101,15 +111,11 @@ class Publisher:
 
     def _flush(self) -> None:
         batch, self._batch = self._batch, []
-        try:
-            self.writer.flush()
-        except PachydermError as error:
-            batch = [_failed(result, error) for result in batch]
+        self.writer.flush()
         if batch:
             self.answer(batch)
 
 
-def _failed(result: DatumResult, error: PachydermError) -> DatumResult:
-    """The result without anything that would have been stored; a failure of the datum itself keeps its reason."""
-    reason = result.reason or str(error)
-    return msgspec.structs.replace(result, state=DatumState.FAILED, reason=reason, outputs=(), upload_bytes=0, log=None)
+def _failed(result: DatumResult, error: ExecutionError) -> DatumResult:
+    """The result without anything that would have been stored."""
+    return msgspec.structs.replace(result, state=DatumState.FAILED, reason=str(error), outputs=(), upload_bytes=0, log=None)

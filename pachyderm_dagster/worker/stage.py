@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from pachyderm_dagster.errors import ExecutionError, PachydermError
 from pachyderm_dagster.storage.content import Content, ContentReader
-from pachyderm_dagster.worker.folders import FolderPool
+from pachyderm_dagster.storage.system_errors import is_full, storage_error
+from pachyderm_dagster.worker.folders import FolderPool, empty_folder
 from pachyderm_dagster.worker.protocol import DatumTask, InputFile
 
 OUT = "out"
@@ -28,7 +29,7 @@ class StagedDatum:
         folder: holds what `/pfs` is to hold: a directory for each input, an empty one for the output, the `.env` file.
         originals: the contents of the staged files by their path below `/pfs`, `/<input>/a/b`.
         seconds: it took.
-        problem: why it could not be staged; None if it was.
+        problem: why it could not be staged; None if it was. An ExecutionError is the datum's own, any other lies with the store or the disk.
     """
 
     task: DatumTask
@@ -44,27 +45,54 @@ class StagedDatum:
 
 
 def stage(task: DatumTask, pool: FolderPool, reader: ContentReader, pfs_root: str) -> StagedDatum:
-    """Takes a folder and makes it what user code is to find in `pfs_root`. What cannot be read or written is the datum's problem, not an exception."""
+    """Takes a folder and makes it what user code is to find in `pfs_root`. What cannot be read or written is a problem that is told, not an exception."""
     started = time.monotonic()
     originals: dict[str, Content] = {}
     problem: PachydermError | None = None
-    names = {file.name for file in task.inputs}
-    folder = pool.take({*names, OUT})
+    folder = pool.take(_directories(task))
     try:
-        originals = _make_directories(task.inputs, folder, {f"/{name}" for name in names})
-        _write_files(originals, folder, reader)
-        _write_env_file(f"{folder}/{ENV_FILE}", task, pfs_root)
+        originals = _fill(task, folder, reader, pfs_root)
     except PachydermError as error:
         problem = error
-    except OSError as error:
-        problem = ExecutionError("stage-failed", f"{error.filename or folder} cannot be written: {error.strerror}; check that disk")
     return StagedDatum(task, folder, originals, time.monotonic() - started, problem)
+
+
+def stage_again(task: DatumTask, folder: str, reader: ContentReader, pfs_root: str) -> None:
+    """Makes `folder`, in which user code may have done anything, what `stage` made it.
+
+    Raises:
+        ExecutionError: `stage-failed`, as the problem of a `StagedDatum`, and so for the other errors of the package.
+    """
+    empty_folder(folder)
+    for name in _directories(task):
+        os.mkdir(f"{folder}/{name}")
+    _fill(task, folder, reader, pfs_root)
 
 
 def build_environment(common: Mapping[str, str], task: DatumTask, pfs_root: str) -> dict[str, str]:
     """The variables of user code: those of all datums, those of this one, and for each input the path of its file."""
     paths = {file.name: _path_below(f"{pfs_root}/{file.name}", file) for file in task.inputs}
     return {**common, **task.environment, **paths, "PFS_ROOT": pfs_root}
+
+
+def _directories(task: DatumTask) -> set[str]:
+    return {OUT, *(file.name for file in task.inputs)}
+
+
+def _fill(task: DatumTask, folder: str, reader: ContentReader, pfs_root: str) -> dict[str, Content]:
+    """Puts the files of a datum into a folder that holds its empty directories; the contents by their path below it."""
+    try:
+        originals = _make_directories(task.inputs, folder, {f"/{name}" for name in _directories(task)})
+        _write_files(originals, folder, reader)
+        _write_env_file(f"{folder}/{ENV_FILE}", task, pfs_root)
+    except PachydermError:
+        raise
+    except OSError as error:
+        place = str(error.filename or folder)
+        if is_full(error):
+            raise storage_error("write", place, error) from error
+        raise ExecutionError("stage-failed", f"{place} cannot be written: {error.strerror}; check that disk") from error
+    return originals
 
 
 def _write_env_file(path: str, task: DatumTask, pfs_root: str) -> None:

@@ -8,14 +8,18 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.errors import ExecutionError, InvalidError, NotFoundError, StorageError
 from pachyderm_dagster.executors.local import LocalExecutor
+from pachyderm_dagster.executors.run_folder import RunFolder
+from pachyderm_dagster.executors.worker_process import WorkerProcess
+from pachyderm_dagster.storage.objects import object_key
 from pachyderm_dagster.worker.processes import find_children
 from pachyderm_dagster.worker.protocol import DatumResult, DatumState
 from tests.worker.running import ROOT, Place, unprivileged, without_namespaces
@@ -260,9 +264,64 @@ def test_folder_of_another_run_under_way_is_left_alone(place: Place, executor: L
 
 def test_store_that_cannot_be_opened_is_an_error_with_its_code(place: Place, executor: LocalExecutor) -> None:
     setup = msgspec.structs.replace(place.setup("true"), store_url="ftp://somewhere")
-    with pytest.raises(ExecutionError) as caught:
+    with pytest.raises(InvalidError) as caught:
         list(executor.run(setup, [place.task()], 1))
     assert caught.value.code == "storage-url-invalid"
+
+
+def test_store_that_takes_no_output_is_an_error_and_fails_no_datum(place: Place, executor: LocalExecutor) -> None:
+    tasks = [place.task(index) for index in range(3)]
+    incoming = place.folder / "store" / "incoming"
+    script = f"rm -rf {incoming}; echo in the way > {incoming}; echo x > /pfs/out/f"
+    with pytest.raises(StorageError) as caught:
+        list(executor.run(place.setup("sh", "-c", script), tasks, 1))
+    assert caught.value.code == "storage-failed"
+    assert str(place.folder / "store") in caught.value.message
+
+
+def test_input_that_is_gone_from_the_store_is_an_error_and_the_datums_before_it_keep_their_results(place: Place, executor: LocalExecutor) -> None:
+    tasks = [place.task(index, {"data": {"/f": b"%d" % index}}) for index in range(3)]
+    place.store.delete(object_key(tasks[2].inputs[0].files[0][1].refs[0].object))
+    results = executor.run(place.setup("cp", "/pfs/data/f", "/pfs/out/"), tasks, 1)
+    assert [place.read(next(results)).outputs for _ in range(2)] == [{"/f": "0"}, {"/f": "1"}]
+    with pytest.raises(NotFoundError) as caught:
+        next(results)
+    assert caught.value.code == "object-not-found"
+
+
+def test_pipes_of_a_worker_that_cannot_be_started_are_closed(place: Place) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    setup = msgspec.structs.replace(place.setup("true"), scratch=str(place.folder))
+    with pytest.raises(OSError, match="Argument list too long"):
+        WorkerProcess(setup, {"TOO_LONG": "x" * 3_000_000})
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+KILLED_WITHOUT_LOCK = """
+import fcntl, os, signal, sys
+from pachyderm_dagster.executors.run_folder import RunFolder
+fcntl.flock = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+RunFolder(sys.argv[1]).__enter__()
+"""
+
+
+def test_folder_of_a_run_that_was_killed_before_it_was_locked_is_removed_by_the_next(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED_WITHOUT_LOCK, str(tmp_path)], cwd=ROOT)
+    assert done.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 1
+    with RunFolder(str(tmp_path)) as run:
+        assert list(tmp_path.iterdir()) == [Path(run.path)]
+
+
+def test_runs_that_begin_at_the_same_time_leave_each_other_alone(tmp_path: Path) -> None:
+    def begin_often(_: int) -> None:
+        for _ in range(200):
+            with RunFolder(str(tmp_path)) as run:
+                Path(run.add("worker"), "file").write_text("x")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(begin_often, range(4)))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_worker_that_cannot_start_is_an_error_with_its_last_words(place: Place) -> None:

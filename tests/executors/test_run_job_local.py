@@ -6,10 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
+from pachyderm_dagster.codec import content_digest
+from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.executors.local import LocalExecutor
 from pachyderm_dagster.executors.run_job import run_job
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import Job, JobState
+from pachyderm_dagster.storage.objects import object_key
 from pachyderm_dagster.workspace import Workspace
 from tests.executors.in_process import put, read_all
 
@@ -98,6 +101,21 @@ def test_forbidden_output_name_is_named(run_command: Callable[..., Job]) -> None
     assert job.state is JobState.FAILURE
     assert "what*" in job.reason
     assert "output-path-invalid" in job.reason
+
+
+def test_job_that_meets_an_outage_stays_unfinished_and_succeeds_when_it_is_over(workspace: Workspace, create: Callable[..., None]) -> None:
+    workspace.pfs.create_repo("data")
+    put(workspace, "data@master", {"/a": b"a" * (2 << 20)})
+    create("pipeline: {name: p}\ntransform: {cmd: [sh, -c, cp $data $PFS_ROOT/out/]}\ninput: {pfs: {repo: data, glob: /*}}\n")
+    key = object_key(content_digest(b"a" * (2 << 20)))
+    data = workspace.store.get(key)
+    workspace.store.delete(key)
+    with pytest.raises(NotFoundError, match="is not in the store"):
+        run_newest(workspace)
+    workspace.store.put_new(key, data)
+    job = run_newest(workspace)
+    assert job.state is JobState.SUCCESS, job.reason
+    assert read_all(workspace, "p@master") == {"/a": b"a" * (2 << 20)}
 
 
 def test_accepted_return_code_is_a_success(workspace: Workspace, create: Callable[..., None]) -> None:

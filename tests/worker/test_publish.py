@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from pachyderm_dagster.errors import StorageError
+from pachyderm_dagster.errors import PachydermError, StorageError, UnreachableError
 from pachyderm_dagster.storage.content import Content, ContentReader, ContentWriter
 from pachyderm_dagster.storage.folder_store import FolderStore
 from pachyderm_dagster.worker.collect import OutputFile
 from pachyderm_dagster.worker.folders import FolderPool
 from pachyderm_dagster.worker.protocol import DatumResult, DatumState
-from pachyderm_dagster.worker.publish import BATCH_DATUMS, FinishedDatum, Publisher
+from pachyderm_dagster.worker.publish import BATCH_DATUMS, BATCH_SECONDS, FinishedDatum, Publisher
 
 
 class FullStore(FolderStore):
@@ -24,7 +24,7 @@ class FullStore(FolderStore):
 class Desk:
     """A publisher, what it is given and what it answered, in batches."""
 
-    def __init__(self, folder: Path, store: FolderStore, total: int) -> None:
+    def __init__(self, folder: Path, store: FolderStore, total: int, batch_seconds: float = BATCH_SECONDS) -> None:
         self.store = store
         self.pool = FolderPool(str(folder / "datums"))
         self.batches: list[Sequence[DatumResult]] = []
@@ -32,8 +32,8 @@ class Desk:
         self.answered = 0
         self.has_answered = threading.Event()
         self.total = total
-        self.queue: queue.Queue[FinishedDatum | None] = queue.Queue()
-        self.publisher = Publisher(ContentWriter(store), self.pool, "/pfs", self.answer, lambda count: self.total - self.answered == count)
+        self.queue: queue.Queue[FinishedDatum | PachydermError | None] = queue.Queue()
+        self.publisher = Publisher(ContentWriter(store), self.pool, "/pfs", self.answer, lambda count: self.total - self.answered == count, batch_seconds)
 
     def answer(self, batch: Sequence[DatumResult]) -> None:
         self.batches.append(batch)
@@ -84,13 +84,14 @@ def test_batch_is_answered_when_it_is_full(tmp_path: Path) -> None:
 
 
 def test_last_datum_is_answered_at_once(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, FolderStore(tmp_path / "store"), 1)
+    desk = Desk(tmp_path, FolderStore(tmp_path / "store"), 1, batch_seconds=1000)
     serving = threading.Thread(target=desk.publisher.serve, args=(desk.queue,))
     serving.start()
     desk.finish(0, b"x")
-    assert desk.has_answered.wait(10)
+    answered = desk.has_answered.wait(10)
     desk.queue.put(None)
     serving.join()
+    assert answered
 
 
 def test_lonely_result_is_answered_although_others_are_on_their_way(tmp_path: Path) -> None:
@@ -98,9 +99,10 @@ def test_lonely_result_is_answered_although_others_are_on_their_way(tmp_path: Pa
     serving = threading.Thread(target=desk.publisher.serve, args=(desk.queue,))
     serving.start()
     desk.finish(0, b"x")
-    assert desk.has_answered.wait(10)
+    answered = desk.has_answered.wait(10)
     desk.queue.put(None)
     serving.join()
+    assert answered
 
 
 def test_link_to_input_is_not_uploaded(tmp_path: Path) -> None:
@@ -115,22 +117,34 @@ def test_link_to_input_is_not_uploaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [100, 3 << 20])
-def test_full_disk_fails_the_datum_with_its_code(tmp_path: Path, size: int) -> None:
+def test_full_disk_is_raised_and_fails_no_datum(tmp_path: Path, size: int) -> None:
     desk = Desk(tmp_path, FullStore(tmp_path / "store"), 1)
     desk.finish(0, b"x" * size)
+    with pytest.raises(StorageError, match="no room"):
+        desk.serve()
+    assert desk.batches == []
+
+
+def test_outage_met_before_is_raised_when_the_datums_ahead_of_it_are_answered(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, FolderStore(tmp_path / "store"), 10)
+    desk.finish(0, b"x")
+    desk.queue.put(UnreachableError("store-unreachable", "no answer"))
+    with pytest.raises(UnreachableError, match="no answer"):
+        desk.serve()
+    assert desk.readable == [b"x"]
+
+
+def test_output_that_cannot_be_read_fails_its_datum(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, FolderStore(tmp_path / "store"), 1)
+    desk.finish(0, b"x")
+    [datum] = list(desk.queue.queue)
+    assert isinstance(datum, FinishedDatum)
+    Path(datum.folder, "out", "f").unlink()
     desk.serve()
     [[result]] = desk.batches
     assert result.state is DatumState.FAILED
-    assert result.reason == "no room [storage-full]"
+    assert result.reason.endswith("No such file or directory [output-unreadable]")
     assert result.outputs == ()
-
-
-def test_log_that_cannot_be_stored_does_not_hide_why_a_datum_failed(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, FullStore(tmp_path / "store"), 1)
-    failed = DatumResult(id="a" * 64, index=0, state=DatumState.FAILED, reason="it broke [command-failed]")
-    desk.queue.put(FinishedDatum(failed, desk.pool.take(["out"]), [], b"said"))
-    desk.serve()
-    assert desk.batches[0][0].reason == "it broke [command-failed]"
 
 
 def test_large_output_is_read_in_pieces(tmp_path: Path) -> None:

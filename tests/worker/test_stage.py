@@ -1,25 +1,43 @@
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from pachyderm_dagster.errors import ExecutionError, StorageError
 from pachyderm_dagster.storage.content import Content, ContentReader, ContentWriter
 from pachyderm_dagster.storage.folder_store import FolderStore
 from pachyderm_dagster.worker.folders import FolderPool
 from pachyderm_dagster.worker.protocol import DatumTask, InputFile
 from pachyderm_dagster.worker.stage import STAGED_TIME_NS, StagedDatum, build_environment, stage
 
+ROOT = Path(__file__).parents[2]
+
+STAGE_ON_A_SMALL_DISK = """
+import subprocess, sys
+from pathlib import Path
+from tests.worker.test_stage import InputFile, Stage
+
+small = Path(sys.argv[1], "small")
+small.mkdir()
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", small], check=True)
+print("mounted", flush=True)
+place = Stage(Path(sys.argv[1]), small)
+problem = place.stage(InputFile("in", "/f", False, place.write({"/f": bytes(1_000_000)}))).problem
+print(type(problem).__name__, problem.code)
+"""
+
 
 class Stage:
     """A store and a place to stage from it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, disk: Path | None = None) -> None:
         self.store_folder = folder / "store"
         self.store = FolderStore(self.store_folder)
-        self.pool = FolderPool(str(folder / "datums"))
+        self.pool = FolderPool(str((disk or folder) / "datums"))
 
     def write(self, files: Mapping[str, bytes]) -> tuple[tuple[str, Content], ...]:
         with ContentWriter(self.store) as writer:
@@ -74,19 +92,27 @@ def test_env_file_gives_a_shell_the_same_values(place: Stage) -> None:
     assert json.loads(said) == [awkward, "/pfs/data/f", "/pfs"]
 
 
-def test_corrupt_object_is_the_problem_of_the_datum(place: Stage) -> None:
+def test_full_disk_is_no_failure_of_the_datum(tmp_path: Path) -> None:
+    command = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-c", STAGE_ON_A_SMALL_DISK, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if not done.stdout.startswith("mounted"):
+        pytest.skip(f"a small file system cannot be mounted here: {done.stderr.strip().splitlines()[-1:]}")
+    assert done.stdout.splitlines() == ["mounted", "StorageError storage-full"], done.stderr
+
+
+def test_corrupt_object_is_no_failure_of_the_datum(place: Stage) -> None:
     files = place.write({"/f": b"some bytes"})
     for path in place.store_folder.glob("objects/*/*"):
         path.chmod(0o600)
         path.write_bytes(b"other bytes" + path.read_bytes()[11:])
     problem = place.stage(InputFile("in", "/f", False, files)).problem
-    assert problem is not None
+    assert isinstance(problem, StorageError)
     assert problem.code == "object-corrupt"
 
 
 def test_name_that_the_disk_refuses_is_the_problem_of_the_datum(place: Stage) -> None:
     path = "/" + "x" * 300
     problem = place.stage(InputFile("in", path, False, place.write({path: b""}))).problem
-    assert problem is not None
+    assert isinstance(problem, ExecutionError)
     assert problem.code == "stage-failed"
     assert "File name too long" in problem.message

@@ -127,6 +127,17 @@ def test_out_of_a_retry_is_made_anew_whatever_became_of_it(place: Place, tmp_pat
     assert marker.exists()
 
 
+def test_each_try_starts_with_its_inputs_as_they_are_stored(place: Place, tmp_path: Path) -> None:
+    counter = tmp_path / "counter"
+    counter.write_text("")
+    spoil = "rm /pfs/data/gone; echo changed > /pfs/data/kept; echo x > /pfs/data/new; echo x > /pfs/junk; rm -r /pfs/other /pfs/.env"
+    script = f"echo x >> {counter}; if test $(wc -l < {counter}) -lt 3; then {spoil}; exit 1; fi; cd /pfs; find . -type f | sort; cat data/gone data/kept"
+    inputs = {"data": {"/gone": b"1\n", "/kept": b"2\n"}, "other": {"/f": b""}}
+    ran = place.run_one(*sh(script), inputs=inputs, datum_tries=3)
+    assert (ran.state, ran.tries) == ("SUCCESS", 3)
+    assert ran.log.endswith("./.env\n./data/gone\n./data/kept\n./other/f\n1\n2\n")
+
+
 def test_time_limit_ends_a_try(place: Place) -> None:
     ran = place.run_one(*sh("echo begun; sleep 600"), datum_timeout=0.3, datum_tries=2)
     assert (ran.state, ran.exit_code, ran.tries) == ("FAILED", None, 2)
