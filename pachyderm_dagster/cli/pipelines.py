@@ -147,7 +147,7 @@ def stop_pipeline(environ: Mapping[str, str], pipeline: str, project: str, print
 @printing
 @click.pass_obj
 def rerun_pipeline(environ: Mapping[str, str], pipeline: str, reprocess: bool, project: str, printer: Printer) -> None:
-    """Datums that did not change are skipped as usual, unless --reprocess is given."""
+    """Datums whose files did not change are skipped as usual, also when the script or image did; --reprocess runs all again."""
 
     def change(txn: Transaction) -> Pipeline:
         pipelines.rerun_pipeline(txn, parse_repo(pipeline, project=project), reprocess=reprocess)
