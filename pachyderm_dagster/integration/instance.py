@@ -1,6 +1,7 @@
 """The Dagster instance of a home: its folder, its `dagster.yaml`, and how a process here opens it."""
 
 import contextlib
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,21 +30,36 @@ sensors:
 """
 
 
+_LOCK = ".pachyderm-dagster.lock"
+_PREPARED = ".pachyderm-dagster.prepared"
+
 # Capturing what a step prints starts two processes a step, and takes the terminal away from whoever shows progress on it.
 _IN_PROCESS = {"compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}}
 
 
 def ensure_dagster_home(settings: Settings) -> Path:
-    """Makes DAGSTER_HOME with a `dagster.yaml`, unless it has one, and returns it."""
+    """Makes DAGSTER_HOME with a `dagster.yaml` and the databases that it names, unless it has them, and returns it."""
     home = settings.dagster_home
     home.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(home / "dagster.yaml", "x") as file:
-            file.write(CONFIG)
-    except FileExistsError:
-        # The user's, or ours of an earlier time.
-        pass
+    if (home / _PREPARED).exists():
+        return home
+    # Dagster makes its tables when first opened, without a lock: two processes at once leave a database that neither can read.
+    with open(home / _LOCK, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (home / _PREPARED).exists():
+            # The user's `dagster.yaml`, or ours of an earlier time, stays.
+            with contextlib.suppress(FileExistsError), open(home / "dagster.yaml", "x") as file:
+                file.write(CONFIG)
+            _make_databases(home)
+            (home / _PREPARED).touch()
     return home
+
+
+def _make_databases(home: Path) -> None:
+    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home))) as instance:
+        instance.get_run_records(limit=1)
+        instance.fetch_materializations(dg.AssetKey("none"), limit=1)
+        instance.all_instigator_state()
 
 
 @contextlib.contextmanager

@@ -105,6 +105,8 @@ class Services:
             process = subprocess.Popen(
                 [sys.executable, "-m", *module],
                 env=dict(self.environ),
+                # `python -m` looks into the current folder first: a script of the user's there must not stand in for a library.
+                cwd=self.logs,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -132,8 +132,18 @@ def _translated() -> Iterator[None]:
             raise ConflictError("database-busy", f"another process has held the record for {BUSY_TIMEOUT_SECONDS} s; try again when it is done") from error
         if "full" in text:
             raise StorageError("storage-full", "the disk that holds the record is full; nothing was changed: free some space and try again") from error
-        if "disk I/O" in text or "malformed" in text or "readonly" in text or "not a database" in text:
-            raise StorageError("record-unusable", f"the record cannot be used: {text}; check the file system, or restore metadata.db from a backup") from error
+        if "unable to open" in text or "readonly" in text:
+            raise StorageError(
+                "home-unusable",
+                f"the record cannot be opened for writing: {text}; set PACHYDERM_HOME to a folder that you can write, on a disk that is not read-only",
+            ) from error
+        if "disk I/O" in text:
+            # What SQLite says when it cannot make its own files beside the database.
+            raise StorageError(
+                "record-unusable", f"the record cannot be used: {text}; the disk may be full: look at `df`, free some space and try again"
+            ) from error
+        if "malformed" in text or "not a database" in text:
+            raise StorageError("record-unusable", f"the record cannot be used: {text}; restore metadata.db from a backup") from error
         raise UnreachableError("record-unreachable", f"the record does not answer: {text}; check PACHYDERM_METADATA_URL") from error
     except exc.DatabaseError as error:
         if "malformed" in str(error.orig) or "not a database" in str(error.orig):

@@ -16,6 +16,8 @@ from pachyderm_dagster.pfs.filesets import FileSet, Layer
 from pachyderm_dagster.pfs.merging import merge
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Branch, Commit, Origin, Repo
 from pachyderm_dagster.pfs.references import Reference, parse_reference, parse_repo
+from pachyderm_dagster.pfs.short_references import commit_in
+from pachyderm_dagster.pfs.subscription import Position, take
 from pachyderm_dagster.pfs.targets import Target, attempts, commit_at_once, find_target, stage
 from pachyderm_dagster.storage.content import Content, ContentReader, ContentWriter
 from pachyderm_dagster.storage.objects import ObjectStore, Ref, corrupt_object, object_key
@@ -80,8 +82,7 @@ class Pfs:
         def change(txn: Transaction) -> Branch:
             head_row = None
             if head is not None:
-                at = head if "@" in head else f"{name.repo}@{head}"
-                head_row = references.find_commit(txn, self.parse(at))
+                head_row = references.find_commit(txn, commit_in(name.repo, head, project=self._project))
             branches.create_branch(txn, name, provenance=sources, head=head_row)
             return branches.inspect_branch(txn, name)
 
@@ -101,7 +102,7 @@ class Pfs:
         def change(txn: Transaction) -> Commit:
             above = None
             if parent is not None:
-                above = references.find_commit(txn, self.parse(parent if "@" in parent else f"{name.repo}@{parent}"))
+                above = references.find_commit(txn, commit_in(name.repo, parent, project=self._project))
             return commits.get_commit(txn, commits.start_commit(txn, name, parent=above, description=description))
 
         return self.database.write(change)
@@ -137,21 +138,15 @@ class Pfs:
         with self.database.read() as txn:
             return commits.get_commit(txn, references.find_commit(txn, self.parse(reference)))
 
-    def subscribe_commit(self, reference: str, *, stop: Callable[[], bool], seen: int = 0) -> Iterator[Commit]:
-        """Yields the commits of a repo or branch once they are finished, oldest first, until `stop()`; `seen` is the row of the last one known."""
-        at = self.parse(reference)
+    def subscribe_commit(self, reference: str, *, stop: Callable[[], bool]) -> Iterator[Commit]:
+        """Yields the commits of a repo or branch once they are finished, from the oldest on, until `stop()`. Raises NotFoundError `repo-not-found`."""
+        at, position = self.parse(reference), Position()
         while not stop():
             with self.database.read() as txn:
-                found = [commit for commit in commits.list_commit(txn, at.repo) if commit.key > seen and at.ref in (None, commit.branch)]
-            for commit in reversed(found):
-                if commit.finished is None:
-                    break
-                seen = commit.key
-                yield commit
-            else:
+                finished, position = take(txn, at, position)
+            yield from finished
+            if not finished:
                 time.sleep(POLL_SECONDS)
-                continue
-            time.sleep(POLL_SECONDS)
 
     # Changing files
 

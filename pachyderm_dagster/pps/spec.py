@@ -178,6 +178,7 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 _KUBERNETES_ONLY = (
     "autoscaling",
+    "datum_set_spec",
     "resource_requests",
     "resource_limits",
     "sidecar_resource_requests",
@@ -188,7 +189,7 @@ _KUBERNETES_ONLY = (
     "pod_spec",
     "pod_patch",
 )
-_KUBERNETES_ONLY_TRANSFORM = ("image_pull_secrets", "memory_volume")
+_KUBERNETES_ONLY_TRANSFORM = ("image_pull_secrets", "memory_volume", "user")
 
 
 def kubernetes_only_fields(spec: PipelineSpec) -> tuple[str, ...]:

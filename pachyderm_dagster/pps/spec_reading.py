@@ -24,6 +24,7 @@ _MAX_KUBERNETES_NAME = 63
 _PIPELINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # The name is a directory, the name of an environment variable and part of others.
 _INPUT_NAME = re.compile(r"[^\x00-\x20\x7f/=]+")
+_MOST_NAME_CHARACTERS = 128
 _RESERVED_NAMES = ("out", ".", "..", ".env", ".scratch")
 _QUANTITY = re.compile(r"[+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?")
 _KINDS = ("pfs", "cron", "cross", "union")
@@ -54,6 +55,9 @@ class _Project(msgspec.Struct, frozen=True):
 def _read_spec(document: Any, place: Place, notes: list[str]) -> PipelineSpec:
     spec = StrictReader(OTHER_NAMES, _READERS, notes).struct(PipelineSpec, document, place)
     _check(place.field("output_branch"), checked_branch_name, spec.output_branch)
+    for name in spec.transform.env:
+        if not name or "=" in name or "\x00" in name:
+            raise place.field("transform").field("env").invalid(f"{name!r} cannot name an environment variable; it takes no '=' and is not empty")
     repeated = find_repeated_name(spec.input)
     if repeated is not None:
         raise place.field("input").invalid(f"two inputs have the name {repeated!r}; give one of them another 'name' (only members of one union may share it)")
@@ -135,8 +139,8 @@ def _read_cron(reader: StrictReader, body: Any, place: Place) -> CronInput:
 
 
 def _check_input_name(place: Place, name: str) -> None:
-    if name in _RESERVED_NAMES or not _INPUT_NAME.fullmatch(name):
-        raise place.field("name").invalid(f"{name!r} cannot name an input: it becomes the directory /pfs/{name} and a variable; choose another name")
+    if name in _RESERVED_NAMES or len(name) > _MOST_NAME_CHARACTERS or not _INPUT_NAME.fullmatch(name):
+        raise place.field("name").invalid(f"{name!r} cannot name an input: it becomes a directory below /pfs and a variable; choose another name")
 
 
 def _check(place: Place, check: Callable[[str], object], value: str) -> None:

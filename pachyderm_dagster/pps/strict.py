@@ -160,7 +160,17 @@ def as_string(value: Any, place: Place) -> str:
     if not isinstance(value, str):
         quotes = "" if isinstance(value, dict | list | None) else "; put it in quotes"
         raise place.invalid(f"expected a string, found {shown(value)}{quotes}")
+    if "\x00" in value or not _is_text(value):
+        raise place.invalid(f"{shown(value)} holds a character that no command, path or variable can hold; leave it out")
     return value
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_set(value: Any) -> bool:

@@ -55,7 +55,8 @@ def test_order_of_environment_variables_does_not_change_the_json() -> None:
 
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,9}", fullmatch=True)
-TEXTS = st.text(max_size=8)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
+VARIABLES = st.text(st.characters(codec="utf-8", exclude_characters="\x00="), min_size=1, max_size=8)
 TIMES = st.integers(0, 2**32).map(lambda second: dt.datetime.fromtimestamp(second, dt.UTC))
 RESOURCES = st.builds(
     Resources, cpu=st.floats(0, 64), memory=st.sampled_from(["", "64Mi"]), gpu=st.none() | st.builds(Gpu, type=NAMES, number=st.integers(0, 8))
@@ -86,7 +87,7 @@ SPECS = st.builds(
         Transform,
         image=TEXTS.filter(bool),
         cmd=st.lists(TEXTS, max_size=3).map(tuple),
-        env=st.dictionaries(TEXTS, TEXTS, max_size=3),
+        env=st.dictionaries(VARIABLES, TEXTS, max_size=3),
         accept_return_code=st.lists(st.integers(0, 255), max_size=3).map(tuple),
         memory_volume=st.booleans(),
     ),

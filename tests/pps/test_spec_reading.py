@@ -322,3 +322,16 @@ def test_any_document_is_a_spec_or_refused(changes: dict[str, Any]) -> None:
         assert isinstance(spec_of(**changes), PipelineSpec)
     except InvalidError as error:
         event(error.code)
+
+
+@pytest.mark.parametrize("name", ["", "A=B"])
+def test_name_that_no_variable_can_have_is_refused(name: str) -> None:
+    document = {"pipeline": {"name": "p"}, "transform": {"cmd": ["x"], "env": {name: "1"}}, "input": {"pfs": {"repo": "r", "glob": "/"}}}
+    with pytest.raises(InvalidError, match=r"transform\.env: .* cannot name an environment variable"):
+        parse_specs(json.dumps(document), source="p.json")
+
+
+def test_text_that_no_command_can_hold_is_refused() -> None:
+    document = {"pipeline": {"name": "p"}, "transform": {"cmd": ["x\x00"]}, "input": {"pfs": {"repo": "r", "glob": "/"}}}
+    with pytest.raises(InvalidError, match=r"transform\.cmd\[0\]: .* holds a character"):
+        parse_specs(json.dumps(document), source="p.json")
