@@ -181,5 +181,16 @@ def _replace_upstream(txn: Transaction, branch_id: int, sources: Sequence[int]) 
 
 
 def _check_acyclic(txn: Transaction, name: BranchName, branch_id: int) -> None:
-    if branch_id in upstream_closure(all_edges(txn), branch_id):
+    edges = all_edges(txn)
+    if branch_id in upstream_closure(edges, branch_id):
         raise InvalidError("provenance-cycle", f"branch '{name}' would depend on itself; read another branch, or write one that nothing upstream reads")
+    # A repo has one commit in a commit set, so no change may reach two of its branches, one through the other.
+    repo_of = {row.id: row.repo_id for row in txn.all(sa.select(t.branch.c.id, t.branch.c.repo_id))}
+    for below in edges:
+        above = upstream_closure(edges, below)
+        twin = next((source for source in above if repo_of[source] == repo_of[below]), None)
+        if twin is not None and (below == branch_id or branch_id in above):
+            raise InvalidError(
+                "provenance-cycle",
+                f"branch '{branch_name(txn, below)}' would depend on '{branch_name(txn, twin)}', another branch of its own repo; write to another repo",
+            )

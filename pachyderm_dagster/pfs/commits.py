@@ -87,7 +87,9 @@ def check_user_may_write(txn: Transaction, commit_id: int) -> Commit:
     """
     commit = get_commit(txn, commit_id)
     if commit.finished is not None:
-        raise StateError("commit-finished", f"commit '{commit}' is finished and never changes; put files into branch '{commit.repo}@{commit.branch}' instead")
+        raise StateError(
+            "commit-finished", f"commit '{commit}' is finished and never changes; `pachctl start commit {commit.repo}@{commit.branch}` begins the next one"
+        )
     if commit.origin is Origin.AUTO:
         raise StateError("output-branch", f"commit '{commit}' is written by a pipeline; put files into the pipeline's inputs instead")
     return commit

@@ -204,6 +204,9 @@ def stop(txn: Transaction, job: Job, *, reason: str) -> None:
     Raises:
         StateError: `job-finished`.
     """
+    now = refresh(txn, job)
+    if now.state.is_terminal:
+        raise StateError("job-finished", f"job '{job}' is {now.state} already; there is nothing to stop")
     finish(txn, job, JobState.KILLED, reason=reason, output=None, meta=None)
 
 

@@ -135,6 +135,15 @@ def test_own_repo_in_the_provenance_is_refused(connect: Callable[..., None]) -> 
     assert caught.value.code == "provenance-cycle"
 
 
+def test_branch_that_depends_on_another_of_its_own_repo_is_refused(database: Database, connect: Callable[..., None]) -> None:
+    connect("B@master", "A@master")
+    with pytest.raises(InvalidError, match="'A@other' would depend on 'A@master'") as caught:
+        connect("A@other", "B@master")
+    assert caught.value.code == "provenance-cycle"
+    connect("C@master", "A@master", "A@third")
+    put(database, "A@master")
+
+
 def test_user_cannot_start_a_commit_on_an_output_branch(database: Database, connect: Callable[..., None]) -> None:
     connect("B@master", "A@master")
     with pytest.raises(StateError) as caught:
