@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.executors.local import LocalExecutor
-from pachyderm_dagster.integration import labels
 from pachyderm_dagster.integration.commit_sensor import CommitSensor, build_commit_sensor
 from pachyderm_dagster.integration.job_step import JobStep, OnJob, StepEvents
 from pachyderm_dagster.integration.resource import PachydermResource

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
-from pachyderm_dagster.integration import labels
+import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.pfs.model import Commit
 from pachyderm_dagster.storage.trees import TreeRoot
 

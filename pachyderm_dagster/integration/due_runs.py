@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
+import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.executors.run_job import Executor
-from pachyderm_dagster.integration import labels
 from pachyderm_dagster.integration.job_step import end_unrunnable
 from pachyderm_dagster.integration.set_runs import Ask, Busy, GiveUp, Later, SetRun, is_dead, judge, list_set_run, silent_since
 from pachyderm_dagster.metadata.database import Transaction

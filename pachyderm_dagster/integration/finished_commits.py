@@ -8,8 +8,8 @@ import dagster as dg
 import msgspec
 import sqlalchemy as sa
 
+import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import NotFoundError
-from pachyderm_dagster.integration import labels
 from pachyderm_dagster.integration.commit_events import commit_materialization, has_event, newest_versions
 from pachyderm_dagster.integration.job_step import KeyOf, report_lost_output
 from pachyderm_dagster.metadata import tables as t

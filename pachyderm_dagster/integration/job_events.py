@@ -8,8 +8,8 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
+import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import PachydermError
-from pachyderm_dagster.integration import labels
 from pachyderm_dagster.integration.commit_events import commit_metadata
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.model import BranchName, Commit

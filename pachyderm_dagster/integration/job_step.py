@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 import dagster as dg
 
+import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import ConflictError, NotFoundError, PachydermError, StateError
 from pachyderm_dagster.executors.run_job import Executor, run_job
-from pachyderm_dagster.integration import labels
 from pachyderm_dagster.integration.commit_events import ensure_events, has_event, provenance_tags, version_tags
 from pachyderm_dagster.integration.job_events import counter_metadata, describe_progress, failure_metadata, output_metadata
 from pachyderm_dagster.integration.run_sets import set_of_run

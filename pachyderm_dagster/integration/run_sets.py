@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
+import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, Leases
 from pachyderm_dagster.errors import ConflictError
-from pachyderm_dagster.integration import labels
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import jobs, pipelines

@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 import dagster as dg
 
+import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.leases import Leases
-from pachyderm_dagster.integration import labels
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps.model import Job
 

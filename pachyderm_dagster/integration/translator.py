@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 import dagster as dg
 
+import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.codec import content_digest
-from pachyderm_dagster.integration import labels
 from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT, BranchName
 from pachyderm_dagster.pps.inputs import CronInput, leaves

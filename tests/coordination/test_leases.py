@@ -97,6 +97,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def test_holder_learns_that_its_lease_was_taken_over(outage: Outage) -> None:
     outage.refused = True
     with HeldLease(outage, "job/1", "a") as held:
+        assert not held.is_lost()
         wait_until(held.is_lost)
 
 
