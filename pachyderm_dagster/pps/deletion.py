@@ -41,7 +41,7 @@ def _readers_first(txn: Transaction, doomed: Sequence[Pipeline]) -> list[RepoNam
     try:
         return list(graphlib.TopologicalSorter(readers).static_order())
     except graphlib.CycleError:
-        # Pipelines may read side branches of each other's repos; then no order is right, and deleting says who reads whom.
+        # Only stopped pipelines can name each other in a loop; they are connected to nothing, so any order does.
         return list(readers)
 
 
