@@ -11,8 +11,9 @@ import click
 
 from pachyderm_dagster.cli.names import DEV_LEASE
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease
+from pachyderm_dagster.coordination.names import sensor_lease
 from pachyderm_dagster.errors import ExistsError, PachydermError, StateError
-from pachyderm_dagster.integration.commit_sensor import SENSOR_OWNER, sensor_lease
+from pachyderm_dagster.integration.commit_sensor import SENSOR_OWNER
 from pachyderm_dagster.integration.instance import ensure_dagster_home
 from pachyderm_dagster.integration.services import HOST, LOCATION, Services
 from pachyderm_dagster.integration.snapshot import Snapshot, read_snapshot

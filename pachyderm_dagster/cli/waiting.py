@@ -13,6 +13,7 @@ import click
 from pachyderm_dagster.cli.lazy import load
 from pachyderm_dagster.cli.names import DEV_LEASE
 from pachyderm_dagster.cli.progress import Progress, show_count
+from pachyderm_dagster.coordination.names import sensor_lease
 from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits
@@ -147,7 +148,7 @@ def wait_for(record: Record, environ: Mapping[str, str], pending: Pending, *, ti
             if not found:
                 return
             # The sensors of a daemon that has just started have not looked yet.
-            daemon = any(map(record.leases.is_held, (DEV_LEASE, *{f"sensor/{job.pipeline.project}" for job in blockers.jobs})))
+            daemon = any(map(record.leases.is_held, (DEV_LEASE, *{sensor_lease(job.pipeline.project) for job in blockers.jobs})))
             report.blocked(blockers, daemon=daemon)
             if _is_past(deadline):
                 raise StateError("wait-timeout", f"{', '.join(str(commit) for commit in found)} did not finish in {timeout:g} s")

@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from pachyderm_dagster.coordination.leases import HeldLease, hold
+from pachyderm_dagster.coordination.names import job_lease
 from pachyderm_dagster.errors import ConflictError, InvalidError, StateError
 from pachyderm_dagster.executors.tasks import Source, Sources, datum_tasks, source_key
 from pachyderm_dagster.executors.watch import Watch
@@ -20,11 +21,10 @@ from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.assembly import JobTrees, assemble_meta, assemble_output
 from pachyderm_dagster.pps.datums import Datums, DatumState, datum_table, hex_strings
 from pachyderm_dagster.pps.inputs import leaf_key
-from pachyderm_dagster.pps.job_inputs import JobInputs, load_job_inputs, load_results, replace_results
+from pachyderm_dagster.pps.job_inputs import JobInputs, find_results_root, load_job_inputs, replace_results
 from pachyderm_dagster.pps.model import Counters, Job, JobState
 from pachyderm_dagster.pps.plan import Plan, plan
-from pachyderm_dagster.pps.results import RESULT_ROWS, DatumDetails, Done, find_results, result_rows
-from pachyderm_dagster.pps.results import load_results as load_done
+from pachyderm_dagster.pps.results import RESULT_ROWS, DatumDetails, Done, find_results, load_results, result_rows
 from pachyderm_dagster.pps.spec import Reprocess
 from pachyderm_dagster.storage.content import ContentWriter
 from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, TreeKind
@@ -63,7 +63,7 @@ def run_job(workspace: Workspace, job: Job, *, executor: Executor, run_id: str |
         NotFoundError: `job-not-found`, when it was deleted.
     """
     owner = workspace.database.clock.new_id()
-    lease = f"job/{job.key}"
+    lease = job_lease(job.key)
     with hold(workspace.leases, lease, owner) as held:
         if held is None:
             raise ConflictError("job-running", f"job '{job}' is being run by another process; `pachctl wait job {job}` waits for it")
@@ -169,7 +169,7 @@ class _JobRun:
         results = _root(RESULT_ROWS, self.inputs.results)
         chosen = chosen.restore(find_results(self.result_trees, results, chosen.run_keys()))
         keys = hex_strings(datums.table.column("hash").take(chosen.restored).combine_chunks()).to_pylist()
-        return chosen, list(load_done(self.result_trees, results, keys))
+        return chosen, list(load_results(self.result_trees, results, keys))
 
     def _run(self, datums: Datums, chosen: Plan, sources: Sources) -> list[Done]:
         """Runs the planned datums; their results are kept however the job ends."""
@@ -270,7 +270,7 @@ class _JobRun:
         rows = result_rows(done)
         while len(rows):
             with self.workspace.database.read() as txn:
-                old = load_results(txn, self.inputs.pipeline)
+                old = find_results_root(txn, self.inputs.pipeline)
             new = self.result_trees.apply(_root(RESULT_ROWS, old), rows).encode()
 
             def change(txn: Transaction, old: bytes | None = old, new: bytes = new) -> bool:

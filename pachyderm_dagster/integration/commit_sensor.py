@@ -9,6 +9,7 @@ import msgspec
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from pachyderm_dagster.coordination.leases import hold
+from pachyderm_dagster.coordination.names import sensor_lease
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.executors.run_job import Executor
 from pachyderm_dagster.integration.cron_ticks import make_due_ticks
@@ -25,11 +26,6 @@ SENSOR_OWNER = "commit-sensor"
 """One for all processes: after a reload another code server goes on with the lease."""
 MOST_RUNS = 20
 """Run requests a tick: starting a run takes the daemon about a second."""
-
-
-def sensor_lease(project: str) -> str:
-    """Held as long as a sensor ticks, so that the command line sees that a daemon does the work."""
-    return f"sensor/{project}"
 
 
 @dataclass(frozen=True, slots=True)

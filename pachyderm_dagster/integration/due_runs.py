@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
+from pachyderm_dagster.coordination.names import job_lease
 from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.executors.run_job import Executor
 from pachyderm_dagster.integration.job_step import end_unrunnable
@@ -107,7 +108,7 @@ class DueSets:
         verdict = judge(members, self._runs(set_id), now)
         if isinstance(verdict, Busy) and self._is_over(verdict.run, members, silent, found, now):
             verdict = judge(members, self._runs(set_id), now)
-        held = [job for job in members if self.workspace.leases.is_held(f"job/{job.key}")]
+        held = [job for job in members if self.workspace.leases.is_held(job_lease(job.key))]
         match verdict:
             case Ask() | Later() if held:
                 found.waiting.append(f"{set_id}: job {held[0]} is being run by another process")
@@ -133,7 +134,7 @@ class DueSets:
         record = self.instance.get_run_by_id(run.id)
         if record is None:
             return True
-        if run.by_command_line and not any(self.workspace.leases.is_held(f"job/{job.key}") for job in members):
+        if run.by_command_line and not any(self.workspace.leases.is_held(job_lease(job.key)) for job in members):
             self.instance.report_run_failed(record, "The command line that did this run ended before it; its jobs are run again.")
             return True
         if self.take_over and run.is_queued:

@@ -9,6 +9,7 @@ import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.leases import Leases
+from pachyderm_dagster.coordination.names import job_lease
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps.model import Job
 
@@ -142,7 +143,7 @@ def silent_since(run: SetRun, members: Sequence[Job], leases: Leases, known: Map
 
     A run between two jobs holds no lease for a moment, so only a long silence means anything.
     """
-    if run.is_queued or any(leases.is_held(f"job/{job.key}") for job in members):
+    if run.is_queued or any(leases.is_held(job_lease(job.key)) for job in members):
         return None
     return known.get(run.id, now)
 

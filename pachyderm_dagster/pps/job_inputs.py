@@ -63,10 +63,10 @@ def load_job_inputs(txn: Transaction, job: Job) -> JobInputs:
         sa.select(t.pipeline_version.c.set_id).where(t.pipeline_version.c.pipeline_id == pipeline.key, t.pipeline_version.c.version == job.version)
     )
     assert spec is not None
-    return JobInputs(job, pipeline, tuple(found), spec.set_id, _base(txn, job), load_results(txn, pipeline), tuple(missing))
+    return JobInputs(job, pipeline, tuple(found), spec.set_id, _base(txn, job), find_results_root(txn, pipeline), tuple(missing))
 
 
-def load_results(txn: Transaction, pipeline: Pipeline) -> bytes | None:
+def find_results_root(txn: Transaction, pipeline: Pipeline) -> bytes | None:
     """The encoded root of the results of a pipeline as they are now."""
     row = txn.first(sa.select(t.pipeline.c.results).where(t.pipeline.c.id == pipeline.key))
     return bytes(row.results) if row is not None and row.results is not None else None
@@ -74,7 +74,7 @@ def load_results(txn: Transaction, pipeline: Pipeline) -> bytes | None:
 
 def replace_results(txn: Transaction, pipeline: Pipeline, old: bytes | None, new: bytes) -> bool:
     """Sets the results, when they are still the `old` ones; False when another job was faster. Of a pipeline that was deleted nothing is kept."""
-    if load_results(txn, pipeline) == old:
+    if find_results_root(txn, pipeline) == old:
         txn.run(sa.update(t.pipeline).where(t.pipeline.c.id == pipeline.key).values(results=new))
         return True
     return txn.first(sa.select(t.pipeline.c.id).where(t.pipeline.c.id == pipeline.key)) is None

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from pachyderm_dagster.integration.commit_sensor import sensor_lease
+from pachyderm_dagster.coordination.names import sensor_lease
 from pachyderm_dagster.integration.finished_commits import Walked
 from pachyderm_dagster.integration.run_sets import request_lease
 from pachyderm_dagster.pps.model import JobState

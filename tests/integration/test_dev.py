@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from pachyderm_dagster.cli.dev import dev
+from pachyderm_dagster.coordination.names import sensor_lease
 from pachyderm_dagster.errors import ExistsError, StateError
-from pachyderm_dagster.integration.commit_sensor import sensor_lease
 from pachyderm_dagster.integration.run_due import run_due
 from pachyderm_dagster.pps.model import JobState
 from tests.integration.gate import Gate
