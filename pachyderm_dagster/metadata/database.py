@@ -16,7 +16,7 @@ from pachyderm_dagster.errors import ConflictError, InvalidError, StateError, St
 from pachyderm_dagster.metadata import tables
 
 T = TypeVar("T")
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 BUSY_TIMEOUT_SECONDS = 60
 ATTEMPTS = 10
 

@@ -1,6 +1,7 @@
 """The tables of the record; what is many (files, datums) lives in trees, never in rows."""
 
 import datetime as dt
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -34,6 +35,11 @@ def _id() -> sa.Column[int]:
     return sa.Column("id", sa.Integer, primary_key=True, autoincrement=True)
 
 
+def _labels() -> sa.Column[Any]:
+    """What users note on an object: a map of texts."""
+    return sa.Column("metadata", sa.JSON, nullable=False, server_default="{}")
+
+
 def _reference(name: str, target: str, *, nullable: bool = False, cascade: bool = False) -> sa.Column[int]:
     return sa.Column(name, sa.ForeignKey(target, ondelete="CASCADE" if cascade else None), nullable=nullable, index=True)
 
@@ -45,6 +51,7 @@ project = sa.Table(
     sa.Column("name", sa.Text, nullable=False, unique=True),
     sa.Column("created", UtcDateTime, nullable=False),
     sa.Column("description", sa.Text, nullable=False, default=""),
+    _labels(),
     sqlite_autoincrement=True,
 )
 
@@ -57,6 +64,7 @@ repo = sa.Table(
     sa.Column("type", sa.Text, nullable=False),
     sa.Column("created", UtcDateTime, nullable=False),
     sa.Column("description", sa.Text, nullable=False, default=""),
+    _labels(),
     sa.UniqueConstraint("project_id", "name", "type"),
     sqlite_autoincrement=True,
 )
@@ -70,6 +78,7 @@ branch = sa.Table(
     # No foreign key: branch and commit would refer to one another, and SQLite cannot add a constraint later.
     sa.Column("head_id", sa.Integer, nullable=True),
     sa.Column("created", UtcDateTime, nullable=False),
+    _labels(),
     sa.UniqueConstraint("repo_id", "name"),
     sqlite_autoincrement=True,
 )
@@ -79,6 +88,21 @@ branch_provenance = sa.Table(
     metadata,
     sa.Column("branch_id", sa.ForeignKey("branch.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("upstream_id", sa.ForeignKey("branch.id", ondelete="CASCADE"), primary_key=True, index=True),
+    # A commit upstream makes none here; the head is read whenever something else makes one.
+    sa.Column("never", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+branch_trigger = sa.Table(
+    "branch_trigger",
+    metadata,
+    sa.Column("branch_id", sa.ForeignKey("branch.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("source_id", sa.ForeignKey("branch.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("all_conditions", sa.Boolean, nullable=False),
+    # As the user wrote them: "100M", "@daily"; empty where there is no such condition.
+    sa.Column("size", sa.Text, nullable=False),
+    sa.Column("commits", sa.Integer, nullable=False),
+    sa.Column("rate_limit_spec", sa.Text, nullable=False),
+    sa.Column("cron_spec", sa.Text, nullable=False),
 )
 
 commit = sa.Table(
@@ -96,6 +120,11 @@ commit = sa.Table(
     sa.Column("error", sa.Text, nullable=True),
     sa.Column("tree", sa.LargeBinary, nullable=True),
     sa.Column("size_bytes", sa.BigInteger, nullable=False, default=0),
+    # What its writing added to the object store; content that was there already adds nothing.
+    sa.Column("stored_bytes", sa.BigInteger, nullable=False, server_default="0"),
+    # Its content was given up by `forget commit`; the record of it stays.
+    sa.Column("forgotten", sa.Boolean, nullable=False, server_default=sa.false()),
+    _labels(),
     sa.UniqueConstraint("repo_id", "set_id"),
     sqlite_autoincrement=True,
 )
@@ -116,6 +145,60 @@ commit_layer = sa.Table(
     _reference("commit_id", "commit.id", cascade=True),
     sa.Column("layer", sa.LargeBinary, nullable=False),
     sqlite_autoincrement=True,
+)
+
+# So that a record that is rebuilt from the store does not bring back what was squashed or dropped. No foreign key: the repo may be gone too.
+removed_commit = sa.Table(
+    "removed_commit",
+    metadata,
+    _id(),
+    sa.Column("repo_id", sa.Integer, nullable=False),
+    sa.Column("set_id", sa.Text, nullable=False),
+    sa.Column("removed", UtcDateTime, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+file_set = sa.Table(
+    "file_set",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("created", UtcDateTime, nullable=False),
+    sa.Column("expires", UtcDateTime, nullable=False),
+    # What its layers lie upon: the content of a commit, or nothing.
+    sa.Column("tree", sa.LargeBinary, nullable=True),
+)
+
+file_set_layer = sa.Table(
+    "file_set_layer",
+    metadata,
+    _id(),
+    sa.Column("file_set_id", sa.ForeignKey("file_set.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("layer", sa.LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Transactions of users, which gather requests until they are finished.
+open_transaction = sa.Table(
+    "open_transaction",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("started", UtcDateTime, nullable=False),
+)
+
+transaction_request = sa.Table(
+    "transaction_request",
+    metadata,
+    _id(),
+    sa.Column("transaction_id", sa.ForeignKey("open_transaction.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("request", sa.JSON, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+cluster_metadata = sa.Table(
+    "cluster_metadata",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
 )
 
 pipeline = sa.Table(
