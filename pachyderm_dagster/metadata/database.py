@@ -79,10 +79,13 @@ class Database:
             finally:
                 connection.rollback()
 
-    def write(self, change: Callable[[Transaction], T]) -> T:
+    def write(self, change: Callable[[Transaction], T], *, id: str | None = None) -> T:
         """Runs `change` in a transaction and returns what it returned.
 
         `change` may run several times (a lost race is repeated), so it does no I/O of its own.
+
+        Args:
+            id: of the transaction and so of its commit set, for who must know it before; a new one when None.
 
         Raises:
             ConflictError: `database-busy`, when other writers won every attempt.
@@ -92,18 +95,28 @@ class Database:
                 with _translated(), self.engine.begin() as connection:
                     if connection.dialect.name == "sqlite":
                         connection.exec_driver_sql("BEGIN IMMEDIATE")
-                    txn = Transaction(connection, self.clock, self.clock.new_id())
-                    result = change(txn)
-                    for finish in self._finishers:
-                        finish(txn)
-                    return result
+                    return self._perform(Transaction(connection, self.clock, id or self.clock.new_id()), change)
             except _LostRace:
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))
         raise ConflictError("database-busy", f"other writers won {ATTEMPTS} attempts in a row; try again")
 
+    def rehearse(self, txn: Transaction, change: Callable[[Transaction], T]) -> T:
+        """Runs `change` inside `txn`, with what follows at the end of a transaction, and takes all of it back. Returns, or raises, what it would have."""
+        attempt = txn.connection.begin_nested()
+        try:
+            return self._perform(Transaction(txn.connection, txn.clock, txn.id), change)
+        finally:
+            attempt.rollback()
+
     def close(self) -> None:
         """Releases every connection."""
         self.engine.dispose()
+
+    def _perform(self, txn: Transaction, change: Callable[[Transaction], T]) -> T:
+        result = change(txn)
+        for finish in self._finishers:
+            finish(txn)
+        return result
 
 
 class _LostRace(Exception):

@@ -103,3 +103,42 @@ def test_writers_in_threads_queue_without_losing_a_change(tmp_path: Path) -> Non
     with database.read() as txn:
         assert txn.connection.execute(sa.select(tables.lease.c.owner)).scalar_one() == "80"
     database.close()
+
+
+def test_transaction_has_the_id_that_was_asked_for(tmp_path: Path) -> None:
+    database = Database(open_engine(f"sqlite:///{tmp_path}/metadata.db"), ManualClock())
+    assert database.write(lambda txn: txn.id, id="a" * 32) == "a" * 32
+    database.close()
+
+
+def test_rehearsal_runs_the_finishers_and_leaves_nothing(tmp_path: Path) -> None:
+    seen: list[int] = []
+    database = Database(open_engine(f"sqlite:///{tmp_path}/metadata.db"), ManualClock(), [lambda txn: seen.append(len(txn.all(sa.select(tables.project))))])
+
+    def change(txn: Transaction) -> None:
+        txn.insert(tables.project, name="kept", created=txn.clock.now())
+        database.rehearse(txn, lambda trial: trial.insert(tables.project, name="tried", created=trial.clock.now()))
+
+    database.write(change)
+    assert seen == [2, 1]
+    with database.read() as txn:
+        assert [row.name for row in txn.all(sa.select(tables.project))] == ["kept"]
+    database.close()
+
+
+def test_rehearsal_that_fails_spoils_nothing(tmp_path: Path) -> None:
+    database = Database(open_engine(f"sqlite:///{tmp_path}/metadata.db"), ManualClock())
+
+    def failing(txn: Transaction) -> None:
+        txn.insert(tables.project, name="tried", created=txn.clock.now())
+        raise RuntimeError
+
+    def change(txn: Transaction) -> None:
+        with pytest.raises(RuntimeError):
+            database.rehearse(txn, failing)
+        txn.insert(tables.project, name="kept", created=txn.clock.now())
+
+    database.write(change)
+    with database.read() as txn:
+        assert [row.name for row in txn.all(sa.select(tables.project))] == ["kept"]
+    database.close()
