@@ -1,7 +1,7 @@
 """Objects: immutable bytes under a key, and references to ranges of them.
 
-Stores behave alike whatever is behind them; `tests/storage/test_object_stores.py` is the contract. An object is never overwritten,
-so a reference stays valid until garbage collection deletes the object.
+Stores behave alike whatever is behind them; `tests/storage/test_object_stores.py` is the contract. An object is never overwritten
+(but by its own undamaged bytes), so a reference stays valid until garbage collection deletes the object.
 """
 
 import datetime as dt
@@ -15,6 +15,8 @@ from pachyderm_dagster.errors import NotFoundError, StorageError
 
 OBJECT_ID_BYTES = DIGEST_BYTES
 OBJECTS = "objects"
+# How old an object may be that a store without a cheap way to mark it takes for new: the collector's grace must be at least twice this.
+RENEW_AFTER = dt.timedelta(minutes=30)
 
 
 class Ref(msgspec.Struct, frozen=True):
@@ -51,6 +53,17 @@ class ObjectStore(Protocol):
 
     def put_new(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
         """Stores `data` (parts are joined) unless `key` exists; false if it did. Durable on return, whole or not at all.
+
+        Raises:
+            StorageError: `storage-full`, `storage-failed`.
+        """
+        ...
+
+    def keep(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        """Has `data` under `key`, a name that comes from the content, as if stored just now; true when it had to be stored. Durable on return.
+
+        An object that is there is marked as modified now, so that the collector takes it for new (on S3 it is put again once it is `RENEW_AFTER` old).
+        One of another size is damaged and is replaced.
 
         Raises:
             StorageError: `storage-full`, `storage-failed`.

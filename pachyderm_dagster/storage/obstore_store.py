@@ -8,21 +8,23 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import MemoryStore, S3Store
 
+from pachyderm_dagster.clock import Clock
 from pachyderm_dagster.codec import Buffer
 from pachyderm_dagster.errors import StorageError, UnreachableError
-from pachyderm_dagster.storage.objects import ObjectInfo, missing_object, parts_of, short_object
+from pachyderm_dagster.storage.objects import RENEW_AFTER, ObjectInfo, missing_object, parts_of, short_object
 
 _ASK_FIRST_BYTES = 1024 * 1024
 
 
 class ObstoreStore:
-    """A store over one of obstore's; `url` is for messages."""
+    """A store over one of obstore's; `url` is for messages, `clock` tells how old an object is."""
 
     fork_safe = False  # obstore runs threads of its own, which a forked child does not have
 
-    def __init__(self, store: MemoryStore | S3Store, url: str) -> None:
+    def __init__(self, store: MemoryStore | S3Store, url: str, clock: Clock) -> None:
         self._store = store
         self._url = url
+        self._clock = clock
 
     def put_new(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
         body = b"".join(parts_of(data))
@@ -35,6 +37,16 @@ class ObstoreStore:
             except AlreadyExistsError:
                 return False
         return True
+
+    def keep(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        body = b"".join(parts_of(data))
+        found = self._find(key)
+        intact = found is not None and found.size == len(body)
+        if found is not None and intact and found.modified > self._clock.now() - RENEW_AFTER:
+            return False
+        with self._translated(key):
+            obstore.put(self._store, key, body, mode="overwrite", use_multipart=False)
+        return not intact
 
     def get(self, key: str) -> bytes:
         with self._translated(key):
@@ -66,9 +78,14 @@ class ObstoreStore:
             obstore.delete(self._store, key)
 
     def _find_size(self, key: str) -> int | None:
+        found = self._find(key)
+        return None if found is None else found.size
+
+    def _find(self, key: str) -> ObjectInfo | None:
         try:
             with self._failing():
-                return int(obstore.head(self._store, key)["size"])
+                found = obstore.head(self._store, key)
+                return ObjectInfo(key, found["size"], found["last_modified"].astimezone(dt.UTC))
         except FileNotFoundError:
             return None
 

@@ -6,6 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 from obstore.store import MemoryStore, S3Store
 
+from pachyderm_dagster.clock import SystemClock
 from pachyderm_dagster.errors import InvalidError, NotFoundError, StateError
 from pachyderm_dagster.storage.folder_store import FolderStore
 from pachyderm_dagster.storage.objects import ObjectStore
@@ -44,9 +45,9 @@ def _connect(url: str) -> ObjectStore:
         case "file" if parts.path and parts.netloc in ("", "localhost"):
             return FolderStore(Path(unquote(parts.path)))
         case "memory":
-            return ObstoreStore(MemoryStore(), url)
+            return ObstoreStore(MemoryStore(), url, SystemClock())
         case "s3" if parts.netloc:
-            return ObstoreStore(_connect_s3(parts.netloc, parts.path.strip("/")), url)
+            return ObstoreStore(_connect_s3(parts.netloc, parts.path.strip("/")), url, SystemClock())
     raise InvalidError("storage-url-invalid", f"storage URL {url!r} is not understood; it takes file:///folder, s3://bucket/prefix or memory://")
 
 

@@ -17,6 +17,7 @@ PACK_BYTES = 16 * 1024 * 1024
 _FOOTER = struct.Struct("<8sQ32s")
 _MAGIC = b"PDPACK\x00\x01"
 _LENGTH_BYTES = 8
+_TAIL_BYTES = 16 * 1024  # index and footer of about 400 blobs
 
 
 class PackWriter:
@@ -115,21 +116,30 @@ def _put_pack(store: ObjectStore, pack: _Pack) -> None:
     store.put_new(object_key(pack.object), [*pack.blobs, index, footer])
 
 
-def read_pack_index(store: ObjectStore, object_id: bytes) -> list[tuple[bytes, Ref]]:
-    """What a pack holds, as (blob id, where) in the order of writing; reads the whole pack.
+def read_pack_index(store: ObjectStore, object_id: bytes, size: int | None = None) -> list[tuple[bytes, Ref]]:
+    """What a pack holds, as (blob id, where) in the order of writing.
+
+    Args:
+        size: of the object in bytes, as a listing gives it; then only the index and the footer are read, otherwise the whole pack.
 
     Raises:
         NotFoundError: `object-not-found`.
         StorageError: `object-corrupt`, when the object is no pack or is damaged.
     """
     key = object_key(object_id)
-    data = store.get(key)
+    if size is None:
+        data = store.get(key)
+        size = len(data)
+    else:
+        data = store.get_range(key, max(size - _TAIL_BYTES, 0), min(size, _TAIL_BYTES))
     if len(data) < _FOOTER.size or not data.startswith(_MAGIC, len(data) - _FOOTER.size):
         raise corrupt_object(key, "it does not end as a pack does")
     _, count, expected = _FOOTER.unpack(data[-_FOOTER.size :])
-    start = len(data) - _FOOTER.size - count * (DIGEST_BYTES + _LENGTH_BYTES)
-    index = data[max(start, 0) : -_FOOTER.size]
-    if start < 0 or content_digest(index) != expected:
+    tail = count * (DIGEST_BYTES + _LENGTH_BYTES) + _FOOTER.size
+    if len(data) < tail <= size:
+        data = store.get_range(key, size - tail, tail)
+    index = data[max(len(data) - tail, 0) : -_FOOTER.size]
+    if tail > size or content_digest(index) != expected:
         raise corrupt_object(key, "its index is damaged")
     lengths = struct.unpack_from(f"<{count}Q", index, count * DIGEST_BYTES)
     entries = []

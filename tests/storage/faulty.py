@@ -28,6 +28,13 @@ class CountingStore:
         self.bytes_written += len(body) * created
         return created
 
+    def keep(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        body = data if isinstance(data, bytes | bytearray | memoryview) else b"".join(data)
+        stored = self._store.keep(key, body)
+        self.writes += stored
+        self.bytes_written += len(body) * stored
+        return stored
+
     def get(self, key: str) -> bytes:
         data = self._store.get(key)
         self.reads += 1
@@ -52,6 +59,9 @@ class FullStore(CountingStore):
     def put_new(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
         raise StorageError("storage-full", f"no room for {key}")
 
+    def keep(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        raise StorageError("storage-full", f"no room for {key}")
+
 
 class FillingStore(CountingStore):
     """Has no room for anything new as long as `full` is set."""
@@ -62,6 +72,11 @@ class FillingStore(CountingStore):
         if self.full:
             raise StorageError("storage-full", f"no room for {key}")
         return super().put_new(key, data)
+
+    def keep(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        if self.full:
+            raise StorageError("storage-full", f"no room for {key}")
+        return super().keep(key, data)
 
 
 def replace_object(store: ObjectStore, key: str, data: bytes) -> None:

@@ -163,3 +163,14 @@ def test_file_in_place_of_the_folder_fails_with_the_reason(tmp_path: Path) -> No
     with pytest.raises(StorageError, match="Not a directory") as caught:
         FolderStore(tmp_path / "store").put_new("objects/ab/abcd", b"x")
     assert caught.value.code == "storage-failed"
+
+
+def test_kept_object_counts_as_modified_now(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    store.keep("objects/ab/abcd", b"some bytes")
+    path = tmp_path / "objects/ab/abcd"
+    os.utime(path, (1_000_000, 1_000_000))
+    assert store.keep("objects/ab/abcd", b"some bytes") is False
+    assert path.stat().st_mtime > 1_700_000_000
+    assert path.stat().st_mode & 0o222 == 0
+    assert list((tmp_path / INCOMING).iterdir()) == []

@@ -37,6 +37,27 @@ def test_existing_object_is_never_overwritten(store: ObjectStore, size: int) -> 
     assert store.get(KEY) == b"1" * size
 
 
+@pytest.mark.parametrize("size", [3, 2 * 1024 * 1024])
+def test_kept_object_is_stored_once(store: ObjectStore, size: int) -> None:
+    assert store.keep(KEY, [b"1", b"1" * (size - 1)]) is True
+    assert store.keep(KEY, b"1" * size) is False
+    assert store.get(KEY) == b"1" * size
+
+
+@pytest.mark.parametrize("damaged", [b"", b"some", b"some bytes and more"])
+def test_keeping_an_object_of_another_size_replaces_it(store: ObjectStore, damaged: bytes) -> None:
+    store.put_new(KEY, damaged)
+    assert store.keep(KEY, b"some bytes") is True
+    assert store.get(KEY) == b"some bytes"
+
+
+def test_kept_object_that_was_deleted_is_stored_again(store: ObjectStore) -> None:
+    store.keep(KEY, b"some bytes")
+    store.delete(KEY)
+    assert store.keep(KEY, b"some bytes") is True
+    assert store.get(KEY) == b"some bytes"
+
+
 def test_only_one_of_many_writers_creates_the_object(store: ObjectStore) -> None:
     start = threading.Barrier(8)
     created: list[bytes] = []

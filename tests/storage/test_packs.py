@@ -63,6 +63,17 @@ def test_index_lists_what_the_pack_holds(store: ObjectStore) -> None:
     assert read_pack_index(store, refs[0].object) == list(zip(IDS, refs, strict=True))
 
 
+@pytest.mark.parametrize("count", [1, 1000])
+def test_index_is_read_without_the_blobs_where_the_size_is_known(store: ObjectStore, count: int) -> None:
+    writer = PackWriter(store)
+    refs = [writer.add(b"x" * 1000, IDS[0]) for _ in range(count)]
+    writer.flush()
+    (size,) = {found.size for found in store.list("objects")}
+    counted = CountingStore(store)
+    assert read_pack_index(counted, refs[0].object, size) == [(IDS[0], ref) for ref in refs]
+    assert counted.bytes_read <= 16384 + 1000 * 40 + 48
+
+
 @pytest.mark.parametrize("damage", ["cut", "longer", "index", "magic", "empty"])
 def test_damaged_index_is_a_corrupt_object(store: ObjectStore, damage: str) -> None:
     writer = PackWriter(store)
@@ -78,9 +89,10 @@ def test_damaged_index_is_a_corrupt_object(store: ObjectStore, damage: str) -> N
         "empty": b"",
     }[damage]
     replace_object(store, key, damaged)
-    with pytest.raises(StorageError, match=key) as caught:
-        read_pack_index(store, ref.object)
-    assert caught.value.code == "object-corrupt"
+    for size in (None, len(damaged)):
+        with pytest.raises(StorageError, match=key) as caught:
+            read_pack_index(store, ref.object, size)
+        assert caught.value.code == "object-corrupt"
 
 
 def test_index_of_a_missing_pack_is_not_found(store: ObjectStore) -> None:
