@@ -5,7 +5,7 @@ CODE := pachyderm_dagster definitions tests benchmarks
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help .venv demo test test-services docs lint format bench lock clean
+.PHONY: help .venv demo test test-services docs lint format bench bench-peers lock clean
 
 help:
 	@echo "make demo    run the main job end to end; a second call runs nothing again"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint    formatting, lint rules, types, layers"
 	@echo "make format  put the code into the form that 'make lint' wants"
 	@echo "make bench   the benchmarks, as ratios"
+	@echo "make bench-peers    install DVC for them to be compared with (restic and borg come from the system)"
 	@echo "make lock    write requirements.lock anew from pyproject.toml (LOCK_FLAGS=--upgrade for newer versions)"
 	@echo "make clean   remove .venv and what tools and the demo left"
 
@@ -58,7 +59,12 @@ format: .venv
 	$(BIN)/ruff format .
 
 bench: .venv
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+	@for script in $(filter-out benchmarks/measuring.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+# restic, borg and git are Debian's (apt-get install restic borgbackup git strace); DVC gets an environment of its own.
+bench-peers:
+	$(PYTHON) -m venv --clear build/peers
+	build/peers/bin/pip install --quiet dvc
 
 lock:
 	@$(PYTHON) -m venv build/lock
