@@ -11,7 +11,9 @@ from alembic.migration import MigrationContext
 from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.errors import StateError, StorageError
 from pachyderm_dagster.metadata import tables
-from pachyderm_dagster.metadata.database import SCHEMA_REVISION, Database, Transaction, open_engine
+from pachyderm_dagster.metadata.database import Database, Transaction, open_engine
+from pachyderm_dagster.metadata.engines import connect
+from pachyderm_dagster.metadata.schema import SCHEMA_REVISION
 from pachyderm_dagster.metadata.upgrade import upgrade
 
 
@@ -30,7 +32,7 @@ def schema_of(engine: sa.Engine) -> dict[str, object]:
 
 def test_migrations_lead_to_the_same_schema_as_a_new_record(tmp_path: Path) -> None:
     fresh = open_engine(f"sqlite:///{tmp_path}/fresh.db")
-    migrated = sa.create_engine(f"sqlite:///{tmp_path}/migrated.db")
+    migrated = connect(f"sqlite:///{tmp_path}/migrated.db")
     upgrade(migrated)
     assert schema_of(migrated) == schema_of(fresh)
     with migrated.connect() as connection:
