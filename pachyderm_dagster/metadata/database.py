@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from pachyderm_dagster.clock import Clock
 from pachyderm_dagster.errors import ConflictError, PachydermError
+from pachyderm_dagster.metadata import tables
 from pachyderm_dagster.metadata.engines import begin_reading, begin_writing, connect
 from pachyderm_dagster.metadata.failures import LostRace, translated
 from pachyderm_dagster.metadata.schema import ensure_schema
@@ -29,6 +30,10 @@ class Transaction:
     touched_branches: set[int] = field(default_factory=set)
     """Branches whose head or provenance this transaction changed; propagation starts from them."""
     new_commits: list[int] = field(default_factory=list)
+    structure_changed: bool = False
+    """Whether a table of `tables.STRUCTURE` changed in a way that the store is to hold."""
+    records_due: bool = False
+    """Whether finished commits changed in a way that their records in the store do not say yet."""
 
     def first(self, statement: sa.Executable) -> sa.Row[Any] | None:
         """The first row, or None."""
@@ -38,18 +43,31 @@ class Transaction:
         """Every row."""
         return self.connection.execute(statement).all()
 
-    def run(self, statement: sa.Executable) -> int:
-        """Executes a change; how many rows it touched."""
+    def run(self, statement: sa.Executable, *, kept: bool = False) -> int:
+        """Executes a change; how many rows it touched.
+
+        Args:
+            kept: the store knows of it already, or need not: nothing has to be saved when the transaction is over.
+        """
+        if not kept and isinstance(statement, sa.Insert | sa.Update | sa.Delete):
+            self._note(statement.table)
         return self.connection.execute(statement).rowcount
 
     def insert(self, table: sa.Table, **values: object) -> int:
         """Adds a row to a table whose key is `id` and returns it."""
+        if table is not tables.commit or values.get("finished") is not None:
+            self._note(table)
         key = self.connection.execute(sa.insert(table).values(**values)).inserted_primary_key
         assert key is not None
         return int(key[0])
 
+    def _note(self, table: sa.FromClause) -> None:
+        self.structure_changed = self.structure_changed or table in tables.STRUCTURE
+        self.records_due = self.records_due or table is tables.commit
+
 
 Finisher = Callable[[Transaction], None]
+Follower = Callable[["Database"], None]
 
 
 class Database:
@@ -59,12 +77,14 @@ class Database:
         engine: from `open_engine`.
         clock: time and ids of its transactions.
         finishers: run in order at the end of every writing transaction (propagation, then job creation), inside it.
+        follow: called when a writing transaction is over that changed the structure, or commits whose records the store lacks.
     """
 
-    def __init__(self, engine: sa.Engine, clock: Clock, finishers: Sequence[Finisher] = ()) -> None:
+    def __init__(self, engine: sa.Engine, clock: Clock, finishers: Sequence[Finisher] = (), follow: Follower | None = None) -> None:
         self.engine = engine
         self.clock = clock
         self._finishers = tuple(finishers)
+        self._follow = follow
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Transaction]:
@@ -91,9 +111,16 @@ class Database:
             try:
                 with translated(), self.engine.begin() as connection:
                     begin_writing(connection)
-                    return self._perform(Transaction(connection, self.clock, id or self.clock.new_id()), change)
+                    txn = Transaction(connection, self.clock, id or self.clock.new_id())
+                    result = self._perform(txn, change)
+                    if txn.structure_changed:
+                        txn.connection.execute(sa.update(tables.record_state).values(changed=tables.record_state.c.changed + 1))
             except LostRace:
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))
+                continue
+            if self._follow is not None and (txn.structure_changed or txn.records_due):
+                self._follow(self)
+            return result
         raise ConflictError("database-busy", f"other writers won {ATTEMPTS} attempts in a row; try again")
 
     def rehearse(self, txn: Transaction, change: Callable[[Transaction], T]) -> T:

@@ -124,10 +124,14 @@ commit = sa.Table(
     sa.Column("stored_bytes", sa.BigInteger, nullable=False, server_default="0"),
     # Its content was given up by `forget commit`; the record of it stays.
     sa.Column("forgotten", sa.Boolean, nullable=False, server_default=sa.false()),
+    # Whether the store holds a record of it that says what this row says (pfs.commit_records). Whoever changes a finished commit takes that back.
+    sa.Column("recorded", sa.Boolean, nullable=False, server_default=sa.false()),
     _labels(),
     sa.UniqueConstraint("repo_id", "set_id"),
     sqlite_autoincrement=True,
 )
+_unrecorded = commit.c.recorded == sa.false()
+sa.Index("ix_commit_unrecorded", commit.c.id, sqlite_where=_unrecorded, postgresql_where=_unrecorded)
 
 commit_provenance = sa.Table(
     "commit_provenance",
@@ -258,3 +262,18 @@ lease = sa.Table(
     sa.Column("owner", sa.Text, nullable=False),
     sa.Column("expires", UtcDateTime, nullable=False),
 )
+
+# One row: what ties this record to its store. A record without it is new, or was lost.
+record_state = sa.Table(
+    "record_state",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    # The store holds the same under the key `record`; null in a record that an older release made, until something is saved.
+    sa.Column("store_id", sa.Text, nullable=True),
+    # How often the structure changed, and the state of it that the store holds.
+    sa.Column("changed", sa.BigInteger, nullable=False),
+    sa.Column("saved", sa.BigInteger, nullable=False),
+)
+
+STRUCTURE = frozenset({project, repo, branch, branch_provenance, branch_trigger, pipeline, pipeline_version, cluster_metadata, removed_commit})
+"""What is saved as one object in the store whenever it changes (pfs.structure); commits have records of their own."""

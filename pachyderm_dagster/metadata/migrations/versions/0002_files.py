@@ -8,10 +8,13 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Adds tables and columns; no row changes."""
+    """Adds tables and columns; of a record that exists it notes that nothing of it is in the store yet."""
     op.add_column("branch_provenance", sa.Column("never", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("commit", sa.Column("stored_bytes", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("commit", sa.Column("forgotten", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column("commit", sa.Column("recorded", sa.Boolean(), nullable=False, server_default=sa.false()))
+    unrecorded = sa.column("recorded", sa.Boolean()) == sa.false()
+    op.create_index("ix_commit_unrecorded", "commit", ["id"], sqlite_where=unrecorded, postgresql_where=unrecorded)
     for table in ("project", "repo", "branch", "commit"):
         op.add_column(table, sa.Column("metadata", sa.JSON(), nullable=False, server_default="{}"))
     op.create_table(
@@ -77,3 +80,12 @@ def upgrade() -> None:
         sa.Column("value", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_cluster_metadata")),
     )
+    record_state = op.create_table(
+        "record_state",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("store_id", sa.Text(), nullable=True),
+        sa.Column("changed", sa.BigInteger(), nullable=False),
+        sa.Column("saved", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_record_state")),
+    )
+    op.bulk_insert(record_state, [{"id": 1, "store_id": None, "changed": 1, "saved": 0}])
