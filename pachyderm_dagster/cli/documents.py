@@ -20,7 +20,7 @@ def repo_in_project(name: RepoName) -> str:
 
 def project_document(project: Project) -> Fields:
     """A project."""
-    return {"name": project.name, "created": project.created, "description": project.description}
+    return {"name": project.name, "created": project.created, "description": project.description, "metadata": project.metadata}
 
 
 def repo_document(repo: Repo) -> Fields:
@@ -33,6 +33,7 @@ def repo_document(repo: Repo) -> Fields:
         "description": repo.description,
         "size_bytes": repo.size_bytes,
         "branches": list(repo.branches),
+        "metadata": repo.metadata,
     }
 
 
@@ -46,6 +47,7 @@ def branch_document(branch: Branch) -> Fields:
         "direct_provenance": [str(source) for source in branch.direct_provenance],
         "trigger": None,
         "created": branch.created,
+        "metadata": branch.metadata,
     }
 
 
@@ -64,6 +66,7 @@ def commit_document(commit: Commit) -> Fields:
         "error": commit.error,
         "size_bytes": commit.size_bytes,
         "direct_provenance": list(commit.direct_provenance),
+        "metadata": commit.metadata,
     }
 
 

@@ -44,7 +44,7 @@ def create_branch(txn: Transaction, name: BranchName, *, provenance: Sequence[Br
     if head is not None:
         _move_head(txn, name, branch_id, head)
     elif not sources and old_head is None:
-        _add_empty_root(txn, branch_id)
+        add_empty_root(txn, branch_id)
     if sources and set(sources) != before:
         txn.touched_branches.add(branch_id)
     return branch_id
@@ -89,13 +89,19 @@ def list_branch(txn: Transaction, repo: RepoName) -> list[Branch]:
         NotFoundError: `repo-not-found`.
     """
     rows = txn.all(
-        sa.select(t.branch.c.id, t.branch.c.name, t.branch.c.created, t.commit.c.set_id)
+        sa.select(t.branch.c.id, t.branch.c.name, t.branch.c.created, t.branch.c.metadata, t.commit.c.set_id)
         .join_from(t.branch, t.commit, t.branch.c.head_id == t.commit.c.id, isouter=True)
         .where(t.branch.c.repo_id == repos.get_repo(txn, repo))
         .order_by(t.branch.c.id)
     )
     return [
-        Branch(BranchName(repo, row.name), row.set_id, tuple(sorted(branch_name(txn, source) for source in upstream_ids(txn, row.id))), row.created)
+        Branch(
+            name=BranchName(repo, row.name),
+            head=row.set_id,
+            direct_provenance=tuple(sorted(branch_name(txn, source) for source in upstream_ids(txn, row.id))),
+            created=row.created,
+            metadata=row.metadata,
+        )
         for row in rows
     ]
 
@@ -148,11 +154,11 @@ def _ensure_source(txn: Transaction, name: BranchName, source: BranchName) -> in
         raise InvalidError("provenance-cycle", f"branch '{name}' cannot be made from '{source}', a branch of its own repo")
     source_id, head_id = ensure_branch(txn, source)
     if head_id is None and not upstream_ids(txn, source_id):
-        _add_empty_root(txn, source_id)
+        add_empty_root(txn, source_id)
     return source_id
 
 
-def _add_empty_root(txn: Transaction, branch_id: int) -> None:
+def add_empty_root(txn: Transaction, branch_id: int) -> None:
     """A branch that is read must have a head: an empty, finished one. Several of one repo in one transaction share it."""
     row = txn.first(sa.select(t.branch.c.repo_id, t.branch.c.name).where(t.branch.c.id == branch_id))
     assert row is not None
@@ -167,9 +173,11 @@ def _add_empty_root(txn: Transaction, branch_id: int) -> None:
 
 
 def _move_head(txn: Transaction, name: BranchName, branch_id: int, head: int) -> None:
-    row = txn.first(sa.select(t.commit.c.repo_id).where(t.commit.c.id == head))
+    row = txn.first(sa.select(t.commit.c.repo_id, t.commit.c.set_id, t.commit.c.forgotten).where(t.commit.c.id == head))
     if row is None or row.repo_id != repos.get_repo(txn, name.repo):
         raise InvalidError("head-invalid", f"the head of branch '{name}' must be a commit of repo '{name.repo}'")
+    if row.forgotten:
+        raise StateError("commit-forgotten", f"the content of commit '{name.repo}@{row.set_id}' was given up, so no branch can point at it")
     txn.run(sa.update(t.branch).where(t.branch.c.id == branch_id).values(head_id=head))
     txn.touched_branches.add(branch_id)
 

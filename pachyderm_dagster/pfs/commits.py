@@ -187,6 +187,7 @@ def list_rows(txn: Transaction, chosen: sa.Select[tuple[int]], *, number: int | 
             size_bytes=row.size_bytes,
             direct_provenance=provenance.get(row.id, ()),
             tree=bytes(row.tree) if row.tree is not None else None,
+            metadata=row.metadata,
         )
         for row in rows
     ]

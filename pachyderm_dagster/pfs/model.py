@@ -3,7 +3,8 @@
 import datetime as dt
 import enum
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pachyderm_dagster.errors import InvalidError
 
@@ -60,6 +61,8 @@ class Project:
     name: str
     created: dt.datetime
     description: str
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What users noted on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class Repo:
     size_bytes: int
     """Content of the head of `master`: its nearest finished version without an error."""
     branches: tuple[str, ...]
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What users noted on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,8 @@ class Branch:
     head: str | None
     direct_provenance: tuple[BranchName, ...]
     created: dt.datetime
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What users noted on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,10 @@ class Commit:
     direct_provenance: tuple[str, ...]
     """`repo@id` of each commit that this one was made from."""
     tree: bytes | None
+    forgotten: bool = False
+    """Its content was given up; `tree` is None."""
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What users noted on it."""
 
     def __str__(self) -> str:
         return f"{self.repo}@{self.id}"

@@ -1,4 +1,4 @@
-"""Projects and repos: create, find, list, delete."""
+"""Projects and repos: create, update, find, list, delete."""
 
 import sqlalchemy as sa
 
@@ -37,10 +37,19 @@ def create_project(txn: Transaction, name: str, *, description: str = "") -> Non
     txn.insert(t.project, name=name, created=txn.clock.now(), description=description)
 
 
+def update_project(txn: Transaction, name: str, *, description: str) -> None:
+    """Changes the description of a project.
+
+    Raises:
+        NotFoundError: `project-not-found`.
+    """
+    txn.run(sa.update(t.project).where(t.project.c.id == ensure_project(txn, name)).values(description=description))
+
+
 def list_project(txn: Transaction) -> list[Project]:
     """The projects by name."""
     ensure_project(txn, DEFAULT_PROJECT)
-    return [Project(row.name, row.created, row.description) for row in txn.all(sa.select(t.project).order_by(t.project.c.name))]
+    return [Project(row.name, row.created, row.description, row.metadata) for row in txn.all(sa.select(t.project).order_by(t.project.c.name))]
 
 
 def inspect_project(txn: Transaction, name: str) -> Project:
@@ -116,11 +125,7 @@ def repo_name(txn: Transaction, repo_id: int) -> RepoName:
 
 def list_repo(txn: Transaction, *, project: str | None = None, type: RepoType | None = RepoType.USER) -> list[Repo]:
     """The repos by name, of every project unless one is named, of every type when `type` is None."""
-    statement = (
-        sa.select(t.repo.c.id, t.repo.c.name, t.repo.c.type, t.repo.c.created, t.repo.c.description, t.project.c.name.label("project"))
-        .join_from(t.repo, t.project)
-        .order_by(t.project.c.name, t.repo.c.name, t.repo.c.type)
-    )
+    statement = sa.select(t.repo, t.project.c.name.label("project")).join_from(t.repo, t.project).order_by(t.project.c.name, t.repo.c.name, t.repo.c.type)
     if project is not None:
         ensure_project(txn, project)
         statement = statement.where(t.project.c.name == project)
@@ -139,6 +144,7 @@ def list_repo(txn: Transaction, *, project: str | None = None, type: RepoType | 
                 description=row.description,
                 size_bytes=_readable_size(txn, heads.get(DEFAULT_BRANCH)),
                 branches=tuple(heads),
+                metadata=row.metadata,
             )
         )
     return repos
