@@ -51,6 +51,8 @@ class Transaction:
         """
         if not kept and isinstance(statement, sa.Insert | sa.Update | sa.Delete):
             self._note(statement.table)
+            if isinstance(statement, sa.Update) and statement.table is tables.commit:
+                statement = statement.values(recorded=False)
         return self.connection.execute(statement).rowcount
 
     def insert(self, table: sa.Table, **values: object) -> int:

@@ -214,6 +214,8 @@ def delete(txn: Transaction, job: Job) -> None:
     """Removes a job from the lists, and ends it first when it is unfinished. Its commits stay."""
     if not refresh(txn, job).state.is_terminal:
         stop(txn, job, reason="the job was deleted")
+    # The record of its output commit tells of the job.
+    txn.run(sa.update(t.commit).where(t.commit.c.id == job.output_commit).values(recorded=False))
     txn.run(sa.delete(t.job).where(t.job.c.id == job.key))
 
 
