@@ -31,18 +31,20 @@ class Layer:
         puts: one row a file, as in PUT_SCHEMA, in any order.
         deleted_keys: files that go, if they exist.
         deleted_directories: keys of directories of which everything goes; empty for the root.
+        numbered: key of a directory (empty for the root) in which the puts are named by numbers that begin behind those that are there; see `numbering`.
     """
 
     puts: pa.Table
     deleted_keys: tuple[str, ...] = ()
     deleted_directories: tuple[str, ...] = ()
+    numbered: str | None = None
 
     def encode(self) -> bytes:
         """The layer as bytes to store."""
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, PUT_SCHEMA, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
             stream.write_table(self.puts)
-        return msgspec.msgpack.encode(_StoredLayer(_LAYER_VERSION, sink.getvalue().to_pybytes(), self.deleted_keys, self.deleted_directories))
+        return msgspec.msgpack.encode(_StoredLayer(_LAYER_VERSION, sink.getvalue().to_pybytes(), self.deleted_keys, self.deleted_directories, self.numbered))
 
     @staticmethod
     def decode(data: bytes) -> "Layer":
@@ -56,7 +58,7 @@ class Layer:
             raise StorageError(
                 "layer-format", f"staged files of format {stored.version} were found, this version reads {_LAYER_VERSION}; use the one that wrote them"
             )
-        return Layer(pa.ipc.open_stream(stored.puts).read_all(), stored.deleted_keys, stored.deleted_directories)
+        return Layer(pa.ipc.open_stream(stored.puts).read_all(), stored.deleted_keys, stored.deleted_directories, stored.numbered)
 
 
 class _StoredLayer(msgspec.Struct, frozen=True, array_like=True):
@@ -64,6 +66,7 @@ class _StoredLayer(msgspec.Struct, frozen=True, array_like=True):
     puts: bytes
     deleted_keys: tuple[str, ...]
     deleted_directories: tuple[str, ...]
+    numbered: str | None = None
 
 
 class FileSet:
@@ -71,33 +74,46 @@ class FileSet:
 
     A put replaces what the file held, with `append` it goes behind it: behind what was put before in this stream, in the open commit and in its parent.
     All methods raise `InvalidError` `path-invalid` for a path that no file may have, and what `ContentWriter` raises.
+
+    Attributes:
+        writer: stores the contents; for those that `put_content` is given too.
     """
 
     def __init__(self, writer: ContentWriter) -> None:
-        self._writer = writer
+        self.writer = writer
         self._layers: list[Layer] = []
         # The layer being made; dictionaries for their order.
         self._puts: dict[str, tuple[Content, bool]] = {}
         self._deleted_keys: dict[str, None] = {}
         self._deleted_directories: dict[str, None] = {}
+        self._numbered: str | None = None
 
     def put_bytes(self, path: str, data: Buffer, *, append: bool = False) -> None:
         """Writes a file; `data` must not change before `layers` was called."""
         key = key_of(clean_file_path(path))
         if append and key in self._puts:
             content, append = self._puts[key]
-            self._puts[key] = (self._writer.append(content, data), append)
+            self._puts[key] = (self.writer.append(content, data), append)
         else:
-            self._puts[key] = (self._writer.write(data), append)
+            self._puts[key] = (self.writer.write(data), append)
 
     def put_stream(self, path: str, stream: Readable, *, append: bool = False) -> None:
         """Writes a file from a stream, in bounded memory."""
         key = key_of(clean_file_path(path))
         if append and key in self._puts:
             content, append = self._puts[key]
-            self._puts[key] = (self._writer.append(content, stream), append)
+            self._puts[key] = (self.writer.append(content, stream), append)
         else:
-            self._puts[key] = (self._writer.write_stream(stream), append)
+            self._puts[key] = (self.writer.write_stream(stream), append)
+
+    def put_next(self, directory: str, data: Buffer | Readable) -> None:
+        """Writes a file into a directory, under a number: the next behind those that are there when the stream is applied (see `numbering`)."""
+        key = key_of(clean_path(directory))
+        if self._numbered != key:
+            self._seal()
+            self._numbered = key
+        content = self._writer.write(data) if isinstance(data, bytes | bytearray | memoryview) else self._writer.write_stream(data)
+        self._puts[numbered_key(key, len(self._puts))] = (content, False)
 
     def put_content(self, path: str, content: Content, *, append: bool = False) -> None:
         """Writes a file whose content is stored already."""
@@ -141,7 +157,7 @@ class FileSet:
     def layers(self) -> list[Layer]:
         """What the stream does, lowest layer first; all its contents are durable."""
         self._seal()
-        self._writer.flush()
+        self.writer.flush()
         return list(self._layers)
 
     def _put_distinct(self, keys: pa.StringArray, rows: pa.Table, *, append: bool) -> None:
