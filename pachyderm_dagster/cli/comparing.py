@@ -45,6 +45,7 @@ def parent_side(pfs: Pfs, new: str) -> Side:
         if readable is None:
             return Side("nothing", EMPTY, path)
         base = commits.get_commit(txn, readable.id)
+        commits.check_content(base)
     return Side(str(base), EMPTY if base.tree is None else TreeRoot.decode(base.tree), path)
 
 

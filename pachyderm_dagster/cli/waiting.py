@@ -38,7 +38,7 @@ class Blockers:
     jobs: tuple[Job, ...] = ()
     """Unfinished jobs that nothing keeps from running."""
     orphans: tuple[Commit, ...] = ()
-    """Open commits that neither a user nor a pipeline will finish."""
+    """Open commits that propagation made and no pipeline writes."""
 
 
 def find_blockers(txn: Transaction, pending: Sequence[Commit]) -> Blockers:
@@ -93,7 +93,7 @@ class WaitReport:
             self.say(f"waiting for {names} to be finished: `pachctl finish commit {blockers.open_inputs[0]}`")
         elif blockers.orphans:
             names = ", ".join(map(str, blockers.orphans))
-            self.say(f"waiting for {names}, which no pipeline writes; `pachctl create branch` without --provenance lets you write it")
+            self.say(f"waiting for {names}, which no pipeline writes: `pachctl finish commit {blockers.orphans[0]}`")
         elif daemon:
             self.say("waiting for the daemon to finish what is due")
         if daemon:

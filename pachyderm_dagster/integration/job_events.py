@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import pachyderm_dagster.integration.labels as labels
-from pachyderm_dagster.errors import PachydermError
+from pachyderm_dagster.errors import PachydermError, StateError
 from pachyderm_dagster.integration.commit_events import commit_metadata
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.model import BranchName, Commit
@@ -90,11 +90,19 @@ def describe_progress(counters: Counters) -> str:
     return f"{sum(named.values())}/{counters.data_total} datums" + (f": {shown}" if shown else "")
 
 
+def _parent_tree(workspace: Workspace, commit: Commit) -> bytes | None:
+    """What the commit was put upon; nothing when that has been forgotten."""
+    with workspace.database.read() as txn:
+        try:
+            return commits.base_tree(txn, commit.key)
+        except StateError:
+            return None
+
+
 def _content_metadata(workspace: Workspace, commit: Commit) -> tuple[Metadata, Metadata]:
     """What an output shows of itself: pictures, and how many files changed with the first of all files."""
     trees = workspace.pfs.trees
-    with workspace.database.read() as txn:
-        parent = commits.base_tree(txn, commit.key)
+    parent = _parent_tree(workspace, commit)
     root, before = (trees.empty if tree is None else TreeRoot.decode(tree) for tree in (commit.tree, parent))
     difference = trees.diff(before, root)
     pictures: Metadata = {}

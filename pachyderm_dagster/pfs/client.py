@@ -10,11 +10,11 @@ import pyarrow as pa
 from pachyderm_dagster.codec import content_digest
 from pachyderm_dagster.errors import InvalidError, StateError
 from pachyderm_dagster.metadata.database import Database, Transaction
-from pachyderm_dagster.pfs import branches, commits, reading, references, repos
+from pachyderm_dagster.pfs import branches, commits, reading, references, removal, repos
 from pachyderm_dagster.pfs.entries import FileInfo
 from pachyderm_dagster.pfs.filesets import FileSet, Layer
 from pachyderm_dagster.pfs.merging import merge
-from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Branch, Commit, Origin, Repo
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Branch, Commit, Repo
 from pachyderm_dagster.pfs.references import Reference, parse_reference, parse_repo
 from pachyderm_dagster.pfs.short_references import commit_in
 from pachyderm_dagster.pfs.subscription import Position, take
@@ -148,6 +148,39 @@ class Pfs:
             if not finished:
                 time.sleep(POLL_SECONDS)
 
+    def drop_commit(self, reference: str, *, recursive: bool = False) -> list[Commit]:
+        """Removes a commit, open or finished, with what it wrote, and returns what was removed. `recursive` takes what was made from it too.
+
+        Errors as `inspect_commit` and `removal.drop_commit`.
+        """
+        return self.database.write(lambda txn: removal.drop_commit(txn, references.find_commit(txn, self.parse(reference)), recursive=recursive))
+
+    def squash_commit(self, reference: str, *, recursive: bool = False) -> list[Commit]:
+        """Removes a commit and leaves what it wrote to the next one. Errors as `inspect_commit` and `removal.squash_commit`."""
+        return self.database.write(lambda txn: removal.squash_commit(txn, references.find_commit(txn, self.parse(reference)), recursive=recursive))
+
+    def drop_commit_set(self, set_id: str) -> list[Commit]:
+        """Removes every commit of a set with what it wrote. Errors as `removal.drop_set`."""
+        return self.database.write(lambda txn: removal.drop_set(txn, set_id))
+
+    def squash_commit_set(self, set_id: str) -> list[Commit]:
+        """Removes every commit of a set and leaves what it wrote to the next ones. Errors as `removal.squash_set`."""
+        return self.database.write(lambda txn: removal.squash_set(txn, set_id))
+
+    def forget_commit(self, reference: str) -> Commit:
+        """Gives up the content of an output commit. Errors as `inspect_commit` and `removal.forget_commit`."""
+        return self.database.write(lambda txn: removal.forget_commit(txn, references.find_commit(txn, self.parse(reference))))
+
+    def clear_commit(self, reference: str) -> Commit:
+        """Takes back everything that was put into an open commit so far. Raises StateError `commit-finished`, `output-branch`."""
+
+        def change(txn: Transaction) -> Commit:
+            key = references.find_commit(txn, self.parse(reference))
+            commits.clear_commit(txn, key)
+            return commits.get_commit(txn, key)
+
+        return self.database.write(change)
+
     # Changing files
 
     @contextlib.contextmanager
@@ -207,13 +240,14 @@ class Pfs:
 
         Raises:
             NotFoundError: as `inspect_commit`.
-            StateError: `commit-open`, for a commit that a pipeline is still writing.
+            StateError: `commit-open`, for a commit that a pipeline is still writing; `commit-forgotten`.
         """
         with self.database.read() as txn:
             commit = commits.get_commit(txn, references.find_commit(txn, self.parse(reference)))
             if commit.finished is not None:
+                commits.check_content(commit)
                 return _root(commit.tree)
-            if commit.origin is Origin.AUTO:
+            if commits.is_written_by_job(txn, commit):
                 raise StateError("commit-open", f"commit '{commit}' is still being written by its job; `pachctl wait commit {commit}` waits for it")
             base, staged = self._staged(txn, commit.key)
         return self._merge_staged(base, staged)

@@ -1,5 +1,6 @@
 """Commits: start, finish, look up, list. Their content is somebody else's: here a tree is an opaque root."""
 
+import datetime as dt
 from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
@@ -19,7 +20,7 @@ def start_commit(txn: Transaction, name: BranchName, *, parent: int | None = Non
 
     Raises:
         NotFoundError: `repo-not-found`.
-        StateError: `output-branch`, when a pipeline writes the branch; `commit-open`, when its head (or `parent`) is not finished.
+        StateError: `output-branch`, when a pipeline writes the branch; `commit-open`, when its head (or `parent`) is not finished; `commit-forgotten`.
     """
     branch_id, head_id = branches.ensure_branch(txn, name)
     if branches.upstream_ids(txn, branch_id):
@@ -30,6 +31,8 @@ def start_commit(txn: Transaction, name: BranchName, *, parent: int | None = Non
         if above is not None and above.finished is None:
             commit = get_commit(txn, parent)
             raise StateError("commit-open", f"commit '{commit}' is still open; finish it before the next one starts (`pachctl finish commit {name}`)")
+        readable_tree(txn, parent)
+    txn.structure_changed |= parent != head_id  # the head leaves its line
     return add_commit(txn, branch_id, parent=parent, origin=Origin.USER, description=description)
 
 
@@ -59,22 +62,37 @@ def add_commit(txn: Transaction, branch_id: int, *, parent: int | None, origin: 
     )
     for upstream_id, branch_name in upstream:
         txn.run(sa.insert(t.commit_provenance).values(commit_id=commit_id, upstream_id=upstream_id, branch_name=branch_name))
-    txn.run(sa.update(t.branch).where(t.branch.c.id == branch_id).values(head_id=commit_id))
+    # A head that moves to its own child is found again without being told.
+    txn.run(sa.update(t.branch).where(t.branch.c.id == branch_id).values(head_id=commit_id), kept=True)
     txn.touched_branches.add(branch_id)
     txn.new_commits.append(commit_id)
     return commit_id
 
 
-def close_commit(txn: Transaction, commit_id: int, *, tree: bytes | None, size_bytes: int, error: str | None = None, description: str | None = None) -> None:
+def close_commit(
+    txn: Transaction,
+    commit_id: int,
+    *,
+    tree: bytes | None,
+    size_bytes: int,
+    error: str | None = None,
+    description: str | None = None,
+    recorded: dt.datetime | None = None,
+) -> None:
     """Marks an open commit finished, with its content. What is closed never changes again.
+
+    Args:
+        recorded: when it is finished by the record of it that the store holds already; None when a record has to be written after this transaction.
 
     Raises:
         StateError: `commit-finished`.
     """
-    values: dict[str, object] = {"finished": txn.clock.now(), "tree": tree, "size_bytes": size_bytes, "error": error}
+    kept = recorded is not None
+    values: dict[str, object] = {"finished": recorded or txn.clock.now(), "tree": tree, "size_bytes": size_bytes, "error": error, "recorded": kept}
     if description is not None:
         values["description"] = description
-    if txn.run(sa.update(t.commit).where(t.commit.c.id == commit_id, t.commit.c.finished.is_(None)).values(**values)) != 1:
+    closing = sa.update(t.commit).where(t.commit.c.id == commit_id, t.commit.c.finished.is_(None)).values(**values)
+    if txn.run(closing, kept=kept) != 1:
         raise StateError("commit-finished", f"commit '{get_commit(txn, commit_id)}' is finished already; a finished commit never changes, start a new one")
     txn.run(sa.delete(t.commit_layer).where(t.commit_layer.c.commit_id == commit_id))
 
@@ -90,9 +108,25 @@ def check_user_may_write(txn: Transaction, commit_id: int) -> Commit:
         raise StateError(
             "commit-finished", f"commit '{commit}' is finished and never changes; `pachctl start commit {commit.repo}@{commit.branch}` begins the next one"
         )
-    if commit.origin is Origin.AUTO:
+    if is_written_by_job(txn, commit):
         raise StateError("output-branch", f"commit '{commit}' is written by a pipeline; put files into the pipeline's inputs instead")
     return commit
+
+
+def is_written_by_job(txn: Transaction, commit: Commit) -> bool:
+    """Whether an open commit is a job's to write; one that propagation opened on a branch without a pipeline is a user's."""
+    written = sa.or_(t.job.c.output_commit_id == commit.key, t.job.c.meta_commit_id == commit.key)
+    return commit.origin is Origin.AUTO and txn.first(sa.select(t.job.c.id).where(written)) is not None
+
+
+def clear_commit(txn: Transaction, commit_id: int) -> None:
+    """Takes back what was staged on an open commit.
+
+    Raises:
+        StateError: `commit-finished`, `output-branch`.
+    """
+    check_user_may_write(txn, commit_id)
+    txn.run(sa.delete(t.commit_layer).where(t.commit_layer.c.commit_id == commit_id))
 
 
 def add_layer(txn: Transaction, commit_id: int, layer: bytes) -> None:
@@ -114,9 +148,26 @@ def base_tree(txn: Transaction, commit_id: int) -> bytes | None:
 
 
 def readable_tree(txn: Transaction, commit_id: int | None) -> bytes | None:
-    """The tree of the nearest commit, from this one backwards, that is finished without an error."""
+    """The tree of the nearest commit, from this one backwards, that is finished without an error.
+
+    Raises:
+        StateError: `commit-forgotten`.
+    """
     readable = find_readable(txn, commit_id)
-    return None if readable is None or readable.tree is None else bytes(readable.tree)
+    if readable is None or readable.tree is not None:
+        return None if readable is None else bytes(readable.tree)
+    check_content(get_commit(txn, readable.id))
+    return None
+
+
+def check_content(commit: Commit) -> None:
+    """Does nothing when the commit still has its content.
+
+    Raises:
+        StateError: `commit-forgotten`.
+    """
+    if commit.forgotten:
+        raise StateError("commit-forgotten", f"the content of commit '{commit}' was given up by `forget commit`; read another commit, or rerun what made it")
 
 
 def get_commit(txn: Transaction, commit_id: int) -> Commit:
@@ -187,6 +238,7 @@ def list_rows(txn: Transaction, chosen: sa.Select[tuple[int]], *, number: int | 
             size_bytes=row.size_bytes,
             direct_provenance=provenance.get(row.id, ()),
             tree=bytes(row.tree) if row.tree is not None else None,
+            forgotten=row.forgotten,
             metadata=row.metadata,
         )
         for row in rows

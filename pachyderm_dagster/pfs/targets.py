@@ -53,10 +53,10 @@ def find_target(txn: Transaction, reference: Reference) -> Target:
     )
     if row is None:
         return Target(None)
-    if branches.upstream_ids(txn, row.id):
-        raise branches.output_branch(reference.branch())
     if row.head_id is not None and row.finished is None:
         return Target(commits.check_user_may_write(txn, row.head_id).key)
+    if branches.upstream_ids(txn, row.id):
+        raise branches.output_branch(reference.branch())
     return Target(None, row.head_id, commits.readable_tree(txn, row.head_id))
 
 

@@ -75,7 +75,7 @@ def find_results_root(txn: Transaction, pipeline: Pipeline) -> bytes | None:
 def replace_results(txn: Transaction, pipeline: Pipeline, old: bytes | None, new: bytes) -> bool:
     """Sets the results, when they are still the `old` ones; False when another job was faster. Of a pipeline that was deleted nothing is kept."""
     if find_results_root(txn, pipeline) == old:
-        txn.run(sa.update(t.pipeline).where(t.pipeline.c.id == pipeline.key).values(results=new))
+        txn.run(sa.update(t.pipeline).where(t.pipeline.c.id == pipeline.key).values(results=new), kept=True)
         return True
     return txn.first(sa.select(t.pipeline.c.id).where(t.pipeline.c.id == pipeline.key)) is None
 
@@ -86,7 +86,7 @@ def _base(txn: Transaction, job: Job) -> Base:
         row = txn.first(
             sa.select(t.commit.c.tree, t.job.c.meta_commit_id)
             .join_from(t.job, t.commit, t.job.c.output_commit_id == t.commit.c.id)
-            .where(t.job.c.output_commit_id == above, t.job.c.state == JobState.SUCCESS, t.commit.c.error.is_(None))
+            .where(t.job.c.output_commit_id == above, t.job.c.state == JobState.SUCCESS, t.commit.c.error.is_(None), t.commit.c.forgotten.is_(False))
         )
         if row is not None:
             meta = txn.first(sa.select(t.commit.c.tree).where(t.commit.c.id == row.meta_commit_id))
