@@ -162,6 +162,26 @@ removed_commit = sa.Table(
     sqlite_autoincrement=True,
 )
 
+# Content that was given up (removed commits, forgotten ones, results of pipelines), kept until whoever could still be reading or copying it is done.
+released_tree = sa.Table(
+    "released_tree",
+    metadata,
+    _id(),
+    # The type of the repo, or `results`.
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("tree", sa.LargeBinary, nullable=False),
+    sa.Column("released", UtcDateTime, nullable=False, index=True),
+    sqlite_autoincrement=True,
+)
+
+# One row, with id 1, once something was collected: objects that nothing referred to may be gone if they were last stored before `horizon`.
+collection = sa.Table(
+    "collection",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("horizon", UtcDateTime, nullable=False),
+)
+
 file_set = sa.Table(
     "file_set",
     metadata,

@@ -41,6 +41,22 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_table(
+        "released_tree",
+        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("tree", sa.LargeBinary(), nullable=False),
+        sa.Column("released", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_released_tree")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_released_tree_released"), "released_tree", ["released"])
+    op.create_table(
+        "collection",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("horizon", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_collection")),
+    )
+    op.create_table(
         "file_set",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("created", sa.DateTime(timezone=True), nullable=False),
