@@ -1,10 +1,13 @@
 """What every test starts from: settings of its own, and Hypothesis without a clock."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from tests.records import new_record_url
 
 SETTINGS_PREFIXES = ("PACHYDERM_", "DAGSTER_", "AWS_")
 
@@ -24,3 +27,10 @@ def environment_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch
     home = tmp_path_factory.mktemp("pachyderm-home")
     monkeypatch.setenv("PACHYDERM_HOME", str(home))
     return home
+
+
+@pytest.fixture
+def metadata_url(tmp_path: Path) -> Iterator[str]:
+    """The URL of a record of the test's own, on each database that the suite runs on; opening it makes it."""
+    with new_record_url(tmp_path) as url:
+        yield url

@@ -4,7 +4,6 @@ import datetime as dt
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -22,8 +21,8 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def leases(tmp_path: Path, clock: ManualClock) -> Iterator[Leases]:
-    database = Database(open_engine(f"sqlite:///{tmp_path}/metadata.db"), clock)
+def leases(metadata_url: str, clock: ManualClock) -> Iterator[Leases]:
+    database = Database(open_engine(metadata_url), clock)
     yield DatabaseLeases(database)
     database.close()
 
@@ -81,9 +80,9 @@ class Outage(DatabaseLeases):
 
 
 @pytest.fixture
-def outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
+def outage(metadata_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
     monkeypatch.setattr("pachyderm_dagster.coordination.leases.LEASE_TIME", dt.timedelta(milliseconds=60))
-    database = Database(open_engine(f"sqlite:///{tmp_path}/outage.db"), ManualClock())
+    database = Database(open_engine(metadata_url), ManualClock())
     yield Outage(database)
     database.close()
 

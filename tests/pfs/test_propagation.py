@@ -1,7 +1,6 @@
 """What a change of some branches starts downstream: Pachyderm's worked examples."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,8 +17,8 @@ def branch(text: str) -> BranchName:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(open_engine(f"sqlite:///{tmp_path}/metadata.db"), ManualClock(), [propagate])
+def database(metadata_url: str) -> Iterator[Database]:
+    opened = Database(open_engine(metadata_url), ManualClock(), [propagate])
     opened.write(lambda txn: [repos.create_repo(txn, RepoName("default", name)) for name in "ABCD"])
     yield opened
     opened.close()

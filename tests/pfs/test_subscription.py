@@ -1,5 +1,4 @@
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,8 +14,8 @@ REPO = RepoName("default", "images")
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(open_engine(f"sqlite:///{tmp_path}/metadata.db"), ManualClock(), [])
+def database(metadata_url: str) -> Iterator[Database]:
+    opened = Database(open_engine(metadata_url), ManualClock(), [])
     opened.write(lambda txn: repos.create_repo(txn, REPO))
     yield opened
     opened.close()

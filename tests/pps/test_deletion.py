@@ -1,7 +1,6 @@
 """Deleting several pipelines at once, in an order that works."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,9 +19,9 @@ from pachyderm_dagster.pps.spec_reading import parse_specs
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def database(metadata_url: str) -> Iterator[Database]:
     """`images`, and pipelines that read it one after the other: c, a, b."""
-    opened = Database(open_engine(f"sqlite:///{tmp_path}/metadata.db"), ManualClock(), [propagate])
+    opened = Database(open_engine(metadata_url), ManualClock(), [propagate])
     opened.write(lambda txn: repos.create_repo(txn, name("images")))
     for reader, read in (("c", "images"), ("a", "c"), ("b", "a")):
         add(opened, reader, read)
