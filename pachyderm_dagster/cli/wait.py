@@ -14,6 +14,7 @@ from pachyderm_dagster.cli.jobs import COLUMNS as JOB_COLUMNS
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.printing import Printer, printing
 from pachyderm_dagster.cli.waiting import wait_for
+from pachyderm_dagster.durations import parse_duration
 from pachyderm_dagster.errors import ExecutionError, NotFoundError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
@@ -22,7 +23,6 @@ from pachyderm_dagster.pfs.model import Commit, RepoType, is_commit_id
 from pachyderm_dagster.pfs.references import Reference, parse_reference
 from pachyderm_dagster.pfs.subvenance import list_subvenance
 from pachyderm_dagster.pps import jobs
-from pachyderm_dagster.pps.durations import parse_duration
 from pachyderm_dagster.pps.model import JobState
 from pachyderm_dagster.record import open_record
 

@@ -8,9 +8,9 @@ from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.pfs import commits, references
 from pachyderm_dagster.pfs.model import BranchName, Commit
 from pachyderm_dagster.pps import pipelines
-from pachyderm_dagster.pps.cron import ticks
 from pachyderm_dagster.pps.inputs import CronInput, leaves
 from pachyderm_dagster.pps.model import Pipeline, PipelineState
+from pachyderm_dagster.schedules import ticks
 from pachyderm_dagster.storage.trees import TreeRoot
 from pachyderm_dagster.workspace import Workspace
 

@@ -28,7 +28,9 @@ class Transaction:
     clock: Clock
     id: str
     touched_branches: set[int] = field(default_factory=set)
-    """Branches whose head or provenance this transaction changed; propagation starts from them."""
+    """Branches that got a commit or other provenance: propagation starts from them, and gives them a commit of this set if they have none."""
+    moved_branches: set[int] = field(default_factory=set)
+    """Branches whose head went to a commit that was there: only what is downstream of them gets new ones."""
     new_commits: list[int] = field(default_factory=list)
     structure_changed: bool = False
     """Whether a table of `tables.STRUCTURE` changed in a way that the store is to hold."""

@@ -103,6 +103,8 @@ branch_trigger = sa.Table(
     sa.Column("commits", sa.Integer, nullable=False),
     sa.Column("rate_limit_spec", sa.Text, nullable=False),
     sa.Column("cron_spec", sa.Text, nullable=False),
+    # Where `cron_spec` counts from: its last tick, at first when the trigger was made.
+    sa.Column("ticked", UtcDateTime, nullable=False),
 )
 
 commit = sa.Table(

@@ -56,9 +56,7 @@ def forget_commit(txn: Transaction, commit_id: int) -> Commit:
     """
     commit = commits.get_commit(txn, commit_id)
     if commit.origin is not Origin.AUTO or not commit.direct_provenance:
-        raise InvalidError(
-            "not-an-output", f"commit '{commit}' was not written by a pipeline, so nothing could make its content again"
-        )
+        raise InvalidError("not-an-output", f"commit '{commit}' was not written by a pipeline, so nothing could make its content again")
     if commit.finished is None:
         raise StateError("commit-open", f"commit '{commit}' is still open; `pachctl stop job` ends what writes it")
     commits.check_content(commit)
@@ -252,9 +250,7 @@ def _check_content_kept(txn: Transaction, doomed: Sequence[Commit]) -> None:
         heads = {row.head_id for row in txn.all(sa.select(t.branch.c.head_id).where(t.branch.c.head_id.in_(keys)))}
         needed = [child for child in failed if child.key in heads or child.finished is None]
         if needed:
-            raise StateError(
-                "commit-in-use", f"what comes after {_named(needed)}, which nothing builds on, would start from {_named(doomed)}"
-            )
+            raise StateError("commit-in-use", f"what comes after {_named(needed)}, which nothing builds on, would start from {_named(doomed)}")
         frontier = failed
 
 

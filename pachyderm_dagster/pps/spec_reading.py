@@ -8,16 +8,16 @@ from typing import Any
 
 import msgspec
 
+from pachyderm_dagster.durations import parse_duration
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.globs import Glob
 from pachyderm_dagster.pfs.model import checked_branch_name, checked_project_name, checked_repo_name
-from pachyderm_dagster.pps.cron import check_cron
 from pachyderm_dagster.pps.documents import read_documents
-from pachyderm_dagster.pps.durations import parse_duration
 from pachyderm_dagster.pps.inputs import CronInput, CrossInput, Input, PfsInput, UnionInput, find_repeated_name
 from pachyderm_dagster.pps.spec import JsonText, PipelineName, PipelineSpec, Quantity, Seconds
 from pachyderm_dagster.pps.strict import Place, StrictReader, as_object, as_string, is_set, shown, unknown_name
 from pachyderm_dagster.pps.vocabulary import OTHER_NAMES, REFUSED_INPUTS
+from pachyderm_dagster.schedules import check_cron
 
 MAX_NAME = 51
 _MAX_KUBERNETES_NAME = 63

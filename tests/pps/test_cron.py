@@ -4,7 +4,8 @@ import itertools
 import pytest
 
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.pps.cron import check_cron, next_tick, tick_name, ticks
+from pachyderm_dagster.pps.cron import tick_name
+from pachyderm_dagster.schedules import check_cron, next_tick, ticks
 
 
 def at(text: str) -> dt.datetime:

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pachyderm_dagster.durations import format_duration, parse_duration
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.pps.durations import format_duration, parse_duration
 
 
 @pytest.mark.parametrize(

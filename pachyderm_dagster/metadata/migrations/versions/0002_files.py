@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("commits", sa.Integer(), nullable=False),
         sa.Column("rate_limit_spec", sa.Text(), nullable=False),
         sa.Column("cron_spec", sa.Text(), nullable=False),
+        sa.Column("ticked", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["branch_id"], ["branch.id"], name=op.f("fk_branch_trigger_branch_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["source_id"], ["branch.id"], name=op.f("fk_branch_trigger_source_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("branch_id", name=op.f("pk_branch_trigger")),
