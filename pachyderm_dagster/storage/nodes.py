@@ -3,7 +3,8 @@
 A leaf holds rows, an index node an entry a child. A node ends after a key whose hash says so, so that the same rows make the same nodes whatever
 the order of edits. Its id covers what its rows mean, not where contents and children lie.
 
-Stored form: magic and version, level, id, checksum, then the rows as an Arrow IPC record batch without its schema.
+Stored form: magic and version, level, id, checksum, then the rows as an Arrow IPC record batch without its schema: since version 2 its length and
+zstd of it, in version 1 as it is.
 """
 
 import struct
@@ -36,8 +37,11 @@ INDEX_SCHEMA = pa.schema(
 )
 NO_ENTRIES = pa.RecordBatch.from_pylist([], schema=INDEX_SCHEMA)
 INDEX_LOGICAL = (KEY, "id", "count", "size_bytes")
-_HEADER = struct.Struct("<4sB3x32s32s")
-_MAGIC = b"PDT\x01"
+_HEADER = struct.Struct("<3sBB3x32s32s")
+_MAGIC = b"PDT"
+_PLAIN, _COMPRESSED = 1, 2
+_BODY_LENGTH = struct.Struct("<Q")
+_ZSTD = pa.Codec("zstd", compression_level=1)
 _WINDOW_BYTES = 2 * 1024 * 1024
 
 
@@ -95,8 +99,9 @@ def closes(kind: TreeKind, keys: pa.Array, level: int) -> "np.ndarray[tuple[int]
 
 def encode_node(node: Node, own_id: bytes) -> bytes:
     """A node as it is stored."""
-    body = memoryview(node.rows.serialize())
-    return b"".join((_HEADER.pack(_MAGIC, node.level, own_id, _checksum(node.level, own_id, body)), body))
+    rows = node.rows.serialize()
+    body = _BODY_LENGTH.pack(rows.size) + _ZSTD.compress(rows, asbytes=True)
+    return b"".join((_HEADER.pack(_MAGIC, _COMPRESSED, node.level, own_id, _checksum(node.level, own_id, body)), body))
 
 
 def decode_node(kind: TreeKind, data: Buffer, ref: Ref, own_id: bytes) -> Node:
@@ -108,15 +113,18 @@ def decode_node(kind: TreeKind, data: Buffer, ref: Ref, own_id: bytes) -> Node:
     key = object_key(ref.object)
     if len(data) < _HEADER.size:
         raise corrupt_object(key, f"{len(data)} bytes from {ref.offset} are too few for a tree node")
-    magic, level, found_id, checksum = _HEADER.unpack_from(data)
-    body = bytes(memoryview(data)[_HEADER.size :])  # a copy: aligned, and it does not hold on to the neighbours that were read along
-    if magic != _MAGIC or found_id != own_id or checksum != _checksum(level, found_id, body):
+    magic, version, level, found_id, checksum = _HEADER.unpack_from(data)
+    body = memoryview(data)[_HEADER.size :]
+    if magic != _MAGIC or version not in (_PLAIN, _COMPRESSED) or found_id != own_id or checksum != _checksum(level, found_id, body):
         raise corrupt_object(key, f"the {ref.length} bytes from {ref.offset} are not tree node {own_id.hex()}")
-    return Node(level, _read_rows(kind, level, body))
+    return Node(level, pa.ipc.read_record_batch(_rows_in(version, body), INDEX_SCHEMA if level else kind.schema))
 
 
-def _read_rows(kind: TreeKind, level: int, body: Buffer) -> pa.RecordBatch:
-    return pa.ipc.read_record_batch(pa.py_buffer(body), INDEX_SCHEMA if level else kind.schema)
+def _rows_in(version: int, body: memoryview) -> pa.Buffer:
+    if version == _PLAIN:
+        return pa.py_buffer(bytes(body))  # a copy: aligned, and it does not hold on to the neighbours that were read along
+    (length,) = _BODY_LENGTH.unpack_from(body)
+    return _ZSTD.decompress(body[_BODY_LENGTH.size :], decompressed_size=length)
 
 
 def _checksum(level: int, own_id: bytes, body: Buffer) -> bytes:
@@ -142,16 +150,42 @@ def refs_of(entries: pa.RecordBatch) -> list[Ref]:
     return list(map(Ref, *(entries.column(name).to_pylist() for name in ("object", "offset", "length"))))
 
 
-class NodeStore:
-    """Loads and stores the nodes of one kind of tree, keeping the last used in memory. For several threads."""
+class NodeCache:
+    """The nodes last used, up to a number of bytes. For several threads."""
 
-    def __init__(self, store: ObjectStore, kind: TreeKind, cache_bytes: int) -> None:
+    def __init__(self, limit_bytes: int) -> None:
+        self._nodes: OrderedDict[Ref, Node] = OrderedDict()
+        self._limit_bytes = limit_bytes
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def add(self, ref: Ref, node: Node) -> None:
+        """Keeps a node for later."""
+        with self._lock:
+            if ref in self._nodes:
+                return
+            self._nodes[ref] = node
+            self._bytes += node.rows.nbytes
+            while self._bytes > self._limit_bytes:
+                _, dropped = self._nodes.popitem(last=False)
+                self._bytes -= dropped.rows.nbytes
+
+    def find(self, ref: Ref) -> Node | None:
+        """The node at `ref`, if it is kept."""
+        with self._lock:
+            node = self._nodes.get(ref)
+            if node is not None:
+                self._nodes.move_to_end(ref)
+            return node
+
+
+class NodeStore:
+    """Loads and stores the nodes of one kind of tree. For several threads."""
+
+    def __init__(self, store: ObjectStore, kind: TreeKind, cache: NodeCache) -> None:
         self.store = store
         self.kind = kind
-        self._cache: OrderedDict[Ref, Node] = OrderedDict()
-        self._cache_bytes = cache_bytes
-        self._cached_bytes = 0
-        self._lock = threading.Lock()
+        self.cache = cache
 
     def load(self, ref: Ref, own_id: bytes) -> Node:
         """One node.
@@ -160,15 +194,15 @@ class NodeStore:
             NotFoundError: `object-not-found`.
             StorageError: `object-corrupt`.
         """
-        node = self._find_cached(ref)
+        node = self.cache.find(ref)
         if node is None:
             node = decode_node(self.kind, get_ref(self.store, ref), ref, own_id)
-            self.remember(ref, node)
+            self.cache.add(ref, node)
         return node
 
     def load_many(self, refs: Sequence[Ref], ids: Sequence[bytes]) -> Iterator[Node]:
         """Nodes in the order given; neighbours in a pack are read together. Raises as `load` does."""
-        cached = [self._find_cached(ref) for ref in refs]
+        cached = [self.cache.find(ref) for ref in refs]
         # A list: read_ranges looks ahead, while `cached` is emptied below.
         absent = [ref for ref, node in zip(refs, cached, strict=True) if node is None]
         missing = read_ranges(self.store, absent, _WINDOW_BYTES)
@@ -177,52 +211,43 @@ class NodeStore:
             cached[position] = None  # or this list would keep in memory what the cache lets go
             if node is None:
                 node = decode_node(self.kind, next(missing), ref, own_id)
-                self.remember(ref, node)
+                self.cache.add(ref, node)
             yield node
 
     def load_children(self, entries: pa.RecordBatch) -> Iterator[Node]:
         """The children of index entries, as `load_many` gives them."""
         return self.load_many(refs_of(entries), entries.column("id").to_pylist())
 
-    def remember(self, ref: Ref, node: Node) -> None:
-        """Keeps a node in memory for later."""
-        with self._lock:
-            if ref in self._cache:
-                return
-            self._cache[ref] = node
-            self._cached_bytes += node.rows.nbytes
-            while self._cached_bytes > self._cache_bytes:
-                _, dropped = self._cache.popitem(last=False)
-                self._cached_bytes -= dropped.rows.nbytes
-
-    def _find_cached(self, ref: Ref) -> Node | None:
-        with self._lock:
-            node = self._cache.get(ref)
-            if node is not None:
-                self._cache.move_to_end(ref)
-            return node
-
 
 class NodeWriter:
-    """Stores new nodes, all in one pack (or more, if they are many)."""
+    """Puts new nodes into packs.
 
-    def __init__(self, nodes: NodeStore) -> None:
+    Args:
+        packs: where they go; whoever gives them flushes them. Without any the writer has its own.
+    """
+
+    def __init__(self, nodes: NodeStore, packs: PackWriter | None = None) -> None:
         self._nodes = nodes
-        self._packs = PackWriter(nodes.store)
+        self._packs = packs or PackWriter(nodes.store)
+        self._flushes = packs is None
 
     def write(self, node: Node, own_id: bytes) -> Ref:
-        """Where the node will be once `flush` returned."""
+        """Where the node will be once it was flushed."""
         data = encode_node(node, own_id)
         ref = self._packs.add(data, own_id)
         # The rows as they were encoded, not the slice they came from, which would keep all the rows around it in memory.
-        self._nodes.remember(ref, Node(node.level, _read_rows(self._nodes.kind, node.level, memoryview(data)[_HEADER.size :])))
+        self._nodes.cache.add(ref, decode_node(self._nodes.kind, data, ref, own_id))
         return ref
 
     def load(self, ref: Ref, own_id: bytes) -> Node:
         """A node, also one that is not stored yet; raises as `NodeStore.load` does."""
+        cached = self._nodes.cache.find(ref)
+        if cached is not None:
+            return cached
         pending = self._packs.find_pending(ref)
         return self._nodes.load(ref, own_id) if pending is None else decode_node(self._nodes.kind, pending, ref, own_id)
 
     def flush(self) -> None:
-        """Makes what was written durable."""
-        self._packs.flush()
+        """Makes what was written durable, if the packs are the writer's own."""
+        if self._flushes:
+            self._packs.flush()

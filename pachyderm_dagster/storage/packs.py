@@ -8,10 +8,12 @@ rebuilt from the store; nothing reads it on the way to a blob.
 import secrets
 import struct
 from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import repeat
 
 from pachyderm_dagster.codec import DIGEST_BYTES, Buffer, content_digest
-from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, ObjectStore, Ref, corrupt_object, object_key
+from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, ObjectInfo, ObjectStore, Ref, corrupt_object, object_key
 
 PACK_BYTES = 16 * 1024 * 1024
 _FOOTER = struct.Struct("<8sQ32s")
@@ -24,9 +26,13 @@ class PackWriter:
     """Gathers blobs and stores them as packs of about `target_bytes`; while one is being stored, the next fills.
 
     A reference that `add` returned may be stored elsewhere only after `flush`. For one thread at a time.
+
+    Attributes:
+        added_bytes: what the blobs added so far take in packs; it only grows.
     """
 
     def __init__(self, store: ObjectStore, target_bytes: int = PACK_BYTES) -> None:
+        self.added_bytes = 0
         self._store = store
         self._target_bytes = target_bytes
         self._pool: ThreadPoolExecutor | None = None
@@ -43,7 +49,19 @@ class PackWriter:
                 self._pool = ThreadPoolExecutor(1, thread_name_prefix="packs")
             self._full, self._pack = self._pack, _Pack()
             self._under_way = self._pool.submit(_put_pack, self._store, self._full)
+        self.added_bytes += len(data) + DIGEST_BYTES + _LENGTH_BYTES
         return self._pack.add(data, blob_id)
+
+    def take_over(self, other: "PackWriter") -> dict[Ref, Ref]:
+        """Takes the blobs that `other` holds and has not begun to store, which it forgets. Returns where each was going to be, and where it will be now."""
+        taken, other._pack = other._pack, _Pack()
+        places = map(Ref, repeat(taken.object), taken.offsets, map(len, taken.blobs))
+        return {place: self.add(blob, blob_id) for place, blob, blob_id in zip(places, taken.blobs, taken.ids, strict=True)}
+
+    @property
+    def pending_bytes(self) -> int:
+        """The size of the blobs that wait for `flush`."""
+        return self._pack.size
 
     def find_pending(self, ref: Ref) -> Buffer | None:
         """The bytes of a blob that is in the current pack; every other can be read from the store when this returns."""
@@ -51,6 +69,14 @@ class PackWriter:
         if blob is None:
             self._await_previous()
         return blob
+
+    def find_range(self, key: str, offset: int, length: int) -> bytes | None:
+        """The bytes from `offset` of the object `key` when that is the current pack, as `find_pending`."""
+        if key != self._pack.key:
+            if self._full is not None and key == self._full.key:
+                self._await_previous()
+            return None
+        return self._pack.read(offset, length)
 
     def flush(self) -> None:
         """Stores what was added; every reference given out so far is durable on return.
@@ -84,11 +110,43 @@ class PackWriter:
         self._full = self._under_way = None
 
 
+class PendingStore:
+    """A store and, above it, the blobs that a pack writer has not stored yet: for reading what the write under way has made."""
+
+    def __init__(self, store: ObjectStore, packs: PackWriter) -> None:
+        self._store = store
+        self._packs = packs
+
+    @property
+    def fork_safe(self) -> bool:
+        return False
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        pending = self._packs.find_range(key, offset, length)
+        return self._store.get_range(key, offset, length) if pending is None else pending
+
+    def get(self, key: str) -> bytes:
+        return self._store.get(key)
+
+    def put_new(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        return self._store.put_new(key, data)
+
+    def keep(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        return self._store.keep(key, data)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        return self._store.list(prefix)
+
+    def delete(self, key: str) -> None:
+        self._store.delete(key)
+
+
 class _Pack:
     """A pack in memory."""
 
     def __init__(self) -> None:
         self.object = secrets.token_bytes(OBJECT_ID_BYTES)
+        self.key = object_key(self.object)
         self.blobs: list[Buffer] = []
         self.ids: list[bytes] = []
         self.offsets: list[int] = []
@@ -108,12 +166,24 @@ class _Pack:
         position = bisect_right(self.offsets, ref.offset) - 1
         return self.blobs[position] if position >= 0 and len(self.blobs[position]) == ref.length else None
 
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes that were added, from one blob or from neighbours."""
+        position = max(bisect_right(self.offsets, offset) - 1, 0)
+        pieces = []
+        while length > 0 and position < len(self.blobs):
+            start = offset - self.offsets[position]
+            pieces.append(bytes(memoryview(self.blobs[position])[start : start + length]))
+            offset += len(pieces[-1])
+            length -= len(pieces[-1])
+            position += 1
+        return b"".join(pieces)
+
 
 def _put_pack(store: ObjectStore, pack: _Pack) -> None:
     lengths = [len(blob) for blob in pack.blobs]
     index = b"".join(pack.ids) + struct.pack(f"<{len(lengths)}Q", *lengths)
     footer = _FOOTER.pack(_MAGIC, len(lengths), content_digest(index))
-    store.put_new(object_key(pack.object), [*pack.blobs, index, footer])
+    store.put_new(pack.key, [*pack.blobs, index, footer])
 
 
 def read_pack_index(store: ObjectStore, object_id: bytes, size: int | None = None) -> list[tuple[bytes, Ref]]:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from pachyderm_dagster.storage.nodes import NO_ENTRIES, Node, NodeStore, NodeWriter, closes, index_rows, node_id, refs_of
 from pachyderm_dagster.storage.objects import Ref
+from pachyderm_dagster.storage.packs import PackWriter
 from pachyderm_dagster.storage.rows import KEY, TreeKind
 from pachyderm_dagster.storage.tree_reading import Child, TreeRoot, cover, empty_root, next_child
 
@@ -25,19 +26,19 @@ class _Edits:
     put: pa.RecordBatch
 
 
-def build_tree(nodes: NodeStore, rows: pa.RecordBatch) -> TreeRoot:
-    """The tree of `rows`, which are sorted and unique by key; durable on return."""
-    writer = NodeWriter(nodes)
+def build_tree(nodes: NodeStore, rows: pa.RecordBatch, packs: PackWriter | None = None) -> TreeRoot:
+    """The tree of `rows`, which are sorted and unique by key; durable on return, or when `packs` are flushed."""
+    writer = NodeWriter(nodes, packs)
     root = _raise_root(nodes, writer, _write_nodes(nodes, writer, 0, rows, closes(nodes.kind, rows.column(KEY), 0), {}), 0)
     writer.flush()
     return root
 
 
-def apply_edits(nodes: NodeStore, root: TreeRoot, put: pa.RecordBatch, dropped: Sequence[str]) -> TreeRoot:
-    """The tree after `dropped` keys went and `put` rows came (both sorted and unique); durable on return."""
+def apply_edits(nodes: NodeStore, root: TreeRoot, put: pa.RecordBatch, dropped: Sequence[str], packs: PackWriter | None = None) -> TreeRoot:
+    """The tree after `dropped` keys went and `put` rows came (both sorted and unique); durable on return, or when `packs` are flushed."""
     if root.ref is None:
-        return build_tree(nodes, put)
-    writer = NodeWriter(nodes)
+        return build_tree(nodes, put, packs)
+    writer = NodeWriter(nodes, packs)
     edits = _Edits(dropped, put)
     top = nodes.load(root.ref, root.id).level
     for level in range(top + 1):

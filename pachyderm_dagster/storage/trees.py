@@ -3,13 +3,15 @@
 Cost of a change, a difference or a lookup follows what it touches. Several threads may use one `Trees`.
 """
 
+import copy
 from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pachyderm_dagster.storage.nodes import NodeStore
+from pachyderm_dagster.storage.nodes import NodeCache, NodeStore
 from pachyderm_dagster.storage.objects import ObjectStore
+from pachyderm_dagster.storage.packs import PackWriter, PendingStore
 from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, TreeKind
 from pachyderm_dagster.storage.tree_diff import TreeDiff, diff_trees
 from pachyderm_dagster.storage.tree_editing import apply_edits, build_tree, sort_rows
@@ -33,24 +35,30 @@ class Trees:
     def __init__(self, store: ObjectStore, kind: TreeKind, cache_bytes: int = _CACHE_BYTES) -> None:
         self.kind = kind
         self.empty = empty_root(kind)
-        self._nodes = NodeStore(store, kind, cache_bytes)
+        self._nodes = NodeStore(store, kind, NodeCache(cache_bytes))
 
-    def build(self, rows: pa.Table) -> TreeRoot:
-        """The tree of `rows`, in any order; durable on return.
+    def pending(self, packs: PackWriter) -> "Trees":
+        """The same trees, for one thread, with those among them that are in `packs` and not stored yet."""
+        trees = copy.copy(self)
+        trees._nodes = NodeStore(PendingStore(self._nodes.store, packs), self.kind, self._nodes.cache)
+        return trees
+
+    def build(self, rows: pa.Table, packs: PackWriter | None = None) -> TreeRoot:
+        """The tree of `rows`, in any order; durable on return, or when `packs`, into which its nodes go, are flushed.
 
         Raises:
             ValueError: when a key occurs twice.
         """
-        return build_tree(self._nodes, sort_rows(self.kind, rows))
+        return build_tree(self._nodes, sort_rows(self.kind, rows), packs)
 
-    def apply(self, root: TreeRoot, upserts: pa.Table, deletes: pa.Array | None = None) -> TreeRoot:
-        """The tree after `deletes` (keys; unknown ones are fine) went and `upserts` came; durable on return.
+    def apply(self, root: TreeRoot, upserts: pa.Table, deletes: pa.Array | None = None, packs: PackWriter | None = None) -> TreeRoot:
+        """The tree after `deletes` (keys; unknown ones are fine) went and `upserts` came; durable on return, or when `packs` are flushed.
 
         Raises:
             ValueError: when a key occurs twice in `upserts`.
         """
         dropped = [] if deletes is None else _sorted_keys(deletes)
-        return apply_edits(self._nodes, root, sort_rows(self.kind, upserts), dropped)
+        return apply_edits(self._nodes, root, sort_rows(self.kind, upserts), dropped, packs)
 
     def read(self, root: TreeRoot, start: str | None = None, stop: str | None = None) -> Iterator[pa.Table]:
         """The rows of a range in key order, a leaf (about a thousand) at a time, read as they are asked for."""

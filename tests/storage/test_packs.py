@@ -4,8 +4,8 @@ import pytest
 
 from pachyderm_dagster.codec import content_digest
 from pachyderm_dagster.errors import NotFoundError, StorageError
-from pachyderm_dagster.storage.objects import ObjectStore, get_ref, object_key
-from pachyderm_dagster.storage.packs import PackWriter, read_pack_index
+from pachyderm_dagster.storage.objects import ObjectStore, Ref, get_ref, object_key
+from pachyderm_dagster.storage.packs import PackWriter, PendingStore, read_pack_index
 from tests.storage.faulty import CountingStore, FillingStore, FullStore, replace_object
 
 BLOBS = [b"first", b"the second", b"3", b"x" * 5000]
@@ -122,3 +122,34 @@ def test_failure_stays_until_a_flush_and_the_next_one_stores_everything(store: O
     refs.append(writer.add(b"three", IDS[2]))
     writer.flush()
     assert [get_ref(store, ref) for ref in refs] == [b"one", b"two", b"three"]
+
+
+def test_blobs_of_another_writer_are_taken_over_and_stored_once(store: ObjectStore) -> None:
+    counted = CountingStore(store)
+    writer, other = PackWriter(counted), PackWriter(counted)
+    first = writer.add(BLOBS[0], IDS[0])
+    places = [other.add(blob, own_id) for blob, own_id in zip(BLOBS[1:], IDS[1:], strict=True)]
+    moved = writer.take_over(other)
+    other.flush()
+    assert counted.writes == 0
+    writer.flush()
+    assert counted.writes == 1
+    assert [get_ref(store, ref) for ref in (first, *(moved[place] for place in places))] == BLOBS
+    assert writer.added_bytes == sum(map(len, BLOBS)) + 4 * 40
+
+
+def test_pending_blobs_are_read_as_if_they_were_stored(store: ObjectStore) -> None:
+    writer = PackWriter(store, target_bytes=20)
+    refs = [writer.add(blob, own_id) for blob, own_id in zip(BLOBS, IDS, strict=True)]
+    pending = PendingStore(store, writer)
+    assert [get_ref(pending, ref) for ref in refs] == BLOBS
+    assert get_ref(pending, Ref(refs[-1].object, refs[-1].offset + 10, 20)) == b"x" * 20
+    writer.flush()
+    assert [get_ref(pending, ref) for ref in refs] == BLOBS
+
+
+def test_pending_neighbours_are_read_together(store: ObjectStore) -> None:
+    writer = PackWriter(store)
+    refs = [writer.add(blob, own_id) for blob, own_id in zip(BLOBS, IDS, strict=True)]
+    together = b"".join(BLOBS)
+    assert get_ref(PendingStore(store, writer), Ref(refs[0].object, 2, 14)) == together[2:16]

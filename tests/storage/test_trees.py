@@ -11,11 +11,12 @@ import pytest
 from pachyderm_dagster.codec import content_digest, digest
 from pachyderm_dagster.errors import NotFoundError, StorageError
 from pachyderm_dagster.storage.content import Content
-from pachyderm_dagster.storage.nodes import decode_node
+from pachyderm_dagster.storage.nodes import Node, decode_node, node_id
 from pachyderm_dagster.storage.objects import ObjectStore, Ref, get_ref, object_key
 from pachyderm_dagster.storage.open_store import open_store
-from pachyderm_dagster.storage.packs import read_pack_index
+from pachyderm_dagster.storage.packs import PackWriter, read_pack_index
 from pachyderm_dagster.storage.rows import DATUM_ROWS, content_array, contents_of
+from pachyderm_dagster.storage.tree_editing import sort_rows
 from pachyderm_dagster.storage.trees import FILE_ROWS, TreeRoot, Trees
 from tests.storage.faulty import CountingStore, FullStore, flip_byte, replace_object
 from tests.storage.tree_rows import SMALL_NODES, file_rows, keys_array, many_sizes, sizes_of
@@ -278,3 +279,28 @@ def test_nodes_are_found_in_the_index_of_their_pack(store: ObjectStore) -> None:
     nodes = read_pack_index(store, root.ref.object)
     assert (root.id, root.ref) in nodes
     assert sum(decode_node(FILE_ROWS, get_ref(store, ref), ref, own_id).rows.num_rows for own_id, ref in nodes[:-1]) == len(MANY)
+
+
+def test_node_of_version_1_is_read(store: ObjectStore) -> None:
+    rows = sort_rows(FILE_ROWS, file_rows({"a": 1, "b": 2}))
+    own_id = node_id(FILE_ROWS, Node(0, rows))
+    body = rows.serialize().to_pybytes()
+    stored = b"PDT\x01" + b"\0" + b"\0\0\0" + own_id + digest("node", [b"\0", own_id, body]) + body
+    ref = PackWriter(store).add(stored, own_id)
+    store.put_new(object_key(ref.object), stored)
+    trees = Trees(store, FILE_ROWS)
+    old = TreeRoot(own_id, ref, 2, 3)
+    assert trees.table(old).column("key").to_pylist() == ["a", "b"]
+    assert trees.apply(old, file_rows({"c": 3})).id == trees.build(file_rows({"a": 1, "b": 2, "c": 3})).id
+
+
+def test_node_of_a_later_version_is_a_corrupt_object(store: ObjectStore) -> None:
+    trees = Trees(store, FILE_ROWS)
+    root = trees.build(file_rows({"a": 1}))
+    assert root.ref is not None
+    key = object_key(root.ref.object)
+    data = store.get(key)
+    assert data[:4] == b"PDT\x02"
+    replace_object(store, key, data[:3] + b"\3" + data[4:])
+    with pytest.raises(StorageError, match="not tree node"):
+        Trees(store, FILE_ROWS).table(root)
