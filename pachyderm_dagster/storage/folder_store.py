@@ -11,20 +11,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pachyderm_dagster.codec import Buffer
-from pachyderm_dagster.storage.objects import ObjectInfo, missing_object, parts_of, short_object
+from pachyderm_dagster.storage.objects import ObjectInfo, missing_object, object_key, parts_of, short_object
 from pachyderm_dagster.storage.system_errors import storage_errors
 
 INCOMING = "incoming"
+TRASH = "trash"
 _MAX_PARTS = 1024  # IOV_MAX of Linux
 
 
 class FolderStore:
     """A store in the folder `root`, which the first write creates.
 
-    Files under `incoming/` are writes under way or killed ones; nothing refers to them.
+    Files under `incoming/` are writes under way or killed ones; nothing refers to them. Files under `trash/` are on their way out, and are still read
+    until they are gone.
     """
 
     fork_safe = True
+    time_slack = dt.timedelta(milliseconds=50)  # the kernel's clock for files moves in ticks
 
     def __init__(self, root: Path) -> None:
         self._root = str(root)
@@ -67,12 +70,40 @@ class FolderStore:
                 except FileNotFoundError:
                     continue  # deleted, or moved out of incoming/, since the folder was read
                 key = os.path.relpath(path, self._root).replace(os.sep, "/")
-                yield ObjectInfo(key, status.st_size, dt.datetime.fromtimestamp(status.st_mtime, dt.UTC))
+                yield ObjectInfo(key, status.st_size, _modified(status))
 
     def delete(self, key: str) -> None:
         path = self._path(key)
         with storage_errors("delete", path), contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+
+    def remove_older(self, key: str, before: dt.datetime) -> bool:
+        path = self._path(key)
+        taken = os.path.join(self._root, TRASH, f"{os.path.basename(path)}.{secrets.token_hex(8)}")
+        with storage_errors("delete", path), contextlib.suppress(FileNotFoundError):
+            if _modified(os.stat(path)) >= before:
+                return False
+            _make_folder(os.path.dirname(taken))
+            os.rename(path, taken)
+            # Whoever marked it as new before it was taken away relies on it; whoever comes now does not find it, and stores it again.
+            if _modified(os.stat(taken)) >= before:
+                self._put_back(taken, path)
+                return False
+            os.unlink(taken)
+            return True
+        return False
+
+    def recover(self) -> None:
+        trash = os.path.join(self._root, TRASH)
+        with storage_errors("write", trash), contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(trash):
+                self._put_back(os.path.join(trash, name), self._path(object_key(bytes.fromhex(name.partition(".")[0]))))
+
+    def _put_back(self, taken: str, path: str) -> None:
+        _link_new(taken, path)
+        _sync_folder(os.path.dirname(path))
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(taken)
 
     def _path(self, key: str) -> str:
         return os.path.join(self._root, *key.split("/")) if key else self._root
@@ -82,13 +113,25 @@ class FolderStore:
         path = self._path(key)
         with storage_errors("read", path):
             try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = self._open(path)
                 try:
                     yield descriptor
                 finally:
                     os.close(descriptor)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 raise missing_object(key) from None
+
+    def _open(self, path: str) -> int:
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            trash, name = os.path.join(self._root, TRASH), os.path.basename(path)
+            # Nothing is in the trash that was needed when the collector looked; it may be needed again since, until the collector puts it back.
+            for taken in os.listdir(trash) if os.path.isdir(trash) else ():
+                if taken.startswith(f"{name}."):
+                    with contextlib.suppress(FileNotFoundError):
+                        return os.open(os.path.join(trash, taken), os.O_RDONLY | os.O_CLOEXEC)
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def _write_and_link(self, path: str, parts: Sequence[Buffer], *, replace: bool = False) -> bool:
         incoming = os.path.join(self._root, INCOMING)
@@ -109,6 +152,10 @@ class FolderStore:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
+
+
+def _modified(status: os.stat_result) -> dt.datetime:
+    return dt.datetime.fromtimestamp(status.st_mtime, dt.UTC)
 
 
 def _link_new(source: str, path: str) -> bool:

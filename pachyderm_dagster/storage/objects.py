@@ -40,6 +40,14 @@ class ObjectInfo(msgspec.Struct, frozen=True):
     modified: dt.datetime
 
 
+class StoredRanges(Protocol):
+    """Where ranges of objects are read from: a store, or a store and what is about to go into it."""
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """As `ObjectStore.get_range`."""
+        ...
+
+
 class ObjectStore(Protocol):
     """Where objects are kept. Keys are segments joined by `/`.
 
@@ -49,6 +57,11 @@ class ObjectStore(Protocol):
     @property
     def fork_safe(self) -> bool:
         """Whether a forked child may use the store: true where a call is nothing but system calls."""
+        ...
+
+    @property
+    def time_slack(self) -> dt.timedelta:
+        """How much earlier than its last `put_new` or `keep` an object may say that it was modified."""
         ...
 
     def put_new(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
@@ -95,6 +108,17 @@ class ObjectStore(Protocol):
         """Removes the object; one that does not exist is no error."""
         ...
 
+    def remove_older(self, key: str, before: dt.datetime) -> bool:
+        """Removes an object below `objects/` unless it was modified at or after `before`; whether it is gone now and was not before. For the collector alone.
+
+        One that `keep` found and marked stays, whatever the order in which the two come; behind a service the last look and the removal are two requests.
+        """
+        ...
+
+    def recover(self) -> None:
+        """Undoes what a killed `remove_older` left half done."""
+        ...
+
 
 def object_key(object_id: bytes) -> str:
     """The key of an object: spread over 256 folders by the first byte of its id."""
@@ -102,7 +126,7 @@ def object_key(object_id: bytes) -> str:
     return f"{OBJECTS}/{name[:2]}/{name}"
 
 
-def get_ref(store: ObjectStore, ref: Ref) -> bytes:
+def get_ref(store: StoredRanges, ref: Ref) -> bytes:
     """The bytes that `ref` names; raises as `ObjectStore.get_range` does."""
     return store.get_range(object_key(ref.object), ref.offset, ref.length)
 

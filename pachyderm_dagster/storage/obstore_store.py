@@ -20,6 +20,7 @@ class ObstoreStore:
     """A store over one of obstore's; `url` is for messages, `clock` tells how old an object is."""
 
     fork_safe = False  # obstore runs threads of its own, which a forked child does not have
+    time_slack = RENEW_AFTER + dt.timedelta(minutes=5)  # the service's clock may go otherwise than ours
 
     def __init__(self, store: MemoryStore | S3Store, url: str, clock: Clock) -> None:
         self._store = store
@@ -76,6 +77,16 @@ class ObstoreStore:
     def delete(self, key: str) -> None:
         with contextlib.suppress(FileNotFoundError), self._failing():
             obstore.delete(self._store, key)
+
+    def remove_older(self, key: str, before: dt.datetime) -> bool:
+        found = self._find(key)
+        if found is None or found.modified >= before:
+            return False
+        self.delete(key)
+        return True
+
+    def recover(self) -> None:
+        """An object is removed in one request, so that nothing is left half done."""
 
     def _find_size(self, key: str) -> int | None:
         found = self._find(key)

@@ -1,5 +1,6 @@
 """Stores with faults and counters, around a real one."""
 
+import datetime as dt
 from collections.abc import Iterator, Sequence
 
 from pachyderm_dagster.codec import Buffer
@@ -20,6 +21,10 @@ class CountingStore:
     @property
     def fork_safe(self) -> bool:
         return False  # a child's counts would be lost
+
+    @property
+    def time_slack(self) -> dt.timedelta:
+        return self._store.time_slack
 
     def put_new(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
         body = data if isinstance(data, bytes | bytearray | memoryview) else b"".join(data)
@@ -51,6 +56,12 @@ class CountingStore:
 
     def delete(self, key: str) -> None:
         self._store.delete(key)
+
+    def remove_older(self, key: str, before: dt.datetime) -> bool:
+        return self._store.remove_older(key, before)
+
+    def recover(self) -> None:
+        self._store.recover()
 
 
 class FullStore(CountingStore):

@@ -1,9 +1,11 @@
 """What only a folder can show: durability, kills, full disks, permissions."""
 
+import datetime as dt
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from pachyderm_dagster.storage.folder_store import INCOMING, FolderStore
 from pachyderm_dagster.storage.objects import object_key
 
 ROOT = Path(__file__).parents[2]
+LAST_YEAR = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
 
 STALL_IN_THE_MIDDLE = """
 import sys
@@ -174,3 +177,64 @@ def test_kept_object_counts_as_modified_now(tmp_path: Path) -> None:
     assert path.stat().st_mtime > 1_700_000_000
     assert path.stat().st_mode & 0o222 == 0
     assert list((tmp_path / INCOMING).iterdir()) == []
+
+
+def an_old_object(folder: Path) -> tuple[FolderStore, str, Path]:
+    """A store with one object of last year."""
+    store = FolderStore(folder)
+    key = object_key(content_digest(b"x"))
+    store.put_new(key, b"x")
+    os.utime(folder / key, (LAST_YEAR.timestamp(), LAST_YEAR.timestamp()))
+    return store, key, folder / key
+
+
+@pytest.mark.parametrize("moment", ["before it is taken away", "once it is taken away"])
+def test_an_object_that_is_kept_while_it_is_being_removed_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    store, key, _ = an_old_object(tmp_path)
+    rename = os.rename
+
+    def rename_and_keep(source: str, target: str) -> None:
+        monkeypatch.undo()
+        if moment == "before it is taken away":
+            assert store.keep(key, b"x") is False
+        rename(source, target)
+        assert store.get(key) == b"x"
+        if moment == "once it is taken away":
+            assert store.keep(key, b"x") is True
+
+    monkeypatch.setattr(os, "rename", rename_and_keep)
+    assert store.remove_older(key, LAST_YEAR + dt.timedelta(days=1)) is (moment == "once it is taken away")
+    assert store.get(key) == b"x"
+    assert list((tmp_path / "trash").iterdir()) == []
+
+
+def test_an_object_whose_removal_was_killed_is_read_and_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, key, path = an_old_object(tmp_path)
+
+    def kill(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "unlink", kill)
+    with pytest.raises(KeyboardInterrupt):
+        store.remove_older(key, LAST_YEAR + dt.timedelta(days=1))
+    monkeypatch.undo()
+    assert not path.exists()
+    assert store.get(key) == b"x"
+    store.recover()
+    assert path.read_bytes() == b"x"
+    assert list((tmp_path / "trash").iterdir()) == []
+
+
+def test_two_who_remove_the_same_object_at_once_agree(tmp_path: Path) -> None:
+    def remove(store: FolderStore, key: str, answers: list[bool]) -> None:
+        answers.append(store.remove_older(key, LAST_YEAR + dt.timedelta(days=1)))
+
+    for _ in range(20):
+        store, key, _ = an_old_object(tmp_path)
+        answers: list[bool] = []
+        threads = [threading.Thread(target=remove, args=(store, key, answers)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(answers) == [False, True]

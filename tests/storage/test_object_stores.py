@@ -122,6 +122,27 @@ def test_deleted_object_is_gone_and_can_be_deleted_again(store: ObjectStore) -> 
     assert store.put_new(KEY, b"y")
 
 
+def test_only_an_object_older_than_asked_for_is_removed(store: ObjectStore) -> None:
+    store.put_new(KEY, b"x")
+    (found,) = store.list("objects")
+    assert store.remove_older(KEY, found.modified) is False
+    assert store.get(KEY) == b"x"
+    assert store.remove_older(KEY, found.modified + dt.timedelta(seconds=2)) is True
+    assert store.remove_older(KEY, found.modified + dt.timedelta(seconds=2)) is False
+    assert list(store.list("objects")) == []
+    with pytest.raises(NotFoundError):
+        store.get(KEY)
+    store.recover()
+    assert store.put_new(KEY, b"x")
+
+
+def test_what_is_kept_says_that_it_is_new_within_the_slack(store: ObjectStore) -> None:
+    store.put_new(KEY, b"x")
+    before = dt.datetime.now(dt.UTC)
+    store.keep(KEY, b"x")
+    assert store.remove_older(KEY, before - store.time_slack) is False
+
+
 def test_reference_names_a_range_of_an_object_by_id(store: ObjectStore) -> None:
     own_id = content_digest(b"0123456789")
     key = object_key(own_id)
