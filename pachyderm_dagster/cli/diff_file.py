@@ -5,11 +5,12 @@ from contextlib import closing
 
 import click
 
-from pachyderm_dagster.cli.comparing import content_lines, differences, parent_side, side
+from pachyderm_dagster.cli.comparing import content_lines
 from pachyderm_dagster.cli.documents import Fields
 from pachyderm_dagster.cli.file_documents import file_document, show_name
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.printing import Column, Document, Printer, printing, show_size
+from pachyderm_dagster.pfs.comparing import differences, parent_side, side
 from pachyderm_dagster.pfs.differences import FileDiff, FileOp
 from pachyderm_dagster.workspace import open_workspace
 

@@ -5,6 +5,7 @@ A `label` names the commit in messages, as the caller knows it: `images@master`.
 
 import difflib
 import itertools
+from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +14,7 @@ from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.pfs.entries import DIRECTORY, ENTRIES, FileInfo, children, directory_prefix, file_infos, find_entry
 from pachyderm_dagster.pfs.globs import Glob
 from pachyderm_dagster.pfs.path_columns import keys_of
-from pachyderm_dagster.pfs.paths import AFTER_SEPARATOR, GLOB_CHARACTERS, ROOT, SEPARATOR, clean_path, directory_range, key_of
+from pachyderm_dagster.pfs.paths import AFTER_SEPARATOR, GLOB_CHARACTERS, ROOT, SEPARATOR, clean_path, directory_range, key_of, path_of
 from pachyderm_dagster.pfs.searching import scan, search
 from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.storage.rows import contents_of
@@ -115,6 +116,21 @@ def get_content(trees: Trees, root: TreeRoot, path: str, *, label: str) -> Conte
     raise InvalidError("not-a-file", f"{cleaned!r} in {label} is a directory; name a file in it, or take all of it with -r")
 
 
+def get_contents(trees: Trees, root: TreeRoot, paths: Iterable[str], *, label: str) -> dict[str, Content]:
+    """The contents of files, by their cleaned paths, those that lie together next to one another.
+
+    Raises:
+        NotFoundError: `file-not-found`.
+        InvalidError: `not-a-file` for a directory, `path-invalid`.
+    """
+    wanted = {key_of(clean_path(path)) for path in paths}
+    rows = trees.find(root, pa.array(list(wanted), pa.string()))
+    found = dict(zip(rows.column("key").to_pylist(), contents_of(rows), strict=True))
+    for key in sorted(wanted - found.keys()):
+        get_content(trees, root, path_of(key), label=label)  # says what is wrong with it
+    return {path_of(key): content for key, content in sorted(found.items(), key=lambda item: _place(item[1]))}
+
+
 def rows_below(trees: Trees, root: TreeRoot, path: str, *, label: str) -> pa.Table:
     """The file rows of a file, or of everything below a directory; of a glob, of everything that it matches, each once. In key order.
 
@@ -133,6 +149,10 @@ def rows_below(trees: Trees, root: TreeRoot, path: str, *, label: str) -> pa.Tab
 def is_glob(path: str) -> bool:
     """Whether a path is a pattern: no path holds any of its characters."""
     return any(character in path for character in GLOB_CHARACTERS)
+
+
+def _place(content: Content) -> tuple[bytes, int]:
+    return (content.refs[0].object, content.refs[0].offset) if content.refs else (b"", 0)
 
 
 def _matches(trees: Trees, root: TreeRoot, pattern: str, label: str) -> pa.Table:
