@@ -1,32 +1,69 @@
 """Opens the record of a home with what must happen at the end of its transactions; light, for commands that only look."""
 
+import importlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pachyderm_dagster.clock import Clock, SystemClock
 from pachyderm_dagster.coordination.leases import DatabaseLeases, Leases
-from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.errors import InvalidError, PachydermError
 from pachyderm_dagster.metadata.database import Database, open_engine
+from pachyderm_dagster.pfs.belonging import claim_store
 from pachyderm_dagster.pfs.propagation import propagate
 from pachyderm_dagster.pps.jobs import create_jobs
+from pachyderm_dagster.pps.recovery import keep
 from pachyderm_dagster.settings import COORDINATION_URL, EXECUTOR, Settings, load_settings
+from pachyderm_dagster.storage.objects import ObjectStore
+
+log = logging.getLogger(__name__)
+
+
+class StoreOfRecord:
+    """The store that belongs to a record, opened when it is first needed: most commands that look, or change a row or two, do without.
+
+    It follows a `Database`: what has changed is kept in the store too, so that a lost record can be made again.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._store: ObjectStore | None = None
+
+    def open(self) -> ObjectStore:
+        """The store, always the same one. Errors as `open_store`."""
+        if self._store is None:
+            # Imported by name because importing what reads buckets takes as long as a whole command that looks.
+            self._store = importlib.import_module("pachyderm_dagster.storage.open_store").open_store(self._url)
+        return self._store
+
+    def follow(self, database: Database) -> None:
+        """Keeps what changed. The change itself is done, so that a store that fails now is no failure of it: the next change, or fsck, makes up for it."""
+        try:
+            keep(database, self.open())
+        except PachydermError as error:
+            log.warning("the change is done, but not saved in the store for the case that the record is lost: %s; `pachctl fsck --fix` saves it", error)
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The record and the leases of one home."""
+    """The record and the leases of one home, and the way to its store."""
 
     settings: Settings
     database: Database
     leases: Leases
+    store: StoreOfRecord
 
 
-def open_record(environ: Mapping[str, str], *, clock: Clock | None = None) -> Record:
+def open_record(environ: Mapping[str, str], *, clock: Clock | None = None, rebuilding: bool = False) -> Record:
     """Opens the record that the settings in `environ` name, and makes it when there is none.
+
+    Args:
+        rebuilding: it may be lost, and is not made the record of the store.
 
     Raises:
         InvalidError: `config-invalid`, for settings that cannot be used.
         StateError: `home-version`.
+        StorageError: `record-lost`, when it is new or empty and the store is not.
         UnreachableError, StorageError: as `open_engine`.
     """
     settings = load_settings(environ)
@@ -34,5 +71,12 @@ def open_record(environ: Mapping[str, str], *, clock: Clock | None = None) -> Re
         raise InvalidError("config-invalid", f"{COORDINATION_URL} is {settings.coordination_url!r}; this version takes database:// only")
     if settings.executor != "local":
         raise InvalidError("config-invalid", f"{EXECUTOR} is {settings.executor!r}; this version runs datums as local processes only: set it to 'local'")
-    database = Database(open_engine(settings.metadata_url), clock or SystemClock(), finishers=(propagate, create_jobs))
-    return Record(settings, database, DatabaseLeases(database))
+    store = StoreOfRecord(settings.storage_url)
+    database = Database(open_engine(settings.metadata_url), clock or SystemClock(), finishers=(propagate, create_jobs), follow=store.follow)
+    if not rebuilding:
+        try:
+            claim_store(database, store.open, settings.storage_url)
+        except PachydermError:
+            database.close()
+            raise
+    return Record(settings, database, DatabaseLeases(database), store)

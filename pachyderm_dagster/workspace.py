@@ -13,7 +13,6 @@ from pachyderm_dagster.pps.client import Pps
 from pachyderm_dagster.record import open_record
 from pachyderm_dagster.settings import Settings
 from pachyderm_dagster.storage.objects import ObjectStore
-from pachyderm_dagster.storage.open_store import open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +31,8 @@ class Workspace:
         self.database.close()
 
 
-def open_workspace(environ: Mapping[str, str], *, project: str = DEFAULT_PROJECT, clock: Clock | None = None) -> Workspace:
-    """Opens the home that `environ` names (PACHYDERM_HOME and its kin), and makes it when there is none.
+def open_workspace(environ: Mapping[str, str], *, project: str = DEFAULT_PROJECT, clock: Clock | None = None, rebuilding: bool = False) -> Workspace:
+    """Opens the home that `environ` names (PACHYDERM_HOME and its kin), and makes it when there is none. `rebuilding` as in `open_record`.
 
     Raises:
         InvalidError: `config-invalid`.
@@ -42,9 +41,9 @@ def open_workspace(environ: Mapping[str, str], *, project: str = DEFAULT_PROJECT
         StorageError: `storage-format`, and whatever else `open_store` raises.
         UnreachableError: `record-unreachable`, `storage-unreachable`.
     """
-    record = open_record(environ, clock=clock)
+    record = open_record(environ, clock=clock, rebuilding=rebuilding)
     try:
-        store = open_store(record.settings.storage_url)
+        store = record.store.open()
     except PachydermError:
         record.database.close()
         raise

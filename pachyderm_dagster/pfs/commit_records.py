@@ -5,6 +5,7 @@ It is stored before the transaction that makes it true: one of a commit that nob
 """
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -61,6 +62,9 @@ class CommitRecord(msgspec.Struct, frozen=True, kw_only=True):
     tree: bytes | None
     provenance: tuple[UpstreamCommit, ...] = ()
     job: dict[str, Any] | None = None
+    stored_bytes: int = 0
+    forgotten: bool = False
+    metadata: dict[str, str] = msgspec.field(default_factory=dict)
     written: dt.datetime
 
 
@@ -122,42 +126,64 @@ def load_record(txn: Transaction, commit_id: int) -> CommitRecord:
 
     For a commit that is about to be finished, put what it will be into it with `msgspec.structs.replace`: tree, size_bytes, finished, error, job.
     """
+    return load_records(txn, [commit_id])[commit_id]
+
+
+def load_records(txn: Transaction, commit_ids: Sequence[int]) -> dict[int, CommitRecord]:
+    """The records of many commits, by row."""
     parent = t.commit.alias("parent")
-    row = txn.first(
+    rows = txn.all(
         sa.select(t.commit, parent.c.set_id.label("parent_set"), t.repo.c.name, t.repo.c.type, t.project.c.name.label("project"))
         .join_from(t.commit, t.repo)
         .join(t.project)
         .outerjoin(parent, t.commit.c.parent_id == parent.c.id)
-        .where(t.commit.c.id == commit_id)
+        .where(t.commit.c.id.in_(commit_ids))
+        .order_by(t.commit.c.id)
     )
-    assert row is not None
-    return CommitRecord(
-        project=row.project,
-        repo=row.name,
-        repo_type=row.type,
-        repo_id=row.repo_id,
-        branch=row.branch_name,
-        id=row.set_id,
-        parent=row.parent_set,
-        origin=row.origin,
-        description=row.description,
-        started=row.started,
-        finished=row.finished,
-        error=row.error,
-        size_bytes=row.size_bytes,
-        tree=bytes(row.tree) if row.tree is not None else None,
-        provenance=_provenance(txn, commit_id),
-        written=txn.clock.now(),
-    )
+    provenance = _provenance(txn, commit_ids)
+    return {
+        row.id: CommitRecord(
+            project=row.project,
+            repo=row.name,
+            repo_type=row.type,
+            repo_id=row.repo_id,
+            branch=row.branch_name,
+            id=row.set_id,
+            parent=row.parent_set,
+            origin=row.origin,
+            description=row.description,
+            started=row.started,
+            finished=row.finished,
+            error=row.error,
+            size_bytes=row.size_bytes,
+            tree=bytes(row.tree) if row.tree is not None else None,
+            provenance=tuple(provenance.get(row.id, ())),
+            stored_bytes=row.stored_bytes,
+            forgotten=row.forgotten,
+            metadata=row.metadata,
+            written=txn.clock.now(),
+        )
+        for row in rows
+    }
 
 
-def _provenance(txn: Transaction, commit_id: int) -> tuple[UpstreamCommit, ...]:
+def _provenance(txn: Transaction, commit_ids: Sequence[int]) -> dict[int, list[UpstreamCommit]]:
     rows = txn.all(
-        sa.select(t.commit_provenance.c.branch_name, t.commit.c.set_id, t.repo.c.name, t.repo.c.type, t.project.c.name.label("project"))
+        sa.select(
+            t.commit_provenance.c.commit_id,
+            t.commit_provenance.c.branch_name,
+            t.commit.c.set_id,
+            t.repo.c.name,
+            t.repo.c.type,
+            t.project.c.name.label("project"),
+        )
         .join_from(t.commit_provenance, t.commit, t.commit_provenance.c.upstream_id == t.commit.c.id)
         .join(t.repo, t.commit.c.repo_id == t.repo.c.id)
         .join(t.project, t.repo.c.project_id == t.project.c.id)
-        .where(t.commit_provenance.c.commit_id == commit_id)
+        .where(t.commit_provenance.c.commit_id.in_(commit_ids))
         .order_by(t.repo.c.id, t.commit_provenance.c.branch_name)
     )
-    return tuple(UpstreamCommit(row.project, row.name, RepoType(row.type), row.set_id, row.branch_name) for row in rows)
+    found: dict[int, list[UpstreamCommit]] = {}
+    for row in rows:
+        found.setdefault(row.commit_id, []).append(UpstreamCommit(row.project, row.name, RepoType(row.type), row.set_id, row.branch_name))
+    return found

@@ -8,12 +8,11 @@ rebuilt from the store; nothing reads it on the way to a blob.
 import secrets
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import repeat
 
 from pachyderm_dagster.codec import DIGEST_BYTES, Buffer, content_digest
-from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, ObjectInfo, ObjectStore, Ref, corrupt_object, object_key
+from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, ObjectStore, Ref, StoredRanges, corrupt_object, object_key
 
 PACK_BYTES = 16 * 1024 * 1024
 _FOOTER = struct.Struct("<8sQ32s")
@@ -54,9 +53,14 @@ class PackWriter:
 
     def take_over(self, other: "PackWriter") -> dict[Ref, Ref]:
         """Takes the blobs that `other` holds and has not begun to store, which it forgets. Returns where each was going to be, and where it will be now."""
-        taken, other._pack = other._pack, _Pack()
+        taken = other.release()
         places = map(Ref, repeat(taken.object), taken.offsets, map(len, taken.blobs))
         return {place: self.add(blob, blob_id) for place, blob, blob_id in zip(places, taken.blobs, taken.ids, strict=True)}
+
+    def release(self) -> "_Pack":
+        """Gives away the current pack; the next blob begins another."""
+        released, self._pack = self._pack, _Pack()
+        return released
 
     @property
     def pending_bytes(self) -> int:
@@ -110,35 +114,16 @@ class PackWriter:
         self._full = self._under_way = None
 
 
-class PendingStore:
-    """A store and, above it, the blobs that a pack writer has not stored yet: for reading what the write under way has made."""
+class PendingRanges:
+    """What a store holds and, above it, the blobs that a pack writer has not stored yet: for reading what the write under way has made."""
 
-    def __init__(self, store: ObjectStore, packs: PackWriter) -> None:
+    def __init__(self, store: StoredRanges, packs: PackWriter) -> None:
         self._store = store
         self._packs = packs
-
-    @property
-    def fork_safe(self) -> bool:
-        return False
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         pending = self._packs.find_range(key, offset, length)
         return self._store.get_range(key, offset, length) if pending is None else pending
-
-    def get(self, key: str) -> bytes:
-        return self._store.get(key)
-
-    def put_new(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
-        return self._store.put_new(key, data)
-
-    def keep(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
-        return self._store.keep(key, data)
-
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        return self._store.list(prefix)
-
-    def delete(self, key: str) -> None:
-        self._store.delete(key)
 
 
 class _Pack:
@@ -196,6 +181,14 @@ def read_pack_index(store: ObjectStore, object_id: bytes, size: int | None = Non
         NotFoundError: `object-not-found`.
         StorageError: `object-corrupt`, when the object is no pack or is damaged.
     """
+    found = find_pack_index(store, object_id, size)
+    if found is None:
+        raise corrupt_object(object_key(object_id), "it does not end as a pack does")
+    return found
+
+
+def find_pack_index(store: ObjectStore, object_id: bytes, size: int | None = None) -> list[tuple[bytes, Ref]] | None:
+    """As `read_pack_index`; None when the object does not end as a pack does."""
     key = object_key(object_id)
     if size is None:
         data = store.get(key)
@@ -203,7 +196,7 @@ def read_pack_index(store: ObjectStore, object_id: bytes, size: int | None = Non
     else:
         data = store.get_range(key, max(size - _TAIL_BYTES, 0), min(size, _TAIL_BYTES))
     if len(data) < _FOOTER.size or not data.startswith(_MAGIC, len(data) - _FOOTER.size):
-        raise corrupt_object(key, "it does not end as a pack does")
+        return None
     _, count, expected = _FOOTER.unpack(data[-_FOOTER.size :])
     tail = count * (DIGEST_BYTES + _LENGTH_BYTES) + _FOOTER.size
     if len(data) < tail <= size:

@@ -1,0 +1,389 @@
+"""Rebuilding a lost record from its store: the newest structure, and every commit's own record (docs/design/0008)."""
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from pachyderm_dagster.errors import PachydermError, StateError
+from pachyderm_dagster.metadata import tables as t
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs import branches
+from pachyderm_dagster.pfs.belonging import find_store_id
+from pachyderm_dagster.pfs.commit_records import CommitRecord, find_recorded_id, read_record
+from pachyderm_dagster.pfs.model import RepoName, RepoType
+from pachyderm_dagster.pfs.structure import NUMBERED, StoredBranch, StoredProject, StoredRepo, Structure, load
+from pachyderm_dagster.storage.objects import OBJECTS, ObjectInfo, ObjectStore
+from pachyderm_dagster.storage.packs import find_pack_index
+
+_THREADS = 8
+_AT_ONCE = 1024
+Key = tuple[int, str]
+"""A commit: the row of its repo and the id of its set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Something that could not be restored as it was. `code` is stable, for programs."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What a store holds of its record.
+
+    Attributes:
+        store_id: that of the record it belongs to.
+        records: the newest of each commit that was not removed.
+        removed: older knowledge of commits that were squashed, by which their children find their parents.
+    """
+
+    store_id: str | None
+    structure: Structure | None
+    records: Mapping[Key, CommitRecord]
+    removed: Mapping[Key, CommitRecord]
+    losses: tuple[Loss, ...]
+
+
+@dataclass(slots=True)
+class Rebuilt:
+    """What was made again.
+
+    Attributes:
+        commits: rows by commit, in the order of `order`.
+        order: parents and provenance before what was made from them, the older first.
+        heads: of each branch (by row) the commit that it points at.
+    """
+
+    repos: dict[int, StoredRepo]
+    projects: dict[int, StoredProject]
+    branches: dict[int, StoredBranch]
+    order: list[Key]
+    commits: dict[Key, int]
+    losses: list[Loss] = field(default_factory=list)
+
+
+def read_holdings(store: ObjectStore, progress: Callable[[int], None]) -> Holdings:
+    """Reads everything that a store holds of its record: the indexes of all packs, and the records that they name. `progress` is told of each object.
+
+    Raises:
+        StorageError, UnreachableError: when the store refuses or does not answer.
+    """
+    structure = load(store)
+    losses: list[Loss] = []
+    newest: dict[Key, CommitRecord] = {}
+    for found in _records(store, losses, progress):
+        key = (found.repo_id, found.id)
+        if key not in newest or newest[key].written < found.written:
+            newest[key] = found
+    if structure is None:
+        losses.append(Loss("structure-missing", "the store holds no structure: pipelines, triggers, descriptions and branches without a commit are not known"))
+        return Holdings(find_store_id(store), None, newest, {}, tuple(losses))
+    gone = set(structure.removed)
+    known = {repo.id for repo in structure.repos}
+    deleted = {key for key in newest if key[0] not in known and key[0] <= structure.last_rows.get("repo", 0)}
+    kept = {key: record for key, record in newest.items() if key not in gone and key not in deleted}
+    return Holdings(find_store_id(store), structure, kept, {key: record for key, record in newest.items() if key in gone}, tuple(losses))
+
+
+def rebuild(txn: Transaction, found: Holdings) -> Rebuilt:
+    """Fills an empty record with what a store holds of it: all but pipelines and jobs.
+
+    Raises:
+        StateError: `record-not-empty`.
+    """
+    check_empty(txn)
+    projects, repos = _repos(txn, found)
+    rebuilt = Rebuilt(repos, projects, {}, [], {}, list(found.losses))
+    _insert(
+        txn, t.project, ({"id": p.id, "name": p.name, "created": p.created, "description": p.description, "metadata": p.metadata} for p in projects.values())
+    )
+    _insert(txn, t.repo, map(_repo_row, repos.values()))
+    records = _usable(found, repos, rebuilt.losses)
+    _insert_commits(txn, records, found.removed, rebuilt)
+    _insert_branches(txn, found.structure, records, rebuilt)
+    if found.structure is not None:
+        now = txn.clock.now()
+        _insert(txn, t.removed_commit, ({"repo_id": repo, "set_id": id, "removed": now} for repo, id in found.structure.removed))
+        _insert(txn, t.cluster_metadata, ({"key": key, "value": value} for key, value in found.structure.cluster_metadata.items()))
+    number = 0 if found.structure is None else found.structure.number
+    txn.connection.execute(sa.insert(t.record_state).values(id=1, store_id=found.store_id, changed=number, saved=number))
+    txn.structure_changed = txn.records_due = True
+    return rebuilt
+
+
+def go_on_counting(txn: Transaction, found: Holdings) -> None:
+    """Lets new rows have greater ids than the lost record ever gave."""
+    for name in NUMBERED:
+        last = 0 if found.structure is None else found.structure.last_rows.get(name, 0)
+        greatest = txn.connection.execute(sa.select(sa.func.max(t.metadata.tables[name].c.id))).scalar() or 0
+        last = max(last, greatest)
+        if last and txn.connection.dialect.name == "sqlite":
+            txn.connection.execute(sa.text("DELETE FROM sqlite_sequence WHERE name = :name").bindparams(name=name))
+            txn.connection.execute(sa.text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :last)").bindparams(name=name, last=last))
+        elif last:
+            txn.connection.execute(sa.select(sa.func.setval(f'"{name}_id_seq"', last)))
+
+
+def touch_stale(txn: Transaction) -> None:
+    """Has commits made again on the branches whose inputs went on since their heads were made: their unfinished commits are lost."""
+    heads = {
+        row.id: row
+        for row in txn.all(sa.select(t.branch.c.id, t.branch.c.head_id, t.commit.c.started).join(t.commit, t.commit.c.id == t.branch.c.head_id, isouter=True))
+    }
+    read: dict[int, set[int]] = {}
+    for row in txn.all(sa.select(t.commit_provenance.c.commit_id, t.commit_provenance.c.upstream_id)):
+        read.setdefault(row.commit_id, set()).add(row.upstream_id)
+    for branch_id, sources in branches.all_edges(txn).items():
+        own = heads[branch_id]
+        for source in sources:
+            above = heads[source]
+            if above.head_id is not None and (own.head_id is None or (above.head_id not in read.get(own.head_id, ()) and above.started > own.started)):
+                txn.touched_branches.add(branch_id)
+
+
+def check_empty(txn: Transaction) -> None:
+    """Does nothing when the record holds nothing yet.
+
+    Raises:
+        StateError: `record-not-empty`.
+    """
+    if txn.first(sa.select(t.record_state.c.id)) is not None or txn.first(sa.select(t.project.c.id)) is not None:
+        raise StateError("record-not-empty", "the record is not empty, so it was not lost; `--force` keeps a copy of it and rebuilds it from the store")
+
+
+def _records(store: ObjectStore, losses: list[Loss], progress: Callable[[int], None]) -> Iterator[CommitRecord]:
+    def read(info: ObjectInfo) -> tuple[list[CommitRecord], Loss | None]:
+        try:
+            index = find_pack_index(store, bytes.fromhex(info.key.rpartition("/")[2]), info.size) or ()
+            return [read_record(store, ref) for blob_id, ref in index if find_recorded_id(blob_id) is not None], None
+        except PachydermError as error:
+            if error.code not in ("object-corrupt", "object-not-found"):
+                raise
+            return [], Loss("record-damaged", f"{error.message}; commits that only it records are lost")
+
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="indexes") as pool:
+        for group in _groups(info for info in store.list(OBJECTS) if _is_object(info.key)):
+            for records, loss in pool.map(read, group):
+                losses += [loss] if loss is not None else []
+                progress(1)
+                yield from records
+
+
+def _groups(infos: Iterable[ObjectInfo]) -> Iterator[list[ObjectInfo]]:
+    group: list[ObjectInfo] = []
+    for info in infos:
+        group.append(info)
+        if len(group) == _AT_ONCE:
+            yield group
+            group = []
+    yield group
+
+
+def _is_object(key: str) -> bool:
+    name = key.rpartition("/")[2]
+    return len(name) == 64 and all(digit in "0123456789abcdef" for digit in name)
+
+
+def _repos(txn: Transaction, found: Holdings) -> tuple[dict[int, StoredProject], dict[int, StoredRepo]]:
+    """The projects and repos by row: those of the structure, and those that commits tell of which came after it."""
+    structure = found.structure
+    projects = {} if structure is None else {project.id: project for project in structure.projects}
+    repos = {} if structure is None else {repo.id: repo for repo in structure.repos}
+    rows = {project.name: project.id for project in projects.values()}
+    taken = {(repo.project_id, repo.name, repo.type) for repo in repos.values()}
+    # Of two repos of one name the later one replaced the other.
+    for record in sorted(found.records.values(), key=lambda record: (-record.repo_id, record.started)):
+        if record.project not in rows:
+            rows[record.project] = max(rows.values(), default=0) + 1
+            projects[rows[record.project]] = StoredProject(rows[record.project], record.project, record.started, "", {})
+        name = (rows[record.project], record.repo, record.repo_type)
+        if record.repo_id not in repos and name not in taken:
+            taken.add(name)
+            repos[record.repo_id] = StoredRepo(record.repo_id, name[0], record.repo, record.repo_type, record.started, "", {})
+    return projects, dict(sorted(repos.items()))
+
+
+def _usable(found: Holdings, repos: Mapping[int, StoredRepo], losses: list[Loss]) -> dict[Key, CommitRecord]:
+    usable = {}
+    for key, record in found.records.items():
+        if key[0] not in repos:
+            losses.append(Loss("repo-replaced", f"commit '{_named(record)}' is of a repo that a later one of its name replaced; it is left out"))
+        elif record.finished is not None:
+            usable[key] = record
+    return usable
+
+
+def _insert_commits(txn: Transaction, records: Mapping[Key, CommitRecord], removed: Mapping[Key, CommitRecord], rebuilt: Rebuilt) -> None:
+    names = {(rebuilt.projects[repo.project_id].name, repo.name, repo.type): repo.id for repo in rebuilt.repos.values()}
+    parents: dict[Key, Key | None] = {}
+    upstream: dict[Key, list[tuple[Key, str]]] = {}
+    for key, record in records.items():
+        parents[key] = _parent(key, record, records, removed, rebuilt.losses)
+        upstream[key] = []
+        for source in record.provenance:
+            repo_id = names.get((source.project, source.repo, source.type))
+            if repo_id is not None and (repo_id, source.id) in records:
+                upstream[key].append(((repo_id, source.id), source.branch))
+            elif repo_id is not None:
+                losses = Loss("provenance-missing", f"commit '{_named(record)}' was made from '{source.repo}@{source.id}', of which the store has no record")
+                rebuilt.losses.append(losses)
+    rebuilt.order = _ordered(records, parents, upstream)
+    rebuilt.commits = {key: row for row, key in enumerate(rebuilt.order, start=1)}
+
+    def row(key: Key) -> dict[str, Any]:
+        record, parent = records[key], parents[key]
+        return {
+            "id": rebuilt.commits[key],
+            "repo_id": key[0],
+            "set_id": record.id,
+            "branch_name": record.branch,
+            "parent_id": None if parent is None else rebuilt.commits[parent],
+            "origin": record.origin,
+            "description": record.description,
+            "started": record.started,
+            "finished": record.finished,
+            "error": record.error,
+            "tree": record.tree,
+            "size_bytes": record.size_bytes,
+            "stored_bytes": record.stored_bytes,
+            "forgotten": record.forgotten,
+            "recorded": (None if parent is None else parent[1]) == record.parent,
+            "metadata": record.metadata,
+        }
+
+    _insert(txn, t.commit, map(row, rebuilt.order))
+    edges = ((key, source, branch) for key, sources in upstream.items() for source, branch in sources)
+    _insert(
+        txn,
+        t.commit_provenance,
+        ({"commit_id": rebuilt.commits[key], "upstream_id": rebuilt.commits[source], "branch_name": branch} for key, source, branch in edges),
+    )
+
+
+def _parent(key: Key, record: CommitRecord, records: Mapping[Key, CommitRecord], removed: Mapping[Key, CommitRecord], losses: list[Loss]) -> Key | None:
+    """The parent; past what was squashed after the child was last recorded."""
+    above = record.parent
+    while above is not None and (key[0], above) not in records:
+        if (key[0], above) not in removed:
+            losses.append(
+                Loss("parent-missing", f"commit '{_named(record)}' continues '{record.repo}@{above}', of which the store has no record; it has no parent now")
+            )
+            return None
+        above = removed[key[0], above].parent
+    return None if above is None else (key[0], above)
+
+
+def _ordered(records: Mapping[Key, CommitRecord], parents: Mapping[Key, Key | None], upstream: Mapping[Key, Sequence[tuple[Key, str]]]) -> list[Key]:
+    """The commits in the order in which rows were given: what one was made from before it, otherwise the earlier started first."""
+    waits: dict[Key, int] = {}
+    below: dict[Key, list[Key]] = {}
+    for key in records:
+        parent = parents[key]
+        above = {source for source, _ in upstream[key]} | ({parent} if parent is not None else set())
+        waits[key] = len(above)
+        for source in above:
+            below.setdefault(source, []).append(key)
+    ready = [(records[key].started, key) for key, count in waits.items() if not count]
+    heapq.heapify(ready)
+    order = []
+    while ready:
+        _, key = heapq.heappop(ready)
+        order.append(key)
+        for child in below.get(key, ()):
+            waits[child] -= 1
+            if not waits[child]:
+                heapq.heappush(ready, (records[child].started, child))
+    return order
+
+
+def _insert_branches(txn: Transaction, structure: Structure | None, records: Mapping[Key, CommitRecord], rebuilt: Rebuilt) -> None:
+    stored = () if structure is None else structure.branches
+    rebuilt.branches = {branch.id: branch for branch in stored}
+    known = {(branch.repo_id, branch.name) for branch in stored}
+    line: dict[tuple[int, str], dict[str | None, list[Key]]] = {}
+    for key in rebuilt.order:
+        label = records[key].branch
+        if label is not None:
+            line.setdefault((key[0], label), {}).setdefault(records[key].parent, []).append(key)
+    heads = {branch.id: _tip(branch, line.get((branch.repo_id, branch.name), {}), records, rebuilt) for branch in stored}
+    last = max([*heads, 0 if structure is None else structure.last_rows.get("branch", 0)])
+    for row, (place, children) in enumerate(sorted((place, children) for place, children in line.items() if place not in known), start=last + 1):
+        tip = max((key for keys in children.values() for key in keys), key=lambda key: rebuilt.commits[key])
+        rebuilt.branches[row] = _unsaved_branch(row, place, records[tip])
+        heads[row] = tip
+    _insert(
+        txn,
+        t.branch,
+        (
+            {
+                "id": branch.id,
+                "repo_id": branch.repo_id,
+                "name": branch.name,
+                "head_id": None if (head := heads[branch.id]) is None else rebuilt.commits[head],
+                "created": branch.created,
+                "metadata": branch.metadata,
+            }
+            for branch in rebuilt.branches.values()
+        ),
+    )
+    edges = ((branch.id, upstream, never) for branch in stored for upstream, never in branch.provenance)
+    _insert(txn, t.branch_provenance, ({"branch_id": branch, "upstream_id": upstream, "never": never} for branch, upstream, never in edges))
+    triggers = ((branch.id, branch.trigger) for branch in stored if branch.trigger is not None)
+    _insert(txn, t.branch_trigger, ({"branch_id": branch, **msgspec.structs.asdict(trigger)} for branch, trigger in triggers))
+    read = {upstream for branch in stored for upstream, _ in branch.provenance}
+    for branch in stored:
+        if heads[branch.id] is None and branch.id in read and not branch.provenance:
+            branches.add_empty_root(txn, branch.id)
+
+
+def _unsaved_branch(row: int, place: tuple[int, str], tip: CommitRecord) -> StoredBranch:
+    """A branch of which only its commits tell."""
+    return StoredBranch(
+        id=row,
+        repo_id=place[0],
+        name=place[1],
+        head=tip.id,
+        finished=tip.id,
+        passed=(),
+        created=tip.started,
+        metadata={},
+        provenance=(),
+        trigger=None,
+    )
+
+
+def _tip(branch: StoredBranch, children: Mapping[str | None, Sequence[Key]], records: Mapping[Key, CommitRecord], rebuilt: Rebuilt) -> Key | None:
+    """The head of a branch: the one that the structure tells of, and what continued it since."""
+    head: str | None = None
+    if branch.head is not None:
+        repo = rebuilt.repos[branch.repo_id]
+        name = f"{RepoName(rebuilt.projects[repo.project_id].name, repo.name, RepoType(repo.type))}@{branch.name}"
+        known = [id for id in (branch.head, branch.finished) if id is not None and (branch.repo_id, id) in records]
+        if not known:
+            rebuilt.losses.append(Loss("head-missing", f"the store has no record of '{branch.head}', the head of branch '{name}'"))
+            return None
+        head = known[0]
+        if head != branch.head:
+            rebuilt.losses.append(Loss("unfinished-commit", f"commit '{branch.head}' of branch '{name}' was not finished; what was put into it is lost"))
+    tip = None if head is None else (branch.repo_id, head)
+    while after := [key for key in children.get(head, ()) if key[1] not in branch.passed]:
+        tip = after[-1]
+        head = tip[1]
+    return tip
+
+
+def _named(record: CommitRecord) -> str:
+    return f"{RepoName(record.project, record.repo, RepoType(record.repo_type))}@{record.id}"
+
+
+def _insert(txn: Transaction, table: sa.Table, rows: Iterable[dict[str, Any]]) -> None:
+    many = list(rows)
+    if many:
+        txn.connection.execute(sa.insert(table), many)
