@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -111,20 +112,36 @@ class Database:
         Raises:
             ConflictError: `database-busy`, when other writers won every attempt.
         """
+
+        def only(_previous: T | None, txn: Transaction) -> T:
+            return change(txn)
+
+        return self.write_in_turn([(id or self.clock.new_id(), only)])[0]
+
+    def write_in_turn(self, changes: Sequence[tuple[str, Callable[[T | None, Transaction], T]]]) -> list[T]:
+        """Runs changes as `write` does, all in one transaction of the database, so that either all happen or none.
+
+        Each has an id, and so a commit set, and an end of its own; it is given what the one before it returned, the first None.
+        """
         for attempt in range(ATTEMPTS):
             try:
                 with translated(), self.engine.begin() as connection:
                     begin_writing(connection)
-                    txn = Transaction(connection, self.clock, id or self.clock.new_id())
-                    result = self._perform(txn, change)
-                    if txn.structure_changed:
-                        txn.connection.execute(sa.update(tables.record_state).values(changed=tables.record_state.c.changed + 1))
+                    results: list[T] = []
+                    due = structure_changed = False
+                    for set_id, change in changes:
+                        txn = Transaction(connection, self.clock, set_id)
+                        results.append(self._perform(txn, partial(change, results[-1] if results else None)))
+                        structure_changed |= txn.structure_changed
+                        due |= txn.structure_changed or txn.records_due
+                    if structure_changed:
+                        connection.execute(sa.update(tables.record_state).values(changed=tables.record_state.c.changed + 1))
             except LostRace:
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))
                 continue
-            if self._follow is not None and (txn.structure_changed or txn.records_due):
+            if self._follow is not None and due:
                 self._follow(self)
-            return result
+            return results
         raise ConflictError("database-busy", f"other writers won {ATTEMPTS} attempts in a row; try again")
 
     def rehearse(self, txn: Transaction, change: Callable[[Transaction], T]) -> T:

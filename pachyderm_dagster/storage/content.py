@@ -10,14 +10,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import msgspec
 
 from pachyderm_dagster.codec import Buffer, content_digest, digest
 from pachyderm_dagster.errors import StorageError
 from pachyderm_dagster.storage.chunks import MIN_CHUNK_BYTES, Readable, chunk_buffer, chunk_stream
-from pachyderm_dagster.storage.objects import ObjectStore, Ref, corrupt_object, get_ref, object_key
+from pachyderm_dagster.storage.objects import ObjectStore, Ref, StoredRanges, corrupt_object, get_ref, object_key
 from pachyderm_dagster.storage.packs import PackWriter
 from pachyderm_dagster.storage.ranges import read_ranges
 
@@ -57,13 +57,26 @@ class ContentWriter:
     """Writes contents; nothing may refer to them before `flush` or `close` made them durable.
 
     As a context manager it closes at the end, and drops what is pending if the block raised. For one thread at a time.
+
+    Attributes:
+        packs: where small chunks go; what belongs to the same write may go there too.
     """
 
     def __init__(self, store: ObjectStore) -> None:
+        self.packs = PackWriter(store)
         self._store = store
-        self._packs = PackWriter(store)
+        self._stored_bytes = 0
         self._pool: ThreadPoolExecutor | None = None
-        self._under_way: deque[Future[bytes]] = deque()
+        self._under_way: deque[Future[_Stored]] = deque()
+
+    @property
+    def stored_bytes(self) -> int:
+        """What everything written so far adds to the store: chunks that it did not have, and what went into packs. Exact behind `flush`."""
+        return self._stored_bytes + self.packs.added_bytes
+
+    def count_stored(self, size: int) -> None:
+        """Adds to `stored_bytes` what was stored on behalf of this writer by other means."""
+        self._stored_bytes += size
 
     def write(self, data: Buffer) -> Content:
         """Stores `data`, which must not change before `flush`.
@@ -92,12 +105,16 @@ class ContentWriter:
 
     def flush(self) -> None:
         """Makes everything written so far durable. When it raises, nothing is lost of what was returned: the next call tries again."""
+        self.flush_chunks()
+        self.packs.flush()
+
+    def flush_chunks(self) -> None:
+        """Makes those chunks durable that are objects of their own."""
         # A chunk that could not be stored belongs to a write that raised, so that no later flush needs it.
         under_way, self._under_way = self._under_way, deque()
         wait(under_way)
         for future in under_way:
-            future.result()
-        self._packs.flush()
+            self._finish_chunk(future)
 
     def close(self) -> None:
         """Makes everything durable and lets go of threads."""
@@ -120,52 +137,61 @@ class ContentWriter:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
         self._under_way.clear()
-        self._packs.stop()
+        self.packs.stop()
 
     def _pack(self, data: Buffer) -> Content:
         if not len(data):
             return EMPTY_CONTENT
         chunk_id = content_digest(data)
-        return Content(chunk_id, len(data), (self._packs.add(data, chunk_id),))
+        return Content(chunk_id, len(data), (self.packs.add(data, chunk_id),))
 
     def _write_chunks(self, chunks: Iterable[Buffer], before: tuple[Ref, ...]) -> Content:
         """Stores `chunks`, which follow `before` (chunks that are objects of their own)."""
-        large: list[tuple[int, Future[bytes]]] = []
+        large: list[tuple[int, Future[_Stored]]] = []
         tail = EMPTY_CONTENT
         for chunk in chunks:
             if len(chunk) >= MIN_CHUNK_BYTES:
                 large.append((len(chunk), self._put_chunk(chunk)))
             else:
                 tail = self._pack(bytes(chunk))  # a copy: a view would keep the whole content in memory until the pack is full
-        own = (*before, *(Ref(future.result(), 0, length) for length, future in large))
+        own = (*before, *(Ref(future.result().id, 0, length) for length, future in large))
         ids = [ref.object for ref in own] + ([tail.hash] if tail.refs else [])
         refs = own + tail.refs
         return Content(hash_of_chunks(ids), sum(ref.length for ref in refs), refs)
 
-    def _put_chunk(self, chunk: Buffer) -> Future[bytes]:
+    def _put_chunk(self, chunk: Buffer) -> "Future[_Stored]":
         """Stores a chunk as its own object in another thread; the future gives its id once it is durable."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="chunks")
         if len(self._under_way) >= _CHUNKS_UNDER_WAY:
-            self._under_way.popleft().result()
+            self._finish_chunk(self._under_way.popleft())
         future = self._pool.submit(_put_chunk, self._store, chunk)
         self._under_way.append(future)
         return future
 
+    def _finish_chunk(self, future: "Future[_Stored]") -> None:
+        self._stored_bytes += future.result().bytes
+
     def _read_last_chunk(self, content: Content) -> Buffer:
         """The last chunk, verified: what is made of it gets a hash of its own, which would hide that it was damaged."""
         *earlier, last = content.refs
-        pending = self._packs.find_pending(last)
+        pending = self.packs.find_pending(last)
         chunk = get_ref(self._store, last) if pending is None else pending
         if hash_of_chunks([*(ref.object for ref in earlier), content_digest(chunk)]) != content.hash:
             raise _corrupt(last)
         return chunk
 
 
-def _put_chunk(store: ObjectStore, chunk: Buffer) -> bytes:
+class _Stored(NamedTuple):
+    """A chunk's id, and what it added to the store."""
+
+    id: bytes
+    bytes: int
+
+
+def _put_chunk(store: ObjectStore, chunk: Buffer) -> _Stored:
     chunk_id = content_digest(chunk)
-    store.put_new(object_key(chunk_id), chunk)
-    return chunk_id
+    return _Stored(chunk_id, len(chunk) * store.keep(object_key(chunk_id), chunk))
 
 
 class ContentReader:
@@ -174,7 +200,7 @@ class ContentReader:
     All methods raise `NotFoundError` `object-not-found` and `StorageError` `object-corrupt`; bytes that fail the check are not given out.
     """
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: StoredRanges) -> None:
         self._store = store
         # Not one a stream: that would have to be waited for when a stream is left in the middle, which may happen in the garbage collector.
         self._pool = ThreadPoolExecutor(_READ_AHEAD, thread_name_prefix="chunks")
@@ -223,7 +249,7 @@ class ContentReader:
             yield b"".join(_verified(content, chunks))
 
 
-def _get_chunk(store: ObjectStore, ref: Ref) -> tuple[bytes, bytes]:
+def _get_chunk(store: StoredRanges, ref: Ref) -> tuple[bytes, bytes]:
     data = get_ref(store, ref)
     return data, content_digest(data)
 

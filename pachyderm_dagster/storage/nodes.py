@@ -19,7 +19,7 @@ import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
 from pachyderm_dagster.codec import Buffer, digest
-from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, ObjectStore, Ref, corrupt_object, get_ref, object_key
+from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, Ref, StoredRanges, corrupt_object, get_ref, object_key
 from pachyderm_dagster.storage.packs import PackWriter
 from pachyderm_dagster.storage.ranges import read_ranges
 from pachyderm_dagster.storage.rows import HASH_TYPE, KEY, TreeKind
@@ -180,9 +180,9 @@ class NodeCache:
 
 
 class NodeStore:
-    """Loads and stores the nodes of one kind of tree. For several threads."""
+    """Loads the nodes of one kind of tree. For several threads."""
 
-    def __init__(self, store: ObjectStore, kind: TreeKind, cache: NodeCache) -> None:
+    def __init__(self, store: StoredRanges, kind: TreeKind, cache: NodeCache) -> None:
         self.store = store
         self.kind = kind
         self.cache = cache
@@ -220,19 +220,14 @@ class NodeStore:
 
 
 class NodeWriter:
-    """Puts new nodes into packs.
+    """Puts new nodes into packs; whoever gives these flushes them."""
 
-    Args:
-        packs: where they go; whoever gives them flushes them. Without any the writer has its own.
-    """
-
-    def __init__(self, nodes: NodeStore, packs: PackWriter | None = None) -> None:
+    def __init__(self, nodes: NodeStore, packs: PackWriter) -> None:
         self._nodes = nodes
-        self._packs = packs or PackWriter(nodes.store)
-        self._flushes = packs is None
+        self._packs = packs
 
     def write(self, node: Node, own_id: bytes) -> Ref:
-        """Where the node will be once it was flushed."""
+        """Where the node will be once the packs were flushed."""
         data = encode_node(node, own_id)
         ref = self._packs.add(data, own_id)
         # The rows as they were encoded, not the slice they came from, which would keep all the rows around it in memory.
@@ -246,8 +241,3 @@ class NodeWriter:
             return cached
         pending = self._packs.find_pending(ref)
         return self._nodes.load(ref, own_id) if pending is None else decode_node(self._nodes.kind, pending, ref, own_id)
-
-    def flush(self) -> None:
-        """Makes what was written durable, if the packs are the writer's own."""
-        if self._flushes:
-            self._packs.flush()

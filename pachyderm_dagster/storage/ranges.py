@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 
-from pachyderm_dagster.storage.objects import ObjectStore, Ref, get_ref
+from pachyderm_dagster.storage.objects import Ref, StoredRanges, get_ref
 
 WINDOW_BYTES = 8 * 1024 * 1024
 _GAP_BYTES = 64 * 1024
 
 
-def read_ranges(store: ObjectStore, refs: Iterable[Ref], window_bytes: int = WINDOW_BYTES) -> Iterator[memoryview]:
+def read_ranges(store: StoredRanges, refs: Iterable[Ref], window_bytes: int = WINDOW_BYTES) -> Iterator[memoryview]:
     """The bytes of each reference, in the order given, read ahead by at most `window_bytes` (or one range, if that is longer).
 
     Ranges are joined while they follow one another in the same object with gaps of at most 64 KiB. Raises as `ObjectStore.get_range` does.

@@ -26,16 +26,14 @@ class _Edits:
     put: pa.RecordBatch
 
 
-def build_tree(nodes: NodeStore, rows: pa.RecordBatch, packs: PackWriter | None = None) -> TreeRoot:
-    """The tree of `rows`, which are sorted and unique by key; durable on return, or when `packs` are flushed."""
+def build_tree(nodes: NodeStore, rows: pa.RecordBatch, packs: PackWriter) -> TreeRoot:
+    """The tree of `rows`, which are sorted and unique by key. Its nodes go into `packs`, which the caller flushes."""
     writer = NodeWriter(nodes, packs)
-    root = _raise_root(nodes, writer, _write_nodes(nodes, writer, 0, rows, closes(nodes.kind, rows.column(KEY), 0), {}), 0)
-    writer.flush()
-    return root
+    return _raise_root(nodes, writer, _write_nodes(nodes, writer, 0, rows, closes(nodes.kind, rows.column(KEY), 0), {}), 0)
 
 
-def apply_edits(nodes: NodeStore, root: TreeRoot, put: pa.RecordBatch, dropped: Sequence[str], packs: PackWriter | None = None) -> TreeRoot:
-    """The tree after `dropped` keys went and `put` rows came (both sorted and unique); durable on return, or when `packs` are flushed."""
+def apply_edits(nodes: NodeStore, root: TreeRoot, put: pa.RecordBatch, dropped: Sequence[str], packs: PackWriter) -> TreeRoot:
+    """The tree after `dropped` keys went and `put` rows came (both sorted and unique). Its nodes go into `packs`, which the caller flushes."""
     if root.ref is None:
         return build_tree(nodes, put, packs)
     writer = NodeWriter(nodes, packs)
@@ -46,9 +44,7 @@ def apply_edits(nodes: NodeStore, root: TreeRoot, put: pa.RecordBatch, dropped: 
         if [child.id for child in touched] == entries.column("id").to_pylist():
             return root  # every row put was there already, no row dropped was
         edits = _Edits([child.key for child in touched], entries)
-    root = _raise_root(nodes, writer, edits.put, top)
-    writer.flush()
-    return root
+    return _raise_root(nodes, writer, edits.put, top)
 
 
 def sort_rows(kind: TreeKind, rows: pa.Table) -> pa.RecordBatch:

@@ -3,7 +3,7 @@
 Cost of a change, a difference or a lookup follows what it touches. Several threads may use one `Trees`.
 """
 
-import copy
+import contextlib
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from pachyderm_dagster.storage.nodes import NodeCache, NodeStore
 from pachyderm_dagster.storage.objects import ObjectStore
-from pachyderm_dagster.storage.packs import PackWriter, PendingStore
+from pachyderm_dagster.storage.packs import PackWriter, PendingRanges
 from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, TreeKind
 from pachyderm_dagster.storage.tree_diff import TreeDiff, diff_trees
 from pachyderm_dagster.storage.tree_editing import apply_edits, build_tree, sort_rows
@@ -29,19 +29,21 @@ class Trees:
     A range is `start` <= key < `stop`, None for no bound.
 
     Args:
+        nodes: where the nodes are read from, if not from the store alone.
+
+    Attributes:
         empty: the tree of no rows.
     """
 
-    def __init__(self, store: ObjectStore, kind: TreeKind, cache_bytes: int = _CACHE_BYTES) -> None:
+    def __init__(self, store: ObjectStore, kind: TreeKind, cache_bytes: int = _CACHE_BYTES, *, nodes: NodeStore | None = None) -> None:
         self.kind = kind
         self.empty = empty_root(kind)
-        self._nodes = NodeStore(store, kind, NodeCache(cache_bytes))
+        self._store = store
+        self._nodes = nodes or NodeStore(store, kind, NodeCache(cache_bytes))
 
     def pending(self, packs: PackWriter) -> "Trees":
         """The same trees, for one thread, with those among them that are in `packs` and not stored yet."""
-        trees = copy.copy(self)
-        trees._nodes = NodeStore(PendingStore(self._nodes.store, packs), self.kind, self._nodes.cache)
-        return trees
+        return Trees(self._store, self.kind, nodes=NodeStore(PendingRanges(self._store, packs), self.kind, self._nodes.cache))
 
     def build(self, rows: pa.Table, packs: PackWriter | None = None) -> TreeRoot:
         """The tree of `rows`, in any order; durable on return, or when `packs`, into which its nodes go, are flushed.
@@ -49,7 +51,8 @@ class Trees:
         Raises:
             ValueError: when a key occurs twice.
         """
-        return build_tree(self._nodes, sort_rows(self.kind, rows), packs)
+        with self._packs(packs) as into:
+            return build_tree(self._nodes, sort_rows(self.kind, rows), into)
 
     def apply(self, root: TreeRoot, upserts: pa.Table, deletes: pa.Array | None = None, packs: PackWriter | None = None) -> TreeRoot:
         """The tree after `deletes` (keys; unknown ones are fine) went and `upserts` came; durable on return, or when `packs` are flushed.
@@ -58,7 +61,8 @@ class Trees:
             ValueError: when a key occurs twice in `upserts`.
         """
         dropped = [] if deletes is None else _sorted_keys(deletes)
-        return apply_edits(self._nodes, root, sort_rows(self.kind, upserts), dropped, packs)
+        with self._packs(packs) as into:
+            return apply_edits(self._nodes, root, sort_rows(self.kind, upserts), dropped, into)
 
     def read(self, root: TreeRoot, start: str | None = None, stop: str | None = None) -> Iterator[pa.Table]:
         """The rows of a range in key order, a leaf (about a thousand) at a time, read as they are asked for."""
@@ -88,6 +92,19 @@ class Trees:
     def diff(self, old: TreeRoot, new: TreeRoot) -> TreeDiff:
         """The rows that differ between two trees."""
         return diff_trees(self._nodes, old, new)
+
+    @contextlib.contextmanager
+    def _packs(self, packs: PackWriter | None) -> Iterator[PackWriter]:
+        """The packs given, or some that are flushed behind the block."""
+        if packs is not None:
+            yield packs
+            return
+        own = PackWriter(self._store)
+        try:
+            yield own
+        finally:
+            own.stop()
+        own.flush()
 
 
 def _sorted_keys(keys: pa.Array) -> list[str]:

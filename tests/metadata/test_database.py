@@ -144,3 +144,31 @@ def test_rehearsal_that_fails_spoils_nothing(tmp_path: Path) -> None:
     with database.read() as txn:
         assert [row.name for row in txn.all(sa.select(tables.project))] == ["kept"]
     database.close()
+
+
+def test_changes_in_turn_have_ids_and_ends_of_their_own_and_are_told_what_came_before(tmp_path: Path) -> None:
+    ended: list[str] = []
+    database = Database(open_engine(f"sqlite:///{tmp_path}/metadata.db"), ManualClock(), finishers=[lambda txn: ended.append(txn.id)])
+
+    def change(previous: str | None, txn: Transaction) -> str:
+        assert ended == ([] if previous is None else ["one"])
+        return f"{previous} {txn.id}"
+
+    assert database.write_in_turn([("one", change), ("two", change)]) == ["None one", "None one two"]
+    assert ended == ["one", "two"]
+    database.close()
+
+
+def test_changes_in_turn_happen_together_or_not_at_all(tmp_path: Path) -> None:
+    database = Database(open_engine(f"sqlite:///{tmp_path}/metadata.db"), ManualClock())
+
+    def change(previous: int | None, txn: Transaction) -> int:
+        if previous is not None:
+            raise RuntimeError("the second fails")
+        return txn.insert(tables.project, name="first", created=txn.clock.now())
+
+    with pytest.raises(RuntimeError, match="second"):
+        database.write_in_turn([("one", change), ("two", change)])
+    with database.read() as txn:
+        assert txn.all(sa.select(tables.project.c.name).where(tables.project.c.name == "first")) == []
+    database.close()

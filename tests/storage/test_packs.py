@@ -5,7 +5,7 @@ import pytest
 from pachyderm_dagster.codec import content_digest
 from pachyderm_dagster.errors import NotFoundError, StorageError
 from pachyderm_dagster.storage.objects import ObjectStore, Ref, get_ref, object_key
-from pachyderm_dagster.storage.packs import PackWriter, PendingStore, read_pack_index
+from pachyderm_dagster.storage.packs import PackWriter, PendingRanges, read_pack_index
 from tests.storage.faulty import CountingStore, FillingStore, FullStore, replace_object
 
 BLOBS = [b"first", b"the second", b"3", b"x" * 5000]
@@ -141,7 +141,7 @@ def test_blobs_of_another_writer_are_taken_over_and_stored_once(store: ObjectSto
 def test_pending_blobs_are_read_as_if_they_were_stored(store: ObjectStore) -> None:
     writer = PackWriter(store, target_bytes=20)
     refs = [writer.add(blob, own_id) for blob, own_id in zip(BLOBS, IDS, strict=True)]
-    pending = PendingStore(store, writer)
+    pending = PendingRanges(store, writer)
     assert [get_ref(pending, ref) for ref in refs] == BLOBS
     assert get_ref(pending, Ref(refs[-1].object, refs[-1].offset + 10, 20)) == b"x" * 20
     writer.flush()
@@ -152,4 +152,4 @@ def test_pending_neighbours_are_read_together(store: ObjectStore) -> None:
     writer = PackWriter(store)
     refs = [writer.add(blob, own_id) for blob, own_id in zip(BLOBS, IDS, strict=True)]
     together = b"".join(BLOBS)
-    assert get_ref(PendingStore(store, writer), Ref(refs[0].object, 2, 14)) == together[2:16]
+    assert get_ref(PendingRanges(store, writer), Ref(refs[0].object, 2, 14)) == together[2:16]
