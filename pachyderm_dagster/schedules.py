@@ -58,6 +58,22 @@ def ticks(spec: str, after: dt.datetime, until: dt.datetime) -> Iterator[dt.date
         yield tick
 
 
+def newest_tick(spec: str, after: dt.datetime, until: dt.datetime) -> dt.datetime | None:
+    """The last tick later than `after` up to and with `until`, however many there are between; None when there is none.
+
+    Raises:
+        InvalidError: `cron-invalid`.
+    """
+    first = next_tick(spec, after)
+    if first is None or first > until:
+        return None
+    if spec.startswith(_EVERY):
+        seconds = _whole_seconds(spec)
+        return first + dt.timedelta(seconds=(until - first) // dt.timedelta(seconds=seconds) * seconds)
+    following = until.astimezone(dt.UTC).replace(microsecond=0) + dt.timedelta(seconds=1)
+    return croniter(_NAMED.get(spec, spec), following, ret_type=dt.datetime).get_prev()
+
+
 def _schedule(spec: str, after: dt.datetime) -> Iterator[dt.datetime]:
     start = after.astimezone(dt.UTC).replace(microsecond=0)
     if spec == NEVER:

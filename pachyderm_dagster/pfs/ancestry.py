@@ -8,10 +8,11 @@ from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 
 
-def list_ancestor(txn: Transaction, commit_id: int) -> list[int]:
-    """The rows of a commit and its ancestors, newest first."""
+def list_ancestor(txn: Transaction, commit_id: int, *, down_to: int = 0) -> list[int]:
+    """The rows of a commit and its ancestors, newest first; with `down_to` only until that row: a parent's row is lower than its children's."""
     chain = sa.select(t.commit.c.id, t.commit.c.parent_id, sa.literal(0).label("depth")).where(t.commit.c.id == commit_id).cte(recursive=True)
-    chain = chain.union_all(sa.select(t.commit.c.id, t.commit.c.parent_id, chain.c.depth + 1).where(t.commit.c.id == chain.c.parent_id))
+    above = sa.select(t.commit.c.id, t.commit.c.parent_id, chain.c.depth + 1).where(t.commit.c.id == chain.c.parent_id, chain.c.parent_id >= down_to)
+    chain = chain.union_all(above)
     return [int(row.id) for row in txn.all(sa.select(chain.c.id).order_by(chain.c.depth))]
 
 

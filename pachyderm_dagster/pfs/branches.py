@@ -1,6 +1,6 @@
 """Branches: heads, and the provenance between them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
@@ -8,9 +8,9 @@ from pachyderm_dagster.errors import InvalidError, NotFoundError, StateError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import references, repos
-from pachyderm_dagster.pfs.model import Branch, BranchName, Origin, RepoName, checked_branch_name
-
-Edges = dict[int, set[int]]
+from pachyderm_dagster.pfs.model import Branch, BranchName, Origin, RepoName, Trigger, checked_branch_name
+from pachyderm_dagster.pfs.provenance import all_edges, find_twins, find_writer, replace_upstream, upstream_closure, upstream_ids
+from pachyderm_dagster.pfs.triggers import find_triggers, set_trigger
 
 
 def ensure_branch(txn: Transaction, name: BranchName) -> tuple[int, int | None]:
@@ -27,59 +27,58 @@ def ensure_branch(txn: Transaction, name: BranchName) -> tuple[int, int | None]:
     return txn.insert(t.branch, repo_id=repo_id, name=name.name, created=txn.clock.now()), None
 
 
-def create_branch(txn: Transaction, name: BranchName, *, provenance: Sequence[BranchName] = (), head: int | None = None) -> int:
-    """Makes a branch, or changes one: `provenance` replaces what it had, `head` moves it. Returns its row.
+def create_branch(
+    txn: Transaction,
+    name: BranchName,
+    *,
+    provenance: Sequence[BranchName] = (),
+    never: Collection[BranchName] = (),
+    head: int | None = None,
+    trigger: Trigger | None = None,
+    force: bool = False,
+) -> int:
+    """Makes a branch, or changes one: `provenance` replaces what it had, `head` moves it, `trigger` is kept when none is given. Returns its row.
 
-    A branch with provenance gets an open commit by propagation at the end of the transaction; one without a head gets an empty finished one.
+    A branch with new provenance gets an open commit by propagation at the end of the transaction; one without a head gets an empty finished one.
+    Branches that it is made from, or follows, are made when they are missing.
+
+    Args:
+        never: those of the provenance whose commits make none here.
+        force: even when a pipeline writes the branch and no longer could.
 
     Raises:
         NotFoundError: `repo-not-found`.
-        InvalidError: `provenance-cycle`, when the branch would depend on itself or on its own repo; `head-invalid`, when the head is of another repo.
+        InvalidError: `provenance-cycle`, when the branch would depend on itself or on its own repo; `head-invalid`, when the head is of another repo;
+            `trigger-invalid`.
+        StateError: `branch-in-use`, when a pipeline would lose its branch; `commit-forgotten`, for a head without content.
     """
     branch_id, old_head = ensure_branch(txn, name)
-    sources = [_ensure_source(txn, name, source) for source in provenance]
+    sources = {source: _ensure_source(txn, name, source) for source in provenance}
     before = upstream_ids(txn, branch_id)
-    _replace_upstream(txn, branch_id, sources)
-    _check_acyclic(txn, name, branch_id)
+    changed = set(sources.values()) != before
+    if changed and not force:
+        _check_writer_keeps(txn, name, branch_id, before)
+    if changed or sources:
+        replace_upstream(txn, branch_id, sources.values(), never=[sources[source] for source in never])
+        _check_acyclic(txn, name, branch_id)
+    if trigger is not None:
+        set_trigger(txn, branch_id, _ensure_followed(txn, name, trigger), trigger)
+    if sources and find_triggers(txn, [branch_id]):
+        raise InvalidError("trigger-invalid", f"branch '{name}' cannot have both provenance and a trigger; `--no-trigger` removes the trigger")
     if head is not None:
         _move_head(txn, name, branch_id, head)
     elif not sources and old_head is None:
         add_empty_root(txn, branch_id)
-    if sources and set(sources) != before:
+    if sources and changed:
         txn.touched_branches.add(branch_id)
     return branch_id
 
 
 def set_upstream(txn: Transaction, branch_id: int, sources: Sequence[int]) -> None:
     """Replaces the direct provenance of a branch by rows; with any, it gets a new commit at the end of the transaction."""
-    _replace_upstream(txn, branch_id, sources)
+    replace_upstream(txn, branch_id, sources)
     if sources:
         txn.touched_branches.add(branch_id)
-
-
-def upstream_ids(txn: Transaction, branch_id: int) -> set[int]:
-    """The branches that this one is made from, directly."""
-    return {row.upstream_id for row in txn.all(sa.select(t.branch_provenance.c.upstream_id).where(t.branch_provenance.c.branch_id == branch_id))}
-
-
-def all_edges(txn: Transaction) -> Edges:
-    """For every branch with provenance, the branches it is made from, directly."""
-    edges: Edges = {}
-    for row in txn.all(sa.select(t.branch_provenance)):
-        edges.setdefault(row.branch_id, set()).add(row.upstream_id)
-    return edges
-
-
-def upstream_closure(edges: Edges, branch_id: int) -> set[int]:
-    """Everything that a branch is made from, however far."""
-    found: set[int] = set()
-    frontier = [branch_id]
-    while frontier:
-        for source in edges.get(frontier.pop(), ()):
-            if source not in found:
-                found.add(source)
-                frontier.append(source)
-    return found
 
 
 def list_branch(txn: Transaction, repo: RepoName) -> list[Branch]:
@@ -88,22 +87,7 @@ def list_branch(txn: Transaction, repo: RepoName) -> list[Branch]:
     Raises:
         NotFoundError: `repo-not-found`.
     """
-    rows = txn.all(
-        sa.select(t.branch.c.id, t.branch.c.name, t.branch.c.created, t.branch.c.metadata, t.commit.c.set_id)
-        .join_from(t.branch, t.commit, t.branch.c.head_id == t.commit.c.id, isouter=True)
-        .where(t.branch.c.repo_id == repos.get_repo(txn, repo))
-        .order_by(t.branch.c.id)
-    )
-    return [
-        Branch(
-            name=BranchName(repo, row.name),
-            head=row.set_id,
-            direct_provenance=tuple(sorted(branch_name(txn, source) for source in upstream_ids(txn, row.id))),
-            created=row.created,
-            metadata=row.metadata,
-        )
-        for row in rows
-    ]
+    return _list(txn, repo, t.branch.c.repo_id == repos.get_repo(txn, repo))
 
 
 def inspect_branch(txn: Transaction, name: BranchName) -> Branch:
@@ -112,8 +96,7 @@ def inspect_branch(txn: Transaction, name: BranchName) -> Branch:
     Raises:
         NotFoundError: `repo-not-found`, `branch-not-found`.
     """
-    references.branch_row(txn, name)
-    return next(branch for branch in list_branch(txn, name.repo) if branch.name == name)
+    return _list(txn, name.repo, t.branch.c.id == references.branch_row(txn, name).id)[0]
 
 
 def branch_name(txn: Transaction, branch_id: int) -> BranchName:
@@ -129,24 +112,85 @@ def delete_branch(txn: Transaction, name: BranchName, *, force: bool = False) ->
 
     Raises:
         NotFoundError: `branch-not-found`.
-        StateError: `branch-in-use`, when another branch is made from it (which `force` overrides) or a pipeline writes it.
+        StateError: `branch-in-use`, when another branch is made from it, or one of the two follows the other by a trigger (which `force` overrides),
+            or a pipeline writes it.
     """
     row = references.branch_row(txn, name)
-    users = txn.all(sa.select(t.branch_provenance.c.branch_id).where(t.branch_provenance.c.upstream_id == row.id))
-    if users and not force:
-        names = ", ".join(sorted(f"'{branch_name(txn, user.branch_id)}'" for user in users))
-        raise StateError("branch-in-use", f"branch '{name}' is the input of {names}; delete what reads it first, or use --force")
-    if upstream_ids(txn, row.id):
-        raise StateError("branch-in-use", f"branch '{name}' is written by a pipeline; stop or delete the pipeline first")
+    writer = find_writer(txn, row.id)
+    if writer is not None:
+        raise StateError("branch-in-use", f"branch '{name}' is written by pipeline '{writer}'; stop or delete the pipeline first")
+    if not force:
+        _check_unused(txn, name, row.id)
     repo_id = repos.get_repo(txn, name.repo)
     txn.run(sa.update(t.commit).where(t.commit.c.repo_id == repo_id, t.commit.c.branch_name == name.name).values(branch_name=None))
     txn.run(sa.delete(t.branch).where(t.branch.c.id == row.id))
     txn.touched_branches.discard(row.id)
+    txn.moved_branches.discard(row.id)
 
 
 def output_branch(name: BranchName) -> StateError:
     """The error for a user's write to what a pipeline writes."""
     return StateError("output-branch", f"branch '{name}' is written by a pipeline; put files into the pipeline's inputs instead")
+
+
+def _list(txn: Transaction, repo: RepoName, chosen: sa.ColumnElement[bool]) -> list[Branch]:
+    rows = txn.all(
+        sa.select(t.branch.c.id, t.branch.c.name, t.branch.c.created, t.branch.c.metadata, t.commit.c.set_id)
+        .join_from(t.branch, t.commit, t.branch.c.head_id == t.commit.c.id, isouter=True)
+        .where(chosen)
+        .order_by(t.branch.c.id)
+    )
+    triggers = find_triggers(txn, [row.id for row in rows])
+    edges = txn.all(sa.select(t.branch_provenance).join(t.branch, t.branch_provenance.c.branch_id == t.branch.c.id).where(chosen))
+    found = []
+    for row in rows:
+        sources = sorted((branch_name(txn, edge.upstream_id), bool(edge.never)) for edge in edges if edge.branch_id == row.id)
+        found.append(
+            Branch(
+                name=BranchName(repo, row.name),
+                head=row.set_id,
+                direct_provenance=tuple(source for source, _ in sources),
+                created=row.created,
+                never=tuple(source for source, never in sources if never),
+                trigger=triggers.get(row.id),
+                metadata=row.metadata,
+            )
+        )
+    return found
+
+
+def _check_writer_keeps(txn: Transaction, name: BranchName, branch_id: int, before: Collection[int]) -> None:
+    writer = find_writer(txn, branch_id)
+    if writer is not None:
+        kept = " ".join(f"-p {branch_name(txn, source)}" for source in sorted(before))
+        raise StateError(
+            "branch-in-use",
+            f"branch '{name}' is written by pipeline '{writer}', which other provenance would cut off from it; keep what it has with {kept}, or use --force",
+        )
+
+
+def _check_unused(txn: Transaction, name: BranchName, branch_id: int) -> None:
+    readers = txn.all(sa.select(t.branch_provenance.c.branch_id).where(t.branch_provenance.c.upstream_id == branch_id))
+    if readers:
+        names = ", ".join(sorted(f"'{branch_name(txn, reader.branch_id)}'" for reader in readers))
+        raise StateError("branch-in-use", f"branch '{name}' is the input of {names}; delete what reads it first, or use --force")
+    trigger = find_triggers(txn, [branch_id]).get(branch_id)
+    if trigger is not None:
+        raise StateError("branch-in-use", f"branch '{name}' has a trigger on '{trigger.branch}'; remove that with `create branch --no-trigger`, or use --force")
+    followers = txn.all(sa.select(t.branch_trigger.c.branch_id).where(t.branch_trigger.c.source_id == branch_id))
+    if followers:
+        names = ", ".join(sorted(f"'{branch_name(txn, follower.branch_id)}'" for follower in followers))
+        raise StateError("branch-in-use", f"branch '{name}' triggers {names}; delete what follows it first, or use --force")
+
+
+def _ensure_followed(txn: Transaction, name: BranchName, trigger: Trigger) -> int:
+    """The branch that a trigger watches, with a head."""
+    if not trigger.branch:
+        raise InvalidError("trigger-invalid", f"the trigger of branch '{name}' names no branch to follow")
+    source_id, head_id = ensure_branch(txn, BranchName(name.repo, trigger.branch))
+    if head_id is None and source_id != ensure_branch(txn, name)[0]:
+        add_empty_root(txn, source_id)
+    return source_id
 
 
 def _ensure_source(txn: Transaction, name: BranchName, source: BranchName) -> int:
@@ -179,26 +223,13 @@ def _move_head(txn: Transaction, name: BranchName, branch_id: int, head: int) ->
     if row.forgotten:
         raise StateError("commit-forgotten", f"the content of commit '{name.repo}@{row.set_id}' was given up, so no branch can point at it")
     txn.run(sa.update(t.branch).where(t.branch.c.id == branch_id).values(head_id=head))
-    txn.touched_branches.add(branch_id)
-
-
-def _replace_upstream(txn: Transaction, branch_id: int, sources: Sequence[int]) -> None:
-    txn.run(sa.delete(t.branch_provenance).where(t.branch_provenance.c.branch_id == branch_id))
-    for source in dict.fromkeys(sources):
-        txn.run(sa.insert(t.branch_provenance).values(branch_id=branch_id, upstream_id=source))
+    txn.moved_branches.add(branch_id)
 
 
 def _check_acyclic(txn: Transaction, name: BranchName, branch_id: int) -> None:
-    edges = all_edges(txn)
-    if branch_id in upstream_closure(edges, branch_id):
+    if branch_id in upstream_closure(all_edges(txn), branch_id):
         raise InvalidError("provenance-cycle", f"branch '{name}' would depend on itself; read another branch, or write one that nothing upstream reads")
-    # A repo has one commit in a commit set, so no change may reach two of its branches, one through the other.
-    repo_of = {row.id: row.repo_id for row in txn.all(sa.select(t.branch.c.id, t.branch.c.repo_id))}
-    for below in edges:
-        above = upstream_closure(edges, below)
-        twin = next((source for source in above if repo_of[source] == repo_of[below]), None)
-        if twin is not None and (below == branch_id or branch_id in above):
-            raise InvalidError(
-                "provenance-cycle",
-                f"branch '{branch_name(txn, below)}' would depend on '{branch_name(txn, twin)}', another branch of its own repo; write to another repo",
-            )
+    twins = find_twins(txn, branch_id)
+    if twins is not None:
+        below, above = (branch_name(txn, twin) for twin in twins)
+        raise InvalidError("provenance-cycle", f"branch '{below}' would depend on '{above}', another branch of its own repo; write to another repo")

@@ -11,6 +11,8 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, repos
 from pachyderm_dagster.pfs.ancestry import find_readable
 from pachyderm_dagster.pfs.model import BranchName, Commit, Origin, RepoName, RepoType
+from pachyderm_dagster.pfs.provenance import upstream_ids
+from pachyderm_dagster.pfs.triggers import evaluate
 
 
 def start_commit(txn: Transaction, name: BranchName, *, parent: int | None = None, description: str = "") -> int:
@@ -23,7 +25,7 @@ def start_commit(txn: Transaction, name: BranchName, *, parent: int | None = Non
         StateError: `output-branch`, when a pipeline writes the branch; `commit-open`, when its head (or `parent`) is not finished; `commit-forgotten`.
     """
     branch_id, head_id = branches.ensure_branch(txn, name)
-    if branches.upstream_ids(txn, branch_id):
+    if upstream_ids(txn, branch_id):
         raise branches.output_branch(name)
     parent = head_id if parent is None else parent
     if parent is not None:
@@ -79,7 +81,7 @@ def close_commit(
     description: str | None = None,
     recorded: dt.datetime | None = None,
 ) -> None:
-    """Marks an open commit finished, with its content. What is closed never changes again.
+    """Marks an open commit finished, with its content. What is closed never changes again. Without an error it may set off triggers.
 
     Args:
         recorded: when it is finished by the record of it that the store holds already; None when a record has to be written after this transaction.
@@ -95,6 +97,8 @@ def close_commit(
     if txn.run(closing, kept=kept) != 1:
         raise StateError("commit-finished", f"commit '{get_commit(txn, commit_id)}' is finished already; a finished commit never changes, start a new one")
     txn.run(sa.delete(t.commit_layer).where(t.commit_layer.c.commit_id == commit_id))
+    if error is None:
+        evaluate(txn, commit_id)
 
 
 def check_user_may_write(txn: Transaction, commit_id: int) -> Commit:

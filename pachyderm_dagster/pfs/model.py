@@ -79,6 +79,24 @@ class Repo:
     """What users noted on it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """What moves a branch to a new commit of another one of its repo. Conditions are as users write them; one that is empty is none."""
+
+    branch: str
+    """The branch that it follows."""
+    all: bool = False
+    """Every condition must be met, not just one."""
+    size: str = ""
+    """So many bytes more than at the head of the triggered branch: `100M`."""
+    commits: int = 0
+    """So many commits since that head."""
+    rate_limit_spec: str = ""
+    """A schedule; it must have ticked since that head was finished."""
+    cron_spec: str = ""
+    """A schedule; at each tick the branch moves, and nothing else moves it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Branch:
     """A branch as listed."""
@@ -87,6 +105,9 @@ class Branch:
     head: str | None
     direct_provenance: tuple[BranchName, ...]
     created: dt.datetime
+    never: tuple[BranchName, ...] = ()
+    """Those of the direct provenance whose commits make none here."""
+    trigger: Trigger | None = None
     metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What users noted on it."""
 

@@ -4,21 +4,25 @@ import sqlalchemy as sa
 
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
-from pachyderm_dagster.pfs import branches, commits
+from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.model import Origin, RepoType
+from pachyderm_dagster.pfs.provenance import all_edges, upstream_closure
 
 
 def propagate(txn: Transaction) -> None:
-    """Opens a commit of this transaction's set on every branch downstream of the touched ones, sources first.
+    """Opens a commit of this transaction's set on every branch downstream of the changed ones, sources first.
 
     Each new commit's provenance is the head, by then, of each branch that it is made from. There is no "nothing changed" test:
     a head moved to where it was still starts jobs, which skip every datum.
     """
-    if not txn.touched_branches:
+    changed = txn.touched_branches | txn.moved_branches
+    if not changed:
         return
-    edges = branches.all_edges(txn)
-    closures = {branch_id: branches.upstream_closure(edges, branch_id) for branch_id in edges}
-    affected = [branch_id for branch_id, closure in closures.items() if branch_id in txn.touched_branches or closure & txn.touched_branches]
+    edges = all_edges(txn)
+    closures = {branch_id: upstream_closure(edges, branch_id) for branch_id in edges}
+    # A commit does not pass through an edge that is marked so; the order is by all of them.
+    passing = all_edges(txn, include_never=False)
+    affected = [branch_id for branch_id in edges if branch_id in txn.touched_branches or upstream_closure(passing, branch_id) & changed]
     # A branch is in more closures than anything downstream of it, so the size of its own closure is a topological order.
     for branch_id in sorted(affected, key=lambda branch_id: (len(closures[branch_id]), branch_id)):
         row = txn.first(sa.select(t.branch.c.head_id).where(t.branch.c.id == branch_id))

@@ -101,10 +101,8 @@ def rebuild(txn: Transaction, found: Holdings) -> Rebuilt:
     check_empty(txn)
     projects, repos = _repos(txn, found)
     rebuilt = Rebuilt(repos, projects, {}, [], {}, list(found.losses))
-    _insert(
-        txn, t.project, ({"id": p.id, "name": p.name, "created": p.created, "description": p.description, "metadata": p.metadata} for p in projects.values())
-    )
-    _insert(txn, t.repo, map(_repo_row, repos.values()))
+    _insert(txn, t.project, map(msgspec.structs.asdict, projects.values()))
+    _insert(txn, t.repo, map(msgspec.structs.asdict, repos.values()))
     records = _usable(found, repos, rebuilt.losses)
     _insert_commits(txn, records, found.removed, rebuilt)
     _insert_branches(txn, found.structure, records, rebuilt)
@@ -140,12 +138,10 @@ def touch_stale(txn: Transaction) -> None:
     read: dict[int, set[int]] = {}
     for row in txn.all(sa.select(t.commit_provenance.c.commit_id, t.commit_provenance.c.upstream_id)):
         read.setdefault(row.commit_id, set()).add(row.upstream_id)
-    for branch_id, sources in branches.all_edges(txn).items():
-        own = heads[branch_id]
-        for source in sources:
-            above = heads[source]
-            if above.head_id is not None and (own.head_id is None or (above.head_id not in read.get(own.head_id, ()) and above.started > own.started)):
-                txn.touched_branches.add(branch_id)
+    for edge in txn.all(sa.select(t.branch_provenance).where(t.branch_provenance.c.never.is_(False))):
+        own, above = heads[edge.branch_id], heads[edge.upstream_id]
+        if above.head_id is not None and (own.head_id is None or (above.head_id not in read.get(own.head_id, ()) and above.started > own.started)):
+            txn.touched_branches.add(edge.branch_id)
 
 
 def check_empty(txn: Transaction) -> None:

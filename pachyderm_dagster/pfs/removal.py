@@ -11,7 +11,9 @@ from pachyderm_dagster.errors import InvalidError, StateError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits
+from pachyderm_dagster.pfs.horizon import release_commits
 from pachyderm_dagster.pfs.model import Commit, Origin, RepoType
+from pachyderm_dagster.pfs.provenance import upstream_ids
 from pachyderm_dagster.pfs.subvenance import list_subvenance
 
 MOST_NAMED = 10
@@ -68,6 +70,7 @@ def forget_commit(txn: Transaction, commit_id: int) -> Commit:
     readers = [found for found in list_subvenance(txn, commit_id) if found.finished is None]
     if readers:
         raise StateError("commit-in-use", f"commit '{commit}' is still to be read for {_named(readers)}; wait for that, or stop it")
+    release_commits(txn, sa.select(t.commit.c.id).where(t.commit.c.id == commit_id))
     txn.run(sa.update(t.commit).where(t.commit.c.id == commit_id).values(tree=None, forgotten=True))
     return commits.get_commit(txn, commit_id)
 
@@ -133,6 +136,7 @@ def _remove(txn: Transaction, doomed: Sequence[Commit], *, named: Collection[int
     for commit in doomed:
         repo_id = txn.all(sa.select(t.commit.c.repo_id).where(t.commit.c.id == commit.key))[0].repo_id
         txn.insert(t.removed_commit, repo_id=repo_id, set_id=commit.id, removed=txn.clock.now())
+    release_commits(txn, sa.select(t.commit.c.id).where(t.commit.c.id.in_(keys)))
     txn.run(sa.update(t.commit).where(t.commit.c.id.in_(keys)).values(parent_id=None))
     txn.run(sa.delete(t.commit).where(t.commit.c.id.in_(keys)))
     txn.new_commits[:] = [key for key in txn.new_commits if key not in keys]
@@ -169,7 +173,7 @@ def _give_heads(txn: Transaction, moved: Iterable[tuple[int, bool, set[int]]]) -
     stale = []
     for branch_id, was_named, read_before in moved:
         (row,) = txn.all(sa.select(t.branch.c.head_id).where(t.branch.c.id == branch_id))
-        upstream = branches.upstream_ids(txn, branch_id)
+        upstream = upstream_ids(txn, branch_id)
         if was_named or not upstream:
             if row.head_id is None:
                 branches.add_empty_root(txn, branch_id)

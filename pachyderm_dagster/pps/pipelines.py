@@ -6,6 +6,7 @@ from pachyderm_dagster.errors import ExistsError, InvalidError, NotFoundError, S
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits, references, repos
+from pachyderm_dagster.pfs.horizon import release_results
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT, BranchName, Origin, RepoName, RepoType
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.inputs import CronInput, leaves
@@ -46,6 +47,8 @@ def create_pipeline(
         _create_cron_repos(txn, name, spec)
         jobs.stop_all(txn, name, reason=f"the pipeline was updated to version {version}")
         forgotten = {"results": None} if reprocess else {}
+        if reprocess:
+            release_results(txn, key)
         txn.run(sa.update(t.pipeline).where(t.pipeline.c.id == key).values(version=version, **forgotten))
     txn.run(sa.insert(t.pipeline_version).values(pipeline_id=key, version=version, spec=spec.to_json(), salt=salt, set_id=txn.id, created=now))
     _commit_spec(txn, name, spec_tree)
@@ -114,6 +117,7 @@ def delete_pipeline(txn: Transaction, name: RepoName, *, force: bool = False, ke
     jobs.stop_all(txn, name, reason="the pipeline was deleted")
     txn.run(sa.delete(t.job).where(t.job.c.pipeline_id == pipeline.key))
     txn.run(sa.delete(t.pipeline_version).where(t.pipeline_version.c.pipeline_id == pipeline.key))
+    release_results(txn, pipeline.key)
     txn.run(sa.delete(t.pipeline).where(t.pipeline.c.id == pipeline.key))
     if keep_repo:
         branch_id, _ = branches.ensure_branch(txn, pipeline.output)
@@ -238,7 +242,7 @@ def _connect(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
     sources = [BranchName(RepoName(project, repo), branch) for project, repo, branch in spec.upstream_branches(name.project)]
     sources.append(_spec_branch(name))
     for branch in (BranchName(name, spec.output_branch), _meta_branch(name)):
-        branch_id = branches.create_branch(txn, branch, provenance=sources)
+        branch_id = branches.create_branch(txn, branch, provenance=sources, force=True)
         txn.touched_branches.add(branch_id)
 
 

@@ -1,0 +1,74 @@
+"""What branches are made from: the edges between them, stored one by one, and what follows from these."""
+
+from collections.abc import Collection, Iterable
+
+import sqlalchemy as sa
+
+from pachyderm_dagster.metadata import tables as t
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs.model import RepoType
+
+Edges = dict[int, set[int]]
+
+
+def upstream_ids(txn: Transaction, branch_id: int) -> set[int]:
+    """The branches that this one is made from, directly."""
+    return {row.upstream_id for row in txn.all(sa.select(t.branch_provenance.c.upstream_id).where(t.branch_provenance.c.branch_id == branch_id))}
+
+
+def replace_upstream(txn: Transaction, branch_id: int, sources: Iterable[int], *, never: Collection[int] = ()) -> None:
+    """Sets the direct provenance of a branch; commits on those in `never` make none on it."""
+    txn.run(sa.delete(t.branch_provenance).where(t.branch_provenance.c.branch_id == branch_id))
+    for source in dict.fromkeys(sources):
+        txn.run(sa.insert(t.branch_provenance).values(branch_id=branch_id, upstream_id=source, never=source in never))
+
+
+def all_edges(txn: Transaction, *, include_never: bool = True) -> Edges:
+    """For every branch with provenance, the branches it is made from, directly."""
+    edges: Edges = {}
+    for row in txn.all(sa.select(t.branch_provenance)):
+        if include_never or not row.never:
+            edges.setdefault(row.branch_id, set()).add(row.upstream_id)
+    return edges
+
+
+def upstream_closure(edges: Edges, branch_id: int) -> set[int]:
+    """Everything that a branch is made from, however far."""
+    found: set[int] = set()
+    frontier = [branch_id]
+    while frontier:
+        for source in edges.get(frontier.pop(), ()):
+            if source not in found:
+                found.add(source)
+                frontier.append(source)
+    return found
+
+
+def find_twins(txn: Transaction, branch_id: int) -> tuple[int, int] | None:
+    """Two branches of one repo of which one is made from the other, through this branch: the lower and the upper one.
+
+    A repo has one commit in a commit set, so no change may reach both.
+    """
+    edges = all_edges(txn)
+    repo_of = {row.id: row.repo_id for row in txn.all(sa.select(t.branch.c.id, t.branch.c.repo_id))}
+    for below in edges:
+        above = upstream_closure(edges, below)
+        twin = next((source for source in above if repo_of[source] == repo_of[below]), None)
+        if twin is not None and (below == branch_id or branch_id in above):
+            return below, twin
+    return None
+
+
+def find_writer(txn: Transaction, branch_id: int) -> str | None:
+    """The name of the running pipeline that writes a branch, or None."""
+    source, source_repo = t.branch.alias("source"), t.repo.alias("source_repo")
+    row = txn.first(
+        sa.select(t.pipeline.c.name)
+        .join_from(t.branch, t.repo, t.branch.c.repo_id == t.repo.c.id)
+        .join(t.pipeline, sa.and_(t.pipeline.c.project_id == t.repo.c.project_id, t.pipeline.c.name == t.repo.c.name))
+        .join(t.branch_provenance, t.branch_provenance.c.branch_id == t.branch.c.id)
+        .join(source, t.branch_provenance.c.upstream_id == source.c.id)
+        .join(source_repo, sa.and_(source.c.repo_id == source_repo.c.id, source_repo.c.name == t.repo.c.name, source_repo.c.type == RepoType.SPEC))
+        .where(t.branch.c.id == branch_id)
+    )
+    return None if row is None else str(row.name)
