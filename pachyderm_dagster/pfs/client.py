@@ -120,7 +120,7 @@ class Pfs:
             with self.database.read() as txn:
                 commits.check_user_may_write(txn, key)
                 base, staged = self._staged(txn, key)
-            root = self._merge_staged(base, staged)
+            root = self.merge_staged(base, staged)
 
             def change(txn: Transaction, staged: list[bytes] = staged, root: TreeRoot = root) -> Commit | None:
                 if commits.list_layer(txn, key) != staged:
@@ -250,7 +250,7 @@ class Pfs:
             if commits.is_written_by_job(txn, commit):
                 raise StateError("commit-open", f"commit '{commit}' is still being written by its job; `pachctl wait commit {commit}` waits for it")
             base, staged = self._staged(txn, commit.key)
-        return self._merge_staged(base, staged)
+        return self.merge_staged(base, staged)
 
     def inspect_file(self, reference: str) -> FileInfo:
         """One file or directory. Raises NotFoundError `file-not-found`."""
@@ -284,7 +284,7 @@ class Pfs:
     def _staged(self, txn: Transaction, commit_id: int) -> tuple[bytes | None, list[bytes]]:
         return commits.base_tree(txn, commit_id), commits.list_layer(txn, commit_id)
 
-    def _merge_staged(self, base: bytes | None, staged: Sequence[bytes]) -> TreeRoot:
+    def merge_staged(self, base: bytes | None, staged: Sequence[bytes]) -> TreeRoot:
         """The content of an open commit. The newest answer is kept: looking at a commit again and again must not store its tree each time."""
         if not staged:
             return _root(base)

@@ -2,22 +2,25 @@
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
 import pyarrow as pa
 
 from pachyderm_dagster.errors import InvalidError, NotFoundError
-from pachyderm_dagster.metadata.database import Database, Transaction
+from pachyderm_dagster.metadata.database import Database
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.client import Pfs
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Commit, RepoName
-from pachyderm_dagster.pps import jobs, pipelines
+from pachyderm_dagster.pfs.requests import Contents
+from pachyderm_dagster.pfs.user_transactions import UserTransaction
+from pachyderm_dagster.pps import jobs, pipelines, transactions
 from pachyderm_dagster.pps.cron import tick_name
 from pachyderm_dagster.pps.datums import DatumState
 from pachyderm_dagster.pps.inputs import CronInput, leaves
 from pachyderm_dagster.pps.model import Job, Pipeline
+from pachyderm_dagster.pps.requests import CreatePipeline, Made, Request
 from pachyderm_dagster.pps.results import DatumDetails
 from pachyderm_dagster.pps.spec import PipelineSpec
 from pachyderm_dagster.storage.content import ContentWriter
@@ -63,18 +66,22 @@ class Pps:
 
     def create_pipeline(self, spec: PipelineSpec, *, update: bool = False, reprocess: bool = False) -> Pipeline:
         """Makes a pipeline or its next version; errors as `pipelines.create_pipeline`."""
-        text = json.dumps(json.loads(spec.to_json()), indent=2).encode() + b"\n"
-        with ContentWriter(self._pfs.store) as writer:
-            size, hash, refs = content_array([writer.write(text)]).flatten()
-        row = pa.table([pa.array([SPEC_FILE]), pa.array([b""], pa.binary()), size, hash, refs], schema=FILE_ROWS.schema)
-        root = self._pfs.trees.build(row)
+        request = CreatePipeline(spec.to_json(), self._project, update, reprocess)
+        ((made,),) = self.apply_all([request])
+        assert isinstance(made, Pipeline)
+        return made
 
-        def change(txn: Transaction) -> Pipeline:
-            return pipelines.create_pipeline(
-                txn, spec, spec_tree=(root.encode(), root.size_bytes), update=update, reprocess=reprocess, default_project=self._project
-            )
+    def apply_all(self, requests: Sequence[Request]) -> list[list[Made]]:
+        """Does several things as one change, all or nothing: one commit set, one job a pipeline. Errors as `transactions.apply_all`."""
+        return transactions.apply_all(self.database, requests, self._prepare)
 
-        return self.database.write(change)
+    def append_request(self, transaction_id: str, request: Request) -> list[Made]:
+        """Adds a request to a transaction and returns what it will make. Errors as `transactions.append`."""
+        return transactions.append(self.database, transaction_id, request, self._prepare)
+
+    def finish_transaction(self, transaction_id: str) -> UserTransaction:
+        """Does all that was asked for in a transaction, at once. Errors as `transactions.finish`."""
+        return transactions.finish(self.database, transaction_id, self._prepare)
 
     def run_cron(self, name: RepoName, *, time: dt.datetime | None = None) -> list[Commit]:
         """One tick, now unless `time` is given, for every cron input of a pipeline: a commit each, with an empty file named after the time.
@@ -135,6 +142,21 @@ class Pps:
             text = self._pfs.reader.read(info.details.log).decode(errors="replace")
             for line in text.splitlines():
                 yield LogLine(job, info.id, info.details.inputs, line)
+
+    def _prepare(self, contents: Contents) -> None:
+        for spec in contents.missing_specs:
+            root = self._store_spec(spec)
+            contents.specs[spec] = root.encode(), root.size_bytes
+        for base, layers in contents.missing_commits:
+            root = self._pfs.merge_staged(base, layers)
+            contents.commits[base, layers] = root.encode(), root.size_bytes
+
+    def _store_spec(self, spec: str) -> TreeRoot:
+        text = json.dumps(json.loads(spec), indent=2).encode() + b"\n"
+        with ContentWriter(self._pfs.store) as writer:
+            size, hash, refs = content_array([writer.write(text)]).flatten()
+        row = pa.table([pa.array([SPEC_FILE]), pa.array([b""], pa.binary()), size, hash, refs], schema=FILE_ROWS.schema)
+        return self._pfs.trees.build(row)
 
     def _meta(self, job: Job) -> TreeRoot:
         with self.database.read() as txn:

@@ -1,0 +1,260 @@
+"""Changes of projects, repos, branches and commits as data: done at once, or kept in a transaction of a user and done at its end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias, assert_never
+
+import msgspec
+
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs import branches, commits, references, removal, repos
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Branch, BranchName, Commit, Project, Repo, RepoName
+from pachyderm_dagster.pfs.object_metadata import MetadataEdit, edit_metadata
+from pachyderm_dagster.pfs.references import Reference
+
+Staged: TypeAlias = tuple[bytes | None, tuple[bytes, ...]]
+"""What an open commit will hold: the encoded root of what is under it, and its layers."""
+Content: TypeAlias = tuple[bytes | None, int]
+"""An encoded root and its size."""
+Shown: TypeAlias = Project | Repo | Branch | Commit
+
+
+@dataclass(slots=True)
+class Contents:
+    """What requests write into the object store, which is done between two attempts at a transaction: in one there is no I/O.
+
+    Attributes:
+        specs: the tree of a spec repo, by the pipeline's spec.
+        commits: the content of a finished commit, by what was staged.
+        missing_specs, missing_commits: what a request asked for in vain; it went on with nothing in its place.
+    """
+
+    specs: dict[str, Content] = field(default_factory=dict)
+    commits: dict[Staged, Content] = field(default_factory=dict)
+    missing_specs: set[str] = field(default_factory=set)
+    missing_commits: set[Staged] = field(default_factory=set)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing was asked for in vain."""
+        return not self.missing_specs and not self.missing_commits
+
+    def forget_missing(self) -> None:
+        """Before another attempt."""
+        self.missing_specs.clear()
+        self.missing_commits.clear()
+
+    def of_spec(self, spec: str) -> Content:
+        """The tree that holds a spec."""
+        if spec not in self.specs:
+            self.missing_specs.add(spec)
+        return self.specs.get(spec, (None, 0))
+
+    def of_commit(self, staged: Staged) -> Content:
+        """What was staged, put together."""
+        if staged not in self.commits:
+            self.missing_commits.add(staged)
+        return self.commits.get(staged, (None, 0))
+
+
+class CreateProject(msgspec.Struct, frozen=True, omit_defaults=True, tag="create project", tag_field="request"):
+    """As `repos.create_project`."""
+
+    project: str
+    description: str = ""
+
+
+class UpdateProject(msgspec.Struct, frozen=True, omit_defaults=True, tag="update project", tag_field="request"):
+    """As `repos.update_project`."""
+
+    project: str
+    description: str
+
+
+class CreateRepo(msgspec.Struct, frozen=True, omit_defaults=True, tag="create repo", tag_field="request"):
+    """As `repos.create_repo`."""
+
+    repo: RepoName
+    description: str = ""
+
+
+class UpdateRepo(msgspec.Struct, frozen=True, omit_defaults=True, tag="update repo", tag_field="request"):
+    """Changes the description of a repo that exists."""
+
+    repo: RepoName
+    description: str
+
+
+class DeleteRepo(msgspec.Struct, frozen=True, omit_defaults=True, tag="delete repo", tag_field="request"):
+    """As `repos.delete_repo`; without a repo, of every one in a project."""
+
+    repo: RepoName | None = None
+    every_one_in: str = DEFAULT_PROJECT
+    force: bool = False
+
+
+class CreateBranch(msgspec.Struct, frozen=True, omit_defaults=True, tag="create branch", tag_field="request"):
+    """As `branches.create_branch`."""
+
+    branch: BranchName
+    head: Reference | None = None
+    provenance: tuple[BranchName, ...] = ()
+
+
+class DeleteBranch(msgspec.Struct, frozen=True, omit_defaults=True, tag="delete branch", tag_field="request"):
+    """As `branches.delete_branch`."""
+
+    branch: BranchName
+    force: bool = False
+
+
+class StartCommit(msgspec.Struct, frozen=True, omit_defaults=True, tag="start commit", tag_field="request"):
+    """As `commits.start_commit`."""
+
+    branch: BranchName
+    parent: Reference | None = None
+    description: str = ""
+
+
+class FinishCommit(msgspec.Struct, frozen=True, omit_defaults=True, tag="finish commit", tag_field="request"):
+    """Puts together what was staged on an open commit, and closes it."""
+
+    commit: Reference
+    description: str | None = None
+    error: str | None = None
+
+
+class SquashCommit(msgspec.Struct, frozen=True, omit_defaults=True, tag="squash commit", tag_field="request"):
+    """As `removal.squash_commit`."""
+
+    commit: Reference
+    recursive: bool = False
+
+
+class DropCommit(msgspec.Struct, frozen=True, omit_defaults=True, tag="delete commit", tag_field="request"):
+    """As `removal.drop_commit`."""
+
+    commit: Reference
+    recursive: bool = False
+
+
+class SquashCommitSet(msgspec.Struct, frozen=True, omit_defaults=True, tag="squash commit set", tag_field="request"):
+    """As `removal.squash_set`."""
+
+    id: str
+
+
+class DropCommitSet(msgspec.Struct, frozen=True, omit_defaults=True, tag="delete commit set", tag_field="request"):
+    """As `removal.drop_set`."""
+
+    id: str
+
+
+class EditMetadata(msgspec.Struct, frozen=True, omit_defaults=True, tag="edit metadata", tag_field="request"):
+    """As `object_metadata.edit_metadata`."""
+
+    edits: tuple[MetadataEdit, ...]
+
+
+SpaceRequest: TypeAlias = CreateProject | UpdateProject | CreateRepo | UpdateRepo | DeleteRepo | CreateBranch | DeleteBranch
+CommitRequest: TypeAlias = StartCommit | FinishCommit | SquashCommit | DropCommit | SquashCommitSet | DropCommitSet
+FileRequest: TypeAlias = SpaceRequest | CommitRequest | EditMetadata
+
+
+def apply(txn: Transaction, request: FileRequest, contents: Contents) -> list[Shown]:
+    """Does what was asked for and returns what was made, changed or removed. Errors as the operation that the request names."""
+    if isinstance(request, EditMetadata):
+        edit_metadata(txn, request.edits)
+        return []
+    if isinstance(request, SpaceRequest):
+        return [*_apply_to_space(txn, request)]
+    return [*_apply_to_commits(txn, request, contents)]
+
+
+def describe(request: FileRequest) -> str:
+    """What is asked for, in a line, as on the command line."""
+    match request:
+        case CreateProject() | UpdateProject():
+            named = request.project
+        case CreateRepo() | UpdateRepo():
+            named = str(request.repo)
+        case DeleteRepo():
+            named = f"--all --project {request.every_one_in}" if request.repo is None else str(request.repo)
+        case CreateBranch():
+            named = " ".join(
+                [str(request.branch), *([] if request.head is None else [f"--head {request.head}"]), *(f"-p {source}" for source in request.provenance)]
+            )
+        case DeleteBranch() | StartCommit():
+            named = str(request.branch)
+        case FinishCommit() | SquashCommit() | DropCommit():
+            named = str(request.commit)
+        case SquashCommitSet() | DropCommitSet():
+            named = request.id
+        case EditMetadata():
+            named = " ".join(map(str, request.edits))
+        case _:
+            assert_never(request)
+    return f"{request.__struct_config__.tag} {named}"
+
+
+def _apply_to_space(txn: Transaction, request: SpaceRequest) -> Sequence[Project | Repo | Branch]:
+    match request:
+        case CreateProject():
+            repos.create_project(txn, request.project, description=request.description)
+            return [repos.inspect_project(txn, request.project)]
+        case UpdateProject():
+            repos.update_project(txn, request.project, description=request.description)
+            return [repos.inspect_project(txn, request.project)]
+        case CreateRepo():
+            repos.create_repo(txn, request.repo, description=request.description)
+            return [repos.inspect_repo(txn, request.repo)]
+        case UpdateRepo():
+            repos.get_repo(txn, request.repo)
+            repos.create_repo(txn, request.repo, description=request.description, update=True)
+            return [repos.inspect_repo(txn, request.repo)]
+        case DeleteRepo():
+            return _delete_repo(txn, request)
+        case CreateBranch():
+            head = None if request.head is None else references.find_commit(txn, request.head)
+            branches.create_branch(txn, request.branch, provenance=request.provenance, head=head)
+            return [branches.inspect_branch(txn, request.branch)]
+        case DeleteBranch():
+            doomed = branches.inspect_branch(txn, request.branch)
+            branches.delete_branch(txn, request.branch, force=request.force)
+            return [doomed]
+        case _:
+            assert_never(request)
+
+
+def _apply_to_commits(txn: Transaction, request: CommitRequest, contents: Contents) -> list[Commit]:
+    match request:
+        case StartCommit():
+            parent = None if request.parent is None else references.find_commit(txn, request.parent)
+            started = commits.start_commit(txn, request.branch, parent=parent, description=request.description)
+            return [commits.get_commit(txn, started)]
+        case FinishCommit():
+            return [_finish_commit(txn, request, contents)]
+        case SquashCommit():
+            return removal.squash_commit(txn, references.find_commit(txn, request.commit), recursive=request.recursive)
+        case DropCommit():
+            return removal.drop_commit(txn, references.find_commit(txn, request.commit), recursive=request.recursive)
+        case SquashCommitSet():
+            return removal.squash_set(txn, request.id)
+        case DropCommitSet():
+            return removal.drop_set(txn, request.id)
+        case _:
+            assert_never(request)
+
+
+def _delete_repo(txn: Transaction, request: DeleteRepo) -> list[Repo]:
+    named = repos.list_repo(txn, project=request.every_one_in) if request.repo is None else [repos.inspect_repo(txn, request.repo)]
+    for found in named:
+        repos.delete_repo(txn, found.name, force=request.force)
+    return named
+
+
+def _finish_commit(txn: Transaction, request: FinishCommit, contents: Contents) -> Commit:
+    commit = commits.check_user_may_write(txn, references.find_commit(txn, request.commit))
+    tree, size_bytes = contents.of_commit((commits.base_tree(txn, commit.key), tuple(commits.list_layer(txn, commit.key))))
+    commits.close_commit(txn, commit.key, tree=tree, size_bytes=size_bytes, error=request.error, description=request.description)
+    return commits.get_commit(txn, commit.key)

@@ -1,0 +1,132 @@
+"""Changes of pipelines as data, and all requests together: what a transaction of a user may hold."""
+
+from typing import TypeAlias
+
+import msgspec
+
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs import repos, requests
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, RepoName
+from pachyderm_dagster.pfs.requests import Contents, FileRequest, Shown
+from pachyderm_dagster.pps import pipelines
+from pachyderm_dagster.pps.deletion import delete_pipelines, empty_project
+from pachyderm_dagster.pps.model import Pipeline
+from pachyderm_dagster.pps.spec import PipelineSpec
+
+
+class DeleteProject(msgspec.Struct, frozen=True, omit_defaults=True, tag="delete project", tag_field="request"):
+    """As `repos.delete_project`; with `force` its pipelines and repos go first."""
+
+    project: str
+    force: bool = False
+
+
+class CreatePipeline(msgspec.Struct, frozen=True, omit_defaults=True, tag="create pipeline", tag_field="request"):
+    """As `pipelines.create_pipeline`.
+
+    Args:
+        spec: canonical JSON.
+        project: of what the spec names without one.
+    """
+
+    spec: str
+    project: str = DEFAULT_PROJECT
+    update: bool = False
+    reprocess: bool = False
+
+
+class StartPipeline(msgspec.Struct, frozen=True, omit_defaults=True, tag="start pipeline", tag_field="request"):
+    """As `pipelines.start_pipeline`."""
+
+    pipeline: RepoName
+
+
+class StopPipeline(msgspec.Struct, frozen=True, omit_defaults=True, tag="stop pipeline", tag_field="request"):
+    """As `pipelines.stop_pipeline`."""
+
+    pipeline: RepoName
+
+
+class RerunPipeline(msgspec.Struct, frozen=True, omit_defaults=True, tag="rerun pipeline", tag_field="request"):
+    """As `pipelines.rerun_pipeline`."""
+
+    pipeline: RepoName
+    reprocess: bool = False
+
+
+class DeletePipeline(msgspec.Struct, frozen=True, omit_defaults=True, tag="delete pipeline", tag_field="request"):
+    """As `pipelines.delete_pipeline`; without a pipeline, of every one in a project, readers first."""
+
+    pipeline: RepoName | None = None
+    every_one_in: str = DEFAULT_PROJECT
+    force: bool = False
+    keep_repo: bool = False
+
+
+PipelineRequest: TypeAlias = DeleteProject | CreatePipeline | StartPipeline | StopPipeline | RerunPipeline | DeletePipeline
+Request: TypeAlias = FileRequest | PipelineRequest
+Made: TypeAlias = Shown | Pipeline
+
+
+def apply(txn: Transaction, request: Request, contents: Contents) -> list[Made]:
+    """Does what was asked for and returns what was made, changed or removed. Errors as the operation that the request names."""
+    match request:
+        case DeleteProject():
+            project = repos.inspect_project(txn, request.project)
+            if request.force:
+                empty_project(txn, request.project)
+            repos.delete_project(txn, request.project)
+            return [project]
+        case CreatePipeline():
+            return [_create_pipeline(txn, request, contents)]
+        case StartPipeline():
+            pipelines.start_pipeline(txn, request.pipeline)
+            return [pipelines.get_pipeline(txn, request.pipeline)]
+        case StopPipeline():
+            pipelines.stop_pipeline(txn, request.pipeline)
+            return [pipelines.get_pipeline(txn, request.pipeline)]
+        case RerunPipeline():
+            pipelines.rerun_pipeline(txn, request.pipeline, reprocess=request.reprocess)
+            return [pipelines.get_pipeline(txn, request.pipeline)]
+        case DeletePipeline():
+            return [*_delete_pipeline(txn, request)]
+        case _:
+            return [*requests.apply(txn, request, contents)]
+
+
+def describe(request: Request) -> str:
+    """What is asked for, in a line, as on the command line."""
+    match request:
+        case DeleteProject():
+            named = request.project
+        case CreatePipeline():
+            spec = PipelineSpec.from_json(request.spec).pipeline
+            verb = "update" if request.update else "create"
+            return f"{verb} pipeline {RepoName(spec.project or request.project, spec.name)}"
+        case StartPipeline() | StopPipeline() | RerunPipeline():
+            named = str(request.pipeline)
+        case DeletePipeline():
+            named = f"--all --project {request.every_one_in}" if request.pipeline is None else str(request.pipeline)
+        case _:
+            return requests.describe(request)
+    return f"{request.__struct_config__.tag} {named}"
+
+
+def _create_pipeline(txn: Transaction, request: CreatePipeline, contents: Contents) -> Pipeline:
+    tree, size_bytes = contents.of_spec(request.spec)
+    return pipelines.create_pipeline(
+        txn,
+        PipelineSpec.from_json(request.spec),
+        spec_tree=(tree or b"", size_bytes),
+        update=request.update,
+        reprocess=request.reprocess,
+        default_project=request.project,
+    )
+
+
+def _delete_pipeline(txn: Transaction, request: DeletePipeline) -> list[Pipeline]:
+    if request.pipeline is not None:
+        named = [request.pipeline]
+    else:
+        named = [pipeline.name for pipeline in pipelines.list_pipeline(txn, project=request.every_one_in)]
+    return delete_pipelines(txn, named, force=request.force, keep_repo=request.keep_repo)
