@@ -8,7 +8,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from pachyderm_dagster.pfs.path_columns import paths_of
-from pachyderm_dagster.pfs.streams import Pieces
+from pachyderm_dagster.pfs.streams import Pieces, WholeReads
 from pachyderm_dagster.storage.content import ContentReader
 from pachyderm_dagster.storage.rows import contents_of
 
@@ -31,18 +31,4 @@ def write_archive(reader: ContentReader, rows: pa.Table, out: BinaryIO, *, time:
                 if content.size <= LARGE_BYTES:
                     archive.addfile(entry, io.BytesIO(next(small)))
                 else:
-                    archive.addfile(entry, _Whole(Pieces(reader.stream(content))))
-
-
-class _Whole:
-    """A stream whose reads are as long as they are asked to be, which tarfile relies on."""
-
-    def __init__(self, stream: Pieces) -> None:
-        self._stream = stream
-
-    def read(self, size: int = -1, /) -> bytes:
-        found = []
-        while size and (piece := self._stream.read(size)):
-            found.append(piece)
-            size -= len(piece)
-        return b"".join(found)
+                    archive.addfile(entry, WholeReads(Pieces(reader.stream(content))))

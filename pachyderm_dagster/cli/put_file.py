@@ -13,7 +13,8 @@ from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.printing import Printer, printing
 from pachyderm_dagster.cli.progress import Progress
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.pfs.sources import plan_sources, put_sources, read_source_list
+from pachyderm_dagster.pfs.putting import Manner, put_sources
+from pachyderm_dagster.pfs.sources import plan_sources, read_source_list
 from pachyderm_dagster.workspace import open_workspace
 
 SPLITTING = ("--split", "--target-file-datums", "--target-file-bytes", "--header-records")
@@ -109,6 +110,6 @@ def _put(
         planned = plan_sources(locations, path, recursive=recursive, full_path=full_path)
         shown = Progress("put file") if progress else contextlib.nullcontext()
         with shown, workspace.pfs.modify_file(target, description=description) as staged:
-            put_sources(staged, workspace.store, planned, stdin=stdin, append=append)
+            put_sources(staged, workspace.store, planned, stdin=stdin, manner=Manner(append=append))
         if printer is not None:
             printer.only_json(commit_document(staged.commit))

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 import click
 
 from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.pfs.http_sources import open_http
 from pachyderm_dagster.pfs.local_sources import open_local
-from pachyderm_dagster.pfs.remote_sources import open_http
 from pachyderm_dagster.pps.spec import PipelineSpec, Transform, kubernetes_only_fields
 from pachyderm_dagster.pps.spec_reading import parse_specs
 from pachyderm_dagster.settings import load_settings

@@ -23,6 +23,11 @@ PUT_SCHEMA = FILE_ROWS.schema.append(pa.field("append", pa.bool_()))
 _LAYER_VERSION = 1
 
 
+def numbered_key(directory: str, number: int) -> str:
+    """The key of a file that is named by a number, in the directory of that key."""
+    return f"{directory}{SEPARATOR}{number:016x}" if directory else f"{number:016x}"
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One step of a stream: deletes, then puts.
@@ -90,6 +95,7 @@ class FileSet:
 
     def put_bytes(self, path: str, data: Buffer, *, append: bool = False) -> None:
         """Writes a file; `data` must not change before `layers` was called."""
+        self._begin()
         key = key_of(clean_file_path(path))
         if append and key in self._puts:
             content, append = self._puts[key]
@@ -99,6 +105,7 @@ class FileSet:
 
     def put_stream(self, path: str, stream: Readable, *, append: bool = False) -> None:
         """Writes a file from a stream, in bounded memory."""
+        self._begin()
         key = key_of(clean_file_path(path))
         if append and key in self._puts:
             content, append = self._puts[key]
@@ -109,14 +116,13 @@ class FileSet:
     def put_next(self, directory: str, data: Buffer | Readable) -> None:
         """Writes a file into a directory, under a number: the next behind those that are there when the stream is applied (see `numbering`)."""
         key = key_of(clean_path(directory))
-        if self._numbered != key:
-            self._seal()
-            self._numbered = key
-        content = self._writer.write(data) if isinstance(data, bytes | bytearray | memoryview) else self._writer.write_stream(data)
+        self._begin(numbered=key)
+        content = self.writer.write(data) if isinstance(data, bytes | bytearray | memoryview) else self.writer.write_stream(data)
         self._puts[numbered_key(key, len(self._puts))] = (content, False)
 
     def put_content(self, path: str, content: Content, *, append: bool = False) -> None:
         """Writes a file whose content is stored already."""
+        self._begin()
         key = key_of(clean_file_path(path))
         if append and key in self._puts:
             self._seal()
@@ -144,20 +150,23 @@ class FileSet:
 
     def delete(self, path: str) -> None:
         """Removes a file; one that does not exist is no error, and a directory of that name stays."""
+        self._begin()
         key = key_of(clean_file_path(path))
         self._puts.pop(key, None)
         self._deleted_keys[key] = None
 
     def delete_directory(self, path: str) -> None:
         """Removes every file below a directory; `/` removes all. One that does not exist is no error."""
+        self._begin()
         if self._puts:
             self._seal()
         self._deleted_directories[key_of(clean_path(path))] = None
 
-    def layers(self) -> list[Layer]:
-        """What the stream does, lowest layer first; all its contents are durable."""
+    def layers(self, *, durable: bool = True) -> list[Layer]:
+        """What the stream does, lowest layer first. All its contents are durable, unless the caller leaves that for later and flushes the writer."""
         self._seal()
-        self.writer.flush()
+        if durable:
+            self.writer.flush()
         return list(self._layers)
 
     def _put_distinct(self, keys: pa.StringArray, rows: pa.Table, *, append: bool) -> None:
@@ -165,6 +174,12 @@ class FileSet:
         self._seal()
         columns = [keys, pa.repeat(b"", len(keys)), rows.column("size"), rows.column("hash"), rows.column("refs"), pa.repeat(append, len(keys))]
         self._layers.append(Layer(pa.Table.from_arrays(columns, schema=PUT_SCHEMA)))
+
+    def _begin(self, *, numbered: str | None = None) -> None:
+        """Sees to it that the layer being made takes puts of this kind."""
+        if self._numbered != numbered:
+            self._seal()
+            self._numbered = numbered
 
     def _seal(self) -> None:
         if not (self._puts or self._deleted_keys or self._deleted_directories):
@@ -176,5 +191,7 @@ class FileSet:
             *contents.flatten(),
             pa.array([append for _, append in self._puts.values()], pa.bool_()),
         ]
-        self._layers.append(Layer(pa.Table.from_arrays(columns, schema=PUT_SCHEMA), tuple(self._deleted_keys), tuple(self._deleted_directories)))
+        self._layers.append(
+            Layer(pa.Table.from_arrays(columns, schema=PUT_SCHEMA), tuple(self._deleted_keys), tuple(self._deleted_directories), self._numbered)
+        )
         self._puts, self._deleted_keys, self._deleted_directories = {}, {}, {}

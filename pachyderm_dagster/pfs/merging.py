@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.conflicts import find_conflict
 from pachyderm_dagster.pfs.filesets import PUT_SCHEMA, Layer
+from pachyderm_dagster.pfs.numbering import with_numbers
 from pachyderm_dagster.pfs.paths import directory_range, path_of
 from pachyderm_dagster.pfs.streams import Pieces
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
@@ -18,20 +19,23 @@ _LAYER = pa.field("layer", pa.int64())
 
 
 def merge(trees: Trees, reader: ContentReader, writer: ContentWriter, base: TreeRoot, layers: Sequence[Layer]) -> TreeRoot:
-    """The tree after `layers`, lowest first, were applied to `base`. It and all contents are durable on return.
+    """The tree after `layers`, lowest first, were applied to `base`; it is durable when `writer`, into whose packs its nodes go, was flushed.
+
+    `base` and the contents in `layers` may lie in those packs too.
 
     Contents are read only where something is appended to a file that exists.
 
     Raises:
         InvalidError: `path-conflict`, when a path would be file and directory; it names both.
     """
+    trees, reader = trees.pending(writer.packs), reader.pending(writer.packs)
     if any("" in layer.deleted_directories for layer in layers):
         base = trees.empty
+    layers = with_numbers(trees, base, layers)
     deleted = _deleted_keys(trees, base, layers)
     puts = _remaining_puts(layers)
     starts = _without(trees.find(base, pc.unique(puts.filter(puts.column("append")).column("key"))), deleted)
     rows = _joined(reader, writer, starts, puts)
-    writer.flush()
     keys = rows.column("key").combine_chunks()
     conflict = find_conflict(trees, base, rows, pc.unique(pa.concat_arrays([deleted, keys])))
     if conflict is not None:
@@ -39,7 +43,7 @@ def merge(trees: Trees, reader: ContentReader, writer: ContentWriter, base: Tree
             "path-conflict",
             f"{path_of(conflict.key)!r} cannot be a file while {path_of(conflict.other_key)!r} makes it a directory; delete one of them or choose another path",
         )
-    return trees.apply(base, rows, deleted.filter(pc.invert(pc.is_in(deleted, value_set=keys))))
+    return trees.apply(base, rows, deleted.filter(pc.invert(pc.is_in(deleted, value_set=keys))), writer.packs)
 
 
 def _deleted_keys(trees: Trees, base: TreeRoot, layers: Sequence[Layer]) -> pa.StringArray:

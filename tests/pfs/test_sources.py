@@ -14,31 +14,48 @@ import pytest
 from pachyderm_dagster.errors import InvalidError, NotFoundError, PachydermError, UnreachableError
 from pachyderm_dagster.pfs.filesets import FileSet
 from pachyderm_dagster.pfs.merging import merge
+from pachyderm_dagster.pfs.object_sources import RemoteObject, without_folder_marks
 from pachyderm_dagster.pfs.paths import path_of
-from pachyderm_dagster.pfs.remote_sources import RemoteObject, without_folder_marks
-from pachyderm_dagster.pfs.sources import Source, SourceKind, plan_sources, put_sources, read_source_list
+from pachyderm_dagster.pfs.putting import Manner, put_sources
+from pachyderm_dagster.pfs.sources import Source, SourceKind, plan_sources, read_source_list
+from pachyderm_dagster.pfs.splitting import Split
+from pachyderm_dagster.pfs.transfers import Transfers
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.storage.rows import contents_of
 from pachyderm_dagster.storage.trees import FILE_ROWS, Trees
 
+PATIENT = Transfers(parallelism=4, tries=3, pause_seconds=0)
 
-def put(locations: list[str], target: str | None = None, *, recursive: bool = False, append: bool = False, stdin: bytes = b"") -> dict[str, bytes]:
+
+def put(
+    locations: list[str],
+    target: str | None = None,
+    *,
+    recursive: bool = False,
+    append: bool = False,
+    unpack: bool = False,
+    split: Split | None = None,
+    stdin: bytes = b"",
+) -> dict[str, bytes]:
     """The files that a put into an empty commit leaves."""
     store = open_store("memory://")
     trees, reader = Trees(store, FILE_ROWS), ContentReader(store)
     with ContentWriter(store) as writer:
         files = FileSet(writer)
-        count = put_sources(files, store, plan_sources(locations, target, recursive=recursive), stdin=io.BytesIO(stdin), append=append)
-        rows = trees.table(merge(trees, reader, writer, trees.empty, files.layers()))
+        planned = plan_sources(locations, target, recursive=recursive, unpack=unpack)
+        manner = Manner(append=append, unpack=unpack, split=split, transfers=PATIENT)
+        count = put_sources(files, store, planned, stdin=io.BytesIO(stdin), manner=manner)
+        root = merge(trees, reader, writer, trees.empty, files.layers())
+    rows = trees.table(root)
     found = {path_of(key): reader.read(content) for key, content in zip(rows.column("key").to_pylist(), contents_of(rows), strict=True)}
     assert count >= len(found)
     return found
 
 
-def refused(locations: list[str], target: str | None = None, *, recursive: bool = False) -> PachydermError:
+def refused(locations: list[str], target: str | None = None, *, recursive: bool = False, unpack: bool = False) -> PachydermError:
     with pytest.raises(PachydermError) as caught:
-        put(locations, target, recursive=recursive)
+        put(locations, target, recursive=recursive, unpack=unpack)
     return caught.value
 
 
