@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import datetime as dt
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from pachyderm_dagster.errors import ConflictError, InvalidError, StateError
 from pachyderm_dagster.executors.tasks import Source, Sources, datum_tasks, source_key
 from pachyderm_dagster.executors.watch import Watch
 from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs.horizon import check_not_collected, is_collected
 from pachyderm_dagster.pfs.paths import key_of
 from pachyderm_dagster.pfs.reading import glob_files
 from pachyderm_dagster.pps import jobs
@@ -116,6 +118,12 @@ class _JobRun:
     def __post_init__(self) -> None:
         self.meta_trees = Trees(self.workspace.store, DATUM_ROWS)
         self.result_trees = Trees(self.workspace.store, RESULT_ROWS)
+
+    @property
+    def _since(self) -> dt.datetime:
+        """From when on this job, or an attempt before, stored what it refers to."""
+        assert self.inputs.job.started is not None
+        return self.inputs.job.started
 
     def execute(self) -> None:
         """Runs the job to its end.
@@ -274,7 +282,8 @@ class _JobRun:
             new = self.result_trees.apply(_root(RESULT_ROWS, old), rows).encode()
 
             def change(txn: Transaction, old: bytes | None = old, new: bytes = new) -> bool:
-                return replace_results(txn, self.inputs.pipeline, old, new)
+                # Only a job that somebody ended meanwhile can be overtaken by the collector.
+                return is_collected(txn, self._since) or replace_results(txn, self.inputs.pipeline, old, new)
 
             if self.workspace.database.write(change):
                 return
@@ -302,6 +311,7 @@ class _JobRun:
             raise _lease_lost(self.inputs.job)
 
         def change(txn: Transaction) -> None:
+            check_not_collected(txn, self._since)
             output, meta = _content(outcome.output), _content(outcome.meta)
             jobs.finish(txn, self.inputs.job, outcome.state, reason=outcome.reason, counters=self.counters, output=output, meta=meta)
 

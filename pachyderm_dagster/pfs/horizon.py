@@ -17,13 +17,18 @@ def check_not_collected(txn: Transaction, since: dt.datetime) -> None:
     Raises:
         ConflictError: `write-collected`, when they may be gone.
     """
-    found = find_horizon(txn)
-    if found is not None and found > since:
+    if is_collected(txn, since):
         raise ConflictError(
             "write-collected",
             f"what was stored since {since:%Y-%m-%d %H:%M:%S} UTC may have been collected as garbage meanwhile, so nothing was changed; write it again, "
             "and collect with a --grace that is longer than the longest write",
         )
+
+
+def is_collected(txn: Transaction, since: dt.datetime) -> bool:
+    """Whether what was stored since then, and what nothing refers to, may be gone."""
+    found = find_horizon(txn)
+    return found is not None and found > since
 
 
 def find_horizon(txn: Transaction) -> dt.datetime | None:

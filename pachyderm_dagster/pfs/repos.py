@@ -6,6 +6,7 @@ from pachyderm_dagster.errors import ExistsError, NotFoundError, StateError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.ancestry import find_readable
+from pachyderm_dagster.pfs.horizon import release_commits
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT, Project, Repo, RepoName, RepoType, checked_project_name, checked_repo_name
 
 
@@ -188,6 +189,7 @@ def delete_repo(txn: Transaction, name: RepoName, *, force: bool = False) -> Non
 
 def remove_repo(txn: Transaction, repo_id: int) -> None:
     """Deletes the rows of a repo; the caller has checked that nothing needs it."""
+    release_commits(txn, sa.select(t.commit.c.id).where(t.commit.c.repo_id == repo_id))
     txn.run(sa.update(t.commit).where(t.commit.c.repo_id == repo_id).values(parent_id=None))
     txn.run(sa.delete(t.repo).where(t.repo.c.id == repo_id))
 

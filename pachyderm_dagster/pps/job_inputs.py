@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.horizon import release_results
 from pachyderm_dagster.pfs.model import BranchName, Commit
 from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.inputs import Leaf, leaves
@@ -75,6 +76,7 @@ def find_results_root(txn: Transaction, pipeline: Pipeline) -> bytes | None:
 def replace_results(txn: Transaction, pipeline: Pipeline, old: bytes | None, new: bytes) -> bool:
     """Sets the results, when they are still the `old` ones; False when another job was faster. Of a pipeline that was deleted nothing is kept."""
     if find_results_root(txn, pipeline) == old:
+        release_results(txn, pipeline.key)
         txn.run(sa.update(t.pipeline).where(t.pipeline.c.id == pipeline.key).values(results=new), kept=True)
         return True
     return txn.first(sa.select(t.pipeline.c.id).where(t.pipeline.c.id == pipeline.key)) is None
