@@ -8,7 +8,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from pachyderm_dagster.pfs.path_columns import paths_of
-from pachyderm_dagster.pfs.streams import Pieces, WholeReads
+from pachyderm_dagster.pfs.streams import Pieces, as_file
 from pachyderm_dagster.storage.content import ContentReader
 from pachyderm_dagster.storage.rows import contents_of
 
@@ -31,4 +31,4 @@ def write_archive(reader: ContentReader, rows: pa.Table, out: BinaryIO, *, time:
                 if content.size <= LARGE_BYTES:
                     archive.addfile(entry, io.BytesIO(next(small)))
                 else:
-                    archive.addfile(entry, WholeReads(Pieces(reader.stream(content))))
+                    archive.addfile(entry, as_file(Pieces(reader.stream(content))))

@@ -27,10 +27,12 @@ class Progress:
         label: what is being done: `put file`.
         total: how much there is; None when nobody knows.
         show: how an amount is written; bytes unless told otherwise.
+        unit: what stands behind the amounts: `files`.
     """
 
-    def __init__(self, label: str, total: int | None = None, *, show: Callable[[int], str] = show_size) -> None:
-        self._label, self._total, self._show = label, total, show
+    def __init__(self, label: str, total: int | None = None, *, show: Callable[[int], str] = show_size, unit: str = "") -> None:
+        self._label, self._total, self._show, self._unit = label, total, show, f" {unit}" if unit else ""
+        self._note = ""
         self._terminal = sys.stderr.isatty()
         self._amount = 0
         self._began = time.monotonic()
@@ -58,6 +60,10 @@ class Progress:
         """So much is done now, of so much."""
         self._amount, self._total = amount, total
 
+    def tell(self, note: str) -> None:
+        """What else there is to say."""
+        self._note = note
+
     def _draw_on(self) -> None:
         pause = QUIET_SECONDS
         while not self._over.wait(pause):
@@ -65,15 +71,37 @@ class Progress:
             pause = BAR_SECONDS if self._terminal else LINE_SECONDS
 
     def _draw(self) -> None:
-        amount, total = self._amount, self._total
+        amount, total, note = self._amount, self._total, self._note
         words = [self._label + ":"]
         if total:
             part = min(amount / total, 1)
             words += [f"[{'=' * int(part * WIDTH):{WIDTH}}]"] if self._terminal else []
-            words += [f"{part:4.0%}", f"{self._show(amount)} of {self._show(total)},"]
+            words += [f"{part:4.0%}", f"{self._show(amount)} of {self._show(total)}{self._unit},"]
         elif amount:
-            words.append(f"{self._show(amount)},")
+            words.append(f"{self._show(amount)}{self._unit},")
+        if note:
+            words.append(f"{note},")
         line = f"{' '.join(words)} {time.monotonic() - self._began:.0f} s"
         sys.stderr.write(f"\r{line}{' ' * (len(self._drawn) - len(line))}" if self._terminal else f"{line}\n")
         sys.stderr.flush()
         self._drawn = line
+
+
+class PutProgress(Progress):
+    """How far a put is: files, when there are several, and bytes."""
+
+    def __init__(self) -> None:
+        super().__init__("put file", show=show_count, unit="files")
+        self._files = self._expected = self._bytes = 0
+
+    def expect(self, files: int, /) -> None:
+        """So many files more were found."""
+        self._expected += files
+
+    def done(self, size: int, files: int, /) -> None:
+        """So many bytes and files more were read."""
+        self._bytes += size
+        self._files += files
+        self.tell(show_size(self._bytes))
+        if self._expected > 1:
+            self.reach(self._files, self._expected)

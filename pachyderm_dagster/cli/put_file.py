@@ -11,13 +11,13 @@ import click
 from pachyderm_dagster.cli.documents import commit_document
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.printing import Printer, printing
-from pachyderm_dagster.cli.progress import Progress
+from pachyderm_dagster.cli.progress import PutProgress
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.putting import Manner, put_sources
 from pachyderm_dagster.pfs.sources import plan_sources, read_source_list
+from pachyderm_dagster.pfs.splitting import Split, SplitKind
+from pachyderm_dagster.pfs.transfers import DEFAULT_PARALLELISM, MAX_PARALLELISM, Transfers
 from pachyderm_dagster.workspace import open_workspace
-
-SPLITTING = ("--split", "--target-file-datums", "--target-file-bytes", "--header-records")
 
 
 def reading_sources(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,12 +31,28 @@ def reading_sources(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="PATH|URL|-",
             help="A file, a folder (with -r), an http(s) or object-store URL; - is standard input.",
         ),
-        click.option("-i", "--input-file", "lists", multiple=True, metavar="PATH|URL|-", help="A file that names, a line each, what -f could name."),
+        click.option(
+            "-i",
+            "--input-file",
+            "lists",
+            multiple=True,
+            metavar="PATH|URL|-",
+            help="A file that names, a line each, what -f could name; lines that begin with # say nothing.",
+        ),
         click.option("-r", "--recursive", is_flag=True, help="Take folders, and all objects below object-store URLs."),
+        click.option("--untar", is_flag=True, help="Unpack tar archives: what is in them goes below PATH."),
         click.option("--full-path", is_flag=True, help="Files that go by their name go by their whole path."),
         click.option("-m", "--message", "description", default="", help="What the commit is about."),
         click.option("--progress/--no-progress", default=True, help="Show how far it is."),
-        click.option("-p", "--parallelism", type=int, hidden=True, expose_value=False),
+        click.option(
+            "-p",
+            "--parallelism",
+            type=click.IntRange(1, MAX_PARALLELISM),
+            default=DEFAULT_PARALLELISM,
+            show_default=True,
+            help="How many URLs to download at once.",
+        ),
+        # What Pachyderm 1.x needed to be told is what always happens: a commit of its own.
         click.option("-c", "--commit", is_flag=True, hidden=True, expose_value=False),
     )
     for option in reversed(options):
@@ -44,22 +60,25 @@ def reading_sources(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def refusing_split(command: Callable[..., Any]) -> Callable[..., Any]:
-    """1.x's options that cut a file into many, which are refused with what to do."""
-
-    def refuse(_context: click.Context, option: click.Parameter, value: object) -> None:
-        if value is not None:
-            raise InvalidError("option-gone", f"{option.opts[0]} does not exist here; put the file whole and let a pipeline split it")
-
-    for name in SPLITTING:
-        command = click.option(name, hidden=True, expose_value=False, callback=refuse)(command)
+def splitting(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that cut files into many."""
+    number = click.IntRange(min=0)
+    options = (
+        click.option("--split", "kind", type=click.Choice([kind.value for kind in SplitKind]), help="Cut each file into files of whole records."),
+        click.option("--target-file-datums", "records", type=number, default=0, metavar="N", help="So many records each; one unless a size is given."),
+        click.option("--target-file-bytes", "size", type=number, default=0, metavar="N", help="At least so many bytes each, but for the last."),
+        click.option("--header-records", type=number, default=0, metavar="N", help="The first N records stand at the beginning of each."),
+    )
+    for option in reversed(options):
+        command = option(command)
     return command
 
 
 @click.command(epilog="Example: pachctl put file images@master:/2026 -r -f photos")
 @click.argument("target", metavar="REPO@BRANCH[:PATH]")
 @reading_sources
-@click.option("-a", "--append", is_flag=True, help="Append to what the files hold instead of replacing it.")
+@splitting
+@click.option("-a/", "--append/--overwrite", "append", default=False, help="Append to what the files hold, or replace it, as without either.")
 @in_project
 @printing
 @click.pass_obj
@@ -77,7 +96,7 @@ def put_file(environ: Mapping[str, str], /, target: str, append: bool, project: 
 @click.argument("branch")
 @click.argument("path", required=False)
 @reading_sources
-@refusing_split
+@splitting
 @click.option("-o", "--overwrite", is_flag=True, help="Replace what the files hold.")
 @in_project
 @click.pass_obj
@@ -98,18 +117,30 @@ def _put(
     lists: Sequence[str],
     recursive: bool,
     full_path: bool,
+    untar: bool,
+    parallelism: int,
     description: str,
     progress: bool,
+    **cut: Any,
 ) -> None:
     stdin = sys.stdin.buffer
+    manner = Manner(append=append, unpack=untar, split=_split(**cut), transfers=Transfers(parallelism))
     with closing(open_workspace(environ, project=project)) as workspace:
         path = workspace.pfs.parse(target).path
         locations = [*files, *(location for name in lists for location in read_source_list(name, stdin))]
         if lists and not locations:
             raise InvalidError("sources-missing", f"{', '.join(lists)} names no file; write one path or URL a line")
-        planned = plan_sources(locations, path, recursive=recursive, full_path=full_path)
-        shown = Progress("put file") if progress else contextlib.nullcontext()
-        with shown, workspace.pfs.modify_file(target, description=description) as staged:
-            put_sources(staged, workspace.store, planned, stdin=stdin, manner=Manner(append=append))
+        planned = plan_sources(locations, path, recursive=recursive, full_path=full_path, unpack=untar)
+        shown = PutProgress() if progress else contextlib.nullcontext()
+        with shown as watcher, workspace.pfs.modify_file(target, description=description) as staged:
+            put_sources(staged, workspace.store, planned, stdin=stdin, manner=manner, watcher=watcher)
         if printer is not None:
             printer.only_json(commit_document(staged.commit))
+
+
+def _split(*, kind: str | None, records: int, size: int, header_records: int) -> Split | None:
+    if kind is not None:
+        return Split(SplitKind(kind), records, size, header_records)
+    if records or size or header_records:
+        raise click.UsageError("--target-file-datums, --target-file-bytes and --header-records belong to --split", click.get_current_context())
+    return None

@@ -49,7 +49,17 @@ def test_put_file_appends_unless_told(pachctl: Pachctl, tmp_path: Path) -> None:
     assert pachctl("get-file", "data", "master", "/a").out == "11"
     pachctl("put-file", "data", "master", "a", "-o", "-f", str(tmp_path / "a"))
     assert pachctl("get-file", "data", "master", "/a").out == "1"
-    assert pachctl.fail("put-file", "data", "master", "a", "--split", "line", "-f", str(tmp_path / "a")) == "option-gone"
+
+
+def test_put_file_splits_behind_the_parts_that_are_there_unless_told(pachctl: Pachctl, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1\n2\n")
+    pachctl("create-repo", "data")
+    split = ("put-file", "data", "master", "a", "--split", "line", "-f", str(tmp_path / "a"))
+    pachctl(*split)
+    pachctl(*split)
+    assert [file["path"] for file in pachctl.json("list-file", "data", "master", "a")] == [f"/a/{number:016x}" for number in range(4)]
+    pachctl(*split, "-o", "--target-file-datums", "2")
+    assert [file["path"] for file in pachctl.json("list-file", "data", "master", "a")] == [f"/a/{0:016x}"]
 
 
 def test_files(pachctl: Pachctl, tmp_path: Path) -> None:
