@@ -7,20 +7,22 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 import pyarrow as pa
 
-from pachyderm_dagster.codec import content_digest
 from pachyderm_dagster.errors import InvalidError, StateError
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs import branches, commits, reading, references, removal, repos
+from pachyderm_dagster.pfs.commit_records import add_record, load_record
 from pachyderm_dagster.pfs.entries import FileInfo
-from pachyderm_dagster.pfs.filesets import FileSet, Layer
+from pachyderm_dagster.pfs.filesets import FileSet
+from pachyderm_dagster.pfs.group_commit import GroupCommit, Write
 from pachyderm_dagster.pfs.merging import merge
-from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Branch, Commit, Repo
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Branch, Commit, Repo, Trigger
 from pachyderm_dagster.pfs.references import Reference, parse_reference, parse_repo
 from pachyderm_dagster.pfs.short_references import commit_in
+from pachyderm_dagster.pfs.staging import load_layer
 from pachyderm_dagster.pfs.subscription import Position, take
-from pachyderm_dagster.pfs.targets import Target, attempts, commit_at_once, find_target, stage
+from pachyderm_dagster.pfs.targets import attempts, find_target
 from pachyderm_dagster.storage.content import Content, ContentReader, ContentWriter
-from pachyderm_dagster.storage.objects import ObjectStore, Ref, corrupt_object, object_key
+from pachyderm_dagster.storage.objects import ObjectStore
 from pachyderm_dagster.storage.rows import FILE_ROWS
 from pachyderm_dagster.storage.tree_reading import empty_root
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
@@ -51,6 +53,7 @@ class Pfs:
         self.trees = Trees(store, FILE_ROWS)
         self.reader = ContentReader(store)
         self._project = project
+        self._writes = GroupCommit(database, self.trees, self.reader)
         self._merged: tuple[tuple[bytes | None, tuple[bytes, ...]], TreeRoot] | None = None
 
     # Repos and branches
@@ -74,16 +77,28 @@ class Pfs:
         """Removes a repo with all its data. Errors as `repos.delete_repo`."""
         self.database.write(lambda txn: repos.delete_repo(txn, parse_repo(repo, project=self._project), force=force))
 
-    def create_branch(self, branch: str, *, head: str | None = None, provenance: Sequence[str] = ()) -> Branch:
-        """Makes a branch, or moves it to `head`. Errors as `branches.create_branch`."""
+    def create_branch(
+        self,
+        branch: str,
+        *,
+        head: str | None = None,
+        provenance: Sequence[str] = (),
+        never: Sequence[str] = (),
+        trigger: Trigger | None = None,
+        keep_trigger: bool = True,
+        force: bool = False,
+    ) -> Branch:
+        """Makes a branch, moves it to `head`, or gives it other provenance or a trigger. As `branches.create_branch`."""
         name = self.parse(branch).branch()
-        sources = [self.parse(source).branch() for source in provenance]
+        sources, unfollowed = ([self.parse(source).branch() for source in given] for given in (provenance, never))
 
         def change(txn: Transaction) -> Branch:
             head_row = None
             if head is not None:
                 head_row = references.find_commit(txn, commit_in(name.repo, head, project=self._project))
-            branches.create_branch(txn, name, provenance=sources, head=head_row)
+            branches.create_branch(
+                txn, name, provenance=sources, never=unfollowed, head=head_row, trigger=trigger, keep_trigger=keep_trigger, force=force
+            )
             return branches.inspect_branch(txn, name)
 
         return self.database.write(change)
@@ -117,21 +132,42 @@ class Pfs:
         with self.database.read() as txn:
             key = references.find_commit(txn, self.parse(reference))
         for _ in attempts(f"commit '{reference}'"):
-            with self.database.read() as txn:
-                commits.check_user_may_write(txn, key)
-                base, staged = self._staged(txn, key)
-            root = self.merge_staged(base, staged)
-
-            def change(txn: Transaction, staged: list[bytes] = staged, root: TreeRoot = root) -> Commit | None:
-                if commits.list_layer(txn, key) != staged:
-                    return None
-                commits.close_commit(txn, key, tree=root.encode(), size_bytes=root.size_bytes, error=error, description=description)
-                return commits.get_commit(txn, key)
-
-            finished = self.database.write(change)
+            finished = self._finish(key, error, description)
             if finished is not None:
                 return finished
         raise AssertionError("attempts() raises when there are no more")
+
+    def _finish(self, key: int, error: str | None, description: str | None) -> Commit | None:
+        """Finishes a commit with what is staged on it; None when that changed meanwhile."""
+        with self.database.read() as txn:
+            commits.check_user_may_write(txn, key)
+            base, staged = self._staged(txn, key)
+            record = load_record(txn, key)
+        with ContentWriter(self.store) as writer:
+            root = self._merge_into(writer, base, staged)
+            now = self.database.clock.now()
+            stored_bytes = writer.stored_bytes
+            record = msgspec.structs.replace(
+                record,
+                finished=now,
+                written=now,
+                tree=root.encode(),
+                size_bytes=root.size_bytes,
+                error=error,
+                description=record.description if description is None else description,
+                stored_bytes=record.stored_bytes + stored_bytes,
+            )
+            add_record(writer.packs, record)
+
+        def change(txn: Transaction) -> Commit | None:
+            if commits.list_layer(txn, key) != staged:
+                return None
+            commits.close_commit(
+                txn, key, tree=record.tree, size_bytes=record.size_bytes, error=error, description=description, stored_bytes=stored_bytes, recorded=now
+            )
+            return commits.get_commit(txn, key)
+
+        return self.database.write(change)
 
     def inspect_commit(self, reference: str) -> Commit:
         """One commit. Raises NotFoundError `commit-not-found`, `branch-not-found`, `repo-not-found`."""
@@ -195,28 +231,14 @@ class Pfs:
             InvalidError: `path-conflict`.
             ConflictError: `branch-busy`, when other writers were always faster.
         """
-        target = self.parse(reference)
+        target = self.parse(reference).without_path()
+        since = self.database.clock.now()
         with self.database.read() as txn:
-            found = find_target(txn, target)
+            find_target(txn, target)  # what cannot be written to is said before content is read
         with ContentWriter(self.store) as writer:
             files = Modification(writer)
             yield files
-        layers = files.layers()
-        for _ in attempts(f"branch '{target}'"):
-            commit = self._write(target, found, layers, description)
-            if commit is not None:
-                files.commit = commit
-                return
-            with self.database.read() as txn:
-                found = find_target(txn, target)
-
-    def _write(self, target: Reference, found: Target, layers: Sequence[Layer], description: str) -> Commit | None:
-        """Applies layers to a target; None when it moved while their content was put together."""
-        if found.open_commit is not None:
-            staged = [self._store_layer(layer) for layer in layers]
-            return self.database.write(lambda txn: stage(txn, target, found, staged))
-        root = self._merge(found.base, layers)
-        return self.database.write(lambda txn: commit_at_once(txn, target.branch(), found, root, description=description))
+            files.commit = self._writes.write(target, Write(files.layers(durable=False), writer, description, since))
 
     def copy_file(self, source: str, target: str, *, append: bool = False) -> Commit:
         """Copies a file or a directory by reference, also across repos: no content moves. Returns the commit that the copy went into.
@@ -286,29 +308,18 @@ class Pfs:
 
     def merge_staged(self, base: bytes | None, staged: Sequence[bytes]) -> TreeRoot:
         """The content of an open commit. The newest answer is kept: looking at a commit again and again must not store its tree each time."""
+        with ContentWriter(self.store) as writer:
+            root = self._merge_into(writer, base, staged)
+        self._merged = (base, tuple(staged)), root
+        return root
+
+    def _merge_into(self, writer: ContentWriter, base: bytes | None, staged: Sequence[bytes]) -> TreeRoot:
+        """The content of an open commit, durable when `writer` was flushed."""
         if not staged:
             return _root(base)
-        asked = (base, tuple(staged))
-        if self._merged is None or self._merged[0] != asked:
-            self._merged = asked, self._merge(base, [self._load_layer(layer) for layer in staged])
-        return self._merged[1]
-
-    def _merge(self, base: bytes | None, layers: Sequence[Layer]) -> TreeRoot:
-        with ContentWriter(self.store) as writer:
-            return merge(self.trees, self.reader, writer, _root(base), layers)
-
-    def _store_layer(self, layer: Layer) -> bytes:
-        data = layer.encode()
-        key = content_digest(data)
-        self.store.put_new(object_key(key), data)
-        return msgspec.msgpack.encode(Ref(key, 0, len(data)))
-
-    def _load_layer(self, staged: bytes) -> Layer:
-        key = object_key(msgspec.msgpack.decode(staged, type=Ref).object)
-        data = self.store.get(key)
-        if object_key(content_digest(data)) != key:
-            raise corrupt_object(key, f"its {len(data)} bytes are not what was staged")
-        return Layer.decode(data)
+        if self._merged is not None and self._merged[0] == (base, tuple(staged)):
+            return self._merged[1]
+        return merge(self.trees, self.reader, writer, _root(base), [load_layer(self.store, layer) for layer in staged])
 
 
 def _root(tree: bytes | None) -> TreeRoot:

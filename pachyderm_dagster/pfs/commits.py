@@ -38,11 +38,21 @@ def start_commit(txn: Transaction, name: BranchName, *, parent: int | None = Non
     return add_commit(txn, branch_id, parent=parent, origin=Origin.USER, description=description)
 
 
-def add_commit(txn: Transaction, branch_id: int, *, parent: int | None, origin: Origin, description: str = "", upstream: Iterable[tuple[int, str]] = ()) -> int:
+def add_commit(
+    txn: Transaction,
+    branch_id: int,
+    *,
+    parent: int | None,
+    origin: Origin,
+    description: str = "",
+    upstream: Iterable[tuple[int, str]] = (),
+    started: dt.datetime | None = None,
+) -> int:
     """Adds an open commit of this transaction's set to a branch and moves the head; the rules for users are `start_commit`'s.
 
     Args:
         upstream: the commits it is made from, each with the name of the branch through which it is read.
+        started: when, if not now.
 
     Raises:
         InvalidError: `set-conflict`, when the repo has a commit in this set already.
@@ -60,7 +70,7 @@ def add_commit(txn: Transaction, branch_id: int, *, parent: int | None, origin: 
         parent_id=parent,
         origin=origin,
         description=description,
-        started=txn.clock.now(),
+        started=started or txn.clock.now(),
     )
     for upstream_id, branch_name in upstream:
         txn.run(sa.insert(t.commit_provenance).values(commit_id=commit_id, upstream_id=upstream_id, branch_name=branch_name))
@@ -79,11 +89,13 @@ def close_commit(
     size_bytes: int,
     error: str | None = None,
     description: str | None = None,
+    stored_bytes: int = 0,
     recorded: dt.datetime | None = None,
 ) -> None:
     """Marks an open commit finished, with its content. What is closed never changes again. Without an error it may set off triggers.
 
     Args:
+        stored_bytes: what this added to the store, beyond what was counted while the commit was open.
         recorded: when it is finished by the record of it that the store holds already; None when a record has to be written after this transaction.
 
     Raises:
@@ -93,6 +105,8 @@ def close_commit(
     values: dict[str, object] = {"finished": recorded or txn.clock.now(), "tree": tree, "size_bytes": size_bytes, "error": error, "recorded": kept}
     if description is not None:
         values["description"] = description
+    if stored_bytes:
+        values["stored_bytes"] = t.commit.c.stored_bytes + stored_bytes
     closing = sa.update(t.commit).where(t.commit.c.id == commit_id, t.commit.c.finished.is_(None)).values(**values)
     if txn.run(closing, kept=kept) != 1:
         raise StateError("commit-finished", f"commit '{get_commit(txn, commit_id)}' is finished already; a finished commit never changes, start a new one")
@@ -137,6 +151,11 @@ def add_layer(txn: Transaction, commit_id: int, layer: bytes) -> None:
     """Stages one more layer of changes on an open commit."""
     check_user_may_write(txn, commit_id)
     txn.insert(t.commit_layer, commit_id=commit_id, layer=layer)
+
+
+def count_stored(txn: Transaction, commit_id: int, stored_bytes: int) -> None:
+    """Adds what a write into an open commit added to the store."""
+    txn.run(sa.update(t.commit).where(t.commit.c.id == commit_id).values(stored_bytes=t.commit.c.stored_bytes + stored_bytes), kept=True)
 
 
 def list_layer(txn: Transaction, commit_id: int) -> list[bytes]:
@@ -213,7 +232,7 @@ def list_commit(
     return list_rows(txn, chosen, number=number)
 
 
-def list_rows(txn: Transaction, chosen: sa.Select[tuple[int]], *, number: int | None = None) -> list[Commit]:
+def list_rows(txn: Transaction, chosen: sa.Select[tuple[int]] | Sequence[int], *, number: int | None = None) -> list[Commit]:
     """The commits whose row ids `chosen` selects, newest first."""
     parent = t.commit.alias("parent")
     statement = (

@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -11,11 +12,15 @@ from pachyderm_dagster.errors import ConflictError, InvalidError, StateError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits, references, repos
-from pachyderm_dagster.pfs.model import BranchName, Commit, is_commit_id
+from pachyderm_dagster.pfs.commit_records import CommitRecord
+from pachyderm_dagster.pfs.model import BranchName, Commit, Origin, is_commit_id
 from pachyderm_dagster.pfs.references import Reference
-from pachyderm_dagster.storage.tree_reading import TreeRoot
 
 ATTEMPTS = 100
+
+
+class Overtaken(Exception):
+    """Another writer moved the branch meanwhile; the whole write can be tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +28,37 @@ class Target:
     """What a write found.
 
     Attributes:
-        open_commit: row of the commit that the write joins; None when it makes one of its own.
-        head: row of the branch's head, None when the branch is new; of no use for an open commit.
-        base: encoded tree of what is readable there; of no use for an open commit.
+        open_commit: row of the commit that the write joins; None when it makes one of its own. All else is of no use then.
+        repo: row of the repo.
+        head, head_set: row and set of the branch's head, None when the branch is new.
+        base: encoded tree of what is readable there.
     """
 
     open_commit: int | None
+    repo: int = 0
     head: int | None = None
+    head_set: str | None = None
     base: bytes | None = None
+
+
+_BRANCH = (
+    sa.select(
+        t.repo.c.id.label("repo_id"),
+        t.branch.c.id,
+        t.branch.c.head_id,
+        t.commit.c.set_id,
+        t.commit.c.finished,
+        t.commit.c.error,
+        t.commit.c.tree,
+        sa.exists().where(t.branch_provenance.c.branch_id == t.branch.c.id).label("is_output"),
+    )
+    .select_from(t.project)
+    .join(t.repo)
+    .outerjoin(t.branch, sa.and_(t.branch.c.repo_id == t.repo.c.id, t.branch.c.name == sa.bindparam("branch")))
+    .outerjoin(t.commit, t.branch.c.head_id == t.commit.c.id)
+    .where(t.project.c.name == sa.bindparam("project"), t.repo.c.name == sa.bindparam("repo"), t.repo.c.type == sa.bindparam("type"))
+)
+"""A branch with its head; without a branch only the repo. A constant, since making a statement takes longer than running it."""
 
 
 def find_target(txn: Transaction, reference: Reference) -> Target:
@@ -45,19 +73,15 @@ def find_target(txn: Transaction, reference: Reference) -> Target:
         raise InvalidError("reference-invalid", f"'{reference}' names no branch; write {reference.repo}@branch")
     if is_commit_id(reference.ref) or reference.back or reference.from_root is not None:
         return Target(commits.check_user_may_write(txn, references.find_commit(txn, reference)).key)
-    repo_id = repos.get_repo(txn, reference.repo)
-    row = txn.first(
-        sa.select(t.branch.c.id, t.branch.c.head_id, t.commit.c.finished)
-        .join_from(t.branch, t.commit, t.branch.c.head_id == t.commit.c.id, isouter=True)
-        .where(t.branch.c.repo_id == repo_id, t.branch.c.name == reference.branch().name)
-    )
-    if row is None:
-        return Target(None)
+    row = _find_branch(txn, reference.branch())
+    if row.id is None:
+        return Target(None, row.repo_id)
+    if row.is_output:
+        raise branches.output_branch(reference.branch())
     if row.head_id is not None and row.finished is None:
         return Target(commits.check_user_may_write(txn, row.head_id).key)
-    if branches.upstream_ids(txn, row.id):
-        raise branches.output_branch(reference.branch())
-    return Target(None, row.head_id, commits.readable_tree(txn, row.head_id))
+    base = row.tree if row.error is None else commits.readable_tree(txn, row.head_id)
+    return Target(None, row.repo_id, row.head_id, row.set_id, None if base is None else bytes(base))
 
 
 def attempts(what: str) -> Iterator[int]:
@@ -73,7 +97,7 @@ def attempts(what: str) -> Iterator[int]:
     raise ConflictError("branch-busy", f"{what} changed during each of {ATTEMPTS} attempts to write to it; try again when fewer write at the same time")
 
 
-def stage(txn: Transaction, reference: Reference, target: Target, layers: Sequence[bytes]) -> Commit | None:
+def stage(txn: Transaction, reference: Reference, target: Target, layers: Sequence[bytes], stored_bytes: int) -> Commit | None:
     """Adds layers to an open commit; None when it was finished meanwhile and `reference` names a branch, which may have another head by now.
 
     Raises:
@@ -87,18 +111,38 @@ def stage(txn: Transaction, reference: Reference, target: Target, layers: Sequen
         if error.code != "commit-finished" or is_commit_id(reference.ref or ""):
             raise
         return None
+    commits.count_stored(txn, target.open_commit, stored_bytes)
     return commits.get_commit(txn, target.open_commit)
 
 
-def commit_at_once(txn: Transaction, name: BranchName, target: Target, root: TreeRoot, *, description: str) -> Commit | None:
-    """Starts, fills and finishes a commit; None when the head is no longer what the content was put upon.
+def commit_at_once(txn: Transaction, name: BranchName, head: int | None, record: CommitRecord) -> int:
+    """Makes a finished commit behind `head` as its record, which the store holds, says; the set is this transaction's. Returns its row.
 
     Raises:
-        StateError: `output-branch`, `commit-open`.
+        Overtaken: the head is another one.
+        StateError: `output-branch`.
     """
-    _, head = branches.ensure_branch(txn, name)
-    if head != target.head:
-        return None
-    commit_id = commits.start_commit(txn, name, description=description)
-    commits.close_commit(txn, commit_id, tree=root.encode(), size_bytes=root.size_bytes)
-    return commits.get_commit(txn, commit_id)
+    assert record.id == txn.id and record.finished is not None
+    row = _find_branch(txn, name)
+    if row.head_id != head or row.repo_id != record.repo_id:
+        raise Overtaken
+    if row.is_output:
+        raise branches.output_branch(name)
+    branch_id = branches.ensure_branch(txn, name)[0] if row.id is None else row.id
+    commit_id = commits.add_commit(txn, branch_id, parent=head, origin=Origin.USER, description=record.description, started=record.started)
+    commits.close_commit(txn, commit_id, tree=record.tree, size_bytes=record.size_bytes, stored_bytes=record.stored_bytes, recorded=record.finished)
+    return commit_id
+
+
+def _find_branch(txn: Transaction, name: BranchName) -> sa.Row[Any]:
+    """The branch as `_BRANCH` has it.
+
+    Raises:
+        NotFoundError: `repo-not-found`.
+    """
+    names = {"project": name.repo.project, "repo": name.repo.name, "type": name.repo.type, "branch": name.name}
+    row = txn.connection.execute(_BRANCH, names).first()
+    if row is None:
+        repos.get_repo(txn, name.repo)
+        raise AssertionError("get_repo raises where the repo is missing")
+    return row

@@ -31,7 +31,9 @@ class Place:
     writer: ContentWriter
 
     def merge(self, base: TreeRoot, layers: Sequence[Layer]) -> TreeRoot:
-        return merge(self.trees, self.reader, self.writer, base, layers)
+        root = merge(self.trees, self.reader, self.writer, base, layers)
+        self.writer.flush()
+        return root
 
     def files(self, root: TreeRoot) -> dict[str, bytes]:
         rows = self.trees.table(root)

@@ -1,0 +1,203 @@
+"""One-off writes: those that wait for the same branch at the same time share a pack and a transaction of the database, each still its own commit.
+
+Whoever comes first writes for all that wait by then; the others find their commit made, or lead the next group.
+"""
+
+import copy
+import datetime as dt
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from pachyderm_dagster.errors import ConflictError, InvalidError, PachydermError, StateError
+from pachyderm_dagster.metadata.database import Database, Transaction
+from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.commit_records import CommitRecord, add_record
+from pachyderm_dagster.pfs.filesets import Layer
+from pachyderm_dagster.pfs.horizon import check_not_collected
+from pachyderm_dagster.pfs.merging import merge
+from pachyderm_dagster.pfs.model import BranchName, Commit, Origin
+from pachyderm_dagster.pfs.references import Reference
+from pachyderm_dagster.pfs.staging import add_layer, relocate
+from pachyderm_dagster.pfs.targets import Overtaken, Target, attempts, commit_at_once, find_target, stage
+from pachyderm_dagster.storage.content import ContentReader, ContentWriter
+from pachyderm_dagster.storage.tree_reading import TreeRoot
+from pachyderm_dagster.storage.trees import Trees
+
+_SHARED_BYTES = 1024 * 1024  # who brings more stores it alone
+
+
+@dataclass(slots=True, eq=False)
+class Write:
+    """A stream of changes on its way.
+
+    Attributes:
+        writer: holds its small contents, which need not be stored yet.
+        since: when the stream began.
+    """
+
+    layers: Sequence[Layer]
+    writer: ContentWriter
+    description: str
+    since: dt.datetime
+    stored_bytes: int = 0
+    commit: Commit | None = None
+    error: PachydermError | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has been decided how it ended."""
+        return self.commit is not None or self.error is not None
+
+
+@dataclass(slots=True)
+class _Queue:
+    """The writes that wait for one branch, and the lock that their leader holds."""
+
+    leading: threading.Lock = field(default_factory=threading.Lock)
+    waiting: list[Write] = field(default_factory=list)
+
+
+class GroupCommit:
+    """Applies one-off writes. For several threads."""
+
+    def __init__(self, database: Database, trees: Trees, reader: ContentReader) -> None:
+        self._database = database
+        self._trees = trees
+        self._reader = reader
+        self._lock = threading.Lock()
+        self._queues: defaultdict[Reference, _Queue] = defaultdict(_Queue)
+
+    def write(self, target: Reference, write: Write) -> Commit:
+        """Applies a write to a branch or an open commit; returns the commit that it went into.
+
+        Raises:
+            PachydermError: as `Pfs.modify_file`.
+        """
+        if write.writer.packs.pending_bytes > _SHARED_BYTES:
+            write.writer.flush()
+        else:
+            write.writer.flush_chunks()
+        with self._lock:
+            queue = self._queues[target]
+            queue.waiting.append(write)
+        with queue.leading:
+            if not write.is_over:
+                with self._lock:
+                    group, queue.waiting = queue.waiting, []
+                self._lead(target, group)
+        with self._lock:
+            if not queue.waiting and self._queues.get(target) is queue:
+                del self._queues[target]
+        if write.error is not None:
+            raise write.error
+        assert write.commit is not None
+        return write.commit
+
+    def _lead(self, target: Reference, group: Sequence[Write]) -> None:
+        """Decides every write of a group, whatever happens."""
+        first, *others = group
+        try:
+            for write in group:
+                write.stored_bytes = write.writer.stored_bytes
+            for write in others:
+                write.layers = relocate(write.layers, first.writer.packs.take_over(write.writer.packs))
+            self._apply(target, group, first.writer)
+        except BaseException:
+            # Not of our making (an interrupt, a bug): it is raised here, and the others must not wait for ever.
+            for write in others:
+                if not write.is_over:
+                    write.error = ConflictError("branch-busy", f"the write to '{target}' was to happen together with one that was interrupted; try again")
+            raise
+
+    def _apply(self, target: Reference, group: Sequence[Write], writer: ContentWriter) -> None:
+        try:
+            for _ in attempts(f"branch '{target}'"):
+                if self._try(target, [write for write in group if not write.is_over], writer):
+                    return
+        except PachydermError as error:
+            undecided = [write for write in group if not write.is_over]
+            for write in undecided:
+                if len(undecided) > 1 and isinstance(error, InvalidError | StateError):
+                    self._apply(target, [write], writer)  # it may be the fault of one of them
+                else:
+                    write.error = copy.copy(error)
+
+    def _try(self, target: Reference, group: Sequence[Write], writer: ContentWriter) -> bool:
+        """One attempt; false when others moved the branch meanwhile."""
+        with self._database.read() as txn:
+            found = find_target(txn, target)
+        if found.open_commit is not None:
+            return all(self._stage(target, found, write, writer) for write in group)
+        planned = list(self._plan(target, found, group, writer))
+        if not planned:
+            return True
+        writer.flush()
+        since = min(write.since for write, _ in planned)
+        try:
+            made = self._database.write_in_turn([(record.id, partial(_commit, target.branch(), found.head, since, record)) for _, record in planned])
+        except Overtaken:
+            return False
+        with self._database.read() as txn:
+            found_commits = {commit.key: commit for commit in commits.list_rows(txn, made)}
+        for (write, _), key in zip(planned, made, strict=True):
+            write.commit = found_commits[key]
+        return True
+
+    def _stage(self, target: Reference, found: Target, write: Write, writer: ContentWriter) -> bool:
+        """Adds a write to an open commit; false when that was finished meanwhile."""
+        before = writer.stored_bytes
+        staged = [add_layer(writer.packs, layer) for layer in write.layers]
+        writer.flush()
+        stored_bytes = write.stored_bytes + writer.stored_bytes - before
+
+        def change(txn: Transaction) -> Commit | None:
+            check_not_collected(txn, write.since)
+            return stage(txn, target, found, staged, stored_bytes)
+
+        write.commit = self._database.write(change)
+        return write.commit is not None
+
+    def _plan(self, target: Reference, found: Target, group: Sequence[Write], writer: ContentWriter) -> Iterator[tuple[Write, CommitRecord]]:
+        """What each write makes of what the one before it left; one that cannot be applied fails alone."""
+        name, repo = target.branch(), found.repo
+        root = self._trees.empty if found.base is None else TreeRoot.decode(found.base)
+        parent = found.head_set
+        for write in group:
+            before = writer.stored_bytes
+            try:
+                root = merge(self._trees, self._reader, writer, root, write.layers)
+            except PachydermError as error:
+                write.error = error
+                continue
+            now = self._database.clock.now()
+            record = CommitRecord(
+                project=name.repo.project,
+                repo=name.repo.name,
+                repo_type=name.repo.type,
+                repo_id=repo,
+                branch=name.name,
+                id=self._database.clock.new_id(),
+                parent=parent,
+                origin=Origin.USER,
+                description=write.description,
+                started=now,
+                finished=now,
+                error=None,
+                size_bytes=root.size_bytes,
+                tree=root.encode(),
+                stored_bytes=write.stored_bytes + writer.stored_bytes - before,
+                written=now,
+            )
+            add_record(writer.packs, record)
+            parent = record.id
+            yield write, record
+
+
+def _commit(name: BranchName, head: int | None, since: dt.datetime, record: CommitRecord, previous: int | None, txn: Transaction) -> int:
+    """Makes a commit behind the one before it, the first of a group behind `head`."""
+    if previous is None:
+        check_not_collected(txn, since)
+    return commit_at_once(txn, name, head if previous is None else previous, record)
