@@ -62,6 +62,10 @@ class Client:
         with self._database.read() as txn:
             return repos.list_project(txn)
 
+    def create_project(self, project: str, *, description: str = "") -> None:
+        """Makes a project. Raises ExistsError `project-exists`, InvalidError `name-invalid`."""
+        self._database.write(lambda txn: repos.create_project(txn, project, description=description))
+
     # Repos
 
     def create_repo(self, repo: str, *, description: str = "", update: bool = False) -> Repo:

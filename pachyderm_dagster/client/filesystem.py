@@ -23,7 +23,6 @@ from pachyderm_dagster.pfs.entries import DIRECTORY, FileInfo
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Commit
 from pachyderm_dagster.pfs.open_files import WritableContent, WritableText
 from pachyderm_dagster.pfs.paths import clean_path
-from pachyderm_dagster.pfs.reading import is_glob
 
 
 class _OneCommit(Transaction):  # type: ignore[misc]  # fsspec ships no types
@@ -248,21 +247,29 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
 
     def cat(self, path: Any, recursive: bool = False, on_error: str = "raise", **kwargs: Any) -> Any:  # noqa: FBT002 -- fsspec's signature
         """The bytes of a file, or by path of several; those of one commit are read together."""
-        paths = self.expand_path(path, recursive=recursive)
-        if len(paths) == 1 and isinstance(path, str) and paths[0] == self._strip_protocol(path):
-            return self.cat_file(paths[0], **kwargs)
         if kwargs or on_error != "raise":
             return super().cat(path, recursive=recursive, on_error=on_error, **kwargs)
+        if isinstance(path, str) and not recursive and not _is_pattern(path):
+            return self.cat_file(path)
         wanted: dict[str, dict[str, str]] = {}
-        for name in paths:
+        for name in self._files(path, recursive=recursive):
             at = self._file(name)
-            if not (recursive or is_glob(str(path))) or self.isfile(name):
-                wanted.setdefault(str(at.version), {})[clean_path(at.path)] = name
+            wanted.setdefault(str(at.version), {})[clean_path(at.path)] = name
         found: dict[str, bytes] = {}
         for version, names in wanted.items():
             with _told_as_os_errors(version):
                 found |= {names[path]: data for path, data in self.client.get_files(version, names)}
-        return {name: found[name] for name in paths if name in found}
+        return dict(sorted(found.items()))
+
+    def _files(self, paths: Any, *, recursive: bool) -> Iterator[str]:
+        """The files that paths and patterns name."""
+        for path in self._strip_protocol([paths] if isinstance(paths, str) else list(paths)):
+            entries = self.glob(path, detail=True) if _is_pattern(path) else {path: {"type": "directory" if recursive else "file"}}
+            for name, entry in entries.items():
+                if entry["type"] == "file":
+                    yield name
+                elif recursive:
+                    yield from self.find(name)
 
     def cat_ranges(
         self, paths: Sequence[str], starts: Any, ends: Any, max_gap: int | None = None, on_error: str = "return", **kwargs: Any
@@ -420,6 +427,10 @@ def _info(at: Location, file: FileInfo, commit: Commit) -> dict[str, Any]:
         "commit": commit.id,
         "created": commit.finished or commit.started,
     }
+
+
+def _is_pattern(path: str) -> bool:
+    return any(character in path for character in "*?[")
 
 
 def _slice(file: Any, start: int | None, end: int | None) -> bytes:
