@@ -16,6 +16,7 @@ from pachyderm_dagster.errors import ConflictError, InvalidError, StateError
 from pachyderm_dagster.executors.tasks import Source, Sources, datum_tasks, source_key
 from pachyderm_dagster.executors.watch import Watch
 from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs.commit_records import add_record
 from pachyderm_dagster.pfs.horizon import check_not_collected, is_collected
 from pachyderm_dagster.pfs.paths import key_of
 from pachyderm_dagster.pfs.reading import glob_files
@@ -26,9 +27,11 @@ from pachyderm_dagster.pps.inputs import leaf_key
 from pachyderm_dagster.pps.job_inputs import JobInputs, find_results_root, load_job_inputs, replace_results
 from pachyderm_dagster.pps.model import Counters, Job, JobState
 from pachyderm_dagster.pps.plan import Plan, plan
+from pachyderm_dagster.pps.recovery import job_records
 from pachyderm_dagster.pps.results import RESULT_ROWS, DatumDetails, Done, find_results, load_results, result_rows
 from pachyderm_dagster.pps.spec import Reprocess
 from pachyderm_dagster.storage.content import ContentWriter
+from pachyderm_dagster.storage.packs import PackWriter
 from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, TreeKind
 from pachyderm_dagster.storage.tree_reading import empty_root
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
@@ -310,15 +313,38 @@ class _JobRun:
         if self.lease.is_lost():
             raise _lease_lost(self.inputs.job)
 
+        output, meta = _content(outcome.output), _content(outcome.meta)
+        recorded = self._store_records(outcome, output, meta)
+
         def change(txn: Transaction) -> None:
             check_not_collected(txn, self._since)
-            output, meta = _content(outcome.output), _content(outcome.meta)
-            jobs.finish(txn, self.inputs.job, outcome.state, reason=outcome.reason, counters=self.counters, output=output, meta=meta)
+            jobs.finish(
+                txn,
+                self.inputs.job,
+                outcome.state,
+                reason=outcome.reason,
+                counters=self.counters,
+                output=output,
+                meta=meta,
+                recorded=recorded,
+            )
 
         try:
             self.workspace.database.write(change)
         except StateError as error:
             raise _Stopped from error
+
+    def _store_records(self, outcome: _Outcome, output: tuple[bytes, int] | None, meta: tuple[bytes, int] | None) -> dt.datetime:
+        """Stores what the job and its commits will be, before they are, so that none that ended can be lost with the record. Returns when they end."""
+        finished = self.workspace.database.clock.now()
+        packs = PackWriter(self.workspace.store)
+        with self.workspace.database.read() as txn:
+            job = jobs.refresh(txn, self.inputs.job)
+            records = job_records(txn, job, outcome.state, reason=outcome.reason, finished=finished, counters=self.counters, output=output, meta=meta)
+        for record in records:
+            add_record(packs, record)
+        packs.flush()
+        return finished
 
 
 def _remembered(tasks: Iterator[tuple[DatumTask, tuple[str, ...]]], read: dict[str, tuple[str, ...]]) -> Iterator[DatumTask]:

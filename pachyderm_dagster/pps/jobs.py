@@ -1,6 +1,7 @@
 """Jobs: made with their output commits, claimed by a run, finished together with their commits."""
 
 import dataclasses
+import datetime as dt
 
 import sqlalchemy as sa
 
@@ -182,20 +183,28 @@ def finish(
     counters: Counters | None = None,
     output: tuple[bytes, int] | None,
     meta: tuple[bytes, int] | None,
+    recorded: dt.datetime | None = None,
 ) -> None:
     """Ends a job and closes its commits, with an error unless it succeeded. `output` and `meta` are encoded tree roots with their sizes.
+
+    Args:
+        recorded: when it ended by the records of its commits that the store holds already; None when they have to be written after this transaction.
 
     Raises:
         StateError: `job-finished`, when somebody ended it first.
     """
-    values: dict[str, object] = {"state": state, "reason": reason, "finished": txn.clock.now()}
+    values: dict[str, object] = {"state": state, "reason": reason, "finished": recorded or txn.clock.now()}
     values |= {} if counters is None else dataclasses.asdict(counters)
     if txn.run(sa.update(t.job).where(t.job.c.id == job.key, t.job.c.state.not_in(TERMINAL)).values(**values)) != 1:
         raise StateError("job-finished", f"job '{job}' was ended by somebody else")
-    error = None if state is JobState.SUCCESS else f"job {state}: {reason}"
     for commit_id, content in ((job.output_commit, output), (job.meta_commit, meta)):
         tree, size_bytes = content if content is not None else (None, 0)
-        commits.close_commit(txn, commit_id, tree=tree, size_bytes=size_bytes, error=error)
+        commits.close_commit(txn, commit_id, tree=tree, size_bytes=size_bytes, error=error_of(state, reason), recorded=recorded)
+
+
+def error_of(state: JobState, reason: str) -> str | None:
+    """The error of the commits of a job that ended like this."""
+    return None if state is JobState.SUCCESS else f"job {state}: {reason}"
 
 
 def stop(txn: Transaction, job: Job, *, reason: str) -> None:

@@ -11,7 +11,9 @@ import sqlalchemy as sa
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs import structure
-from pachyderm_dagster.pps.model import TERMINAL, Counters, Job
+from pachyderm_dagster.pfs.commit_records import CommitRecord, load_records
+from pachyderm_dagster.pps.jobs import error_of
+from pachyderm_dagster.pps.model import TERMINAL, Counters, Job, JobState
 from pachyderm_dagster.storage.objects import ObjectStore
 
 SECTION = "pipelines"
@@ -133,6 +135,28 @@ def ended_job(txn: Transaction, job: Job, *, state: str, reason: str, finished: 
             results=bytes(row.results) if row.results is not None else None,
         )
     )
+
+
+def job_records(
+    txn: Transaction,
+    job: Job,
+    state: JobState,
+    *,
+    reason: str,
+    finished: dt.datetime,
+    counters: Counters,
+    output: tuple[bytes, int] | None,
+    meta: tuple[bytes, int] | None,
+) -> list[CommitRecord]:
+    """The records of the commits of a job that is about to end like this: to be stored before `jobs.finish` is told that they are."""
+    found = load_records(txn, [job.output_commit, job.meta_commit])
+    records = []
+    for commit_id, content in ((job.output_commit, output), (job.meta_commit, meta)):
+        tree, size_bytes = content if content is not None else (None, 0)
+        ended = {"finished": finished, "tree": tree, "size_bytes": size_bytes, "error": error_of(state, reason)}
+        records.append(msgspec.structs.replace(found[commit_id], **ended))
+    own = ended_job(txn, job, state=state, reason=reason, finished=finished, counters=counters)
+    return [msgspec.structs.replace(records[0], job=own), records[1]]
 
 
 def to_builtins(job: StoredJob) -> dict[str, Any]:
