@@ -1,40 +1,92 @@
 """The commands for branches."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import click
 
-from pachyderm_dagster.cli.documents import branch_document
+from pachyderm_dagster.cli.documents import Fields, branch_document
 from pachyderm_dagster.cli.home import reading, writing
 from pachyderm_dagster.cli.options import force, in_project
 from pachyderm_dagster.cli.printing import Column, Printer, listed, printing, text, time
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, references
-from pachyderm_dagster.pfs.model import Branch
+from pachyderm_dagster.pfs.model import Branch, Trigger
 from pachyderm_dagster.pfs.references import parse_reference, parse_repo
 from pachyderm_dagster.pfs.short_references import commit_in
 
-COLUMNS = (Column("BRANCH", text("name")), Column("HEAD", text("head")), Column("TRIGGER", text("trigger")), Column("CREATED", time("created")))
+COLUMNS = (
+    Column("BRANCH", text("name")),
+    Column("HEAD", text("head")),
+    Column("TRIGGER", lambda document, _: _show_trigger(document["trigger"]) or "-"),
+    Column("CREATED", time("created")),
+)
 LINES = (
     Column("Name", lambda document, _: f"{document['repo']}@{document['name']}"),
     Column("Head", text("head")),
     Column("Made from", listed("direct_provenance")),
+    Column("Not followed", listed("never")),
+    Column("Trigger", lambda document, _: _show_trigger(document["trigger"])),
     Column("Created", time("created")),
 )
 
 
-@click.command(epilog="Example: pachctl create branch images@release --head master^2")
+def trigger_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--trigger` and its conditions."""
+    options = (
+        click.option("-t", "--trigger", "follows", metavar="BRANCH", help="Move it to the commits of this branch of the repo, as the conditions say."),
+        click.option("--trigger-size", "size", metavar="SIZE", help="... when there is so much more than at its head: 100M, 1GiB."),
+        click.option("--trigger-commits", "commits", type=click.IntRange(min=1), metavar="N", help="... when there are so many commits since its head."),
+        click.option("--trigger-rate-limit", "rate_limit", metavar="CRON", help="... when this schedule has ticked since its head was finished."),
+        click.option("--trigger-cron", "cron", metavar="CRON", help="... whenever this schedule ticks; the other conditions do not count then."),
+        click.option("--trigger-all", "all_conditions", is_flag=True, help="Only when every condition is met; without any, at every commit."),
+        click.option("--no-trigger", is_flag=True, help="Take its trigger away."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command(epilog="Example: pachctl create branch images@release --trigger master --trigger-commits 10")
 @click.argument("branch", metavar="REPO@BRANCH")
 @click.option("--head", metavar="REF", help="The commit that it points at: a branch, id or ancestor in the repo, or REPO@REF.")
 @click.option(
     "-p", "--provenance", multiple=True, metavar="REPO@BRANCH", help="A branch that it is made from; may be repeated. Without it, a branch loses what it had."
 )
+@click.option("--never", multiple=True, metavar="REPO@BRANCH", help="One of the provenance: read when something else makes a commit, and not followed itself.")
+@trigger_options
+@force("Even when it is cut off from the pipeline that writes it.")
 @in_project
 @printing
 @click.pass_obj
-def create_branch(environ: Mapping[str, str], branch: str, head: str | None, provenance: tuple[str, ...], project: str, printer: Printer) -> None:
-    """A branch that exists is moved to --head; what is downstream of it then runs again."""
-    printer.only_json(branch_document(_create(environ, branch, head, provenance, project)))
+def create_branch(
+    environ: Mapping[str, str],
+    branch: str,
+    head: str | None,
+    provenance: tuple[str, ...],
+    never: tuple[str, ...],
+    follows: str | None,
+    size: str | None,
+    commits: int | None,
+    rate_limit: str | None,
+    cron: str | None,
+    all_conditions: bool,
+    no_trigger: bool,
+    force: bool,
+    project: str,
+    printer: Printer,
+) -> None:
+    """A branch that exists is moved to --head; what is downstream of it then runs again. Provenance that is not repeated is taken away, a trigger is kept."""
+    conditions: dict[str, Any] = {"size": size or "", "commits": commits or 0, "rate_limit_spec": rate_limit or "", "cron_spec": cron or ""}
+    if follows is None and (all_conditions or any(conditions.values())):
+        raise click.UsageError("conditions of a trigger need --trigger BRANCH", click.get_current_context())
+    if follows is not None and no_trigger:
+        raise click.UsageError("--trigger and --no-trigger exclude each other", click.get_current_context())
+    trigger = None if follows is None else Trigger(branch=follows, all=all_conditions, **conditions)
+    if trigger is not None:
+        _note_oddities(trigger)
+    options = {"never": [parse_reference(source, project=project).branch() for source in never], "trigger": trigger, "keep_trigger": not no_trigger}
+    printer.only_json(branch_document(_create(environ, branch, head, provenance, project, force=force, **options)))
 
 
 @click.command(epilog="Example: pachctl set-branch images master^ release")
@@ -75,12 +127,12 @@ def list_branch(environ: Mapping[str, str], repo: str, project: str, printer: Pr
 
 @click.command(epilog="Example: pachctl delete branch images@release")
 @click.argument("branch", metavar="REPO@BRANCH")
-@force("Even when other branches are made from it.")
+@force("Even when other branches are made from it or follow it.")
 @in_project
 @printing
 @click.pass_obj
 def delete_branch(environ: Mapping[str, str], branch: str, force: bool, project: str, printer: Printer) -> None:
-    """Refused while another branch is made from it or a pipeline writes it."""
+    """Refused while another branch is made from it, follows it or is followed by it, or a pipeline writes it."""
     name = parse_reference(branch, project=project).branch()
 
     def change(txn: Transaction) -> Branch:
@@ -91,14 +143,40 @@ def delete_branch(environ: Mapping[str, str], branch: str, force: bool, project:
     printer.only_json(branch_document(writing(environ, change)))
 
 
-def _create(environ: Mapping[str, str], branch: str, head: str | None, provenance: tuple[str, ...], project: str) -> Branch:
+def _create(environ: Mapping[str, str], branch: str, head: str | None, provenance: tuple[str, ...], project: str, **options: Any) -> Branch:
     name = parse_reference(branch, project=project).branch()
     sources = [parse_reference(source, project=project).branch() for source in provenance]
     at = None if head is None else commit_in(name.repo, head, project=project)
 
     def change(txn: Transaction) -> Branch:
         row = None if at is None else references.find_commit(txn, at)
-        branches.create_branch(txn, name, provenance=sources, head=row)
+        branches.create_branch(txn, name, provenance=sources, head=row, **options)
         return branches.inspect_branch(txn, name)
 
     return writing(environ, change)
+
+
+def _note_oddities(trigger: Trigger) -> None:
+    """A trigger that is taken as Pachyderm takes it, though it may not do what was meant."""
+    others = trigger.size or trigger.commits or trigger.rate_limit_spec
+    if trigger.cron_spec and others:
+        click.echo("note: with --trigger-cron the branch moves at every tick, and the other conditions do not count", err=True)
+    if not trigger.cron_spec and not others and not trigger.all:
+        click.echo("note: a trigger without a condition never moves the branch; --trigger-all moves it at every commit", err=True)
+
+
+def _show_trigger(trigger: Fields | None) -> str:
+    """What moves a branch, for people: `master on size 100M or 10 commits`."""
+    if trigger is None:
+        return ""
+    conditions = [
+        f"size {trigger['size']}" if trigger["size"] else "",
+        f"{trigger['commits']} commit{'s' if trigger['commits'] > 1 else ''}" if trigger["commits"] else "",
+        f"rate limit {trigger['rate_limit_spec']}" if trigger["rate_limit_spec"] else "",
+    ]
+    shown = [condition for condition in conditions if condition]
+    if trigger["cron_spec"]:
+        return f"{trigger['branch']} on cron {trigger['cron_spec']}"
+    if not shown:
+        return f"{trigger['branch']} on {'every commit' if trigger['all'] else 'nothing'}"
+    return f"{trigger['branch']} on {(' and ' if trigger['all'] else ' or ').join(shown)}"

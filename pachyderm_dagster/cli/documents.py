@@ -1,14 +1,17 @@
 """What programs get: the documents of repos, branches, commits, pipelines and jobs. Their keys are a promise (docs/reference/cli.md)."""
 
 import dataclasses
-from typing import Any
+from typing import Any, assert_never
 
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.model import Branch, Commit, Project, Repo, RepoName, RepoType
+from pachyderm_dagster.pfs.user_transactions import UserTransaction
 from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.model import Job, Pipeline
+from pachyderm_dagster.pps.requests import Made, describe
 from pachyderm_dagster.pps.spec import to_document
+from pachyderm_dagster.pps.transactions import requests_of
 
 Fields = dict[str, Any]
 
@@ -38,14 +41,15 @@ def repo_document(repo: Repo) -> Fields:
 
 
 def branch_document(branch: Branch) -> Fields:
-    """A branch. `trigger` is always null: this version has none."""
+    """A branch. `never` are those of the provenance whose commits make none on it; `trigger` is null when there is none."""
     return {
         "repo": repo_in_project(branch.name.repo),
         "project": branch.name.repo.project,
         "name": branch.name.name,
         "head": branch.head,
         "direct_provenance": [str(source) for source in branch.direct_provenance],
-        "trigger": None,
+        "never": [str(source) for source in branch.never],
+        "trigger": None if branch.trigger is None else dataclasses.asdict(branch.trigger),
         "created": branch.created,
         "metadata": branch.metadata,
     }
@@ -122,3 +126,25 @@ def job_inspection(txn: Transaction, job: Job) -> Fields:
         "job_timeout": spec.job_timeout,
         "output_commit": str(commits.get_commit(txn, job.output_commit)),
     }
+
+
+def document_of(made: Made) -> Fields:
+    """What a change made, changed or removed."""
+    match made:
+        case Project():
+            return project_document(made)
+        case Repo():
+            return repo_document(made)
+        case Branch():
+            return branch_document(made)
+        case Commit():
+            return commit_document(made)
+        case Pipeline():
+            return pipeline_document(made)
+        case _:
+            assert_never(made)
+
+
+def transaction_document(transaction: UserTransaction) -> Fields:
+    """A transaction of a user."""
+    return {"id": transaction.id, "started": transaction.started, "requests": [describe(request) for request in requests_of(transaction)]}

@@ -1,11 +1,11 @@
-"""Makes the ticks of cron inputs when they are due, also those that were missed while nobody was there."""
+"""Makes the ticks of cron inputs and of triggers when they are due, also those that were missed while nobody was there."""
 
 import datetime as dt
 import itertools
 
 from pachyderm_dagster.coordination.leases import hold
 from pachyderm_dagster.errors import NotFoundError
-from pachyderm_dagster.pfs import commits, references
+from pachyderm_dagster.pfs import commits, references, triggers
 from pachyderm_dagster.pfs.model import BranchName, Commit
 from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.inputs import CronInput, leaves
@@ -19,20 +19,23 @@ MOST_TICKS = 20
 
 
 def make_due_ticks(workspace: Workspace, project: str) -> list[Commit]:
-    """Commits every tick of the project's running pipelines that is due by now, oldest first, each once.
+    """Commits every tick of the project's running pipelines that is due by now, oldest first, each once; branches with a cron trigger move.
 
     The schedule goes on from the newest tick, or begins at the input's `start` or else the pipeline's creation. Whoever calls at the same time makes no
     tick twice: one of the two does nothing.
     """
     with workspace.database.read() as txn:
         found = [pipeline for pipeline in pipelines.list_pipeline(txn, project=project) if pipeline.state is PipelineState.RUNNING]
-    clocks = [(pipeline, leaf) for pipeline in found for leaf in leaves(pipeline.spec.input) if isinstance(leaf, CronInput)]
-    if not clocks:
+        clocks = [(pipeline, leaf) for pipeline in found for leaf in leaves(pipeline.spec.input) if isinstance(leaf, CronInput)]
+        is_triggered = triggers.has_due(txn, project)
+    if not clocks and not is_triggered:
         return []
     lease, owner = f"cron/{project}", workspace.database.clock.new_id()
     with hold(workspace.leases, lease, owner) as held:
         if held is None:
             return []
+        if is_triggered:
+            workspace.database.write(lambda txn: triggers.tick(txn, project=project))
         return [commit for pipeline, clock in clocks for commit in _make_due_ticks(workspace, pipeline, clock)]
 
 

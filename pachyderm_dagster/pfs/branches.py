@@ -10,7 +10,7 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import references, repos
 from pachyderm_dagster.pfs.model import Branch, BranchName, Origin, RepoName, Trigger, checked_branch_name
 from pachyderm_dagster.pfs.provenance import all_edges, find_twins, find_writer, replace_upstream, upstream_closure, upstream_ids
-from pachyderm_dagster.pfs.triggers import find_triggers, set_trigger
+from pachyderm_dagster.pfs.triggers import find_triggers, remove_trigger, set_trigger
 
 
 def ensure_branch(txn: Transaction, name: BranchName) -> tuple[int, int | None]:
@@ -35,24 +35,29 @@ def create_branch(
     never: Collection[BranchName] = (),
     head: int | None = None,
     trigger: Trigger | None = None,
+    keep_trigger: bool = True,
     force: bool = False,
 ) -> int:
-    """Makes a branch, or changes one: `provenance` replaces what it had, `head` moves it, `trigger` is kept when none is given. Returns its row.
+    """Makes a branch, or changes one: `provenance` replaces what it had, `head` moves it. Returns its row.
 
     A branch with new provenance gets an open commit by propagation at the end of the transaction; one without a head gets an empty finished one.
     Branches that it is made from, or follows, are made when they are missing.
 
     Args:
         never: those of the provenance whose commits make none here.
+        trigger: what moves it from now on; None keeps what it has, unless `keep_trigger` is false.
         force: even when a pipeline writes the branch and no longer could.
 
     Raises:
         NotFoundError: `repo-not-found`.
         InvalidError: `provenance-cycle`, when the branch would depend on itself or on its own repo; `head-invalid`, when the head is of another repo;
-            `trigger-invalid`.
+            `provenance-missing`, for one in `never` that is none; `trigger-invalid`.
         StateError: `branch-in-use`, when a pipeline would lose its branch; `commit-forgotten`, for a head without content.
     """
     branch_id, old_head = ensure_branch(txn, name)
+    stray = [source for source in never if source not in provenance]
+    if stray:
+        raise InvalidError("provenance-missing", f"branch '{name}' is not made from '{stray[0]}', so that cannot be left unfollowed; name it as provenance too")
     sources = {source: _ensure_source(txn, name, source) for source in provenance}
     before = upstream_ids(txn, branch_id)
     changed = set(sources.values()) != before
@@ -61,6 +66,8 @@ def create_branch(
     if changed or sources:
         replace_upstream(txn, branch_id, sources.values(), never=[sources[source] for source in never])
         _check_acyclic(txn, name, branch_id)
+    if not keep_trigger:
+        remove_trigger(txn, branch_id)
     if trigger is not None:
         set_trigger(txn, branch_id, _ensure_followed(txn, name, trigger), trigger)
     if sources and find_triggers(txn, [branch_id]):

@@ -69,6 +69,7 @@ class StoredTrigger(msgspec.Struct, frozen=True):
     commits: int
     rate_limit_spec: str
     cron_spec: str
+    ticked: dt.datetime
 
 
 class StoredBranch(msgspec.Struct, frozen=True, kw_only=True):
@@ -274,7 +275,7 @@ def _branches(txn: Transaction) -> Iterator[StoredBranch]:
     for edge in txn.all(sa.select(t.branch_provenance).order_by(t.branch_provenance.c.upstream_id)):
         provenance.setdefault(edge.branch_id, []).append((edge.upstream_id, edge.never))
     triggers = {
-        row.branch_id: StoredTrigger(row.source_id, row.all_conditions, row.size, row.commits, row.rate_limit_spec, row.cron_spec)
+        row.branch_id: StoredTrigger(row.source_id, row.all_conditions, row.size, row.commits, row.rate_limit_spec, row.cron_spec, row.ticked)
         for row in txn.all(sa.select(t.branch_trigger))
     }
     passed: dict[int, list[str]] = {}

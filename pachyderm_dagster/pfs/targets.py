@@ -76,10 +76,10 @@ def find_target(txn: Transaction, reference: Reference) -> Target:
     row = _find_branch(txn, reference.branch())
     if row.id is None:
         return Target(None, row.repo_id)
-    if row.is_output:
-        raise branches.output_branch(reference.branch())
     if row.head_id is not None and row.finished is None:
         return Target(commits.check_user_may_write(txn, row.head_id).key)
+    if row.is_output:
+        raise branches.output_branch(reference.branch())
     base = row.tree if row.error is None else commits.readable_tree(txn, row.head_id)
     return Target(None, row.repo_id, row.head_id, row.set_id, None if base is None else bytes(base))
 

@@ -1,5 +1,6 @@
 """Triggers: branches that move to a commit of another branch of their repo once enough has gathered there (docs/design/0005)."""
 
+import datetime as dt
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -65,32 +66,38 @@ def evaluate(txn: Transaction, commit_id: int) -> None:
     _follow(txn, [row for row in own if _is_ancestor(txn, commit_id, row.source_head)], commit_id)
 
 
-def tick(txn: Transaction, *, project: str | None = None, branch_id: int | None = None) -> list[int]:
-    """Moves branches with a `cron_spec` whose time has come to the newest readable commit of what they follow, changed or not; their rows.
+def has_due(txn: Transaction, project: str) -> bool:
+    """Whether `tick` would move something; one that only looks asks this first."""
+    return any(newest_tick(row.cron_spec, row.ticked, txn.clock.now()) is not None for row in txn.all(_clocks(project)))
 
-    However many ticks were missed, a branch moves once. Its downstream runs again.
 
-    Args:
-        project: only branches of this project.
-        branch_id: this branch alone, whether its time has come or not.
-    """
-    statement = _rows().where(t.branch_trigger.c.cron_spec != "").order_by(t.branch_trigger.c.branch_id)
-    if project is not None:
-        statement = statement.join(t.repo, _source.c.repo_id == t.repo.c.id).join(t.project).where(t.project.c.name == project)
-    if branch_id is not None:
-        statement = statement.where(t.branch_trigger.c.branch_id == branch_id)
-    moved = []
-    for row in txn.all(statement):
-        ticked = txn.clock.now() if branch_id is not None else newest_tick(row.cron_spec, row.ticked, txn.clock.now())
-        if ticked is None:
-            continue
-        txn.run(sa.update(t.branch_trigger).where(t.branch_trigger.c.branch_id == row.branch_id).values(ticked=ticked))
-        readable = find_readable(txn, row.source_head)
-        if readable is not None:
-            _move(txn, row.branch_id, readable.id)
-            _follow(txn, _followers(txn, row.branch_id), readable.id)
-            moved.append(int(row.branch_id))
-    return moved
+def tick(txn: Transaction, *, project: str) -> list[int]:
+    """Moves the branches of a project with a `cron_spec` whose time has come; their rows. However many ticks were missed, a branch moves once."""
+    return [int(row.branch_id) for row in txn.all(_clocks(project)) if _tick(txn, row, newest_tick(row.cron_spec, row.ticked, txn.clock.now()))]
+
+
+def tick_now(txn: Transaction, branch_id: int) -> bool:
+    """Moves a branch with a `cron_spec` whether its time has come or not; False when it has none, or nothing to move to."""
+    row = txn.first(_rows().where(t.branch_trigger.c.cron_spec != "", t.branch_trigger.c.branch_id == branch_id))
+    return row is not None and _tick(txn, row, txn.clock.now())
+
+
+def _clocks(project: str) -> sa.Select[Any]:
+    of_project = _rows().join(t.repo, _source.c.repo_id == t.repo.c.id).join(t.project).where(t.project.c.name == project)
+    return of_project.where(t.branch_trigger.c.cron_spec != "").order_by(t.branch_trigger.c.branch_id)
+
+
+def _tick(txn: Transaction, row: sa.Row[Any], ticked: dt.datetime | None) -> bool:
+    """Moves a branch to the newest readable commit of what it follows, changed or not: its downstream runs again."""
+    if ticked is None:
+        return False
+    txn.run(sa.update(t.branch_trigger).where(t.branch_trigger.c.branch_id == row.branch_id).values(ticked=ticked))
+    readable = find_readable(txn, row.source_head)
+    if readable is None:
+        return False
+    _move(txn, row.branch_id, readable.id)
+    _follow(txn, _followers(txn, row.branch_id), readable.id)
+    return True
 
 
 def _rows() -> sa.Select[Any]:

@@ -16,7 +16,7 @@ from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Commit, RepoName
 from pachyderm_dagster.pfs.requests import Contents
 from pachyderm_dagster.pfs.user_transactions import UserTransaction
 from pachyderm_dagster.pps import jobs, pipelines, transactions
-from pachyderm_dagster.pps.cron import tick_name
+from pachyderm_dagster.pps.cron import tick_name, tick_triggers
 from pachyderm_dagster.pps.datums import DatumState
 from pachyderm_dagster.pps.inputs import CronInput, leaves
 from pachyderm_dagster.pps.model import Job, Pipeline
@@ -86,6 +86,8 @@ class Pps:
     def run_cron(self, name: RepoName, *, time: dt.datetime | None = None) -> list[Commit]:
         """One tick, now unless `time` is given, for every cron input of a pipeline: a commit each, with an empty file named after the time.
 
+        Branches that it reads and that a schedule moves are moved now; the commits that they point at come last.
+
         Raises:
             NotFoundError: `pipeline-not-found`.
             InvalidError: `no-cron-input`.
@@ -93,9 +95,11 @@ class Pps:
         with self.database.read() as txn:
             pipeline = pipelines.get_pipeline(txn, name)
         clocks = [leaf for leaf in leaves(pipeline.spec.input) if isinstance(leaf, CronInput)]
-        if not clocks:
-            raise InvalidError("no-cron-input", f"pipeline '{name}' has no cron input; it runs when its inputs change")
-        return [self.tick(clock, name.project, time or self.database.clock.now()) for clock in clocks]
+        ticked = [self.tick(clock, name.project, time or self.database.clock.now()) for clock in clocks]
+        moved = self.database.write(lambda txn: tick_triggers(txn, pipeline))
+        if not clocks and not moved:
+            raise InvalidError("no-cron-input", f"pipeline '{name}' has no cron input, and reads no branch that a schedule moves; put files into its inputs")
+        return ticked + moved
 
     def tick(self, clock: CronInput, project: str, time: dt.datetime) -> Commit:
         """Commits one tick of a cron input. The same time twice is one file, in two commits."""

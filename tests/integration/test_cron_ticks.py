@@ -9,7 +9,7 @@ import pytest
 
 from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.integration.cron_ticks import MOST_TICKS, make_due_ticks
-from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pfs.model import RepoName, Trigger
 from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.spec_reading import parse_specs
 from pachyderm_dagster.workspace import Workspace, open_workspace
@@ -129,3 +129,28 @@ def test_whoever_comes_second_leaves_the_ticks_to_the_first(workspace: Workspace
     clock.advance(HOUR)
     assert workspace.leases.acquire("cron/default", "another process", LONG)
     assert make_due_ticks(workspace, "default") == []
+
+
+def test_branch_with_a_cron_trigger_moves_when_its_time_has_come(workspace: Workspace, clock: ManualClock) -> None:
+    workspace.pfs.create_repo("data")
+    workspace.pfs.create_branch("data@nightly", trigger=Trigger(branch="master", cron_spec="@daily"))
+    with workspace.pfs.modify_file("data@master") as files:
+        files.put_bytes("/a", b"a")
+    make_due_ticks(workspace, "default")
+    assert workspace.pfs.inspect_branch("data@nightly").head != files.commit.id
+    clock.advance(24 * HOUR)
+    make_due_ticks(workspace, "default")
+    assert workspace.pfs.inspect_branch("data@nightly").head == files.commit.id
+
+
+def test_run_cron_moves_the_branches_that_a_schedule_moves(workspace: Workspace) -> None:
+    workspace.pfs.create_repo("data")
+    workspace.pfs.create_branch("data@nightly", trigger=Trigger(branch="master", cron_spec="@daily"))
+    with workspace.pfs.modify_file("data@master") as files:
+        files.put_bytes("/a", b"a")
+    body = {"pipeline": {"name": "report"}, "transform": {"cmd": ["true"]}, "input": {"pfs": {"repo": "data", "branch": "nightly", "glob": "/"}}}
+    for parsed in parse_specs(json.dumps(body), source="test"):
+        workspace.pps.create_pipeline(parsed)
+    assert [str(commit) for commit in workspace.pps.run_cron(RepoName("default", "report"))] == [str(files.commit)]
+    with workspace.database.read() as txn:
+        assert len(jobs.list_job(txn, pipeline=RepoName("default", "report"))) == 2
