@@ -1,5 +1,6 @@
 """Opens everything of a home: record, objects, files, pipelines. The one place that chooses backends."""
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -8,8 +9,10 @@ from pachyderm_dagster.coordination.leases import Leases
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.metadata.database import Database
 from pachyderm_dagster.pfs.client import Pfs
+from pachyderm_dagster.pfs.collecting import DEFAULT_GRACE, Collected, collect
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
 from pachyderm_dagster.pps.client import Pps
+from pachyderm_dagster.pps.reachable_details import PIPELINE_TREES
 from pachyderm_dagster.record import open_record
 from pachyderm_dagster.settings import Settings
 from pachyderm_dagster.storage.objects import ObjectStore
@@ -25,6 +28,10 @@ class Workspace:
     store: ObjectStore
     pfs: Pfs
     pps: Pps
+
+    def collect_garbage(self, *, grace: dt.timedelta = DEFAULT_GRACE, dry_run: bool = False) -> Collected:
+        """Removes what nothing refers to and was stored more than `grace` ago; `dry_run` only says what would go. Errors as `collecting.collect`."""
+        return collect(self.database, self.store, self.leases, PIPELINE_TREES, grace=grace, dry_run=dry_run)
 
     def close(self) -> None:
         """Releases the connections to the record."""

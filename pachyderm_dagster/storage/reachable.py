@@ -6,6 +6,7 @@ changes. What the rows of a leaf refer to is taken as columns.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
@@ -125,8 +126,10 @@ class Reachable:
     def _add_documents(self, documents: Documents | None, rows: pa.RecordBatch) -> None:
         if documents is None:
             return
-        refs = sorted((ref for content in documents.among(rows) for ref in content.refs), key=lambda ref: (ref.object, ref.offset))
-        self.add_refs([found for data in read_ranges(self._store, refs) for found in documents.refs_in(bytes(data))])
+        contents = sorted((content for content in documents.among(rows) if content.refs), key=lambda content: (content.refs[0].object, content.refs[0].offset))
+        pieces = read_ranges(self._store, [ref for content in contents for ref in content.refs])
+        for content in contents:
+            self.add_refs(list(documents.refs_in(b"".join(islice(pieces, len(content.refs))))))
 
     def _add_spans(self, objects: Bytes, offsets: "npt.NDArray[np.int64]", lengths: "npt.NDArray[np.int64]") -> None:
         if not self._measure:

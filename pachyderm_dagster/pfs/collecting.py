@@ -1,0 +1,246 @@
+"""Garbage collection: what the record refers to is marked, what nothing refers to is swept (docs/design/0007).
+
+Writers go on meanwhile. A collection begins with a transaction that reads every root and moves the horizon; a transaction after it may only refer to what
+was stored behind the horizon or hangs on a root from then, and the sweep takes neither.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+
+import sqlalchemy as sa
+
+from pachyderm_dagster.codec import content_digest
+from pachyderm_dagster.coordination.leases import Leases, hold
+from pachyderm_dagster.errors import ConflictError, NotFoundError, StorageError
+from pachyderm_dagster.metadata import tables as t
+from pachyderm_dagster.metadata.database import Database, Transaction
+from pachyderm_dagster.pfs.commit_records import CommitRecord, add_record, find_recorded_id, read_record
+from pachyderm_dagster.pfs.horizon import RESULTS, move_horizon
+from pachyderm_dagster.pfs.model import RepoType
+from pachyderm_dagster.pfs.staging import layer_ref, load_layer
+from pachyderm_dagster.storage.collection import Candidate, Inventory, Tally, sweep, sweep_leftovers, take_inventory
+from pachyderm_dagster.storage.objects import ObjectStore, Ref
+from pachyderm_dagster.storage.packs import PackWriter, find_pack_index
+from pachyderm_dagster.storage.reachable import Documents, Reachable, Root
+from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, TreeKind
+from pachyderm_dagster.storage.trees import TreeRoot
+
+# Longer than anybody writes one file or copies one directory; jobs may take longer, they hold the horizon back themselves.
+DEFAULT_GRACE = dt.timedelta(hours=24)
+LEASE = "collection"
+_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineTrees:
+    """What the layer above keeps in trees of its own.
+
+    Attributes:
+        details: of the datums in a meta commit.
+        results: the kind of a pipeline's results tree.
+        result_details: of the datums in it.
+    """
+
+    details: Documents
+    results: TreeKind
+    result_details: Documents
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a collection found and did.
+
+    Attributes:
+        before: objects that were stored from then on were left alone.
+        held_by: id of the job that holds `before` back beyond the grace.
+        inventory: what was there.
+        freed: what is gone; in a dry run what would be.
+        head_bytes: the sum of the files' sizes in the heads of all branches.
+    """
+
+    before: dt.datetime
+    held_by: str | None
+    inventory: Inventory
+    freed: Tally
+    head_bytes: int
+    dry_run: bool
+
+
+@dataclass(slots=True)
+class _Roots:
+    """All that one look at the record gives."""
+
+    before: dt.datetime
+    held_by: str | None
+    trees: set[tuple[str, bytes]] = field(default_factory=set)
+    layers: set[bytes] = field(default_factory=set)
+    head_bytes: int = 0
+    # Of each commit, by the row of its repo and its id: a digest of its tree (None for none), and whether the store's record of it is as the row is.
+    commits: dict[tuple[int, str], tuple[bytes | None, bool]] = field(default_factory=dict)
+
+
+def collect(
+    database: Database, store: ObjectStore, leases: Leases, kept: PipelineTrees, *, grace: dt.timedelta = DEFAULT_GRACE, dry_run: bool = False
+) -> Collected:
+    """Removes objects that nothing refers to and that were stored more than `grace` ago. `dry_run` only says what would go, and measures more.
+
+    Raises:
+        ConflictError: `collection-running`, when another one is; also when it lost its claim on the way, what is removed by then being garbage all the same.
+        NotFoundError: `object-not-found`, StorageError: `object-corrupt`, when a tree cannot be read; nothing is removed then.
+    """
+    if dry_run:
+        with database.read() as txn:
+            roots = _read_roots(txn, grace)
+        return _collect(store, roots, kept, check=lambda: None, dry_run=True)
+    with hold(leases, LEASE, database.clock.new_id()) as held:
+        if held is None:
+            raise ConflictError("collection-running", "another process is collecting garbage; try again when it is done")
+
+        def check() -> None:
+            if held.is_lost():
+                raise ConflictError("collection-running", "this process lost its claim on the collection and stopped; start it again")
+
+        store.recover()
+        return _collect(store, database.write(lambda txn: _begin(txn, grace)), kept, check=check, dry_run=False)
+
+
+def _begin(txn: Transaction, grace: dt.timedelta) -> _Roots:
+    """The roots. Whoever writes after this transaction finds the horizon moved."""
+    roots = _read_roots(txn, grace)
+    move_horizon(txn, roots.before)
+    txn.run(sa.delete(t.file_set).where(t.file_set.c.expires < roots.before))
+    txn.run(sa.delete(t.released_tree).where(t.released_tree.c.released < roots.before))
+    return roots
+
+
+def _read_roots(txn: Transaction, grace: dt.timedelta) -> _Roots:
+    roots = _Roots(*_limit(txn, grace))
+    statement = sa.select(t.commit.c.repo_id, t.commit.c.set_id, t.commit.c.tree, t.commit.c.recorded, t.repo.c.type).join_from(t.commit, t.repo)
+    for commit in txn.connection.execute(statement):
+        tree = None if commit.tree is None else bytes(commit.tree)
+        roots.commits[commit.repo_id, commit.set_id] = (None if tree is None else content_digest(tree), commit.recorded)
+        if tree is not None:
+            roots.trees.add((commit.type, tree))
+    for row in txn.all(sa.select(t.pipeline.c.results).where(t.pipeline.c.results.is_not(None))):
+        roots.trees.add((RESULTS, bytes(row.results)))
+    # What was given up, or expired, since the horizon may be in use by somebody who found it before.
+    for row in txn.all(sa.select(t.released_tree.c.kind, t.released_tree.c.tree).where(t.released_tree.c.released >= roots.before)):
+        roots.trees.add((row.kind, bytes(row.tree)))
+    for row in txn.all(sa.select(t.file_set.c.tree).where(t.file_set.c.tree.is_not(None), t.file_set.c.expires >= roots.before)):
+        roots.trees.add((RepoType.USER, bytes(row.tree)))
+    sets = sa.select(t.file_set_layer.c.layer).join_from(t.file_set_layer, t.file_set).where(t.file_set.c.expires >= roots.before)
+    for row in [*txn.all(sa.select(t.commit_layer.c.layer)), *txn.all(sets)]:
+        roots.layers.add(bytes(row.layer))
+    heads = sa.select(t.commit.c.id, t.commit.c.size_bytes).join_from(t.branch, t.commit, t.branch.c.head_id == t.commit.c.id).join(t.repo)
+    roots.head_bytes = sum(row.size_bytes for row in txn.all(heads.where(t.repo.c.type == RepoType.USER).distinct()))
+    return roots
+
+
+def _limit(txn: Transaction, grace: dt.timedelta) -> tuple[dt.datetime, str | None]:
+    """Before when an object must have been stored to go, and the job that holds this back."""
+    before, held_by = txn.clock.now() - grace, None
+    oldest = txn.first(
+        sa.select(t.job.c.started, t.job.c.set_id, t.pipeline.c.name)
+        .join_from(t.job, t.pipeline)
+        .where(t.job.c.finished.is_(None), t.job.c.started.is_not(None))
+        .order_by(t.job.c.started)
+        .limit(1)
+    )
+    if oldest is not None and oldest.started < before:
+        before, held_by = oldest.started, f"{oldest.name}@{oldest.set_id}"
+    return before, held_by
+
+
+def _collect(store: ObjectStore, roots: _Roots, kept: PipelineTrees, *, check: Callable[[], None], dry_run: bool) -> Collected:
+    reached = _mark(store, roots, kept, measure=dry_run, check=check)
+    inventory, candidates = take_inventory(store, reached, roots.before, measure=dry_run)
+    doomed = _rescue_records(store, roots.commits, candidates, inventory, dry_run=dry_run)
+    inventory.garbage.add(len(doomed), sum(candidate.size_bytes for candidate in doomed))
+    if dry_run:
+        freed = Tally(inventory.garbage.objects + inventory.leftovers.objects, inventory.garbage.size_bytes + inventory.leftovers.size_bytes)
+    else:
+        freed = sweep(store, doomed, roots.before, check)
+        leftovers = sweep_leftovers(store, roots.before)
+        freed.add(leftovers.objects, leftovers.size_bytes)
+    return Collected(roots.before, roots.held_by, inventory, freed, roots.head_bytes, dry_run)
+
+
+def _mark(store: ObjectStore, roots: _Roots, kept: PipelineTrees, *, measure: bool, check: Callable[[], None]) -> Reachable:
+    reached = Reachable(store, measure=measure)
+    for kind, tree in sorted(roots.trees):
+        check()
+        reached.add_tree(_root(kind, TreeRoot.decode(tree), kept))
+    for staged in sorted(roots.layers):
+        check()
+        reached.add_refs([layer_ref(staged)])
+        for batch in load_layer(store, staged).puts.to_batches():
+            reached.add_columns(batch)
+    return reached
+
+
+def _root(kind: str, tree: TreeRoot, kept: PipelineTrees) -> Root:
+    match kind:
+        case RepoType.META:
+            return Root(DATUM_ROWS, tree, kept.details)
+        case _ if kind == RESULTS:
+            return Root(kept.results, tree, kept.result_details)
+        case _:
+            return Root(FILE_ROWS, tree)
+
+
+def _rescue_records(
+    store: ObjectStore,
+    commits: Mapping[tuple[int, str], tuple[bytes | None, bool]],
+    candidates: Sequence[Candidate],
+    inventory: Inventory,
+    *,
+    dry_run: bool,
+) -> list[Candidate]:
+    """The candidates without those that are packs of nothing but records of commits that exist. Records among other things are stored again, apart."""
+    doomed: list[Candidate] = []
+    rescued: dict[tuple[int, str], CommitRecord] = {}
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="indexes") as pool:
+        indexes = pool.map(partial(_index_of, store), candidates)
+        for candidate, index in zip(candidates, indexes, strict=True):
+            records = [_live_record(store, commits, blob_id, ref) for blob_id, ref in index]
+            if index and all(record is not None for record in records):
+                inventory.kept.add(1, candidate.size_bytes)
+                continue
+            doomed.append(candidate)
+            for record in filter(None, records):
+                known = rescued.get((record.repo_id, record.id))
+                if known is None or known.written < record.written:
+                    rescued[record.repo_id, record.id] = record
+    if rescued and not dry_run:
+        packs = PackWriter(store)
+        for record in rescued.values():
+            add_record(packs, record)
+        packs.flush()
+    return doomed
+
+
+def _index_of(store: ObjectStore, candidate: Candidate) -> list[tuple[bytes, Ref]]:
+    """What a candidate holds, when it is a pack; nothing of what cannot be read is worth keeping."""
+    try:
+        return find_pack_index(store, candidate.id, candidate.size_bytes) or []
+    except (NotFoundError, StorageError):
+        return []
+
+
+def _live_record(store: ObjectStore, commits: Mapping[tuple[int, str], tuple[bytes | None, bool]], blob_id: bytes, ref: Ref) -> CommitRecord | None:
+    """The record in a blob, when it is one of a commit that exists and says what the commit holds, or is the only one there may be."""
+    if find_recorded_id(blob_id) is None:
+        return None
+    try:
+        record = read_record(store, ref)
+    except (NotFoundError, StorageError):
+        return None
+    found = commits.get((record.repo_id, record.id))
+    if found is None:
+        return None
+    tree, recorded = found
+    is_true = tree == (None if record.tree is None else content_digest(record.tree))
+    return record if is_true or not recorded else None
