@@ -64,7 +64,7 @@ class GroupCommit:
     """Applies one-off writes. For several threads."""
 
     def __init__(self, database: Database, trees: Trees, reader: ContentReader) -> None:
-        self._database = database
+        self.database = database
         self._trees = trees
         self._reader = reader
         self._lock = threading.Lock()
@@ -127,7 +127,7 @@ class GroupCommit:
 
     def _try(self, target: Reference, group: Sequence[Write], writer: ContentWriter) -> bool:
         """One attempt; false when others moved the branch meanwhile."""
-        with self._database.read() as txn:
+        with self.database.read() as txn:
             found = find_target(txn, target)
         if found.open_commit is not None:
             return all(self._stage(target, found, write, writer) for write in group)
@@ -137,10 +137,10 @@ class GroupCommit:
         writer.flush()
         since = min(write.since for write, _ in planned)
         try:
-            made = self._database.write_in_turn([(record.id, partial(_commit, target.branch(), found.head, since, record)) for _, record in planned])
+            made = self.database.write_in_turn([(record.id, partial(_commit, target.branch(), found.head, since, record)) for _, record in planned])
         except Overtaken:
             return False
-        with self._database.read() as txn:
+        with self.database.read() as txn:
             found_commits = {commit.key: commit for commit in commits.list_rows(txn, made)}
         for (write, _), key in zip(planned, made, strict=True):
             write.commit = found_commits[key]
@@ -157,7 +157,7 @@ class GroupCommit:
             check_not_collected(txn, write.since)
             return stage(txn, target, found, staged, stored_bytes)
 
-        write.commit = self._database.write(change)
+        write.commit = self.database.write(change)
         return write.commit is not None
 
     def _plan(self, target: Reference, found: Target, group: Sequence[Write], writer: ContentWriter) -> Iterator[tuple[Write, CommitRecord]]:
@@ -172,14 +172,14 @@ class GroupCommit:
             except PachydermError as error:
                 write.error = error
                 continue
-            now = self._database.clock.now()
+            now = self.database.clock.now()
             record = CommitRecord(
                 project=name.repo.project,
                 repo=name.repo.name,
                 repo_type=name.repo.type,
                 repo_id=repo,
                 branch=name.name,
-                id=self._database.clock.new_id(),
+                id=self.database.clock.new_id(),
                 parent=parent,
                 origin=Origin.USER,
                 description=write.description,

@@ -8,30 +8,30 @@ import pytest
 
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.group_commit import GroupCommit
+from pachyderm_dagster.pfs.group_commit import Write as OneWrite
 from pachyderm_dagster.pfs.model import Commit
-from pachyderm_dagster.pfs.references import parse_reference
+from pachyderm_dagster.pfs.references import Reference, parse_reference
 
 Write = Callable[[Database, Callable[[Transaction], Any]], Any]
 
 
 @contextlib.contextmanager
 def overtaken(branch: str) -> Iterator[list[Commit]]:
-    """After each write that gave a commit, somebody else commits an empty version of the branch; the commits that the writes gave."""
-    write: Write = Database.write
+    """After each put or delete, somebody else commits an empty version of the branch; the commits that they gave."""
+    write = GroupCommit.write
     given: list[Commit] = []
 
     def other(txn: Transaction) -> None:
         commits.close_commit(txn, commits.start_commit(txn, parse_reference(branch).branch()), tree=None, size_bytes=0)
 
-    def write_and_be_overtaken(database: Database, change: Callable[[Transaction], Any]) -> Any:
-        done = write(database, change)
-        if isinstance(done, Commit):
-            given.append(done)
-            write(database, other)
-        return done
+    def write_and_be_overtaken(group: GroupCommit, target: Reference, change: OneWrite) -> Commit:
+        given.append(write(group, target, change))
+        group.database.write(other)
+        return given[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Database, "write", write_and_be_overtaken)
+        patch.setattr(GroupCommit, "write", write_and_be_overtaken)
         yield given
 
 
