@@ -7,7 +7,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.records import new_record_url
+from tests.records import SERVER, new_record_url
 
 SETTINGS_PREFIXES = ("PACHYDERM_", "DAGSTER_", "AWS_")
 
@@ -19,13 +19,18 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" i
 
 
 @pytest.fixture(autouse=True)
-def environment_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keeps a test from the home and the settings of whoever runs it; returns the home that the test has instead."""
+def environment_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
+    """Keeps a test from the home and the settings of whoever runs it; returns the home that the test has instead.
+
+    Where TEST_METADATA_URL names a server, the record of that home is on it.
+    """
     for name in os.environ:
         if name.startswith(SETTINGS_PREFIXES):
             monkeypatch.delenv(name)
     home = tmp_path_factory.mktemp("pachyderm-home")
     monkeypatch.setenv("PACHYDERM_HOME", str(home))
+    if SERVER is not None:
+        monkeypatch.setenv("PACHYDERM_METADATA_URL", request.getfixturevalue("metadata_url"))
     return home
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 
-from pachyderm_dagster.cli.gone import GONE, GONE_NOUNS
-from pachyderm_dagster.cli.lazy import Entry, Here, LazyGroup
+from pachyderm_dagster.cli.gone import GONE, GONE_CONFIG, GONE_NOUNS
+from pachyderm_dagster.cli.lazy import CommandWithGroup, Entry, Here, LazyGroup
 from pachyderm_dagster.cli.old_names import OldName, as_given, on_master, reference, two_references, with_slash
 
 SECTIONS: Mapping[str, Mapping[str, Entry]] = {
     "Projects, repos and branches": {
         "create project": Here("projects:create_project", "Make a project."),
+        "update project": Here("projects:update_project", "Change a project's description."),
         "inspect project": Here("projects:inspect_project", "Show a project."),
         "list project": Here("projects:list_project", "List the projects."),
         "delete project": Here("projects:delete_project", "Remove a project that has no repos."),
@@ -21,6 +22,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "inspect branch": Here("branches:inspect_branch", "Show a branch."),
         "list branch": Here("branches:list_branch", "List the branches of a repo."),
         "delete branch": Here("branches:delete_branch", "Remove a branch; its commits stay."),
+        "edit metadata": Here("metadata:edit_metadata", "Change what is noted on objects."),
     },
     "Commits": {
         "start commit": Here("commits:start_commit", "Open a commit and print its id."),
@@ -30,6 +32,15 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "wait commit": Here("wait:wait_commit", "Wait until a commit or a commit set is finished."),
         "flush commit": Here("wait:flush_commit", "Wait until everything downstream of commits is finished."),
         "subscribe commit": Here("subscribe:subscribe_commit", "Print commits as they are finished."),
+    },
+    "Transactions": {
+        "start transaction": Here("transactions:start_transaction", "Gather what is asked for instead of doing it."),
+        "finish transaction": Here("transactions:finish_transaction", "Do everything that a transaction holds, at once."),
+        "stop transaction": Here("transactions:stop_transaction", "Leave the active transaction without finishing it."),
+        "resume transaction": Here("transactions:resume_transaction", "Make a transaction the active one again."),
+        "inspect transaction": Here("transactions:inspect_transaction", "Show a transaction."),
+        "list transaction": Here("transactions:list_transaction", "List the transactions that are open."),
+        "delete transaction": Here("transactions:delete_transaction", "Give a transaction up."),
     },
     "Files": {
         "put file": Here("put_file:put_file", "Write files into a branch or an open commit."),
@@ -64,6 +75,13 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
     "The rest": {
         "dev": Here("serve:dev", "Start Dagster's UI, its daemon and the commit sensors."),
         "config": Here("config:config", "Show the settings in force and where each comes from."),
+        "config update context": Here("config:update_context", "Choose the active project."),
+        "config get context": Here("config:get_context", "Show the home and the active project."),
+        "config list context": Here("config:list_context", "List the contexts."),
+        "config get active-context": Here("config:get_active_context", "Show the name of the context."),
+        "config set active-context": Here("config:set_active_context", "Choose the context."),
+        "inspect cluster": Here("metadata:inspect_cluster", "Show the home as a whole."),
+        "upgrade": Here("upgrade:upgrade", "Bring the record of an older release to this one's schema."),
         "version": Here("version:version", "Show the version."),
         "completion": Here("completion:completion", "Print a script for completion in a shell."),
         "delete all": Here("delete_all:delete_all", "Remove every pipeline, repo and project."),
@@ -73,12 +91,14 @@ COMMANDS: Mapping[str, Entry] = {words: entry for section in SECTIONS.values() f
 
 VERBS = {
     "create": "Make projects, repos, branches, pipelines.",
-    "update": "Change repos and pipelines.",
+    "update": "Change projects, repos and pipelines.",
+    "edit": "Change what is noted on objects.",
     "inspect": "Show one thing.",
     "list": "List things.",
     "delete": "Remove things.",
-    "start": "Open a commit, or start a pipeline again.",
-    "finish": "Close a commit.",
+    "start": "Open a commit or a transaction, or start a pipeline again.",
+    "finish": "Close a commit, or do what a transaction holds.",
+    "resume": "Make a transaction the active one again.",
     "wait": "Wait for commits and jobs.",
     "flush": "Wait for everything downstream.",
     "subscribe": "Follow new commits.",
@@ -87,7 +107,7 @@ VERBS = {
     "glob": "Find files by pattern.",
     "copy": "Copy files.",
     "diff": "Compare files.",
-    "stop": "Stop a pipeline or a job.",
+    "stop": "Stop a pipeline or a job, or leave a transaction.",
     "rerun": "Run a pipeline again.",
     "run": "Run cron inputs now.",
     "validate": "Check a pipeline file.",
@@ -136,17 +156,32 @@ OLD_NAMES: Mapping[str, Entry] = {
 """Pachyderm 1.x's forms. They work; help does not list them."""
 
 
+def _words_of(verb: str) -> Mapping[str, Entry]:
+    """The commands of a verb, by what follows it."""
+    return {words.removeprefix(f"{verb} "): entry for words, entry in COMMANDS.items() if words.startswith(f"{verb} ")}
+
+
+def _config_group() -> LazyGroup:
+    below: dict[str, dict[str, Entry]] = {}
+    for words, entry in _words_of("config").items():
+        verb, noun = words.split()
+        below.setdefault(verb, {})[noun] = entry
+    help = "Contexts: the home, and its active project."
+    groups = {verb: LazyGroup(verb, entries=entries, groups={}, unlisted=GONE_CONFIG.get(verb, {}), help=help) for verb, entries in below.items()}
+    return CommandWithGroup("config", alone=COMMANDS["config"], groups=groups)
+
+
 def root_group(name: str) -> LazyGroup:
     """The whole command line, called `name`."""
     groups = {}
     for verb, help in {**dict.fromkeys((verb for verb, _ in GONE_NOUNS), "Not here."), **VERBS}.items():
-        entries = {noun: entry for words, entry in COMMANDS.items() for found, _, noun in [words.partition(" ")] if found == verb and noun}
         gone = {noun: entry for (found, noun), entry in GONE_NOUNS.items() if found == verb}
-        groups[verb] = LazyGroup(verb, entries=entries, groups={}, unlisted=gone, help=help)
+        groups[verb] = LazyGroup(verb, entries=_words_of(verb), groups={}, unlisted=gone, help=help)
+    config = _config_group()
     return LazyGroup(
         name,
-        entries={words: entry for words, entry in COMMANDS.items() if " " not in words},
-        groups=groups,
+        entries={words: entry for words, entry in COMMANDS.items() if " " not in words and words != config.name},
+        groups={**groups, "config": config},
         unlisted={**OLD_NAMES, **GONE},
         sections=SECTIONS,
         help=f"Versioned data and the pipelines that run on it. `{name} COMMAND --help` shows a command's options and an example.",

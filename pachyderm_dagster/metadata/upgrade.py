@@ -11,22 +11,47 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from pachyderm_dagster.errors import StateError, StorageError
-from pachyderm_dagster.metadata.engines import VERSION_TABLE
+from pachyderm_dagster.errors import NotFoundError, StateError, StorageError
+from pachyderm_dagster.metadata.engines import VERSION_TABLE, connect
 from pachyderm_dagster.metadata.failures import translated
-from pachyderm_dagster.metadata.schema import REVISIONS, SCHEMA_REVISION, revision_of, shown
+from pachyderm_dagster.metadata.schema import REVISIONS, SCHEMA_REVISION, find_revision, revision_of, shown
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """What an upgrade found and did; `before` is None of a record without tables."""
+    """What an upgrade found and did."""
 
+    record: str
+    """Where the record is, without a password."""
     before: str | None
+    """Its revision; None of one without tables."""
     after: str
     copy: Path | None
     """Where the record as it was is kept; only of an SQLite file that was changed."""
+
+
+def upgrade_record(url: str, *, check: bool = False) -> Upgrade:
+    """Upgrades the record at an SQLAlchemy URL; with `check`, only looks.
+
+    Raises:
+        NotFoundError: `record-not-found`, when there is none.
+        InvalidError, StateError, ConflictError, StorageError: as `connect` and `upgrade`.
+        UnreachableError: `record-unreachable`.
+    """
+    engine = connect(url)
+    try:
+        with translated():
+            missing = engine.dialect.name == "sqlite" and not Path(engine.url.database or "").exists()
+            found = None if missing else find_revision(engine)
+            if found is None:
+                raise NotFoundError("record-not-found", f"there is no record at {shown(engine)} yet; the first command that uses it makes it")
+            if check and found in REVISIONS:
+                return Upgrade(shown(engine), found, SCHEMA_REVISION, None)
+            return upgrade(engine)
+    finally:
+        engine.dispose()
 
 
 def upgrade(engine: sa.Engine, revision: str = SCHEMA_REVISION) -> Upgrade:
@@ -38,13 +63,15 @@ def upgrade(engine: sa.Engine, revision: str = SCHEMA_REVISION) -> Upgrade:
         StateError: `home-version`, when a newer version of this package wrote the record.
         ConflictError: `database-busy`, when somebody keeps using it.
     """
+    with translated():
+        is_new = find_revision(engine) is None
     with translated(), engine.begin() as connection:
-        _exclude_others(connection)
+        _exclude_others(connection, is_new=is_new)
         before = revision_of(connection)
         if before is not None and before not in REVISIONS:
-            raise StateError("home-version", f"the record at {shown(engine)} has schema {before!r}, which is newer than {SCHEMA_REVISION!r}")
+            raise StateError("home-version", f"the record at {shown(engine)} has schema {before!r}; use the version that wrote it")
         if before == revision:
-            return Upgrade(before, revision, None)
+            return Upgrade(shown(engine), before, revision, None)
         copy = _keep_copy(Path(engine.url.database), before) if before is not None and connection.dialect.name == "sqlite" and engine.url.database else None
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -52,14 +79,14 @@ def upgrade(engine: sa.Engine, revision: str = SCHEMA_REVISION) -> Upgrade:
         command.upgrade(config, revision)
     if copy is not None:
         log.warning("upgraded the record at %s from schema %s to %s; the one before is kept at %s", shown(engine), before, revision, copy)
-    return Upgrade(before, revision, copy)
+    return Upgrade(shown(engine), before, revision, copy)
 
 
-def _exclude_others(connection: sa.Connection) -> None:
+def _exclude_others(connection: sa.Connection, *, is_new: bool) -> None:
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-    elif sa.inspect(connection).has_table(VERSION_TABLE):
-        connection.rollback()  # a new snapshot, taken after the wait
+    elif not is_new:
+        # First of all, so that what the transaction sees is what there is after the wait.
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '60s'; LOCK TABLE {VERSION_TABLE} IN EXCLUSIVE MODE")
 
 

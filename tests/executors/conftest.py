@@ -16,8 +16,8 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, clock: ManualClock) -> Iterator[Workspace]:
-    opened = open_workspace({"PACHYDERM_HOME": str(tmp_path / "home")}, clock=clock)
+def workspace(tmp_path: Path, metadata_url: str, clock: ManualClock) -> Iterator[Workspace]:
+    opened = open_workspace({"PACHYDERM_HOME": str(tmp_path / "home"), "PACHYDERM_METADATA_URL": metadata_url}, clock=clock)
     yield opened
     opened.close()
 

@@ -28,8 +28,8 @@ for number in range(int(sys.argv[1]), 100_000):
 
 
 @pytest.mark.parametrize("commits_before_the_kill", [1, 4, 7])
-def test_killed_writer_loses_no_finished_commit(tmp_path: Path, commits_before_the_kill: int) -> None:
-    environ = {"PACHYDERM_HOME": str(tmp_path / "home")}
+def test_killed_writer_loses_no_finished_commit(tmp_path: Path, metadata_url: str, commits_before_the_kill: int) -> None:
+    environ = {"PACHYDERM_HOME": str(tmp_path / "home"), "PACHYDERM_METADATA_URL": metadata_url}
     pfs = open_workspace(environ).pfs
     pfs.create_repo("data")
     told: dict[int, str] = {}

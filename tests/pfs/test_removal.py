@@ -19,8 +19,8 @@ from pachyderm_dagster.workspace import Workspace, open_workspace
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    opened = open_workspace({"PACHYDERM_HOME": str(tmp_path)}, clock=ManualClock())
+def workspace(tmp_path: Path, metadata_url: str) -> Iterator[Workspace]:
+    opened = open_workspace({"PACHYDERM_HOME": str(tmp_path), "PACHYDERM_METADATA_URL": metadata_url}, clock=ManualClock())
     for repo in ("data", "more"):
         opened.pfs.create_repo(repo)
     yield opened

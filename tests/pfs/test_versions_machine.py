@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import hypothesis
@@ -11,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.workspace import open_workspace
+from tests.records import new_record_url
 
 PATHS = st.sampled_from(["/a", "/b/c", "/b/d", "/e/f/g"])
 BRANCHES = st.sampled_from(["data@master", "data@other"])
@@ -23,7 +25,9 @@ class Versions(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        self.workspace = open_workspace({"PACHYDERM_HOME": str(self.folder)}, clock=ManualClock())
+        self.record = ExitStack()
+        url = self.record.enter_context(new_record_url(self.folder))
+        self.workspace = open_workspace({"PACHYDERM_HOME": str(self.folder), "PACHYDERM_METADATA_URL": url}, clock=ManualClock())
         self.pfs = self.workspace.pfs
         self.heads: dict[str, Files] = {}
         self.staged: dict[str, Files] = {}
@@ -31,6 +35,7 @@ class Versions(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.workspace.close()
+        self.record.close()
         shutil.rmtree(self.folder)
 
     @initialize()

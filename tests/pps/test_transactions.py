@@ -22,8 +22,8 @@ LEFT, RIGHT = RepoName("default", "left"), RepoName("default", "right")
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    opened = open_workspace({"PACHYDERM_HOME": str(tmp_path / "home")}, clock=ManualClock())
+def workspace(tmp_path: Path, metadata_url: str) -> Iterator[Workspace]:
+    opened = open_workspace({"PACHYDERM_HOME": str(tmp_path / "home"), "PACHYDERM_METADATA_URL": metadata_url}, clock=ManualClock())
     yield opened
     opened.close()
 
