@@ -6,7 +6,7 @@ import msgspec
 import pyarrow as pa
 
 from pachyderm_dagster.errors import NotFoundError
-from pachyderm_dagster.pfs.entries import FileInfo, directory_prefix, file_entries, file_infos, find_entry
+from pachyderm_dagster.pfs.entries import FileInfo, directory_prefix, file_entries, file_infos, find_directory, find_entry
 from pachyderm_dagster.pfs.path_columns import directory_keys
 from pachyderm_dagster.pfs.paths import ROOT, SEPARATOR, clean_path, key_of, path_of
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
@@ -56,7 +56,8 @@ def diff_trees(trees: Trees, old: TreeRoot, new: TreeRoot, path: str = ROOT, *, 
     differences = []
     for key in sorted(keys):
         if key in directories:
-            sides = find_entry(trees, old, path_of(key)), find_entry(trees, new, path_of(key))
+            # On one side it may be a file; then that file is among the rows that differ.
+            sides = before.get(key) or find_directory(trees, old, path_of(key)), after.get(key) or find_directory(trees, new, path_of(key))
         else:
             sides = before.get(key), after.get(key)
         differences.append(_difference(*sides))

@@ -54,9 +54,13 @@ def find_entry(trees: Trees, root: TreeRoot, path: str) -> FileInfo | None:
         rows = trees.find(root, pa.array([key_of(path)]))
         if len(rows):
             return file_infos(file_entries(rows))[0]
-    bounds = directory_range(path)
-    count, size = trees.sums(root, *bounds)
-    return FileInfo(path, DIRECTORY, size, trees.range_hash(root, *bounds).hex()) if count or path == ROOT else None
+    return find_directory(trees, root, path)
+
+
+def find_directory(trees: Trees, root: TreeRoot, path: str) -> FileInfo | None:
+    """The directory of a cleaned path; the root directory is always there."""
+    below = trees.summary(root, *directory_range(path))
+    return FileInfo(path, DIRECTORY, below.size_bytes, below.id.hex()) if below.count or path == ROOT else None
 
 
 def directory_entries(trees: Trees, root: TreeRoot, keys: Sequence[str], leaf: pa.Table | None = None) -> pa.Table:
@@ -72,8 +76,9 @@ def directory_entries(trees: Trees, root: TreeRoot, keys: Sequence[str], leaf: p
         start, stop = key + SEPARATOR, key + AFTER_SEPARATOR
         last = bisect_left(leaf_keys, stop)
         if leaf is None or last == len(leaf_keys):
-            sizes.append(trees.sums(root, start, stop)[1])
-            hashes.append(trees.range_hash(root, start, stop))
+            below = trees.summary(root, start, stop)
+            sizes.append(below.size_bytes)
+            hashes.append(below.id)
             continue
         first = bisect_left(leaf_keys, start)
         (rows,) = leaf.slice(first, last - first).to_batches()

@@ -69,19 +69,30 @@ class _Frontier:
 
 
 def _diff_rows(kind: TreeKind, old: pa.RecordBatch, new: pa.RecordBatch) -> TreeDiff:
+    if old.column(KEY).equals(new.column(KEY)):
+        # Nothing came or went, which needs no search.
+        differ = np.flatnonzero(~_all_equal(kind, old, new))
+        return TreeDiff(pa.Table.from_batches([old.take(differ)]), pa.Table.from_batches([new.take(differ)]))
     position = pc.index_in(old.column(KEY), value_set=new.column(KEY))
     in_both = pc.indices_nonzero(pc.is_valid(position))
     partner = position.take(in_both)
-    equal = np.ones(len(in_both), dtype=np.bool_)
-    for name in kind.logical:
-        equal &= _equal(old.column(name).take(in_both), new.column(name).take(partner))
+    equal = _all_equal(kind, old.take(in_both), new.take(partner))
     return TreeDiff(_table_without(old, in_both, equal), _table_without(new, partner, equal))
 
 
 def _table_without(rows: pa.RecordBatch, positions: pa.Array, dropped: _Flags) -> pa.Table:
     kept = np.ones(rows.num_rows, dtype=np.bool_)
     kept[positions.to_numpy()[dropped]] = False
-    return pa.Table.from_batches([rows.filter(pa.array(kept))])
+    return pa.Table.from_batches([rows.take(np.flatnonzero(kept))])
+
+
+def _all_equal(kind: TreeKind, old: pa.RecordBatch, new: pa.RecordBatch) -> _Flags:
+    """For rows that have the same keys, whether they are equal in all logical columns."""
+    equal = np.ones(old.num_rows, dtype=np.bool_)
+    for name in kind.logical:
+        if name != KEY:
+            equal &= _equal(old.column(name), new.column(name))
+    return equal
 
 
 def _equal(left: pa.Array, right: pa.Array) -> _Flags:

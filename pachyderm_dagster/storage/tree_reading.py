@@ -175,23 +175,32 @@ def totals(kind: TreeKind, level: int, rows: pa.RecordBatch) -> tuple[int, int]:
 
 
 def _sum(column: pa.Array) -> int:
-    return int(pc.sum(column, min_count=0).as_py())
+    return int(column.to_numpy().sum())
 
 
-def range_id(nodes: NodeStore, root: TreeRoot, start: str | None, stop: str | None) -> bytes:
-    """The id that a tree of only the rows with start <= key < stop has; reads only the nodes that the bounds cut."""
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a range of a tree holds: its number of rows, their size in bytes, and the id that a tree of only these has."""
+
+    count: int
+    size_bytes: int
+    id: bytes
+
+
+def summarize(nodes: NodeStore, root: TreeRoot, start: str | None, stop: str | None) -> Summary:
+    """What is in start <= key < stop; reads only the nodes that the bounds cut."""
     if root.ref is None or (start is None and stop is None):
-        return root.id
+        return Summary(root.count, root.size_bytes, root.id)
     made: dict[bytes, Node] = {}
     entry = _entry_of_part(nodes, nodes.load(root.ref, root.id), start, stop, made)
     if not entry.num_rows:
-        return empty_root(nodes.kind).id
-    own_id: bytes = entry.column("id")[0].as_py()
+        return Summary(0, 0, empty_root(nodes.kind).id)
+    count, size_bytes, own_id = (entry.column(name)[0].as_py() for name in ("count", "size_bytes", "id"))
     node = made[own_id]
     while node.level and node.rows.num_rows == 1:  # a root has two children or is a leaf
         own_id = node.rows.column("id")[0].as_py()
         node = made.get(own_id) or next(nodes.load_children(node.rows))
-    return own_id
+    return Summary(count, size_bytes, own_id)
 
 
 def _entry_of_part(nodes: NodeStore, node: Node, start: str | None, stop: str | None, made: dict[bytes, Node]) -> pa.RecordBatch:

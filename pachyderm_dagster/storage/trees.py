@@ -15,7 +15,7 @@ from pachyderm_dagster.storage.packs import PackWriter, PendingRanges
 from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, TreeKind
 from pachyderm_dagster.storage.tree_diff import TreeDiff, diff_trees
 from pachyderm_dagster.storage.tree_editing import apply_edits, build_tree, sort_rows
-from pachyderm_dagster.storage.tree_reading import TreeRoot, empty_root, find_rows, range_id, read_leaves, seek_key, sum_rows
+from pachyderm_dagster.storage.tree_reading import Summary, TreeRoot, empty_root, find_rows, read_leaves, seek_key, sum_rows, summarize
 
 __all__ = ["DATUM_ROWS", "FILE_ROWS", "TreeDiff", "TreeKind", "TreeRoot", "Trees"]
 
@@ -87,7 +87,11 @@ class Trees:
 
     def range_hash(self, root: TreeRoot, start: str | None = None, stop: str | None = None) -> bytes:
         """A hash of the rows in a range and of nothing else: the id of a tree of just these. 32 bytes; reads only the nodes that the bounds cut."""
-        return range_id(self._nodes, root, start, stop)
+        return self.summary(root, start, stop).id
+
+    def summary(self, root: TreeRoot, start: str | None = None, stop: str | None = None) -> Summary:
+        """What `sums` and `range_hash` tell, in one go."""
+        return summarize(self._nodes, root, start, stop)
 
     def diff(self, old: TreeRoot, new: TreeRoot) -> TreeDiff:
         """The rows that differ between two trees."""
