@@ -48,7 +48,19 @@ def files_of(archive: Readable, name: str) -> Iterator[tuple[str, Readable]]:
             if content is None:
                 kind = _KINDS.get(member.type, "no file")
                 raise InvalidError("archive-invalid", f"{name}: {member.name!r} is {kind}, and a repo holds files only; leave it out of the archive")
-            yield _path(member.name, name), content
+            yield _path(member.name, name), _Member(content, name)
+
+
+class _Member:
+    """The content of a file in an archive; what is wrong with the archive often shows here."""
+
+    def __init__(self, content: Readable, name: str) -> None:
+        self._content = content
+        self._name = name
+
+    def read(self, size: int, /) -> bytes:
+        with _translated(self._name):
+            return self._content.read(size)
 
 
 def _path(member: str, name: str) -> str:

@@ -4,26 +4,34 @@ import hashlib
 import http.server
 import io
 import os
+import secrets
 import socket
+import tarfile
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 
+import obstore
+import pyarrow as pa
 import pytest
+from obstore.store import from_url
 
-from pachyderm_dagster.errors import InvalidError, NotFoundError, PachydermError, UnreachableError
+from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, PachydermError, UnreachableError
 from pachyderm_dagster.pfs.filesets import FileSet
 from pachyderm_dagster.pfs.merging import merge
-from pachyderm_dagster.pfs.object_sources import RemoteObject, without_folder_marks
+from pachyderm_dagster.pfs.object_sources import RemoteObject, downloads_below, list_objects, without_folder_marks
 from pachyderm_dagster.pfs.paths import path_of
 from pachyderm_dagster.pfs.putting import Manner, put_sources
 from pachyderm_dagster.pfs.sources import Source, SourceKind, plan_sources, read_source_list
-from pachyderm_dagster.pfs.splitting import Split
+from pachyderm_dagster.pfs.splitting import Split, SplitKind
+from pachyderm_dagster.pfs.streams import WholeReads
 from pachyderm_dagster.pfs.transfers import Transfers
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.storage.rows import contents_of
 from pachyderm_dagster.storage.trees import FILE_ROWS, Trees
+from tests.storage.conftest import S3_SETTINGS, S3_URL
 
 PATIENT = Transfers(parallelism=4, tries=3, pause_seconds=0)
 
@@ -204,7 +212,8 @@ def test_names_that_differ_in_the_form_of_accents_are_refused(folder: Path) -> N
     (folder / "data/cafe\u0301").write_text("2")
     error = refused(["data"], recursive=True)
     assert error.code == "path-invalid"
-    assert "/caf\u00e9" in error.message
+    assert "'caf\\xe9'" in error.message
+    assert "'cafe\\u0301'" in error.message
 
 
 def test_an_empty_folder_has_no_files(folder: Path) -> None:
@@ -230,7 +239,7 @@ def test_sources_of_one_path_count_in_order(folder: Path) -> None:
 
 @pytest.mark.parametrize("location", ["list", "-"])
 def test_a_list_names_the_sources(folder: Path, location: str) -> None:
-    lines = b"a.txt\n\n  data/x.csv \r\n-\nhttps://host/x\n" + "größe\n".encode() + b"caf\xe9"
+    lines = b"a.txt\n\n# the rest\n  data/x.csv \r\n-\nhttps://host/x\n" + "größe\n".encode() + b"caf\xe9"
     (folder / "list").write_bytes(lines)
     assert read_source_list(location, io.BytesIO(lines)) == ["a.txt", "data/x.csv", "-", "https://host/x", "größe", os.fsdecode(b"caf\xe9")]
 
@@ -241,27 +250,64 @@ def test_a_list_that_is_not_there_is_refused() -> None:
     assert caught.value.code == "source-not-found"
 
 
+BODY = hashlib.shake_128(b"body").digest(200_000)
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
-    """`/ok`, `/moved` to it, `/short` (ends early), `/list`; all else is missing."""
+    """`/ok`, `/moved` to it, `/short` (always ends early), `/list`; all else is missing.
+
+    `/cut/KIND` ends after 60,000 bytes, again and again. What it does when it is asked again is in its kind: `tag` and `date` go on where they were,
+    `plain` knows no ranges, `other` is another body then, `shorter` has less, `busy` answers 503 every second time.
+    """
+
+    asked: ClassVar[list[tuple[str, str | None]]] = []
 
     def do_GET(self) -> None:
-        match self.path:
-            case "/ok":
+        self.asked.append((self.path, self.headers["Range"]))
+        match self.path.split("/")[1:]:
+            case ["ok"]:
                 self.answer(200, b"body" * 1000)
-            case "/list":
+            case ["list"]:
                 self.answer(200, b"one\ntwo\n")
-            case "/moved":
-                self.send_response(302)
-                self.send_header("Location", "/ok")
-                self.end_headers()
-            case "/short":
+            case ["moved"]:
+                self.answer(302, b"", Location="/ok")
+            case ["short"]:
                 self.answer(200, b"x", length=10)
+            case ["cut", kind]:
+                self.cut(kind)
+            case ["file", name]:
+                self.answer(200, name.encode())
             case _:
                 self.answer(404, b"no")
 
-    def answer(self, status: int, body: bytes, length: int | None = None) -> None:
+    def cut(self, kind: str) -> None:
+        again = self.headers["Range"] is not None
+        sent = 60_000
+        match kind:
+            case "busy" if len(self.asked) % 2:
+                self.answer(503, b"later")
+            case "plain":
+                times = self.asked.count((self.path, None))
+                self.answer(200, BODY[: times * sent], length=len(BODY))
+            case "other" if again:
+                self.answer(200, BODY[::-1], ETag='"2"')
+            case "shorter" if again:
+                self.answer(416, b"")
+            case _ if again:
+                start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+                assert self.headers["If-Range"] == ("Sun, 01 Nov 2026 00:00:00 GMT" if kind == "date" else '"1"')
+                range_ = f"bytes {start}-{len(BODY) - 1}/{len(BODY)}"
+                self.answer(206, BODY[start : start + sent], length=len(BODY) - start, Content_Range=range_)
+            case "date":
+                self.answer(200, BODY[:sent], length=len(BODY), ETag='W/"1"', Last_Modified="Sun, 01 Nov 2026 00:00:00 GMT")
+            case _:
+                self.answer(200, BODY[:sent], length=len(BODY), ETag='"1"')
+
+    def answer(self, status: int, body: bytes, length: int | None = None, **headers: str) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(length or len(body)))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
         self.end_headers()
         self.wfile.write(body)
 
@@ -304,11 +350,52 @@ def test_a_url_that_ends_early_or_does_not_answer_is_refused(server: str) -> Non
     assert refused(["http://host:port/x"]).code == "source-unreadable"
 
 
+@pytest.mark.parametrize("kind", ["tag", "date", "plain", "busy"])
+def test_a_download_that_breaks_goes_on_where_it_was(server: str, kind: str) -> None:
+    Handler.asked.clear()
+    assert put([f"{server}/cut/{kind}"]) == {f"/{kind}": BODY}
+    ranges = [range_ for _, range_ in Handler.asked if range_]
+    assert ranges[:1] == ([] if kind == "plain" else ["bytes=60000-"])
+
+
+@pytest.mark.parametrize("kind", ["other", "shorter"])
+def test_a_body_that_became_another_one_is_refused(server: str, kind: str) -> None:
+    Handler.asked.clear()
+    error = refused([f"{server}/cut/{kind}"])
+    assert isinstance(error, ConflictError)
+    assert error.code == "source-changed"
+    assert "60,000 bytes" in error.message
+
+
+def test_many_urls_are_read_in_order_whatever_breaks(server: str) -> None:
+    Handler.asked.clear()
+    names = [f"file/{number}" for number in range(30)] + ["cut/tag", "ok"]
+    expected = {f"/p/{number}": str(number).encode() for number in range(30)} | {"/p/tag": BODY, "/p/ok": b"body" * 1000}
+    assert put([f"{server}/{name}" for name in names], "p") == expected
+    assert refused([f"{server}/{name}" for name in ["ok", "cut/tag", "none", *names]], "p").code == "source-unreadable"
+
+
+def test_a_large_body_is_not_held_before_its_turn(server: str) -> None:
+    transfers = Transfers(parallelism=1000)
+    assert transfers.head_bytes * transfers.parallelism <= 256 * 1024 * 1024
+
+
 def test_objects_are_read_one_or_all_below_a_prefix(folder: Path) -> None:
     (folder / "data/large").write_bytes(bytes(5 * 1024 * 1024))
     url = folder.as_uri()
     assert put([f"{url}/data/x.csv"]) == {"/x.csv": b"3"}
     assert put([f"{url}/data/"], "p", recursive=True) == {"/p/x.csv": b"3", "/p/deep/y.csv": b"4", "/p/large": bytes(5 * 1024 * 1024)}
+
+
+def test_an_object_that_is_written_meanwhile_is_refused(folder: Path) -> None:
+    (folder / "data/large").write_bytes(bytes(20 * 1024 * 1024))
+    objects = list_objects(f"{folder.as_uri()}/data")
+    downloads = list(downloads_below(f"{folder.as_uri()}/data", objects, PATIENT))
+    large = downloads[[one.name for one in objects].index("large")]
+    assert len(large.read(1000)) == 1000
+    (folder / "data/large").write_bytes(b"1" * 1024 * 1024)
+    with pytest.raises(ConflictError, match="source-changed"):
+        WholeReads(large).read(20 * 1024 * 1024)
 
 
 def test_objects_that_are_not_there_are_refused(folder: Path) -> None:
@@ -322,3 +409,89 @@ def test_objects_that_are_not_there_are_refused(folder: Path) -> None:
 def test_the_mark_of_a_folder_is_no_file() -> None:
     marked = [RemoteObject("a", 0), RemoteObject("a/b", 0), RemoteObject("a/b/x", 1), RemoteObject("empty", 0), RemoteObject("a.x", 0)]
     assert [one.name for one in without_folder_marks(marked)] == ["a/b/x", "empty", "a.x"]
+
+
+def archive(files: Mapping[str, bytes], mode: str = "w:", kind: bytes = tarfile.REGTYPE) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=mode) as tar:  # type: ignore[call-overload]
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.type, entry.linkname = len(data), kind, "x" if kind == tarfile.SYMTYPE else ""
+            tar.addfile(entry, io.BytesIO(data))
+    return out.getvalue()
+
+
+PACKED = {"./a.txt": b"1", "deep/größe.bin": bytes(3_000_000), "/top": b""}
+UNPACKED = {"/a.txt": b"1", "/deep/größe.bin": bytes(3_000_000), "/top": b""}
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("x.tar", archive(PACKED)),
+        ("x.tar.gz", archive(PACKED, "w:gz")),
+        ("x.tgz", archive(PACKED, "w:gz")),
+        ("x.tar.bz2", archive(PACKED, "w:bz2")),
+        ("x.tar.xz", archive(PACKED, "w:xz")),
+        ("x.tar.zst", pa.compress(archive(PACKED), "zstd", asbytes=True)),
+        ("misnamed.tar.gz", archive(PACKED)),
+    ],
+)
+def test_an_archive_is_unpacked(folder: Path, name: str, data: bytes) -> None:
+    (folder / name).write_bytes(data)
+    assert put([name], unpack=True) == UNPACKED
+    assert put([name], "p/q", unpack=True) == {f"/p/q{path}": content for path, content in UNPACKED.items()}
+    assert put(["-"], unpack=True, stdin=data) == UNPACKED
+    assert put([(folder / name).as_uri()], unpack=True) == UNPACKED
+    assert put([name]) == {f"/{name}": data}
+
+
+def test_archives_in_a_folder_are_unpacked_where_they_lie(folder: Path) -> None:
+    (folder / "data/deep/x.tar").write_bytes(archive({"one": b"1", "two/three": b"3"}))
+    unpacked = {"/p/x.csv": b"3", "/p/deep/y.csv": b"4", "/p/deep/one": b"1", "/p/deep/two/three": b"3"}
+    assert put(["data"], "p", recursive=True, unpack=True) == unpacked
+    assert put([f"{folder.as_uri()}/data"], "p", recursive=True, unpack=True) == unpacked
+    assert put(["a.txt", "data/deep/x.tar"], "p", unpack=True) == {"/p/a.txt": b"1", "/p/one": b"1", "/p/two/three": b"3"}
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (archive({"a/../../b": b""}), "'..'"),
+        (archive({"a*": b""}), "'*'"),
+        (archive({"link": b""}, kind=tarfile.SYMTYPE), "'link' is a symbolic link"),
+        (archive({"device": b""}, kind=tarfile.CHRTYPE), "'device' is a character device"),
+        (archive({"a": bytes(100_000)})[:5000], "ends early"),
+        (archive({"a": bytes(100_000)}, "w:gz")[:100], "ends early"),
+        (b"no archive at all" * 100, "no tar archive"),
+    ],
+)
+def test_an_archive_with_what_cannot_be_put_is_refused(folder: Path, data: bytes, says: str) -> None:
+    (folder / "x.tar").write_bytes(data)
+    error = refused(["x.tar"], unpack=True)
+    assert error.code == "archive-invalid"
+    assert error.message.startswith("x.tar")
+    assert says in error.message
+
+
+def test_each_source_is_split_into_a_directory_of_its_own(folder: Path) -> None:
+    (folder / "data/x.csv").write_text("a\n1\n2\n")
+    split = Split(SplitKind.LINE, header_records=1)
+    assert put(["data"], recursive=True, split=split) == {"/x.csv/0000000000000000": b"a\n1\n", "/x.csv/0000000000000001": b"a\n2\n"}
+    assert put(["-"], "p", split=Split(SplitKind.LINE), stdin=b"a\nb") == {"/p/0000000000000000": b"a\n", "/p/0000000000000001": b"b"}
+
+
+@pytest.mark.skipif(S3_URL is None, reason="TEST_STORAGE_S3_URL names no bucket")
+def test_objects_of_s3_are_read_one_or_all_below_a_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in S3_SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    url = f"{S3_URL}/{secrets.token_hex(8)}"
+    large = hashlib.shake_128(b"large").digest(21_000_000)
+    contents = {f"few/{number:03}": str(number).encode() for number in range(120)} | {"few/deep/large": large, "few/empty": b""}
+    bucket = from_url(url, client_options={"allow_http": True})
+    for name, data in contents.items():
+        obstore.put(bucket, name, data)
+    assert put([f"{url}/few"], "p", recursive=True) == {f"/p/{name.removeprefix('few/')}": data for name, data in contents.items()}
+    assert put([f"{url}/few/deep/large"]) == {"/large": large}
+    assert refused([f"{url}/few/none"]).code == "source-not-found"
+    assert refused([f"{url}/none"], recursive=True).code == "source-not-found"
