@@ -1,6 +1,7 @@
 """Versioned files for a caller: opens the transactions, stages the content, resolves the references."""
 
 import contextlib
+import datetime as dt
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -14,6 +15,7 @@ from pachyderm_dagster.pfs.commit_records import add_record, load_record
 from pachyderm_dagster.pfs.entries import FileInfo
 from pachyderm_dagster.pfs.filesets import FileSet
 from pachyderm_dagster.pfs.group_commit import GroupCommit, Write
+from pachyderm_dagster.pfs.horizon import is_collected
 from pachyderm_dagster.pfs.merging import merge
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Branch, Commit, Repo, Trigger
 from pachyderm_dagster.pfs.references import Reference, parse_reference, parse_repo
@@ -29,6 +31,7 @@ from pachyderm_dagster.storage.trees import TreeRoot, Trees
 
 POLL_SECONDS = 0.2
 EMPTY = empty_root(FILE_ROWS)
+_Staged = tuple[bytes | None, tuple[bytes, ...]]
 
 
 class Modification(FileSet):
@@ -54,7 +57,7 @@ class Pfs:
         self.reader = ContentReader(store)
         self._project = project
         self._writes = GroupCommit(database, self.trees, self.reader)
-        self._merged: tuple[tuple[bytes | None, tuple[bytes, ...]], TreeRoot] | None = None
+        self._merged: tuple[_Staged, dt.datetime, TreeRoot] | None = None
 
     # Repos and branches
 
@@ -96,9 +99,7 @@ class Pfs:
             head_row = None
             if head is not None:
                 head_row = references.find_commit(txn, commit_in(name.repo, head, project=self._project))
-            branches.create_branch(
-                txn, name, provenance=sources, never=unfollowed, head=head_row, trigger=trigger, keep_trigger=keep_trigger, force=force
-            )
+            branches.create_branch(txn, name, provenance=sources, never=unfollowed, head=head_row, trigger=trigger, keep_trigger=keep_trigger, force=force)
             return branches.inspect_branch(txn, name)
 
         return self.database.write(change)
@@ -141,10 +142,10 @@ class Pfs:
         """Finishes a commit with what is staged on it; None when that changed meanwhile."""
         with self.database.read() as txn:
             commits.check_user_may_write(txn, key)
-            base, staged = self._staged(txn, key)
+            asked = self._staged(txn, key)
             record = load_record(txn, key)
         with ContentWriter(self.store) as writer:
-            root = self._merge_into(writer, base, staged)
+            since, root = self._merge_into(writer, asked)
             now = self.database.clock.now()
             stored_bytes = writer.stored_bytes
             record = msgspec.structs.replace(
@@ -160,7 +161,7 @@ class Pfs:
             add_record(writer.packs, record)
 
         def change(txn: Transaction) -> Commit | None:
-            if commits.list_layer(txn, key) != staged:
+            if self._staged(txn, key) != asked or is_collected(txn, since):
                 return None
             commits.close_commit(
                 txn, key, tree=record.tree, size_bytes=record.size_bytes, error=error, description=description, stored_bytes=stored_bytes, recorded=now
@@ -229,7 +230,7 @@ class Pfs:
         Raises:
             StateError: `commit-finished`, `output-branch`.
             InvalidError: `path-conflict`.
-            ConflictError: `branch-busy`, when other writers were always faster.
+            ConflictError: `branch-busy`, when other writers were always faster; `write-collected`, when it took longer than the collector's grace.
         """
         target = self.parse(reference).without_path()
         since = self.database.clock.now()
@@ -250,8 +251,9 @@ class Pfs:
         at, to = self.parse(source), self.parse(target)
         if at.path is None or to.path is None:
             raise InvalidError("path-missing", "copy takes two references with a path: repo@branch:/path")
-        rows = reading.rows_below(self.trees, self.root(source), at.path, label=str(at.without_path()))
         with self.modify_file(target) as files:
+            # Within the block: what is referred to must have been found after the write began.
+            rows = reading.rows_below(self.trees, self.root(source), at.path, label=str(at.without_path()))
             files.copy_rows(rows, at.path, to.path, append=append)
         return files.commit
 
@@ -271,8 +273,8 @@ class Pfs:
                 return _root(commit.tree)
             if commits.is_written_by_job(txn, commit):
                 raise StateError("commit-open", f"commit '{commit}' is still being written by its job; `pachctl wait commit {commit}` waits for it")
-            base, staged = self._staged(txn, commit.key)
-        return self.merge_staged(base, staged)
+            asked = self._staged(txn, commit.key)
+        return self.merge_staged(*asked)
 
     def inspect_file(self, reference: str) -> FileInfo:
         """One file or directory. Raises NotFoundError `file-not-found`."""
@@ -303,23 +305,30 @@ class Pfs:
 
     # Content
 
-    def _staged(self, txn: Transaction, commit_id: int) -> tuple[bytes | None, list[bytes]]:
-        return commits.base_tree(txn, commit_id), commits.list_layer(txn, commit_id)
+    def _staged(self, txn: Transaction, commit_id: int) -> _Staged:
+        return commits.base_tree(txn, commit_id), tuple(commits.list_layer(txn, commit_id))
 
     def merge_staged(self, base: bytes | None, staged: Sequence[bytes]) -> TreeRoot:
         """The content of an open commit. The newest answer is kept: looking at a commit again and again must not store its tree each time."""
+        asked = base, tuple(staged)
         with ContentWriter(self.store) as writer:
-            root = self._merge_into(writer, base, staged)
-        self._merged = (base, tuple(staged)), root
+            since, root = self._merge_into(writer, asked)
+        self._merged = asked, since, root
         return root
 
-    def _merge_into(self, writer: ContentWriter, base: bytes | None, staged: Sequence[bytes]) -> TreeRoot:
-        """The content of an open commit, durable when `writer` was flushed."""
+    def _merge_into(self, writer: ContentWriter, asked: _Staged) -> tuple[dt.datetime, TreeRoot]:
+        """The content of an open commit, durable when `writer` was flushed, and from when on it was stored: as nothing refers to it, it may be collected."""
+        base, staged = asked
+        now = self.database.clock.now()
         if not staged:
-            return _root(base)
-        if self._merged is not None and self._merged[0] == (base, tuple(staged)):
-            return self._merged[1]
-        return merge(self.trees, self.reader, writer, _root(base), [load_layer(self.store, layer) for layer in staged])
+            return now, _root(base)
+        if self._merged is not None and self._merged[0] == asked and self._is_kept(self._merged[1]):
+            return self._merged[1:]
+        return now, merge(self.trees, self.reader, writer, _root(base), [load_layer(self.store, layer) for layer in staged])
+
+    def _is_kept(self, since: dt.datetime) -> bool:
+        with self.database.read() as txn:
+            return not is_collected(txn, since)
 
 
 def _root(tree: bytes | None) -> TreeRoot:
