@@ -14,14 +14,19 @@ SEPARATOR = "\x00"
 # The smallest string above every key that begins with `directory + SEPARATOR`: no path holds this byte either.
 AFTER_SEPARATOR = "\x01"
 GLOB_CHARACTERS = "*?[]{}!()@+^"
+# In bytes of UTF-8: what file systems take, so that whatever is in a repo can be written to a disk.
+MAX_PATH_BYTES = 4096
+MAX_ELEMENT_BYTES = 255
 
+_SHOWN_CHARACTERS = 300
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f*?\[\]{}!()@+^]")
 
 
 def clean_path(text: str) -> str:
     """The path that `text` names: one leading `/`, none at the end, NFC normalised. `/` is the root directory.
 
-    Any UTF-8 is taken but control characters and those that make a glob, so that a path is never mistaken for a pattern.
+    Any UTF-8 is taken but control characters and those that make a glob, so that a path is never mistaken for a pattern. A path is no longer than
+    `MAX_PATH_BYTES`, an element of it no longer than `MAX_ELEMENT_BYTES`.
 
     Raises:
         InvalidError: `path-invalid`, naming the rule that `text` breaks.
@@ -31,7 +36,7 @@ def clean_path(text: str) -> str:
     body = unicodedata.normalize("NFC", text).strip("/")
     problem = _problem(body)
     if problem:
-        raise InvalidError("path-invalid", f"path {text!r} {problem}")
+        raise InvalidError("path-invalid", f"path {_shown(text)} {problem}")
     return ROOT + body
 
 
@@ -65,12 +70,18 @@ def directory_range(path: str) -> tuple[str | None, str | None]:
     return key + SEPARATOR, key + AFTER_SEPARATOR
 
 
+def _shown(text: str) -> str:
+    return repr(text) if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]!r}..."
+
+
 def _problem(body: str) -> str | None:
     """The rule that a path without its outer slashes breaks, as the end of a sentence."""
     try:
-        body.encode()
+        length = len(body.encode()) + 1
     except UnicodeEncodeError:
         return "is not valid UTF-8; rename it"
+    if length > MAX_PATH_BYTES:
+        return f"has {length:,} bytes, more than {MAX_PATH_BYTES:,}; shorten it"
     found = _FORBIDDEN.search(body)
     if found and found.group() in GLOB_CHARACTERS:
         return f"has {found.group()!r}, which means something in a glob; a path takes none of {GLOB_CHARACTERS}"
@@ -83,4 +94,6 @@ def _problem(body: str) -> str | None:
             return "has an empty element (`//`); write one slash"
         if element in (".", ".."):
             return f"has the element {element!r}; write the path without it"
+        if len(element.encode()) > MAX_ELEMENT_BYTES:
+            return f"has an element of {len(element.encode()):,} bytes, more than {MAX_ELEMENT_BYTES}, which no file system takes; shorten it"
     return None

@@ -1,5 +1,7 @@
 """What a path may be, and how keys sort."""
 
+from collections.abc import Callable
+
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -29,6 +31,9 @@ PATHS = st.lists(ELEMENTS, min_size=1, max_size=4).map("/".join)
         ("/...", "/..."),
         ("/größe/日本", "/größe/日本"),
         ("/cafe\u0301", "/caf\u00e9"),
+        ("/" + "b" * 255, "/" + "b" * 255),
+        ("/" + "e\u0301" * 127, "/" + "\u00e9" * 127),
+        ("/abc" * 1024, "/abc" * 1024),
     ],
 )
 def test_a_path_is_cleaned(text: str, path: str) -> None:
@@ -53,6 +58,9 @@ def test_a_path_is_cleaned(text: str, path: str) -> None:
         ("/a\x7f", "control character '\\x7f'"),
         ("/a\x85", "control character '\\x85'"),
         ("/a\udcff", "not valid UTF-8"),
+        ("/" + "ä" * 128, "an element of 256 bytes"),
+        ("/a/" + "b" * 256 + "/c", "an element of 256 bytes"),
+        ("/ab" * 1366, "has 4,098 bytes"),
     ],
 )
 def test_a_bad_path_is_refused_by_its_rule(text: str, says: str) -> None:
@@ -102,3 +110,32 @@ def test_a_directory_sorts_before_names_that_it_begins() -> None:
 
 def test_the_root_has_no_bounds() -> None:
     assert directory_range("/") == (None, None)
+
+
+# Texts that are often refused, each for another rule, and often not normalised.
+ODD_ELEMENTS = st.one_of(
+    st.text(max_size=3),
+    st.text("a/.\u0301\u0344*\x00\x85\udc80 ~", max_size=4),
+    st.sampled_from([".", "..", "...", "", "a" * 255, "a" * 256, "\u00e9" * 127, "e\u0301" * 128, "\u0958" * 60]),
+)
+ODD_PATHS = st.one_of(st.lists(ODD_ELEMENTS, max_size=4), st.lists(st.just("a" * 250), min_size=15, max_size=17)).map("/".join)
+
+
+def outcome(clean: Callable[[str], str], text: str) -> str:
+    """The cleaned path, or why there is none."""
+    try:
+        return clean(text)
+    except InvalidError as error:
+        return f"refused: {error.message}"
+
+
+@given(ODD_PATHS)
+def test_a_path_is_refused_alone_as_among_many(text: str) -> None:
+    assert outcome(lambda one: str(clean_file_paths(["/good", one])[1].as_py()), text) == outcome(clean_file_path, text)
+
+
+@given(ODD_PATHS)
+def test_a_cleaned_path_is_clean(text: str) -> None:
+    path = outcome(clean_path, text)
+    if not path.startswith("refused"):
+        assert clean_path(path) == path
