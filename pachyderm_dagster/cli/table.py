@@ -82,6 +82,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "config set active-context": Here("config:set_active_context", "Choose the context."),
         "inspect cluster": Here("metadata:inspect_cluster", "Show the home as a whole."),
         "upgrade": Here("upgrade:upgrade", "Bring the record of an older release to this one's schema."),
+        "fsck": Here("fsck:fsck", "Check a home, repair it, or rebuild a record that was lost."),
         "version": Here("version:version", "Show the version."),
         "completion": Here("completion:completion", "Print a script for completion in a shell."),
         "delete all": Here("delete_all:delete_all", "Remove every pipeline, repo and project."),

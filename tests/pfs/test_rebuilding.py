@@ -1,0 +1,222 @@
+"""A record that was lost is the same again after it was rebuilt from its store."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pachyderm_dagster.workspace import open_workspace
+from tests.cli.pachctl import Document, Pachctl
+
+COUNT = {
+    "pipeline": {"name": "count"},
+    "input": {"pfs": {"repo": "books", "glob": "/*"}},
+    "transform": {"cmd": ["sh"], "stdin": ["for book in /pfs/books/*; do wc -w < $book > /pfs/out/$(basename $book); done"]},
+}
+TOTAL = {
+    "pipeline": {"name": "total"},
+    "input": {"pfs": {"repo": "count", "glob": "/"}},
+    "transform": {"cmd": ["sh"], "stdin": ["if [ -e /pfs/count/bad ]; then exit 3; fi", "cat /pfs/count/* > /pfs/out/all"]},
+}
+
+
+@pytest.fixture
+def pachctl(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Pachctl:
+    return Pachctl(capsysbinary, monkeypatch)
+
+
+def lose_record(home: Path) -> None:
+    for path in home.glob("metadata.db*"):
+        path.unlink()
+
+
+def everything(pachctl: Pachctl) -> dict[str, list[Document]]:
+    """All that the command line tells."""
+    repos = pachctl.json("list", "repo", "--all")
+    names = [f"{repo['project']}/{repo['name']}" for repo in repos]
+    commits = pachctl.json("list", "commit", "--all")
+    shown = {
+        "projects": pachctl.json("list", "project"),
+        "repos": repos,
+        "branches": [branch for name in names for branch in pachctl.json("list", "branch", name)],
+        "commits": commits,
+        "pipelines": pachctl.json("list", "pipeline"),
+        "jobs": pachctl.json("list", "job", "-x"),
+    }
+    shown["datums"] = [datum for job in shown["jobs"] for datum in pachctl.json("list", "datum", f"{job['project']}/{job['pipeline']}@{job['id']}")]
+    finished = [commit for commit in commits if commit["finished"] and not commit["error"] and "." not in commit["repo"]]
+    shown["files"] = [file for commit in finished for file in pachctl.json("glob", "file", f"{commit['project']}/{commit['repo']}@{commit['id']}:/**")]
+    return shown
+
+
+def rebuilt(pachctl: Pachctl, home: Path) -> Document:
+    lose_record(home)
+    return pachctl("fsck", "--rebuild", "-o", "json").document
+
+
+def make_pipelines(pachctl: Pachctl, folder: Path) -> None:
+    (folder / "pipelines.json").write_text(json.dumps(COUNT) + json.dumps(TOTAL))
+    pachctl("create", "pipeline", "-f", str(folder / "pipelines.json"))
+
+
+def test_lost_record_is_refused_until_it_is_rebuilt(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+    pachctl("create", "repo", "books")
+    lose_record(environment_of_its_own)
+    assert pachctl.fail("list", "repo") == "record-lost"
+    assert pachctl.fail("put", "file", "books@master:/a", "-f", "-") == "record-lost"
+    pachctl("fsck", "--rebuild")
+    assert [repo["name"] for repo in pachctl.json("list", "repo")] == ["books"]
+
+
+def test_record_with_pipelines_is_rebuilt_as_it_was(pachctl: Pachctl, environment_of_its_own: Path, tmp_path: Path) -> None:
+    pachctl("create", "project", "lab", "-d", "of others")
+    pachctl("create", "repo", "lab/notes")
+    pachctl("create", "repo", "books", "-d", "plain text")
+    make_pipelines(pachctl, tmp_path)
+    pachctl.put("books@master:/hamlet", "to be or not to be")
+    pachctl.put("books@master:/moby", "call me Ishmael")
+    pachctl("flush", "commit", "books@master")
+    pachctl.put("books@master:/bad", "x")
+    assert pachctl.run("flush", "commit", "books@master").status == 1
+    pachctl("delete", "file", "books@master:/bad")
+    pachctl("flush", "commit", "books@master")
+    pachctl("stop", "pipeline", "total")
+    pachctl.put("lab/notes@draft:/a", "a")
+    before = everything(pachctl)
+    answer = rebuilt(pachctl, environment_of_its_own)
+    assert answer["losses"] == []
+    after = everything(pachctl)
+    for kind, documents in before.items():
+        assert after[kind] == documents, kind
+    assert pachctl("fsck", "--deep").status == 0
+
+
+def test_only_the_new_file_is_processed_after_a_rebuild(pachctl: Pachctl, environment_of_its_own: Path, tmp_path: Path) -> None:
+    pachctl("create", "repo", "books")
+    make_pipelines(pachctl, tmp_path)
+    pachctl.put("books@master:/hamlet", "to be or not to be")
+    pachctl.put("books@master:/moby", "call me Ishmael")
+    pachctl("flush", "commit", "books@master")
+    rebuilt(pachctl, environment_of_its_own)
+    new = pachctl.put("books@master:/emma", "Emma Woodhouse")
+    pachctl("flush", "commit", "books@master")
+    job = pachctl("inspect", "job", f"count@{new}", "-o", "json").document
+    assert (job["state"], job["data_total"], job["data_processed"], job["data_skipped"]) == ("SUCCESS", 3, 1, 2)
+
+
+def test_forks_moved_heads_and_removed_commits_come_back_as_they_were(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+    pachctl("create", "repo", "data")
+    ids = [pachctl.put("data@master:/a", text) for text in "1234"]
+    pachctl("create", "branch", "data@fork", "--head", "master^2")
+    pachctl.put("data@fork:/b", "fork")
+    pachctl("create", "branch", "data@master", "--head", ids[1])
+    pachctl.put("data@master:/c", "after it was moved back")
+    pachctl("create", "branch", "data@gone", "--head", ids[0])
+    pachctl.put("data@gone:/d", "of a branch that goes")
+    pachctl("delete", "branch", "data@gone")
+    pachctl("create", "branch", "data@empty")
+    before = everything(pachctl)
+    assert rebuilt(pachctl, environment_of_its_own)["losses"] == []
+    assert everything(pachctl) == before
+
+
+def test_repo_of_the_same_name_gets_nothing_of_the_one_that_was_deleted(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+    pachctl("create", "repo", "data")
+    pachctl.put("data@master:/old", "old")
+    pachctl("delete", "repo", "data")
+    pachctl("create", "repo", "data")
+    pachctl.put("data@master:/new", "new")
+    pachctl("create", "repo", "other")
+    pachctl.put("other@master:/a", "a")
+    pachctl("delete", "repo", "other")
+    before = everything(pachctl)
+    rebuilt(pachctl, environment_of_its_own)
+    assert everything(pachctl) == before
+
+
+def test_dropped_and_squashed_commits_stay_away(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+    pachctl("create", "repo", "data")
+    ids = [pachctl.put(f"data@master:/{text}", text) for text in "1234"]
+    workspace = open_workspace({"PACHYDERM_HOME": str(environment_of_its_own)})
+    workspace.pfs.squash_commit(f"data@{ids[1]}")
+    workspace.pfs.drop_commit(f"data@{ids[3]}")
+    workspace.close()
+    before = everything(pachctl)
+    rebuilt(pachctl, environment_of_its_own)
+    assert everything(pachctl) == before
+
+
+def test_unfinished_commit_is_told_as_lost_and_its_parent_is_the_head(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+    pachctl("create", "repo", "data")
+    first = pachctl.put("data@master:/a", "a")
+    pachctl("start", "commit", "data@master")
+    pachctl("create", "repo", "makes-the-structure-be-saved")
+    answer = rebuilt(pachctl, environment_of_its_own)
+    assert [loss["code"] for loss in answer["losses"]] == ["unfinished-commit"]
+    assert pachctl("inspect", "branch", "data@master", "-o", "json").document["head"] == first
+
+
+def test_work_under_way_is_made_again(pachctl: Pachctl, environment_of_its_own: Path, tmp_path: Path) -> None:
+    pachctl("create", "repo", "books")
+    make_pipelines(pachctl, tmp_path)
+    pachctl.put("books@master:/hamlet", "to be or not to be")
+    pachctl("flush", "commit", "books@master")
+    pachctl.put("books@master:/moby", "call me Ishmael")
+    answer = rebuilt(pachctl, environment_of_its_own)
+    assert answer["new_jobs"] == 2
+    pachctl("flush", "commit", "books@master")
+    newest = pachctl.json("list", "job", "-p", "count")[0]
+    assert (newest["state"], newest["data_processed"], newest["data_skipped"]) == ("SUCCESS", 1, 1)
+
+
+def test_commit_after_the_last_saved_structure_is_the_head(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+    pachctl("create", "repo", "data")
+    pachctl.put("data@master:/a", "a")
+    structures = environment_of_its_own / "objects" / "structure"
+    saved = {path.name for path in structures.iterdir()}
+    last = [pachctl.put("data@master:/a", text) for text in "bc"][-1]
+    assert {path.name for path in structures.iterdir()} == saved
+    rebuilt(pachctl, environment_of_its_own)
+    assert pachctl("get", "file", "data@master:/a").out == "c"
+    assert pachctl("inspect", "branch", "data@master", "-o", "json").document["head"] == last
+
+
+def test_damaged_structure_is_passed_over_for_the_one_before(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+    pachctl("create", "repo", "first")
+    pachctl("create", "repo", "second")
+    pachctl.put("second@master:/a", "a")
+    newest = max((environment_of_its_own / "objects" / "structure").iterdir())
+    newest.chmod(0o644)
+    newest.write_bytes(newest.read_bytes()[:-3])
+    rebuilt(pachctl, environment_of_its_own)
+    assert [repo["name"] for repo in pachctl.json("list", "repo")] == ["first", "second"]
+    assert pachctl("get", "file", "second@master:/a").out == "a"
+
+
+def test_store_without_structure_gives_repos_and_commits(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+    pachctl("create", "repo", "data")
+    pachctl.put("data@master:/a", "a")
+    for path in (environment_of_its_own / "objects" / "structure").iterdir():
+        path.unlink()
+    answer = rebuilt(pachctl, environment_of_its_own)
+    assert [loss["code"] for loss in answer["losses"]] == ["structure-missing"]
+    assert pachctl("get", "file", "data@master:/a").out == "a"
+
+
+def test_record_that_holds_something_is_not_rebuilt_without_force(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+    pachctl("create", "repo", "data")
+    assert pachctl.fail("fsck", "--rebuild") == "record-not-empty"
+    pachctl("fsck", "--rebuild", "--force")
+    assert [repo["name"] for repo in pachctl.json("list", "repo")] == ["data"]
+    assert len(list(environment_of_its_own.glob("metadata.db.before-rebuild-*"))) == 1
+
+
+def test_new_rows_are_told_from_lost_ones_after_a_rebuild(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+    pachctl("create", "repo", "data")
+    pachctl.put("data@master:/old", "old")
+    pachctl("delete", "repo", "data")
+    rebuilt(pachctl, environment_of_its_own)
+    pachctl("create", "repo", "data")
+    pachctl.put("data@master:/new", "new")
+    rebuilt(pachctl, environment_of_its_own)
+    assert [file["path"] for file in pachctl.json("list", "file", "data@master")] == ["/new"]
