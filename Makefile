@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:
 	@echo "make demo    run the main job end to end; a second call runs nothing again"
 	@echo "make test    the tests"
-	@echo "make test-services    the storage tests against a real S3 server, which it builds (needs Go)"
+	@echo "make test-services    the suites that hold for every backend, on a real PostgreSQL and a real S3 server (needs Go)"
 	@echo "make docs    the documentation's checks: commands run, links resolve, lists are complete"
 	@echo "make lint    formatting, lint rules, types, layers"
 	@echo "make format  put the code into the form that 'make lint' wants"

@@ -30,7 +30,7 @@ def connect(url: str) -> sa.Engine:
     """
     try:
         parsed = sa.make_url(url)
-    except exc.ArgumentError as error:
+    except (exc.ArgumentError, ValueError) as error:  # ValueError: a port that is no number
         # The text is not shown: it may hold a password.
         raise InvalidError("config-invalid", "PACHYDERM_METADATA_URL is no URL; it takes sqlite:////folder/metadata.db or postgresql://user@host/db") from error
     match parsed.drivername:

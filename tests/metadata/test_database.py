@@ -15,6 +15,7 @@ from pachyderm_dagster.metadata.database import Database, Transaction, open_engi
 from pachyderm_dagster.metadata.engines import connect
 from pachyderm_dagster.metadata.schema import SCHEMA_REVISION
 from pachyderm_dagster.metadata.upgrade import upgrade
+from tests.records import new_record_url
 
 
 def schema_of(engine: sa.Engine) -> dict[str, object]:
@@ -30,9 +31,13 @@ def schema_of(engine: sa.Engine) -> dict[str, object]:
     }
 
 
-def test_migrations_lead_to_the_same_schema_as_a_new_record(tmp_path: Path) -> None:
-    fresh = open_engine(f"sqlite:///{tmp_path}/fresh.db")
-    migrated = connect(f"sqlite:///{tmp_path}/migrated.db")
+def test_migrations_lead_to_the_same_schema_as_a_new_record(tmp_path: Path, metadata_url: str) -> None:
+    (tmp_path / "fresh").mkdir()
+    with new_record_url(tmp_path / "fresh") as fresh_url:
+        compare_migrated(connect(metadata_url), open_engine(fresh_url))
+
+
+def compare_migrated(migrated: sa.Engine, fresh: sa.Engine) -> None:
     upgrade(migrated)
     assert schema_of(migrated) == schema_of(fresh)
     with migrated.connect() as connection:
@@ -43,14 +48,13 @@ def test_migrations_lead_to_the_same_schema_as_a_new_record(tmp_path: Path) -> N
     migrated.dispose()
 
 
-def test_record_of_another_version_is_refused(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/metadata.db"
-    engine = open_engine(url)
+def test_record_of_another_version_is_refused(metadata_url: str) -> None:
+    engine = open_engine(metadata_url)
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0999'"))
     engine.dispose()
     with pytest.raises(StateError, match="'0999'.*'0002'") as caught:
-        open_engine(url)
+        open_engine(metadata_url)
     assert caught.value.code == "home-version"
 
 
@@ -62,8 +66,8 @@ def test_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     assert caught.value.code == "record-unusable"
 
 
-def test_change_that_raises_leaves_nothing(tmp_path: Path) -> None:
-    database = Database(open_engine(f"sqlite:///{tmp_path}/metadata.db"), ManualClock())
+def test_change_that_raises_leaves_nothing(metadata_url: str) -> None:
+    database = Database(open_engine(metadata_url), ManualClock())
 
     def change(txn: Transaction) -> None:
         txn.insert(tables.project, name="half", created=txn.clock.now())
@@ -76,20 +80,20 @@ def test_change_that_raises_leaves_nothing(tmp_path: Path) -> None:
     database.close()
 
 
-def test_finishers_run_inside_the_transaction(tmp_path: Path) -> None:
+def test_finishers_run_inside_the_transaction(metadata_url: str) -> None:
     seen: list[tuple[str, int]] = []
 
     def finisher(txn: Transaction) -> None:
         seen.append((txn.id, len(txn.all(sa.select(tables.project)))))
 
-    database = Database(open_engine(f"sqlite:///{tmp_path}/metadata.db"), ManualClock(), [finisher])
+    database = Database(open_engine(metadata_url), ManualClock(), [finisher])
     id_in_change = database.write(lambda txn: (txn.insert(tables.project, name="p", created=txn.clock.now()), txn.id)[1])
     assert seen == [(id_in_change, 1)]
     database.close()
 
 
-def test_writers_in_threads_queue_without_losing_a_change(tmp_path: Path) -> None:
-    database = Database(open_engine(f"sqlite:///{tmp_path}/metadata.db"), ManualClock())
+def test_writers_in_threads_queue_without_losing_a_change(metadata_url: str) -> None:
+    database = Database(open_engine(metadata_url), ManualClock())
     database.write(lambda txn: txn.run(sa.insert(tables.lease).values(name="counter", owner="0", expires=txn.clock.now())))
 
     def count_up(txn: Transaction) -> None:
@@ -107,15 +111,15 @@ def test_writers_in_threads_queue_without_losing_a_change(tmp_path: Path) -> Non
     database.close()
 
 
-def test_transaction_has_the_id_that_was_asked_for(tmp_path: Path) -> None:
-    database = Database(open_engine(f"sqlite:///{tmp_path}/metadata.db"), ManualClock())
+def test_transaction_has_the_id_that_was_asked_for(metadata_url: str) -> None:
+    database = Database(open_engine(metadata_url), ManualClock())
     assert database.write(lambda txn: txn.id, id="a" * 32) == "a" * 32
     database.close()
 
 
-def test_rehearsal_runs_the_finishers_and_leaves_nothing(tmp_path: Path) -> None:
+def test_rehearsal_runs_the_finishers_and_leaves_nothing(metadata_url: str) -> None:
     seen: list[int] = []
-    database = Database(open_engine(f"sqlite:///{tmp_path}/metadata.db"), ManualClock(), [lambda txn: seen.append(len(txn.all(sa.select(tables.project))))])
+    database = Database(open_engine(metadata_url), ManualClock(), [lambda txn: seen.append(len(txn.all(sa.select(tables.project))))])
 
     def change(txn: Transaction) -> None:
         txn.insert(tables.project, name="kept", created=txn.clock.now())
@@ -128,8 +132,8 @@ def test_rehearsal_runs_the_finishers_and_leaves_nothing(tmp_path: Path) -> None
     database.close()
 
 
-def test_rehearsal_that_fails_spoils_nothing(tmp_path: Path) -> None:
-    database = Database(open_engine(f"sqlite:///{tmp_path}/metadata.db"), ManualClock())
+def test_rehearsal_that_fails_spoils_nothing(metadata_url: str) -> None:
+    database = Database(open_engine(metadata_url), ManualClock())
 
     def failing(txn: Transaction) -> None:
         txn.insert(tables.project, name="tried", created=txn.clock.now())
@@ -146,9 +150,9 @@ def test_rehearsal_that_fails_spoils_nothing(tmp_path: Path) -> None:
     database.close()
 
 
-def test_changes_in_turn_have_ids_and_ends_of_their_own_and_are_told_what_came_before(tmp_path: Path) -> None:
+def test_changes_in_turn_have_ids_and_ends_of_their_own_and_are_told_what_came_before(metadata_url: str) -> None:
     ended: list[str] = []
-    database = Database(open_engine(f"sqlite:///{tmp_path}/metadata.db"), ManualClock(), finishers=[lambda txn: ended.append(txn.id)])
+    database = Database(open_engine(metadata_url), ManualClock(), finishers=[lambda txn: ended.append(txn.id)])
 
     def change(previous: str | None, txn: Transaction) -> str:
         assert ended == ([] if previous is None else ["one"])
@@ -159,8 +163,8 @@ def test_changes_in_turn_have_ids_and_ends_of_their_own_and_are_told_what_came_b
     database.close()
 
 
-def test_changes_in_turn_happen_together_or_not_at_all(tmp_path: Path) -> None:
-    database = Database(open_engine(f"sqlite:///{tmp_path}/metadata.db"), ManualClock())
+def test_changes_in_turn_happen_together_or_not_at_all(metadata_url: str) -> None:
+    database = Database(open_engine(metadata_url), ManualClock())
 
     def change(previous: int | None, txn: Transaction) -> int:
         if previous is not None:
