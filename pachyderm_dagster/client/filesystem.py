@@ -89,9 +89,9 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
 
     def pin(self, path: str) -> str:
         """The same path in the commit that its branch has now, so that what is read through it is of one version."""
-        at = self._location(path)
+        at = self._version(path)
         with _told_as_os_errors(path):
-            return f"{commit_reference(self._commit(at))}{at.path}".rstrip("/")
+            return f"{at.prefix.partition('@')[0]}@{self._commit(at).id}{at.path}".rstrip("/")
 
     @contextlib.contextmanager
     def commit(self, version: str, *, description: str = "") -> Iterator[FileChanges]:

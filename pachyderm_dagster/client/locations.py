@@ -16,7 +16,7 @@ class Location:
         project: None for everything.
         version: the commit as a reference with its project, `project/repo@ref`; None above repos.
         path: in the commit, `/` for all of it.
-        prefix: what stands before the path in names that are given out, so that these name the same thing again.
+        prefix: the commit as it was written, which names that are given out begin with: callers compare them with what they asked for.
     """
 
     project: str | None
@@ -57,4 +57,4 @@ def parse_location(text: str, *, project: str) -> Location:
             raise InvalidError("reference-invalid", f"{PROTOCOL}://{text} names no commit; write {PROTOCOL}://[project/]repo@branch/path, or repo@ with an id")
     version = f"{own}/{name}"
     parse_reference(version)
-    return Location(own, version, f"/{rest}", name if own == project else version)
+    return Location(own, version, f"/{rest}", name if "@" in first else version)

@@ -46,6 +46,11 @@ def test_directories_are_listed(fs: PfsFileSystem, head: str) -> None:
     assert (entry["size"], entry["type"], entry["commit"]) == (8, "file", head)
 
 
+def test_names_begin_as_they_were_asked_for(fs: PfsFileSystem, head: str) -> None:
+    assert fs.ls("default/images@master/b/e", detail=False) == ["default/images@master/b/e/f.csv"]
+    assert fs.find("default/images@master/b/e") == ["default/images@master/b/e/f.csv"]
+
+
 def test_top_lists_branches_and_other_projects(fs: PfsFileSystem, client: Client, head: str) -> None:
     client.create_project("lab")
     client.create_repo("lab/notes")
@@ -96,7 +101,8 @@ def test_directory_is_no_file(fs: PfsFileSystem, head: str) -> None:
 
 def test_moving_branch_is_read_anew(fs: PfsFileSystem, client: Client, head: str) -> None:
     pinned = fs.pin("images@master/b")
-    assert pinned == f"default/images@{head}/b"
+    assert pinned == f"images@{head}/b"
+    assert fs.pin("pfs://default/images@master") == f"default/images@{head}"
     assert len(fs.ls("images@master/b")) == 3
     client.put_file("images@master:/b/z", b"new")
     client.put_file("images@master:/b/c.csv", b"33")

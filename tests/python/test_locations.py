@@ -15,7 +15,7 @@ from pachyderm_dagster.errors import InvalidError
         ("images@master", Location("home", "home/images@master", "/", "images@master")),
         ("images@master/a/b.csv", Location("home", "home/images@master", "/a/b.csv", "images@master")),
         ("lab/images@master^2/a", Location("lab", "lab/images@master^2", "/a", "lab/images@master^2")),
-        ("home/images@master/a", Location("home", "home/images@master", "/a", "images@master")),
+        ("home/images@master/a", Location("home", "home/images@master", "/a", "home/images@master")),
         ("images@master/lab/images@master", Location("home", "home/images@master", "/lab/images@master", "images@master")),
         ("lab/images@master/x@y", Location("lab", "lab/images@master", "/x@y", "lab/images@master")),
     ],
