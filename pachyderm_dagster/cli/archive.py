@@ -3,6 +3,7 @@
 import datetime as dt
 import io
 import tarfile
+from collections.abc import Callable
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -17,8 +18,11 @@ LARGE_BYTES = 4 * 1024 * 1024
 MODE = 0o644
 
 
-def write_archive(reader: ContentReader, rows: pa.Table, out: BinaryIO, *, time: dt.datetime) -> None:
-    """Writes the files of `rows` (file rows of a tree) in their order, under their paths without the leading `/`, all dated `time`."""
+def write_archive(reader: ContentReader, rows: pa.Table, out: BinaryIO, *, time: dt.datetime, done: Callable[[int], None]) -> None:
+    """Writes the files of `rows` (file rows of a tree) in their order, under their paths without the leading `/`, all dated `time`.
+
+    `done` is told how many bytes more are written.
+    """
     seconds = int(time.timestamp())
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         for at in range(0, len(rows), FILES_AT_ONCE):
@@ -32,3 +36,4 @@ def write_archive(reader: ContentReader, rows: pa.Table, out: BinaryIO, *, time:
                     archive.addfile(entry, io.BytesIO(next(small)))
                 else:
                     archive.addfile(entry, as_file(Pieces(reader.stream(content))))
+                done(content.size)

@@ -81,7 +81,7 @@ def copy_file(
 
 @click.command(epilog="Example: pachctl delete file -r images@master:/2025")
 @click.argument("file", metavar="REPO@BRANCH:PATH")
-@click.option("-r", "--recursive", is_flag=True, help="A directory with everything below it; / is everything.")
+@click.option("-r", "--recursive", is_flag=True, help="A directory with everything below it, as with a / at its end; / is everything.")
 @in_project
 @printing
 @click.pass_obj
@@ -89,15 +89,15 @@ def delete_file(environ: Mapping[str, str], file: str, recursive: bool, project:
     """From a branch, in a commit of its own, or from an open commit. What does not exist is no error."""
     with closing(open_workspace(environ, project=project)) as workspace:
         path = _path(workspace.pfs, file)
-        if not recursive and _is_directory(workspace.pfs, file):
-            raise InvalidError("not-a-file", f"'{path}' in {file.partition(':')[0]} is a directory; -r removes it with everything below it")
+        is_below = path.endswith("/")
+        if not recursive and not is_below and _is_directory(workspace.pfs, file):
+            # It would do nothing, as if there were nothing of that name.
+            raise InvalidError("not-a-file", f"'{path}' in {file.partition(':')[0]} is a directory; '{path}/' or -r removes it with everything below it")
         with workspace.pfs.modify_file(file) as files:
-            if recursive:
-                if path.strip("/"):
-                    files.delete(path)
-                files.delete_directory(path)
-            else:
+            if not is_below:
                 files.delete(path)
+            if recursive or is_below:
+                files.delete_directory(path)
         printer.only_json(commit_document(files.commit))
 
 

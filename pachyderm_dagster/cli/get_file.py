@@ -1,16 +1,18 @@
 """`get file`."""
 
 import contextlib
+import gzip
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import click
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pachyderm_dagster.cli.archive import write_archive
 from pachyderm_dagster.cli.options import in_project
@@ -25,23 +27,30 @@ from pachyderm_dagster.storage.system_errors import storage_errors
 from pachyderm_dagster.workspace import open_workspace
 
 FILES_AT_ONCE = 20_000
+ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
 
 @click.command(epilog="Example: pachctl get file images@master:/liberty.png -o liberty.png")
 @click.argument("file", metavar="REPO@REF:PATH")
-@click.option("-o", "--output", "target", type=click.Path(path_type=Path), help="Where it goes, standard output unless given: a file, or with -r a folder.")
 @click.option(
-    "-r", "--recursive", is_flag=True, help="A directory, or all that a pattern matches: into the folder, or as a tar archive, under its paths in the repo."
+    "-o",
+    "--output",
+    "target",
+    type=click.Path(path_type=Path),
+    help="Where it goes, standard output unless given: a file; with -r a folder, or a tar archive when it ends in .tar, .tar.gz or .tgz.",
 )
+@click.option("-r", "--recursive", is_flag=True, help="A directory, or all that a pattern matches, under its paths in the repo.")
 @click.option("--offset-bytes", "--offset", "offset", type=click.IntRange(min=0), default=0, metavar="N", help="Leave out the first N bytes.")
 @click.option("--progress/--no-progress", default=True, help="Show how far it is.")
-@click.option("--retry", is_flag=True, hidden=True, expose_value=False)
+@click.option("--retry", is_flag=True, help="Go on with what the file that -o names has of it already.")
 @in_project
 @click.pass_obj
-def get_file(environ: Mapping[str, str], file: str, target: Path | None, recursive: bool, offset: int, progress: bool, project: str) -> None:
+def get_file(environ: Mapping[str, str], file: str, target: Path | None, recursive: bool, offset: int, progress: bool, retry: bool, project: str) -> None:
     """A pattern may name the file when it matches only one."""
-    if recursive and offset:
-        raise click.UsageError("--offset is for one file, -r for many", click.get_current_context())
+    if recursive and (offset or retry):
+        raise click.UsageError("--offset and --retry are for one file, -r for many", click.get_current_context())
+    if retry and (offset or target is None):
+        raise click.UsageError("--retry goes on with a file: it takes -o FILE, and no --offset", click.get_current_context())
     if recursive and target is None and sys.stdout.isatty():
         raise click.UsageError("-r writes a tar archive, and standard output is a terminal; use -o FOLDER", click.get_current_context())
     with closing(open_workspace(environ, project=project)) as workspace:
@@ -50,30 +59,51 @@ def get_file(environ: Mapping[str, str], file: str, target: Path | None, recursi
         if path is None:
             raise InvalidError("path-missing", f"'{file}' has no path; write {file}:/path")
         if not recursive:
-            _get_one(pfs, file, path, target, offset, progress=progress)
+            _get_one(pfs, file, path, target, offset, progress=progress, retry=retry)
             return
         rows = reading.rows_below(pfs.trees, pfs.root(file), path, label=file.partition(":")[0])
         if target is None:
-            write_archive(pfs.reader, rows, sys.stdout.buffer, time=pfs.inspect_commit(file).started)
+            _get_archive(pfs, file, rows, sys.stdout.buffer, progress=progress)
+        elif target.name.endswith(ARCHIVES) and not target.is_dir():
+            with storage_errors("write", str(target)), _opened(target) as out, _packing(out, target) as packed:
+                _get_archive(pfs, file, rows, packed, progress=progress)
         else:
             _get_folder(pfs, rows, target, progress=progress)
 
 
-def _get_one(pfs: Pfs, file: str, path: str, target: Path | None, offset: int, *, progress: bool) -> None:
+def _get_one(pfs: Pfs, file: str, path: str, target: Path | None, offset: int, *, progress: bool, retry: bool) -> None:
     root, label = pfs.root(file), file.partition(":")[0]
     content = reading.get_content(pfs.trees, root, path, label=label)
-    pieces = pfs.reader.stream(content, offset)
     if target is None:
-        for piece in pieces:
+        for piece in pfs.reader.stream(content, offset):
             sys.stdout.buffer.write(piece)
         return
     if target.is_dir():
         found = reading.glob_files(pfs.trees, root, path).column("path")[0].as_py() if reading.is_glob(path) else path
         target /= found.rpartition("/")[2]
-    with _shown(progress, content.size - offset) as done, storage_errors("write", str(target)), _opened(target) as out:
-        for piece in pieces:
+    if retry and target.is_file():
+        offset = target.stat().st_size
+        if offset > content.size:
+            raise InvalidError("target-longer", f"{target} has {offset:,} bytes, the file only {content.size:,}; it is another one, write to a new name")
+        opened: contextlib.AbstractContextManager[BinaryIO] = target.open("ab")
+    else:
+        opened = _opened(target)
+    with _shown(progress, content.size - offset) as done, storage_errors("write", str(target)), opened as out:
+        for piece in pfs.reader.stream(content, offset):
             out.write(piece)
             done(len(piece))
+
+
+def _packing(out: BinaryIO, target: Path) -> contextlib.AbstractContextManager[BinaryIO]:
+    if target.suffix == ".tar":
+        return contextlib.nullcontext(out)
+    # The time of packing would make two archives of the same files differ.
+    return cast("contextlib.AbstractContextManager[BinaryIO]", gzip.GzipFile("", "wb", fileobj=out, mtime=0))
+
+
+def _get_archive(pfs: Pfs, file: str, rows: pa.Table, out: BinaryIO, *, progress: bool) -> None:
+    with _shown(progress, pc.sum(rows.column("size")).as_py() or 0) as done:
+        write_archive(pfs.reader, rows, out, time=pfs.inspect_commit(file).started, done=done)
 
 
 @contextlib.contextmanager

@@ -115,7 +115,8 @@ def find_commit(txn: Transaction, reference: Reference) -> int:
     steps = reference.back if reference.from_root is None else len(chain) - reference.from_root + reference.back
     if not 0 <= steps < len(chain) or reference.from_root == 0:
         raise NotFoundError(
-            "commit-not-found", f"commit '{reference}' does not exist; '{reference.repo}@{reference.ref}' has {len(chain)} commits up to its root"
+            "commit-not-found",
+            f"commit '{reference.without_path()}' does not exist; '{reference.repo}@{reference.ref}' has {len(chain)} commits up to its root"
         )
     return chain[steps]
 
@@ -161,4 +162,6 @@ def _commit_with_id(txn: Transaction, repo_id: int, reference: Reference) -> int
                 return int(found.id)
         seen.update(frontier)
         frontier = [found.id for found in used if found.id not in seen]
-    raise NotFoundError("commit-not-found", f"commit '{reference}' does not exist; `pachctl list commit {reference.repo}` shows the commits there are")
+    raise NotFoundError(
+        "commit-not-found", f"commit '{reference.without_path()}' does not exist; `pachctl list commit {reference.repo}` shows the commits there are"
+    )

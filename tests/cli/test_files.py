@@ -2,6 +2,7 @@ import functools
 import http.server
 import io
 import os
+import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pachyderm_dagster.cli import progress
 from tests.cli.overtaking import overtaken
 from tests.cli.pachctl import Pachctl
 
@@ -292,3 +294,88 @@ def test_directory_is_deleted_with_r_only(data: Pachctl, folder: Path) -> None:
 def test_output_that_is_being_written_is_refused(worked: Pachctl) -> None:
     worked.put("books@master:/new", "words")
     assert worked.fail("list", "file", "count@master") == "commit-open"
+
+
+def test_directory_is_deleted_by_its_slash(data: Pachctl, folder: Path) -> None:
+    data("put", "file", "data@master", "-r", "-f", str(folder))
+    data.put("data@master:/deepest", "x")
+    data("delete", "file", "data@master:/deep/")
+    assert paths(data) == ["/a.txt", "/b.txt", "/deepest"]
+    data("delete", "file", "data@master:/a.txt/")
+    assert paths(data) == ["/a.txt", "/b.txt", "/deepest"]
+    data("delete", "file", "data@master:/")
+    assert paths(data) == []
+
+
+def test_commit_that_is_not_there_is_named_without_the_path(data: Pachctl) -> None:
+    data.put("data@master:/a", "x")
+    assert "commit 'data@master^1' does not exist" in data.run("get", "file", "data@master^:/a").err
+
+
+@pytest.mark.parametrize("name", ["all.tar", "all.tar.gz", "all.tgz"])
+def test_directory_is_written_as_an_archive_that_can_be_put_again(data: Pachctl, folder: Path, tmp_path: Path, name: str) -> None:
+    data("put", "file", "data@master", "-r", "-f", str(folder))
+    data("get", "file", "-r", "data@master:/deep", "-o", str(tmp_path / name))
+    with tarfile.open(tmp_path / name) as archive:
+        assert archive.getnames() == ["deep/c.txt", "deep/deeper/d.txt"]
+    data("put", "file", "data@copy:/p", "--untar", "-f", str(tmp_path / name))
+    assert data("get", "file", "data@copy:/p/deep/c.txt").out == "deep/c.txt"
+    data("put", "file", "data@other", "-f", str(tmp_path / name))
+    assert paths(data, "data@other:/**") == [f"/{name}"]
+
+
+def test_get_goes_on_with_what_a_file_has(data: Pachctl, tmp_path: Path) -> None:
+    data.put("data@master:/a", "0123456789")
+    target = tmp_path / "a"
+    data("get", "file", "data@master:/a", "--retry", "-o", str(target))
+    assert target.read_text() == "0123456789"
+    target.write_text("01x")
+    data("get", "file", "data@master:/a", "--retry", "-o", str(target))
+    assert target.read_text() == "01x3456789"
+    target.write_text("longer than it")
+    assert data.fail("get", "file", "data@master:/a", "--retry", "-o", str(target)) == "target-longer"
+    data.misuse("get", "file", "data@master:/a", "--retry")
+    data.misuse("get", "file", "data@master:/a", "--retry", "--offset", "2", "-o", str(target))
+
+
+def test_file_is_split_into_parts_whose_numbers_go_on(data: Pachctl, tmp_path: Path) -> None:
+    (tmp_path / "cars.csv").write_text('name,text\na,"x\ny"\nb,z\n')
+    split = ("put", "file", "data@master", "-f", str(tmp_path / "cars.csv"), "--split", "csv", "--header-records", "1")
+    data(*split)
+    assert paths(data) == ["/cars.csv/0000000000000000", "/cars.csv/0000000000000001"]
+    assert data("get", "file", "data@master:/cars.csv/0000000000000000").out == 'name,text\na,"x\ny"\n'
+    data(*split, "-a", "--target-file-bytes", "100")
+    assert paths(data)[2:] == ["/cars.csv/0000000000000002"]
+    data(*split, "--target-file-datums", "2")
+    assert paths(data) == ["/cars.csv/0000000000000000"]
+
+
+def test_numbers_go_on_in_an_open_commit(data: Pachctl) -> None:
+    data("start", "commit", "data@master")
+    for text in (b"1\n2\n", b"3\n"):
+        data("put", "file", "data@master:/lines", "-a", "--split", "line", stdin=text)
+    data("finish", "commit", "data@master")
+    assert paths(data) == [f"/lines/{number:016x}" for number in range(3)]
+    assert data("get", "file", "data@master:/lines/0000000000000002").out == "3\n"
+
+
+def test_what_belongs_to_split_needs_it(data: Pachctl) -> None:
+    assert "belong to --split" in data.misuse("put", "file", "data@master:/a", "--header-records", "1")
+    data.misuse("put", "file", "data@master:/a", "--split", "xml")
+    data.misuse("put", "file", "data@master:/a", "-p", "1001")
+
+
+def test_list_may_have_comments_and_many_urls(data: Pachctl, address: str) -> None:
+    lines = f"# the folder\n{address}/a.txt\n\n{address}/deep/c.txt\n".encode()
+    data("put", "file", "data@master:/p", "-i", "-", "-p", "2", stdin=lines)
+    assert paths(data) == ["/p/a.txt", "/p/c.txt"]
+
+
+def test_put_tells_how_many_files_it_has_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", drawn)
+    shown = progress.PutProgress()
+    shown.expect(4)
+    shown.done(2048, 1)
+    shown._draw()
+    assert drawn.getvalue().startswith("put file:  25% 1 of 4 files, 2KiB, ")
