@@ -36,6 +36,7 @@ LINES = (
     Column("Started", time("started")),
     Column("Finished", time("finished")),
     Column("Size", size("size_bytes")),
+    Column("Stored", size("stored_bytes")),
     Column("Made from", listed("direct_provenance")),
     Column("Error", optional("error")),
 )

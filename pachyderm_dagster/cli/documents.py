@@ -69,6 +69,7 @@ def commit_document(commit: Commit) -> Fields:
         "finished": commit.finished,
         "error": commit.error,
         "size_bytes": commit.size_bytes,
+        "stored_bytes": commit.stored_bytes,
         "direct_provenance": list(commit.direct_provenance),
         "metadata": commit.metadata,
     }

@@ -34,7 +34,6 @@ class Gone:
         return click.Command(None, callback=refuse, params=[arguments], context_settings=settings, help=self.help)
 
 
-_COLLECTION = "nothing has to be collected by hand"
 _DEPLOY = "nothing has to be deployed on one machine: `pachyderm-dagster dev` starts what there is"
 _BACKUP = "copy the home folder (`pachctl config` shows it) while nothing runs"
 _COMMITS = "commits are kept; `pachctl create branch REPO@BRANCH --head REPO@BRANCH^` takes a branch back"
@@ -43,7 +42,6 @@ _FUSE = "`pachctl get file -r REPO@BRANCH:/ -o FOLDER` copies the files"
 _EDIT = "`pachctl inspect pipeline NAME -o json` shows the specification, `pachctl update pipeline -f FILE` changes it"
 
 GONE = {
-    "garbage-collect": Gone(_COLLECTION),
     "get-object": Gone("`pachctl get file REPO@REF:/PATH` reads a file"),
     "get-tag": Gone("`pachctl get file REPO@REF:/PATH` reads a file"),
     "deploy": Gone(_DEPLOY),

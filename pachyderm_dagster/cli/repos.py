@@ -26,6 +26,7 @@ LINES = (
     Column("Description", optional("description")),
     Column("Created", time("created")),
     Column("Size (master)", size("size_bytes")),
+    Column("Stored", size("stored_bytes")),
     Column("Branches", listed("branches")),
 )
 
@@ -71,10 +72,11 @@ def update_repo(environ: Mapping[str, str], repo: str, description: str, project
 @printing
 @click.pass_obj
 def inspect_repo(environ: Mapping[str, str], repo: str, project: str, printer: Printer) -> None:
-    """Its size is that of the newest finished version of master."""
+    """Its size is that of the newest finished version of master; stored is what writing its commits added to the store."""
+    name = parse_repo(repo, project=project)
     with reading(environ) as txn:
-        found = repos.inspect_repo(txn, parse_repo(repo, project=project))
-    printer.one(repo_document(found), LINES)
+        found, stored_bytes = repos.inspect_repo(txn, name), repos.sum_stored_bytes(txn, name)
+    printer.one({**repo_document(found), "stored_bytes": stored_bytes}, LINES)
 
 
 @click.command(epilog="Example: pachctl list repo -o json")

@@ -80,6 +80,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "config list context": Here("config:list_context", "List the contexts."),
         "config get active-context": Here("config:get_active_context", "Show the name of the context."),
         "config set active-context": Here("config:set_active_context", "Choose the context."),
+        "collect garbage": Here("collect:collect_garbage", "Free the space of what nothing refers to any more."),
         "inspect cluster": Here("metadata:inspect_cluster", "Show the home as a whole."),
         "upgrade": Here("upgrade:upgrade", "Bring the record of an older release to this one's schema."),
         "fsck": Here("fsck:fsck", "Check a home, repair it, or rebuild a record that was lost."),
@@ -107,6 +108,7 @@ VERBS = {
     "get": "Read files.",
     "glob": "Find files by pattern.",
     "copy": "Copy files.",
+    "collect": "Free space.",
     "diff": "Compare files.",
     "stop": "Stop a pipeline or a job, or leave a transaction.",
     "rerun": "Run a pipeline again.",
@@ -151,6 +153,7 @@ OLD_NAMES: Mapping[str, Entry] = {
     "delete-job": OldName(COMMANDS["delete job"], "JOB", as_given),
     "list-datum": OldName(COMMANDS["list datum"], "JOB", as_given),
     "inspect-datum": OldName(COMMANDS["inspect datum"], "JOB DATUM", as_given),
+    "garbage-collect": OldName(COMMANDS["collect garbage"], "", as_given),
     "get-logs": OldName(COMMANDS["logs"], "", as_given),
     "delete-all": OldName(COMMANDS["delete all"], "", as_given),
 }

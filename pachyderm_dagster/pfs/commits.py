@@ -262,6 +262,7 @@ def list_rows(txn: Transaction, chosen: sa.Select[tuple[int]] | Sequence[int], *
             direct_provenance=provenance.get(row.id, ()),
             tree=bytes(row.tree) if row.tree is not None else None,
             forgotten=row.forgotten,
+            stored_bytes=row.stored_bytes,
             metadata=row.metadata,
         )
         for row in rows

@@ -133,6 +133,8 @@ class Commit:
     tree: bytes | None
     forgotten: bool = False
     """Its content was given up; `tree` is None."""
+    stored_bytes: int = 0
+    """What its writing added to the store; content that was there already adds nothing."""
     metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What users noted on it."""
 

@@ -194,6 +194,16 @@ def remove_repo(txn: Transaction, repo_id: int) -> None:
     txn.run(sa.delete(t.repo).where(t.repo.c.id == repo_id))
 
 
+def sum_stored_bytes(txn: Transaction, name: RepoName) -> int:
+    """What the writing of a repo's commits added to the store.
+
+    Raises:
+        NotFoundError: `repo-not-found`.
+    """
+    row = txn.first(sa.select(sa.func.sum(t.commit.c.stored_bytes).label("stored")).where(t.commit.c.repo_id == get_repo(txn, name)))
+    return 0 if row is None or row.stored is None else int(row.stored)
+
+
 def _readable_size(txn: Transaction, head_id: int | None) -> int:
     readable = find_readable(txn, head_id)
     return 0 if readable is None else int(readable.size_bytes)
