@@ -1,20 +1,24 @@
-"""The settings in force and where each came from; the only module that reads the environment.
+"""The settings in force and where each came from; the only module that reads or writes them.
 
 Order: environment variable, `config.toml` in the home (the same keys), default.
 """
 
+import json
+import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.errors import InvalidError, StorageError
 
 HOME = "PACHYDERM_HOME"
 METADATA_URL = "PACHYDERM_METADATA_URL"
 STORAGE_URL = "PACHYDERM_STORAGE_URL"
 COORDINATION_URL = "PACHYDERM_COORDINATION_URL"
 EXECUTOR = "PACHYDERM_EXECUTOR"
+PROJECT = "PACHYDERM_PROJECT"
 DAGSTER_HOME = "DAGSTER_HOME"
 CONFIG_FILE = "config.toml"
 EXECUTORS = ("local", "kubernetes")
@@ -37,6 +41,8 @@ class Settings:
     storage_url: str
     coordination_url: str
     executor: str
+    project: str
+    """Of names that have none."""
     dagster_home: Path
     origins: Mapping[str, Setting]
 
@@ -54,6 +60,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         STORAGE_URL: (home / "objects").as_uri(),
         COORDINATION_URL: "database://",
         EXECUTOR: "local",
+        PROJECT: "default",
         DAGSTER_HOME: str(home / "dagster"),
     }
     found = {HOME: Setting(str(home), "environment" if environ.get(HOME) else "default")}
@@ -68,9 +75,31 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         storage_url=found[STORAGE_URL].value,
         coordination_url=found[COORDINATION_URL].value,
         executor=executor,
+        project=found[PROJECT].value,
         dagster_home=Path(found[DAGSTER_HOME].value).expanduser().absolute(),
         origins=found,
     )
+
+
+def save_setting(home: Path, key: str, value: str) -> None:
+    """Writes one setting into the home's `config.toml`; the rest of the file stays as it is.
+
+    Raises:
+        InvalidError: `config-invalid`, when the file does not parse.
+        StorageError: `home-unusable`.
+    """
+    path = home / CONFIG_FILE
+    _read_config(path)
+    line = f"{key} = {json.dumps(value)}"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        before = path.read_text().splitlines() if path.exists() else []
+        others = [old for old in before if not re.match(rf"\s*[\"']?{key}\b", old)]
+        new = path.with_suffix(".new")
+        new.write_text("\n".join([*others, line]) + "\n")
+        os.replace(new, path)
+    except OSError as error:
+        raise StorageError("home-unusable", f"{path} cannot be written: {error.strerror}; set PACHYDERM_HOME to a folder that you can write") from error
 
 
 def _choose(key: str, environ: Mapping[str, str], file: Mapping[str, str], default: str) -> Setting:
@@ -88,7 +117,7 @@ def _read_config(path: Path) -> dict[str, str]:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidError("config-invalid", f"{path} cannot be read: {error}; correct the file or remove it") from error
-    known = (METADATA_URL, STORAGE_URL, COORDINATION_URL, EXECUTOR, DAGSTER_HOME)
+    known = (METADATA_URL, STORAGE_URL, COORDINATION_URL, EXECUTOR, PROJECT, DAGSTER_HOME)
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

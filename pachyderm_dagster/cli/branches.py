@@ -5,14 +5,15 @@ from typing import Any
 
 import click
 
-from pachyderm_dagster.cli.documents import Fields, branch_document
-from pachyderm_dagster.cli.home import reading, writing
+from pachyderm_dagster.cli.asking import ask
+from pachyderm_dagster.cli.documents import Fields, branch_document, document_of
+from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.options import force, in_project
-from pachyderm_dagster.cli.printing import Column, Printer, listed, printing, text, time
-from pachyderm_dagster.metadata.database import Transaction
-from pachyderm_dagster.pfs import branches, references
-from pachyderm_dagster.pfs.model import Branch, Trigger
+from pachyderm_dagster.cli.printing import Column, Printer, listed, noted, printing, text, time
+from pachyderm_dagster.pfs import branches
+from pachyderm_dagster.pfs.model import Trigger
 from pachyderm_dagster.pfs.references import parse_reference, parse_repo
+from pachyderm_dagster.pfs.requests import CreateBranch, DeleteBranch
 from pachyderm_dagster.pfs.short_references import commit_in
 
 COLUMNS = (
@@ -28,6 +29,7 @@ LINES = (
     Column("Not followed", listed("never")),
     Column("Trigger", lambda document, _: _show_trigger(document["trigger"])),
     Column("Created", time("created")),
+    Column("Metadata", noted("metadata")),
 )
 
 
@@ -85,8 +87,9 @@ def create_branch(
     trigger = None if follows is None else Trigger(branch=follows, all=all_conditions, **conditions)
     if trigger is not None:
         _note_oddities(trigger)
-    options = {"never": [parse_reference(source, project=project).branch() for source in never], "trigger": trigger, "keep_trigger": not no_trigger}
-    printer.only_json(branch_document(_create(environ, branch, head, provenance, project, force=force, **options)))
+    unfollowed = tuple(parse_reference(source, project=project).branch() for source in never)
+    request = _request(branch, head, provenance, project, never=unfollowed, trigger=trigger, keep_trigger=not no_trigger, force=force)
+    printer.only_json(*map(document_of, ask(environ, request)))
 
 
 @click.command(epilog="Example: pachctl set-branch images master^ release")
@@ -98,7 +101,7 @@ def create_branch(
 @click.pass_obj
 def set_branch(environ: Mapping[str, str], repo: str, commit: str, branch: str, project: str, printer: Printer) -> None:
     """The 1.x form of `create branch REPO@BRANCH --head COMMIT`."""
-    printer.only_json(branch_document(_create(environ, f"{repo}@{branch}", commit, (), project)))
+    printer.only_json(*map(document_of, ask(environ, _request(f"{repo}@{branch}", commit, (), project))))
 
 
 @click.command(epilog="Example: pachctl inspect branch images@master")
@@ -133,27 +136,13 @@ def list_branch(environ: Mapping[str, str], repo: str, project: str, printer: Pr
 @click.pass_obj
 def delete_branch(environ: Mapping[str, str], branch: str, force: bool, project: str, printer: Printer) -> None:
     """Refused while another branch is made from it, follows it or is followed by it, or a pipeline writes it."""
+    printer.only_json(*map(document_of, ask(environ, DeleteBranch(parse_reference(branch, project=project).branch(), force))))
+
+
+def _request(branch: str, head: str | None, provenance: tuple[str, ...], project: str, **options: Any) -> CreateBranch:
     name = parse_reference(branch, project=project).branch()
-
-    def change(txn: Transaction) -> Branch:
-        found = branches.inspect_branch(txn, name)
-        branches.delete_branch(txn, name, force=force)
-        return found
-
-    printer.only_json(branch_document(writing(environ, change)))
-
-
-def _create(environ: Mapping[str, str], branch: str, head: str | None, provenance: tuple[str, ...], project: str, **options: Any) -> Branch:
-    name = parse_reference(branch, project=project).branch()
-    sources = [parse_reference(source, project=project).branch() for source in provenance]
-    at = None if head is None else commit_in(name.repo, head, project=project)
-
-    def change(txn: Transaction) -> Branch:
-        row = None if at is None else references.find_commit(txn, at)
-        branches.create_branch(txn, name, provenance=sources, head=row, **options)
-        return branches.inspect_branch(txn, name)
-
-    return writing(environ, change)
+    sources = tuple(parse_reference(source, project=project).branch() for source in provenance)
+    return CreateBranch(name, None if head is None else commit_in(name.repo, head, project=project), sources, **options)
 
 
 def _note_oddities(trigger: Trigger) -> None:

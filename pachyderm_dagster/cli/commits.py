@@ -5,14 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import click
 
-from pachyderm_dagster.cli.documents import Fields, commit_document
-from pachyderm_dagster.cli.home import reading, writing
+from pachyderm_dagster.cli.asking import ask
+from pachyderm_dagster.cli.documents import Fields, commit_document, document_of
+from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.options import in_project
-from pachyderm_dagster.cli.printing import Column, Printer, listed, optional, printing, size, text, time
+from pachyderm_dagster.cli.printing import Column, Printer, listed, noted, optional, printing, size, text, time
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits, references
 from pachyderm_dagster.pfs.model import Commit, Origin, RepoType, is_commit_id
 from pachyderm_dagster.pfs.references import parse_reference
+from pachyderm_dagster.pfs.requests import StartCommit
 from pachyderm_dagster.pfs.short_references import commit_in
 
 COLUMNS = (
@@ -39,6 +41,7 @@ LINES = (
     Column("Stored", size("stored_bytes")),
     Column("Made from", listed("direct_provenance")),
     Column("Error", optional("error")),
+    Column("Metadata", noted("metadata")),
 )
 SET_COLUMNS = (
     Column("ID", text("id")),
@@ -60,16 +63,11 @@ def start_commit(environ: Mapping[str, str], branch: str, parent: str | None, de
     """The branch is made when it is missing. What is downstream waits until the commit is finished."""
     name = parse_reference(branch, project=project).branch()
     at = None if parent is None else commit_in(name.repo, parent, project=project)
-
-    def change(txn: Transaction) -> Commit:
-        above = None if at is None else references.find_commit(txn, at)
-        return commits.get_commit(txn, commits.start_commit(txn, name, parent=above, description=description))
-
-    started = writing(environ, change)
+    documents = [document_of(made) for made in ask(environ, StartCommit(name, at, description))]
     if printer.as_json:
-        printer.only_json(commit_document(started))
+        printer.only_json(*documents)
     else:
-        click.echo(started.id)
+        click.echo(documents[0]["id"])
 
 
 @click.command(epilog="Example: pachctl inspect commit images@master^2")

@@ -5,9 +5,12 @@ from contextlib import closing
 
 import click
 
-from pachyderm_dagster.cli.documents import commit_document
+from pachyderm_dagster.cli.asking import active_transaction
+from pachyderm_dagster.cli.documents import document_of
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.printing import Printer, printing
+from pachyderm_dagster.pfs.requests import FinishCommit
+from pachyderm_dagster.pps.requests import Made
 from pachyderm_dagster.workspace import open_workspace
 
 
@@ -20,6 +23,10 @@ from pachyderm_dagster.workspace import open_workspace
 @click.pass_obj
 def finish_commit(environ: Mapping[str, str], commit: str, description: str | None, error: str | None, project: str, printer: Printer) -> None:
     """What is downstream of it is due from now on."""
+    active = active_transaction(environ)
     with closing(open_workspace(environ, project=project)) as workspace:
-        finished = workspace.pfs.finish_commit(commit, description=description, error=error)
-    printer.only_json(commit_document(finished))
+        if active is None:
+            finished: list[Made] = [workspace.pfs.finish_commit(commit, description=description, error=error)]
+        else:
+            finished = workspace.pps.append_request(active, FinishCommit(workspace.pfs.parse(commit), description, error))
+    printer.only_json(*map(document_of, finished))

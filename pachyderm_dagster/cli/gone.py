@@ -68,3 +68,9 @@ GONE_NOUNS = {
     ("extract", "pipeline"): GONE["extract-pipeline"],
     ("restart", "datum"): GONE["restart-datum"],
 }
+_CONTEXT = "a context is a home folder: PACHYDERM_HOME chooses it, `pachctl config update context --project NAME` its active project"
+GONE_CONFIG = {
+    "get": {"metrics": Gone("nothing is measured or sent anywhere"), "active-enterprise-context": Gone(_CONTEXT)},
+    "set": {"metrics": Gone("nothing is measured or sent anywhere"), "context": Gone(_CONTEXT), "active-enterprise-context": Gone(_CONTEXT)},
+}
+"""Commands below `config`, by verb and noun."""

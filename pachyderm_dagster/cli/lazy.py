@@ -103,5 +103,22 @@ class LazyGroup(click.Group):
         return [item for item in items if item.value.startswith(incomplete)]
 
 
+class CommandWithGroup(LazyGroup):
+    """A group that is also a command, which is called when no command of the group is named.
+
+    Args:
+        alone: that command.
+    """
+
+    def __init__(self, name: str, *, alone: Entry, groups: Mapping[str, LazyGroup]) -> None:
+        super().__init__(name, entries={}, groups=groups, unlisted={}, help=alone.help)
+        self._alone = alone
+
+    def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:
+        if args and not args[0].startswith("-"):
+            return super().make_context(info_name, args, parent, **extra)
+        return self._alone.command().make_context(info_name, args, parent, **extra)
+
+
 def _singulars(name: str) -> Iterable[str]:
     return (name, name.removesuffix("s"), name.removesuffix("es"))

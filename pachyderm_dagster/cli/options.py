@@ -1,18 +1,32 @@
 """Options that many commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 
-from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
+from pachyderm_dagster.pfs.model import checked_project_name
+from pachyderm_dagster.settings import load_settings
 
 Command = Callable[..., Any]
 
 
 def in_project(command: Command) -> Command:
     """`--project`: where names without a project are looked up."""
-    return click.option("--project", default=DEFAULT_PROJECT, show_default=True, metavar="NAME", help="The project of names that have none.")(command)
+
+    def choose(context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+        return given if given is not None or context.resilient_parsing else active_project(context.obj)
+
+    return click.option("--project", callback=choose, metavar="NAME", help="The project of names that have none; the active one unless given.")(command)
+
+
+def active_project(environ: Mapping[str, str]) -> str:
+    """The project of names that have none, unless a command says otherwise.
+
+    Raises:
+        InvalidError: `name-invalid`, `config-invalid`.
+    """
+    return checked_project_name(load_settings(environ).project)
 
 
 def force(help: str) -> Callable[[Command], Command]:

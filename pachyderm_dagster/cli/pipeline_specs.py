@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from pachyderm_dagster.cli.documents import pipeline_document
+from pachyderm_dagster.cli.asking import add_to_active
+from pachyderm_dagster.cli.documents import document_of
 from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.lazy import load
 from pachyderm_dagster.cli.options import in_project
@@ -16,6 +17,7 @@ from pachyderm_dagster.cli.spec_files import STANDARD_INPUT, read_specs, tell_un
 from pachyderm_dagster.errors import InvalidError, PachydermError
 from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.model import Pipeline
+from pachyderm_dagster.pps.requests import CreatePipeline, Made
 from pachyderm_dagster.pps.spec import PipelineSpec, to_document
 
 SPEC_COLUMNS = (
@@ -88,16 +90,24 @@ def _make(environ: Mapping[str, str], source: str, project: str, printer: Printe
             click.echo(to_json(to_document(spec)))
         return
     tell_unused(specs, environ)
-    made: list[Pipeline] = []
-    with closing(load("pachyderm_dagster.workspace:open_workspace")(environ, project=project)) as workspace:
-        for spec in specs:
-            try:
-                made.append(workspace.pps.create_pipeline(spec, update=update, reprocess=reprocess))
-            except PachydermError:
-                if made:
-                    click.echo(f"done before the error: {', '.join(str(pipeline.name) for pipeline in made)}", err=True)
-                raise
-    printer.only_json(*map(pipeline_document, made))
+    made: list[Made] = []
+    for spec in specs:
+        try:
+            made += _make_one(environ, CreatePipeline(spec.to_json(), project, update, reprocess))
+        except PachydermError:
+            if made:
+                click.echo(f"done before the error: {', '.join(str(one.name) for one in made if isinstance(one, Pipeline))}", err=True)
+            raise
+    printer.only_json(*map(document_of, made))
+
+
+def _make_one(environ: Mapping[str, str], request: CreatePipeline) -> list[Made]:
+    added = add_to_active(environ, request)
+    if added is not None:
+        return added
+    with closing(load("pachyderm_dagster.workspace:open_workspace")(environ)) as workspace:
+        (made,) = workspace.pps.apply_all([request])
+    return list(made)
 
 
 def _try(environ: Mapping[str, str], specs: Sequence[PipelineSpec], project: str, *, update: bool) -> None:

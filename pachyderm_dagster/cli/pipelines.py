@@ -5,16 +5,17 @@ from typing import Any
 
 import click
 
-from pachyderm_dagster.cli.documents import pipeline_document
-from pachyderm_dagster.cli.home import reading, writing
+from pachyderm_dagster.cli.asking import ask
+from pachyderm_dagster.cli.documents import document_of, pipeline_document
+from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.options import force, in_project, only_one
 from pachyderm_dagster.cli.printing import Column, Document, Printer, optional, printing, text, time, to_json
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.pfs.references import parse_repo
 from pachyderm_dagster.pps import pipelines
-from pachyderm_dagster.pps.deletion import delete_pipelines
 from pachyderm_dagster.pps.model import Pipeline, PipelineState
+from pachyderm_dagster.pps.requests import DeletePipeline, RerunPipeline, StartPipeline, StopPipeline
 
 
 def show_input(document: Mapping[str, Any]) -> str:
@@ -117,12 +118,7 @@ def list_pipeline(
 @click.pass_obj
 def start_pipeline(environ: Mapping[str, str], pipeline: str, project: str, printer: Printer) -> None:
     """It gets one job for what its inputs hold now; commits made while it was stopped are not worked on one by one."""
-
-    def change(txn: Transaction) -> Pipeline:
-        pipelines.start_pipeline(txn, parse_repo(pipeline, project=project))
-        return pipelines.get_pipeline(txn, parse_repo(pipeline, project=project))
-
-    printer.only_json(pipeline_document(writing(environ, change)))
+    printer.only_json(*map(document_of, ask(environ, StartPipeline(parse_repo(pipeline, project=project)))))
 
 
 @click.command(epilog="Example: pachctl stop pipeline edges")
@@ -132,12 +128,7 @@ def start_pipeline(environ: Mapping[str, str], pipeline: str, project: str, prin
 @click.pass_obj
 def stop_pipeline(environ: Mapping[str, str], pipeline: str, project: str, printer: Printer) -> None:
     """Its unfinished jobs are killed."""
-
-    def change(txn: Transaction) -> Pipeline:
-        pipelines.stop_pipeline(txn, parse_repo(pipeline, project=project))
-        return pipelines.get_pipeline(txn, parse_repo(pipeline, project=project))
-
-    printer.only_json(pipeline_document(writing(environ, change)))
+    printer.only_json(*map(document_of, ask(environ, StopPipeline(parse_repo(pipeline, project=project)))))
 
 
 @click.command(epilog="Example: pachctl rerun pipeline edges --reprocess")
@@ -148,12 +139,7 @@ def stop_pipeline(environ: Mapping[str, str], pipeline: str, project: str, print
 @click.pass_obj
 def rerun_pipeline(environ: Mapping[str, str], pipeline: str, reprocess: bool, project: str, printer: Printer) -> None:
     """Datums whose files did not change are skipped as usual, also when the script or image did; --reprocess runs all again."""
-
-    def change(txn: Transaction) -> Pipeline:
-        pipelines.rerun_pipeline(txn, parse_repo(pipeline, project=project), reprocess=reprocess)
-        return pipelines.get_pipeline(txn, parse_repo(pipeline, project=project))
-
-    printer.only_json(pipeline_document(writing(environ, change)))
+    printer.only_json(*map(document_of, ask(environ, RerunPipeline(parse_repo(pipeline, project=project), reprocess))))
 
 
 @click.command(epilog="Example: pachctl delete pipeline edges --keep-repo")
@@ -169,12 +155,8 @@ def delete_pipeline(
 ) -> None:
     """Refused while another pipeline reads its output."""
     only_one("pipeline", pipeline, all_of_them=every_pipeline)
-
-    def change(txn: Transaction) -> list[Pipeline]:
-        named = [parse_repo(pipeline, project=project)] if pipeline is not None else [one.name for one in pipelines.list_pipeline(txn, project=project)]
-        return delete_pipelines(txn, named, force=force, keep_repo=keep_repo)
-
-    printer.only_json(*map(pipeline_document, writing(environ, change)))
+    named = None if pipeline is None else parse_repo(pipeline, project=project)
+    printer.only_json(*map(document_of, ask(environ, DeletePipeline(named, project, force, keep_repo))))
 
 
 def _versions(txn: Transaction, pipeline: Pipeline, number: int) -> Iterable[Pipeline]:

@@ -156,6 +156,11 @@ def listed(key: str) -> Cell:
     return lambda document, _: ", ".join(document[key])
 
 
+def noted(key: str) -> Cell:
+    """Shows the map of texts under `key`."""
+    return lambda document, _: ", ".join(f"{name}={value}" for name, value in document[key].items())
+
+
 def _plain(value: object) -> object:
     match value:
         case dt.datetime():

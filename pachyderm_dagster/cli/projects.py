@@ -4,17 +4,22 @@ from collections.abc import Mapping
 
 import click
 
-from pachyderm_dagster.cli.documents import project_document
-from pachyderm_dagster.cli.home import reading, writing
-from pachyderm_dagster.cli.options import force
-from pachyderm_dagster.cli.printing import Column, Printer, optional, printing, text, time
-from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.cli.asking import ask
+from pachyderm_dagster.cli.documents import document_of, project_document
+from pachyderm_dagster.cli.home import reading
+from pachyderm_dagster.cli.options import active_project, force
+from pachyderm_dagster.cli.printing import Column, Printer, noted, optional, printing, text, time
 from pachyderm_dagster.pfs import repos
-from pachyderm_dagster.pfs.model import Project
-from pachyderm_dagster.pps.deletion import empty_project
+from pachyderm_dagster.pfs.requests import CreateProject, UpdateProject
+from pachyderm_dagster.pps.requests import DeleteProject
 
 COLUMNS = (Column("PROJECT", text("name")), Column("CREATED", time("created")), Column("DESCRIPTION", optional("description")))
-LINES = (Column("Name", text("name")), Column("Description", optional("description")), Column("Created", time("created")))
+LINES = (
+    Column("Name", text("name")),
+    Column("Description", optional("description")),
+    Column("Created", time("created")),
+    Column("Metadata", noted("metadata")),
+)
 
 
 @click.command(epilog="Example: pachctl create project vision")
@@ -24,12 +29,17 @@ LINES = (Column("Name", text("name")), Column("Description", optional("descripti
 @click.pass_obj
 def create_project(environ: Mapping[str, str], project: str, description: str, printer: Printer) -> None:
     """A project is a name space for repos and pipelines; `default` always exists."""
+    printer.only_json(*map(document_of, ask(environ, CreateProject(project, description))))
 
-    def change(txn: Transaction) -> Project:
-        repos.create_project(txn, project, description=description)
-        return repos.inspect_project(txn, project)
 
-    printer.only_json(project_document(writing(environ, change)))
+@click.command(epilog="Example: pachctl update project vision -d 'all about images'")
+@click.argument("project")
+@click.option("-d", "--description", required=True, help="What the project is for.")
+@printing
+@click.pass_obj
+def update_project(environ: Mapping[str, str], project: str, description: str, printer: Printer) -> None:
+    """Nothing else of a project can be changed."""
+    printer.only_json(*map(document_of, ask(environ, UpdateProject(project, description))))
 
 
 @click.command(epilog="Example: pachctl inspect project vision")
@@ -47,10 +57,12 @@ def inspect_project(environ: Mapping[str, str], project: str, printer: Printer) 
 @printing
 @click.pass_obj
 def list_project(environ: Mapping[str, str], printer: Printer) -> None:
-    """All of them, by name."""
+    """All of them, by name; a `*` marks the active one."""
     with reading(environ) as txn:
         found = repos.list_project(txn)
-    printer.many(map(project_document, found), COLUMNS)
+    active = active_project(environ)
+    mark = Column("ACTIVE", lambda document, _: "*" if document["name"] == active else "")
+    printer.many(map(project_document, found), (mark, *COLUMNS))
 
 
 @click.command(epilog="Example: pachctl delete project vision --force")
@@ -60,12 +72,4 @@ def list_project(environ: Mapping[str, str], printer: Printer) -> None:
 @click.pass_obj
 def delete_project(environ: Mapping[str, str], project: str, force: bool, printer: Printer) -> None:
     """With --force its pipelines and repos go too."""
-
-    def change(txn: Transaction) -> Project:
-        found = repos.inspect_project(txn, project)
-        if force:
-            empty_project(txn, project)
-        repos.delete_project(txn, project)
-        return found
-
-    printer.only_json(project_document(writing(environ, change)))
+    printer.only_json(*map(document_of, ask(environ, DeleteProject(project, force))))

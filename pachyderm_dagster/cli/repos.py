@@ -4,14 +4,15 @@ from collections.abc import Mapping
 
 import click
 
-from pachyderm_dagster.cli.documents import repo_document
-from pachyderm_dagster.cli.home import reading, writing
+from pachyderm_dagster.cli.asking import ask
+from pachyderm_dagster.cli.documents import document_of, repo_document
+from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.options import force, in_project, only_one
-from pachyderm_dagster.cli.printing import Column, Printer, listed, optional, printing, size, text, time
-from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.cli.printing import Column, Printer, listed, noted, optional, printing, size, text, time
 from pachyderm_dagster.pfs import repos
-from pachyderm_dagster.pfs.model import Repo, RepoType
+from pachyderm_dagster.pfs.model import RepoType
 from pachyderm_dagster.pfs.references import parse_repo
+from pachyderm_dagster.pfs.requests import CreateRepo, DeleteRepo, UpdateRepo
 
 COLUMNS = (
     Column("PROJECT", text("project")),
@@ -28,6 +29,7 @@ LINES = (
     Column("Size (master)", size("size_bytes")),
     Column("Stored", size("stored_bytes")),
     Column("Branches", listed("branches")),
+    Column("Metadata", noted("metadata")),
 )
 
 
@@ -39,13 +41,7 @@ LINES = (
 @click.pass_obj
 def create_repo(environ: Mapping[str, str], repo: str, description: str, project: str, printer: Printer) -> None:
     """It starts without a branch; the first commit makes one."""
-    name = parse_repo(repo, project=project)
-
-    def change(txn: Transaction) -> Repo:
-        repos.create_repo(txn, name, description=description)
-        return repos.inspect_repo(txn, name)
-
-    printer.only_json(repo_document(writing(environ, change)))
+    printer.only_json(*map(document_of, ask(environ, CreateRepo(parse_repo(repo, project=project), description))))
 
 
 @click.command(epilog="Example: pachctl update repo images -d 'photos, cropped'")
@@ -56,14 +52,7 @@ def create_repo(environ: Mapping[str, str], repo: str, description: str, project
 @click.pass_obj
 def update_repo(environ: Mapping[str, str], repo: str, description: str, project: str, printer: Printer) -> None:
     """Nothing else of a repo can be changed."""
-    name = parse_repo(repo, project=project)
-
-    def change(txn: Transaction) -> Repo:
-        repos.get_repo(txn, name)
-        repos.create_repo(txn, name, description=description, update=True)
-        return repos.inspect_repo(txn, name)
-
-    printer.only_json(repo_document(writing(environ, change)))
+    printer.only_json(*map(document_of, ask(environ, UpdateRepo(parse_repo(repo, project=project), description))))
 
 
 @click.command(epilog="Example: pachctl inspect repo images")
@@ -105,11 +94,5 @@ def list_repo(environ: Mapping[str, str], every_type: bool, repo_type: str, all_
 def delete_repo(environ: Mapping[str, str], repo: str | None, every_repo: bool, force: bool, project: str, printer: Printer) -> None:
     """Refused while a pipeline owns it or a branch elsewhere is made from it."""
     only_one("repo", repo, all_of_them=every_repo)
-
-    def change(txn: Transaction) -> list[Repo]:
-        doomed = [repos.inspect_repo(txn, parse_repo(repo, project=project))] if repo is not None else repos.list_repo(txn, project=project)
-        for found in doomed:
-            repos.delete_repo(txn, found.name, force=force)
-        return doomed
-
-    printer.only_json(*map(repo_document, writing(environ, change)))
+    named = None if repo is None else parse_repo(repo, project=project)
+    printer.only_json(*map(document_of, ask(environ, DeleteRepo(named, project, force))))

@@ -53,7 +53,14 @@ class MetadataEdit(msgspec.Struct, frozen=True, omit_defaults=True):
     entries: dict[str, str] = {}
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.picker} {self.operation} {self.key or json.dumps(self.entries)}"
+        match self.operation:
+            case Operation.REPLACE:
+                data = json.dumps(self.entries)
+            case Operation.DELETE:
+                data = self.key
+            case _:
+                data = f"{self.key}={self.value}"
+        return f"{self.kind} {self.picker} {self.operation} {data}"
 
 
 def parse_edit(kind: str, picker: str, operation: str, data: str, *, project: str = DEFAULT_PROJECT) -> MetadataEdit:

@@ -8,7 +8,7 @@ import msgspec
 
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits, references, removal, repos
-from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Branch, BranchName, Commit, Project, Repo, RepoName
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Branch, BranchName, Commit, Project, Repo, RepoName, Trigger
 from pachyderm_dagster.pfs.object_metadata import MetadataEdit, edit_metadata
 from pachyderm_dagster.pfs.references import Reference
 
@@ -99,6 +99,10 @@ class CreateBranch(msgspec.Struct, frozen=True, omit_defaults=True, tag="create 
     branch: BranchName
     head: Reference | None = None
     provenance: tuple[BranchName, ...] = ()
+    never: tuple[BranchName, ...] = ()
+    trigger: Trigger | None = None
+    keep_trigger: bool = True
+    force: bool = False
 
 
 class DeleteBranch(msgspec.Struct, frozen=True, omit_defaults=True, tag="delete branch", tag_field="request"):
@@ -215,9 +219,7 @@ def _apply_to_space(txn: Transaction, request: SpaceRequest) -> Sequence[Project
         case DeleteRepo():
             return _delete_repo(txn, request)
         case CreateBranch():
-            head = None if request.head is None else references.find_commit(txn, request.head)
-            branches.create_branch(txn, request.branch, provenance=request.provenance, head=head)
-            return [branches.inspect_branch(txn, request.branch)]
+            return [_create_branch(txn, request)]
         case DeleteBranch():
             doomed = branches.inspect_branch(txn, request.branch)
             branches.delete_branch(txn, request.branch, force=request.force)
@@ -244,6 +246,12 @@ def _apply_to_commits(txn: Transaction, request: CommitRequest, contents: Conten
             return removal.drop_set(txn, request.id)
         case _:
             assert_never(request)
+
+
+def _create_branch(txn: Transaction, request: CreateBranch) -> Branch:
+    head = None if request.head is None else references.find_commit(txn, request.head)
+    branches.create_branch(txn, request.branch, provenance=request.provenance, never=request.never, head=head, trigger=request.trigger, force=request.force)
+    return branches.inspect_branch(txn, request.branch)
 
 
 def _delete_repo(txn: Transaction, request: DeleteRepo) -> list[Repo]:

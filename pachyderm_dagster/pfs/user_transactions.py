@@ -42,7 +42,9 @@ def get_transaction(txn: Transaction, transaction_id: str) -> UserTransaction:
     found = _list(txn, t.open_transaction.c.id == transaction_id)
     if not found:
         raise NotFoundError(
-            "transaction-not-found", f"transaction '{transaction_id}' does not exist, or was finished or deleted; `pachctl list transaction` shows what is open"
+            "transaction-not-found",
+            f"transaction '{transaction_id}' does not exist, or was finished or deleted; `pachctl list transaction` shows those that are open, "
+            "`pachctl stop transaction` leaves one that is gone",
         )
     return found[0]
 

@@ -27,7 +27,7 @@ PROMISED = {
 
 def words_of(cell: str) -> str:
     """The words of a command at the beginning of a cell."""
-    found = re.match(r"`((?:[a-z]+ ?)+|[a-z]+(?:-[a-z]+)+)(?= [A-Z\[{]|`| )", cell)
+    found = re.match(r"`((?:[a-z]+(?:-[a-z]+)* ?)+)(?= [A-Z\[{]|`| )", cell)
     return found[1].strip() if found else ""
 
 

@@ -242,7 +242,7 @@ EVERY_KIND: list[tuple[Request, str]] = [
     (requests.DropCommit(at("left@a")), "delete commit left@a"),
     (requests.SquashCommitSet("f" * 32), f"squash commit set {'f' * 32}"),
     (requests.EditMetadata((parse_edit("repo", "left", "add", "a=b"), parse_edit("cluster", ".", "replace", '{"a": "b"}'))),
-     'edit metadata repo left add a cluster . replace {"a": "b"}'),
+     'edit metadata repo left add a=b cluster . replace {"a": "b"}'),
     (joining("left@a"), "create pipeline join"),
     (DeletePipeline(LEFT, force=True), "delete pipeline left"),
 ]  # fmt: skip
