@@ -7,11 +7,12 @@ import click
 
 from pachyderm_dagster.cli.asking import ask
 from pachyderm_dagster.cli.documents import Fields, commit_document, document_of
+from pachyderm_dagster.cli.draw_commit import graph_lines
 from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.printing import Column, Printer, listed, noted, optional, printing, size, text, time
 from pachyderm_dagster.metadata.database import Transaction
-from pachyderm_dagster.pfs import commits, references
+from pachyderm_dagster.pfs import branches, commits, references
 from pachyderm_dagster.pfs.model import Commit, Origin, RepoType, is_commit_id
 from pachyderm_dagster.pfs.references import parse_reference
 from pachyderm_dagster.pfs.requests import StartCommit
@@ -76,11 +77,12 @@ def start_commit(environ: Mapping[str, str], branch: str, parent: str | None, de
 @printing
 @click.pass_obj
 def inspect_commit(environ: Mapping[str, str], commit: str, project: str, printer: Printer) -> None:
-    """An id alone shows the commits of the set, and those of older sets that they were made from."""
+    """An id alone shows the commits of the set and those of older sets that they were made from, each after what it was made from."""
     with reading(environ) as txn:
         if is_commit_id(commit):
             members = _user_commits(commits.get_set(txn, commit))
-            printer.many(map(commit_document, [*members, *_used(txn, members)]), COLUMNS)
+            # A commit's row is newer than those of what it was made from.
+            printer.many(map(commit_document, sorted([*members, *_used(txn, members)], key=lambda commit: commit.key)), COLUMNS)
             return
         found = commits.get_commit(txn, references.find_commit(txn, parse_reference(commit, project=project)))
     printer.one(commit_document(found), LINES)
@@ -93,6 +95,8 @@ def inspect_commit(environ: Mapping[str, str], commit: str, project: str, printe
 @click.option("--origin", type=click.Choice([origin.value for origin in Origin], case_sensitive=False), help="Only commits of this origin.")
 @click.option("--all", "include_system", is_flag=True, help="The commits of system repos too.")
 @click.option("-x", "--expand", is_flag=True, help="Without a repo: one line a commit instead of one a commit set.")
+@click.option("--reverse", is_flag=True, help="The oldest comes first.")
+@click.option("--graph", is_flag=True, help="Of a repo: drawn, with forks and branches, as `draw commit` does.")
 @in_project
 @printing
 @click.pass_obj
@@ -104,6 +108,8 @@ def list_commit(
     origin: str | None,
     include_system: bool,
     expand: bool,
+    reverse: bool,
+    graph: bool,
     project: str,
     printer: Printer,
 ) -> None:
@@ -114,6 +120,8 @@ def list_commit(
     at = parse_reference(commits_of, project=project) if commits_of is not None and set_id is None else None
     if oldest is not None and at is None:
         raise click.UsageError("--from needs a repo", click.get_current_context())
+    if graph and (at is None or reverse or origin is not None):
+        raise click.UsageError("--graph needs a repo, and takes neither --reverse nor --origin", click.get_current_context())
     kind = None if origin is None else Origin(origin)
     sets = commits_of is None and not expand
     with reading(environ) as txn:
@@ -121,11 +129,22 @@ def list_commit(
             commits.get_set(txn, set_id)
         up_to = references.find_commit(txn, at) if at is not None and at.ref is not None else None
         found: Iterable[Commit] = commits.list_commit(
-            txn, at.repo if at else None, up_to=up_to, set_id=set_id, origin=kind, include_system=include_system, number=None if oldest or sets else number
+            txn,
+            at.repo if at else None,
+            up_to=up_to,
+            set_id=set_id,
+            origin=kind,
+            include_system=include_system,
+            number=None if oldest or sets else number,
+            oldest_first=reverse,
         )
         if at is not None and oldest is not None:
             start = references.find_commit(txn, commit_in(at.repo, oldest, project=project))
             found = itertools.islice((commit for commit in found if commit.key > start), number)
+        if graph and at is not None and not printer.as_json:
+            for line in graph_lines(txn, list(found), branches.list_branch(txn, at.repo), printer.times):
+                click.echo(line)
+            return
     if sets and not printer.as_json:
         printer.many(itertools.islice(_set_documents(found), number), SET_COLUMNS)
     else:

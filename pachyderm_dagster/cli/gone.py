@@ -36,7 +36,6 @@ class Gone:
 
 _DEPLOY = "nothing has to be deployed on one machine: `pachyderm-dagster dev` starts what there is"
 _BACKUP = "copy the home folder (`pachctl config` shows it) while nothing runs"
-_COMMITS = "commits are kept; `pachctl create branch REPO@BRANCH --head REPO@BRANCH^` takes a branch back"
 _RUN = "`pachctl rerun pipeline NAME` makes a new job for what the inputs hold now, `pachctl run cron NAME` ticks a cron input"
 _FUSE = "`pachctl get file -r REPO@BRANCH:/ -o FOLDER` copies the files"
 _EDIT = "`pachctl inspect pipeline NAME -o json` shows the specification, `pachctl update pipeline -f FILE` changes it"
@@ -50,7 +49,6 @@ GONE = {
     "port-forward": Gone("`pachyderm-dagster dev` prints the address of the UI"),
     "extract": Gone(_BACKUP),
     "restore": Gone(_BACKUP),
-    "delete-commit": Gone(_COMMITS),
     "run-pipeline": Gone(_RUN),
     "edit-pipeline": Gone(_EDIT),
     "extract-pipeline": Gone("`pachctl inspect pipeline NAME -o json` shows the specification under `spec`"),
@@ -62,8 +60,6 @@ GONE = {
 GONE_NOUNS = {
     ("run", "pipeline"): GONE["run-pipeline"],
     ("flush", "job"): GONE["flush-job"],
-    ("delete", "commit"): GONE["delete-commit"],
-    ("squash", "commit"): GONE["delete-commit"],
     ("edit", "pipeline"): GONE["edit-pipeline"],
     ("extract", "pipeline"): GONE["extract-pipeline"],
     ("restart", "datum"): GONE["restart-datum"],

@@ -29,9 +29,17 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "finish commit": Here("finish_commit:finish_commit", "Close a commit, which never changes after that."),
         "inspect commit": Here("commits:inspect_commit", "Show a commit, or all commits of a set."),
         "list commit": Here("commits:list_commit", "List the commits of a repo or set, or the commit sets."),
+        "draw commit": Here("draw_commit:draw_commit", "Draw the history of a repo, with forks and branches."),
+        "find commit": Here("find_commit:find_commit", "List the commits that changed a file or directory."),
+        "walk provenance": Here("walk:walk_provenance", "List what a commit or branch was made from."),
+        "walk subvenance": Here("walk:walk_subvenance", "List what was made from a commit or branch."),
         "wait commit": Here("wait:wait_commit", "Wait until a commit or a commit set is finished."),
         "flush commit": Here("wait:flush_commit", "Wait until everything downstream of commits is finished."),
         "subscribe commit": Here("subscribe:subscribe_commit", "Print commits as they are finished."),
+        "clear commit": Here("removing:clear_commit", "Take back what was put into an open commit."),
+        "squash commit": Here("removing:squash_commit", "Remove a commit or a set; what it wrote stays in later ones."),
+        "delete commit": Here("removing:delete_commit", "Remove a commit or a set with what it wrote."),
+        "forget commit": Here("removing:forget_commit", "Give up the content of an old output."),
     },
     "Transactions": {
         "start transaction": Here("transactions:start_transaction", "Gather what is asked for instead of doing it."),
@@ -103,6 +111,12 @@ VERBS = {
     "resume": "Make a transaction the active one again.",
     "wait": "Wait for commits and jobs.",
     "flush": "Wait for everything downstream.",
+    "squash": "Remove commits, not what they wrote.",
+    "forget": "Give up the content of outputs.",
+    "clear": "Take back what was put into an open commit.",
+    "draw": "Draw a history.",
+    "find": "Find commits by what they changed.",
+    "walk": "Follow provenance.",
     "subscribe": "Follow new commits.",
     "put": "Write files.",
     "get": "Read files.",
@@ -129,6 +143,7 @@ OLD_NAMES: Mapping[str, Entry] = {
     "start-commit": OldName(COMMANDS["start commit"], "REPO [BRANCH]", on_master),
     "finish-commit": OldName(COMMANDS["finish commit"], "REPO COMMIT", reference),
     "inspect-commit": OldName(COMMANDS["inspect commit"], "REPO COMMIT", reference),
+    "delete-commit": OldName(COMMANDS["delete commit"], "REPO COMMIT", reference),
     "list-commit": OldName(COMMANDS["list commit"], "[REPO]", as_given),
     "flush-commit": OldName(COMMANDS["flush commit"], "REPO/COMMIT ...", with_slash),
     "subscribe-commit": OldName(COMMANDS["subscribe commit"], "REPO [BRANCH]", reference),
@@ -175,11 +190,15 @@ def _config_group() -> LazyGroup:
     return CommandWithGroup("config", alone=COMMANDS["config"], groups=groups)
 
 
+SYNONYMS: Mapping[tuple[str, str], Entry] = {(verb, "commitV2"): COMMANDS[f"{verb} commit"] for verb in ("squash", "delete")}
+"""What Pachyderm 2.8 calls a command that takes one commit instead of a set; here that is the same one."""
+
+
 def root_group(name: str) -> LazyGroup:
     """The whole command line, called `name`."""
     groups = {}
     for verb, help in {**dict.fromkeys((verb for verb, _ in GONE_NOUNS), "Not here."), **VERBS}.items():
-        gone = {noun: entry for (found, noun), entry in GONE_NOUNS.items() if found == verb}
+        gone = {noun: entry for (found, noun), entry in {**GONE_NOUNS, **SYNONYMS}.items() if found == verb}
         groups[verb] = LazyGroup(verb, entries=_words_of(verb), groups={}, unlisted=gone, help=help)
     config = _config_group()
     return LazyGroup(

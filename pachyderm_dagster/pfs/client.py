@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -14,10 +15,12 @@ from pachyderm_dagster.pfs import branches, commits, reading, references, remova
 from pachyderm_dagster.pfs.commit_records import add_record, load_record
 from pachyderm_dagster.pfs.entries import FileInfo
 from pachyderm_dagster.pfs.filesets import FileSet
+from pachyderm_dagster.pfs.finding import Change, find_changes
 from pachyderm_dagster.pfs.group_commit import GroupCommit, Write
 from pachyderm_dagster.pfs.horizon import is_collected
 from pachyderm_dagster.pfs.merging import merge
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Branch, Commit, Repo, Trigger
+from pachyderm_dagster.pfs.paths import clean_path
 from pachyderm_dagster.pfs.references import Reference, parse_reference, parse_repo
 from pachyderm_dagster.pfs.short_references import commit_in
 from pachyderm_dagster.pfs.staging import load_layer
@@ -208,6 +211,20 @@ class Pfs:
         """Gives up the content of an output commit. Errors as `inspect_commit` and `removal.forget_commit`."""
         return self.database.write(lambda txn: removal.forget_commit(txn, references.find_commit(txn, self.parse(reference))))
 
+    def find_commit(self, path: str, *, limit: int | None = None) -> Iterator[Change]:
+        """The commits that added, changed or deleted `repo@ref:/path`, from that commit backwards, newest first. Errors as `inspect_commit`.
+
+        Raises:
+            InvalidError: `path-missing`, when the reference has no path.
+        """
+        at = self.parse(path)
+        if at.path is None:
+            raise InvalidError("path-missing", f"'{at}' names no path; write repo@branch:/path")
+        with self.database.read() as txn:
+            start = references.find_commit(txn, at)
+        changes = (change for change in find_changes(self.database, self.trees, start, clean_path(at.path)) if change is not None)
+        return itertools.islice(changes, limit)
+
     def clear_commit(self, reference: str) -> Commit:
         """Takes back everything that was put into an open commit so far. Raises StateError `commit-finished`, `output-branch`."""
 
@@ -234,8 +251,9 @@ class Pfs:
         """
         target = self.parse(reference).without_path()
         since = self.database.clock.now()
-        with self.database.read() as txn:
-            find_target(txn, target)  # what cannot be written to is said before content is read
+        if not self._writes.is_busy(target):
+            with self.database.read() as txn:
+                find_target(txn, target)  # what cannot be written to is said before content is read
         with ContentWriter(self.store) as writer:
             files = Modification(writer)
             yield files

@@ -10,9 +10,31 @@ from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, repos
 from pachyderm_dagster.pfs.ancestry import find_readable
+from pachyderm_dagster.pfs.commit_records import CommitRecord
 from pachyderm_dagster.pfs.model import BranchName, Commit, Origin, RepoName, RepoType
 from pachyderm_dagster.pfs.provenance import upstream_ids
 from pachyderm_dagster.pfs.triggers import evaluate
+
+
+# Constants, because every write asks these and making a statement takes longer than running it.
+_parent = t.commit.alias("parent")
+_ROWS = (
+    sa.select(t.commit, _parent.c.set_id.label("parent_set"), t.repo.c.name, t.repo.c.type, t.project.c.name.label("project"))
+    .join_from(t.commit, t.repo)
+    .join(t.project)
+    .outerjoin(_parent, t.commit.c.parent_id == _parent.c.id)
+    .order_by(t.commit.c.id.desc())
+)
+_PROVENANCE = (
+    sa.select(t.commit_provenance.c.commit_id, t.commit.c.set_id, t.repo.c.name, t.repo.c.type, t.project.c.name.label("project"))
+    .distinct()
+    .join_from(t.commit_provenance, t.commit, t.commit_provenance.c.upstream_id == t.commit.c.id)
+    .join(t.repo, t.commit.c.repo_id == t.repo.c.id)
+    .join(t.project, t.repo.c.project_id == t.project.c.id)
+    .where(t.commit_provenance.c.commit_id.in_(sa.bindparam("commit_ids", expanding=True)))
+    .order_by(t.repo.c.type.desc(), t.repo.c.name)
+)
+_MOVE_HEAD = sa.update(t.branch).where(t.branch.c.id == sa.bindparam("row")).values(head_id=sa.bindparam("head"))
 
 
 def start_commit(txn: Transaction, name: BranchName, *, parent: int | None = None, description: str = "") -> int:
@@ -46,13 +68,11 @@ def add_commit(
     origin: Origin,
     description: str = "",
     upstream: Iterable[tuple[int, str]] = (),
-    started: dt.datetime | None = None,
 ) -> int:
     """Adds an open commit of this transaction's set to a branch and moves the head; the rules for users are `start_commit`'s.
 
     Args:
         upstream: the commits it is made from, each with the name of the branch through which it is read.
-        started: when, if not now.
 
     Raises:
         InvalidError: `set-conflict`, when the repo has a commit in this set already.
@@ -70,15 +90,45 @@ def add_commit(
         parent_id=parent,
         origin=origin,
         description=description,
-        started=started or txn.clock.now(),
+        started=txn.clock.now(),
     )
     for upstream_id, branch_name in upstream:
         txn.run(sa.insert(t.commit_provenance).values(commit_id=commit_id, upstream_id=upstream_id, branch_name=branch_name))
-    # A head that moves to its own child is found again without being told.
-    txn.run(sa.update(t.branch).where(t.branch.c.id == branch_id).values(head_id=commit_id), kept=True)
-    txn.touched_branches.add(branch_id)
+    _move_head(txn, branch_id, commit_id)
     txn.new_commits.append(commit_id)
     return commit_id
+
+
+def add_recorded(txn: Transaction, branch_id: int, *, parent: int | None, record: CommitRecord) -> int:
+    """Adds a commit of a user that is finished at once to a branch and moves the head; the store holds the record. It may set off triggers. Returns its row.
+
+    It has to be the first of its set.
+    """
+    commit_id = txn.insert(
+        t.commit,
+        kept=True,
+        repo_id=record.repo_id,
+        set_id=record.id,
+        branch_name=record.branch,
+        parent_id=parent,
+        origin=record.origin,
+        description=record.description,
+        started=record.started,
+        finished=record.finished,
+        tree=record.tree,
+        size_bytes=record.size_bytes,
+        stored_bytes=record.stored_bytes,
+        recorded=True,
+    )
+    _move_head(txn, branch_id, commit_id)
+    evaluate(txn, commit_id)
+    return commit_id
+
+
+def _move_head(txn: Transaction, branch_id: int, commit_id: int) -> None:
+    # A head that moves to its own child is found again without being told.
+    txn.run(_MOVE_HEAD, kept=True, row=branch_id, head=commit_id)
+    txn.touched_branches.add(branch_id)
 
 
 def close_commit(
@@ -198,6 +248,12 @@ def get_commit(txn: Transaction, commit_id: int) -> Commit:
     return list_rows(txn, sa.select(t.commit.c.id).where(t.commit.c.id == commit_id))[0]
 
 
+def find_parent(txn: Transaction, commit_id: int) -> int | None:
+    """The row of the commit that this one changed; None for a root."""
+    row = txn.first(sa.select(t.commit.c.parent_id).where(t.commit.c.id == commit_id))
+    return None if row is None else row.parent_id
+
+
 def list_commit(
     txn: Transaction,
     repo: RepoName | None = None,
@@ -207,13 +263,14 @@ def list_commit(
     origin: Origin | None = None,
     include_system: bool = False,
     number: int | None = None,
+    oldest_first: bool = False,
 ) -> list[Commit]:
-    """Commits, newest first: of a repo, of the history up to a commit, or of a set.
+    """Commits, newest first unless told otherwise: of a repo, of the history up to a commit, or of a set.
 
     Args:
         repo: only this repo's; None lists every user repo's (`include_system`: all).
         up_to: the row of a commit; lists it and its ancestors.
-        number: at most so many.
+        number: at most so many, from the newest, or from the oldest when that is first.
     """
     if up_to is not None:
         chain = sa.select(t.commit.c.id, t.commit.c.parent_id).where(t.commit.c.id == up_to).cte(recursive=True)
@@ -229,22 +286,13 @@ def list_commit(
         chosen = chosen.where(t.commit.c.set_id == set_id)
     if origin is not None:
         chosen = chosen.where(t.commit.c.origin == origin)
-    return list_rows(txn, chosen, number=number)
+    return list_rows(txn, chosen, number=number, oldest_first=oldest_first)
 
 
-def list_rows(txn: Transaction, chosen: sa.Select[tuple[int]] | Sequence[int], *, number: int | None = None) -> list[Commit]:
-    """The commits whose row ids `chosen` selects, newest first."""
-    parent = t.commit.alias("parent")
-    statement = (
-        sa.select(t.commit, parent.c.set_id.label("parent_set"), t.repo.c.name, t.repo.c.type, t.project.c.name.label("project"))
-        .join_from(t.commit, t.repo)
-        .join(t.project)
-        .outerjoin(parent, t.commit.c.parent_id == parent.c.id)
-        .where(t.commit.c.id.in_(chosen))
-        .order_by(t.commit.c.id.desc())
-        .limit(number)
-    )
-    rows = txn.all(statement)
+def list_rows(txn: Transaction, chosen: sa.Select[tuple[int]] | Sequence[int], *, number: int | None = None, oldest_first: bool = False) -> list[Commit]:
+    """The commits whose row ids `chosen` selects (or is), newest first unless told otherwise."""
+    statement = _ROWS.where(t.commit.c.id.in_(chosen)).limit(number)
+    rows = txn.all(statement.order_by(None).order_by(t.commit.c.id) if oldest_first else statement)
     provenance = _provenance(txn, [row.id for row in rows])
     return [
         Commit(
@@ -301,15 +349,7 @@ def get_set(txn: Transaction, set_id: str) -> list[Commit]:
 def _provenance(txn: Transaction, commit_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
     found: dict[int, list[str]] = {}
     for at in range(0, len(commit_ids), 500):
-        rows = txn.all(
-            sa.select(t.commit_provenance.c.commit_id, t.commit.c.set_id, t.repo.c.name, t.repo.c.type, t.project.c.name.label("project"))
-            .distinct()
-            .join_from(t.commit_provenance, t.commit, t.commit_provenance.c.upstream_id == t.commit.c.id)
-            .join(t.repo, t.commit.c.repo_id == t.repo.c.id)
-            .join(t.project, t.repo.c.project_id == t.project.c.id)
-            .where(t.commit_provenance.c.commit_id.in_(commit_ids[at : at + 500]))
-            .order_by(t.repo.c.type.desc(), t.repo.c.name)
-        )
+        rows = txn.all(_PROVENANCE, commit_ids=commit_ids[at : at + 500])
         for row in rows:
             found.setdefault(row.commit_id, []).append(f"{RepoName(row.project, row.name, RepoType(row.type))}@{row.set_id}")
     return {commit_id: tuple(names) for commit_id, names in found.items()}

@@ -250,7 +250,16 @@ def _apply_to_commits(txn: Transaction, request: CommitRequest, contents: Conten
 
 def _create_branch(txn: Transaction, request: CreateBranch) -> Branch:
     head = None if request.head is None else references.find_commit(txn, request.head)
-    branches.create_branch(txn, request.branch, provenance=request.provenance, never=request.never, head=head, trigger=request.trigger, force=request.force)
+    branches.create_branch(
+        txn,
+        request.branch,
+        provenance=request.provenance,
+        never=request.never,
+        head=head,
+        trigger=request.trigger,
+        keep_trigger=request.keep_trigger,
+        force=request.force,
+    )
     return branches.inspect_branch(txn, request.branch)
 
 

@@ -73,3 +73,44 @@ def test_short_commit_is_looked_up_in_the_repo_of_the_branch(pachctl: Pachctl) -
     pachctl.put("images@master:/b", "2")
     pachctl("create", "branch", "default/images@release", "--head", "master^", "--project", "vision")
     assert pachctl("inspect", "branch", "images@release", "-o", "json").document["head"] == first
+
+
+def test_triggered_branch_is_shown_with_its_conditions(pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "images")
+    made = pachctl.json("create", "branch", "images@release", "-t", "master", "--trigger-size", "1K", "--trigger-commits", "1", "--trigger-all")[0]
+    assert made["trigger"] == {"branch": "master", "all": True, "size": "1K", "commits": 1, "rate_limit_spec": "", "cron_spec": ""}
+    assert "master on size 1K and 1 commit" in pachctl("list", "branch", "images").out
+    assert "Trigger: master on size 1K and 1 commit" in pachctl("inspect", "branch", "images@release").out
+    assert pachctl.json("create", "branch", "images@release", "--no-trigger")[0]["trigger"] is None
+
+
+def test_trigger_that_never_fires_is_noted(pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "images")
+    assert "note: a trigger without a condition" in pachctl("create", "branch", "images@release", "-t", "master").err
+    assert "do not count" in pachctl("create", "branch", "images@release", "-t", "master", "--trigger-cron", "@daily", "--trigger-commits", "2").err
+
+
+def test_conditions_need_a_trigger(pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "images")
+    assert "--trigger BRANCH" in pachctl.misuse("create", "branch", "images@release", "--trigger-commits", "2")
+    assert "exclude" in pachctl.misuse("create", "branch", "images@release", "-t", "master", "--no-trigger")
+
+
+def test_both_ends_of_a_trigger_stay_unless_forced(pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "images")
+    pachctl("create", "branch", "images@release", "-t", "master", "--trigger-commits", "2")
+    assert pachctl.fail("delete", "branch", "images@master") == "branch-in-use"
+    assert pachctl.fail("delete", "branch", "images@release") == "branch-in-use"
+    pachctl("delete", "branch", "images@master", "--force")
+    assert [branch["trigger"] for branch in pachctl.json("list", "branch", "images")] == [None]
+
+
+def test_branch_of_a_pipeline_is_not_cut_off_unless_forced(worked: Pachctl) -> None:
+    head = worked.json("inspect", "branch", "count@master")[0]["head"]
+    answer = worked.run("create", "branch", "count@master", "--head", "master^")
+    assert answer.code == "branch-in-use"
+    assert "pipeline 'count'" in answer.err
+    assert worked.json("inspect", "branch", "count@master")[0]["head"] == head
+    kept = worked.json("create", "branch", "count@master", "--head", "master^", "-p", "books@master", "-p", "count.spec@master")[0]
+    assert kept["direct_provenance"] == ["books@master", "count.spec@master"]
+    assert worked.json("create", "branch", "count@master", "--force")[0]["direct_provenance"] == []

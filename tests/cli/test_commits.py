@@ -142,3 +142,83 @@ def test_subscription_to_what_is_new_waits_for_it(images: Pachctl) -> None:
 
 def test_subscription_to_a_missing_repo_is_refused(pachctl: Pachctl) -> None:
     assert pachctl.fail("subscribe", "commit", "images@master") == "repo-not-found"
+
+
+def test_squashed_commit_leaves_its_files(images: Pachctl) -> None:
+    first, second = images.put("images@master:/a", "1"), images.put("images@master:/b", "2")
+    assert [commit["id"] for commit in images.json("squash", "commit", "images@master^")] == [first]
+    assert [commit["id"] for commit in images.json("list", "commit", "images")] == [second]
+    assert [file["path"] for file in images.json("list", "file", "images@master")] == ["/a", "/b"]
+    assert images.fail("squash", "commit", second) == "commit-without-children"
+
+
+def test_deleted_commit_takes_its_files_along(images: Pachctl) -> None:
+    first, second = images.put("images@master:/a", "1"), images.put("images@master:/b", "2")
+    assert images.fail("delete", "commit", first) == "commit-has-children"
+    images("delete", "commit", second)
+    assert [file["path"] for file in images.json("list", "file", "images@master")] == ["/a"]
+    images("delete", "commitV2", "images@master")
+    assert images.json("list", "file", "images@master") == []
+
+
+def test_recursion_is_for_one_commit(images: Pachctl) -> None:
+    assert "whole set" in images.misuse("delete", "commit", "-r", images.put("images@master:/a", "1"))
+
+
+def test_deleted_input_takes_its_outputs_along(worked: Pachctl) -> None:
+    newest = worked.json("inspect", "commit", "books@master")[0]["id"]
+    assert worked.fail("delete", "commit", "books@master") == "commit-in-use"
+    removed = worked.json("delete", "commit", "books@master", "-r")
+    assert {commit["repo"] for commit in removed} == {"books", "count", "count.meta", "loud", "loud.meta"}
+    assert newest not in {job["id"] for job in worked.json("list", "job")}
+
+
+def test_forgotten_output_is_read_no_more(worked: Pachctl) -> None:
+    worked("forget", "commit", "count@master^")
+    assert worked.fail("list", "file", "count@master^") == "commit-forgotten"
+    assert worked.fail("forget", "commit", "count@master") == "commit-in-use"
+    assert worked.fail("forget", "commit", "books@master^") == "not-an-output"
+
+
+def test_cleared_commit_is_empty_and_open(images: Pachctl) -> None:
+    images("start", "commit", "images@master")
+    images.put("images@master:/a", "1")
+    assert images.json("clear", "commit", "images@master")[0]["finished"] is None
+    assert images.json("list", "file", "images@master") == []
+
+
+def test_commits_that_changed_a_file_are_found(images: Pachctl) -> None:
+    added, _, changed = (images.put(f"images@master:{path}", text) for path, text in (("/a", "1"), ("/b", "1"), ("/a", "2")))
+    images("delete", "file", "images@master:/a")
+    found = images.json("find", "commit", "images@master:/a")
+    assert [change["op"] for change in found] == ["deleted", "changed", "added"]
+    assert [change["id"] for change in found[1:]] == [changed, added]
+    assert [change["op"] for change in images("find", "commit", "images@master:/a", "--json", "--limit", "1").documents] == ["deleted"]
+    assert images.fail("find", "commit", "images@master") == "path-missing"
+
+
+def test_forks_are_drawn(images: Pachctl) -> None:
+    first, second = images.put("images@master:/a", "1"), images.put("images@master:/b", "2")
+    images("create", "branch", "images@fork", "--head", first)
+    third = images.put("images@fork:/c", "3")
+    lines = images("draw", "commit", "images").out.splitlines()
+    assert [line.partition(" (")[0].partition(" 1B")[0] for line in lines] == [f"* {third}", f"| * {second}", "|/", f"* {first}"]
+    assert "(fork)" in lines[0] and "(master)" in lines[1]
+    assert images("list", "commit", "images", "--graph").out.splitlines() == lines
+
+
+def test_history_is_listed_from_the_oldest(images: Pachctl) -> None:
+    made = [images.put("images@master:/a", text) for text in "123"]
+    assert [commit["id"] for commit in images.json("list", "commit", "images", "--reverse", "-n", "2")] == made[:2]
+
+
+def test_set_is_shown_with_what_it_was_made_from_first(worked: Pachctl) -> None:
+    newest = worked.json("inspect", "commit", "books@master")[0]["id"]
+    assert [commit["repo"] for commit in worked.json("inspect", "commit", newest)] == ["books", "count", "loud"]
+
+
+def test_provenance_is_walked_both_ways(worked: Pachctl) -> None:
+    assert [commit["repo"] for commit in worked.json("walk", "provenance", "loud@master")] == ["count", "books"]
+    assert [commit["repo"] for commit in worked.json("walk", "provenance", "loud@master", "--depth", "1")] == ["count"]
+    assert {commit["repo"] for commit in worked.json("walk", "subvenance", "books@master", "--all")} == {"count", "count.meta", "loud", "loud.meta"}
+    assert [branch["repo"] for branch in worked.json("walk", "subvenance", "books@master", "--branches")] == ["count", "loud"]

@@ -1,0 +1,61 @@
+"""Which commits changed a path."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pachyderm_dagster.metadata.database import Database
+from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.differences import FileOp
+from pachyderm_dagster.pfs.entries import find_entry
+from pachyderm_dagster.pfs.model import Commit
+from pachyderm_dagster.storage.trees import TreeRoot, Trees
+
+PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A commit that changed a path, and how."""
+
+    commit: Commit
+    op: FileOp
+
+
+def find_changes(database: Database, trees: Trees, start: int, path: str) -> Iterator[Change | None]:
+    """Walks from a commit towards the root; each commit that added, changed or deleted the file or directory, newest first, and None for any other.
+
+    Commits that are open, that have an error or whose content was forgotten are passed over: what they changed shows at the next one.
+
+    Args:
+        start: row of the commit to begin with.
+        path: cleaned.
+    """
+    newer: tuple[Commit, str | None] | None = None
+    for commit in _history(database, start):
+        found = find_entry(trees, trees.empty if commit.tree is None else TreeRoot.decode(commit.tree), path)
+        hash = None if found is None else found.hash
+        if newer is not None:
+            yield _change(newer[0], hash, newer[1])
+        newer = commit, hash
+    if newer is not None:
+        yield _change(newer[0], None, newer[1])
+
+
+def _history(database: Database, start: int) -> Iterator[Commit]:
+    above: int | None = start
+    while above is not None:
+        with database.read() as txn:
+            page = commits.list_commit(txn, up_to=above, number=PAGE)
+            above = commits.find_parent(txn, page[-1].key)
+        yield from (commit for commit in page if commit.finished is not None and commit.error is None and not commit.forgotten)
+
+
+def _change(commit: Commit, old: str | None, new: str | None) -> Change | None:
+    match old, new:
+        case None, None:
+            return None
+        case None, _:
+            return Change(commit, FileOp.ADDED)
+        case _, None:
+            return Change(commit, FileOp.DELETED)
+    return None if old == new else Change(commit, FileOp.CHANGED)
