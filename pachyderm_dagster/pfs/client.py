@@ -11,19 +11,20 @@ import pyarrow as pa
 
 from pachyderm_dagster.errors import InvalidError, StateError
 from pachyderm_dagster.metadata.database import Database, Transaction
-from pachyderm_dagster.pfs import branches, commits, reading, references, removal, repos
+from pachyderm_dagster.pfs import branches, commits, file_sets, reading, references, removal, repos
 from pachyderm_dagster.pfs.commit_records import add_record, load_record
-from pachyderm_dagster.pfs.entries import FileInfo
-from pachyderm_dagster.pfs.filesets import FileSet
+from pachyderm_dagster.pfs.entries import FileInfo, file_entries
+from pachyderm_dagster.pfs.file_sets import DEFAULT_TTL, FILE_SETS_REPO, PathRange, StoredFileSet, difference_layer, layers_of_tree, shard_tree
+from pachyderm_dagster.pfs.filesets import FileSet, Layer
 from pachyderm_dagster.pfs.finding import Change, find_changes
 from pachyderm_dagster.pfs.group_commit import GroupCommit, Write
-from pachyderm_dagster.pfs.horizon import is_collected
+from pachyderm_dagster.pfs.horizon import check_not_collected, is_collected
 from pachyderm_dagster.pfs.merging import merge
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Branch, Commit, Repo, Trigger
-from pachyderm_dagster.pfs.paths import clean_path
+from pachyderm_dagster.pfs.paths import clean_path, key_of
 from pachyderm_dagster.pfs.references import Reference, parse_reference, parse_repo
 from pachyderm_dagster.pfs.short_references import commit_in
-from pachyderm_dagster.pfs.staging import load_layer
+from pachyderm_dagster.pfs.staging import add_layer, load_layer
 from pachyderm_dagster.pfs.subscription import Position, take
 from pachyderm_dagster.pfs.targets import attempts, find_target
 from pachyderm_dagster.storage.content import Content, ContentReader, ContentWriter
@@ -45,6 +46,16 @@ class Modification(FileSet):
     """
 
     commit: Commit
+
+
+class NewFileSet(FileSet):
+    """A file set that is being written.
+
+    Attributes:
+        id: its name; there when `Pfs.create_file_set`'s block has ended.
+    """
+
+    id: str
 
 
 class Pfs:
@@ -275,6 +286,86 @@ class Pfs:
             files.copy_rows(rows, at.path, to.path, append=append)
         return files.commit
 
+    # File sets
+
+    @contextlib.contextmanager
+    def create_file_set(self, *, ttl: dt.timedelta = DEFAULT_TTL) -> Iterator[NewFileSet]:
+        """Keeps what is written in the block, in no commit, for `ttl` (1 s to 30 min) or until it was last renewed for; nothing when the block raises.
+
+        Behind the block, `id` of what it gave names the file set; its files are read as `__filesets__@ID:/path`.
+
+        Raises:
+            InvalidError: `ttl-invalid`, and as `FileSet`.
+            ConflictError: `write-collected`.
+        """
+        since = self.database.clock.now()
+        with ContentWriter(self.store) as writer:
+            files = NewFileSet(writer)
+            yield files
+            staged = [add_layer(writer.packs, layer) for layer in files.layers(durable=False)]
+        files.id = self._keep_file_set(since, None, staged, ttl)
+
+    def get_file_set(self, reference: str, *, diff: bool = False, ttl: dt.timedelta = DEFAULT_TTL) -> str:
+        """Keeps the content of a commit, or with `diff` what it changed, under the id of a new file set, whatever becomes of the commit. Errors as `root`."""
+        since = self.database.clock.now()
+        new = self.root(reference)
+        if not diff:
+            return self._keep_file_set(since, new.encode(), (), ttl)
+        with self.database.read() as txn:
+            old = commits.base_tree(txn, references.find_commit(txn, self.parse(reference)))
+        with ContentWriter(self.store) as writer:
+            staged = [add_layer(writer.packs, difference_layer(self.trees, _root(old), new))]
+        return self._keep_file_set(since, None, staged, ttl)
+
+    def renew_file_set(self, file_set: str, *, ttl: dt.timedelta = DEFAULT_TTL) -> None:
+        """Lets a file set live for `ttl` from now. Raises NotFoundError `file-set-not-found`, InvalidError `ttl-invalid`."""
+        self.database.write(lambda txn: file_sets.renew_file_set(txn, file_set, ttl))
+
+    def add_file_set(self, reference: str, file_set: str) -> Commit:
+        """Does in a commit what was done in a file set: its files replace those of the same paths. Where it goes, and errors, as `modify_file`.
+
+        Raises:
+            NotFoundError: `file-set-not-found`.
+        """
+        with self.modify_file(reference) as files:
+            files.add_layers(self._layers_of(self._get_file_set(file_set)))
+        return files.commit
+
+    def compose_file_set(self, first: str, *others: str, ttl: dt.timedelta = DEFAULT_TTL) -> str:
+        """A new file set of several, as if each had been written above the one before. Raises NotFoundError `file-set-not-found`."""
+        since = self.database.clock.now()
+        base = self._get_file_set(first)
+        staged = list(base.layers)
+        with ContentWriter(self.store) as writer:
+            for found in map(self._get_file_set, others):
+                below = [] if found.tree is None else layers_of_tree(self.trees, _root(found.tree))
+                staged += [*(add_layer(writer.packs, layer) for layer in below), *found.layers]
+        return self._keep_file_set(since, base.tree, staged, ttl)
+
+    def shard_file_set(self, file_set: str, *, files: int | None = None, size_bytes: int | None = None) -> list[PathRange]:
+        """Ranges of paths, one for each reader: each has `files` files, or as many as bring it to `size_bytes`. Errors as `file_sets.shard_tree`."""
+        return shard_tree(self.trees, self.root(f"{FILE_SETS_REPO}@{file_set}"), files=files, size_bytes=size_bytes)
+
+    def list_range(self, reference: str, paths: PathRange) -> pa.Table:
+        """The files of a commit or file set in a range, in order: columns path, type, size, hash."""
+        bounds = [None if path is None else key_of(path) for path in (paths.start, paths.stop)]
+        return file_entries(self.trees.table(self.root(reference), *bounds))
+
+    def _keep_file_set(self, since: dt.datetime, tree: bytes | None, layers: Sequence[bytes], ttl: dt.timedelta) -> str:
+        def change(txn: Transaction) -> str:
+            check_not_collected(txn, since)
+            return file_sets.create_file_set(txn, tree=tree, layers=layers, ttl=ttl)
+
+        return self.database.write(change)
+
+    def _get_file_set(self, file_set: str) -> StoredFileSet:
+        with self.database.read() as txn:
+            return file_sets.get_file_set(txn, file_set)
+
+    def _layers_of(self, found: StoredFileSet) -> list[Layer]:
+        below = [] if found.tree is None else layers_of_tree(self.trees, _root(found.tree))
+        return [*below, *(load_layer(self.store, layer) for layer in found.layers)]
+
     # Reading files
 
     def root(self, reference: str) -> TreeRoot:
@@ -282,10 +373,15 @@ class Pfs:
 
         Raises:
             NotFoundError: as `inspect_commit`.
+            NotFoundError: `file-set-not-found`, for `__filesets__@ID`.
             StateError: `commit-open`, for a commit that a pipeline is still writing; `commit-forgotten`.
         """
+        at = self.parse(reference)
+        if at.repo.name == FILE_SETS_REPO:
+            found = self._get_file_set(at.ref or "")
+            return self.merge_staged(found.tree, found.layers)
         with self.database.read() as txn:
-            commit = commits.get_commit(txn, references.find_commit(txn, self.parse(reference)))
+            commit = commits.get_commit(txn, references.find_commit(txn, at))
             if commit.finished is not None:
                 commits.check_content(commit)
                 return _root(commit.tree)

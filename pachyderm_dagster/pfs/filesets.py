@@ -4,6 +4,7 @@ A file set turns the stream into layers. A layer first deletes, from everything 
 and the layers of an open commit stack up from stream to stream. `merging` makes a tree of them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -161,6 +162,11 @@ class FileSet:
         if self._puts:
             self._seal()
         self._deleted_directories[key_of(clean_path(path))] = None
+
+    def add_layers(self, layers: Sequence[Layer]) -> None:
+        """Goes on with what other streams did; their contents are stored already."""
+        self._seal()
+        self._layers.extend(layers)
 
     def layers(self, *, durable: bool = True) -> list[Layer]:
         """What the stream does, lowest layer first. All its contents are durable, unless the caller leaves that for later and flushes the writer."""
