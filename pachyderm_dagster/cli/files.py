@@ -5,8 +5,9 @@ from contextlib import closing
 
 import click
 
+from pachyderm_dagster.cli.asking import check_not_waiting
 from pachyderm_dagster.cli.documents import commit_document
-from pachyderm_dagster.cli.file_documents import FILE_COLUMNS, file_document, file_documents, show_name
+from pachyderm_dagster.cli.file_documents import file_document, print_files, show_name, table_files
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.printing import Column, Printer, printing, size, text
 from pachyderm_dagster.errors import InvalidError, NotFoundError
@@ -29,9 +30,9 @@ def list_file(environ: Mapping[str, str], directory: str, project: str, printer:
     with closing(open_workspace(environ, project=project)) as workspace:
         path = workspace.pfs.parse(directory).path or "/"
         if is_glob(path):
-            printer.many(file_documents(workspace.pfs.glob_file(directory, path)), FILE_COLUMNS)
+            print_files(printer, table_files(workspace.pfs.glob_file(directory, path)))
         else:
-            printer.many(map(file_document, workspace.pfs.list_file(directory)), FILE_COLUMNS)
+            print_files(printer, workspace.pfs.list_file(directory))
 
 
 @click.command(epilog="Example: pachctl glob file 'images@master:/**.png'")
@@ -42,7 +43,7 @@ def list_file(environ: Mapping[str, str], directory: str, project: str, printer:
 def glob_file(environ: Mapping[str, str], pattern: str, project: str, printer: Printer) -> None:
     """Shells expand patterns too: put it in quotes."""
     with closing(open_workspace(environ, project=project)) as workspace:
-        printer.many(file_documents(workspace.pfs.glob_file(pattern, _path(workspace.pfs, pattern))), FILE_COLUMNS)
+        print_files(printer, table_files(workspace.pfs.glob_file(pattern, _path(workspace.pfs, pattern))))
 
 
 @click.command(epilog="Example: pachctl inspect file images@master:/liberty.png")
@@ -71,6 +72,7 @@ def copy_file(
 ) -> None:
     """Between repos too. The target may be a branch or an open commit."""
     at, to = _in(src_project or project, source), _in(dest_project or project, target)
+    check_not_waiting(environ, parse_reference(to, project=project))
     with closing(open_workspace(environ, project=project)) as workspace:
         commit = workspace.pfs.copy_file(at, to, append=append)
         if printer.as_json:
@@ -87,6 +89,7 @@ def copy_file(
 @click.pass_obj
 def delete_file(environ: Mapping[str, str], file: str, recursive: bool, project: str, printer: Printer) -> None:
     """From a branch, in a commit of its own, or from an open commit. What does not exist is no error."""
+    check_not_waiting(environ, parse_reference(file, project=project))
     with closing(open_workspace(environ, project=project)) as workspace:
         path = _path(workspace.pfs, file)
         is_below = path.endswith("/")

@@ -101,11 +101,11 @@ def children(
         start, stop: bounds for the keys.
     """
     for names, is_directory, leaf, firsts in _child_runs(trees, root, directory, level, start, stop):
+        if not pc.any(is_directory).as_py():
+            yield file_entries(leaf if len(firsts) == len(leaf) else leaf.take(firsts))
+            continue
         prefix = directory_prefix(directory)
         files = file_entries(leaf.take(firsts.filter(pc.invert(is_directory))))
-        if not pc.any(is_directory).as_py():
-            yield files
-            continue
         found = directory_entries(trees, root, pc.binary_join_element_wise(prefix, names.filter(is_directory), "").to_pylist(), leaf)
         yield pa.concat_tables([files, found]).sort_by("path")
 
@@ -163,7 +163,10 @@ def _child_runs(trees: Trees, root: TreeRoot, directory: str, level: Level | Non
 def _split_names(leaf: pa.Table, prefix: str) -> tuple[pa.StringArray, pa.BooleanArray, pa.Int64Array]:
     """The children that the rows of a leaf are or lie in: names, whether each is a directory, and its first row."""
     rest = pc.utf8_slice_codeunits(leaf.column("key").combine_chunks(), len(prefix))
+    deeper = pc.match_substring(rest, SEPARATOR)
+    if not pc.any(deeper).as_py():
+        return rest, deeper, pa.array(np.arange(len(rest)))
     names = pc.list_element(pc.split_pattern(rest, SEPARATOR, max_splits=1), 0)
     begins = pc.not_equal(names.slice(1), names.slice(0, len(names) - 1)).to_numpy(zero_copy_only=False)
     firsts = pa.array(np.flatnonzero(np.concatenate([[True], begins])))
-    return names.take(firsts), pc.match_substring(rest, SEPARATOR).take(firsts), firsts
+    return names.take(firsts), deeper.take(firsts), firsts

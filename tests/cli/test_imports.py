@@ -56,3 +56,10 @@ def test_files_are_listed_without_dagster(worked: Pachctl) -> None:
 
 def test_help_imports_no_record() -> None:
     assert modules_of("--help")[1].isdisjoint(("sqlalchemy", *HEAVY))
+
+
+def test_no_command_waits_for_pandas(worked: Pachctl) -> None:
+    script = "import sys; from pachyderm_dagster.__main__ import run; run(); print('pandas' in sys.modules, file=sys.stderr)"
+    answer = subprocess.run([sys.executable, "-c", script, "list", "file", "books@master"], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert answer.stderr == "False\n"
+    assert "/" in answer.stdout
