@@ -14,13 +14,13 @@ from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs import branches, commits, file_sets, reading, references, removal, repos
 from pachyderm_dagster.pfs.commit_records import add_record, load_record
 from pachyderm_dagster.pfs.entries import FileInfo, file_entries
-from pachyderm_dagster.pfs.file_sets import DEFAULT_TTL, FILE_SETS_REPO, PathRange, StoredFileSet, difference_layer, layers_of_tree, shard_tree
+from pachyderm_dagster.pfs.file_sets import DEFAULT_TTL, PathRange, StoredFileSet, difference_layer, layers_of_tree, shard_tree
 from pachyderm_dagster.pfs.filesets import FileSet, Layer
 from pachyderm_dagster.pfs.finding import Change, find_changes
 from pachyderm_dagster.pfs.group_commit import GroupCommit, Write
 from pachyderm_dagster.pfs.horizon import check_not_collected, is_collected
 from pachyderm_dagster.pfs.merging import merge
-from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Branch, Commit, Repo, Trigger
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, FILE_SETS_REPO, Branch, Commit, Repo, Trigger
 from pachyderm_dagster.pfs.paths import clean_path, key_of
 from pachyderm_dagster.pfs.references import Reference, parse_reference, parse_repo
 from pachyderm_dagster.pfs.short_references import commit_in

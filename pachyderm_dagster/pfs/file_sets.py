@@ -21,7 +21,6 @@ from pachyderm_dagster.pfs.paths import path_of
 from pachyderm_dagster.storage.rows import FILE_ROWS
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 
-FILE_SETS_REPO = "__filesets__"
 DEFAULT_TTL = dt.timedelta(minutes=10)
 SHORTEST_TTL = dt.timedelta(seconds=1)
 LONGEST_TTL = dt.timedelta(minutes=30)

@@ -10,6 +10,7 @@ from pachyderm_dagster.errors import InvalidError
 
 DEFAULT_PROJECT = "default"
 DEFAULT_BRANCH = "master"
+FILE_SETS_REPO = "__filesets__"
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _PROJECT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,50}")
 _COMMIT_ID = re.compile(r"[0-9a-f]{32}")

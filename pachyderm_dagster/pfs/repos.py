@@ -2,12 +2,22 @@
 
 import sqlalchemy as sa
 
-from pachyderm_dagster.errors import ExistsError, NotFoundError, StateError
+from pachyderm_dagster.errors import ExistsError, InvalidError, NotFoundError, StateError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.ancestry import find_readable
 from pachyderm_dagster.pfs.horizon import release_commits
-from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT, Project, Repo, RepoName, RepoType, checked_project_name, checked_repo_name
+from pachyderm_dagster.pfs.model import (
+    DEFAULT_BRANCH,
+    DEFAULT_PROJECT,
+    FILE_SETS_REPO,
+    Project,
+    Repo,
+    RepoName,
+    RepoType,
+    checked_project_name,
+    checked_repo_name,
+)
 
 
 def ensure_project(txn: Transaction, name: str) -> int:
@@ -86,7 +96,8 @@ def create_repo(txn: Transaction, name: RepoName, *, description: str = "", upda
         ExistsError: `repo-exists`.
         InvalidError: `name-invalid`.
     """
-    checked_repo_name(name.name)
+    if checked_repo_name(name.name) == FILE_SETS_REPO:
+        raise InvalidError("name-invalid", f"{FILE_SETS_REPO!r} cannot name a repo: file sets are read under that name")
     project_id = ensure_project(txn, name.project)
     found = find_repo(txn, name)
     if found is None:
