@@ -38,15 +38,15 @@ class Transaction:
     records_due: bool = False
     """Whether finished commits changed in a way that their records in the store do not say yet."""
 
-    def first(self, statement: sa.Executable) -> sa.Row[Any] | None:
-        """The first row, or None."""
-        return self.connection.execute(statement).first()
+    def first(self, statement: sa.Executable, **values: object) -> sa.Row[Any] | None:
+        """The first row, or None. `values` are for the parameters that the statement names."""
+        return self.connection.execute(statement, values).first()
 
-    def all(self, statement: sa.Executable) -> Sequence[sa.Row[Any]]:
-        """Every row."""
-        return self.connection.execute(statement).all()
+    def all(self, statement: sa.Executable, **values: object) -> Sequence[sa.Row[Any]]:
+        """Every row. `values` as in `first`."""
+        return self.connection.execute(statement, values).all()
 
-    def run(self, statement: sa.Executable, *, kept: bool = False) -> int:
+    def run(self, statement: sa.Executable, *, kept: bool = False, **values: object) -> int:
         """Executes a change; how many rows it touched.
 
         Args:
@@ -56,13 +56,13 @@ class Transaction:
             self._note(statement.table)
             if isinstance(statement, sa.Update) and statement.table is tables.commit:
                 statement = statement.values(recorded=False)
-        return self.connection.execute(statement).rowcount
+        return self.connection.execute(statement, values).rowcount
 
-    def insert(self, table: sa.Table, **values: object) -> int:
-        """Adds a row to a table whose key is `id` and returns it."""
-        if table is not tables.commit or values.get("finished") is not None:
+    def insert(self, table: sa.Table, *, kept: bool = False, **values: object) -> int:
+        """Adds a row to a table whose key is `id` and returns it. `kept` as in `run`."""
+        if not kept and (table is not tables.commit or values.get("finished") is not None):
             self._note(table)
-        key = self.connection.execute(sa.insert(table).values(**values)).inserted_primary_key
+        key = self.connection.execute(sa.insert(table), values).inserted_primary_key
         assert key is not None
         return int(key[0])
 

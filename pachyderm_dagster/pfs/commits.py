@@ -15,7 +15,6 @@ from pachyderm_dagster.pfs.model import BranchName, Commit, Origin, RepoName, Re
 from pachyderm_dagster.pfs.provenance import upstream_ids
 from pachyderm_dagster.pfs.triggers import evaluate
 
-
 # Constants, because every write asks these and making a statement takes longer than running it.
 _parent = t.commit.alias("parent")
 _ROWS = (

@@ -70,6 +70,11 @@ class GroupCommit:
         self._lock = threading.Lock()
         self._queues: defaultdict[Reference, _Queue] = defaultdict(_Queue)
 
+    def is_busy(self, target: Reference) -> bool:
+        """Whether others are just writing to a target, so that whether it can be written to is known in a moment."""
+        with self._lock:
+            return target in self._queues
+
     def write(self, target: Reference, write: Write) -> Commit:
         """Applies a write to a branch or an open commit; returns the commit that it went into.
 

@@ -34,8 +34,12 @@ def merge(trees: Trees, reader: ContentReader, writer: ContentWriter, base: Tree
     layers = with_numbers(trees, base, layers)
     deleted = _deleted_keys(trees, base, layers)
     puts = _remaining_puts(layers)
-    starts = _without(trees.find(base, pc.unique(puts.filter(puts.column("append")).column("key"))), deleted)
-    rows = _joined(reader, writer, starts, puts)
+    appended = puts.filter(puts.column("append")).column("key")
+    if len(layers) == 1 and not len(appended):
+        rows = puts.select(FILE_ROWS.schema.names)  # as what follows would make them, in a third of the time
+    else:
+        starts = _without(trees.find(base, pc.unique(appended)), deleted)
+        rows = _joined(reader, writer, starts, puts)
     keys = rows.column("key").combine_chunks()
     conflict = find_conflict(trees, base, rows, pc.unique(pa.concat_arrays([deleted, keys])))
     if conflict is not None:
@@ -48,6 +52,8 @@ def merge(trees: Trees, reader: ContentReader, writer: ContentWriter, base: Tree
 
 def _deleted_keys(trees: Trees, base: TreeRoot, layers: Sequence[Layer]) -> pa.StringArray:
     """The keys of `base` that some layer deletes (and a later one may have put again), each once."""
+    if not any(layer.deleted_keys or layer.deleted_directories for layer in layers):
+        return pa.array([], pa.string())
     named = pa.array({key for layer in layers for key in layer.deleted_keys}, pa.string())
     found = [trees.find(base, named).column("key").combine_chunks()]
     for directory in {directory for layer in layers for directory in layer.deleted_directories}:

@@ -19,6 +19,8 @@ def propagate(txn: Transaction) -> None:
     if not changed:
         return
     edges = all_edges(txn)
+    if not edges:
+        return
     closures = {branch_id: upstream_closure(edges, branch_id) for branch_id in edges}
     # A commit does not pass through an edge that is marked so; the order is by all of them.
     passing = all_edges(txn, include_never=False)

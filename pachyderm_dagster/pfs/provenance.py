@@ -9,6 +9,7 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.model import RepoType
 
 Edges = dict[int, set[int]]
+_EDGES = sa.select(t.branch_provenance)
 
 
 def upstream_ids(txn: Transaction, branch_id: int) -> set[int]:
@@ -26,7 +27,7 @@ def replace_upstream(txn: Transaction, branch_id: int, sources: Iterable[int], *
 def all_edges(txn: Transaction, *, include_never: bool = True) -> Edges:
     """For every branch with provenance, the branches it is made from, directly."""
     edges: Edges = {}
-    for row in txn.all(sa.select(t.branch_provenance)):
+    for row in txn.all(_EDGES):
         if include_never or not row.never:
             edges.setdefault(row.branch_id, set()).add(row.upstream_id)
     return edges

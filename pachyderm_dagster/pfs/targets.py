@@ -13,7 +13,7 @@ from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits, references, repos
 from pachyderm_dagster.pfs.commit_records import CommitRecord
-from pachyderm_dagster.pfs.model import BranchName, Commit, Origin, is_commit_id
+from pachyderm_dagster.pfs.model import BranchName, Commit, is_commit_id
 from pachyderm_dagster.pfs.references import Reference
 
 ATTEMPTS = 100
@@ -122,16 +122,14 @@ def commit_at_once(txn: Transaction, name: BranchName, head: int | None, record:
         Overtaken: the head is another one.
         StateError: `output-branch`.
     """
-    assert record.id == txn.id and record.finished is not None
+    assert record.id == txn.id
     row = _find_branch(txn, name)
     if row.head_id != head or row.repo_id != record.repo_id:
         raise Overtaken
     if row.is_output:
         raise branches.output_branch(name)
     branch_id = branches.ensure_branch(txn, name)[0] if row.id is None else row.id
-    commit_id = commits.add_commit(txn, branch_id, parent=head, origin=Origin.USER, description=record.description, started=record.started)
-    commits.close_commit(txn, commit_id, tree=record.tree, size_bytes=record.size_bytes, stored_bytes=record.stored_bytes, recorded=record.finished)
-    return commit_id
+    return commits.add_recorded(txn, branch_id, parent=head, record=record)
 
 
 def _find_branch(txn: Transaction, name: BranchName) -> sa.Row[Any]:
@@ -140,8 +138,7 @@ def _find_branch(txn: Transaction, name: BranchName) -> sa.Row[Any]:
     Raises:
         NotFoundError: `repo-not-found`.
     """
-    names = {"project": name.repo.project, "repo": name.repo.name, "type": name.repo.type, "branch": name.name}
-    row = txn.connection.execute(_BRANCH, names).first()
+    row = txn.first(_BRANCH, project=name.repo.project, repo=name.repo.name, type=name.repo.type, branch=name.name)
     if row is None:
         repos.get_repo(txn, name.repo)
         raise AssertionError("get_repo raises where the repo is missing")

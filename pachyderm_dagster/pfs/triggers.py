@@ -15,6 +15,14 @@ from pachyderm_dagster.pfs.model import Origin, Trigger
 from pachyderm_dagster.schedules import newest_tick
 
 _source = t.branch.alias("source")
+# Triggers with the name and head of what they follow.
+_ROWS = sa.select(t.branch_trigger, _source.c.name.label("source_name"), _source.c.head_id.label("source_head")).join_from(
+    t.branch_trigger, _source, t.branch_trigger.c.source_id == _source.c.id
+)
+# Those that follow the branch of a commit. A constant, because every commit asks it and making it takes longer than running it.
+_OF_COMMIT = _ROWS.join(t.commit, sa.and_(t.commit.c.repo_id == _source.c.repo_id, t.commit.c.branch_name == _source.c.name)).where(
+    t.commit.c.id == sa.bindparam("commit_id")
+)
 
 
 def set_trigger(txn: Transaction, branch_id: int, source_id: int, trigger: Trigger) -> None:
@@ -54,14 +62,12 @@ def remove_trigger(txn: Transaction, branch_id: int) -> None:
 
 def find_triggers(txn: Transaction, branch_ids: Iterable[int]) -> Mapping[int, Trigger]:
     """The triggers of those of the branches that have one."""
-    return {row.branch_id: _trigger(row) for row in txn.all(_rows().where(t.branch_trigger.c.branch_id.in_(list(branch_ids))))}
+    return {row.branch_id: _trigger(row) for row in txn.all(_ROWS.where(t.branch_trigger.c.branch_id.in_(list(branch_ids))))}
 
 
 def evaluate(txn: Transaction, commit_id: int) -> None:
     """Moves every branch whose trigger a commit sets off that has just finished without an error: branches that follow its own, and those that follow them."""
-    own = txn.all(
-        _rows().join(t.commit, sa.and_(t.commit.c.repo_id == _source.c.repo_id, t.commit.c.branch_name == _source.c.name)).where(t.commit.c.id == commit_id)
-    )
+    own = txn.all(_OF_COMMIT, commit_id=commit_id)
     # A commit that a branch was moved away from while it was open is no news of that branch.
     _follow(txn, [row for row in own if _is_ancestor(txn, commit_id, row.source_head)], commit_id)
 
@@ -78,12 +84,12 @@ def tick(txn: Transaction, *, project: str) -> list[int]:
 
 def tick_now(txn: Transaction, branch_id: int) -> bool:
     """Moves a branch with a `cron_spec` whether its time has come or not; False when it has none, or nothing to move to."""
-    row = txn.first(_rows().where(t.branch_trigger.c.cron_spec != "", t.branch_trigger.c.branch_id == branch_id))
+    row = txn.first(_ROWS.where(t.branch_trigger.c.cron_spec != "", t.branch_trigger.c.branch_id == branch_id))
     return row is not None and _tick(txn, row, txn.clock.now())
 
 
 def _clocks(project: str) -> sa.Select[Any]:
-    of_project = _rows().join(t.repo, _source.c.repo_id == t.repo.c.id).join(t.project).where(t.project.c.name == project)
+    of_project = _ROWS.join(t.repo, _source.c.repo_id == t.repo.c.id).join(t.project).where(t.project.c.name == project)
     return of_project.where(t.branch_trigger.c.cron_spec != "").order_by(t.branch_trigger.c.branch_id)
 
 
@@ -98,13 +104,6 @@ def _tick(txn: Transaction, row: sa.Row[Any], ticked: dt.datetime | None) -> boo
     _move(txn, row.branch_id, readable.id)
     _follow(txn, _followers(txn, row.branch_id), readable.id)
     return True
-
-
-def _rows() -> sa.Select[Any]:
-    """Triggers with the name and head of what they follow."""
-    return sa.select(t.branch_trigger, _source.c.name.label("source_name"), _source.c.head_id.label("source_head")).join_from(
-        t.branch_trigger, _source, t.branch_trigger.c.source_id == _source.c.id
-    )
 
 
 def _trigger(row: sa.Row[Any]) -> Trigger:
@@ -128,7 +127,7 @@ def _follow(txn: Transaction, frontier: list[sa.Row[Any]], commit_id: int) -> No
 
 
 def _followers(txn: Transaction, branch_id: int) -> list[sa.Row[Any]]:
-    return list(txn.all(_rows().where(t.branch_trigger.c.source_id == branch_id)))
+    return list(txn.all(_ROWS.where(t.branch_trigger.c.source_id == branch_id)))
 
 
 def _step_is_enough(txn: Transaction, row: sa.Row[Any], commit_id: int) -> bool:

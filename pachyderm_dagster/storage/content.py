@@ -18,7 +18,7 @@ from pachyderm_dagster.codec import Buffer, content_digest, digest
 from pachyderm_dagster.errors import StorageError
 from pachyderm_dagster.storage.chunks import MIN_CHUNK_BYTES, Readable, chunk_buffer, chunk_stream
 from pachyderm_dagster.storage.objects import ObjectStore, Ref, StoredRanges, corrupt_object, get_ref, object_key
-from pachyderm_dagster.storage.packs import PackWriter
+from pachyderm_dagster.storage.packs import PackWriter, PendingRanges
 from pachyderm_dagster.storage.ranges import read_ranges
 
 _THREADS = 8  # most of the time they wait for the disk or the network
@@ -204,6 +204,10 @@ class ContentReader:
         self._store = store
         # Not one a stream: that would have to be waited for when a stream is left in the middle, which may happen in the garbage collector.
         self._pool = ThreadPoolExecutor(_READ_AHEAD, thread_name_prefix="chunks")
+
+    def pending(self, packs: PackWriter) -> "ContentReader":
+        """A reader, for one thread, of those contents too that are in `packs` and not stored yet."""
+        return ContentReader(PendingRanges(self._store, packs))
 
     def read(self, content: Content) -> bytes:
         """All bytes of `content`, verified."""

@@ -4,6 +4,7 @@ Cost of a change, a difference or a lookup follows what it touches. Several thre
 """
 
 import contextlib
+import functools
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -30,16 +31,17 @@ class Trees:
 
     Args:
         nodes: where the nodes are read from, if not from the store alone.
-
-    Attributes:
-        empty: the tree of no rows.
     """
 
     def __init__(self, store: ObjectStore, kind: TreeKind, cache_bytes: int = _CACHE_BYTES, *, nodes: NodeStore | None = None) -> None:
         self.kind = kind
-        self.empty = empty_root(kind)
         self._store = store
         self._nodes = nodes or NodeStore(store, kind, NodeCache(cache_bytes))
+
+    @functools.cached_property
+    def empty(self) -> TreeRoot:
+        """The tree of no rows."""
+        return empty_root(self.kind)
 
     def pending(self, packs: PackWriter) -> "Trees":
         """The same trees, for one thread, with those among them that are in `packs` and not stored yet."""

@@ -226,18 +226,31 @@ def test_writes_to_an_open_commit_join_it(pfs: Pfs) -> None:
     assert len(pfs.list_file("data@master:/")) == 4
 
 
-def put_after(pfs: Pfs, change: Callable[[], object]) -> None:
+def put_after(pfs: Pfs, change: Callable[[], object]) -> Commit:
     """A put during which something else happens."""
     with pfs.modify_file("data@master") as files:
         files.put_bytes("/late", b"x")
         change()
+    return files.commit
+
+
+def test_write_joins_a_commit_that_was_opened_meanwhile(pfs: Pfs) -> None:
+    put(pfs, "/0", b"0")
+    opened: list[Commit] = []
+    assert put_after(pfs, lambda: opened.append(pfs.start_commit("data@master"))).id == opened[0].id
+    assert pfs.inspect_commit("data@master").finished is None
 
 
 def test_branch_that_becomes_an_output_refuses_the_write(pfs: Pfs) -> None:
     put(pfs, "/0", b"0")
     pfs.create_repo("source")
+
+    def make_output() -> None:
+        pfs.create_branch("data@master", provenance=["source@master"])
+        pfs.finish_commit("data@master")
+
     with pytest.raises(StateError) as caught:
-        put_after(pfs, lambda: pfs.create_branch("data@master", provenance=["source@master"]))
+        put_after(pfs, make_output)
     assert caught.value.code == "output-branch"
 
 
