@@ -5,10 +5,11 @@ from collections.abc import Mapping
 
 import click
 
+from pachyderm_dagster.cli.asking import refuse_in_transaction
 from pachyderm_dagster.cli.home import reading, writing
 from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.metadata.database import Transaction
-from pachyderm_dagster.pfs import repos
+from pachyderm_dagster.pfs import repos, user_transactions
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
 from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.deletion import empty_project
@@ -19,6 +20,7 @@ from pachyderm_dagster.pps.deletion import empty_project
 @click.pass_obj
 def delete_all(environ: Mapping[str, str], yes: bool) -> None:
     """Asks before it does."""
+    refuse_in_transaction(environ, "delete all")
     if not yes and not _is_confirmed(environ):
         raise StateError("not-confirmed", "nothing was removed; answer y, or use --yes")
 
@@ -27,6 +29,8 @@ def delete_all(environ: Mapping[str, str], yes: bool) -> None:
             empty_project(txn, project.name)
             if project.name != DEFAULT_PROJECT:
                 repos.delete_project(txn, project.name)
+        for transaction in user_transactions.list_transaction(txn):
+            user_transactions.delete_transaction(txn, transaction.id)
 
     writing(environ, change)
 

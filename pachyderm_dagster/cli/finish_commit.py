@@ -5,7 +5,7 @@ from contextlib import closing
 
 import click
 
-from pachyderm_dagster.cli.asking import active_transaction
+from pachyderm_dagster.cli.active_transaction import active_transaction
 from pachyderm_dagster.cli.documents import document_of
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.printing import Printer, printing

@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 from click.shell_completion import shell_complete
 
+from pachyderm_dagster.cli.active_transaction import active_transaction
 from pachyderm_dagster.cli.failures import DONE, INTERRUPTED, WRONG_USAGE, refuse, refuse_unexpected, refuse_usage
 from pachyderm_dagster.cli.names import NAMES, completion_variable
 from pachyderm_dagster.cli.table import root_group
-from pachyderm_dagster.errors import InvalidError, PachydermError, StorageError
+from pachyderm_dagster.errors import InvalidError, NotFoundError, PachydermError, StorageError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return refuse_usage(error)
     except PachydermError as error:
+        if isinstance(error, NotFoundError):
+            _tell_of_transaction()
         return refuse(error)
     except UnicodeEncodeError as error:
         return refuse(InvalidError("text-invalid", f"{error.object!r} cannot be written as {error.encoding}; use text, or set another locale"))
@@ -49,6 +52,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001  the last one who can say anything to the user
         return refuse_unexpected(error, arguments, os.environ)
     return status
+
+
+def _tell_of_transaction() -> None:
+    """What is missing may be what the active transaction holds."""
+    try:
+        active = active_transaction(os.environ)
+    except PachydermError:
+        return
+    if active is not None:
+        print(f"note: transaction '{active}' is active; it makes nothing before `pachctl finish transaction`", file=sys.stderr)
 
 
 def _run(name: str, arguments: list[str]) -> int:

@@ -8,12 +8,14 @@ from typing import Any
 
 import click
 
+from pachyderm_dagster.cli.asking import check_not_waiting
 from pachyderm_dagster.cli.documents import commit_document
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.printing import Printer, printing
 from pachyderm_dagster.cli.progress import PutProgress
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.putting import Manner, put_sources
+from pachyderm_dagster.pfs.references import parse_reference
 from pachyderm_dagster.pfs.sources import plan_sources, read_source_list
 from pachyderm_dagster.pfs.splitting import Split, SplitKind
 from pachyderm_dagster.pfs.transfers import DEFAULT_PARALLELISM, MAX_PARALLELISM, Transfers
@@ -123,6 +125,7 @@ def _put(
     progress: bool,
     **cut: Any,
 ) -> None:
+    check_not_waiting(environ, parse_reference(target, project=project))
     stdin = sys.stdin.buffer
     manner = Manner(append=append, unpack=untar, split=_split(**cut), transfers=Transfers(parallelism))
     with closing(open_workspace(environ, project=project)) as workspace:

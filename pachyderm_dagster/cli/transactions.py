@@ -5,7 +5,7 @@ from contextlib import closing
 
 import click
 
-from pachyderm_dagster.cli.asking import active_transaction, set_active_transaction
+from pachyderm_dagster.cli.active_transaction import active_transaction, set_active_transaction
 from pachyderm_dagster.cli.documents import transaction_document
 from pachyderm_dagster.cli.home import reading, writing
 from pachyderm_dagster.cli.lazy import load
