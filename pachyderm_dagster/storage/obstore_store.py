@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import MemoryStore, S3Store
 
 from pachyderm_dagster.clock import Clock
 from pachyderm_dagster.codec import Buffer
-from pachyderm_dagster.errors import StorageError, UnreachableError
-from pachyderm_dagster.storage.objects import RENEW_AFTER, ObjectInfo, missing_object, parts_of, short_object
+from pachyderm_dagster.errors import NotFoundError, StorageError, UnreachableError
+from pachyderm_dagster.storage.buckets import Bucket
+from pachyderm_dagster.storage.objects import RENEW_AFTER, DirectBatch, ObjectInfo, missing_object, parts_of, short_object
 
 _ASK_FIRST_BYTES = 1024 * 1024
+# Where credentials are looked for last of all; a machine outside a cloud has nothing there.
+_INSTANCE_METADATA = "169.254.169.254"
 
 
 class ObstoreStore:
@@ -22,7 +24,7 @@ class ObstoreStore:
     fork_safe = False  # obstore runs threads of its own, which a forked child does not have
     time_slack = RENEW_AFTER + dt.timedelta(minutes=5)  # the service's clock may go otherwise than ours
 
-    def __init__(self, store: MemoryStore | S3Store, url: str, clock: Clock) -> None:
+    def __init__(self, store: Bucket, url: str, clock: Clock) -> None:
         self._store = store
         self._url = url
         self._clock = clock
@@ -32,7 +34,7 @@ class ObstoreStore:
         # A conditional put sends the whole body before it is refused; a chunk that exists is worth a question.
         if len(body) >= _ASK_FIRST_BYTES and self._find_size(key) is not None:
             return False
-        with self._translated(key):
+        with self._writing():
             try:
                 obstore.put(self._store, key, body, mode="create", use_multipart=False)
             except AlreadyExistsError:
@@ -45,9 +47,12 @@ class ObstoreStore:
         intact = found is not None and found.size == len(body)
         if found is not None and intact and found.modified > self._clock.now() - RENEW_AFTER:
             return False
-        with self._translated(key):
+        with self._writing():
             obstore.put(self._store, key, body, mode="overwrite", use_multipart=False)
         return not intact
+
+    def begin_batch(self) -> DirectBatch:
+        return DirectBatch(self.keep)
 
     def get(self, key: str) -> bytes:
         with self._translated(key):
@@ -109,6 +114,14 @@ class ObstoreStore:
             raise missing_object(key) from None
 
     @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            with self._failing():
+                yield
+        except FileNotFoundError:
+            raise NotFoundError("bucket-not-found", f"the bucket of {self._url} does not exist; make it, or correct the storage URL") from None
+
+    @contextlib.contextmanager
     def _failing(self) -> Iterator[None]:
         """Turns obstore's errors into ours, but for a missing key: obstore raises the builtin FileNotFoundError for that."""
         try:
@@ -116,6 +129,12 @@ class ObstoreStore:
         except (PermissionDeniedError, UnauthenticatedError) as error:
             raise StorageError("storage-denied", f"{self._url} refuses access: {_first_line(error)}; check the credentials") from error
         except BaseError as error:
+            if _INSTANCE_METADATA in str(error):
+                raise StorageError(
+                    "storage-denied",
+                    f"no credentials for {self._url} were found: set the service's variables (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for S3), "
+                    "or pip install 'pachyderm-dagster[s3]' for the profiles of S3",
+                ) from error
             raise UnreachableError("storage-unreachable", f"{self._url} does not answer: {_first_line(error)}; check the endpoint and try again") from error
 
 

@@ -40,7 +40,7 @@ def test_store_of_another_format_is_refused(tmp_path: Path, marker: bytes) -> No
 
 @pytest.mark.parametrize("url", ["", "/a/folder", "file://", "file://host/folder", "s3://", "s3:///prefix", "ftp://host/folder", "memory"])
 def test_unknown_url_is_refused_with_those_that_are_known(url: str) -> None:
-    with pytest.raises(InvalidError, match="file:///folder, s3://bucket/prefix or memory://") as caught:
+    with pytest.raises(InvalidError, match="file:///folder, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or memory://") as caught:
         open_store(url)
     assert caught.value.code == "storage-url-invalid"
 
