@@ -362,17 +362,24 @@ def _tip(branch: StoredBranch, children: Mapping[str | None, Sequence[Key]], rec
         repo = rebuilt.repos[branch.repo_id]
         name = f"{RepoName(rebuilt.projects[repo.project_id].name, repo.name, RepoType(repo.type))}@{branch.name}"
         known = [id for id in (branch.head, branch.finished) if id is not None and (branch.repo_id, id) in records]
+        if (branch.repo_id, branch.head) not in records:
+            rebuilt.losses.append(_lost_head(branch, name))
         if not known:
-            rebuilt.losses.append(Loss("head-missing", f"the store has no record of '{branch.head}', the head of branch '{name}'"))
             return None
         head = known[0]
-        if head != branch.head:
-            rebuilt.losses.append(Loss("unfinished-commit", f"commit '{branch.head}' of branch '{name}' was not finished; what was put into it is lost"))
     tip = None if head is None else (branch.repo_id, head)
     while after := [key for key in children.get(head, ()) if key[1] not in branch.passed]:
         tip = after[-1]
         head = tip[1]
     return tip
+
+
+def _lost_head(branch: StoredBranch, name: str) -> Loss:
+    told = f"commit '{branch.head}', the head of branch '{name}',"
+    if branch.head == branch.finished:
+        return Loss("head-missing", f"{told} has no record in the store")
+    lost = "it is made anew" if branch.provenance else "what was put into it is lost"
+    return Loss("unfinished-commit", f"{told} was not finished: {lost}")
 
 
 def _named(record: CommitRecord) -> str:

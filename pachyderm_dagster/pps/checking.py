@@ -150,7 +150,7 @@ def check_store(database: Database, store: ObjectStore, *, deep: bool, progress:
     """
     with database.read() as txn:
         roots = list_roots(txn)
-        staged = [bytes(row.layer) for row in txn.all(sa.select(t.commit_layer.c.layer))]
+        staged = [bytes(row.layer) for row in txn.all(sa.select(t.commit_layer.c.layer).join(t.commit).where(t.commit.c.finished.is_(None)))]
     checker = StoreChecker(store, ObjectSizes(store), deep=deep, progress=progress)
     for root in roots:
         checker.check_tree(root.root)

@@ -1,0 +1,182 @@
+"""What fsck finds in a home that something happened to, and what it puts right."""
+
+import os
+import sqlite3
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from pachyderm_dagster.cli.fsck import LEFTOVER_AGE
+from tests.cli.pachctl import Answer, Pachctl
+from tests.docs.markdown import ROOT
+
+HOME_OF_0001 = ROOT / "tests" / "metadata" / "homes" / "0001.tar.gz"
+
+
+@pytest.fixture
+def pachctl(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Pachctl:
+    return Pachctl(capsysbinary, monkeypatch)
+
+
+@pytest.fixture
+def home(environment_of_its_own: Path, pachctl: Pachctl) -> Path:
+    """A home with a repo of two commits: /a, then /b in a pack of its own."""
+    pachctl("create", "repo", "data")
+    pachctl.put("data@master:/a", "first " * 100)
+    pachctl.put("data@master:/b", "second " * 100)
+    return environment_of_its_own
+
+
+def codes(answer: Answer) -> list[str]:
+    return [document["code"] for document in answer.documents]
+
+
+def fsck(pachctl: Pachctl, *options: str) -> Answer:
+    return pachctl.run("fsck", *options, "-o", "json")
+
+
+def execute(home: Path, *statements: str) -> None:
+    """Changes the record behind the program's back."""
+    with sqlite3.connect(home / "metadata.db") as connection:
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
+
+
+def pack_with(home: Path, text: bytes) -> Path:
+    (found,) = [path for path in (home / "objects" / "objects").rglob("*") if path.is_file() and text in path.read_bytes()]
+    return found
+
+
+def flip(path: Path, text: bytes) -> None:
+    """Changes one byte of the first occurrence of `text`."""
+    data = bytearray(path.read_bytes())
+    data[data.index(text)] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def test_sound_home_has_no_problems(pachctl: Pachctl, home: Path) -> None:
+    answer = fsck(pachctl, "--deep")
+    assert (answer.status, answer.out) == (0, "")
+
+
+def test_missing_object_is_named_with_the_commits_and_files_that_it_hurts(pachctl: Pachctl, home: Path) -> None:
+    pack_with(home, b"second ").unlink()
+    answer = fsck(pachctl)
+    assert answer.status == 1
+    assert answer.code == "problems-found"
+    assert "is missing" in answer.documents[0]["message"]
+    assert codes(answer)[0] == "object-damaged"
+    (lost,) = [document for document in answer.documents if document["code"] == "content-lost"]
+    second = pachctl("inspect", "commit", "data@master", "-o", "json").document["id"]
+    assert f"data@{second}" in lost["message"]
+
+
+def test_content_that_changed_is_found_by_deep_alone(pachctl: Pachctl, home: Path) -> None:
+    flip(pack_with(home, b"second "), b"second ")
+    assert fsck(pachctl).status == 0
+    answer = fsck(pachctl, "--deep")
+    assert codes(answer) == ["object-damaged", "content-lost"]
+    assert "/b" in answer.documents[1]["message"]
+    assert "/a" not in answer.documents[1]["message"]
+
+
+def test_tree_node_that_changed_is_found_without_reading_content(pachctl: Pachctl, home: Path) -> None:
+    path = pack_with(home, b"second ")
+    flip(path, b"PDT\x02")
+    assert codes(fsck(pachctl))[0] == "object-damaged"
+
+
+def test_object_that_was_cut_is_found_by_its_size(pachctl: Pachctl, home: Path) -> None:
+    path = pack_with(home, b"first ")
+    path.chmod(0o644)
+    os.truncate(path, 10)
+    answer = fsck(pachctl)
+    assert "has 10 bytes" in answer.documents[0]["message"]
+
+
+def test_old_content_that_is_lost_hurts_every_commit_that_holds_it(pachctl: Pachctl, home: Path) -> None:
+    flip(pack_with(home, b"first "), b"first ")
+    lost = [document["message"] for document in fsck(pachctl, "--deep").documents if document["code"] == "content-lost"]
+    assert len(lost) == 2
+    assert all("1 files or datums that cannot be read: /a" in message for message in lost)
+
+
+def test_commit_with_lost_content_gets_an_error_only_when_asked(pachctl: Pachctl, home: Path) -> None:
+    flip(pack_with(home, b"second "), b"second ")
+    assert fsck(pachctl, "--deep", "--fix").status == 1
+    assert pachctl("inspect", "commit", "data@master", "-o", "json").document["error"] is None
+    fsck(pachctl, "--deep", "--fix", "--mark-lost")
+    assert pachctl("inspect", "commit", "data@master", "-o", "json").document["error"] == "fsck: part of its content is lost"
+    pachctl.put("data@master:/c", "third")
+    assert [file["path"] for file in pachctl.json("list", "file", "data@master")] == ["/a", "/c"]
+
+
+@pytest.mark.parametrize(
+    ("code", "statements"),
+    [
+        ("head-missing", ["UPDATE branch SET head_id = 999"]),
+        ("size", ['UPDATE "commit" SET size_bytes = 7 WHERE id = 2']),
+        ("layers-of-finished", ["INSERT INTO commit_layer (commit_id, layer) VALUES (1, x'00')"]),
+        ("row-dangling", ["INSERT INTO commit_layer (commit_id, layer) VALUES (77, x'00')"]),
+        ("parent-newer", ['UPDATE "commit" SET parent_id = 2 WHERE id = 1']),
+        ("structure-unsaved", ["UPDATE record_state SET saved = 0"]),
+        ("commits-unrecorded", ['UPDATE "commit" SET recorded = 0']),
+    ],
+)
+def test_problem_of_the_record_is_found_and_repaired(pachctl: Pachctl, home: Path, code: str, statements: list[str]) -> None:
+    execute(home, *statements)
+    found = fsck(pachctl)
+    assert found.status == 1
+    assert code in codes(found)
+    repaired = fsck(pachctl, "--fix")
+    assert repaired.status == 0
+    assert all(document["fixed"] for document in repaired.documents)
+    assert fsck(pachctl).status == 0
+    assert {file["path"] for file in pachctl.json("list", "file", "data@master")} == {"/a", "/b"}
+
+
+def test_circle_in_provenance_is_found_and_left_to_the_user(pachctl: Pachctl, home: Path) -> None:
+    pachctl("create", "repo", "other")
+    pachctl.put("other@master:/a", "a")
+    execute(home, "INSERT INTO branch_provenance (branch_id, upstream_id) VALUES (1, 2), (2, 1)")
+    answer = fsck(pachctl, "--fix")
+    assert answer.status == 1
+    assert codes(answer).count("provenance-cycle") == 2
+
+
+def test_leftovers_of_killed_writes_are_removed(pachctl: Pachctl, home: Path) -> None:
+    leftover = home / "objects" / "incoming" / "killed"
+    leftover.parent.mkdir(exist_ok=True)
+    leftover.write_bytes(b"half")
+    assert fsck(pachctl).status == 0
+    old = leftover.stat().st_mtime - LEFTOVER_AGE.total_seconds() - 1
+    os.utime(leftover, (old, old))
+    assert codes(fsck(pachctl)) == ["leftovers"]
+    assert fsck(pachctl, "--fix").status == 0
+    assert not leftover.exists()
+
+
+def test_home_of_the_release_before_can_be_rebuilt_after_fix(pachctl: Pachctl, environment_of_its_own: Path, tmp_path: Path) -> None:
+    with tarfile.open(HOME_OF_0001) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (record,) = tmp_path.rglob("metadata.db")
+    record.parent.rename(environment_of_its_own / "old")
+    for path in (environment_of_its_own / "old").iterdir():
+        path.rename(environment_of_its_own / path.name)
+    assert set(codes(fsck(pachctl))) == {"structure-unsaved", "commits-unrecorded"}
+    assert fsck(pachctl, "--fix").status == 0
+    before = [commit for commit in pachctl.json("list", "commit", "--all") if commit["finished"]], pachctl.json("list", "job", "-x")
+    for path in environment_of_its_own.glob("metadata.db*"):
+        path.unlink()
+    (loss,) = pachctl("fsck", "--rebuild", "-o", "json").document["losses"]
+    assert loss["code"] == "unfinished-commit"
+    assert (pachctl.json("list", "commit", "--all"), pachctl.json("list", "job", "-x")) == before
+
+
+def test_second_home_cannot_share_a_store(pachctl: Pachctl, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACHYDERM_STORAGE_URL", (home / "objects").as_uri())
+    monkeypatch.setenv("PACHYDERM_HOME", str(tmp_path / "second"))
+    assert pachctl.fail("list", "repo") == "record-lost"
