@@ -29,6 +29,7 @@ class FileChanges:
 
     Attributes:
         commit: where the changes go. Of `Client.modify_file` it is there when the block has ended.
+        open_files: the paths of files that are still written to.
     """
 
     commit: Commit
@@ -37,7 +38,7 @@ class FileChanges:
         self._pfs = pfs
         self._files = files
         self._lock = threading.RLock()
-        self._open: set[str] = set()
+        self.open_files: set[str] = set()
 
     @property
     def id(self) -> str:
@@ -102,26 +103,16 @@ class FileChanges:
         """
         return open_to_write(path, mode, self._writable, encoding=encoding)
 
-    def check_all_closed(self) -> None:
-        """Refuses to end while files are written to.
-
-        Raises:
-            StateError: `file-open`.
-        """
-        if self._open:
-            names = ", ".join(map(repr, sorted(self._open)))
-            raise StateError("file-open", f"{names} still open for writing; close each file before the commit ends, best with a block of its own")
-
     def _writable(self, path: str, *, append: bool) -> WritableContent:
         cleaned = clean_file_path(path)
-        self._open.add(cleaned)
+        self.open_files.add(cleaned)
 
         def keep(content: Content) -> None:
             with self._lock:
                 self._files.put_content(cleaned, content, append=append)
-            self._open.discard(cleaned)
+            self.open_files.discard(cleaned)
 
-        return WritableContent(self._files.writer, self._lock, keep, lambda: self._open.discard(cleaned), cleaned)
+        return WritableContent(self._files.writer, self._lock, keep, lambda: self.open_files.discard(cleaned), cleaned)
 
 
 def open_to_write(path: str, mode: str, opening: Callable[..., WritableContent], *, encoding: str) -> WritableContent | WritableText:
@@ -134,3 +125,14 @@ def open_to_write(path: str, mode: str, opening: Callable[..., WritableContent],
         raise InvalidError("mode-invalid", f"a file cannot be opened with mode {mode!r}; 'rb' and 'r' read, 'wb' and 'w' replace, 'ab' and 'a' append")
     content = opening(path, append=mode.startswith("a"))
     return content if mode.endswith("b") else WritableText(content, encoding=encoding)
+
+
+def check_all_closed(changes: FileChanges) -> None:
+    """Refuses to end while files are written to.
+
+    Raises:
+        StateError: `file-open`.
+    """
+    if changes.open_files:
+        names = ", ".join(map(repr, sorted(changes.open_files)))
+        raise StateError("file-open", f"{names} still open for writing; close each file before the commit ends, best with a block of its own")

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self, TextIO, overload
 
-from pachyderm_dagster.client.changes import Data, FileChanges, open_to_write
+from pachyderm_dagster.client.changes import Data, FileChanges, check_all_closed, open_to_write
+from pachyderm_dagster.client.transactions import ClientTransaction
 from pachyderm_dagster.errors import InvalidError, StateError
 from pachyderm_dagster.pfs import branches, commits, comparing, reading, references, repos
 from pachyderm_dagster.pfs.client import POLL_SECONDS
 from pachyderm_dagster.pfs.differences import FileDiff
 from pachyderm_dagster.pfs.entries import FileInfo, file_infos
+from pachyderm_dagster.pfs.finding import Change
 from pachyderm_dagster.pfs.model import Branch, Commit, Origin, Project, Repo, is_commit_id
 from pachyderm_dagster.pfs.open_files import ReadableContent, WritableContent
 from pachyderm_dagster.pfs.references import parse_repo
@@ -65,6 +67,17 @@ class Client:
     def create_project(self, project: str, *, description: str = "") -> None:
         """Makes a project. Raises ExistsError `project-exists`, InvalidError `name-invalid`."""
         self._database.write(lambda txn: repos.create_project(txn, project, description=description))
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[ClientTransaction]:
+        """Changes of repos, branches and commits that are made together when the block ends, or not at all: one commit set, and one job a pipeline.
+
+        Raises:
+            PachydermError: at the end, whatever one of the changes raises, with its number; nothing was changed.
+        """
+        transaction = ClientTransaction(self.project)
+        yield transaction
+        transaction.apply(self._workspace.pps)
 
     # Repos
 
@@ -204,6 +217,31 @@ class Client:
         """
         return self._pfs.squash_commit(commit, recursive=recursive)
 
+    def drop_commit_set(self, set_id: str) -> list[Commit]:
+        """Removes every commit of a set with what it wrote. Raises NotFoundError `commit-set-not-found` and as `drop_commit`."""
+        return self._pfs.drop_commit_set(set_id)
+
+    def squash_commit_set(self, set_id: str) -> list[Commit]:
+        """Removes every commit of a set and leaves what it wrote to the next ones. Raises NotFoundError `commit-set-not-found` and as `squash_commit`."""
+        return self._pfs.squash_commit_set(set_id)
+
+    def forget_commit(self, commit: str) -> Commit:
+        """Gives up the content of an output commit, which its pipeline could make again. Raises InvalidError `not-an-output`, StateError `commit-in-use`."""
+        return self._pfs.forget_commit(commit)
+
+    def clear_commit(self, commit: str) -> Commit:
+        """Takes back everything that was put into an open commit so far. Raises StateError `commit-finished`, `output-branch`."""
+        return self._pfs.clear_commit(commit)
+
+    def find_commit(self, file: str, *, limit: int | None = None) -> Iterator[Change]:
+        """Yields the commits that added, changed or deleted `repo@ref:/path`, each with its `op`, from that commit backwards.
+
+        Raises:
+            NotFoundError: as `inspect_commit`.
+            InvalidError: `path-missing`.
+        """
+        return self._pfs.find_commit(file, limit=limit)
+
     # Changing files
 
     @contextlib.contextmanager
@@ -221,7 +259,7 @@ class Client:
         with self._pfs.modify_file(target, description=description) as files:
             changes = FileChanges(self._pfs, files)
             yield changes
-            changes.check_all_closed()
+            check_all_closed(changes)
         changes.commit = files.commit
 
     def put_file(self, file: str, data: Data, *, append: bool = False, description: str = "") -> Commit:

@@ -284,6 +284,66 @@ def test_commits_are_squashed_and_dropped(client: Client) -> None:
     assert client.inspect_branch("images@master").head == first.id
 
 
+def test_commit_sets_are_squashed_and_dropped(client: Client) -> None:
+    first, second, third = (client.put_file(f"images@master:/{name}", b"x") for name in "abc")
+    assert [commit.id for commit in client.squash_commit_set(first.id)] == [first.id]
+    assert [commit.id for commit in client.drop_commit_set(third.id)] == [third.id]
+    assert files_of(client, "images@master") == {"/a": b"x", "/b": b"x"}
+    with pytest.raises(InvalidError) as caught:
+        client.forget_commit(f"images@{second.id}")
+    assert codes(caught) == "not-an-output"
+
+
+def test_open_commit_is_cleared(client: Client) -> None:
+    client.start_commit("images@master")
+    client.put_file("images@master:/wrong", b"x")
+    client.clear_commit("images@master")
+    client.put_file("images@master:/right", b"x")
+    client.finish_commit("images@master")
+    assert files_of(client, "images@master") == {"/right": b"x"}
+
+
+def test_commits_that_changed_a_file_are_found(client: Client) -> None:
+    first = client.put_file("images@master:/a", b"1")
+    client.put_file("images@master:/b", b"1")
+    third = client.delete_file("images@master:/a")
+    assert [(found.commit.id, found.op) for found in client.find_commit("images@master:/a")] == [(third.id, "deleted"), (first.id, "added")]
+    assert len(list(client.find_commit("images@master:/a", limit=1))) == 1
+
+
+def test_changes_of_a_transaction_are_one(client: Client) -> None:
+    with client.transaction() as transaction:
+        transaction.create_repo("labels", description="of images")
+        transaction.start_commit("images@master", description="both")
+        transaction.start_commit("labels@master")
+        assert [str(repo.name) for repo in client.list_repo()] == ["images"]
+    assert [type(made).__name__ for made in transaction.made] == ["Repo", "Commit", "Commit"]
+    assert len({commit.id for commit in client.list_commit()}) == 1
+    client.put_file("images@master:/a", b"1")
+    with client.transaction() as transaction:
+        transaction.finish_commit("images@master")
+        transaction.finish_commit("labels@master", error="no labels")
+        transaction.create_branch("images@release", head="master")
+    assert files_of(client, "images@release") == {"/a": b"1"}
+    assert client.inspect_commit("labels@master").error == "no labels"
+
+
+def test_refused_or_broken_transaction_changes_nothing(client: Client) -> None:
+    with pytest.raises(NotFoundError) as caught, client.transaction() as transaction:
+        transaction.create_repo("labels")
+        transaction.delete_repo("nothing")
+    assert codes(caught) == "repo-not-found"
+    with pytest.raises(RuntimeError), client.transaction() as transaction:
+        transaction.delete_repo("images")
+        raise RuntimeError
+    assert [str(repo.name) for repo in client.list_repo()] == ["images"]
+    with client.transaction() as transaction:
+        transaction.create_branch("images@master")
+        transaction.create_branch("images@other")
+        transaction.delete_branch("images@other")
+    assert [branch.name.name for branch in client.list_branch("images")] == ["master"]
+
+
 def test_writers_that_meet_all_come_through(client: Client) -> None:
     failed: list[ConflictError] = []
 
