@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import click
 
-from pachyderm_dagster.cli.documents import commit_document
+from pachyderm_dagster.cli.asking import ask
+from pachyderm_dagster.cli.documents import commit_document, document_of
 from pachyderm_dagster.cli.home import writing
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.printing import Printer, printing
@@ -12,6 +13,7 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits, references, removal
 from pachyderm_dagster.pfs.model import Commit, is_commit_id
 from pachyderm_dagster.pfs.references import Reference, parse_reference
+from pachyderm_dagster.pfs.requests import DropCommit, DropCommitSet, SquashCommit, SquashCommitSet
 
 recursive = click.option("-r", "--recursive", is_flag=True, help="With REPO@REF: what was made from it goes too.")
 
@@ -25,13 +27,8 @@ recursive = click.option("-r", "--recursive", is_flag=True, help="With REPO@REF:
 def squash_commit(environ: Mapping[str, str], commit: str, recursive: bool, project: str, printer: Printer) -> None:
     """What it wrote stays: it is part of the commits that came after, which there must be. An ID means every commit of the set."""
     at = _parse(commit, project, recursive=recursive)
-
-    def change(txn: Transaction) -> list[Commit]:
-        if at is None:
-            return removal.squash_set(txn, commit)
-        return removal.squash_commit(txn, references.find_commit(txn, at), recursive=recursive)
-
-    printer.only_json(*map(commit_document, writing(environ, change)))
+    request = SquashCommitSet(commit) if at is None else SquashCommit(at, recursive)
+    printer.only_json(*map(document_of, ask(environ, request)))
 
 
 @click.command(epilog="Example: pachctl delete commit images@master")
@@ -43,13 +40,8 @@ def squash_commit(environ: Mapping[str, str], commit: str, recursive: bool, proj
 def delete_commit(environ: Mapping[str, str], commit: str, recursive: bool, project: str, printer: Printer) -> None:
     """What it wrote goes with it. Refused while other commits came after it, or were made from it. An ID means every commit of the set."""
     at = _parse(commit, project, recursive=recursive)
-
-    def change(txn: Transaction) -> list[Commit]:
-        if at is None:
-            return removal.drop_set(txn, commit)
-        return removal.drop_commit(txn, references.find_commit(txn, at), recursive=recursive)
-
-    printer.only_json(*map(commit_document, writing(environ, change)))
+    request = DropCommitSet(commit) if at is None else DropCommit(at, recursive)
+    printer.only_json(*map(document_of, ask(environ, request)))
 
 
 @click.command(epilog="Example: pachctl forget commit edges@master^3")

@@ -178,3 +178,16 @@ def test_delete_all_is_no_part_of_a_transaction(two_repos: Pachctl) -> None:
     two_repos("stop", "transaction")
     two_repos("delete", "all", "--yes")
     assert two_repos.json("list", "transaction") == []
+
+
+def test_commits_are_squashed_in_a_transaction(two_repos: Pachctl) -> None:
+    for repo in ("left", "right"):
+        for text in ("1", "2"):
+            two_repos.put(f"{repo}@master:/{text}", text)
+    start(two_repos)
+    two_repos("squash", "commit", "left@master^")
+    two_repos("delete", "commit", "right@master")
+    assert len(two_repos.json("list", "commit")) == 4
+    two_repos("finish", "transaction")
+    assert sorted(commit["repo"] for commit in two_repos.json("list", "commit")) == ["left", "right"]
+    assert two_repos("get", "file", "left@master:/1").out == "1"
