@@ -8,7 +8,10 @@ from typing import assert_never
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pachyderm_dagster.pfs.glob_machine import Machine
 from pachyderm_dagster.pfs.glob_syntax import Choice, Class, Group, Node, Pattern, Run, Single, Text, walk
+
+_MOST_CHOICES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +52,31 @@ class Matcher:
         if not self.looks_ahead:
             found = pc.extract_regex(pa.array([text]), f"\\A(?P<g0>{self.regex})\\z")[0].as_py()
             return None if found is None else tuple(found.values())
-        match = re.fullmatch(self.regex, text) if self._match_in_python()(text) else None
-        return None if match is None else (text, *(group or "" for group in match.groups()))
+        if self._is_tame():
+            match = re.fullmatch(self.regex, text)
+            return None if match is None else (text, *(group or "" for group in match.groups()))
+        captured = self._machine().captures(text)
+        return None if captured is None else (text, *captured)
 
     def _match_in_python(self) -> Callable[[str], bool]:
-        # A repeated group makes backtracking exponential in the length of the text, so then the positions are followed as sets.
-        if any(isinstance(node, Group) and node.quantifier in "*+" for node in walk(self.nodes)):
-            return lambda text: len(text) in _ends(self.nodes, text, frozenset([0]))
-        compiled = re.compile(self.regex)
-        return lambda text: compiled.fullmatch(text) is not None
+        if self._is_tame():
+            compiled = re.compile(self.regex)
+            return lambda text: compiled.fullmatch(text) is not None
+        machine = self._machine()
+        return lambda text: machine.matches(text, 0, anywhere=False)
+
+    def _is_tame(self) -> bool:
+        """Whether going back and trying again stays quick: each choice multiplies the tries, and repeated groups have no bound."""
+        nodes = list(walk(self.nodes))
+        return sum(map(_chooses, nodes)) <= _MOST_CHOICES and not any(isinstance(node, Group) and node.quantifier in "*+" for node in nodes)
+
+    def _machine(self) -> Machine:
+        return Machine((self.nodes,), sum(isinstance(node, Group) for node in walk(self.nodes)))
+
+
+def _chooses(node: Node) -> bool:
+    """Whether a matcher may have to try this in more than one way."""
+    return isinstance(node, Run) or (isinstance(node, Choice | Group) and (len(node.branches) > 1 or (isinstance(node, Group) and node.quantifier in "!?")))
 
 
 def _regex(nodes: Pattern) -> str:
@@ -95,55 +114,3 @@ def _branches_regex(branches: tuple[Pattern, ...]) -> str:
 def _class_character(point: int) -> str:
     # ASCII but letters and digits is written by number, since both dialects give a meaning to some of it.
     return chr(point) if point >= 128 or chr(point).isalnum() else f"\\x{point:02x}"
-
-
-def _ends(nodes: Pattern, text: str, starts: frozenset[int]) -> frozenset[int]:
-    """The positions at which a match of `nodes` can end that begins at one of `starts`."""
-    for node in nodes:
-        starts = _node_ends(node, text, starts)
-    return starts
-
-
-def _node_ends(node: Node, text: str, starts: frozenset[int]) -> frozenset[int]:
-    match node:
-        case Run(deep):
-            return frozenset(end for start in starts for end in range(start, (len(text) if deep else _end_of_element(text, start)) + 1))
-        case Group("!"):
-            return _node_ends(Run(deep=False), text, frozenset(start for start in starts if not _refuses(node, text, start)))
-        case Group("*", _, branches):
-            return starts | _repeated_ends(branches, text, starts)
-        case Group("+", _, branches):
-            return _repeated_ends(branches, text, starts)
-        case Group("?", _, branches):
-            return starts | _branch_ends(branches, text, starts)
-        case Group(_, _, branches) | Choice(branches):
-            return _branch_ends(branches, text, starts)
-        case Text() | Single() | Class():
-            compiled = re.compile(_node_regex(node))
-            return frozenset(found.end() for start in starts if (found := compiled.match(text, start)))
-        case _:
-            assert_never(node)
-
-
-def _branch_ends(branches: tuple[Pattern, ...], text: str, starts: frozenset[int]) -> frozenset[int]:
-    return frozenset(end for branch in branches for end in _ends(branch, text, starts))
-
-
-def _repeated_ends(branches: tuple[Pattern, ...], text: str, starts: frozenset[int]) -> frozenset[int]:
-    """The ends of one or more repetitions."""
-    found: frozenset[int] = frozenset()
-    new = starts
-    while new:
-        new = _branch_ends(branches, text, new) - found
-        found |= new
-    return found
-
-
-def _refuses(negation: Group, text: str, start: int) -> bool:
-    ends = _branch_ends(negation.branches, text, frozenset([start]))
-    return bool(ends) if negation.widened else len(text) in ends
-
-
-def _end_of_element(text: str, start: int) -> int:
-    found = text.find("/", start)
-    return len(text) if found < 0 else found

@@ -1,6 +1,6 @@
 """Which paths a glob matches, what it captures, and how it is refused."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 import pytest
@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.pfs.glob_syntax import Choice, Class, Group, Node, Pattern, Run, Single, Text, parse_pattern
+from pachyderm_dagster.pfs.glob_machine import Machine
+from pachyderm_dagster.pfs.glob_matching import Matcher
+from pachyderm_dagster.pfs.glob_syntax import Choice, Class, Group, Node, Pattern, Run, Single, Text, parse_pattern, walk
 from pachyderm_dagster.pfs.globs import Glob
 
 TREE = ["/", "/a.txt", "/d", "/d/b.txt", "/d/e", "/d/e/c.csv"]
@@ -260,6 +262,18 @@ def test_repeated_negations_do_not_hang() -> None:
     assert Glob.parse("/+(!(x)|*(y))z").match_paths(["/" + "a" * 60, "/" + "a" * 60 + "z"]).to_pylist() == [False, True]
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    ["/(a*)*b", "/*(*(*(a)))b", "/+(+(a*))b", "/" + "*a" * 40 + "b", "/" + "{*,a}" * 12 + "b", "/" + "?(a)" * 60 + "b"],
+)
+@pytest.mark.parametrize("negation", ["", "!(x)"])
+def test_hostile_patterns_do_not_hang(pattern: str, negation: str) -> None:
+    glob = Glob.parse(pattern.replace("/", "/" + negation, 1))
+    paths = ["/" + "a" * 60, "/" + "a" * 60 + "c"]
+    assert glob.match_paths(paths).to_pylist() == [False, False]
+    assert [glob.captures(path) for path in paths] == [None, None]
+
+
 # A second matcher, slow and by the book, on the parsed pattern: every end of a match that starts at a position.
 def ends(nodes: Pattern, text: str, start: int) -> Iterator[int]:
     if not nodes:
@@ -302,6 +316,42 @@ def node_ends(node: Node, text: str, start: int) -> Iterator[int]:  # noqa: C901
                         yield from node_ends(Group("*", 0, branches), text, end)
 
 
+# The same for what groups capture: every way to match, with the texts of the groups by their numbers.
+Captured = Mapping[int, str]
+
+
+def ways(nodes: Pattern, text: str, start: int) -> Iterator[tuple[int, Captured]]:
+    if not nodes:
+        yield start, {}
+        return
+    for middle, first in node_ways(nodes[0], text, start):
+        for end, rest in ways(nodes[1:], text, middle):
+            yield end, {**first, **rest}
+
+
+def node_ways(node: Node, text: str, start: int) -> Iterator[tuple[int, Captured]]:
+    match node:
+        case Choice(branches):
+            for branch in branches:
+                yield from ways(branch, text, start)
+        case Group("!", number):
+            for end in node_ends(node, text, start):
+                yield end, {number: text[start:end]}
+        case Group("@" | "?" as quantifier, number, branches):
+            for branch in branches:
+                for end, inner in ways(branch, text, start):
+                    yield end, {**inner, number: text[start:end]}
+            if quantifier == "?":
+                yield start, {number: ""}
+        case Group(number=number):
+            # What groups within a repeated one captured is that of its last round, on which matchers differ when a round is empty.
+            for end in node_ends(node, text, start):
+                yield end, {number: text[start:end]}
+        case _:
+            for end in node_ends(node, text, start):
+                yield end, {}
+
+
 PATTERNS = st.recursive(
     st.sampled_from(["a", "b", "/", ".", "*", "**", "?", "[a.]", "[!a]", "[[:alpha:]]", "\\*"]),
     lambda inner: st.one_of(
@@ -338,3 +388,26 @@ def test_levels_agree_with_the_whole_pattern(pattern: str, texts: list[str]) -> 
         for path in paths
     ]
     assert glob.match_paths(paths).to_pylist() == by_level
+
+
+@settings(max_examples=300, deadline=None)
+@given(PATTERNS, TEXTS)
+def test_groups_capture_what_the_only_way_to_match_says(pattern: str, text: str) -> None:
+    nodes, path = parse_pattern("/x" + pattern + "b"), "/x" + text + "b"
+    found = {tuple(sorted(captured.items())) for end, captured in ways(nodes, path, 0) if end == len(path)}
+    captures = Glob.parse("/x" + pattern + "b").captures(path)
+    assert (captures is not None) is bool(found)
+    if captures is not None and len(found) == 1:
+        ((*only,),) = found
+        assert {number: captures[number] for number, _ in only} == dict(only)
+
+
+@settings(max_examples=300, deadline=None)
+@given(PATTERNS, TEXTS)
+def test_the_machine_captures_what_re2_does(pattern: str, text: str) -> None:
+    matcher = Matcher.of(parse_pattern("/x" + pattern))
+    if matcher.looks_ahead:
+        return
+    path = "/x" + text
+    captured = Machine((matcher.nodes,), sum(isinstance(node, Group) for node in walk(matcher.nodes))).captures(path)
+    assert (None if captured is None else (path, *captured)) == matcher.captures(path)
