@@ -144,7 +144,7 @@ def test_a_commit_that_was_looked_at_long_before_is_finished_whole(place: Worksp
 
 
 def test_writer_that_began_before_the_horizon_is_refused_and_changes_nothing(place: Workspace) -> None:
-    with pytest.raises(ConflictError) as caught, place.pfs.modify_file("data@master") as files:
+    with pytest.raises(ConflictError) as caught, place.pfs.modify_file("data@master") as files:  # noqa: PT012 -- the end of the block raises
         files.put_bytes("/large", LARGE)
         collect(place)
     assert caught.value.code == "write-collected"
@@ -182,7 +182,7 @@ def test_copy_from_a_commit_that_is_dropped_and_collected_meanwhile_is_whole_or_
     place.pfs.create_repo("other")
     commit = put(place, "/large", LARGE)
     pfs = place.pfs
-    with pytest.raises(ConflictError) as caught, pfs.modify_file("other@master") as files:
+    with pytest.raises(ConflictError) as caught, pfs.modify_file("other@master") as files:  # noqa: PT012 -- the end of the block raises
         files.put_content("/copy", pfs.find_content("data@master", "/large"))
         pfs.drop_commit(f"data@{commit}")
         collect(place)

@@ -151,8 +151,8 @@ def test_shards_hold_every_file_once(pfs: Pfs) -> None:
     assert [len(table) for table in tables] == [1000, 1000, 500]
     assert [path for table in tables for path in table.column("path").to_pylist()] == [f"/{number:04}" for number in range(2500)]
     by_bytes = pfs.shard_file_set(staged.id, size_bytes=1000)
-    # Sizes are 0, 1, 2, 0, 1, 2, ...: the 1000th byte is in file 1001.
-    assert by_bytes == [PathRange(None, "/1001"), PathRange("/1001", "/2000"), PathRange("/2000", None)]
+    # Sizes are 0, 1, 2, 0, 1, 2, ...: the files 0 to 1000 have 1,000 bytes, 1001 to 2000 have 1,001.
+    assert by_bytes == [PathRange(None, "/1001"), PathRange("/1001", "/2001"), PathRange("/2001", None)]
     assert pfs.shard_file_set(file_set(pfs), files=1) == [PathRange(None, None)]
     with pytest.raises(InvalidError) as caught:
         pfs.shard_file_set(staged.id)
