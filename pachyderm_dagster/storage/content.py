@@ -17,7 +17,7 @@ import msgspec
 from pachyderm_dagster.codec import Buffer, content_digest, digest
 from pachyderm_dagster.errors import StorageError
 from pachyderm_dagster.storage.chunks import MIN_CHUNK_BYTES, Readable, chunk_buffer, chunk_stream
-from pachyderm_dagster.storage.objects import ObjectStore, Ref, StoredRanges, corrupt_object, get_ref, object_key
+from pachyderm_dagster.storage.objects import ObjectBatch, ObjectStore, Ref, StoredRanges, corrupt_object, get_ref, object_key
 from pachyderm_dagster.storage.packs import PackWriter, PendingRanges
 from pachyderm_dagster.storage.ranges import read_ranges
 
@@ -67,6 +67,7 @@ class ContentWriter:
         self._store = store
         self._stored_bytes = 0
         self._pool: ThreadPoolExecutor | None = None
+        self._batch: ObjectBatch | None = None
         self._under_way: deque[Future[_Stored]] = deque()
 
     @property
@@ -115,6 +116,8 @@ class ContentWriter:
         wait(under_way)
         for future in under_way:
             self._finish_chunk(future)
+        if self._batch is not None:
+            self._batch.flush()
 
     def close(self) -> None:
         """Makes everything durable and lets go of threads."""
@@ -136,6 +139,8 @@ class ContentWriter:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
+        if self._batch is not None:
+            self._batch.stop()
         self._under_way.clear()
         self.packs.stop()
 
@@ -160,12 +165,14 @@ class ContentWriter:
         return Content(hash_of_chunks(ids), sum(ref.length for ref in refs), refs)
 
     def _put_chunk(self, chunk: Buffer) -> "Future[_Stored]":
-        """Stores a chunk as its own object in another thread; the future gives its id once it is durable."""
+        """Stores a chunk as its own object in another thread; it is durable behind `flush_chunks`."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="chunks")
+        if self._batch is None:
+            self._batch = self._store.begin_batch()
         if len(self._under_way) >= _CHUNKS_UNDER_WAY:
             self._finish_chunk(self._under_way.popleft())
-        future = self._pool.submit(_put_chunk, self._store, chunk)
+        future = self._pool.submit(_put_chunk, self._batch, chunk)
         self._under_way.append(future)
         return future
 
@@ -176,6 +183,8 @@ class ContentWriter:
         """The last chunk, verified: what is made of it gets a hash of its own, which would hide that it was damaged."""
         *earlier, last = content.refs
         pending = self.packs.find_pending(last)
+        if pending is None:
+            self.flush_chunks()  # what was kept just now cannot be read before
         chunk = get_ref(self._store, last) if pending is None else pending
         if hash_of_chunks([*(ref.object for ref in earlier), content_digest(chunk)]) != content.hash:
             raise _corrupt(last)
@@ -189,9 +198,9 @@ class _Stored(NamedTuple):
     bytes: int
 
 
-def _put_chunk(store: ObjectStore, chunk: Buffer) -> _Stored:
+def _put_chunk(batch: ObjectBatch, chunk: Buffer) -> _Stored:
     chunk_id = content_digest(chunk)
-    return _Stored(chunk_id, len(chunk) * store.keep(object_key(chunk_id), chunk))
+    return _Stored(chunk_id, len(chunk) * batch.keep(object_key(chunk_id), chunk))
 
 
 class ContentReader:

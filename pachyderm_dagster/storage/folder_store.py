@@ -7,15 +7,21 @@ import contextlib
 import datetime as dt
 import os
 import secrets
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from pachyderm_dagster.codec import Buffer
+from pachyderm_dagster.errors import StorageError
 from pachyderm_dagster.storage.objects import ObjectInfo, missing_object, object_key, parts_of, short_object
 from pachyderm_dagster.storage.system_errors import storage_errors
 
 INCOMING = "incoming"
 TRASH = "trash"
+_ARRIVALS = 64  # files that are written and not durable yet: about 256 MiB of chunks in the page cache
+_SYNCING = 4
 _MAX_PARTS = 1024  # IOV_MAX of Linux
 
 
@@ -33,7 +39,7 @@ class FolderStore:
         self._root = str(root)
 
     def put_new(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
-        path = self._path(key)
+        path = self.path_of(key)
         folder = os.path.dirname(path)
         with storage_errors("write", path):
             created = not os.path.exists(path) and self._write_and_link(path, parts_of(data))
@@ -42,7 +48,7 @@ class FolderStore:
         return created
 
     def keep(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
-        path = self._path(key)
+        path = self.path_of(key)
         folder = os.path.dirname(path)
         parts = parts_of(data)
         with storage_errors("write", path):
@@ -53,6 +59,25 @@ class FolderStore:
             _sync_folder(folder)
         return True
 
+    def begin_batch(self) -> "FolderBatch":
+        return FolderBatch(self)
+
+    def keep_later(self, key: str, data: Buffer | Sequence[Buffer]) -> "Arrival":
+        """Writes a file for `key` that has yet to arrive, or finds it there and marks it as new. For `FolderBatch`."""
+        path = self.path_of(key)
+        parts = parts_of(data)
+        with storage_errors("write", path):
+            if _renew(path, sum(len(part) for part in parts)):
+                return Arrival(path, None, -1)
+            temporary, descriptor = self._create_temporary()
+            try:
+                _write_all(descriptor, parts)
+            except BaseException:
+                os.close(descriptor)
+                os.unlink(temporary)
+                raise
+            return Arrival(path, temporary, descriptor)
+
     def get(self, key: str) -> bytes:
         with self._reading(key) as descriptor:
             return _read_exactly(descriptor, key, 0, os.fstat(descriptor).st_size)
@@ -62,7 +87,7 @@ class FolderStore:
             return _read_exactly(descriptor, key, offset, length)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        for folder, _, names in os.walk(self._path(prefix)):
+        for folder, _, names in os.walk(self.path_of(prefix)):
             for name in names:
                 path = os.path.join(folder, name)
                 try:
@@ -73,12 +98,12 @@ class FolderStore:
                 yield ObjectInfo(key, status.st_size, _modified(status))
 
     def delete(self, key: str) -> None:
-        path = self._path(key)
+        path = self.path_of(key)
         with storage_errors("delete", path), contextlib.suppress(FileNotFoundError):
             os.unlink(path)
 
     def remove_older(self, key: str, before: dt.datetime) -> bool:
-        path = self._path(key)
+        path = self.path_of(key)
         taken = os.path.join(self._root, TRASH, f"{os.path.basename(path)}.{secrets.token_hex(8)}")
         with storage_errors("delete", path), contextlib.suppress(FileNotFoundError):
             if _modified(os.stat(path)) >= before:
@@ -97,7 +122,7 @@ class FolderStore:
         trash = os.path.join(self._root, TRASH)
         with storage_errors("write", trash), contextlib.suppress(FileNotFoundError):
             for name in os.listdir(trash):
-                self._put_back(os.path.join(trash, name), self._path(object_key(bytes.fromhex(name.partition(".")[0]))))
+                self._put_back(os.path.join(trash, name), self.path_of(object_key(bytes.fromhex(name.partition(".")[0]))))
 
     def _put_back(self, taken: str, path: str) -> None:
         _link_new(taken, path)
@@ -105,12 +130,13 @@ class FolderStore:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(taken)
 
-    def _path(self, key: str) -> str:
+    def path_of(self, key: str) -> str:
+        """Where the object of a key lies."""
         return os.path.join(self._root, *key.split("/")) if key else self._root
 
     @contextlib.contextmanager
     def _reading(self, key: str) -> Iterator[int]:
-        path = self._path(key)
+        path = self.path_of(key)
         with storage_errors("read", path):
             try:
                 descriptor = self._open(path)
@@ -134,14 +160,7 @@ class FolderStore:
             return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def _write_and_link(self, path: str, parts: Sequence[Buffer], *, replace: bool = False) -> bool:
-        incoming = os.path.join(self._root, INCOMING)
-        temporary = os.path.join(incoming, secrets.token_hex(16))
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        try:
-            descriptor = os.open(temporary, flags, 0o444)
-        except FileNotFoundError:
-            _make_folder(incoming)
-            descriptor = os.open(temporary, flags, 0o444)
+        temporary, descriptor = self._create_temporary()
         try:
             try:
                 _write_all(descriptor, parts)
@@ -152,6 +171,99 @@ class FolderStore:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
+
+    def _create_temporary(self) -> tuple[str, int]:
+        incoming = os.path.join(self._root, INCOMING)
+        temporary = os.path.join(incoming, secrets.token_hex(16))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            return temporary, os.open(temporary, flags, 0o444)
+        except FileNotFoundError:
+            _make_folder(incoming)
+            return temporary, os.open(temporary, flags, 0o444)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An object that is to be at `path`; `temporary` (None when it is there already) is open as `descriptor` and not durable yet."""
+
+    path: str
+    temporary: str | None
+    descriptor: int
+
+    def finish(self) -> None:
+        """Makes the bytes durable, then gives them their name: what has its name is whole."""
+        if self.temporary is None:
+            return
+        with storage_errors("write", self.path):
+            try:
+                try:
+                    os.fsync(self.descriptor)
+                finally:
+                    os.close(self.descriptor)
+                _move_over(self.temporary, self.path)
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.temporary)
+
+
+class FolderBatch:
+    """Objects that are written at once, and made durable by threads of their own meanwhile; each folder once, at the end."""
+
+    def __init__(self, store: FolderStore) -> None:
+        self._store = store
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+        self._begun: dict[str, Future[None] | None] = {}
+        self._room = threading.BoundedSemaphore(_ARRIVALS)
+        self._error: StorageError | None = None
+
+    def keep(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        with self._lock:
+            if key in self._begun:
+                return False
+            self._begun[key] = None
+        self._room.acquire()
+        try:
+            arrival = self._store.keep_later(key, data)
+            with self._lock:
+                if self._pool is None:
+                    self._pool = ThreadPoolExecutor(_SYNCING, thread_name_prefix="syncing")
+                future = self._begun[key] = self._pool.submit(arrival.finish)
+        except BaseException:
+            self._room.release()
+            with self._lock:
+                self._begun.pop(key, None)
+            raise
+        future.add_done_callback(lambda _: self._room.release())
+        return arrival.temporary is not None
+
+    def flush(self) -> None:
+        with self._lock:
+            begun, self._begun = self._begun, {}
+            pool = self._pool
+        try:
+            for future in begun.values():
+                if future is not None:
+                    future.result()
+            if pool is not None:
+                folders = {os.path.dirname(self._store.path_of(key)) for key in begun}
+                list(pool.map(_sync_object_folder, folders))
+        except StorageError as error:
+            self._error = self._error or error
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown()
+
+
+def _sync_object_folder(folder: str) -> None:
+    with storage_errors("write", folder):
+        _sync_folder(folder)
 
 
 def _modified(status: os.stat_result) -> dt.datetime:

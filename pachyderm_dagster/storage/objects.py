@@ -5,7 +5,7 @@ Stores behave alike whatever is behind them; `tests/storage/test_object_stores.p
 """
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -83,6 +83,10 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def begin_batch(self) -> "ObjectBatch":
+        """For keeping many large objects that are to be durable together."""
+        ...
+
     def get(self, key: str) -> bytes:
         """The whole object.
 
@@ -118,6 +122,39 @@ class ObjectStore(Protocol):
     def recover(self) -> None:
         """Undoes what a killed `remove_older` left half done."""
         ...
+
+
+class ObjectBatch(Protocol):
+    """Objects on their way into a store. For several threads."""
+
+    def keep(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        """As `ObjectStore.keep`, but the object need not be readable, or durable, before `flush`. `data` is not needed any more on return."""
+        ...
+
+    def flush(self) -> None:
+        """Makes everything durable that was kept.
+
+        Raises:
+            StorageError: as `ObjectStore.keep`. What could not be made durable is lost: every later `flush` raises too.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Lets go of threads; what was not flushed may or may not be there."""
+        ...
+
+
+class DirectBatch:
+    """A batch for stores that gain nothing from one."""
+
+    def __init__(self, keep: Callable[[str, Buffer | Sequence[Buffer]], bool]) -> None:
+        self.keep = keep
+
+    def flush(self) -> None:
+        """All is durable already."""
+
+    def stop(self) -> None:
+        """There is nothing to let go of."""
 
 
 def object_key(object_id: bytes) -> str:

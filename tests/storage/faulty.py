@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from pachyderm_dagster.codec import Buffer
 from pachyderm_dagster.errors import StorageError
-from pachyderm_dagster.storage.objects import ObjectInfo, ObjectStore, Ref, object_key
+from pachyderm_dagster.storage.objects import DirectBatch, ObjectInfo, ObjectStore, Ref, object_key
 
 
 class CountingStore:
@@ -39,6 +39,9 @@ class CountingStore:
         self.writes += stored
         self.bytes_written += len(body) * stored
         return stored
+
+    def begin_batch(self) -> DirectBatch:
+        return DirectBatch(self.keep)
 
     def get(self, key: str) -> bytes:
         data = self._store.get(key)

@@ -1,6 +1,7 @@
 """What only a folder can show: durability, kills, full disks, permissions."""
 
 import datetime as dt
+import errno
 import os
 import signal
 import subprocess
@@ -238,3 +239,58 @@ def test_two_who_remove_the_same_object_at_once_agree(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
         assert sorted(answers) == [False, True]
+
+
+def test_object_of_a_batch_has_its_name_only_when_its_bytes_are_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def note_fsync(descriptor: int) -> None:
+        done.append("folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "bytes")
+        fsync(descriptor)
+
+    def note_rename(source: str, target: str) -> None:
+        done.append("name")
+        rename(source, target)
+
+    store = FolderStore(tmp_path)
+    store.put_new("objects/ab/first", b"makes the folders")
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "rename", note_rename)
+    batch = store.begin_batch()
+    assert batch.keep("objects/ab/abcd", b"x")
+    batch.flush()
+    batch.stop()
+    assert done == ["bytes", "name", "folder"]
+
+
+def test_batch_syncs_each_folder_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FolderStore(tmp_path)
+    store.put_new("objects/ab/first", b"makes the folders")
+    synced: list[int] = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(descriptor), fsync(descriptor)))
+    batch = store.begin_batch()
+    for number in range(20):
+        batch.keep(f"objects/ab/{number}", b"x")
+    batch.flush()
+    batch.stop()
+    assert len(synced) == 20 + 1
+
+
+def test_batch_that_lost_something_never_says_it_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    batch = FolderStore(tmp_path).begin_batch()
+    with monkeypatch.context() as patch:
+        batch.keep("objects/ab/abcd", b"x")
+        patch.setattr(os, "fsync", fail)
+        batch.keep("objects/ab/abce", b"x")
+        with pytest.raises(StorageError):
+            batch.flush()
+    with pytest.raises(StorageError):
+        batch.flush()
+    batch.stop()
+    assert not (tmp_path / "objects/ab/abce").exists()
+    assert list((tmp_path / INCOMING).iterdir()) == []

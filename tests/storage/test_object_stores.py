@@ -58,6 +58,45 @@ def test_kept_object_that_was_deleted_is_stored_again(store: ObjectStore) -> Non
     assert store.get(KEY) == b"some bytes"
 
 
+def test_batch_keeps_each_object_once_and_all_of_them_are_there_when_it_is_flushed(store: ObjectStore) -> None:
+    store.put_new("objects/cd/there", b"there")
+    store.put_new("objects/cd/damaged", b"dam")
+    batch = store.begin_batch()
+    kept = {f"objects/ab/{number}": b"%d" % number * 1000 for number in range(100)}
+    assert all(batch.keep(key, data) for key, data in kept.items())
+    assert batch.keep("objects/ab/7", kept["objects/ab/7"]) is False
+    assert batch.keep("objects/cd/there", b"there") is False
+    assert batch.keep("objects/cd/damaged", [b"dam", b"aged"]) is True
+    batch.flush()
+    assert {key: store.get(key) for key in kept} == kept
+    assert store.get("objects/cd/damaged") == b"damaged"
+    assert batch.keep("objects/ab/7", kept["objects/ab/7"]) is False
+    assert batch.keep("objects/ab/later", b"x") is True
+    batch.flush()
+    assert store.get("objects/ab/later") == b"x"
+    batch.stop()
+    assert {found.key.partition("/")[0] for found in store.list("")} == {"objects", "format"}
+
+
+def test_batch_takes_objects_from_several_threads(store: ObjectStore) -> None:
+    batch = store.begin_batch()
+
+    def keep(writer: int) -> None:
+        for number in range(50):
+            batch.keep(f"objects/ab/{number}", b"%d" % number)
+            batch.keep(f"objects/ef/{writer}-{number}", b"%d" % writer)
+
+    threads = [threading.Thread(target=keep, args=(writer,)) for writer in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    batch.flush()
+    batch.stop()
+    assert len(list(store.list("objects"))) == 50 + 200
+    assert all(store.get(f"objects/ab/{number}") == b"%d" % number for number in range(50))
+
+
 def test_only_one_of_many_writers_creates_the_object(store: ObjectStore) -> None:
     start = threading.Barrier(8)
     created: list[bytes] = []

@@ -7,7 +7,7 @@ import pytest
 
 from pachyderm_dagster.errors import PachydermError, StorageError, UnreachableError
 from pachyderm_dagster.storage.content import Content, ContentReader, ContentWriter
-from pachyderm_dagster.storage.folder_store import FolderStore
+from pachyderm_dagster.storage.folder_store import Arrival, FolderStore
 from pachyderm_dagster.worker.collect import OutputFile
 from pachyderm_dagster.worker.folders import FolderPool
 from pachyderm_dagster.worker.protocol import DatumResult, DatumState
@@ -18,6 +18,9 @@ class FullStore(FolderStore):
     """A store on a disk that has no room."""
 
     def put_new(self, key: str, data: object) -> bool:
+        raise StorageError("storage-full", "no room")
+
+    def keep_later(self, key: str, data: object) -> Arrival:
         raise StorageError("storage-full", "no room")
 
 
