@@ -283,10 +283,8 @@ def _link_new(source: str, path: str) -> bool:
 
 
 def _move_over(source: str, path: str) -> bool:
-    try:
-        os.rename(source, path)
-    except FileNotFoundError:
-        _make_folder(os.path.dirname(path))
+    """Gives a file its name, in the place of a damaged one too. One as large stays: somebody may have marked it as new, later than this was written."""
+    if not _link_new(source, path) and not _renew(path, os.stat(source).st_size):
         os.rename(source, path)
     return True
 
