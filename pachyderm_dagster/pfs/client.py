@@ -123,6 +123,10 @@ class Pfs:
         with self.database.read() as txn:
             return branches.inspect_branch(txn, self.parse(branch).branch())
 
+    def delete_branch(self, branch: str, *, force: bool = False) -> None:
+        """Removes a branch; its commits stay. Errors as `branches.delete_branch`."""
+        self.database.write(lambda txn: branches.delete_branch(txn, self.parse(branch).branch(), force=force))
+
     # Commits
 
     def start_commit(self, branch: str, *, parent: str | None = None, description: str = "") -> Commit:

@@ -11,7 +11,7 @@ from pachyderm_dagster.errors import InvalidError
 DEFAULT_PROJECT = "default"
 DEFAULT_BRANCH = "master"
 FILE_SETS_REPO = "__filesets__"
-_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _PROJECT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,50}")
 _COMMIT_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -149,13 +149,13 @@ def is_commit_id(text: str) -> bool:
 
 
 def checked_repo_name(name: str) -> str:
-    """`name`, when a repo may have it.
+    """`name`, when a repo may have it: at most 255 characters.
 
     Raises:
         InvalidError: `name-invalid`.
     """
     if not _NAME.fullmatch(name):
-        raise InvalidError("name-invalid", f"{name!r} cannot name a repo; it takes letters, digits, '_' and '-'")
+        raise InvalidError("name-invalid", f"{name!r} cannot name a repo; it takes up to 255 letters, digits, '_' and '-'")
     return name
 
 
@@ -166,7 +166,7 @@ def checked_branch_name(name: str) -> str:
         InvalidError: `name-invalid`.
     """
     if not _NAME.fullmatch(name):
-        raise InvalidError("name-invalid", f"{name!r} cannot name a branch; it takes letters, digits, '_' and '-'")
+        raise InvalidError("name-invalid", f"{name!r} cannot name a branch; it takes up to 255 letters, digits, '_' and '-'")
     if is_commit_id(name):
         raise InvalidError("name-invalid", f"{name!r} cannot name a branch: it looks like a commit's id; choose another name")
     return name

@@ -22,7 +22,8 @@ from pachyderm_dagster.pfs.model import (
     is_commit_id,
 )
 
-_ANCESTRY = re.compile(r"(?P<name>[^\^~.]+)(?:\.(?P<from_root>\d+))?(?P<back>(?:[\^~]\d*)*)")
+# A number of more digits is no commit's, and might be too long to be one at all.
+_ANCESTRY = re.compile(r"(?P<name>[^\^~.]+)(?:\.(?P<from_root>[0-9]{1,9}))?(?P<back>(?:[\^~][0-9]{0,9})*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def parse_reference(text: str, *, project: str = DEFAULT_PROJECT) -> Reference:
     if match is None:
         raise InvalidError("reference-invalid", f"{text!r} has {ref!r} after the '@'; it takes a branch or a commit's id, then ^, ^N or .N")
     found = match["name"] if is_commit_id(match["name"]) else checked_branch_name(match["name"])
-    back = sum(int(step[1:]) if step[1:] else 1 for step in re.findall(r"[\^~]\d*", match["back"]))
+    back = sum(int(step[1:]) if step[1:] else 1 for step in re.findall(r"[\^~][0-9]*", match["back"]))
     return Reference(name, found, int(match["from_root"]) if match["from_root"] else None, back, path if colon else None)
 
 
@@ -114,10 +115,8 @@ def find_commit(txn: Transaction, reference: Reference) -> int:
     chain = list_ancestor(txn, start)
     steps = reference.back if reference.from_root is None else len(chain) - reference.from_root + reference.back
     if not 0 <= steps < len(chain) or reference.from_root == 0:
-        raise NotFoundError(
-            "commit-not-found",
-            f"commit '{reference.without_path()}' does not exist; '{reference.repo}@{reference.ref}' has {len(chain)} commits up to its root"
-        )
+        known = f"'{reference.repo}@{reference.ref}' has {len(chain)} commit{'s' if len(chain) > 1 else ''} up to its root"
+        raise NotFoundError("commit-not-found", f"commit '{reference.without_path()}' does not exist; {known}")
     return chain[steps]
 
 

@@ -1,8 +1,9 @@
-"""The version model against dictionaries: any order of starts, puts, deletes, finishes and one-off commits."""
+"""The version model against dictionaries: commits, forks, heads moved by hand and by triggers, errors, squash, drop, copies and deletion, in any order."""
 
+import contextlib
 import shutil
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -10,116 +11,232 @@ import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pachyderm_dagster.clock import ManualClock
-from pachyderm_dagster.errors import StateError
+from pachyderm_dagster.errors import PachydermError, StateError
+from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.model import RepoName, Trigger
 from pachyderm_dagster.workspace import open_workspace
+from tests.pfs.versions_model import Files, RepoModel
 from tests.records import new_record_url
 
-PATHS = st.sampled_from(["/a", "/b/c", "/b/d", "/e/f/g"])
-BRANCHES = st.sampled_from(["data@master", "data@other"])
-Files = dict[str, bytes]
+REPOS = ("data", "copies")
+REPO = st.sampled_from(REPOS)
+BRANCH = st.sampled_from(["master", "fork", "release", "weekly"])
+PATH = st.sampled_from(["/a", "/b/c", "/b/d", "/e/f/g"])
+CONDITIONS = st.builds(
+    lambda size, count, every: {"size": size, "commits": count, "all": every}, st.sampled_from(["", "3", "12"]), st.integers(0, 3), st.booleans()
+)
+
+Change = Callable[[Files], Files]
 
 
 class Versions(RuleBasedStateMachine):
-    """Two branches of one repo; the model keeps each branch's commits as dictionaries."""
+    """Two repos, and the model of each."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
-        self.record = ExitStack()
-        url = self.record.enter_context(new_record_url(self.folder))
-        self.workspace = open_workspace({"PACHYDERM_HOME": str(self.folder), "PACHYDERM_METADATA_URL": url}, clock=ManualClock())
-        self.pfs = self.workspace.pfs
-        self.heads: dict[str, Files] = {}
-        self.staged: dict[str, Files] = {}
-        self.finished: dict[str, Files] = {}
+        self.opened = contextlib.ExitStack()
+        folder = Path(tempfile.mkdtemp())
+        self.opened.callback(shutil.rmtree, folder)
+        url = self.opened.enter_context(new_record_url(folder))
+        workspace = open_workspace({"PACHYDERM_HOME": str(folder), "PACHYDERM_METADATA_URL": url}, clock=ManualClock())
+        self.opened.callback(workspace.close)
+        self.pfs = workspace.pfs
+        self.models = {repo: RepoModel() for repo in REPOS}
 
     def teardown(self) -> None:
-        self.workspace.close()
-        self.record.close()
-        shutil.rmtree(self.folder)
+        self.opened.close()
 
     @initialize()
     def create(self) -> None:
-        self.pfs.create_repo("data")
+        for repo in REPOS:
+            self.pfs.create_repo(repo)
 
-    def content(self, branch: str) -> Files:
-        """What a write to the branch now changes."""
-        return dict(self.staged.get(branch, self.heads.get(branch, {})))
+    # Content
 
-    def keep(self, branch: str, files: Files) -> None:
-        if branch in self.staged:
-            self.staged[branch] = files
-        else:
-            self.heads[branch] = files
-            self.finished[f"data@{self.pfs.inspect_commit(branch).id}"] = files
-
-    @rule(branch=BRANCHES, path=PATHS, data=st.binary(max_size=8), append=st.booleans())
-    def put(self, branch: str, path: str, data: bytes, append: bool) -> None:
-        files = self.content(branch)
-        with self.pfs.modify_file(branch) as changes:
+    @rule(repo=REPO, branch=BRANCH, path=PATH, data=st.binary(max_size=8), append=st.booleans())
+    def put(self, repo: str, branch: str, path: str, data: bytes, append: bool) -> None:
+        with self.pfs.modify_file(f"{repo}@{branch}") as changes:
             changes.put_bytes(path, data, append=append)
-        files[path] = files.get(path, b"") + data if append else data
-        self.keep(branch, files)
+        self.wrote(repo, branch, changes.commit.id, lambda files: {**files, path: files.get(path, b"") + data if append else data})
 
-    @rule(branch=BRANCHES, path=PATHS)
-    def delete(self, branch: str, path: str) -> None:
-        files = self.content(branch)
-        with self.pfs.modify_file(branch) as changes:
+    @rule(repo=REPO, branch=BRANCH, path=PATH)
+    def delete(self, repo: str, branch: str, path: str) -> None:
+        with self.pfs.modify_file(f"{repo}@{branch}") as changes:
             changes.delete(path)
-        files.pop(path, None)
-        self.keep(branch, files)
+        self.wrote(repo, branch, changes.commit.id, lambda files: {key: data for key, data in files.items() if key != path})
 
-    @rule(branch=BRANCHES)
-    def delete_directory(self, branch: str) -> None:
-        files = self.content(branch)
-        with self.pfs.modify_file(branch) as changes:
+    @rule(repo=REPO, branch=BRANCH)
+    def replace_directory(self, repo: str, branch: str) -> None:
+        with self.pfs.modify_file(f"{repo}@{branch}") as changes:
             changes.delete_directory("/b")
             changes.put_bytes("/b/new", b"new")
-        self.keep(branch, {path: data for path, data in files.items() if not path.startswith("/b/")} | {"/b/new": b"new"})
+        self.wrote(repo, branch, changes.commit.id, lambda files: {key: data for key, data in files.items() if not key.startswith("/b/")} | {"/b/new": b"new"})
 
-    @rule(branch=BRANCHES)
-    def start(self, branch: str) -> None:
-        if branch in self.staged:
-            try:
-                self.pfs.start_commit(branch)
-            except StateError as error:
-                assert error.code == "commit-open"  # noqa: PT017
-            else:
-                raise AssertionError("a second commit was opened on a branch")
-        else:
-            self.pfs.start_commit(branch)
-            self.staged[branch] = self.heads.get(branch, {})
+    @rule(data=st.data(), source=REPO, copied_to=REPO, branch=BRANCH)
+    def copy(self, data: st.DataObject, source: str, copied_to: str, branch: str) -> None:
+        versions = {id: version for id, version in self.models[source].versions.items() if version.files}
+        if not versions:
+            return
+        id = data.draw(st.sampled_from(sorted(versions)))
+        path = data.draw(st.sampled_from(sorted(versions[id].files)))
+        copied = versions[id].files[path]
+        commit = self.pfs.copy_file(f"{source}@{id}:{path}", f"{copied_to}@{branch}:/a")
+        self.wrote(copied_to, branch, commit.id, lambda files: {**files, "/a": copied})
 
-    @precondition(lambda self: self.staged)
+    @rule(repo=REPO, branch=BRANCH, path=PATH)
+    def abandon(self, repo: str, branch: str, path: str) -> None:
+        with contextlib.suppress(KeyError), self.pfs.modify_file(f"{repo}@{branch}") as changes:
+            changes.put_bytes(path, b"never seen")
+            raise KeyError
+
+    # Commits
+
+    @rule(repo=REPO, branch=BRANCH)
+    def start(self, repo: str, branch: str) -> None:
+        model = self.models[repo]
+        if model.open_head(branch) is not None:
+            with self.refused("commit-open"):
+                self.pfs.start_commit(f"{repo}@{branch}")
+            return
+        files = model.content(branch)
+        model.add(self.pfs.start_commit(f"{repo}@{branch}").id, branch, files, is_open=True)
+
+    @precondition(lambda self: any(model.versions for model in self.models.values()))
+    @rule(data=st.data(), branch=BRANCH)
+    def start_elsewhere(self, data: st.DataObject, branch: str) -> None:
+        repo, parent = self.choose(data)
+        model = self.models[repo]
+        if model.versions[parent].is_open:
+            with self.refused("commit-open"):
+                self.pfs.start_commit(f"{repo}@{branch}", parent=parent)
+            return
+        files = model.readable(parent)
+        id = self.pfs.start_commit(f"{repo}@{branch}", parent=parent).id
+        model.heads[branch] = parent
+        model.add(id, branch, files, is_open=True)
+
+    @precondition(lambda self: any(version.is_open for model in self.models.values() for version in model.versions.values()))
+    @rule(data=st.data(), failed=st.booleans())
+    def finish(self, data: st.DataObject, failed: bool) -> None:
+        repo, id = self.choose(data, open_only=True)
+        self.pfs.finish_commit(f"{repo}@{id}", error="on purpose" if failed else None)
+        self.models[repo].finish(id, failed=failed)
+
+    @precondition(lambda self: any(model.versions for model in self.models.values()))
     @rule(data=st.data())
-    def finish(self, data: st.DataObject) -> None:
-        branch = data.draw(st.sampled_from(sorted(self.staged)))
-        commit = self.pfs.finish_commit(branch)
-        self.heads[branch] = self.staged.pop(branch)
-        self.finished[f"data@{commit.id}"] = self.heads[branch]
+    def squash(self, data: st.DataObject) -> None:
+        repo, id = self.choose(data)
+        with self.same_refusal(lambda: self.models[repo].squash(id), repo):
+            self.pfs.squash_commit_set(id)
 
-    @precondition(lambda self: self.staged)
+    @precondition(lambda self: any(model.versions for model in self.models.values()))
     @rule(data=st.data())
-    def finish_with_an_error(self, data: st.DataObject) -> None:
-        branch = data.draw(st.sampled_from(sorted(self.staged)))
-        commit = self.pfs.finish_commit(branch, error="on purpose")
-        self.finished[f"data@{commit.id}"] = self.staged.pop(branch)
+    def drop(self, data: st.DataObject) -> None:
+        repo, id = self.choose(data)
+        with self.same_refusal(lambda: self.models[repo].drop(id), repo):
+            self.pfs.drop_commit(f"{repo}@{id}", recursive=True)
 
-    @rule(path=PATHS)
-    def abandon(self, path: str) -> None:
-        try:
-            with self.pfs.modify_file("data@master") as changes:
-                changes.put_bytes(path, b"never seen")
-                raise KeyError
-        except KeyError:
-            pass
+    # Branches and repos
+
+    @precondition(lambda self: any(model.versions for model in self.models.values()))
+    @rule(data=st.data(), branch=BRANCH)
+    def move(self, data: st.DataObject, branch: str) -> None:
+        repo, id = self.choose(data)
+        assert self.pfs.create_branch(f"{repo}@{branch}", head=id).head == id
+        self.models[repo].heads[branch] = id
+
+    @rule(repo=REPO, branch=BRANCH, source=BRANCH, conditions=CONDITIONS)
+    def follow(self, repo: str, branch: str, source: str, conditions: dict[str, object]) -> None:
+        model = self.models[repo]
+        trigger = Trigger(branch=source, **conditions)  # type: ignore[arg-type]
+        if model.follows(branch, source):
+            with self.refused("trigger-invalid"):
+                self.pfs.create_branch(f"{repo}@{branch}", trigger=trigger)
+            return
+        self.pfs.create_branch(f"{repo}@{branch}", trigger=trigger)
+        model.triggers[branch] = trigger
+        self.add_roots(repo, [name for name in (source, branch) if name not in model.heads])
+
+    @precondition(lambda self: any(model.triggers for model in self.models.values()))
+    @rule(data=st.data())
+    def stop_following(self, data: st.DataObject) -> None:
+        repo, branch = data.draw(st.sampled_from(sorted((repo, branch) for repo, model in self.models.items() for branch in model.triggers)))
+        self.pfs.create_branch(f"{repo}@{branch}", keep_trigger=False)
+        del self.models[repo].triggers[branch]
+
+    @precondition(lambda self: any(model.heads for model in self.models.values()))
+    @rule(data=st.data())
+    def delete_branch(self, data: st.DataObject) -> None:
+        repo, branch = data.draw(st.sampled_from(sorted((repo, branch) for repo, model in self.models.items() for branch in model.heads)))
+        with self.same_refusal(lambda: self.models[repo].delete_branch(branch), repo):
+            self.pfs.delete_branch(f"{repo}@{branch}")
+
+    @rule()
+    def delete_repo(self) -> None:
+        self.pfs.delete_repo("copies")
+        self.pfs.create_repo("copies")
+        self.models["copies"] = RepoModel()
+
+    # What must hold
+
+    @invariant()
+    def every_branch_points_where_it_should(self) -> None:
+        with self.pfs.database.read() as txn:
+            for repo, model in self.models.items():
+                listed = {commit.id: commit for commit in commits.list_commit(txn, RepoName("default", repo))}
+                assert {id: commit.parent for id, commit in listed.items()} == {id: version.parent for id, version in model.versions.items()}
+                assert {id: commit.branch for id, commit in listed.items()} == {id: version.branch for id, version in model.versions.items()}
+        for repo, model in self.models.items():
+            assert {branch: self.pfs.inspect_branch(f"{repo}@{branch}").head for branch in model.heads} == model.heads
 
     @invariant()
     def every_version_reads_as_it_was_written(self) -> None:
-        for branch, files in self.staged.items():
-            assert self.read(branch) == files
-        for commit, files in list(self.finished.items())[-3:]:
-            assert self.read(commit) == files
+        for repo, model in self.models.items():
+            for id in {*model.heads.values(), *list(model.versions)[-3:]} - {None}:
+                assert self.read(f"{repo}@{id}") == model.versions[str(id)].files
+
+    # Help
+
+    def wrote(self, repo: str, branch: str, id: str, change: Change) -> None:
+        model = self.models[repo]
+        opened = model.open_head(branch)
+        if opened is not None:
+            assert id == model.heads[branch]
+            opened.files = change(opened.files)
+        else:
+            model.add(id, branch, change(model.content(branch)))
+
+    def choose(self, data: st.DataObject, *, open_only: bool = False) -> tuple[str, str]:
+        versions = [(repo, id) for repo, model in self.models.items() for id, version in model.versions.items() if version.is_open or not open_only]
+        return data.draw(st.sampled_from(versions))
+
+    def add_roots(self, repo: str, branches: list[str]) -> None:
+        for branch in branches:
+            root = self.pfs.inspect_branch(f"{repo}@{branch}").head
+            assert root is not None
+            self.models[repo].add_root(root, branch)
+
+    @contextlib.contextmanager
+    def refused(self, code: str) -> Iterator[None]:
+        try:
+            yield
+        except PachydermError as error:
+            assert error.code == code  # noqa: PT017
+        else:
+            raise AssertionError(f"not refused; expected {code}")
+
+    @contextlib.contextmanager
+    def same_refusal(self, expected: Callable[[], list[str] | None], repo: str) -> Iterator[None]:
+        """The block must be refused as the model is, or not at all; branches that the model leaves without a head get an empty one."""
+        try:
+            headless = expected()
+        except StateError as refusal:
+            with self.refused(refusal.code):
+                yield
+            return
+        yield
+        # The label of a shared root is the branch that came first.
+        self.add_roots(repo, headless or [])
 
     def read(self, reference: str) -> Files:
         rows = self.pfs.glob_file(reference, "**").to_pylist()
@@ -127,4 +244,4 @@ class Versions(RuleBasedStateMachine):
 
 
 TestVersions = Versions.TestCase
-TestVersions.settings = hypothesis.settings(max_examples=15, stateful_step_count=15, deadline=None)
+TestVersions.settings = hypothesis.settings(max_examples=15, stateful_step_count=25, deadline=None)
