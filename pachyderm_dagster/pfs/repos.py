@@ -137,14 +137,20 @@ def repo_name(txn: Transaction, repo_id: int) -> RepoName:
 
 def list_repo(txn: Transaction, *, project: str | None = None, type: RepoType | None = RepoType.USER) -> list[Repo]:
     """The repos by name, of every project unless one is named, of every type when `type` is None."""
+    return _list(txn, sa.true(), project=project, type=type)
+
+
+def _list(txn: Transaction, chosen: sa.ColumnElement[bool], *, project: str | None, type: RepoType | None) -> list[Repo]:
     statement = sa.select(t.repo, t.project.c.name.label("project")).join_from(t.repo, t.project).order_by(t.project.c.name, t.repo.c.name, t.repo.c.type)
+    statement = statement.where(chosen)
     if project is not None:
         ensure_project(txn, project)
         statement = statement.where(t.project.c.name == project)
     if type is not None:
         statement = statement.where(t.repo.c.type == type)
     branches: dict[int, list[tuple[str, int | None]]] = {}
-    for row in txn.all(sa.select(t.branch.c.repo_id, t.branch.c.name, t.branch.c.head_id).order_by(t.branch.c.name)):
+    with_heads = sa.select(t.branch.c.repo_id, t.branch.c.name, t.branch.c.head_id).join_from(t.branch, t.repo).where(chosen).order_by(t.branch.c.name)
+    for row in txn.all(with_heads):
         branches.setdefault(row.repo_id, []).append((row.name, row.head_id))
     repos = []
     for row in txn.all(statement):
@@ -168,8 +174,7 @@ def inspect_repo(txn: Transaction, name: RepoName) -> Repo:
     Raises:
         NotFoundError: `repo-not-found`.
     """
-    get_repo(txn, name)
-    return next(repo for repo in list_repo(txn, project=name.project, type=name.type) if repo.name == name)
+    return _list(txn, t.repo.c.id == get_repo(txn, name), project=None, type=None)[0]
 
 
 def delete_repo(txn: Transaction, name: RepoName, *, force: bool = False) -> None:
