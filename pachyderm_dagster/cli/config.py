@@ -21,12 +21,14 @@ CONTEXT_COLUMNS = (
 )
 CONTEXT = "home"
 _PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
+# PostgreSQL takes a password behind the ? too.
+_SECRET = re.compile(r"([?&][^=&]*(?:password|secret|token|key(?!_id))[^=&]*)=[^&]*")
 _ELSEWHERE = ("--pachd-address", "--namespace", "--auth-info", "--cluster-name", "--cluster-deployment-id", "--server-cas")
 
 
 def without_password(url: str) -> str:
     """A setting as it may be shown."""
-    return _PASSWORD.sub(r"\1:***@", url)
+    return _SECRET.sub(r"\1=***", _PASSWORD.sub(r"\1:***@", url))
 
 
 @click.command(epilog="Example: pachctl config -o json")

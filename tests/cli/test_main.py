@@ -93,12 +93,12 @@ def test_settings_that_cannot_be_used_are_refused(pachctl: Pachctl, tmp_path: Pa
 
 def test_settings_are_shown_with_their_origin(pachctl: Pachctl, environment_of_its_own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (environment_of_its_own / "config.toml").write_text('PACHYDERM_STORAGE_URL = "s3://bucket/prefix"\n')
-    monkeypatch.setenv("PACHYDERM_METADATA_URL", "postgresql://me:secret@server/db")
+    monkeypatch.setenv("PACHYDERM_METADATA_URL", "postgresql://me:secret@server/db?password=secret&sslmode=require")
     found = {setting["name"]: (setting["value"], setting["origin"]) for setting in pachctl.json("config")}
     assert found["PACHYDERM_HOME"] == (str(environment_of_its_own), "environment")
     assert found["PACHYDERM_STORAGE_URL"] == ("s3://bucket/prefix", "config.toml")
     assert found["PACHYDERM_EXECUTOR"] == ("local", "default")
-    assert found["PACHYDERM_METADATA_URL"] == ("postgresql://me:***@server/db", "environment")
+    assert found["PACHYDERM_METADATA_URL"] == ("postgresql://me:***@server/db?password=***&sslmode=require", "environment")
     assert "secret" not in pachctl("config").out
 
 
