@@ -16,10 +16,10 @@ from fsspec.utils import stringify_path
 from pachyderm_dagster.client.changes import FileChanges
 from pachyderm_dagster.client.client import Client, commit_reference
 from pachyderm_dagster.client.connecting import connect
+from pachyderm_dagster.client.entries import directory_entry, file_entry, is_pattern, read_slice, told_as_os_errors
 from pachyderm_dagster.client.joined_changes import JoinedChanges
 from pachyderm_dagster.client.locations import PROTOCOL, Location, parse_location
-from pachyderm_dagster.errors import InvalidError, NotFoundError
-from pachyderm_dagster.pfs.entries import DIRECTORY, FileInfo
+from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Commit
 from pachyderm_dagster.pfs.open_files import WritableContent, WritableText
 from pachyderm_dagster.pfs.paths import clean_path
@@ -28,13 +28,13 @@ from pachyderm_dagster.pfs.paths import clean_path
 class _OneCommit(Transaction):  # type: ignore[misc]  # fsspec ships no types
     """`with fs.transaction:` all that is written in the block becomes one commit a branch, or nothing."""
 
-    def start(self) -> None:
-        super().start()
-        self.fs.start_joining()
-
     def complete(self, commit: bool = True) -> None:  # noqa: FBT002 -- fsspec's signature
         self.files.clear()
-        self.fs.end_joining(keep=commit)
+        fs: PfsFileSystem = self.fs
+        self.fs = None
+        # Here and not after it, where fsspec does it: making the commit may fail.
+        fs._intrans, fs._transaction = False, None  # noqa: SLF001
+        fs.end_joining(keep=commit)
 
 
 class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships no types
@@ -90,7 +90,7 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
     def pin(self, path: str) -> str:
         """The same path in the commit that its branch has now, so that what is read through it is of one version."""
         at = self._version(path)
-        with _told_as_os_errors(path):
+        with told_as_os_errors(path):
             return f"{at.prefix.partition('@')[0]}@{self._commit(at).id}{at.path}".rstrip("/")
 
     @contextlib.contextmanager
@@ -107,10 +107,6 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
             finally:
                 del self._commits[str(at.version)]
 
-    def start_joining(self) -> None:
-        """Begins to gather changes; `transaction` calls it."""
-        self._joined = JoinedChanges(self.client)
-
     def end_joining(self, *, keep: bool) -> None:
         """Commits what was gathered, or gives it up; `transaction` calls it."""
         joined, self._joined = self._joined, None
@@ -120,7 +116,7 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
     @contextlib.contextmanager
     def _joining(self) -> Iterator[JoinedChanges]:
         """Gathers what one call changes; within a transaction, or within another such call of the thread, that gathers."""
-        current: JoinedChanges | None = self._joined or getattr(self._own, "joined", None)
+        current = self._current()
         if current is not None:
             yield current
             return
@@ -130,6 +126,12 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
                 yield self._own.joined
         finally:
             self._own.joined = None
+
+    def _current(self) -> JoinedChanges | None:
+        """What gathers changes at present, if anything does."""
+        if self._intrans and self._joined is None:
+            self._joined = JoinedChanges(self.client)
+        return self._joined or getattr(self._own, "joined", None)
 
     @contextlib.contextmanager
     def _changing(self, at: Location) -> Iterator[FileChanges]:
@@ -149,18 +151,18 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
             FileNotFoundError: when it does not exist.
         """
         at = self._location(path)
-        with _told_as_os_errors(path):
+        with told_as_os_errors(path):
             if at.version is None:
                 if at.project is not None and at.project not in {found.name for found in self.client.list_project()}:
                     raise FileNotFoundError(errno.ENOENT, "no project has that name", path)
-                return _directory(at.project or "")
+                return directory_entry(at.project or "")
             commit = self._commit(at)
-            return _info(at, self.client.inspect_file(f"{commit_reference(commit)}:{at.path}"), commit)
+            return file_entry(at, self.client.inspect_file(f"{commit_reference(commit)}:{at.path}"), commit)
 
     def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:  # noqa: FBT002 -- fsspec's signature
         """What is directly in a directory. At the top and in a project: a directory for every branch, `repo@branch`; at the top for other projects too."""
         at = self._location(path)
-        with _told_as_os_errors(path):
+        with told_as_os_errors(path):
             found = self._branches(at) if at.version is None else self._children(at)
         return found if detail else [entry["name"] for entry in found]
 
@@ -170,12 +172,12 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
         if maxdepth is not None or at.version is None:
             return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs)
         try:
-            with _told_as_os_errors(path):
+            with told_as_os_errors(path):
                 commit = self._commit(at)
                 below = self.client.walk_file(f"{commit_reference(commit)}:{at.path}")
         except FileNotFoundError:
             return {} if detail else []
-        found = {entry["name"]: entry for entry in (_info(at, file, commit) for file in below) if withdirs or entry["type"] == "file"}
+        found = {entry["name"]: entry for entry in (file_entry(at, file, commit) for file in below) if withdirs or entry["type"] == "file"}
         return dict(sorted(found.items())) if detail else sorted(found)
 
     def exists(self, path: str, **kwargs: Any) -> bool:
@@ -228,28 +230,28 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
             raise FileNotFoundError(errno.ENOENT, "no project has that name", project)
         before = "" if project == self.project else f"{project}/"
         repos = [repo for repo in self.client.list_repo(all_projects=True) if repo.name.project == project]
-        found = [_directory(f"{before}{repo.name.name}@{branch}") for repo in repos for branch in repo.branches]
-        return found + ([] if at.project is not None else [_directory(name) for name in known if name != project])
+        found = [directory_entry(f"{before}{repo.name.name}@{branch}") for repo in repos for branch in repo.branches]
+        return found + ([] if at.project is not None else [directory_entry(name) for name in known if name != project])
 
     def _children(self, at: Location) -> list[dict[str, Any]]:
         commit = self._commit(at)
-        return [_info(at, file, commit) for file in self.client.list_file(f"{commit_reference(commit)}:{at.path}")]
+        return [file_entry(at, file, commit) for file in self.client.list_file(f"{commit_reference(commit)}:{at.path}")]
 
     # Reading
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
         """The bytes of a file from `start` to `end`; negative ones count from its end. The whole file is verified."""
-        with _told_as_os_errors(path):
+        with told_as_os_errors(path):
             if not start and end is None:
                 return self.client.get_file(self._file(path).reference)
             with self.client.open_file(self._file(path).reference) as file:
-                return _slice(file, start, end)
+                return read_slice(file, start, end)
 
     def cat(self, path: Any, recursive: bool = False, on_error: str = "raise", **kwargs: Any) -> Any:  # noqa: FBT002 -- fsspec's signature
         """The bytes of a file, or by path of several; those of one commit are read together."""
         if kwargs or on_error != "raise":
             return super().cat(path, recursive=recursive, on_error=on_error, **kwargs)
-        if isinstance(path, str) and not recursive and not _is_pattern(path):
+        if isinstance(path, str) and not recursive and not is_pattern(path):
             return self.cat_file(path)
         wanted: dict[str, dict[str, str]] = {}
         for name in self._files(path, recursive=recursive):
@@ -257,14 +259,14 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
             wanted.setdefault(str(at.version), {})[clean_path(at.path)] = name
         found: dict[str, bytes] = {}
         for version, names in wanted.items():
-            with _told_as_os_errors(version):
+            with told_as_os_errors(version):
                 found |= {names[path]: data for path, data in self.client.get_files(version, names)}
         return dict(sorted(found.items()))
 
     def _files(self, paths: Any, *, recursive: bool) -> Iterator[str]:
         """The files that paths and patterns name."""
         for path in self._strip_protocol([paths] if isinstance(paths, str) else list(paths)):
-            entries = self.glob(path, detail=True) if _is_pattern(path) else {path: {"type": "directory" if recursive else "file"}}
+            entries = self.glob(path, detail=True) if is_pattern(path) else {path: {"type": "directory" if recursive else "file"}}
             for name, entry in entries.items():
                 if entry["type"] == "file":
                     yield name
@@ -284,7 +286,7 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
                 try:
                     if path not in files:
                         files[path] = opened.enter_context(self._open(path))
-                    found.append(_slice(files[path], start, end))
+                    found.append(read_slice(files[path], start, end))
                 except Exception as error:
                     if on_error == "raise":
                         raise
@@ -293,14 +295,14 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
 
     def open(self, path: str, mode: str = "rb", block_size: int | None = None, cache_options: Any = None, compression: str | None = None, **kwargs: Any) -> Any:
         """Opens a file as `Client.open_file` does. Within a transaction or a `commit` what is written joins that."""
-        if "b" in mode or compression is not None or mode.rstrip("t") not in ("w", "a"):
+        if "b" in mode or compression is not None or mode.rstrip("t") not in ("w", "a", "x"):
             return super().open(path, mode, block_size=block_size, cache_options=cache_options, compression=compression, **kwargs)
         text = {name: kwargs.pop(name) for name in ("encoding", "newline", "errors") if kwargs.get(name) is not None}
         return WritableText(super().open(path, mode.rstrip("t") + "b", **kwargs), **({"newline": None} | text))
 
     def _open(self, path: str, mode: str = "rb", *args: Any, **kwargs: Any) -> Any:
         at = self._file(path)
-        with _told_as_os_errors(path):
+        with told_as_os_errors(path):
             if mode in ("wb", "ab"):
                 return self._open_to_write(at, mode)
             if mode == "xb":
@@ -310,7 +312,7 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
             return self.client.open_file(at.reference, mode)  # type: ignore[call-overload]  # refuses what it does not know
 
     def _open_to_write(self, at: Location, mode: str) -> WritableContent:
-        if at.version in self._commits or self._joined is not None or getattr(self._own, "joined", None) is not None:
+        if at.version in self._commits or self._current() is not None:
             with self._changing(at) as changes:
                 return changes.open_file(at.path, mode)  # type: ignore[call-overload, no-any-return]  # wb or ab
         return self.client.open_file(at.reference, mode)  # type: ignore[call-overload, no-any-return]  # wb or ab
@@ -322,7 +324,7 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
         at = self._file(path)
         if mode == "create" and self.exists(path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
-        with _told_as_os_errors(path), self._changing(at) as changes:
+        with told_as_os_errors(path), self._changing(at) as changes:
             changes.put_file(at.path, value)
 
     def pipe(self, path: Any, value: bytes | None = None, **kwargs: Any) -> None:
@@ -340,7 +342,7 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
         if stat.S_ISDIR(os.stat(lpath).st_mode):
             return
         at = self._file(rpath)
-        with _told_as_os_errors(rpath), self._changing(at) as changes, open(lpath, "rb") as file:
+        with told_as_os_errors(rpath), self._changing(at) as changes, open(lpath, "rb") as file:
             changes.put_file(at.path, file)
 
     def cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
@@ -348,7 +350,7 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
         source, target = self._version(path1), self._version(path2)
         if self.isdir(path1):
             return
-        with _told_as_os_errors(path1), self._changing(target) as changes:
+        with told_as_os_errors(path1), self._changing(target) as changes:
             changes.copy_file(source.reference, target.path)
 
     def copy(self, path1: Any, path2: Any, *args: Any, **kwargs: Any) -> None:
@@ -411,45 +413,3 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
         """Makes a file empty; without `truncate` only if there is none."""
         if truncate or not self.exists(path):
             self.pipe_file(path, b"")
-
-
-def _directory(name: str) -> dict[str, Any]:
-    return {"name": name, "size": 0, "type": "directory"}
-
-
-def _info(at: Location, file: FileInfo, commit: Commit) -> dict[str, Any]:
-    is_directory = file.type == DIRECTORY
-    return {
-        "name": at.name(file.path),
-        "size": file.size_bytes,
-        "type": "directory" if is_directory else "file",
-        "hash": file.hash,
-        "commit": commit.id,
-        "created": commit.finished or commit.started,
-    }
-
-
-def _is_pattern(path: str) -> bool:
-    return any(character in path for character in "*?[")
-
-
-def _slice(file: Any, start: int | None, end: int | None) -> bytes:
-    """The bytes of an open file from `start` to `end`, as of a sequence."""
-    first, stop, _ = slice(start, end).indices(file.size)
-    file.seek(first)
-    return bytes(file.read(max(stop - first, 0)))
-
-
-@contextlib.contextmanager
-def _told_as_os_errors(path: str) -> Iterator[None]:
-    """Callers of a file system expect Python's own errors where there are some."""
-    try:
-        yield
-    except NotFoundError as error:
-        if error.code == "object-not-found":
-            raise
-        raise FileNotFoundError(errno.ENOENT, str(error), path) from error
-    except InvalidError as error:
-        if error.code != "not-a-file":
-            raise
-        raise IsADirectoryError(errno.EISDIR, str(error), path) from error

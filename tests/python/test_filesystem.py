@@ -209,6 +209,27 @@ def test_transaction_that_raises_changes_nothing(fs: PfsFileSystem, client: Clie
     assert not fs.exists("images@master/1")
 
 
+def test_refused_transaction_changes_nothing_and_is_over(fs: PfsFileSystem, client: Client, head: str) -> None:
+    with pytest.raises(InvalidError, match="path-conflict"), fs.transaction:
+        fs.pipe_file("images@master/1", b"1")
+        fs.pipe_file("images@master/a.csv/2", b"2")
+    assert client.inspect_branch("images@master").head == head
+    fs.pipe_file("images@master/3", b"3")
+    assert fs.cat("images@master/3") == b"3"
+    assert not fs.exists("images@master/1")
+
+
+def test_transaction_is_started_and_ended_by_hand(fs: PfsFileSystem, client: Client, head: str) -> None:
+    fs.start_transaction()
+    fs.pipe_file("images@master/1", b"1")
+    fs.pipe_file("images@master/2", b"2")
+    assert count(client) == 1
+    fs.end_transaction()
+    assert count(client) == 2
+    fs.pipe_file("images@master/3", b"3")
+    assert count(client) == 3
+
+
 def test_commit_takes_what_is_written_meanwhile(fs: PfsFileSystem, client: Client, head: str) -> None:
     with fs.commit("images@master", description="import") as commit:
         fs.pipe_file("images@master/1", b"1")
