@@ -28,10 +28,11 @@ from pachyderm_dagster.pfs.paths import clean_path
 class _OneCommit(Transaction):  # type: ignore[misc]  # fsspec ships no types
     """`with fs.transaction:` all that is written in the block becomes one commit a branch, or nothing."""
 
+    fs: Any
+
     def complete(self, commit: bool = True) -> None:  # noqa: FBT002 -- fsspec's signature
         self.files.clear()
-        fs: PfsFileSystem = self.fs
-        self.fs = None
+        fs, self.fs = self.fs, None
         # Here and not after it, where fsspec does it: making the commit may fail.
         fs._intrans, fs._transaction = False, None  # noqa: SLF001
         fs.end_joining(keep=commit)
