@@ -17,9 +17,11 @@ import pyarrow.compute as pc
 
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.glob_matching import Matcher
-from pachyderm_dagster.pfs.glob_syntax import Group, Node, Pattern, Run, Text, parse_pattern, walk
+from pachyderm_dagster.pfs.glob_syntax import Choice, Class, Group, Node, Pattern, Run, Text, parse_pattern, walk
 from pachyderm_dagster.pfs.paths import ROOT
 
+# With more names than this, looking at all that are there is quicker.
+_MOST_TEXTS = 64
 _TEMPLATE = re.compile(r"\$(?:(\$)|([0-9]+)|\{([0-9]+)\})")
 
 
@@ -28,11 +30,11 @@ class Level:
     """What one element of a path must match.
 
     Attributes:
-        text: the element itself when the pattern is plain text here, else None.
+        texts: the elements that match, in order, when the pattern says them one by one here (as text and `{a,b}` do), else None.
         prefix: what the element begins with.
     """
 
-    text: str | None
+    texts: tuple[str, ...] | None
     prefix: str
     _matcher: Matcher
 
@@ -73,7 +75,7 @@ class Glob:
             return Glob(
                 pattern=text or ROOT,
                 literal_prefix=_text_at_start(nodes) or ROOT,
-                levels=None if levels is None else tuple(Level(_whole_text(level), _text_at_start(level), Matcher.of(level)) for level in levels),
+                levels=None if levels is None else tuple(Level(_texts(level), _text_at_start(level), Matcher.of(level)) for level in levels),
                 group_count=sum(1 for node in walk(nodes) if isinstance(node, Group)),
                 _matcher=Matcher.of(nodes),
             )
@@ -127,8 +129,28 @@ def _text_at_start(nodes: Pattern) -> str:
     return nodes[0].text if nodes and isinstance(nodes[0], Text) else ""
 
 
-def _whole_text(nodes: Pattern) -> str | None:
-    return _text_at_start(nodes) if len(nodes) < 2 and all(isinstance(node, Text) for node in nodes) else None
+def _texts(nodes: Pattern) -> tuple[str, ...] | None:
+    """All texts that match, sorted, unless they are too many to be looked up one by one."""
+    found = {""}
+    for node in nodes:
+        endings = _endings(node)
+        if endings is None or len(found) * len(endings) > _MOST_TEXTS:
+            return None
+        found = {text + ending for text in found for ending in endings}
+    return tuple(sorted(found))
+
+
+def _endings(node: Node) -> set[str] | None:
+    """What a node matches, if that can be listed."""
+    match node:
+        case Text(text):
+            return {text}
+        case Choice(branches) | Group(quantifier="@", branches=branches):
+            texts = [_texts(branch) for branch in branches]
+            return None if None in texts else {text for several in texts for text in several or ()}
+        case Class(ranges, negated=False) if sum(high - low + 1 for low, high in ranges) <= _MOST_TEXTS:
+            return {chr(point) for low, high in ranges for point in range(low, high + 1)}
+    return None
 
 
 def _levels(nodes: Pattern) -> list[Pattern] | None:

@@ -74,22 +74,22 @@ def _are_small(trees: Trees, root: TreeRoot, directories: Sequence[str]) -> bool
 
 
 def _directories_below(trees: Trees, root: TreeRoot, directories: Sequence[str], level: Level) -> list[str]:
-    if level.text is None:
+    if level.texts is None:
         return [path for directory in directories for path in child_directories(trees, root, directory, level)]
-    return [path for path in _paths_in(directories, level.text) if _exists(trees, root, path)]
+    return [path for path in _paths_in(directories, level.texts) if _exists(trees, root, path)]
 
 
 def _matches_below(trees: Trees, root: TreeRoot, directories: Sequence[str], level: Level) -> pa.Table:
-    if level.text is None:
+    if level.texts is None:
         return pa.concat_tables([ENTRIES.empty_table(), *(table for directory in directories for table in children(trees, root, directory, level=level))])
-    paths = _paths_in(directories, level.text)
+    paths = _paths_in(directories, level.texts)
     files = file_entries(trees.find(root, pa.array(map(key_of, paths), pa.string())))
     found = directory_entries(trees, root, [key_of(path) for path in paths if _exists(trees, root, path)])
     return in_key_order(pa.concat_tables([files, found]))
 
 
-def _paths_in(directories: Sequence[str], name: str) -> list[str]:
-    return [f"{directory.rstrip('/')}/{name}" for directory in directories] if name else []
+def _paths_in(directories: Sequence[str], names: Sequence[str]) -> list[str]:
+    return [f"{directory.rstrip('/')}/{name}" for directory in directories for name in names if name]
 
 
 def _exists(trees: Trees, root: TreeRoot, directory: str) -> bool:

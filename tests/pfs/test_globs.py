@@ -243,10 +243,30 @@ def test_a_scan_begins_at_the_literal_prefix(pattern: str, prefix: str) -> None:
 def test_a_pattern_of_fixed_depth_has_levels() -> None:
     levels = Glob.parse("/data/*.csv/2024-{01,02}x/!(a)").levels
     assert levels is not None
-    assert [(level.text, level.prefix) for level in levels] == [("data", "data"), (None, ""), (None, "2024-"), (None, "")]
+    assert [(level.texts, level.prefix) for level in levels] == [(("data",), "data"), (None, ""), (("2024-01x", "2024-02x"), "2024-"), (None, "")]
     assert levels[1].match(pa.array(["a.csv", "csv"])).to_pylist() == [True, False]
     assert levels[2].match(pa.array(["2024-01x", "2024-03x"])).to_pylist() == [True, False]
     assert levels[3].match(pa.array(["a", "ab"])).to_pylist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "texts"),
+    [
+        ("/dir{2,1}", ("dir1", "dir2")),
+        ("/(a|b)@(c|{d,de})", ("ac", "ad", "ade", "bc", "bd", "bde")),
+        ("/{,a}", ("", "a")),
+        ("/x[0-9]", tuple(f"x{digit}" for digit in range(10))),
+        ("/[0-9][0-9]", None),
+        ("/[!a]", None),
+        ("/{a,b*}", None),
+        ("/?(a)", None),
+        ("/!(a)", None),
+    ],
+)
+def test_names_that_can_be_listed_are(pattern: str, texts: tuple[str, ...] | None) -> None:
+    levels = Glob.parse(pattern).levels
+    assert levels is not None
+    assert levels[0].texts == texts
 
 
 @pytest.mark.parametrize("pattern", ["/**", "/a**b", "/{a/b,c}", "/(a/b)", "/!(a/b)", "/@(x|**)"])
