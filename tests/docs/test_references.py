@@ -43,5 +43,6 @@ def test_no_code_is_documented_that_nothing_raises() -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    documented = {row[0].strip("`") for row in table_rows(ROOT / "docs" / "reference" / "configuration.md")}
+    rows = table_rows(ROOT / "docs" / "reference" / "configuration.md")
+    documented = {row[0].strip("`") for row in rows if row[0].startswith(("`PACHYDERM_", "`DAGSTER_"))}
     assert documented == SETTINGS
