@@ -18,10 +18,11 @@ from pachyderm_dagster.pfs.model import Commit, RepoType
 from pachyderm_dagster.pfs.rebuilding import check_empty, read_holdings
 from pachyderm_dagster.pfs.references import parse_reference
 from pachyderm_dagster.pps import pipelines
-from pachyderm_dagster.pps.checking import check_home, check_store, find_zombies, is_readable, save
+from pachyderm_dagster.pps.checking import CONTENT_LOST, StoreReport, check_home, check_store, find_zombies, is_readable, save
 from pachyderm_dagster.pps.rebuilding import rebuild as rebuild_record
 from pachyderm_dagster.storage.collection import sweep_leftovers
 from pachyderm_dagster.storage.folder_store import INCOMING
+from pachyderm_dagster.storage.mending import finish_mending, mend
 from pachyderm_dagster.storage.rows import DATUM_ROWS
 from pachyderm_dagster.storage.trees import Trees
 from pachyderm_dagster.workspace import Workspace, open_workspace
@@ -90,13 +91,24 @@ def _check(workspace: Workspace, *, fix: bool, deep: bool, mark_lost: bool) -> l
         found = [(problem, (problem.code, problem.message) not in of_record_left) for problem in of_record]
     else:
         found = [(problem, False) for problem in of_record]
-    with Progress("fsck") as progress:
-        report = check_store(workspace.database, workspace.store, deep=deep, progress=progress.advance)
+    if fix:
+        finish_mending(workspace.store)
+    report = _look(workspace, deep=deep)
+    left = report
+    if fix and report.damage and mend(workspace.store, report.damage):
+        left = _look(workspace, deep=deep)
+    still = {(problem.code, problem.message) for problem in left.problems}
     for problem in report.problems:
-        found.append((problem, mark_lost and problem.repair is not None))
-        if mark_lost and problem.repair is not None:
-            workspace.database.write(problem.repair)
+        repair = problem.repair if (mark_lost if problem.code == CONTENT_LOST else fix) else None
+        if repair is not None and (problem.code, problem.message) in still:
+            workspace.database.write(repair)
+        found.append((problem, repair is not None or (problem.code, problem.message) not in still))
     return found + _leftovers(workspace, fix=fix)
+
+
+def _look(workspace: Workspace, *, deep: bool) -> StoreReport:
+    with Progress("fsck") as progress:
+        return check_store(workspace.database, workspace.store, deep=deep, progress=progress.advance)
 
 
 def _repair(workspace: Workspace, problems: Sequence[Problem]) -> set[tuple[str, str]]:

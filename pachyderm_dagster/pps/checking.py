@@ -1,6 +1,6 @@
 """Checking all of a home: the record with its jobs, and everything in the store that it refers to."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -12,6 +12,7 @@ from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.checking import Problem, check_record
 from pachyderm_dagster.pfs.model import Commit, Origin, RepoType
 from pachyderm_dagster.pfs.paths import path_of
+from pachyderm_dagster.pfs.rebuilding import read_holdings
 from pachyderm_dagster.pfs.staging import layer_ref, load_layer
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.datums import DatumState
@@ -19,12 +20,15 @@ from pachyderm_dagster.pps.model import TERMINAL, UNFINISHED, JobState
 from pachyderm_dagster.pps.reachable_details import PIPELINE_TREES
 from pachyderm_dagster.pps.recovery import keep
 from pachyderm_dagster.storage.checking import Hurting, ObjectSizes, StoreChecker, content_columns
-from pachyderm_dagster.storage.objects import ObjectStore
+from pachyderm_dagster.storage.mending import Expected
+from pachyderm_dagster.storage.objects import ObjectStore, Ref
 from pachyderm_dagster.storage.reachable import Root
 from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, KEY, contents_of
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 
 _NAMED = 5
+_AT_ONCE = 500
+CONTENT_LOST = "content-lost"
 _LOST = "fsck: part of its content is lost"
 
 
@@ -45,6 +49,8 @@ class StoreReport:
     nodes: int
     bytes_read: int
     problems: tuple[Problem, ...]
+    damage: Mapping[Ref, Expected | None]
+    """What cannot be read, and what should be there."""
 
 
 def check_home(txn: Transaction) -> Iterator[Problem]:
@@ -156,7 +162,26 @@ def check_store(database: Database, store: ObjectStore, *, deep: bool, progress:
         checker.check_tree(root.root)
     problems = list(_check_layers(store, checker, staged))
     problems += _problems(store, checker, roots)
-    return StoreReport(checker.objects, checker.found.nodes, checker.found.bytes_read, tuple(problems))
+    if deep:
+        problems += _unrecorded(database, store)
+    damage = {ref: checker.found.expected.get(ref) for ref in checker.found.damage}
+    return StoreReport(checker.objects, checker.found.nodes, checker.found.bytes_read, tuple(problems), damage)
+
+
+def _unrecorded(database: Database, store: ObjectStore) -> Iterator[Problem]:
+    """Commits of whose records the record says that they are in the store, and which are not."""
+    held = read_holdings(store, lambda _: None).records
+    with database.read() as txn:
+        rows = txn.all(sa.select(t.commit.c.id, t.commit.c.repo_id, t.commit.c.set_id).where(t.commit.c.recorded == sa.true()))
+    lost = [row.id for row in rows if (row.repo_id, row.set_id) not in held]
+    if lost:
+        yield Problem(
+            "records-lost", f"the records of {len(lost)} commits, from which a lost record would be rebuilt, are not in the store", _forget_records(lost)
+        )
+
+
+def _forget_records(keys: Sequence[int]) -> Callable[[Transaction], object]:
+    return lambda txn: [txn.run(sa.update(t.commit).where(t.commit.c.id.in_(keys[at : at + _AT_ONCE]))) for at in range(0, len(keys), _AT_ONCE)]
 
 
 def _check_layers(store: ObjectStore, checker: StoreChecker, staged: Iterable[bytes]) -> Iterator[Problem]:
@@ -186,7 +211,7 @@ def _problems(store: ObjectStore, checker: StoreChecker, roots: Iterable[StoreRo
             named = ", ".join(path_of(key) for key in hurt.keys[:_NAMED]) or "which ones is not known"
             more = "" if hurt.count <= _NAMED or not hurt.keys else ", ..."
             repair = None if root.commit is None else _mark(root.commit)
-            yield Problem("content-lost", f"{root.label} has {hurt.count} files or datums that cannot be read: {named}{more}", repair)
+            yield Problem(CONTENT_LOST, f"{root.label} has {hurt.count} files or datums that cannot be read: {named}{more}", repair)
 
 
 def _mark(commit_id: int) -> Callable[[Transaction], object]:

@@ -11,8 +11,9 @@ from pachyderm_dagster.codec import content_digest
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.storage.chunks import MIN_CHUNK_BYTES
 from pachyderm_dagster.storage.content import Content, hash_of_chunks
+from pachyderm_dagster.storage.mending import Expected
 from pachyderm_dagster.storage.nodes import Node, decode_node, node_id, refs_of
-from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, OBJECTS, ObjectStore, Ref, get_ref, object_key
+from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, OBJECTS, ObjectStore, Ref, corrupt_object, get_ref, object_key
 from pachyderm_dagster.storage.ranges import read_ranges
 from pachyderm_dagster.storage.reachable import Documents, Root
 from pachyderm_dagster.storage.rows import CONTENT_TYPE, KEY, REFS_TYPE, TreeKind, contents_of
@@ -64,11 +65,12 @@ class Hurt:
 
 @dataclass(slots=True)
 class Checked:
-    """What was looked at, and what is wrong: reasons by reference, of nodes and of contents."""
+    """What was looked at, and what is wrong: reasons by reference, of nodes and of contents, and what should be there where that is known."""
 
     nodes: int = 0
     bytes_read: int = 0
     damage: dict[Ref, str] = field(default_factory=dict)
+    expected: dict[Ref, Expected] = field(default_factory=dict)
 
 
 class StoreChecker:
@@ -112,6 +114,7 @@ class StoreChecker:
         unread.sort(key=lambda node: (node[0].object, node[0].offset))
         missing = self._missing([ref for ref, _, _ in unread])
         there = [node for node in unread if node[0] not in missing]
+        self.found.expected |= {ref: Expected(own_id, root.kind) for ref, own_id, _ in unread if ref in missing}
         for (ref, own_id, total), data in zip(there, self._read_each([ref for ref, _, _ in there]), strict=True):
             node = self._decode(root.kind, ref, own_id, total, data)
             if node is None:
@@ -125,13 +128,13 @@ class StoreChecker:
 
     def _decode(self, kind: TreeKind, ref: Ref, own_id: bytes, total: tuple[int, int], data: bytes | str) -> Node | None:
         self.found.nodes += 1
-        if isinstance(data, str):
-            self.found.damage[ref] = data
-            return None
         try:
+            if isinstance(data, str):
+                raise corrupt_object(object_key(ref.object), data)
             node = decode_node(kind, data, ref, own_id)
         except PachydermError as error:
-            self.found.damage[ref] = error.message
+            self.found.damage[ref] = data if isinstance(data, str) else error.message
+            self.found.expected[ref] = Expected(own_id, kind)
             return None
         if totals(kind, node.level, node.rows) != total:
             self.found.damage[ref] = f"tree node {own_id.hex()} does not hold what the node above says"
@@ -147,10 +150,19 @@ class StoreChecker:
             objects, offsets, lengths = places.flatten()
             ends = offsets.to_numpy() + lengths.to_numpy()
             sizes = self._sizes.of(b"".join(objects.to_pylist()))
-            for at in np.flatnonzero(sizes < ends).tolist():
+            bad = np.flatnonzero(sizes < ends).tolist()
+            for at in bad:
                 self._note_missing(Ref(objects[at].as_py(), offsets[at].as_py(), lengths[at].as_py()), int(sizes[at]))
+            if bad:
+                self._expect(contents_of(contents))
             if self._deep:
                 self._verify(contents_of(contents))
+
+    def _expect(self, contents: Sequence[Content]) -> None:
+        """Notes what should be where damage is, for contents of one chunk: its id is their hash."""
+        for content in contents:
+            if len(content.refs) == 1 and content.refs[0] in self.found.damage:
+                self.found.expected[content.refs[0]] = Expected(content.hash, None)
 
     def _check_documents(self, documents: Documents | None, rows: pa.RecordBatch) -> None:
         if documents is None or not self._deep:
@@ -191,6 +203,8 @@ class StoreChecker:
                     self.found.damage[ref] = f"object {object_key(ref.object)!r} has other bytes than were written"
             for content in part:
                 self._compare(content, digests)
+            if self.found.damage:
+                self._expect(part)
 
     def _must_read(self, ref: Ref) -> bool:
         """Whether a chunk was not read yet; a small one is part of one content."""

@@ -8,6 +8,7 @@ rebuilt from the store; nothing reads it on the way to a blob.
 import secrets
 import struct
 from bisect import bisect_right
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import repeat
 
@@ -165,10 +166,13 @@ class _Pack:
 
 
 def _put_pack(store: ObjectStore, pack: _Pack) -> None:
-    lengths = [len(blob) for blob in pack.blobs]
-    index = b"".join(pack.ids) + struct.pack(f"<{len(lengths)}Q", *lengths)
-    footer = _FOOTER.pack(_MAGIC, len(lengths), content_digest(index))
-    store.put_new(pack.key, [*pack.blobs, index, footer])
+    store.put_new(pack.key, [*pack.blobs, encode_index(pack.ids, [len(blob) for blob in pack.blobs])])
+
+
+def encode_index(ids: Sequence[bytes], lengths: Sequence[int]) -> bytes:
+    """The index and the footer of a pack of these blobs."""
+    index = b"".join(ids) + struct.pack(f"<{len(lengths)}Q", *lengths)
+    return index + _FOOTER.pack(_MAGIC, len(lengths), content_digest(index))
 
 
 def read_pack_index(store: ObjectStore, object_id: bytes, size: int | None = None) -> list[tuple[bytes, Ref]]:

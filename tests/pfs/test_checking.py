@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pachyderm_dagster.cli.fsck import LEFTOVER_AGE
+from pachyderm_dagster.codec import content_digest
 from tests.cli.pachctl import Answer, Pachctl
 from tests.docs.markdown import ROOT
 
@@ -112,6 +113,45 @@ def test_commit_with_lost_content_gets_an_error_only_when_asked(pachctl: Pachctl
     assert pachctl("inspect", "commit", "data@master", "-o", "json").document["error"] == "fsck: part of its content is lost"
     pachctl.put("data@master:/c", "third")
     assert [file["path"] for file in pachctl.json("list", "file", "data@master")] == ["/a", "/c"]
+
+
+def test_content_that_another_pack_holds_too_is_mended(pachctl: Pachctl, home: Path) -> None:
+    damaged = pack_with(home, b"second ")
+    pachctl.put("data@master:/copy", "second " * 100)
+    flip(damaged, b"second ")
+    answer = fsck(pachctl, "--deep", "--fix")
+    assert answer.status == 0
+    assert all(document["fixed"] for document in answer.documents)
+    assert pachctl("get", "file", "data@master:/b").out == "second " * 100
+    assert fsck(pachctl, "--deep").out == ""
+
+
+def test_mending_that_was_killed_is_finished(pachctl: Pachctl, home: Path) -> None:
+    pack = pack_with(home, b"second ")
+    aside = home / "objects" / "mended" / pack.name
+    aside.parent.mkdir()
+    pack.rename(aside)
+    assert fsck(pachctl).status == 1
+    assert fsck(pachctl, "--fix").status == 0
+    assert pachctl("get", "file", "data@master:/b").out == "second " * 100
+
+
+def test_lost_record_of_a_commit_is_written_again(pachctl: Pachctl, home: Path) -> None:
+    for path in (home / "objects" / "objects").rglob("*"):
+        if path.is_file():
+            forget_records(path)
+    answer = fsck(pachctl, "--deep", "--fix")
+    assert codes(answer) == ["records-lost"]
+    assert fsck(pachctl, "--deep").status == 0
+
+
+def forget_records(path: Path) -> None:
+    """Gives every commit record in a pack another name, in an index that is whole."""
+    data = path.read_bytes()
+    count = int.from_bytes(data[-40:-32], "little")
+    index = data[len(data) - 48 - 40 * count : -48].replace(b"PDCOMMIT", b"PDNOTHIN")
+    path.chmod(0o644)
+    path.write_bytes(data[: len(data) - 48 - 40 * count] + index + data[-48:-32] + content_digest(index))
 
 
 @pytest.mark.parametrize(
