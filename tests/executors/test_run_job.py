@@ -217,6 +217,44 @@ def test_job_stopped_by_a_user_ends_as_killed(workspace: Workspace, create: Call
     assert workspace.pfs.inspect_commit("copy@master").error == "job KILLED: by a user"
 
 
+def test_job_ends_when_its_output_is_dropped_and_the_next_one_builds_on_what_is_left(
+    workspace: Workspace, create: Callable[..., None], run: Callable[[], list[Job]]
+) -> None:
+    workspace.pfs.create_repo("data")
+    put(workspace, "data@master", {"/a": b"a"})
+    create(COPY)
+    run()
+    put(workspace, "data@master", {"/b": b"b"})
+    with workspace.database.read() as txn:
+        job = jobs.list_job(txn)[0]
+
+    def dropped_meanwhile(files: dict[str, bytes]) -> dict[str, bytes]:
+        workspace.pfs.drop_commit_set(job.id)
+        return files
+
+    with pytest.raises(NotFoundError) as error:
+        run_job(workspace, job, executor=InProcessExecutor(dropped_meanwhile))
+    assert error.value.code == "job-not-found"
+    put(workspace, "data@master", {"/c": b"c"})
+    assert [counts(job) for job in run()] == [(2, 1, 1, 0)]
+    assert sorted(read_all(workspace, "copy@master")) == ["/a", "/c"]
+
+
+def test_job_goes_on_from_the_newest_output_when_older_ones_are_forgotten(
+    workspace: Workspace, create: Callable[..., None], run: Callable[[], list[Job]]
+) -> None:
+    workspace.pfs.create_repo("data")
+    put(workspace, "data@master", {"/a": b"a"})
+    create(COPY)
+    run()
+    put(workspace, "data@master", {"/b": b"b"})
+    run()
+    workspace.pfs.forget_commit("copy@master^")
+    put(workspace, "data@master", {"/c": b"c"})
+    assert [counts(job) for job in run()] == [(3, 1, 2, 0)]
+    assert sorted(read_all(workspace, "copy@master")) == ["/a", "/b", "/c"]
+
+
 def test_stopped_pipeline_takes_no_commits_until_it_starts(workspace: Workspace, create: Callable[..., None], run: Callable[[], list[Job]]) -> None:
     name = RepoName("default", "copy")
     workspace.pfs.create_repo("data")

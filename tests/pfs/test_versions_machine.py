@@ -212,9 +212,10 @@ class Versions(RuleBasedStateMachine):
 
     def add_roots(self, repo: str, branches: list[str]) -> None:
         for branch in branches:
-            root = self.pfs.inspect_branch(f"{repo}@{branch}").head
-            assert root is not None
-            self.models[repo].add_root(root, branch)
+            root = self.pfs.inspect_commit(f"{repo}@{branch}")
+            # Which of several branches a shared root is called after is nobody's business.
+            assert root.branch in branches
+            self.models[repo].add_root(root.id, branch, label=root.branch)
 
     @contextlib.contextmanager
     def refused(self, code: str) -> Iterator[None]:
@@ -235,7 +236,6 @@ class Versions(RuleBasedStateMachine):
                 yield
             return
         yield
-        # The label of a shared root is the branch that came first.
         self.add_roots(repo, headless or [])
 
     def read(self, reference: str) -> Files:

@@ -63,9 +63,9 @@ class RepoModel:
         if not is_open:
             self.set_off(id)
 
-    def add_root(self, id: str, branch: str) -> None:
+    def add_root(self, id: str, branch: str, *, label: str) -> None:
         """An empty head for a branch that has none; several branches may share it."""
-        self.versions.setdefault(id, Version(None, {}, branch, is_root=True))
+        self.versions.setdefault(id, Version(None, {}, label, is_root=True))
         self.heads[branch] = id
 
     def finish(self, id: str, *, failed: bool) -> None:
