@@ -67,3 +67,19 @@ def test_inspections_tell_what_writing_stored(pachctl: Pachctl) -> None:
     assert 0 < second["stored_bytes"] < 10_000
     assert pachctl("inspect", "repo", "books", "-o", "json").document["stored_bytes"] == first["stored_bytes"] + second["stored_bytes"]
     assert "Stored: 1.14MiB" in pachctl("inspect", "commit", "books@master^").out
+
+
+def test_what_jobs_left_is_kept(worked: Pachctl, environment_of_its_own: Path) -> None:
+    """Output, datums, what user code printed, and the results that spare running it again."""
+    logs, datums = worked("logs", "-p", "count").out, worked("list", "datum", "count@master").out
+    assert "counting /pfs/books/hamlet" in logs
+    for _ in range(2):
+        age(environment_of_its_own)
+        worked("collect", "garbage", "--grace", "0s")
+    assert worked("logs", "-p", "count").out == logs
+    assert worked("list", "datum", "count@master").out == datums
+    assert worked("get", "file", "count@master:/hamlet").out.strip() == "6"
+    worked("delete", "file", "books@master:/bad")
+    worked("flush", "commit", "books@master")
+    assert worked("list", "job", "-p", "count", "-n", "1", "-o", "json").document["data_processed"] == 0
+    assert worked("get", "file", "loud@master:/all").out.split() == ["6", "3"]
