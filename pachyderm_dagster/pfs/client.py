@@ -21,6 +21,7 @@ from pachyderm_dagster.pfs.group_commit import GroupCommit, Write
 from pachyderm_dagster.pfs.horizon import check_not_collected, is_collected
 from pachyderm_dagster.pfs.merging import merge
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, FILE_SETS_REPO, Branch, Commit, Repo, Trigger
+from pachyderm_dagster.pfs.object_metadata import edit_metadata, parse_edit
 from pachyderm_dagster.pfs.paths import clean_path, key_of
 from pachyderm_dagster.pfs.references import Reference, parse_reference, parse_repo
 from pachyderm_dagster.pfs.short_references import commit_in
@@ -126,6 +127,11 @@ class Pfs:
     def delete_branch(self, branch: str, *, force: bool = False) -> None:
         """Removes a branch; its commits stay. Errors as `branches.delete_branch`."""
         self.database.write(lambda txn: branches.delete_branch(txn, self.parse(branch).branch(), force=force))
+
+    def edit_metadata(self, *edits: tuple[str, str, str, str]) -> None:
+        """Changes what is noted on objects, all of it or nothing: `("repo", "images", "add", "owner=ann")`. Errors as `parse_edit` and `edit_metadata`."""
+        parsed = [parse_edit(*edit, project=self._project) for edit in edits]
+        self.database.write(lambda txn: edit_metadata(txn, parsed))
 
     # Commits
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pachyderm_dagster.pfs.model import BranchName, RepoName
 from pachyderm_dagster.pps.spec import PipelineSpec
 
+MAX_KUBERNETES_NAME = 63
+"""Characters of the name that the pipeline has on Kubernetes: project, name and version."""
+
 
 class PipelineState(enum.StrEnum):
     """Whether a pipeline takes new commits."""

@@ -10,7 +10,7 @@ from pachyderm_dagster.pfs.horizon import release_results
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT, BranchName, Origin, RepoName, RepoType
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.inputs import CronInput, leaves
-from pachyderm_dagster.pps.model import JobState, Pipeline, PipelineState
+from pachyderm_dagster.pps.model import MAX_KUBERNETES_NAME, JobState, Pipeline, PipelineState
 from pachyderm_dagster.pps.spec import PipelineSpec
 
 
@@ -33,6 +33,7 @@ def create_pipeline(
     found = find_pipeline(txn, name)
     if found is not None and not update:
         raise ExistsError("pipeline-exists", f"pipeline '{name}' exists already; `pachctl update pipeline` changes it")
+    _check_length(name)
     _check_inputs(txn, name, spec)
     now = txn.clock.now()
     if found is None:
@@ -199,6 +200,11 @@ def _create_repos(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
     repos.create_repo(txn, name, description=spec.description or f"Output of pipeline {name.name}.")
     for kind in (RepoType.SPEC, RepoType.META):
         repos.create_repo(txn, RepoName(name.project, name.name, kind))
+
+
+def _check_length(name: RepoName) -> None:
+    if len(f"{name.project}-{name.name}-v01") > MAX_KUBERNETES_NAME:
+        raise InvalidError("name-invalid", f"'{name}' is too long for a pipeline: with its project it makes more than {MAX_KUBERNETES_NAME} characters")
 
 
 def _check_inputs(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:

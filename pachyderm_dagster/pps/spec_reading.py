@@ -14,13 +14,13 @@ from pachyderm_dagster.pfs.globs import Glob
 from pachyderm_dagster.pfs.model import checked_branch_name, checked_project_name, checked_repo_name
 from pachyderm_dagster.pps.documents import read_documents
 from pachyderm_dagster.pps.inputs import CronInput, CrossInput, Input, PfsInput, UnionInput, find_repeated_name
+from pachyderm_dagster.pps.model import MAX_KUBERNETES_NAME
 from pachyderm_dagster.pps.spec import JsonText, PipelineName, PipelineSpec, Quantity, Seconds
 from pachyderm_dagster.pps.strict import Place, StrictReader, as_object, as_string, is_set, shown, unknown_name
 from pachyderm_dagster.pps.vocabulary import OTHER_NAMES, REFUSED_INPUTS
 from pachyderm_dagster.schedules import check_cron
 
 MAX_NAME = 51
-_MAX_KUBERNETES_NAME = 63
 _PIPELINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # The name is a directory, the name of an environment variable and part of others.
 _INPUT_NAME = re.compile(r"[^\x00-\x20\x7f/=]+")
@@ -86,9 +86,9 @@ def _read_pipeline(reader: StrictReader, value: Any, place: Place) -> PipelineNa
         raise place.field("name").invalid(problem)
     if found.project is not None:
         _check(place.field("project"), checked_project_name, found.project)
-        if len(f"{found.project}-{found.name}-v01") > _MAX_KUBERNETES_NAME:
+        if len(f"{found.project}-{found.name}-v01") > MAX_KUBERNETES_NAME:
             raise place.field("name").invalid(
-                f"{found.name!r} is too long: with its project {found.project!r} it makes more than {_MAX_KUBERNETES_NAME} characters"
+                f"{found.name!r} is too long: with its project {found.project!r} it makes more than {MAX_KUBERNETES_NAME} characters"
             )
     return found
 

@@ -1,5 +1,6 @@
 """Several requests as one change."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -259,3 +260,19 @@ def test_request_is_read_back_as_it_was_kept_and_shown_as_it_was_asked(workspace
     with workspace.database.read() as txn:
         assert transactions.requests_of(user_transactions.get_transaction(txn, transaction)) == [request_]
     assert describe(request_) == line
+
+
+def test_pipelines_name_and_project_are_short_enough_for_kubernetes(workspace: Workspace) -> None:
+    project, short = "p" * 51, "x" * 7
+    workspace.pps.apply_all([requests.CreateProject(project), requests.CreateRepo(RepoName(project, "left"))])
+    for name, refused in ((short, False), (f"{short}x", True)):
+        document = {"pipeline": {"name": name}, "input": {"pfs": {"repo": "left", "glob": "/"}}, "transform": {"cmd": ["true"]}}
+        (spec,) = parse_specs(msgspec.json.encode(document).decode(), source="test")
+        with pytest.raises(PachydermError, match="too long") if refused else contextlib.nullcontext():
+            workspace.pps.apply_all([CreatePipeline(spec.to_json(), project)])
+
+
+def test_metadata_is_edited_through_the_facade(workspace: Workspace) -> None:
+    workspace.pfs.create_repo("left")
+    workspace.pfs.edit_metadata(("repo", "left", "add", "owner=ann"), ("repo", "left", "add", "place=lab"))
+    assert workspace.pfs.inspect_repo("left").metadata == {"owner": "ann", "place": "lab"}
