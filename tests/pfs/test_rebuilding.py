@@ -1,6 +1,7 @@
 """A record that was lost is the same again after it was rebuilt from its store."""
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -220,3 +221,42 @@ def test_new_rows_are_told_from_lost_ones_after_a_rebuild(pachctl: Pachctl, envi
     pachctl.put("data@master:/new", "new")
     rebuilt(pachctl, environment_of_its_own)
     assert [file["path"] for file in pachctl.json("list", "file", "data@master")] == ["/new"]
+
+
+def test_triggers_come_back_and_fire(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+    pachctl("create", "repo", "data")
+    pachctl.put("data@master:/a", "a")
+    pachctl("create", "branch", "data@release", "--trigger", "master", "--trigger-commits", "2")
+    for text in "bcd":
+        pachctl.put("data@master:/a", text)
+    before = everything(pachctl)
+    rebuilt(pachctl, environment_of_its_own)
+    assert everything(pachctl) == before
+    for text in "ef":
+        last = pachctl.put("data@master:/a", text)
+    assert pachctl("inspect", "branch", "data@release", "-o", "json").document["head"] in (last, pachctl.json("list", "commit", "data@master^")[0]["id"])
+
+
+def test_deleted_job_stays_away(pachctl: Pachctl, environment_of_its_own: Path, tmp_path: Path) -> None:
+    pachctl("create", "repo", "books")
+    make_pipelines(pachctl, tmp_path)
+    new = pachctl.put("books@master:/hamlet", "to be or not to be")
+    pachctl("flush", "commit", "books@master")
+    pachctl("delete", "job", f"total@{new}")
+    before = everything(pachctl)
+    rebuilt(pachctl, environment_of_its_own)
+    assert everything(pachctl) == before
+
+
+def test_file_that_no_datum_wrote_is_found(pachctl: Pachctl, environment_of_its_own: Path, tmp_path: Path) -> None:
+    pachctl("create", "repo", "books")
+    make_pipelines(pachctl, tmp_path)
+    pachctl.put("books@master:/hamlet", "to be or not to be")
+    pachctl("flush", "commit", "books@master")
+    assert pachctl("fsck", "--zombie-all").out == ""
+    with sqlite3.connect(environment_of_its_own / "metadata.db") as connection:
+        connection.execute("UPDATE 'commit' SET tree = NULL WHERE id = (SELECT meta_commit_id FROM job ORDER BY id DESC LIMIT 1)")
+    connection.close()
+    answer = pachctl.run("fsck", "--zombie", "total@master", "-o", "json")
+    assert (answer.status, [document["code"] for document in answer.documents]) == (1, ["zombie-file"])
+    assert "/all" in answer.document["message"]
