@@ -9,11 +9,12 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pachyderm_dagster.storage.nodes import NO_ENTRIES, Node, NodeStore, index_rows, node_id
+from pachyderm_dagster.storage.nodes import INDEX_SCHEMA, NO_ENTRIES, Node, NodeStore, index_rows, node_id
 from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, Ref
-from pachyderm_dagster.storage.rows import KEY, TreeKind
+from pachyderm_dagster.storage.rows import HASH_TYPE, KEY, TreeKind
 
-_NOWHERE = Ref(bytes(OBJECT_ID_BYTES), 0, 0)
+# The columns object, offset and length of an entry for a node that is not stored.
+_NOWHERE = index_rows(pa.array([""]), [bytes(OBJECT_ID_BYTES)], [Ref(bytes(OBJECT_ID_BYTES), 0, 0)], [0], [0]).columns[2:5]
 
 
 class TreeRoot(msgspec.Struct, frozen=True, array_like=True):
@@ -221,7 +222,8 @@ def _entry_of_part(nodes: NodeStore, node: Node, start: str | None, stop: str | 
     own_id = node_id(nodes.kind, part)
     made[own_id] = part
     count, size_bytes = totals(nodes.kind, node.level, rows)
-    return index_rows(rows.column(KEY).slice(rows.num_rows - 1), [own_id], [_NOWHERE], [count], [size_bytes])
+    columns = [rows.column(KEY).slice(rows.num_rows - 1), pa.array([own_id], HASH_TYPE), *_NOWHERE, pa.array([count]), pa.array([size_bytes])]
+    return pa.RecordBatch.from_arrays(columns, schema=INDEX_SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)
