@@ -243,20 +243,20 @@ def test_two_who_remove_the_same_object_at_once_agree(tmp_path: Path) -> None:
 
 def test_object_of_a_batch_has_its_name_only_when_its_bytes_are_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
-    fsync, rename = os.fsync, os.rename
+    fsync, link = os.fsync, os.link
 
     def note_fsync(descriptor: int) -> None:
         done.append("folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "bytes")
         fsync(descriptor)
 
-    def note_rename(source: str, target: str) -> None:
+    def note_link(source: str, target: str) -> None:
         done.append("name")
-        rename(source, target)
+        link(source, target)
 
     store = FolderStore(tmp_path)
     store.put_new("objects/ab/first", b"makes the folders")
     monkeypatch.setattr(os, "fsync", note_fsync)
-    monkeypatch.setattr(os, "rename", note_rename)
+    monkeypatch.setattr(os, "link", note_link)
     batch = store.begin_batch()
     assert batch.keep("objects/ab/abcd", b"x")
     batch.flush()
