@@ -126,7 +126,8 @@ def _remove(txn: Transaction, doomed: Sequence[Commit], *, named: Collection[int
         _check_children_finished(txn, doomed)
         _check_content_kept(txn, doomed)
     else:
-        _check_no_children(txn, doomed)
+        # Nothing builds on an open commit, so what came after one that goes along with its source need not go.
+        _check_no_children(txn, [commit for commit in doomed if commit.finished is not None or commit.key in named], doomed)
     keys = {commit.key for commit in doomed}
     above = _surviving_parents(txn, keys)
     headless = _headless(txn, keys, above)
@@ -221,11 +222,11 @@ def _children(txn: Transaction, doomed: Iterable[Commit]) -> dict[int, list[Comm
     return found
 
 
-def _check_no_children(txn: Transaction, doomed: Sequence[Commit]) -> None:
+def _check_no_children(txn: Transaction, last: Sequence[Commit], doomed: Sequence[Commit]) -> None:
     keys = {commit.key for commit in doomed}
-    children = [child for found in _children(txn, doomed).values() for child in found if child.key not in keys]
+    children = [child for found in _children(txn, last).values() for child in found if child.key not in keys]
     if children:
-        raise StateError("commit-has-children", f"{_named(children)} continued {_named(doomed)}; `pachctl squash commit` keeps what they built on")
+        raise StateError("commit-has-children", f"{_named(children)} continued {_named(last)}; `pachctl squash commit` keeps what they built on")
 
 
 def _check_children_exist(txn: Transaction, doomed: Sequence[Commit]) -> None:

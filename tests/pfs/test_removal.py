@@ -199,6 +199,17 @@ def test_output_that_read_something_else_too_is_made_again(edges: Workspace) -> 
     assert job_of(edges, head.id).state is JobState.CREATED
 
 
+def test_abandoned_commit_goes_though_its_branch_went_on_elsewhere(edges: Workspace) -> None:
+    pfs = edges.pfs
+    old = put(pfs, "data@master", "/a")
+    opened = pfs.start_commit("data@master")
+    pfs.create_branch("data@master", head=old.id)
+    last = put(pfs, "data@master", "/b")
+    pfs.drop_commit(f"data@{opened.id}", recursive=True)
+    assert pfs.inspect_branch("edges@master").head == last.id
+    assert opened.id not in {commit.parent for commit in (pfs.inspect_commit("edges@master"), pfs.inspect_commit("edges@master^"))}
+
+
 def test_dropped_output_takes_its_meta_commit_along_and_is_not_made_again(edges: Workspace) -> None:
     pfs = edges.pfs
     before = pfs.inspect_branch("edges@master").head
