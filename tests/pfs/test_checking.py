@@ -3,12 +3,15 @@
 import os
 import sqlite3
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from pachyderm_dagster.cli.fsck import LEFTOVER_AGE
-from pachyderm_dagster.codec import content_digest
+from pachyderm_dagster.codec import Buffer, content_digest
+from pachyderm_dagster.errors import StorageError
+from pachyderm_dagster.storage.folder_store import FolderStore
 from tests.cli.pachctl import Answer, Pachctl
 from tests.docs.markdown import ROOT
 
@@ -220,3 +223,26 @@ def test_second_home_cannot_share_a_store(pachctl: Pachctl, home: Path, tmp_path
     monkeypatch.setenv("PACHYDERM_STORAGE_URL", (home / "objects").as_uri())
     monkeypatch.setenv("PACHYDERM_HOME", str(tmp_path / "second"))
     assert pachctl.fail("list", "repo") == "record-lost"
+
+
+def test_change_that_could_not_be_saved_is_saved_with_the_next(pachctl: Pachctl, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_new = FolderStore.put_new
+
+    def full(store: FolderStore, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        if key.startswith("structure/"):
+            raise StorageError("storage-full", "no room")
+        return put_new(store, key, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FolderStore, "put_new", full)
+        pachctl("create", "repo", "unsaved")
+    assert [repo["name"] for repo in pachctl.json("list", "repo")] == ["data", "unsaved"]
+    assert codes(fsck(pachctl)) == ["structure-unsaved"]
+    pachctl("create", "repo", "next")
+    assert fsck(pachctl).status == 0
+
+
+def test_newest_structures_are_kept_and_older_ones_removed(pachctl: Pachctl, home: Path) -> None:
+    for name in "abcdef":
+        pachctl("create", "repo", name)
+    assert len(list((home / "objects" / "structure").iterdir())) == 3
