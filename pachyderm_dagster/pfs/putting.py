@@ -180,7 +180,7 @@ class _Putting:
         self.watcher.expect(len(locations))
         tables = []
         for at in range(0, len(locations), _FILES_AT_ONCE):
-            tables.append(ingest_files(self.store, locations[at : at + _FILES_AT_ONCE]))
+            tables.append(ingest_files(self.store, locations[at : at + _FILES_AT_ONCE], self.files.writer.count_stored))
             self.watcher.done(pc.sum(tables[-1].column("size")).as_py(), len(tables[-1]))
         rows = pa.concat_tables(tables)
         self.files.put_rows(rows.add_column(0, "path", pa.concat_arrays(targets)), append=self.manner.append)

@@ -2,14 +2,14 @@
 
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
-from pachyderm_dagster.codec import content_digest
+from pachyderm_dagster.codec import DIGEST_BYTES, content_digest
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.storage.chunks import MIN_CHUNK_BYTES
 from pachyderm_dagster.storage.content import Content, ContentWriter
@@ -35,8 +35,11 @@ class _Packed(msgspec.Struct):
     packs: list[tuple[int, bytes]]
 
 
-def ingest_files(store: ObjectStore, paths: Sequence[str]) -> pa.Table:
+def ingest_files(store: ObjectStore, paths: Sequence[str], count_stored: Callable[[int], None] = lambda _: None) -> pa.Table:
     """Stores the files at `paths`; durable on return.
+
+    Args:
+        count_stored: told how many bytes that added to the store; chunks that were there already add nothing.
 
     Returns:
         A row a path, in the same order: size, hash and refs, as file rows have them.
@@ -52,7 +55,8 @@ def ingest_files(store: ObjectStore, paths: Sequence[str]) -> pa.Table:
     large = np.flatnonzero(table.column("size").to_numpy() == _LARGE)
     if not len(large):
         return table
-    contents = _write_large(store, [paths[position] for position in large.tolist()])
+    count_stored(_packed_bytes(table))
+    contents = _write_large(store, [paths[position] for position in large.tolist()], count_stored)
     places = np.arange(len(paths))
     places[large] = len(paths) + np.arange(len(large))
     streamed = pa.Table.from_arrays(content_array(contents).flatten(), schema=table.schema)
@@ -103,7 +107,14 @@ def _read_small(path: str) -> bytes | None:
     return b"".join(pieces) if size < MIN_CHUNK_BYTES else None
 
 
-def _write_large(store: ObjectStore, paths: Iterable[str]) -> list[Content]:
+def _packed_bytes(table: pa.Table) -> int:
+    """What the small files of a table take in packs: their bytes, and an id and a length each."""
+    sizes = table.column("size").to_numpy()
+    small = sizes[sizes > 0]
+    return int(small.sum()) + len(small) * (DIGEST_BYTES + 8)
+
+
+def _write_large(store: ObjectStore, paths: Iterable[str], count_stored: Callable[[int], None]) -> list[Content]:
     contents = []
     with ContentWriter(store) as writer:
         for path in paths:
@@ -113,6 +124,7 @@ def _write_large(store: ObjectStore, paths: Iterable[str]) -> list[Content]:
                 raise _unreadable(path, error) from error
             with file:
                 contents.append(writer.write_stream(file))
+    count_stored(writer.stored_bytes)
     return contents
 
 

@@ -154,3 +154,13 @@ def test_export_to_a_place_that_is_no_folder_is_reported(store: ObjectStore, tmp
     with pytest.raises(StorageError, match="cannot make") as caught:
         export_files(store, [content], [str(tmp_path / "file" / "below")])
     assert caught.value.code == "storage-failed"
+
+
+def test_what_an_import_adds_to_the_store_is_told(store: ObjectStore, tmp_path: Path) -> None:
+    large = bytes(range(256)) * 8000
+    paths = make_files(tmp_path / "source", [b"x" * 1000, b"", large])
+    told: list[int] = []
+    ingest_files(store, paths, told.append)
+    assert sum(told) == 1000 + 40 + len(large)
+    ingest_files(store, paths, told.append)
+    assert sum(told) == 2 * (1000 + 40) + len(large)
