@@ -1,5 +1,6 @@
 """One-off writes that meet: all are kept, each its own commit, in few packs and transactions."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -94,6 +95,17 @@ def test_one_file_commit_stores_one_object(pfs: Pfs) -> None:
     before = counted(pfs).writes
     put(pfs, "/b", b"second")
     assert counted(pfs).writes == before + 1
+
+
+def test_one_file_commit_syncs_its_pack_and_the_folder_of_that(pfs: Pfs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(pfs, "/0", b"0")
+    for number in range(256):
+        (tmp_path / "objects/objects" / f"{number:02x}").mkdir(exist_ok=True)
+    synced: list[int] = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(descriptor), fsync(descriptor)))
+    put(pfs, "/a", b"first")
+    assert len(synced) == 2
 
 
 def test_record_of_a_commit_lies_beside_its_tree_and_says_what_the_database_knows(pfs: Pfs) -> None:
