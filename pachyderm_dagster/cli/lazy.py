@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import click
-from click.shell_completion import CompletionItem
 
 PACKAGE = "pachyderm_dagster.cli"
 
@@ -77,7 +76,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in self._groups:
             return self._groups[cmd_name]
-        for name in _singulars(cmd_name):
+        for name in singulars(cmd_name):
             entry = self._entries.get(name) or self._unlisted.get(name)
             if entry is not None:
                 return entry.command()
@@ -97,11 +96,6 @@ class LazyGroup(click.Group):
             with formatter.section(title):
                 formatter.write_dl([(name.ljust(width), entry.help) for name, entry in section.items()])
 
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        items = [CompletionItem(name, help=entry.help) for name, entry in self._entries.items()]
-        items += [CompletionItem(name, help=group.help) for name, group in self._groups.items() if group.list_commands(ctx)]
-        return [item for item in items if item.value.startswith(incomplete)]
-
 
 class CommandWithGroup(LazyGroup):
     """A group that is also a command, which is called when no command of the group is named.
@@ -120,5 +114,6 @@ class CommandWithGroup(LazyGroup):
         return self._alone.command().make_context(info_name, args, parent, **extra)
 
 
-def _singulars(name: str) -> Iterable[str]:
+def singulars(name: str) -> Iterable[str]:
+    """A word, and what it may be the plural of."""
     return (name, name.removesuffix("s"), name.removesuffix("es"))

@@ -3,14 +3,14 @@
 import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
-from click.shell_completion import shell_complete
 
 from pachyderm_dagster.cli.active_transaction import active_transaction
 from pachyderm_dagster.cli.failures import DONE, INTERRUPTED, WRONG_USAGE, refuse, refuse_unexpected, refuse_usage
+from pachyderm_dagster.cli.lazy import load
 from pachyderm_dagster.cli.names import NAMES, completion_variable
 from pachyderm_dagster.cli.table import root_group
 from pachyderm_dagster.errors import InvalidError, NotFoundError, PachydermError, StorageError
@@ -66,10 +66,11 @@ def _tell_of_transaction() -> None:
 
 def _run(name: str, arguments: list[str]) -> int:
     # Not `Command.main`, which has its own mind about closed pipes, Ctrl-C and exit statuses.
-    group = root_group(name)
     asked = os.environ.get(completion_variable(name))
     if asked is not None:
-        return shell_complete(group, {}, name, completion_variable(name), asked)
+        complete: Callable[[str, Mapping[str, str]], int] = load("pachyderm_dagster.cli.completing:answer")
+        return complete(asked, os.environ)
+    group = root_group(name)
     try:
         with group.make_context(name, arguments, obj=os.environ) as context:
             status = group.invoke(context)

@@ -6,5 +6,5 @@ DEV_LEASE = "dev"
 
 
 def completion_variable(name: str) -> str:
-    """The environment variable by which a shell asks the program of that name for completions."""
+    """The environment variable in which a shell gives the program of that name the line that it wants completed."""
     return f"_{name.replace('-', '_').upper()}_COMPLETE"

@@ -122,18 +122,6 @@ def test_completion_script_is_printed_for_both_names(pachctl: Pachctl, shell: st
     assert "_PACHYDERM_DAGSTER_COMPLETE" in printed
 
 
-def test_shell_completes_commands_and_options() -> None:
-    def complete(words: str, position: int) -> list[str]:
-        variables = {"_PACHCTL_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(position)}
-        command = [sys.executable, "-m", "pachyderm_dagster"]
-        answer = subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, check=True, stdout=subprocess.PIPE, text=True)
-        return [line.partition(",")[2] for line in answer.stdout.splitlines()]
-
-    assert complete("pachctl fl", 1) == ["flush"]
-    assert complete("pachctl list re", 2) == ["repo"]
-    assert complete("pachctl list repo --all", 3) == ["--all", "--all-projects"]
-
-
 def test_closed_pipe_is_quiet(pachctl: Pachctl) -> None:
     for number in range(50):
         pachctl("create", "repo", f"repo-{number}", "-d", "x" * 2000)
