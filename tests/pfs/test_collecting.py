@@ -171,7 +171,7 @@ def test_content_that_comes_again_while_its_objects_are_being_removed_is_whole(p
     def write_and_remove(store: object, key: str, before: dt.datetime) -> bool:
         monkeypatch.undo()
         wrote.append(put(place, "/again", LARGE))
-        return remove(place.store, key, before)  # type: ignore[arg-type]
+        return remove(place.store, key, before)
 
     monkeypatch.setattr(type(place.store), "remove_older", write_and_remove)
     place.collect_garbage(grace=NOW)
@@ -274,7 +274,7 @@ def test_history_costs_one_tree_and_the_changes(place: Workspace) -> None:
 
     def counted(store: object, key: str, offset: int, length: int) -> bytes:
         reads.append(key)
-        return get_range(place.store, key, offset, length)  # type: ignore[arg-type]
+        return get_range(place.store, key, offset, length)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store_type, "get_range", counted)

@@ -2,7 +2,8 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def history(pfs: Pfs, head: str = "data@master") -> list[str]:
     return ids[::-1]
 
 
-def together(pfs: Pfs, writes: list[Callable[[], Commit]]) -> list[Commit | PachydermError]:
+def together(pfs: Pfs, writes: Sequence[Callable[[], Commit]]) -> list[Commit | PachydermError]:
     """What writes end with that all wait before the first of them is led."""
     ends: list[Commit | PachydermError | None] = [None] * len(writes)
     queues = pfs._writes._queues
@@ -103,7 +104,12 @@ def test_one_file_commit_syncs_its_pack_and_the_folder_of_that(pfs: Pfs, tmp_pat
         (tmp_path / "objects/objects" / f"{number:02x}").mkdir(exist_ok=True)
     synced: list[int] = []
     fsync = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(descriptor), fsync(descriptor)))
+
+    def recording_fsync(descriptor: int) -> None:
+        synced.append(descriptor)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recording_fsync)
     put(pfs, "/a", b"first")
     assert len(synced) == 2
 
@@ -167,7 +173,7 @@ def test_open_commit_counts_what_each_put_stored(pfs: Pfs) -> None:
 def test_writes_that_wait_share_a_pack_and_are_commits_of_their_own(pfs: Pfs) -> None:
     put(pfs, "/0", b"0")
     before = counted(pfs).writes
-    writes = [lambda number=number: put(pfs, f"/{number}", b"%d" % number) for number in range(1, WRITERS)]
+    writes = [partial(put, pfs, f"/{number}", b"%d" % number) for number in range(1, WRITERS)]
     made = committed(together(pfs, writes))
     assert counted(pfs).writes == before + 1
     assert len({commit.id for commit in made}) == WRITERS - 1
@@ -182,14 +188,14 @@ def test_writes_that_wait_share_a_pack_and_are_commits_of_their_own(pfs: Pfs) ->
 def test_each_of_a_group_is_propagated_by_itself(pfs: Pfs) -> None:
     pfs.create_repo("downstream")
     pfs.create_branch("downstream@master", provenance=["data@master"])
-    made = committed(together(pfs, [lambda number=number: put(pfs, f"/{number}", b"x") for number in range(4)]))
+    made = committed(together(pfs, [partial(put, pfs, f"/{number}", b"x") for number in range(4)]))
     for commit in made:
         assert pfs.inspect_commit(f"downstream@{commit.id}").direct_provenance == (f"data@{commit.id}",)
 
 
 def test_appends_that_meet_follow_one_another(pfs: Pfs) -> None:
     put(pfs, "/log", b"-")
-    committed(together(pfs, [lambda number=number: put(pfs, "/log", b"%d" % number, append=True) for number in range(8)]))
+    committed(together(pfs, [partial(put, pfs, "/log", b"%d" % number, append=True) for number in range(8)]))
     assert sorted(read(pfs, "data@master:/log")) == sorted(b"-01234567")
 
 
@@ -207,7 +213,7 @@ def test_write_that_cannot_be_applied_fails_alone(pfs: Pfs) -> None:
 def test_group_of_an_outage_fails_and_the_next_write_succeeds(pfs: Pfs) -> None:
     put(pfs, "/0", b"0")
     counted(pfs).full = True
-    ends = together(pfs, [lambda number=number: put(pfs, f"/{number}", b"x") for number in range(1, 4)])
+    ends = together(pfs, [partial(put, pfs, f"/{number}", b"x") for number in range(1, 4)])
     assert [type(end) for end in ends] == [StorageError] * 3
     assert len({id(end) for end in ends}) == 3
     counted(pfs).full = False
@@ -232,7 +238,7 @@ def test_large_and_small_writes_meet(pfs: Pfs) -> None:
 
 def test_writes_to_an_open_commit_join_it(pfs: Pfs) -> None:
     opened = pfs.start_commit("data@master")
-    made = committed(together(pfs, [lambda number=number: put(pfs, f"/{number}", b"x") for number in range(4)]))
+    made = committed(together(pfs, [partial(put, pfs, f"/{number}", b"x") for number in range(4)]))
     assert {commit.id for commit in made} == {opened.id}
     pfs.finish_commit("data@master")
     assert len(pfs.list_file("data@master:/")) == 4
@@ -291,5 +297,5 @@ def test_other_processes_and_this_one_lose_nothing(tmp_path: Path, pfs: Pfs) -> 
 
 def test_queue_is_forgotten_when_nobody_waits(pfs: Pfs) -> None:
     put(pfs, "/0", b"0")
-    together(pfs, [lambda number=number: put(pfs, f"/{number}", b"x") for number in range(3)])
+    together(pfs, [partial(put, pfs, f"/{number}", b"x") for number in range(3)])
     assert pfs._writes._queues == {}

@@ -269,7 +269,12 @@ def test_batch_syncs_each_folder_once(tmp_path: Path, monkeypatch: pytest.Monkey
     store.put_new("objects/ab/first", b"makes the folders")
     synced: list[int] = []
     fsync = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(descriptor), fsync(descriptor)))
+
+    def recording_fsync(descriptor: int) -> None:
+        synced.append(descriptor)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recording_fsync)
     batch = store.begin_batch()
     for number in range(20):
         batch.keep(f"objects/ab/{number}", b"x")
