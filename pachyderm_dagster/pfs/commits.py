@@ -1,7 +1,9 @@
 """Commits: start, finish, look up, list. Their content is somebody else's: here a tree is an opaque root."""
 
 import datetime as dt
+import functools
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,26 +16,6 @@ from pachyderm_dagster.pfs.commit_records import CommitRecord
 from pachyderm_dagster.pfs.model import BranchName, Commit, Origin, RepoName, RepoType
 from pachyderm_dagster.pfs.provenance import upstream_ids
 from pachyderm_dagster.pfs.triggers import evaluate
-
-# Constants, because every write asks these and making a statement takes longer than running it.
-_parent = t.commit.alias("parent")
-_ROWS = (
-    sa.select(t.commit, _parent.c.set_id.label("parent_set"), t.repo.c.name, t.repo.c.type, t.project.c.name.label("project"))
-    .join_from(t.commit, t.repo)
-    .join(t.project)
-    .outerjoin(_parent, t.commit.c.parent_id == _parent.c.id)
-    .order_by(t.commit.c.id.desc())
-)
-_PROVENANCE = (
-    sa.select(t.commit_provenance.c.commit_id, t.commit.c.set_id, t.repo.c.name, t.repo.c.type, t.project.c.name.label("project"))
-    .distinct()
-    .join_from(t.commit_provenance, t.commit, t.commit_provenance.c.upstream_id == t.commit.c.id)
-    .join(t.repo, t.commit.c.repo_id == t.repo.c.id)
-    .join(t.project, t.repo.c.project_id == t.project.c.id)
-    .where(t.commit_provenance.c.commit_id.in_(sa.bindparam("commit_ids", expanding=True)))
-    .order_by(t.repo.c.type.desc(), t.repo.c.name)
-)
-_MOVE_HEAD = sa.update(t.branch).where(t.branch.c.id == sa.bindparam("row")).values(head_id=sa.bindparam("head"))
 
 
 def start_commit(txn: Transaction, name: BranchName, *, parent: int | None = None, description: str = "") -> int:
@@ -126,7 +108,7 @@ def add_recorded(txn: Transaction, branch_id: int, *, parent: int | None, record
 
 def _move_head(txn: Transaction, branch_id: int, commit_id: int) -> None:
     # A head that moves to its own child is found again without being told.
-    txn.run(_MOVE_HEAD, kept=True, row=branch_id, head=commit_id)
+    txn.run(_moving_head(), kept=True, row=branch_id, head=commit_id)
     txn.touched_branches.add(branch_id)
 
 
@@ -290,7 +272,7 @@ def list_commit(
 
 def list_rows(txn: Transaction, chosen: sa.Select[tuple[int]] | Sequence[int], *, number: int | None = None, oldest_first: bool = False) -> list[Commit]:
     """The commits whose row ids `chosen` selects (or is), newest first unless told otherwise."""
-    statement = _ROWS.where(t.commit.c.id.in_(chosen)).limit(number)
+    statement = _rows().where(t.commit.c.id.in_(chosen)).limit(number)
     rows = txn.all(statement.order_by(None).order_by(t.commit.c.id) if oldest_first else statement)
     provenance = _provenance(txn, [row.id for row in rows])
     return [
@@ -348,7 +330,38 @@ def get_set(txn: Transaction, set_id: str) -> list[Commit]:
 def _provenance(txn: Transaction, commit_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
     found: dict[int, list[str]] = {}
     for at in range(0, len(commit_ids), 500):
-        rows = txn.all(_PROVENANCE, commit_ids=commit_ids[at : at + 500])
+        rows = txn.all(_made_from(), commit_ids=commit_ids[at : at + 500])
         for row in rows:
             found.setdefault(row.commit_id, []).append(f"{RepoName(row.project, row.name, RepoType(row.type))}@{row.set_id}")
     return {commit_id: tuple(names) for commit_id, names in found.items()}
+
+
+# Statements are made once, by whoever asks first: making one takes longer than running it.
+@functools.cache
+def _rows() -> sa.Select[Any]:
+    parent = t.commit.alias("parent")
+    return (
+        sa.select(t.commit, parent.c.set_id.label("parent_set"), t.repo.c.name, t.repo.c.type, t.project.c.name.label("project"))
+        .join_from(t.commit, t.repo)
+        .join(t.project)
+        .outerjoin(parent, t.commit.c.parent_id == parent.c.id)
+        .order_by(t.commit.c.id.desc())
+    )
+
+
+@functools.cache
+def _made_from() -> sa.Select[Any]:
+    return (
+        sa.select(t.commit_provenance.c.commit_id, t.commit.c.set_id, t.repo.c.name, t.repo.c.type, t.project.c.name.label("project"))
+        .distinct()
+        .join_from(t.commit_provenance, t.commit, t.commit_provenance.c.upstream_id == t.commit.c.id)
+        .join(t.repo, t.commit.c.repo_id == t.repo.c.id)
+        .join(t.project, t.repo.c.project_id == t.project.c.id)
+        .where(t.commit_provenance.c.commit_id.in_(sa.bindparam("commit_ids", expanding=True)))
+        .order_by(t.repo.c.type.desc(), t.repo.c.name)
+    )
+
+
+@functools.cache
+def _moving_head() -> sa.Update:
+    return sa.update(t.branch).where(t.branch.c.id == sa.bindparam("row")).values(head_id=sa.bindparam("head"))

@@ -1,6 +1,8 @@
 """What branches are made from: the edges between them, stored one by one, and what follows from these."""
 
+import functools
 from collections.abc import Collection, Iterable
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -9,7 +11,6 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.model import RepoType
 
 Edges = dict[int, set[int]]
-_EDGES = sa.select(t.branch_provenance)
 
 
 def upstream_ids(txn: Transaction, branch_id: int) -> set[int]:
@@ -27,7 +28,7 @@ def replace_upstream(txn: Transaction, branch_id: int, sources: Iterable[int], *
 def all_edges(txn: Transaction, *, include_never: bool = True) -> Edges:
     """For every branch with provenance, the branches it is made from, directly."""
     edges: Edges = {}
-    for row in txn.all(_EDGES):
+    for row in txn.all(_edges()):
         if include_never or not row.never:
             edges.setdefault(row.branch_id, set()).add(row.upstream_id)
     return edges
@@ -73,3 +74,9 @@ def find_writer(txn: Transaction, branch_id: int) -> str | None:
         .where(t.branch.c.id == branch_id)
     )
     return None if row is None else str(row.name)
+
+
+@functools.cache
+def _edges() -> sa.Select[Any]:
+    # Made once: every commit asks it.
+    return sa.select(t.branch_provenance)

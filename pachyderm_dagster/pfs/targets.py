@@ -1,5 +1,6 @@
 """Where a write goes: into a commit that is open, or into one of its own behind the head of a branch."""
 
+import functools
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -39,26 +40,6 @@ class Target:
     head: int | None = None
     head_set: str | None = None
     base: bytes | None = None
-
-
-_BRANCH = (
-    sa.select(
-        t.repo.c.id.label("repo_id"),
-        t.branch.c.id,
-        t.branch.c.head_id,
-        t.commit.c.set_id,
-        t.commit.c.finished,
-        t.commit.c.error,
-        t.commit.c.tree,
-        sa.exists().where(t.branch_provenance.c.branch_id == t.branch.c.id).label("is_output"),
-    )
-    .select_from(t.project)
-    .join(t.repo)
-    .outerjoin(t.branch, sa.and_(t.branch.c.repo_id == t.repo.c.id, t.branch.c.name == sa.bindparam("branch")))
-    .outerjoin(t.commit, t.branch.c.head_id == t.commit.c.id)
-    .where(t.project.c.name == sa.bindparam("project"), t.repo.c.name == sa.bindparam("repo"), t.repo.c.type == sa.bindparam("type"))
-)
-"""A branch with its head; without a branch only the repo. A constant, since making a statement takes longer than running it."""
 
 
 def find_target(txn: Transaction, reference: Reference) -> Target:
@@ -133,13 +114,35 @@ def commit_at_once(txn: Transaction, name: BranchName, head: int | None, record:
 
 
 def _find_branch(txn: Transaction, name: BranchName) -> sa.Row[Any]:
-    """The branch as `_BRANCH` has it.
+    """The branch as `_branch()` has it.
 
     Raises:
         NotFoundError: `repo-not-found`.
     """
-    row = txn.first(_BRANCH, project=name.repo.project, repo=name.repo.name, type=name.repo.type, branch=name.name)
+    row = txn.first(_branch(), project=name.repo.project, repo=name.repo.name, type=name.repo.type, branch=name.name)
     if row is None:
         repos.get_repo(txn, name.repo)
         raise AssertionError("get_repo raises where the repo is missing")
     return row
+
+
+@functools.cache
+def _branch() -> sa.Select[Any]:
+    """A branch with its head; without a branch only the repo. Made once, since making a statement takes longer than running it."""
+    return (
+        sa.select(
+            t.repo.c.id.label("repo_id"),
+            t.branch.c.id,
+            t.branch.c.head_id,
+            t.commit.c.set_id,
+            t.commit.c.finished,
+            t.commit.c.error,
+            t.commit.c.tree,
+            sa.exists().where(t.branch_provenance.c.branch_id == t.branch.c.id).label("is_output"),
+        )
+        .select_from(t.project)
+        .join(t.repo)
+        .outerjoin(t.branch, sa.and_(t.branch.c.repo_id == t.repo.c.id, t.branch.c.name == sa.bindparam("branch")))
+        .outerjoin(t.commit, t.branch.c.head_id == t.commit.c.id)
+        .where(t.project.c.name == sa.bindparam("project"), t.repo.c.name == sa.bindparam("repo"), t.repo.c.type == sa.bindparam("type"))
+    )

@@ -1,6 +1,7 @@
 """Triggers: branches that move to a commit of another branch of their repo once enough has gathered there (docs/design/0005)."""
 
 import datetime as dt
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,16 +14,6 @@ from pachyderm_dagster.pfs.ancestry import find_readable, list_ancestor
 from pachyderm_dagster.pfs.conditions import Step, check_trigger, fires
 from pachyderm_dagster.pfs.model import Origin, Trigger
 from pachyderm_dagster.schedules import newest_tick
-
-_source = t.branch.alias("source")
-# Triggers with the name and head of what they follow.
-_ROWS = sa.select(t.branch_trigger, _source.c.name.label("source_name"), _source.c.head_id.label("source_head")).join_from(
-    t.branch_trigger, _source, t.branch_trigger.c.source_id == _source.c.id
-)
-# Those that follow the branch of a commit. A constant, because every commit asks it and making it takes longer than running it.
-_OF_COMMIT = _ROWS.join(t.commit, sa.and_(t.commit.c.repo_id == _source.c.repo_id, t.commit.c.branch_name == _source.c.name)).where(
-    t.commit.c.id == sa.bindparam("commit_id")
-)
 
 
 def set_trigger(txn: Transaction, branch_id: int, source_id: int, trigger: Trigger) -> None:
@@ -62,12 +53,12 @@ def remove_trigger(txn: Transaction, branch_id: int) -> None:
 
 def find_triggers(txn: Transaction, branch_ids: Iterable[int]) -> Mapping[int, Trigger]:
     """The triggers of those of the branches that have one."""
-    return {row.branch_id: _trigger(row) for row in txn.all(_ROWS.where(t.branch_trigger.c.branch_id.in_(list(branch_ids))))}
+    return {row.branch_id: _trigger(row) for row in txn.all(_rows().where(t.branch_trigger.c.branch_id.in_(list(branch_ids))))}
 
 
 def evaluate(txn: Transaction, commit_id: int) -> None:
     """Moves every branch whose trigger a commit sets off that has just finished without an error: branches that follow its own, and those that follow them."""
-    own = txn.all(_OF_COMMIT, commit_id=commit_id)
+    own = txn.all(_rows_of_commit(), commit_id=commit_id)
     # A commit that a branch was moved away from while it was open is no news of that branch.
     _follow(txn, [row for row in own if _is_ancestor(txn, commit_id, row.source_head)], commit_id)
 
@@ -84,12 +75,12 @@ def tick(txn: Transaction, *, project: str) -> list[int]:
 
 def tick_now(txn: Transaction, branch_id: int) -> bool:
     """Moves a branch with a `cron_spec` whether its time has come or not; False when it has none, or nothing to move to."""
-    row = txn.first(_ROWS.where(t.branch_trigger.c.cron_spec != "", t.branch_trigger.c.branch_id == branch_id))
+    row = txn.first(_rows().where(t.branch_trigger.c.cron_spec != "", t.branch_trigger.c.branch_id == branch_id))
     return row is not None and _tick(txn, row, txn.clock.now())
 
 
 def _clocks(project: str) -> sa.Select[Any]:
-    of_project = _ROWS.join(t.repo, _source.c.repo_id == t.repo.c.id).join(t.project).where(t.project.c.name == project)
+    of_project = _rows().join(t.repo, _source().c.repo_id == t.repo.c.id).join(t.project).where(t.project.c.name == project)
     return of_project.where(t.branch_trigger.c.cron_spec != "").order_by(t.branch_trigger.c.branch_id)
 
 
@@ -127,7 +118,7 @@ def _follow(txn: Transaction, frontier: list[sa.Row[Any]], commit_id: int) -> No
 
 
 def _followers(txn: Transaction, branch_id: int) -> list[sa.Row[Any]]:
-    return list(txn.all(_ROWS.where(t.branch_trigger.c.source_id == branch_id)))
+    return list(txn.all(_rows().where(t.branch_trigger.c.source_id == branch_id)))
 
 
 def _step_is_enough(txn: Transaction, row: sa.Row[Any], commit_id: int) -> bool:
@@ -169,3 +160,25 @@ def _is_ancestor(txn: Transaction, commit_id: int, head_id: int) -> bool:
 def _move(txn: Transaction, branch_id: int, commit_id: int) -> None:
     txn.run(sa.update(t.branch).where(t.branch.c.id == branch_id).values(head_id=commit_id))
     txn.moved_branches.add(branch_id)
+
+
+@functools.cache
+def _source() -> sa.FromClause:
+    return t.branch.alias("source")
+
+
+@functools.cache
+def _rows() -> sa.Select[Any]:
+    """Triggers with the name and head of what they follow."""
+    source = _source()
+    return sa.select(t.branch_trigger, source.c.name.label("source_name"), source.c.head_id.label("source_head")).join_from(
+        t.branch_trigger, source, t.branch_trigger.c.source_id == source.c.id
+    )
+
+
+@functools.cache
+def _rows_of_commit() -> sa.Select[Any]:
+    """Those that follow the branch of a commit. Made once, because every commit asks it and making it takes longer than running it."""
+    source = _source()
+    followed = sa.and_(t.commit.c.repo_id == source.c.repo_id, t.commit.c.branch_name == source.c.name)
+    return _rows().join(t.commit, followed).where(t.commit.c.id == sa.bindparam("commit_id"))

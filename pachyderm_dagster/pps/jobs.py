@@ -2,6 +2,8 @@
 
 import dataclasses
 import datetime as dt
+import functools
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -13,30 +15,13 @@ from pachyderm_dagster.pfs.model import Origin, RepoName, RepoType
 from pachyderm_dagster.pps.model import TERMINAL, UNFINISHED, Counters, Job, JobState, PipelineState
 
 _COUNTERS = tuple(field.name for field in dataclasses.fields(Counters))
-_meta_repo, _meta_commit = t.repo.alias("meta_repo"), t.commit.alias("meta_commit")
-_OUTPUTS = (
-    sa.select(t.pipeline.c.id, t.pipeline.c.version, t.commit.c.id.label("output_id"), _meta_commit.c.id.label("meta_id"))
-    .join_from(t.commit, t.repo, t.commit.c.repo_id == t.repo.c.id)
-    .join(t.pipeline, sa.and_(t.pipeline.c.project_id == t.repo.c.project_id, t.pipeline.c.name == t.repo.c.name))
-    .join(_meta_repo, sa.and_(_meta_repo.c.project_id == t.repo.c.project_id, _meta_repo.c.name == t.repo.c.name, _meta_repo.c.type == RepoType.META))
-    .join(_meta_commit, sa.and_(_meta_commit.c.repo_id == _meta_repo.c.id, _meta_commit.c.set_id == t.commit.c.set_id))
-    .where(
-        t.commit.c.id.in_(sa.bindparam("new_commits", expanding=True)),
-        t.commit.c.origin == Origin.AUTO,
-        t.commit.c.finished.is_(None),
-        t.repo.c.type == RepoType.USER,
-        t.pipeline.c.state == PipelineState.RUNNING,
-    )
-    .order_by(t.commit.c.id)
-)
-"""Open commits that a job is to write. A constant, because every transaction asks it and making a statement takes longer than running it."""
 
 
 def create_jobs(txn: Transaction) -> None:
     """Makes a job for every output commit that this transaction opened: runs after propagation, inside the transaction."""
     if not txn.new_commits:
         return
-    rows = txn.all(_OUTPUTS, new_commits=txn.new_commits)
+    rows = txn.all(_outputs(), new_commits=txn.new_commits)
     for row in rows:
         txn.insert(
             t.job,
@@ -249,3 +234,24 @@ def _open_inputs(txn: Transaction) -> dict[int, set[int]]:
     for row in rows:
         found.setdefault(row.commit_id, set()).add(row.upstream_id)
     return found
+
+
+@functools.cache
+def _outputs() -> sa.Select[Any]:
+    """Open commits that a job is to write. Made once, because every transaction asks it and making a statement takes longer than running it."""
+    meta_repo, meta_commit = t.repo.alias("meta_repo"), t.commit.alias("meta_commit")
+    return (
+        sa.select(t.pipeline.c.id, t.pipeline.c.version, t.commit.c.id.label("output_id"), meta_commit.c.id.label("meta_id"))
+        .join_from(t.commit, t.repo, t.commit.c.repo_id == t.repo.c.id)
+        .join(t.pipeline, sa.and_(t.pipeline.c.project_id == t.repo.c.project_id, t.pipeline.c.name == t.repo.c.name))
+        .join(meta_repo, sa.and_(meta_repo.c.project_id == t.repo.c.project_id, meta_repo.c.name == t.repo.c.name, meta_repo.c.type == RepoType.META))
+        .join(meta_commit, sa.and_(meta_commit.c.repo_id == meta_repo.c.id, meta_commit.c.set_id == t.commit.c.set_id))
+        .where(
+            t.commit.c.id.in_(sa.bindparam("new_commits", expanding=True)),
+            t.commit.c.origin == Origin.AUTO,
+            t.commit.c.finished.is_(None),
+            t.repo.c.type == RepoType.USER,
+            t.pipeline.c.state == PipelineState.RUNNING,
+        )
+        .order_by(t.commit.c.id)
+    )
