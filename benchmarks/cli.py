@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROUNDS = 15
 AIM = 1.5
-PACHCTL = (sys.executable, "-c", "import sys; from pachyderm_dagster.cli.main import main; sys.exit(main())")
+PACHCTL = (sys.executable, "-m", "pachyderm_dagster")
 BASE = (sys.executable, "-c", "import sqlalchemy")
 
 

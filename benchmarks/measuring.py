@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-PACHCTL = (sys.executable, "-c", "import sys; from pachyderm_dagster.cli.main import main; sys.exit(main())")
+PACHCTL = (sys.executable, "-m", "pachyderm_dagster")
 PEERS = Path(__file__).parents[1] / "build" / "peers" / "bin"
 """Where `make bench-peers` puts what Debian does not have."""
 

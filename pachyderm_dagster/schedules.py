@@ -1,11 +1,10 @@
 """When a schedule ticks: a cron input's, a trigger's. All times are UTC, to the second."""
 
 import datetime as dt
+import importlib
 import re
 from collections.abc import Iterator
-
-from croniter import croniter
-from croniter.croniter import CroniterError
+from typing import Any
 
 from pachyderm_dagster.durations import parse_duration
 from pachyderm_dagster.errors import InvalidError
@@ -71,7 +70,8 @@ def newest_tick(spec: str, after: dt.datetime, until: dt.datetime) -> dt.datetim
         seconds = _whole_seconds(spec)
         return first + dt.timedelta(seconds=(until - first) // dt.timedelta(seconds=seconds) * seconds)
     following = until.astimezone(dt.UTC).replace(microsecond=0) + dt.timedelta(seconds=1)
-    return croniter(_NAMED.get(spec, spec), following, ret_type=dt.datetime).get_prev()
+    previous: dt.datetime = _croniter(_NAMED.get(spec, spec), following).get_prev()
+    return previous
 
 
 def _schedule(spec: str, after: dt.datetime) -> Iterator[dt.datetime]:
@@ -109,8 +109,13 @@ def _fields(spec: str, start: dt.datetime) -> Iterator[dt.datetime]:
         if not form.fullmatch(field):
             raise InvalidError("cron-invalid", f"{spec!r} is no schedule: {field!r} is no field of cron; a field is as '*', '5', '1-5', '*/10' or '1,15'")
     try:
-        schedule = croniter(text, start, ret_type=dt.datetime)
+        schedule = _croniter(text, start)
         schedule.get_next(update_current=False)
-    except CroniterError as error:
+    except ValueError as error:  # croniter's own errors are such
         raise InvalidError("cron-invalid", f"{spec!r} is no schedule: {error}") from error
     return iter(schedule.get_next, None)
+
+
+def _croniter(text: str, start: dt.datetime) -> Any:
+    # Imported by name because it takes a while, and most commands only pass by schedules.
+    return importlib.import_module("croniter").croniter(text, start, ret_type=dt.datetime)
