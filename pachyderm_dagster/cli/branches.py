@@ -89,7 +89,7 @@ def create_branch(
         _note_oddities(trigger)
     unfollowed = tuple(parse_reference(source, project=project).branch() for source in never)
     request = _request(branch, head, provenance, project, never=unfollowed, trigger=trigger, keep_trigger=not no_trigger, force=force)
-    printer.only_json(*map(document_of, ask(environ, request)))
+    printer.only_documents(*map(document_of, ask(environ, request)))
 
 
 @click.command(epilog="Example: pachctl set-branch images master^ release")
@@ -101,7 +101,7 @@ def create_branch(
 @click.pass_obj
 def set_branch(environ: Mapping[str, str], repo: str, commit: str, branch: str, project: str, printer: Printer) -> None:
     """The 1.x form of `create branch REPO@BRANCH --head COMMIT`."""
-    printer.only_json(*map(document_of, ask(environ, _request(f"{repo}@{branch}", commit, (), project))))
+    printer.only_documents(*map(document_of, ask(environ, _request(f"{repo}@{branch}", commit, (), project))))
 
 
 @click.command(epilog="Example: pachctl inspect branch images@master")
@@ -136,7 +136,7 @@ def list_branch(environ: Mapping[str, str], repo: str, project: str, printer: Pr
 @click.pass_obj
 def delete_branch(environ: Mapping[str, str], branch: str, force: bool, project: str, printer: Printer) -> None:
     """Refused while another branch is made from it, follows it or is followed by it, or a pipeline writes it."""
-    printer.only_json(*map(document_of, ask(environ, DeleteBranch(parse_reference(branch, project=project).branch(), force))))
+    printer.only_documents(*map(document_of, ask(environ, DeleteBranch(parse_reference(branch, project=project).branch(), force))))
 
 
 def _request(branch: str, head: str | None, provenance: tuple[str, ...], project: str, **options: Any) -> CreateBranch:

@@ -65,8 +65,8 @@ def start_commit(environ: Mapping[str, str], branch: str, parent: str | None, de
     name = parse_reference(branch, project=project).branch()
     at = None if parent is None else commit_in(name.repo, parent, project=project)
     documents = [document_of(made) for made in ask(environ, StartCommit(name, at, description))]
-    if printer.as_json:
-        printer.only_json(*documents)
+    if printer.for_programs:
+        printer.only_documents(*documents)
     else:
         click.echo(documents[0]["id"])
 
@@ -141,11 +141,11 @@ def list_commit(
         if at is not None and oldest is not None:
             start = references.find_commit(txn, commit_in(at.repo, oldest, project=project))
             found = itertools.islice((commit for commit in found if commit.key > start), number)
-        if graph and at is not None and not printer.as_json:
+        if graph and at is not None and not printer.for_programs:
             for line in graph_lines(txn, list(found), branches.list_branch(txn, at.repo), printer.times):
                 click.echo(line)
             return
-    if sets and not printer.as_json:
+    if sets and not printer.for_programs:
         printer.many(itertools.islice(_set_documents(found), number), SET_COLUMNS)
     else:
         printer.many(itertools.islice(map(commit_document, found), number), COLUMNS)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pachyderm_dagster.cli.home import reading
-from pachyderm_dagster.cli.printing import Column, Printer, printing, text, to_json
+from pachyderm_dagster.cli.printing import Column, Printer, printing, text
 from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.settings import HOME, PROJECT, load_settings, save_setting
@@ -69,16 +69,17 @@ def update_context(environ: Mapping[str, str], context: str | None, active: str,
     in_force = load_settings(environ).origins[PROJECT]
     if in_force.value != active:
         click.echo(f"note: {PROJECT} in the environment is {in_force.value!r} and wins over config.toml", err=True)
-    printer.only_json(_document(environ))
+    printer.only_documents(_document(environ))
 
 
 @click.command(epilog="Example: pachctl config get context")
 @click.argument("context", required=False)
+@printing
 @click.pass_obj
-def get_context(environ: Mapping[str, str], context: str | None) -> None:
-    """As JSON: the home and the project of names that have none."""
+def get_context(environ: Mapping[str, str], context: str | None, printer: Printer) -> None:
+    """Always as a document: the home and the project of names that have none."""
     _check_name(context)
-    click.echo(to_json(_document(environ)))
+    printer.always_documents(_document(environ))
 
 
 @click.command(epilog="Example: pachctl config get active-context")

@@ -29,7 +29,7 @@ def draw_commit(environ: Mapping[str, str], repo: str, number: int | None, proje
     with reading(environ) as txn:
         up_to = None if at.ref is None else references.find_commit(txn, at)
         found = commits.list_commit(txn, at.repo, up_to=up_to, number=number)
-        if printer.as_json:
+        if printer.for_programs:
             printer.many(map(commit_document, found), ())
             return
         lines = list(graph_lines(txn, found, branches.list_branch(txn, at.repo), printer.times))

@@ -8,7 +8,7 @@ import msgspec
 import pyarrow as pa
 
 from pachyderm_dagster.cli.documents import Fields
-from pachyderm_dagster.cli.printing import Column, Document, Printer, Times, show_size
+from pachyderm_dagster.cli.printing import Column, Document, Form, Printer, Times, show_size
 from pachyderm_dagster.pfs.entries import DIRECTORY, FileInfo, file_infos
 
 ROWS_AT_ONCE = 10_000
@@ -21,7 +21,7 @@ def file_document(file: FileInfo) -> Fields:
 
 def print_files(printer: Printer, files: Iterable[FileInfo]) -> None:
     """Files and directories as a list. As JSON some thousands at a time and by a faster encoder, which says the same: they may be millions."""
-    if not printer.as_json:
+    if printer.form is not Form.JSON:
         printer.many(map(file_document, files), FILE_COLUMNS)
         return
     encode, layout, rest = msgspec.json.Encoder().encode, msgspec.json.format, iter(files)

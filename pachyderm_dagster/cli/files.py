@@ -8,7 +8,7 @@ import click
 from pachyderm_dagster.cli.asking import check_not_waiting
 from pachyderm_dagster.cli.documents import commit_document
 from pachyderm_dagster.cli.file_documents import file_document, print_files, show_name, table_files
-from pachyderm_dagster.cli.options import in_project
+from pachyderm_dagster.cli.options import in_given_project, in_project
 from pachyderm_dagster.cli.printing import Column, Printer, printing, size, text
 from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.pfs.client import Pfs
@@ -71,14 +71,14 @@ def copy_file(
     environ: Mapping[str, str], source: str, target: str, append: bool, src_project: str | None, dest_project: str | None, project: str, printer: Printer
 ) -> None:
     """Between repos too. The target may be a branch or an open commit."""
-    at, to = _in(src_project or project, source), _in(dest_project or project, target)
+    at, to = in_given_project(src_project or project, source), in_given_project(dest_project or project, target)
     check_not_waiting(environ, parse_reference(to, project=project))
     with closing(open_workspace(environ, project=project)) as workspace:
         commit = workspace.pfs.copy_file(at, to, append=append)
-        if printer.as_json:
+        if printer.for_programs:
             # Of the commit, not of the branch: that may have another head by now.
             made = f"{commit.repo.project}/{commit.repo.name}@{commit.id}:{_path(workspace.pfs, to)}"
-            printer.only_json(file_document(workspace.pfs.inspect_file(made)))
+            printer.only_documents(file_document(workspace.pfs.inspect_file(made)))
 
 
 @click.command(epilog="Example: pachctl delete file -r images@master:/2025")
@@ -101,7 +101,7 @@ def delete_file(environ: Mapping[str, str], file: str, recursive: bool, project:
                 files.delete(path)
             if recursive or is_below:
                 files.delete_directory(path)
-        printer.only_json(commit_document(files.commit))
+        printer.only_documents(commit_document(files.commit))
 
 
 def _path(pfs: Pfs, reference: str) -> str:
@@ -116,9 +116,3 @@ def _is_directory(pfs: Pfs, reference: str) -> bool:
         return bool(pfs.inspect_file(reference).type == DIRECTORY)
     except NotFoundError:
         return False
-
-
-def _in(project: str, reference: str) -> str:
-    """The reference with its project written out."""
-    at = parse_reference(reference, project=project)
-    return reference if "/" in reference.partition("@")[0] else f"{at.repo.project}/{reference}"

@@ -8,7 +8,7 @@ import click
 
 from pachyderm_dagster.cli.documents import commit_document
 from pachyderm_dagster.cli.options import in_project
-from pachyderm_dagster.cli.printing import Column, Printer, printing, text
+from pachyderm_dagster.cli.printing import Column, Form, Printer, printing, text
 from pachyderm_dagster.cli.printing import time as time_cell
 from pachyderm_dagster.durations import parse_duration
 from pachyderm_dagster.errors import InvalidError, StateError
@@ -31,7 +31,7 @@ COLUMNS = (Column("OP", text("op")), Column("COMMIT", text("id")), Column("BRANC
 def find_commit(environ: Mapping[str, str], path: str, limit: int | None, timeout: str | None, as_json: bool, project: str, printer: Printer) -> None:
     """Those that added, changed or deleted a file or directory, from REF backwards. An open or failed commit is passed over."""
     deadline = None if timeout is None else time.monotonic() + parse_duration(timeout)
-    printer = Printer(as_json or printer.as_json, printer.times)
+    printer = Printer(Form.JSON, printer.times) if as_json else printer
     documents = []
     with closing(open_workspace(environ, project=project)) as workspace:
         at = workspace.pfs.parse(path)

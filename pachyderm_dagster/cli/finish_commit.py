@@ -7,7 +7,7 @@ import click
 
 from pachyderm_dagster.cli.active_transaction import active_transaction
 from pachyderm_dagster.cli.documents import document_of
-from pachyderm_dagster.cli.options import in_project
+from pachyderm_dagster.cli.options import gone_option, in_project
 from pachyderm_dagster.cli.printing import Printer, printing
 from pachyderm_dagster.pfs.requests import FinishCommit
 from pachyderm_dagster.pps.requests import Made
@@ -18,6 +18,7 @@ from pachyderm_dagster.workspace import open_workspace
 @click.argument("commit", metavar="REPO@REF")
 @click.option("-m", "--message", "--description", "description", help="What the commit is about.")
 @click.option("--error", metavar="TEXT", help="Finish it with an error: what is downstream does not run, and later commits do not build on it.")
+@gone_option("-f", "--force", is_flag=True, instead="jobs finish their own commits; `pachctl stop job PIPELINE@ID` ends one")
 @in_project
 @printing
 @click.pass_obj
@@ -29,4 +30,4 @@ def finish_commit(environ: Mapping[str, str], commit: str, description: str | No
             finished: list[Made] = [workspace.pfs.finish_commit(commit, description=description, error=error)]
         else:
             finished = workspace.pps.append_request(active, FinishCommit(workspace.pfs.parse(commit), description, error))
-    printer.only_json(*map(document_of, finished))
+    printer.only_documents(*map(document_of, finished))

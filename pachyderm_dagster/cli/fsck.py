@@ -75,7 +75,7 @@ def fsck(
             found = _check(workspace, fix=fix, deep=deep, mark_lost=mark_lost)
     finally:
         workspace.close()
-    if found or printer.as_json:
+    if found or printer.for_programs:
         printer.many(({"code": problem.code, "message": problem.message, "fixed": fixed} for problem, fixed in found), COLUMNS)
     left = sum(not fixed for _, fixed in found)
     if left:

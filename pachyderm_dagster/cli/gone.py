@@ -40,7 +40,21 @@ _RUN = "`pachctl rerun pipeline NAME` makes a new job for what the inputs hold n
 _FUSE = "`pachctl get file -r REPO@BRANCH:/ -o FOLDER` copies the files"
 _EDIT = "`pachctl inspect pipeline NAME -o json` shows the specification, `pachctl update pipeline -f FILE` changes it"
 
+_ACCOUNTS = "there are no accounts and no licences: who may read and write the home, and the record and bucket that it names, may do everything"
+_LOOK = "`pachctl logs` shows what user code said, and `tracebacks/` in the home keeps errors that nobody foresaw"
+
 GONE = {
+    "auth": Gone(_ACCOUNTS),
+    "license": Gone(_ACCOUNTS),
+    "enterprise": Gone(_ACCOUNTS),
+    "idp": Gone(_ACCOUNTS),
+    "connect": Gone("PACHYDERM_HOME chooses a home, PACHYDERM_METADATA_URL and PACHYDERM_STORAGE_URL a record and a store elsewhere"),
+    "shell": Gone("`pachctl completion bash` lets your own shell complete commands and names"),
+    "exit": Gone("there is no shell to leave"),
+    "buildinfo": Gone("`pachctl version` shows the version"),
+    "debug": Gone(_LOOK),
+    "kube-events": Gone(_LOOK),
+    "loki": Gone(_LOOK),
     "get-object": Gone("`pachctl get file REPO@REF:/PATH` reads a file"),
     "get-tag": Gone("`pachctl get file REPO@REF:/PATH` reads a file"),
     "deploy": Gone(_DEPLOY),
@@ -63,9 +77,15 @@ GONE_NOUNS = {
     ("edit", "pipeline"): GONE["edit-pipeline"],
     ("extract", "pipeline"): GONE["extract-pipeline"],
     ("restart", "datum"): GONE["restart-datum"],
+    ("restart", "cluster"): Gone("nothing runs but `pachyderm-dagster dev`: end it with Ctrl-C and start it again"),
+    ("draw", "pipeline"): Gone(
+        "`pachyderm-dagster dev` draws the graph of repos and pipelines, `pachctl walk provenance -b REPO@BRANCH` lists what is above one"
+    ),
+    ("check", "status"): Gone("`pachctl list pipeline` shows the state of each and of its last job"),
 }
 _CONTEXT = "a context is a home folder: PACHYDERM_HOME chooses it, `pachctl config update context --project NAME` its active project"
 GONE_CONFIG = {
+    "delete": {"context": Gone(_CONTEXT)},
     "get": {"metrics": Gone("nothing is measured or sent anywhere"), "active-enterprise-context": Gone(_CONTEXT)},
     "set": {"metrics": Gone("nothing is measured or sent anywhere"), "context": Gone(_CONTEXT), "active-enterprise-context": Gone(_CONTEXT)},
 }

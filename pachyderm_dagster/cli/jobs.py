@@ -123,7 +123,7 @@ def list_job(
         inside = None if all_projects or name is not None or set_id is not None else project
         found = jobs.list_job(txn, project=inside, pipeline=name, set_id=set_id)
     chosen: Iterable[Job] = (job for job in found if not states or job.state in states)
-    if pipeline is None and set_id is None and not expand and not printer.as_json:
+    if pipeline is None and set_id is None and not expand and not printer.for_programs:
         printer.many(itertools.islice(_set_documents(chosen), number), SET_COLUMNS)
     else:
         printer.many(itertools.islice(map(job_document, chosen), number), COLUMNS)
@@ -160,7 +160,7 @@ def stop_job(environ: Mapping[str, str], job: str, project: str, printer: Printe
             jobs.stop(txn, one, reason="a user stopped it")
         return [jobs.refresh(txn, one) for one in found]
 
-    printer.only_json(*map(job_document, writing(environ, change)))
+    printer.only_documents(*map(job_document, writing(environ, change)))
 
 
 @click.command(epilog="Example: pachctl delete job edges@master^")
@@ -177,7 +177,7 @@ def delete_job(environ: Mapping[str, str], job: str, project: str, printer: Prin
             jobs.delete(txn, one)
         return found
 
-    printer.only_json(*map(job_document, writing(environ, change)))
+    printer.only_documents(*map(job_document, writing(environ, change)))
 
 
 def _set_documents(found: Iterable[Job]) -> Iterator[Fields]:

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import click
 
+from pachyderm_dagster.cli.everywhere import pachctl_options
+
 PACKAGE = "pachyderm_dagster.cli"
 
 
@@ -36,6 +38,7 @@ class Here:
     def command(self) -> click.Command:
         command = copy.copy(load(f"{PACKAGE}.{self.target}"))
         assert isinstance(command, click.Command)
+        command.params = [*command.params, *pachctl_options()]
         command.help = f"{self.help}\n\n{inspect.cleandoc(command.help or '')}"
         return command
 
@@ -66,7 +69,7 @@ class LazyGroup(click.Group):
         sections: Mapping[str, Mapping[str, Entry]] | None = None,
         help: str,
     ) -> None:
-        super().__init__(name, help=help, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+        super().__init__(name, help=help, params=pachctl_options(), context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
         self._entries, self._groups, self._unlisted = entries, groups, unlisted
         self._sections = sections or {"Commands": entries}
 
@@ -91,8 +94,9 @@ class LazyGroup(click.Group):
         return args[0], command, args[1:]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        width = max(len(name) for section in self._sections.values() for name in section)
-        for title, section in self._sections.items():
+        shown = {title: section for title, section in self._sections.items() if section}
+        width = max((len(name) for section in shown.values() for name in section), default=0)
+        for title, section in shown.items():
             with formatter.section(title):
                 formatter.write_dl([(name.ljust(width), entry.help) for name, entry in section.items()])
 
@@ -104,8 +108,8 @@ class CommandWithGroup(LazyGroup):
         alone: that command.
     """
 
-    def __init__(self, name: str, *, alone: Entry, groups: Mapping[str, LazyGroup]) -> None:
-        super().__init__(name, entries={}, groups=groups, unlisted={}, help=alone.help)
+    def __init__(self, name: str, *, alone: Entry, groups: Mapping[str, LazyGroup], unlisted: Mapping[str, Entry]) -> None:
+        super().__init__(name, entries={}, groups=groups, unlisted=unlisted, help=alone.help)
         self._alone = alone
 
     def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:

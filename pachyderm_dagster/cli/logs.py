@@ -9,7 +9,7 @@ import click
 from pachyderm_dagster.cli.documents import Fields
 from pachyderm_dagster.cli.job_names import find_jobs
 from pachyderm_dagster.cli.options import in_project
-from pachyderm_dagster.cli.printing import to_json
+from pachyderm_dagster.cli.printing import Form, to_json, to_yaml
 from pachyderm_dagster.pfs.references import parse_repo
 from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.client import LogLine
@@ -26,7 +26,7 @@ POLL_SECONDS = 0.5
 @click.option("--inputs", metavar="PATH[,PATH]", help="Of the datums that read one of these files.")
 @click.option("-t", "--tail", type=click.IntRange(min=1), metavar="N", help="The last N lines only.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with the jobs that end from now on, until Ctrl-C; of one job, until it has ended.")
-@click.option("-o", "--output", "form", type=click.Choice(["table", "json"]), default="table", help="json: one document a line.")
+@click.option("-o", "--output", "form", type=click.Choice([form.value for form in Form]), help="json: one document a line; yaml: the same, to read.")
 @click.option("--raw", is_flag=True, help="The same as --output json.")
 @click.option("--master", is_flag=True, hidden=True, expose_value=False)
 @in_project
@@ -39,7 +39,7 @@ def logs(
     inputs: str | None,
     tail: int | None,
     follow: bool,
-    form: str,
+    form: str | None,
     raw: bool,
     project: str,
 ) -> None:
@@ -48,12 +48,16 @@ def logs(
     """
     if (pipeline is None) is (job is None):
         raise click.UsageError("name a pipeline (-p) or a job (-j)", click.get_current_context())
+    wanted = Form(form or (Form.JSON if raw else Form.TABLE))
     files = tuple(inputs.split(",")) if inputs else ()
     with closing(open_workspace(environ, project=project)) as workspace:
         found = _Logs(workspace, project, pipeline, job)
         lines: Iterator[LogLine] = (line for line in found.lines(datum, follow=follow) if not files or any(_names(path, line) for path in files))
         for line in lines if tail is None else list(lines)[-tail:]:
-            click.echo(to_json(_document(line)) if raw or form == "json" else line.text)
+            if wanted is Form.TABLE:
+                click.echo(line.text)
+            else:
+                click.echo(to_yaml(_document(line)) if wanted is Form.YAML else to_json(_document(line)))
 
 
 class _Logs:

@@ -5,7 +5,9 @@ from typing import Any
 
 import click
 
+from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.model import checked_project_name
+from pachyderm_dagster.pfs.references import parse_reference
 from pachyderm_dagster.settings import load_settings
 
 Command = Callable[..., Any]
@@ -29,6 +31,21 @@ def active_project(environ: Mapping[str, str]) -> str:
     return checked_project_name(load_settings(environ).project)
 
 
+def gone_option(*names: str, instead: str, **settings: Any) -> Callable[[Command], Command]:
+    """An option of pachctl's that is refused, when it is given, with what to do instead."""
+
+    def refuse(context: click.Context, option: click.Parameter, value: object) -> None:
+        if value and not context.resilient_parsing:
+            raise InvalidError("option-gone", f"{option.opts[-1]} is not taken here: {instead}")
+
+    return click.option(*names, hidden=True, expose_value=False, callback=refuse, **settings)
+
+
+def without_effect(*names: str, **settings: Any) -> Callable[[Command], Command]:
+    """An option of pachctl's that asks for what always happens, or says only how; it is taken, and changes nothing."""
+    return click.option(*names, hidden=True, expose_value=False, **settings)
+
+
 def force(help: str) -> Callable[[Command], Command]:
     """`-f/--force`, with what it overrides."""
     return click.option("-f", "--force", is_flag=True, help=help)
@@ -42,3 +59,9 @@ def only_one(what: str, name: str | None, *, all_of_them: bool) -> None:
     """
     if (name is None) is not all_of_them:
         raise click.UsageError(f"name one {what}, or use --all", click.get_current_context())
+
+
+def in_given_project(project: str, reference: str) -> str:
+    """The reference with its project written out: the one that it names, else this one."""
+    at = parse_reference(reference, project=project)
+    return reference if "/" in reference.partition("@")[0] else f"{at.repo.project}/{reference}"

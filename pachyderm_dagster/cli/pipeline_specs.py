@@ -12,7 +12,7 @@ from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.lazy import load
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.pipelines import show_input
-from pachyderm_dagster.cli.printing import Column, Printer, printing, to_json
+from pachyderm_dagster.cli.printing import Column, Printer, printing
 from pachyderm_dagster.cli.spec_files import STANDARD_INPUT, read_specs, tell_unused
 from pachyderm_dagster.errors import InvalidError, PachydermError
 from pachyderm_dagster.pps import pipelines
@@ -87,7 +87,7 @@ def _make(environ: Mapping[str, str], source: str, project: str, printer: Printe
     if dry_run:
         _try(environ, specs, project, update=update)
         for spec in specs:
-            click.echo(to_json(to_document(spec)))
+            printer.always_documents(to_document(spec))
         return
     tell_unused(specs, environ)
     made: list[Made] = []
@@ -98,7 +98,7 @@ def _make(environ: Mapping[str, str], source: str, project: str, printer: Printe
             if made:
                 click.echo(f"done before the error: {', '.join(str(one.name) for one in made if isinstance(one, Pipeline))}", err=True)
             raise
-    printer.only_json(*map(document_of, made))
+    printer.only_documents(*map(document_of, made))
 
 
 def _make_one(environ: Mapping[str, str], request: CreatePipeline) -> list[Made]:

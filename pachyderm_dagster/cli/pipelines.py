@@ -106,7 +106,7 @@ def list_pipeline(
     documents = [pipeline_document(one) for one in found if state is None or one.state == state]
     if only_spec:
         for document in documents:
-            click.echo(to_json(document["spec"]))
+            printer.always_documents(document["spec"])
     else:
         printer.many(documents, COLUMNS)
 
@@ -118,7 +118,7 @@ def list_pipeline(
 @click.pass_obj
 def start_pipeline(environ: Mapping[str, str], pipeline: str, project: str, printer: Printer) -> None:
     """It gets one job for what its inputs hold now; commits made while it was stopped are not worked on one by one."""
-    printer.only_json(*map(document_of, ask(environ, StartPipeline(parse_repo(pipeline, project=project)))))
+    printer.only_documents(*map(document_of, ask(environ, StartPipeline(parse_repo(pipeline, project=project)))))
 
 
 @click.command(epilog="Example: pachctl stop pipeline edges")
@@ -128,7 +128,7 @@ def start_pipeline(environ: Mapping[str, str], pipeline: str, project: str, prin
 @click.pass_obj
 def stop_pipeline(environ: Mapping[str, str], pipeline: str, project: str, printer: Printer) -> None:
     """Its unfinished jobs are killed."""
-    printer.only_json(*map(document_of, ask(environ, StopPipeline(parse_repo(pipeline, project=project)))))
+    printer.only_documents(*map(document_of, ask(environ, StopPipeline(parse_repo(pipeline, project=project)))))
 
 
 @click.command(epilog="Example: pachctl rerun pipeline edges --reprocess")
@@ -139,7 +139,7 @@ def stop_pipeline(environ: Mapping[str, str], pipeline: str, project: str, print
 @click.pass_obj
 def rerun_pipeline(environ: Mapping[str, str], pipeline: str, reprocess: bool, project: str, printer: Printer) -> None:
     """Datums whose files did not change are skipped as usual, also when the script or image did; --reprocess runs all again."""
-    printer.only_json(*map(document_of, ask(environ, RerunPipeline(parse_repo(pipeline, project=project), reprocess))))
+    printer.only_documents(*map(document_of, ask(environ, RerunPipeline(parse_repo(pipeline, project=project), reprocess))))
 
 
 @click.command(epilog="Example: pachctl delete pipeline edges --keep-repo")
@@ -156,7 +156,7 @@ def delete_pipeline(
     """Refused while another pipeline reads its output."""
     only_one("pipeline", pipeline, all_of_them=every_pipeline)
     named = None if pipeline is None else parse_repo(pipeline, project=project)
-    printer.only_json(*map(document_of, ask(environ, DeletePipeline(named, project, force, keep_repo))))
+    printer.only_documents(*map(document_of, ask(environ, DeletePipeline(named, project, force, keep_repo))))
 
 
 def _versions(txn: Transaction, pipeline: Pipeline, number: int) -> Iterable[Pipeline]:

@@ -11,9 +11,20 @@ from typing import Any, TypeAlias
 
 import click
 
+from pachyderm_dagster.cli.lazy import load
 from pachyderm_dagster.clock import SystemClock
 
 Document: TypeAlias = Mapping[str, Any]
+
+
+class Form(enum.StrEnum):
+    """What is printed."""
+
+    TABLE = "table"  # for people
+    JSON = "json"  # one document a line
+    YAML = "yaml"  # each document begins with ---
+
+
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 # As many rows as decide the widths of a table: a million rows must not be collected before the first is seen.
 ROWS_MEASURED = 1000
@@ -50,45 +61,57 @@ class Column:
 class Printer:
     """Prints documents on standard output in the form that the caller asked for."""
 
-    as_json: bool
+    form: Form
     times: Times
 
+    @property
+    def for_programs(self) -> bool:
+        """Whether it prints documents; people get tables and lines instead, and nothing at all of what a change did."""
+        return self.form is not Form.TABLE
+
     def many(self, documents: Iterable[Document], columns: Sequence[Column]) -> None:
-        """A list: one JSON document a line, or a table with a heading."""
-        if self.as_json:
-            for document in documents:
-                click.echo(to_json(document))
+        """A list: a document each, as JSON one a line, or a table with a heading."""
+        if self.for_programs:
+            self.only_documents(*documents)
             return
         rows = ([column.cell(document, self.times) for column in columns] for document in documents)
         for line in table_lines([column.title for column in columns], rows):
             click.echo(line)
 
     def one(self, document: Document, lines: Sequence[Column]) -> None:
-        """One thing: a JSON document, or a line a property; a property with nothing to say is left out."""
-        if self.as_json:
-            click.echo(to_json(document))
+        """One thing: a document, or a line a property; a property with nothing to say is left out."""
+        if self.for_programs:
+            self.only_documents(document)
             return
         for line in lines:
             text = line.cell(document, self.times)
             if text:
                 click.echo(f"{line.title}: {text}")
 
-    def only_json(self, *documents: Document) -> None:
+    def only_documents(self, *documents: Document) -> None:
         """What a change made or removed, for programs; people get nothing, as from `cp`."""
-        if self.as_json:
-            for document in documents:
-                click.echo(to_json(document))
+        if self.for_programs:
+            self.always_documents(*documents)
+
+    def always_documents(self, *documents: Document) -> None:
+        """What has no table: people get JSON, unless they want YAML."""
+        show = to_yaml if self.form is Form.YAML else to_json
+        for document in documents:
+            click.echo(show(document))
 
 
 def printing(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command `-o/--output`, `--raw` and `--full-timestamps` and passes it what they ask for as `printer`."""
 
-    @click.option("-o", "--output", "form", type=click.Choice(["table", "json"]), default="table", help="json: one document a result, one a line.")
+    @click.option(
+        "-o", "--output", "form", type=click.Choice([form.value for form in Form]), help="json: one document a result, one a line; yaml: the same, to read."
+    )
     @click.option("--raw", is_flag=True, help="The same as --output json.")
     @click.option("--full-timestamps", is_flag=True, help="Times in full instead of how long ago.")
     @functools.wraps(command)
-    def wrapped(*args: Any, form: str, raw: bool, full_timestamps: bool, **values: Any) -> None:
-        command(*args, printer=Printer(raw or form == "json", Times(full_timestamps, SystemClock().now())), **values)
+    def wrapped(*args: Any, form: str | None, raw: bool, full_timestamps: bool, **values: Any) -> None:
+        wanted = Form(form or (Form.JSON if raw else Form.TABLE))
+        command(*args, printer=Printer(wanted, Times(full_timestamps, SystemClock().now())), **values)
 
     return wrapped
 
@@ -96,6 +119,12 @@ def printing(command: Callable[..., None]) -> Callable[..., None]:
 def to_json(document: Document) -> str:
     """The document in one line: times in RFC 3339 UTC, enums as their values."""
     return json.dumps(document, ensure_ascii=False, default=_plain)
+
+
+def to_yaml(document: Document) -> str:
+    """The document as a YAML document, with the values that it has as JSON."""
+    shown: str = load("yaml:safe_dump")(json.loads(to_json(document)), explicit_start=True, sort_keys=False, allow_unicode=True)
+    return shown.rstrip("\n")
 
 
 def rfc3339(time: dt.datetime) -> str:

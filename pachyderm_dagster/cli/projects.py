@@ -29,7 +29,7 @@ LINES = (
 @click.pass_obj
 def create_project(environ: Mapping[str, str], project: str, description: str, printer: Printer) -> None:
     """A project is a name space for repos and pipelines; `default` always exists."""
-    printer.only_json(*map(document_of, ask(environ, CreateProject(project, description))))
+    printer.only_documents(*map(document_of, ask(environ, CreateProject(project, description))))
 
 
 @click.command(epilog="Example: pachctl update project vision -d 'all about images'")
@@ -39,7 +39,7 @@ def create_project(environ: Mapping[str, str], project: str, description: str, p
 @click.pass_obj
 def update_project(environ: Mapping[str, str], project: str, description: str, printer: Printer) -> None:
     """Nothing else of a project can be changed."""
-    printer.only_json(*map(document_of, ask(environ, UpdateProject(project, description))))
+    printer.only_documents(*map(document_of, ask(environ, UpdateProject(project, description))))
 
 
 @click.command(epilog="Example: pachctl inspect project vision")
@@ -72,4 +72,4 @@ def list_project(environ: Mapping[str, str], printer: Printer) -> None:
 @click.pass_obj
 def delete_project(environ: Mapping[str, str], project: str, force: bool, printer: Printer) -> None:
     """With --force its pipelines and repos go too."""
-    printer.only_json(*map(document_of, ask(environ, DeleteProject(project, force))))
+    printer.only_documents(*map(document_of, ask(environ, DeleteProject(project, force))))

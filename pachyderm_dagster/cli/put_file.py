@@ -10,7 +10,7 @@ import click
 
 from pachyderm_dagster.cli.asking import check_not_waiting
 from pachyderm_dagster.cli.documents import commit_document
-from pachyderm_dagster.cli.options import in_project
+from pachyderm_dagster.cli.options import in_project, without_effect
 from pachyderm_dagster.cli.printing import Printer, printing
 from pachyderm_dagster.cli.progress import PutProgress
 from pachyderm_dagster.errors import InvalidError
@@ -55,7 +55,9 @@ def reading_sources(command: Callable[..., Any]) -> Callable[..., Any]:
             help="How many URLs to download at once.",
         ),
         # What Pachyderm 1.x needed to be told is what always happens: a commit of its own.
-        click.option("-c", "--commit", is_flag=True, hidden=True, expose_value=False),
+        without_effect("-c", "--commit", is_flag=True),
+        # How pachctl sends files to its server; there is nothing to send to.
+        without_effect("--compress", is_flag=True),
     )
     for option in reversed(options):
         command = option(command)
@@ -138,7 +140,7 @@ def _put(
         with shown as watcher, workspace.pfs.modify_file(target, description=description) as staged:
             put_sources(staged, workspace.store, planned, stdin=stdin, manner=manner, watcher=watcher)
         if printer is not None:
-            printer.only_json(commit_document(staged.commit))
+            printer.only_documents(commit_document(staged.commit))
 
 
 def _split(*, kind: str | None, records: int, size: int, header_records: int) -> Split | None:

@@ -28,7 +28,7 @@ def squash_commit(environ: Mapping[str, str], commit: str, recursive: bool, proj
     """What it wrote stays: it is part of the commits that came after, which there must be. An ID means every commit of the set."""
     at = _parse(commit, project, recursive=recursive)
     request = SquashCommitSet(commit) if at is None else SquashCommit(at, recursive)
-    printer.only_json(*map(document_of, ask(environ, request)))
+    printer.only_documents(*map(document_of, ask(environ, request)))
 
 
 @click.command(epilog="Example: pachctl delete commit images@master")
@@ -41,7 +41,7 @@ def delete_commit(environ: Mapping[str, str], commit: str, recursive: bool, proj
     """What it wrote goes with it. Refused while other commits came after it, or were made from it. An ID means every commit of the set."""
     at = _parse(commit, project, recursive=recursive)
     request = DropCommitSet(commit) if at is None else DropCommit(at, recursive)
-    printer.only_json(*map(document_of, ask(environ, request)))
+    printer.only_documents(*map(document_of, ask(environ, request)))
 
 
 @click.command(epilog="Example: pachctl forget commit edges@master^3")
@@ -52,7 +52,7 @@ def delete_commit(environ: Mapping[str, str], commit: str, recursive: bool, proj
 def forget_commit(environ: Mapping[str, str], commit: str, project: str, printer: Printer) -> None:
     """For outputs of pipelines that later ones replaced: the commit stays in the lists, its files can be read no more."""
     at = parse_reference(commit, project=project)
-    printer.only_json(commit_document(writing(environ, lambda txn: removal.forget_commit(txn, references.find_commit(txn, at)))))
+    printer.only_documents(commit_document(writing(environ, lambda txn: removal.forget_commit(txn, references.find_commit(txn, at)))))
 
 
 @click.command(epilog="Example: pachctl clear commit images@master")
@@ -69,7 +69,7 @@ def clear_commit(environ: Mapping[str, str], commit: str, project: str, printer:
         commits.clear_commit(txn, key)
         return commits.get_commit(txn, key)
 
-    printer.only_json(commit_document(writing(environ, change)))
+    printer.only_documents(commit_document(writing(environ, change)))
 
 
 def _parse(commit: str, project: str, *, recursive: bool) -> Reference | None:

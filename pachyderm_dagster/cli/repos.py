@@ -7,7 +7,7 @@ import click
 from pachyderm_dagster.cli.asking import ask
 from pachyderm_dagster.cli.documents import document_of, repo_document
 from pachyderm_dagster.cli.home import reading
-from pachyderm_dagster.cli.options import force, in_project, only_one
+from pachyderm_dagster.cli.options import force, gone_option, in_project, only_one
 from pachyderm_dagster.cli.printing import Column, Printer, listed, noted, optional, printing, size, text, time
 from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.pfs.model import RepoType
@@ -41,7 +41,7 @@ LINES = (
 @click.pass_obj
 def create_repo(environ: Mapping[str, str], repo: str, description: str, project: str, printer: Printer) -> None:
     """It starts without a branch; the first commit makes one."""
-    printer.only_json(*map(document_of, ask(environ, CreateRepo(parse_repo(repo, project=project), description))))
+    printer.only_documents(*map(document_of, ask(environ, CreateRepo(parse_repo(repo, project=project), description))))
 
 
 @click.command(epilog="Example: pachctl update repo images -d 'photos, cropped'")
@@ -52,7 +52,7 @@ def create_repo(environ: Mapping[str, str], repo: str, description: str, project
 @click.pass_obj
 def update_repo(environ: Mapping[str, str], repo: str, description: str, project: str, printer: Printer) -> None:
     """Nothing else of a repo can be changed."""
-    printer.only_json(*map(document_of, ask(environ, UpdateRepo(parse_repo(repo, project=project), description))))
+    printer.only_documents(*map(document_of, ask(environ, UpdateRepo(parse_repo(repo, project=project), description))))
 
 
 @click.command(epilog="Example: pachctl inspect repo images")
@@ -87,6 +87,7 @@ def list_repo(environ: Mapping[str, str], every_type: bool, repo_type: str, all_
 @click.command(epilog="Example: pachctl delete repo images")
 @click.argument("repo", required=False)
 @click.option("--all", "every_repo", is_flag=True, help="Every repo of the project, or none when one is refused.")
+@gone_option("-A", "--all-projects", is_flag=True, instead="take one project after the other with --project NAME, or `pachctl delete all`")
 @force("Even when branches elsewhere are made from it.")
 @in_project
 @printing
@@ -95,4 +96,4 @@ def delete_repo(environ: Mapping[str, str], repo: str | None, every_repo: bool, 
     """Refused while a pipeline owns it or a branch elsewhere is made from it."""
     only_one("repo", repo, all_of_them=every_repo)
     named = None if repo is None else parse_repo(repo, project=project)
-    printer.only_json(*map(document_of, ask(environ, DeleteRepo(named, project, force))))
+    printer.only_documents(*map(document_of, ask(environ, DeleteRepo(named, project, force))))

@@ -21,4 +21,4 @@ def run_cron(environ: Mapping[str, str], pipeline: str, project: str, printer: P
     """Each of its cron inputs gets one more tick, which is a commit, and the pipeline a job for it."""
     with closing(open_workspace(environ, project=project)) as workspace:
         ticks = workspace.pps.run_cron(parse_repo(pipeline, project=project))
-    printer.only_json(*map(commit_document, ticks))
+    printer.only_documents(*map(commit_document, ticks))

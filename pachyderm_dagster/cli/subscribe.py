@@ -8,8 +8,8 @@ import click
 
 from pachyderm_dagster.cli.commits import COLUMNS
 from pachyderm_dagster.cli.documents import commit_document
-from pachyderm_dagster.cli.options import in_project
-from pachyderm_dagster.cli.printing import Printer, printing, to_json
+from pachyderm_dagster.cli.options import in_project, without_effect
+from pachyderm_dagster.cli.printing import Printer, printing
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits, references, repos
 from pachyderm_dagster.pfs.model import Commit, Origin
@@ -27,7 +27,7 @@ POLL_SECONDS = 0.2
 @click.option("--from", "oldest", metavar="REF", help="Only those after this commit.")
 @click.option("--new", is_flag=True, help="Only those that start from now on.")
 @click.option("--origin", type=click.Choice([origin.value for origin in Origin], case_sensitive=False), help="Only commits of this origin.")
-@click.option("--all", is_flag=True, hidden=True, expose_value=False)
+@without_effect("--all", is_flag=True)
 @in_project
 @printing
 @click.pass_obj
@@ -46,7 +46,9 @@ def subscribe_commit(
             if origin is not None and commit.origin != origin:
                 continue
             document = commit_document(commit)
-            click.echo(to_json(document) if printer.as_json else " ".join(column.cell(document, printer.times) for column in COLUMNS).rstrip())
+            printer.only_documents(document)
+            if not printer.for_programs:
+                click.echo(" ".join(column.cell(document, printer.times) for column in COLUMNS).rstrip())
             told += 1
             if told == number:
                 return

@@ -181,14 +181,17 @@ def _words_of(verb: str) -> Mapping[str, Entry]:
 
 
 def _config_group() -> LazyGroup:
-    below: dict[str, dict[str, Entry]] = {}
+    below: dict[str, dict[str, Entry]] = {verb: {} for verb in GONE_CONFIG}
     for words, entry in _words_of("config").items():
         verb, noun = words.split()
         below.setdefault(verb, {})[noun] = entry
     help = "Contexts: the home, and its active project."
     groups = {verb: LazyGroup(verb, entries=entries, groups={}, unlisted=GONE_CONFIG.get(verb, {}), help=help) for verb, entries in below.items()}
-    return CommandWithGroup("config", alone=COMMANDS["config"], groups=groups)
+    return CommandWithGroup("config", alone=COMMANDS["config"], groups=groups, unlisted={"import-kube": GONE_CONFIG["delete"]["context"]})
 
+
+HYPHENATED: Mapping[str, Entry] = {words.replace(" ", "-"): entry for words, entry in COMMANDS.items() if words.count(" ") == 1}
+"""1.x's way of writing, for commands that 1.x did not have yet; they take today's arguments."""
 
 SYNONYMS: Mapping[tuple[str, str], Entry] = {(verb, "commitV2"): COMMANDS[f"{verb} commit"] for verb in ("squash", "delete")}
 """What Pachyderm 2.8 calls a command that takes one commit instead of a set; here that is the same one."""
@@ -205,7 +208,7 @@ def root_group(name: str) -> LazyGroup:
         name,
         entries={words: entry for words, entry in COMMANDS.items() if " " not in words and words != config.name},
         groups={**groups, "config": config},
-        unlisted={**OLD_NAMES, **GONE},
+        unlisted={**HYPHENATED, **OLD_NAMES, **GONE},
         sections=SECTIONS,
         help=f"Versioned data and the pipelines that run on it. `{name} COMMAND --help` shows a command's options and an example.",
     )

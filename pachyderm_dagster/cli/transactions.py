@@ -39,8 +39,8 @@ def start_transaction(environ: Mapping[str, str], printer: Printer) -> None:
         raise StateError("transaction-active", f"transaction '{active}' is active already; `pachctl finish transaction` or `pachctl stop transaction` first")
     started = writing(environ, user_transactions.start_transaction)
     set_active_transaction(environ, started.id)
-    if printer.as_json:
-        printer.only_json(transaction_document(started))
+    if printer.for_programs:
+        printer.only_documents(transaction_document(started))
     else:
         click.echo(started.id)
 
@@ -56,15 +56,19 @@ def finish_transaction(environ: Mapping[str, str], transaction: str | None, prin
     with closing(load("pachyderm_dagster.workspace:open_workspace")(environ)) as workspace:
         finished: UserTransaction = workspace.pps.finish_transaction(_named_or_active(environ, transaction))
     _leave(environ, finished.id)
-    printer.only_json(transaction_document(finished))
+    printer.only_documents(transaction_document(finished))
 
 
 @click.command(epilog="Example: pachctl stop transaction")
+@printing
 @click.pass_obj
-def stop_transaction(environ: Mapping[str, str]) -> None:
+def stop_transaction(environ: Mapping[str, str], printer: Printer) -> None:
     """Commands act again; what the transaction holds is kept for `resume transaction`."""
-    _named_or_active(environ, None)
+    active = _named_or_active(environ, None)
+    with reading(environ) as txn:
+        found = [transaction for transaction in user_transactions.list_transaction(txn) if transaction.id == active]
     set_active_transaction(environ, None)
+    printer.only_documents(*map(transaction_document, found))
 
 
 @click.command(epilog="Example: pachctl resume transaction 0f3c6d8e5b1a4c7d9e2f8a6b4c1d3e5f")
@@ -76,7 +80,7 @@ def resume_transaction(environ: Mapping[str, str], transaction: str, printer: Pr
     with reading(environ) as txn:
         found = user_transactions.get_transaction(txn, transaction)
     set_active_transaction(environ, found.id)
-    printer.only_json(transaction_document(found))
+    printer.only_documents(transaction_document(found))
 
 
 @click.command(epilog="Example: pachctl inspect transaction")
@@ -111,7 +115,7 @@ def delete_transaction(environ: Mapping[str, str], transaction: str | None, prin
     named = _named_or_active(environ, transaction)
     deleted = writing(environ, lambda txn: user_transactions.delete_transaction(txn, named))
     _leave(environ, deleted.id)
-    printer.only_json(transaction_document(deleted))
+    printer.only_documents(transaction_document(deleted))
 
 
 def _named_or_active(environ: Mapping[str, str], named: str | None) -> str:

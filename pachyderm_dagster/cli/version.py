@@ -12,7 +12,7 @@ from pachyderm_dagster.cli.printing import Printer, printing
 @printing
 def version(printer: Printer) -> None:
     """Of this program and of the Python that runs it."""
-    if printer.as_json:
-        printer.only_json({"version": __version__, "python": platform.python_version()})
+    if printer.for_programs:
+        printer.only_documents({"version": __version__, "python": platform.python_version()})
     else:
         click.echo(f"pachyderm-dagster {__version__} (Python {platform.python_version()})")

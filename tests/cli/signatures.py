@@ -16,6 +16,7 @@ NAMED = {
     "pipeline": "PIPELINE",
     "src_project": "PROJECT",
     "dest_project": "PROJECT",
+    "old_project": "PROJECT",
     "active": "PROJECT",
     "transaction": "TRANSACTION",
     "set_id": "JOBS",

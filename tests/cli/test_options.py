@@ -1,0 +1,102 @@
+"""Options that many commands take, and those of pachctl that are taken or refused everywhere."""
+
+import json
+
+import pytest
+import yaml
+
+from pachyderm_dagster.cli.table import COMMANDS, HYPHENATED
+from tests.cli.pachctl import Pachctl
+
+
+def test_yaml_says_what_json_says(pachctl: Pachctl) -> None:
+    for name in ("books", "prices"):
+        pachctl("create", "repo", name, "-d", "täglich: neu")
+    pachctl.put("books@master:/moby-dick", "Call me Ishmael.")
+    for command in ("list repo", "inspect repo books", "list file books@master", "diff file books@master:/", "list commit books", "config get context"):
+        as_yaml = pachctl(*command.split(), "-o", "yaml").out
+        assert as_yaml.startswith("---\n")
+        assert list(yaml.safe_load_all(as_yaml)) == [json.loads(json.dumps(one)) for one in pachctl.json(*command.split())]
+
+
+def test_output_wins_over_raw(pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "books")
+    assert pachctl("list", "repo", "--raw").document["name"] == "books"
+    assert pachctl("list", "repo", "--raw", "-o", "yaml").out.startswith("---\n")
+
+
+@pytest.mark.parametrize("option", ["--no-pager", "--no-color", "--no-metrics"])
+def test_what_is_always_so_may_be_asked_for(pachctl: Pachctl, option: str) -> None:
+    pachctl("create", "repo", "books", option)
+    assert pachctl(option, "list", "repo").out == pachctl("list", "repo", option).out
+    assert pachctl("list-repo", option).out == pachctl("list", "repo").out
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "list repo -v",
+        "-v list repo",
+        "list repo --verbose",
+        "list repo --rpc-timeout 5s",
+        "delete repo --all -A",
+        "finish commit books@master -f",
+        "collect garbage -m 1G",
+        "config update context --project default --pachd-address grpc://localhost:30650",
+    ],
+)
+def test_options_that_can_do_nothing_here_are_refused(pachctl: Pachctl, line: str) -> None:
+    assert pachctl.fail(*line.split()) == "option-gone"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "auth login",
+        "enterprise get-state",
+        "license activate --no-register",
+        "idp list-connector",
+        "shell",
+        "connect localhost",
+        "debug dump dump.tgz",
+        "draw pipeline",
+        "check status",
+        "restart cluster",
+        "config delete context minikube",
+        "config import-kube minikube",
+        "config set metrics false",
+    ],
+)
+def test_commands_of_pachyderm_that_do_not_exist_here_say_what_to_do(pachctl: Pachctl, line: str) -> None:
+    assert pachctl.fail(*line.split()) == "command-gone"
+
+
+def test_verb_of_which_nothing_exists_shows_help(pachctl: Pachctl) -> None:
+    answer = pachctl.run("restart")
+    assert answer.status == 2
+    assert "Not here." in answer.out
+
+
+def test_every_command_of_two_words_is_found_with_a_hyphen(pachctl: Pachctl) -> None:
+    assert {words.replace(" ", "-") for words in COMMANDS if words.count(" ") == 1} == set(HYPHENATED)
+    pachctl("create-project", "vision")
+    pachctl("create-repo", "books")
+    set_id = pachctl.put("books@master:/a", "1")
+    pachctl.put("books@master:/b", "2")
+    pachctl("squash-commit", set_id)
+    assert len(pachctl.json("list", "commit", "books")) == 1
+
+
+def test_diff_reads_the_old_file_in_its_own_project(pachctl: Pachctl) -> None:
+    pachctl("create", "project", "vision")
+    for project, text in (("default", "new"), ("vision", "old")):
+        pachctl("create", "repo", "books", "--project", project)
+        pachctl("put", "file", "books@master:/a", "--project", project, "-f", "-", stdin=text.encode())
+    (difference,) = pachctl.json("diff", "file", "books@master:/a", "books@master:/a", "--old-project", "vision")
+    assert (difference["op"], difference["new"]["path"]) == ("changed", "/a")
+
+
+def test_leaving_a_transaction_shows_programs_what_it_holds(pachctl: Pachctl) -> None:
+    started = pachctl("start", "transaction").out.strip()
+    pachctl("create", "repo", "books")
+    assert pachctl.json("stop", "transaction") == [{**pachctl.json("inspect", "transaction", started)[0]}]
