@@ -1,10 +1,11 @@
 """Cutting bytes by content, so that an insert in the middle changes one chunk or two.
 
-FastCDC 2020 (https://ieeexplore.ieee.org/document/9055082) with 1 MiB at least, about 4 MiB normally, 16 MiB at most. Each cut starts
+FastCDC 2020 (https://ieeexplore.ieee.org/document/9055082) with 1 MiB at least, about 2 MiB normally, 8 MiB at most. Each cut starts
 afresh at the previous one, so cutting may resume at any chunk's start. The parameters are part of the stored format.
 """
 
-from collections.abc import Iterator
+import mmap
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from pyfastcdc import FastCDC
@@ -12,10 +13,10 @@ from pyfastcdc import FastCDC
 from pachyderm_dagster.codec import Buffer
 
 MIN_CHUNK_BYTES = 1024 * 1024
-AVERAGE_CHUNK_BYTES = 4 * 1024 * 1024
-MAX_CHUNK_BYTES = 16 * 1024 * 1024
+AVERAGE_CHUNK_BYTES = 2 * 1024 * 1024
+MAX_CHUNK_BYTES = 8 * 1024 * 1024
 _WINDOW_BYTES = 3 * MAX_CHUNK_BYTES
-_CUTTER = FastCDC(AVERAGE_CHUNK_BYTES, min_size=MIN_CHUNK_BYTES, max_size=MAX_CHUNK_BYTES, normalized_chunking=1, seed=0)
+_CUTTER = FastCDC(AVERAGE_CHUNK_BYTES, min_size=MIN_CHUNK_BYTES, max_size=MAX_CHUNK_BYTES, normalized_chunking=3, seed=0)
 
 
 class Readable(Protocol):
@@ -34,31 +35,38 @@ def chunk_buffer(data: Buffer) -> Iterator[memoryview]:
         start = end
 
 
-def chunk_stream(head: Buffer, stream: Readable) -> Iterator[bytes]:
-    """The chunks of `head` followed by what `stream` gives until its end; holds at most 48 MiB."""
+def chunk_stream(head: Buffer, stream: Readable, let_go: Callable[[int], None]) -> Iterator[memoryview]:
+    """The chunks of `head` followed by what `stream` gives until its end, without copying; holds at most 48 MiB.
+
+    Args:
+        let_go: called with a number before chunks are overwritten; only the last so many that were given out stay as they are.
+    """
     source = _Source(head, stream)
-    small = source.read(MIN_CHUNK_BYTES + 1)
-    if len(small) <= MIN_CHUNK_BYTES:
-        if small:
-            yield small
-        return
-    window = memoryview(bytearray(_WINDOW_BYTES))
-    window[: len(small)] = small
-    start, end, ended = 0, len(small), False
+    # Pages that are not read into cost nothing, as most streams are short. Each stream has its own: chunks of one that failed may still be on their way.
+    window, other = memoryview(mmap.mmap(-1, _WINDOW_BYTES)), memoryview(b"")
+    end = source.read_into(window)
+    ended = end < _WINDOW_BYTES
+    start = given = 0
     while start < end or not ended:
-        if end - start < MAX_CHUNK_BYTES and not ended:
+        available = window[start : min(end, start + MAX_CHUNK_BYTES)]
+        length = _cut(available) if available else 0
+        # A cut before the end of what is at hand stays whatever follows.
+        if length == len(available) < MAX_CHUNK_BYTES and not ended:
+            let_go(given)
+            window, other = other or memoryview(mmap.mmap(-1, _WINDOW_BYTES)), window
             rest = end - start
-            window[:rest] = bytes(window[start:end])
+            window[:rest] = available
             end = rest + source.read_into(window[rest:])
-            start, ended = 0, end < _WINDOW_BYTES
+            ended = end < _WINDOW_BYTES
+            start = given = 0
             continue
-        length = _cut(window[start : min(end, start + MAX_CHUNK_BYTES)])
-        yield bytes(window[start : start + length])
+        yield available[:length]
         start += length
+        given += 1
 
 
 def _cut(view: memoryview) -> int:
-    """The length of the first chunk of `view`, which reaches MAX_CHUNK_BYTES or the end of the content."""
+    """The length of the first chunk of `view`; all of it when no chunk ends before MAX_CHUNK_BYTES or the end of `view`."""
     return int(next(_CUTTER.cut_buf(view)).length)
 
 
@@ -69,16 +77,6 @@ class _Source:
         self._head = memoryview(head)
         self._read = stream.read
         self._readinto = getattr(stream, "readinto", None)
-
-    def read(self, size: int) -> bytes:
-        """`size` bytes, fewer only at the end."""
-        pieces = [bytes(self._head[:size])]
-        self._head = self._head[size:]
-        missing = size - len(pieces[0])
-        while missing > 0 and (piece := self._read(missing)):
-            pieces.append(piece)
-            missing -= len(piece)
-        return b"".join(pieces)
 
     def read_into(self, target: memoryview) -> int:
         """Fills `target`, less only at the end; returns how many bytes."""

@@ -90,8 +90,8 @@ class ContentWriter:
         return self._write_chunks(chunk_buffer(data), ())
 
     def write_stream(self, stream: Readable) -> Content:
-        """Stores what `stream` gives until its end, in bounded memory (about 150 MiB)."""
-        return self._write_chunks(chunk_stream(b"", stream), ())
+        """Stores what `stream` gives until its end, in bounded memory (about 100 MiB)."""
+        return self._write_chunks(chunk_stream(b"", stream, self._finish_chunks), ())
 
     def append(self, old: Content, data: Buffer | Readable) -> Content:
         """Stores `data` behind the bytes of `old`; the result equals one write of both.
@@ -102,7 +102,7 @@ class ContentWriter:
         """
         stream = io.BytesIO(data) if isinstance(data, bytes | bytearray | memoryview) else data
         last = self._read_last_chunk(old) if old.refs else b""
-        return self._write_chunks(chunk_stream(last, stream), old.refs[:-1])
+        return self._write_chunks(chunk_stream(last, stream, self._finish_chunks), old.refs[:-1])
 
     def flush(self) -> None:
         """Makes everything written so far durable. When it raises, nothing is lost of what was returned: the next call tries again."""
@@ -170,11 +170,15 @@ class ContentWriter:
             self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="chunks")
         if self._batch is None:
             self._batch = self._store.begin_batch()
-        if len(self._under_way) >= _CHUNKS_UNDER_WAY:
-            self._finish_chunk(self._under_way.popleft())
+        self._finish_chunks(_CHUNKS_UNDER_WAY - 1)
         future = self._pool.submit(_put_chunk, self._batch, chunk)
         self._under_way.append(future)
         return future
+
+    def _finish_chunks(self, remaining: int) -> None:
+        """Waits until only so many chunks, the last ones, are still read from."""
+        while len(self._under_way) > remaining:
+            self._finish_chunk(self._under_way.popleft())
 
     def _finish_chunk(self, future: "Future[_Stored]") -> None:
         self._stored_bytes += future.result().bytes
@@ -223,7 +227,7 @@ class ContentReader:
         return b"".join(self.stream(content))
 
     def stream(self, content: Content, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """The bytes from `offset`, at most `length`, in pieces of at most 16 MiB.
+        """The bytes from `offset`, at most `length`, a chunk a piece.
 
         A whole content is verified, of a part only the chunks that are objects of their own and read whole.
         """
