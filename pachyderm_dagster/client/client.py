@@ -9,13 +9,13 @@ from typing import Any, BinaryIO, Literal, Self, TextIO, overload
 
 from pachyderm_dagster.client.changes import Data, FileChanges, check_all_closed, open_to_write
 from pachyderm_dagster.client.transactions import ClientTransaction
-from pachyderm_dagster.errors import InvalidError, StateError
+from pachyderm_dagster.errors import InvalidError, PachydermError, StateError
 from pachyderm_dagster.pfs import branches, commits, comparing, reading, references, repos
 from pachyderm_dagster.pfs.client import POLL_SECONDS
 from pachyderm_dagster.pfs.differences import FileDiff
 from pachyderm_dagster.pfs.entries import FileInfo, file_infos
 from pachyderm_dagster.pfs.finding import Change
-from pachyderm_dagster.pfs.model import Branch, Commit, Origin, Project, Repo, is_commit_id
+from pachyderm_dagster.pfs.model import Branch, Commit, Origin, Project, Repo, Trigger, is_commit_id
 from pachyderm_dagster.pfs.open_files import ReadableContent, WritableContent
 from pachyderm_dagster.pfs.references import parse_repo
 from pachyderm_dagster.workspace import Workspace
@@ -100,14 +100,28 @@ class Client:
 
     # Branches
 
-    def create_branch(self, branch: str, *, head: str | None = None, provenance: Sequence[str] = ()) -> Branch:
-        """Makes a branch, or changes one: `head` moves it to a commit, `provenance` says which branches it is made from.
+    def create_branch(
+        self,
+        branch: str,
+        *,
+        head: str | None = None,
+        provenance: Sequence[str] = (),
+        never: Sequence[str] = (),
+        trigger: Trigger | None = None,
+        force: bool = False,
+    ) -> Branch:
+        """Makes a branch, or changes one: `head` moves it to a commit, `provenance` says which branches it is made from, `trigger` when it moves by itself.
+
+        Args:
+            never: those of `provenance` whose commits start nothing here; their heads are read when something else does.
+            force: also where a pipeline writes the branch, which loses its inputs unless `provenance` names them.
 
         Raises:
             NotFoundError: `repo-not-found`, `commit-not-found`.
-            InvalidError: `head-invalid`, `provenance-cycle`.
+            InvalidError: `head-invalid`, `provenance-cycle`, `trigger-invalid`.
+            StateError: `branch-in-use`.
         """
-        return self._pfs.create_branch(branch, head=head, provenance=provenance)
+        return self._pfs.create_branch(branch, head=head, provenance=provenance, never=never, trigger=trigger, force=force)
 
     def inspect_branch(self, branch: str) -> Branch:
         """One branch. Raises NotFoundError `branch-not-found`."""
@@ -120,14 +134,27 @@ class Client:
 
     def delete_branch(self, branch: str, *, force: bool = False) -> None:
         """Removes a branch; its commits stay. Raises NotFoundError `branch-not-found`, StateError `branch-in-use`, which `force` overrides for readers."""
-        name = self._pfs.parse(branch).branch()
-        self._database.write(lambda txn: branches.delete_branch(txn, name, force=force))
+        self._pfs.delete_branch(branch, force=force)
+
+    def edit_metadata(self, *edits: tuple[str, str, str, str]) -> None:
+        """Changes what is noted on objects, all of it or nothing. An edit is a kind, a name, what to do, and with what, as in `pachctl edit metadata`.
+
+        For example `("repo", "images", "add", "owner=ann")`; a kind is project, repo, branch, commit or cluster (whose name is `.`), what to do add, edit,
+        delete or replace.
+
+        Raises:
+            NotFoundError: when there is no such object.
+            InvalidError, ExistsError: as `pachctl edit metadata`.
+        """
+        self._pfs.edit_metadata(*edits)
 
     # Commits
 
     @contextlib.contextmanager
     def commit(self, branch: str, *, parent: str | None = None, description: str = "") -> Iterator[FileChanges]:
         """A commit that is open for the time of the block: finished at its end, dropped when it raises, so that the branch's head is what it was.
+
+        One that somebody else has finished meanwhile stays as that left it.
 
         Meanwhile `list_commit` shows it as open, and others cannot start one on the branch; its files are seen once it is finished.
 
@@ -143,9 +170,12 @@ class Client:
                 changes.commit = started
                 yield changes
             changes.commit = self._pfs.finish_commit(name)
-        except BaseException:
-            # What was made from it goes too: it would wait for a commit that is no more.
-            self._pfs.drop_commit(name, recursive=True)
+        except BaseException as error:
+            try:
+                self._pfs.abandon_commit(name)
+            except PachydermError as second:
+                # Somebody removed it, or the record does not answer: what went wrong first is what the caller must see.
+                error.add_note(f"the open commit '{started}' was not dropped: {second}")
             raise
 
     def start_commit(self, branch: str, *, parent: str | None = None, description: str = "") -> Commit:

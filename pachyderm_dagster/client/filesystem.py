@@ -61,7 +61,6 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
         self.home = None if home is None else os.fspath(home)
         self.project = project
         self._clients: dict[int, Client] = {}
-        self._lock = threading.RLock()
         self._joined: JoinedChanges | None = None
         self._own = threading.local()
         self._commits: dict[str, FileChanges] = {}
@@ -71,7 +70,11 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
         """This process's client."""
         client = self._clients.get(os.getpid())
         if client is None:
-            client = self._clients.setdefault(os.getpid(), connect(self.home, project=self.project))
+            # Without a lock, which a forked child could find held: of two threads that come here at once, one lets its client go.
+            made = connect(self.home, project=self.project)
+            client = self._clients.setdefault(os.getpid(), made)
+            if client is not made:
+                made.close()
         return client
 
     @property

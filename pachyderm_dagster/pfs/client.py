@@ -216,6 +216,10 @@ class Pfs:
         """
         return self.database.write(lambda txn: removal.drop_commit(txn, references.find_commit(txn, self.parse(reference)), recursive=recursive))
 
+    def abandon_commit(self, reference: str) -> None:
+        """Drops a commit if it is still open, with what waits for it. Raises NotFoundError as `inspect_commit`."""
+        self.database.write(lambda txn: removal.abandon_commit(txn, references.find_commit(txn, self.parse(reference))))
+
     def squash_commit(self, reference: str, *, recursive: bool = False) -> list[Commit]:
         """Removes a commit and leaves what it wrote to the next one. Errors as `inspect_commit` and `removal.squash_commit`."""
         return self.database.write(lambda txn: removal.squash_commit(txn, references.find_commit(txn, self.parse(reference)), recursive=recursive))
@@ -409,6 +413,11 @@ class Pfs:
         """The children of a directory, with the sizes and hashes of directories. Raises NotFoundError `file-not-found`."""
         at = self.parse(reference)
         return reading.list_directory(self.trees, self.root(reference), at.path or "/", label=str(at.without_path()))
+
+    def list_entries(self, reference: str) -> Iterator[pa.Table]:
+        """As `list_file`, some at a time: columns path, type, size, hash."""
+        at = self.parse(reference)
+        return reading.list_entries(self.trees, self.root(reference), at.path or "/", label=str(at.without_path()))
 
     def glob_file(self, reference: str, pattern: str) -> pa.Table:
         """The files and directories that a pattern matches, columns path, type, size, hash. Raises InvalidError `glob-invalid`."""

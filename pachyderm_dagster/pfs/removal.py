@@ -49,6 +49,12 @@ def drop_commit(txn: Transaction, commit_id: int, *, recursive: bool = False) ->
     return _remove_one(txn, commit_id, squash=False, recursive=recursive)
 
 
+def abandon_commit(txn: Transaction, commit_id: int) -> None:
+    """Drops a commit that is still open, with what waits for it; one that somebody else has finished stays."""
+    if commits.get_commit(txn, commit_id).finished is None:
+        drop_commit(txn, commit_id, recursive=True)
+
+
 def forget_commit(txn: Transaction, commit_id: int) -> Commit:
     """Gives up the content of an output commit; the record of it stays. Returns the commit.
 

@@ -12,7 +12,7 @@ import pachyderm_dagster
 from pachyderm_dagster import connect
 from pachyderm_dagster.client.client import Client
 from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, PachydermError, StateError
-from pachyderm_dagster.pfs.model import Origin
+from pachyderm_dagster.pfs.model import Origin, Trigger
 
 
 def files_of(client: Client, commit: str) -> dict[str, bytes]:
@@ -52,6 +52,40 @@ def test_names_without_a_project_are_of_the_clients(client: Client) -> None:
         assert [str(repo.name) for repo in lab.list_repo()] == ["lab/images"]
         assert [str(repo.name) for repo in lab.list_repo(all_projects=True)] == ["images", "lab/images"]
     assert [(project.name, project.description) for project in client.list_project()] == [("default", ""), ("lab", "trials")]
+
+
+def test_commit_that_somebody_else_finished_stays_when_its_block_raises(client: Client) -> None:
+    with pytest.raises(StateError) as caught, client.commit("images@master") as commit:
+        commit.put_file("/mine", b"1")
+        with connect(client.home) as other:
+            other.put_file("images@master:/theirs", b"2")
+            finished = other.finish_commit("images@master")
+    assert codes(caught) == "commit-finished"
+    assert client.inspect_branch("images@master").head == finished.id
+    assert files_of(client, "images@master") == {"/theirs": b"2"}
+
+
+def test_error_of_a_block_is_seen_when_its_commit_cannot_be_dropped(client: Client) -> None:
+    with pytest.raises(RuntimeError, match="mine") as caught, client.commit("images@master") as commit:
+        client.drop_commit(f"images@{commit.id}")
+        raise RuntimeError("mine")
+    assert any("was not dropped" in note for note in caught.value.__notes__)
+
+
+def test_branch_follows_another_by_its_trigger(client: Client) -> None:
+    client.put_file("images@master:/a", b"1")
+    client.create_branch("images@release", trigger=Trigger(branch="master", commits=2))
+    before = client.inspect_branch("images@release").head
+    client.put_file("images@master:/b", b"2")
+    client.put_file("images@master:/c", b"3")
+    assert before != client.inspect_branch("images@release").head == client.inspect_branch("images@master").head
+
+
+def test_notes_on_objects_are_made_together_or_not_at_all(client: Client) -> None:
+    client.edit_metadata(("repo", "images", "add", "owner=ann"))
+    with pytest.raises(PachydermError):
+        client.edit_metadata(("repo", "images", "add", "team=vision"), ("repo", "images", "add", "owner=bob"))
+    assert client.inspect_repo("images").metadata == {"owner": "ann"}
 
 
 def test_commit_is_finished_when_its_block_ends(client: Client) -> None:
