@@ -7,7 +7,8 @@ import click
 
 from pachyderm_dagster.cli.asking import check_not_waiting
 from pachyderm_dagster.cli.documents import commit_document
-from pachyderm_dagster.cli.file_documents import file_document, print_files, show_name, table_files
+from pachyderm_dagster.cli.file_documents import file_document, print_files, show_name
+from pachyderm_dagster.cli.file_history import number_of_versions, print_history
 from pachyderm_dagster.cli.options import in_given_project, in_project
 from pachyderm_dagster.cli.printing import Column, Printer, printing, size, text
 from pachyderm_dagster.errors import InvalidError, NotFoundError
@@ -22,17 +23,20 @@ LINES = (Column("Path", show_name), Column("Type", text("type")), Column("Size",
 
 @click.command(epilog="Example: pachctl list file images@master:/2026")
 @click.argument("directory", metavar="REPO@REF[:PATH]")
+@click.option("--history", callback=number_of_versions, metavar="N|all", help="The last N versions of each, or all, with the commits that made them.")
 @in_project
 @printing
 @click.pass_obj
-def list_file(environ: Mapping[str, str], directory: str, project: str, printer: Printer) -> None:
+def list_file(environ: Mapping[str, str], directory: str, history: int | None, project: str, printer: Printer) -> None:
     """The sizes of directories are those of everything below them. A pattern lists what it matches."""
     with closing(open_workspace(environ, project=project)) as workspace:
         path = workspace.pfs.parse(directory).path or "/"
-        if is_glob(path):
-            print_files(printer, table_files(workspace.pfs.glob_file(directory, path)))
+        if history is not None:
+            print_history(workspace, printer, directory, history)
+        elif is_glob(path):
+            print_files(printer, [workspace.pfs.glob_file(directory, path)])
         else:
-            print_files(printer, workspace.pfs.list_file(directory))
+            print_files(printer, workspace.pfs.list_entries(directory))
 
 
 @click.command(epilog="Example: pachctl glob file 'images@master:/**.png'")
@@ -43,7 +47,7 @@ def list_file(environ: Mapping[str, str], directory: str, project: str, printer:
 def glob_file(environ: Mapping[str, str], pattern: str, project: str, printer: Printer) -> None:
     """Shells expand patterns too: put it in quotes."""
     with closing(open_workspace(environ, project=project)) as workspace:
-        print_files(printer, table_files(workspace.pfs.glob_file(pattern, _path(workspace.pfs, pattern))))
+        print_files(printer, [workspace.pfs.glob_file(pattern, _path(workspace.pfs, pattern))])
 
 
 @click.command(epilog="Example: pachctl inspect file images@master:/liberty.png")
@@ -107,7 +111,7 @@ def delete_file(environ: Mapping[str, str], file: str, recursive: bool, project:
 def _path(pfs: Pfs, reference: str) -> str:
     path = pfs.parse(reference).path
     if path is None:
-        raise InvalidError("path-missing", f"'{reference}' has no path; write {reference}:/path")
+        raise InvalidError("path-missing", f"'{reference}' has no path; write {reference if '@' in reference else f'{reference}@master'}:/path")
     return path
 
 

@@ -5,7 +5,7 @@ A `label` names the commit in messages, as the caller knows it: `images@master`.
 
 import difflib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -69,6 +69,17 @@ def list_directory(
     return list(itertools.islice(infos, limit))
 
 
+def list_entries(trees: Trees, root: TreeRoot, path: str, *, label: str) -> Iterator[pa.Table]:
+    """What is directly in a directory, by name, some at a time; of a file the file itself. Columns path, type, size, hash.
+
+    Raises:
+        NotFoundError: `file-not-found`.
+        InvalidError: `path-invalid`.
+    """
+    found = inspect_file(trees, root, path, label=label)
+    return children(trees, root, found.path) if found.type == DIRECTORY else iter([_entry_of(found)])
+
+
 def walk(trees: Trees, root: TreeRoot, path: str, *, label: str) -> pa.Table:
     """A directory, and every file and directory below it, in key order; of a file the file itself. Columns path, type, size, hash.
 
@@ -77,7 +88,7 @@ def walk(trees: Trees, root: TreeRoot, path: str, *, label: str) -> pa.Table:
         InvalidError: `path-invalid`.
     """
     top = inspect_file(trees, root, path, label=label)
-    first = pa.Table.from_pylist([{"path": top.path, "type": top.type, "size": top.size_bytes, "hash": bytes.fromhex(top.hash)}], schema=ENTRIES)
+    first = _entry_of(top)
     if top.type != DIRECTORY:
         return first
     return pa.concat_tables([first, scan(trees, root, *directory_range(top.path), None)])
@@ -149,6 +160,10 @@ def rows_below(trees: Trees, root: TreeRoot, path: str, *, label: str) -> pa.Tab
 def is_glob(path: str) -> bool:
     """Whether a path is a pattern: no path holds any of its characters."""
     return any(character in path for character in GLOB_CHARACTERS)
+
+
+def _entry_of(file: FileInfo) -> pa.Table:
+    return pa.Table.from_pylist([{"path": file.path, "type": file.type, "size": file.size_bytes, "hash": bytes.fromhex(file.hash)}], schema=ENTRIES)
 
 
 def _place(content: Content) -> tuple[bytes, int]:
