@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from pachyderm_dagster.codec import content_digest
 from pachyderm_dagster.coordination.leases import Leases, hold
-from pachyderm_dagster.errors import ConflictError, NotFoundError, StorageError
+from pachyderm_dagster.errors import ConflictError, PachydermError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs.commit_records import CommitRecord, add_record, find_recorded_id, read_record
@@ -22,7 +22,7 @@ from pachyderm_dagster.pfs.horizon import RESULTS, move_horizon
 from pachyderm_dagster.pfs.model import RepoType
 from pachyderm_dagster.pfs.staging import layer_ref, load_layer
 from pachyderm_dagster.storage.collection import Candidate, Inventory, Tally, sweep, sweep_leftovers, take_inventory
-from pachyderm_dagster.storage.objects import ObjectStore, Ref
+from pachyderm_dagster.storage.objects import ObjectStore, Ref, is_damage
 from pachyderm_dagster.storage.packs import PackWriter, find_pack_index
 from pachyderm_dagster.storage.reachable import Documents, Reachable, Root
 from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, TreeKind
@@ -90,6 +90,7 @@ def collect(
     Raises:
         ConflictError: `collection-running`, when another one is; also when it lost its claim on the way, what is removed by then being garbage all the same.
         NotFoundError: `object-not-found`, StorageError: `object-corrupt`, when a tree cannot be read; nothing is removed then.
+        StorageError, UnreachableError: when the store refuses or does not answer; `commit-record-format`, when a later version wrote the record of a commit.
     """
     if dry_run:
         with database.read() as txn:
@@ -223,10 +224,12 @@ def _rescue_records(
 
 
 def _index_of(store: ObjectStore, candidate: Candidate) -> list[tuple[bytes, Ref]]:
-    """What a candidate holds, when it is a pack; nothing of what cannot be read is worth keeping."""
+    """What a candidate holds, when it is a pack; nothing of what is damaged is worth keeping."""
     try:
         return find_pack_index(store, candidate.id, candidate.size_bytes) or []
-    except (NotFoundError, StorageError):
+    except PachydermError as error:
+        if not is_damage(error):
+            raise
         return []
 
 
@@ -236,7 +239,9 @@ def _live_record(store: ObjectStore, commits: Mapping[tuple[int, str], tuple[byt
         return None
     try:
         record = read_record(store, ref)
-    except (NotFoundError, StorageError):
+    except PachydermError as error:
+        if not is_damage(error):
+            raise
         return None
     found = commits.get((record.repo_id, record.id))
     if found is None:

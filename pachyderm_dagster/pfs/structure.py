@@ -19,7 +19,7 @@ from pachyderm_dagster.errors import PachydermError, StorageError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs.commit_records import CommitRecord, add_record, load_records
-from pachyderm_dagster.storage.objects import ObjectStore, corrupt_object
+from pachyderm_dagster.storage.objects import ObjectStore, corrupt_object, is_damage
 from pachyderm_dagster.storage.packs import PackWriter
 
 STRUCTURE_VERSION = 1
@@ -193,7 +193,7 @@ def load(store: ObjectStore) -> Structure | None:
         try:
             return decode(store.get(key), key)
         except PachydermError as error:
-            if error.code not in ("object-corrupt", "object-not-found"):
+            if not is_damage(error):
                 raise
     return None
 

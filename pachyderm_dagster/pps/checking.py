@@ -21,7 +21,7 @@ from pachyderm_dagster.pps.reachable_details import PIPELINE_TREES
 from pachyderm_dagster.pps.recovery import keep
 from pachyderm_dagster.storage.checking import Hurting, ObjectSizes, StoreChecker, content_columns
 from pachyderm_dagster.storage.mending import Expected
-from pachyderm_dagster.storage.objects import ObjectStore, Ref
+from pachyderm_dagster.storage.objects import ObjectStore, Ref, is_damage
 from pachyderm_dagster.storage.reachable import Root
 from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, KEY, contents_of
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
@@ -142,7 +142,7 @@ def is_readable(store: ObjectStore, results: bytes) -> bool:
         for _ in Trees(store, PIPELINE_TREES.results).read(TreeRoot.decode(results)):
             pass
     except PachydermError as error:
-        if error.code not in ("object-not-found", "object-corrupt"):
+        if not is_damage(error):
             raise
         return False
     return True
@@ -191,7 +191,7 @@ def _check_layers(store: ObjectStore, checker: StoreChecker, staged: Iterable[by
                 for contents in content_columns(batch):
                     checker.check_contents(contents_of(contents))
         except PachydermError as error:
-            if error.code not in ("object-not-found", "object-corrupt"):
+            if not is_damage(error):
                 raise
             hint = "files that were put into an open commit are lost; delete that commit, or put them again and finish it"
             yield Problem("layer-damaged", f"object '{layer_ref(layer).object.hex()}': {error.message}; {hint}")

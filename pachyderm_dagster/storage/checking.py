@@ -13,13 +13,12 @@ from pachyderm_dagster.storage.chunks import MIN_CHUNK_BYTES
 from pachyderm_dagster.storage.content import Content, hash_of_chunks
 from pachyderm_dagster.storage.mending import Expected
 from pachyderm_dagster.storage.nodes import Node, decode_node, node_id, refs_of
-from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, OBJECTS, ObjectStore, Ref, corrupt_object, get_ref, object_key
+from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, OBJECTS, ObjectStore, Ref, corrupt_object, find_object_id, get_ref, is_damage, object_key
 from pachyderm_dagster.storage.ranges import read_ranges
 from pachyderm_dagster.storage.reachable import Documents, Root
 from pachyderm_dagster.storage.rows import CONTENT_TYPE, KEY, REFS_TYPE, TreeKind, contents_of
 from pachyderm_dagster.storage.tree_reading import totals
 
-_DAMAGED = ("object-not-found", "object-corrupt")
 _NAMED_FILES = 10
 _CONTENTS_AT_ONCE = 256
 
@@ -30,9 +29,9 @@ class ObjectSizes:
     def __init__(self, store: ObjectStore) -> None:
         ids, sizes = [], []
         for info in store.list(OBJECTS):
-            name = info.key.rpartition("/")[2]
-            if len(name) == 2 * OBJECT_ID_BYTES:
-                ids.append(bytes.fromhex(name))
+            object_id = find_object_id(info.key)
+            if object_id is not None:
+                ids.append(object_id)
                 sizes.append(info.size)
         found = np.frombuffer(b"".join(ids), dtype=f"V{OBJECT_ID_BYTES}")
         order = np.argsort(_sortable(found), kind="stable")
@@ -248,14 +247,14 @@ class StoreChecker:
                 done += 1
             return
         except PachydermError as error:
-            if error.code not in _DAMAGED:
+            if not is_damage(error):
                 raise
         for ref in refs[done:]:
             try:
                 read: bytes | str = get_ref(self._store, ref)
                 self._count(ref.length)
             except PachydermError as error:
-                if error.code not in _DAMAGED:
+                if not is_damage(error):
                     raise
                 read = error.message
             yield read
@@ -295,7 +294,9 @@ class Hurting:
             return count
         try:
             node = decode_node(kind, get_ref(self._store, ref), ref, own_id)
-        except PachydermError:
+        except PachydermError as error:
+            if not is_damage(error):
+                raise
             return count
         hurt = 0
         if node.level:

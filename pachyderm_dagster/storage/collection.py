@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pachyderm_dagster.storage.folder_store import INCOMING
-from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, OBJECTS, ObjectInfo, ObjectStore, object_key
+from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, OBJECTS, ObjectInfo, ObjectStore, find_object_id, object_key
 from pachyderm_dagster.storage.reachable import Reachable
 
 _OBJECTS_AT_ONCE = 100_000
@@ -75,16 +75,16 @@ def take_inventory(store: ObjectStore, reached: Reachable, before: dt.datetime, 
     inventory.live_bytes = 0 if measure else None
     listed = _objects(store)
     while batch := list(islice(listed, _OBJECTS_AT_ONCE)):
-        ids = pa.array([bytes.fromhex(found.key[-2 * OBJECT_ID_BYTES :]) for found in batch], pa.binary(OBJECT_ID_BYTES))
-        sizes = pa.array([found.size for found in batch], pa.int64())
+        ids = pa.array([object_id for object_id, _ in batch], pa.binary(OBJECT_ID_BYTES))
+        sizes = pa.array([found.size for _, found in batch], pa.int64())
         is_kept = pc.is_in(ids, value_set=marked)
         inventory.kept.add(pc.sum(is_kept).as_py(), pc.sum(sizes.filter(is_kept)).as_py() or 0)
         if live is not None:
             _measure(inventory, live, ids.filter(is_kept), sizes.filter(is_kept))
         for position in pc.indices_nonzero(pc.invert(is_kept)).to_pylist():
-            found = batch[position]
+            object_id, found = batch[position]
             if found.modified < limit:
-                candidates.append(Candidate(ids[position].as_py(), found.size))
+                candidates.append(Candidate(object_id, found.size))
             else:
                 inventory.young.add(1, found.size)
     for found in _leftovers(store, limit):
@@ -112,12 +112,11 @@ def sweep_leftovers(store: ObjectStore, before: dt.datetime) -> Tally:
     return removed
 
 
-def _objects(store: ObjectStore) -> Iterator[ObjectInfo]:
+def _objects(store: ObjectStore) -> Iterator[tuple[bytes, ObjectInfo]]:
     for found in store.list(OBJECTS):
-        name = found.key.rpartition("/")[2]
-        # What is not named as an object is somebody else's.
-        if len(name) == 2 * OBJECT_ID_BYTES and set(name) <= set("0123456789abcdef"):
-            yield found
+        object_id = find_object_id(found.key)
+        if object_id is not None:
+            yield object_id, found
 
 
 def _leftovers(store: ObjectStore, limit: dt.datetime) -> list[ObjectInfo]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pachyderm_dagster.codec import Buffer
 from pachyderm_dagster.errors import StorageError
-from pachyderm_dagster.storage.objects import ObjectInfo, missing_object, object_key, parts_of, short_object
+from pachyderm_dagster.storage.objects import ObjectInfo, missing_object, object_key, parse_object_id, parts_of, short_object
 from pachyderm_dagster.storage.system_errors import storage_errors
 
 INCOMING = "incoming"
@@ -122,7 +122,9 @@ class FolderStore:
         trash = os.path.join(self._root, TRASH)
         with storage_errors("write", trash), contextlib.suppress(FileNotFoundError):
             for name in os.listdir(trash):
-                self._put_back(os.path.join(trash, name), self.path_of(object_key(bytes.fromhex(name.partition(".")[0]))))
+                object_id = parse_object_id(name.partition(".")[0])
+                if object_id is not None:
+                    self._put_back(os.path.join(trash, name), self.path_of(object_key(object_id)))
 
     def _put_back(self, taken: str, path: str) -> None:
         _link_new(taken, path)

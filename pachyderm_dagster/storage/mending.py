@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pachyderm_dagster.codec import content_digest
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.storage.nodes import decode_node
-from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, OBJECTS, ObjectStore, Ref, get_ref, object_key
+from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, OBJECTS, ObjectStore, Ref, find_object_id, get_ref, is_damage, object_key, parse_object_id
 from pachyderm_dagster.storage.packs import encode_index, find_pack_index
 from pachyderm_dagster.storage.rows import TreeKind
 
 MENDED = "mended"
-_DAMAGED = ("object-not-found", "object-corrupt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,9 @@ def mend(store: ObjectStore, damage: Mapping[Ref, Expected | None]) -> set[bytes
 def finish_mending(store: ObjectStore) -> None:
     """Puts in place what somebody who was killed had mended."""
     for info in list(store.list(MENDED)):
-        object_id = bytes.fromhex(info.key.rpartition("/")[2])
+        object_id = parse_object_id(info.key.rpartition("/")[2])
+        if object_id is None:
+            continue
         store.put_new(object_key(object_id), store.get(info.key))
         store.delete(info.key)
 
@@ -60,10 +61,10 @@ def _find_copies(store: ObjectStore, damage: Mapping[Ref, Expected | None]) -> d
             wanted.setdefault(expected.id, []).append(ref)
     found: dict[Ref, bytes] = {}
     for info in store.list(OBJECTS):
-        name = info.key.rpartition("/")[2]
-        if len(name) != 2 * OBJECT_ID_BYTES:
+        object_id = find_object_id(info.key)
+        if object_id is None:
             continue
-        for blob_id, place in _index(store, bytes.fromhex(name), info.size):
+        for blob_id, place in _index(store, object_id, info.size):
             for ref in wanted.get(blob_id, ()):
                 if ref not in found and place.length == ref.length and place not in damage:
                     data = _read(store, place, damage[ref])
@@ -75,7 +76,7 @@ def _index(store: ObjectStore, object_id: bytes, size: int) -> Sequence[tuple[by
     try:
         return find_pack_index(store, object_id, size) or ()
     except PachydermError as error:
-        if error.code not in _DAMAGED:
+        if not is_damage(error):
             raise
         return ()
 
@@ -90,7 +91,7 @@ def _read(store: ObjectStore, place: Ref, expected: Expected | None) -> bytes | 
         elif content_digest(data) != expected.id:
             return None
     except PachydermError as error:
-        if error.code not in _DAMAGED:
+        if not is_damage(error):
             raise
         return None
     return data
@@ -101,7 +102,7 @@ def _with(store: ObjectStore, object_id: bytes, blobs: Mapping[Ref, bytes]) -> b
     try:
         old = store.get(object_key(object_id))
     except PachydermError as error:
-        if error.code not in _DAMAGED:
+        if not is_damage(error):
             raise
         old = b""
     whole = bool(_index(store, object_id, len(old))) if old else False

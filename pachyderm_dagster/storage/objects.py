@@ -5,18 +5,21 @@ Stores behave alike whatever is behind them; `tests/storage/test_object_stores.p
 """
 
 import datetime as dt
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
 
 from pachyderm_dagster.codec import DIGEST_BYTES, Buffer
-from pachyderm_dagster.errors import NotFoundError, StorageError
+from pachyderm_dagster.errors import NotFoundError, PachydermError, StorageError
 
 OBJECT_ID_BYTES = DIGEST_BYTES
 OBJECTS = "objects"
 # How old an object may be that a store without a cheap way to mark it takes for new: the collector's grace must be at least twice this.
 RENEW_AFTER = dt.timedelta(minutes=30)
+_NAME = re.compile(rf"[0-9a-f]{{{2 * OBJECT_ID_BYTES}}}")
+_MISSING, _CORRUPT = "object-not-found", "object-corrupt"
 
 
 class Ref(msgspec.Struct, frozen=True):
@@ -163,6 +166,17 @@ def object_key(object_id: bytes) -> str:
     return f"{OBJECTS}/{name[:2]}/{name}"
 
 
+def find_object_id(key: str) -> bytes | None:
+    """The id of the object that lies at a key; None of a key that no object has, where something of somebody else lies."""
+    folder, _, name = key.rpartition("/")
+    return parse_object_id(name) if folder == f"{OBJECTS}/{name[:2]}" else None
+
+
+def parse_object_id(name: str) -> bytes | None:
+    """The id that is written as `name`, the last segment of an object's key; None when it is no id."""
+    return bytes.fromhex(name) if _NAME.fullmatch(name) else None
+
+
 def get_ref(store: StoredRanges, ref: Ref) -> bytes:
     """The bytes that `ref` names; raises as `ObjectStore.get_range` does."""
     return store.get_range(object_key(ref.object), ref.offset, ref.length)
@@ -175,12 +189,17 @@ def parts_of(data: Buffer | Sequence[Buffer]) -> Sequence[Buffer]:
 
 def missing_object(key: str) -> NotFoundError:
     """The error for a key that the store does not hold."""
-    return NotFoundError("object-not-found", f"object {key!r} is not in the store; restore it from a copy of the store, or check the storage URL")
+    return NotFoundError(_MISSING, f"object {key!r} is not in the store; restore it from a copy of the store, or check the storage URL")
 
 
 def corrupt_object(key: str, found: str) -> StorageError:
     """The error for stored bytes that are not what they should be; `found` says what is wrong with them."""
-    return StorageError("object-corrupt", f"object {key!r} is corrupt: {found}; restore it from a copy of the store")
+    return StorageError(_CORRUPT, f"object {key!r} is corrupt: {found}; restore it from a copy of the store")
+
+
+def is_damage(error: PachydermError) -> bool:
+    """Whether an error says that stored bytes are gone or wrong: not that a service does not answer or refuses, or that the bytes are of a newer version."""
+    return error.code in (_MISSING, _CORRUPT)
 
 
 def short_object(key: str, size: int, offset: int, length: int) -> StorageError:

@@ -10,7 +10,7 @@ import pytest
 
 from pachyderm_dagster.cli.fsck import LEFTOVER_AGE
 from pachyderm_dagster.codec import Buffer, content_digest
-from pachyderm_dagster.errors import StorageError
+from pachyderm_dagster.errors import StorageError, UnreachableError
 from pachyderm_dagster.storage.folder_store import FolderStore
 from tests.cli.pachctl import Answer, Pachctl
 from tests.docs.markdown import ROOT
@@ -246,3 +246,28 @@ def test_newest_structures_are_kept_and_older_ones_removed(pachctl: Pachctl, hom
     for name in "abcdef":
         pachctl("create", "repo", name)
     assert len(list((home / "objects" / "structure").iterdir())) == 3
+
+
+def test_store_that_does_not_answer_ends_the_check_and_marks_nothing(pachctl: Pachctl, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = pachctl("inspect", "commit", "data@master^", "-o", "json").document["id"]
+    flip(pack_with(home, b"second "), b"second ")
+    get_range = FolderStore.get_range
+    calls = 0
+    for unanswered in range(1, 100):
+        calls = 0
+
+        def drop_one(store: FolderStore, key: str, offset: int, length: int) -> bytes:
+            nonlocal calls
+            calls += 1
+            if calls == unanswered:  # noqa: B023 -- called in this turn of the loop alone
+                raise UnreachableError("storage-unreachable", "no answer")
+            return get_range(store, key, offset, length)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(FolderStore, "get_range", drop_one)
+            code = fsck(pachctl, "--deep", "--fix", "--mark-lost").code
+        assert pachctl("inspect", "commit", f"data@{first}", "-o", "json").document["error"] is None
+        if calls < unanswered:
+            break
+        assert code == "storage-unreachable"
+    assert 3 < calls < 99
