@@ -104,7 +104,8 @@ def _fields(spec: str, start: dt.datetime) -> Iterator[dt.datetime]:
     text = _NAMED.get(spec, spec)
     fields = text.split()
     if len(fields) != len(_FIELDS):
-        raise InvalidError("cron-invalid", f"{spec!r} has {len(fields)} fields; a schedule has five: minute, hour, day of month, month, day of week")
+        number = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
+        raise InvalidError("cron-invalid", f"{spec!r} has {number}; a schedule has five: minute, hour, day of month, month, day of week")
     for field, form in zip(fields, _FIELDS, strict=True):
         if not form.fullmatch(field):
             raise InvalidError("cron-invalid", f"{spec!r} is no schedule: {field!r} is no field of cron; a field is as '*', '5', '1-5', '*/10' or '1,15'")

@@ -84,7 +84,7 @@ def create_branch(
         raise click.UsageError("conditions of a trigger need --trigger BRANCH", click.get_current_context())
     if follows is not None and no_trigger:
         raise click.UsageError("--trigger and --no-trigger exclude each other", click.get_current_context())
-    trigger = None if follows is None else Trigger(branch=follows, all=all_conditions, **conditions)
+    trigger = None if follows is None else Trigger(branch=_followed(branch, follows, project), all=all_conditions, **conditions)
     if trigger is not None:
         _note_oddities(trigger)
     unfollowed = tuple(parse_reference(source, project=project).branch() for source in never)
@@ -143,6 +143,16 @@ def _request(branch: str, head: str | None, provenance: tuple[str, ...], project
     name = parse_reference(branch, project=project).branch()
     sources = tuple(parse_reference(source, project=project).branch() for source in provenance)
     return CreateBranch(name, None if head is None else commit_in(name.repo, head, project=project), sources, **options)
+
+
+def _followed(branch: str, follows: str, project: str) -> str:
+    """The branch that is followed, which may be written with the repo."""
+    if "@" not in follows:
+        return follows
+    found, name = parse_reference(follows, project=project).branch(), parse_reference(branch, project=project).branch()
+    if found.repo != name.repo:
+        raise click.UsageError(f"a trigger follows a branch of its own repo, '{name.repo}'; '{follows}' is one of another", click.get_current_context())
+    return found.name
 
 
 def _note_oddities(trigger: Trigger) -> None:

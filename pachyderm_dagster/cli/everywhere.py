@@ -2,6 +2,7 @@
 
 import click
 
+from pachyderm_dagster import __version__
 from pachyderm_dagster.errors import InvalidError
 
 
@@ -18,6 +19,17 @@ _REFUSED = {
 }
 # Nothing here is coloured, paged, or sent to anybody.
 _ALWAYS_SO = ("--no-color", "--no-pager", "--no-metrics")
+
+
+def _show_version(context: click.Context, _option: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        click.echo(f"pachyderm-dagster {__version__}")
+        context.exit()
+
+
+def version_option() -> click.Option:
+    """`--version`, for the habit of it; `version` says more."""
+    return click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version and exit.")
 
 
 def pachctl_options() -> list[click.Option]:

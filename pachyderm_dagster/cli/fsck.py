@@ -10,7 +10,7 @@ from pachyderm_dagster.cli.documents import Fields
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.printing import Column, Printer, printing, text
 from pachyderm_dagster.cli.progress import Progress, show_count
-from pachyderm_dagster.errors import StateError
+from pachyderm_dagster.errors import InvalidError, StateError
 from pachyderm_dagster.metadata.emptying import set_aside
 from pachyderm_dagster.pfs import commits, references
 from pachyderm_dagster.pfs.checking import Problem
@@ -146,7 +146,10 @@ def _outputs(workspace: Workspace, reference: str | None, project: str) -> list[
     """Output commits, each with the meta commit of its job."""
     with workspace.database.read() as txn:
         if reference is not None:
-            rows: Iterable[int] = [references.find_commit(txn, parse_reference(reference, project=project))]
+            at = parse_reference(reference, project=project)
+            if pipelines.find_pipeline(txn, at.repo) is None:
+                raise InvalidError("not-an-output", f"'{at}' was not written by a pipeline, and --zombie looks for what no datum wrote")
+            rows: Iterable[int] = [references.find_commit(txn, at)]
         else:
             rows = [row for pipeline in pipelines.list_pipeline(txn) if (row := references.branch_row(txn, pipeline.output).head_id) is not None]
         found = []

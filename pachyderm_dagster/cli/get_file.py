@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -30,13 +31,21 @@ FILES_AT_ONCE = 20_000
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
 
+def _target(_context: click.Context, _option: click.Parameter, given: str | None) -> Path | None:
+    if given is not None and re.match("[A-Za-z][A-Za-z0-9+.-]*://", given):
+        # As a path it would be a folder `s3:`.
+        raise InvalidError("target-invalid", f"-o takes a path of this machine; {given} is a URL: leave -o out and pipe the output into what writes there")
+    return None if given is None else Path(given)
+
+
 @click.command(epilog="Example: pachctl get file images@master:/liberty.png -o liberty.png")
 @click.argument("file", metavar="REPO@REF:PATH")
 @click.option(
     "-o",
     "--output",
     "target",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
+    callback=_target,
     help="Where it goes, standard output unless given: a file; with -r a folder, or a tar archive when it ends in .tar, .tar.gz or .tgz.",
 )
 @click.option("-r", "--recursive", is_flag=True, help="A directory, or all that a pattern matches, under its paths in the repo.")
@@ -57,7 +66,7 @@ def get_file(environ: Mapping[str, str], file: str, target: Path | None, recursi
         pfs = workspace.pfs
         path = pfs.parse(file).path
         if path is None:
-            raise InvalidError("path-missing", f"'{file}' has no path; write {file}:/path")
+            raise InvalidError("path-missing", f"'{file}' has no path; write {file if '@' in file else f'{file}@master'}:/path")
         if not recursive:
             _get_one(pfs, file, path, target, offset, progress=progress, retry=retry)
             return

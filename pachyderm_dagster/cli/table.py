@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from pachyderm_dagster.cli.everywhere import version_option
 from pachyderm_dagster.cli.gone import GONE, GONE_CONFIG, GONE_NOUNS
 from pachyderm_dagster.cli.lazy import CommandWithGroup, Entry, Here, LazyGroup
 from pachyderm_dagster.cli.old_names import OldName, as_given, on_master, reference, two_references, with_slash
@@ -204,7 +205,7 @@ def root_group(name: str) -> LazyGroup:
         gone = {noun: entry for (found, noun), entry in {**GONE_NOUNS, **SYNONYMS}.items() if found == verb}
         groups[verb] = LazyGroup(verb, entries=_words_of(verb), groups={}, unlisted=gone, help=help)
     config = _config_group()
-    return LazyGroup(
+    root = LazyGroup(
         name,
         entries={words: entry for words, entry in COMMANDS.items() if " " not in words and words != config.name},
         groups={**groups, "config": config},
@@ -212,3 +213,5 @@ def root_group(name: str) -> LazyGroup:
         sections=SECTIONS,
         help=f"Versioned data and the pipelines that run on it. `{name} COMMAND --help` shows a command's options and an example.",
     )
+    root.params.append(version_option())
+    return root

@@ -144,7 +144,9 @@ def object_download(url: str, transfers: Transfers) -> ObjectDownload:
 
 
 def _connect(url: str) -> ObjectStore:
-    scheme, _, rest = url.partition("://")
+    scheme, mark, rest = url.partition("://")
+    if not mark or not rest.strip("/"):
+        raise InvalidError("source-unreadable", f"{url} names no bucket; write {scheme.rstrip(':/')}://bucket/path")
     retries: obstore.store.RetryConfig = {"max_retries": 3, "retry_timeout": dt.timedelta(seconds=_RETRY_SECONDS)}
     # It only says that an endpoint set by the environment may start with http://; folders have no client.
     options: obstore.store.ClientConfig = {"allow_http": True}

@@ -68,6 +68,9 @@ def parse_repo(text: str, *, project: str = DEFAULT_PROJECT) -> RepoName:
     Raises:
         InvalidError: `name-invalid`.
     """
+    alone = re.split("[@:]", text)[0]
+    if alone and alone != text:
+        raise InvalidError("name-invalid", f"{text!r} is more than a repo's name; write {alone!r}")
     if "/" in text:
         project, _, text = text.partition("/")
     name, dot, kind = text.partition(".")

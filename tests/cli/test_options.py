@@ -5,6 +5,7 @@ import json
 import pytest
 import yaml
 
+from pachyderm_dagster import __version__
 from pachyderm_dagster.cli.table import COMMANDS, HYPHENATED
 from tests.cli.pachctl import Pachctl
 
@@ -100,3 +101,71 @@ def test_leaving_a_transaction_shows_programs_what_it_holds(pachctl: Pachctl) ->
     started = pachctl("start", "transaction").out.strip()
     pachctl("create", "repo", "books")
     assert pachctl.json("stop", "transaction") == [{**pachctl.json("inspect", "transaction", started)[0]}]
+
+
+def test_version_is_shown_as_an_option_too(pachctl: Pachctl) -> None:
+    assert pachctl("--version").out == f"pachyderm-dagster {__version__}\n"
+
+
+def test_history_lists_the_versions_of_each_file_with_their_commits(pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "books")
+    ids = [pachctl.put(f"books@master:/{path}", text) for path, text in (("a", "1"), ("d/b", "2"), ("a", "33"), ("d/b", "4"), ("c", "5"))]
+    pachctl("delete", "file", "books@master:/c")
+
+    def listed(*words: str) -> list[tuple[str, int, str]]:
+        return [(one["path"], one["size_bytes"], one["commit"]) for one in pachctl.json("list", "file", *words)]
+
+    assert listed("books@master", "--history", "all") == [("/a", 2, ids[2]), ("/a", 1, ids[0]), ("/d", 1, ids[3]), ("/d", 1, ids[1])]
+    assert listed("books@master", "--history", "1") == [("/a", 2, ids[2]), ("/d", 1, ids[3])]
+    assert listed("books@master:/a", "--history", "-1") == [("/a", 2, ids[2]), ("/a", 1, ids[0])]
+    assert listed(f"books@{ids[0]}", "--history", "all") == [("/a", 1, ids[0])]
+    assert listed("books@master:/d/", "--history", "all") == [("/d/b", 1, ids[3]), ("/d/b", 1, ids[1])]
+
+
+def test_history_of_a_file_that_came_back_goes_on_before_it_was_deleted(pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "books")
+    first = pachctl.put("books@master:/a", "1")
+    pachctl("delete", "file", "books@master:/a")
+    again = pachctl.put("books@master:/a", "1")
+    assert [one["commit"] for one in pachctl.json("list", "file", "books@master:/a", "--history", "all")] == [again, first]
+
+
+def test_history_of_nothing_is_refused(pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "books")
+    pachctl.put("books@master:/a", "1")
+    assert pachctl.fail("list", "file", "books@master:/b", "--history", "all") == "file-not-found"
+    assert pachctl.fail("list", "file", "books@master:/*", "--history", "all") == "path-invalid"
+    assert "nor 'all'" in pachctl.misuse("list", "file", "books@master", "--history", "some")
+    assert pachctl("list", "file", "books@master", "--history", "none").out == pachctl("list", "file", "books@master").out
+
+
+def test_get_file_writes_to_no_url(pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "books")
+    pachctl.put("books@master:/a", "1")
+    assert pachctl.fail("get", "file", "books@master:/a", "-o", "s3://bucket/a") == "target-invalid"
+
+
+@pytest.mark.parametrize("url", ["s3://", "gs:///"])
+def test_bucket_without_a_name_is_refused(pachctl: Pachctl, url: str) -> None:
+    pachctl("create", "repo", "books")
+    assert pachctl.fail("put", "file", "books@master:/a", "-f", url) == "source-unreadable"
+
+
+def test_message_shows_what_to_write(pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "books")
+    assert "write 'books'" in pachctl.run("inspect", "repo", "books@master").err
+    assert "write books@master:/path" in pachctl.run("get", "file", "books").err
+    assert "has 1 field;" in pachctl.run("create", "branch", "books@b", "-t", "master", "--trigger-cron", "often").err
+
+
+def test_trigger_may_name_its_branch_with_the_repo(pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "books")
+    pachctl("create", "branch", "books@release", "--trigger", "books@master", "--trigger-commits", "2")
+    assert pachctl.json("inspect", "branch", "books@release")[0]["trigger"]["branch"] == "master"
+    assert "of its own repo" in pachctl.misuse("create", "branch", "books@x", "--trigger", "prices@master", "--trigger-commits", "2")
+
+
+def test_only_outputs_are_searched_for_zombies(pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "books")
+    pachctl.put("books@master:/a", "1")
+    assert pachctl.fail("fsck", "--zombie", "books@master") == "not-an-output"
