@@ -36,6 +36,8 @@ class Write:
     Attributes:
         writer: holds its small contents, which need not be stored yet.
         since: when the stream began.
+        id: of the commit that it makes, whatever the number of attempts: of the records that these leave in the store the newest is true.
+        recorded: when the last of them was made.
     """
 
     layers: Sequence[Layer]
@@ -43,6 +45,8 @@ class Write:
     description: str
     since: dt.datetime
     stored_bytes: int = 0
+    id: str | None = None
+    recorded: dt.datetime | None = None
     commit: Commit | None = None
     error: PachydermError | None = None
 
@@ -87,22 +91,37 @@ class GroupCommit:
             write.writer.flush_chunks()
         with self._lock:
             queue = self._queues[target]
-            queue.waiting.append(write)
-        with queue.leading:
-            if not write.is_over:
-                with self._lock:
-                    group, queue.waiting = queue.waiting, []
-                self._lead(target, group)
-        with self._lock:
-            if not queue.waiting and self._queues.get(target) is queue:
-                del self._queues[target]
+        try:
+            with self._lock:
+                queue.waiting.append(write)
+            with queue.leading:
+                if not write.is_over:
+                    with self._lock:
+                        group, queue.waiting = queue.waiting, []
+                    self._lead(target, write, group)
+        except BaseException:
+            self._withdraw(queue, write)
+            raise
+        finally:
+            with self._lock:
+                if not queue.waiting and self._queues.get(target) is queue:
+                    del self._queues[target]
         if write.error is not None:
             raise write.error
         assert write.commit is not None
         return write.commit
 
-    def _lead(self, target: Reference, group: Sequence[Write]) -> None:
-        """Decides every write of a group, whatever happens."""
+    def _withdraw(self, queue: _Queue, write: Write) -> None:
+        """Lets nothing come of a write behind its caller's back: it leaves the queue, or what others do with it is waited for."""
+        with self._lock:
+            if write in queue.waiting:
+                queue.waiting.remove(write)
+                return
+        with queue.leading:
+            pass
+
+    def _lead(self, target: Reference, own: Write, group: Sequence[Write]) -> None:
+        """Decides every write of a group, whatever happens; `own` is the one whose caller leads."""
         first, *others = group
         try:
             for write in group:
@@ -112,8 +131,8 @@ class GroupCommit:
             self._apply(target, group, first.writer)
         except BaseException:
             # Not of our making (an interrupt, a bug): it is raised here, and the others must not wait for ever.
-            for write in others:
-                if not write.is_over:
+            for write in group:
+                if write is not own and not write.is_over:
                     write.error = ConflictError("branch-busy", f"the write to '{target}' was to happen together with one that was interrupted; try again")
             raise
 
@@ -125,8 +144,8 @@ class GroupCommit:
         except PachydermError as error:
             undecided = [write for write in group if not write.is_over]
             for write in undecided:
-                if len(undecided) > 1 and isinstance(error, InvalidError | StateError):
-                    self._apply(target, [write], writer)  # it may be the fault of one of them
+                if len(undecided) > 1 and _may_be_of_one(error):
+                    self._apply(target, [write], writer)
                 else:
                     write.error = copy.copy(error)
 
@@ -178,13 +197,15 @@ class GroupCommit:
                 write.error = error
                 continue
             now = self.database.clock.now()
+            write.id = write.id or self.database.clock.new_id()
+            write.recorded = now if write.recorded is None else max(now, write.recorded + dt.timedelta(microseconds=1))
             record = CommitRecord(
                 project=name.repo.project,
                 repo=name.repo.name,
                 repo_type=name.repo.type,
                 repo_id=repo,
                 branch=name.name,
-                id=self.database.clock.new_id(),
+                id=write.id,
                 parent=parent,
                 origin=Origin.USER,
                 description=write.description,
@@ -194,11 +215,16 @@ class GroupCommit:
                 size_bytes=root.size_bytes,
                 tree=root.encode(),
                 stored_bytes=write.stored_bytes + writer.stored_bytes - before,
-                written=now,
+                written=write.recorded,
             )
             add_record(writer.packs, record)
             parent = record.id
             yield write, record
+
+
+def _may_be_of_one(error: PachydermError) -> bool:
+    """Whether an error of a group may be the fault of one write in it: one that cannot be applied, or that took too long."""
+    return isinstance(error, InvalidError | StateError) or error.code == "write-collected"
 
 
 def _commit(name: BranchName, head: int | None, since: dt.datetime, record: CommitRecord, previous: int | None, txn: Transaction) -> int:

@@ -5,20 +5,24 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from pachyderm_dagster.clock import SystemClock
-from pachyderm_dagster.errors import InvalidError, NotFoundError, PachydermError, StateError, StorageError
+from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, PachydermError, StateError, StorageError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, open_engine
 from pachyderm_dagster.pfs.client import Pfs
 from pachyderm_dagster.pfs.commit_records import find_recorded_id, load_record, read_record
+from pachyderm_dagster.pfs.group_commit import _Queue
+from pachyderm_dagster.pfs.horizon import move_horizon
 from pachyderm_dagster.pfs.model import Commit
 from pachyderm_dagster.pfs.propagation import propagate
+from pachyderm_dagster.storage.objects import Ref
 from pachyderm_dagster.storage.open_store import open_store
-from pachyderm_dagster.storage.packs import read_pack_index
+from pachyderm_dagster.storage.packs import find_pack_index, read_pack_index
 from tests.storage.faulty import FillingStore
 
 WRITERS = 16
@@ -293,6 +297,102 @@ def test_other_processes_and_this_one_lose_nothing(tmp_path: Path, pfs: Pfs) -> 
         thread.join()
     assert sorted(history(pfs)) == sorted(made)
     assert len(pfs.list_file("data@master:/")) == len(made) == 35
+
+
+def test_write_that_was_overtaken_leaves_records_of_one_commit(tmp_path: Path, pfs: Pfs) -> None:
+    put(pfs, "/0", b"0")
+    other = Pfs(pfs.database, open_store((tmp_path / "objects").as_uri()))
+    write_in_turn = pfs.database.write_in_turn
+    overtaken: list[bool] = []
+
+    def overtake(changes: Any) -> Any:
+        if not overtaken:
+            overtaken.append(True)
+            put(other, "/other", b"o")
+        return write_in_turn(changes)
+
+    pfs.database.write_in_turn = overtake  # type: ignore[method-assign]
+    put(pfs, "/1", b"1")
+    found = [read_record(pfs.store, ref) for ref in record_refs(pfs)]
+    assert {record.id for record in found} == set(history(pfs))
+    newest = {record.id: record.parent for record in sorted(found, key=lambda record: record.written)}
+    assert newest == {id: pfs.inspect_commit(f"data@{id}").parent for id in history(pfs)}
+
+
+def record_refs(pfs: Pfs) -> list[Ref]:
+    """Where commit records lie in the store."""
+    packs = [(bytes.fromhex(info.key.rpartition("/")[2]), info.size) for info in pfs.store.list("objects")]
+    return [ref for id, size in packs for blob_id, ref in find_pack_index(pfs.store, id, size) or () if find_recorded_id(blob_id) is not None]
+
+
+class Interrupted(BaseException):
+    """What a signal's handler raises."""
+
+
+def test_write_that_is_interrupted_while_it_waits_does_not_happen(pfs: Pfs) -> None:
+    put(pfs, "/0", b"0")
+    queue = _Queue(leading=InterruptedLock())  # type: ignore[arg-type]
+    pfs._writes._queues[pfs.parse("data@master")] = queue
+    with pytest.raises(Interrupted):
+        put(pfs, "/interrupted", b"x")
+    assert pfs._writes._queues == {}
+    put(pfs, "/after", b"x")
+    assert [info.path for info in pfs.list_file("data@master:/")] == ["/0", "/after"]
+
+
+class InterruptedLock:
+    """A lock for which waiting is interrupted."""
+
+    def __enter__(self) -> None:
+        raise Interrupted
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_others_of_a_group_whose_leader_is_interrupted_are_told(pfs: Pfs, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(pfs, "/0", b"0")
+    apply = pfs._writes._apply
+    interrupted: list[bool] = []
+
+    def interrupt(*arguments: Any) -> None:
+        if not interrupted:
+            interrupted.append(True)
+            raise Interrupted
+        apply(*arguments)
+
+    def interruptible(number: int) -> Commit:
+        try:
+            return put(pfs, f"/{number}", b"x")
+        except Interrupted:
+            raise ConflictError("interrupted", "as it was told") from None
+
+    monkeypatch.setattr(pfs._writes, "_apply", interrupt)
+    ends = together(pfs, [partial(interruptible, number) for number in range(4)])
+    assert sorted(end.code for end in ends if isinstance(end, PachydermError)) == ["branch-busy"] * 3 + ["interrupted"]
+
+
+def test_write_that_took_too_long_is_refused_alone(pfs: Pfs) -> None:
+    put(pfs, "/0", b"0")
+
+    def too_long() -> Commit:
+        with pfs.modify_file("data@master") as files:
+            files.put_bytes("/old", b"x")
+            horizon = pfs.database.clock.now()
+            pfs.database.write(lambda txn: move_horizon(txn, horizon))
+            collected.set()
+        return files.commit
+
+    def young() -> Commit:
+        collected.wait()
+        return put(pfs, "/young", b"x")
+
+    collected = threading.Event()
+    refused, made = together(pfs, [too_long, young])
+    assert isinstance(refused, ConflictError)
+    assert refused.code == "write-collected"
+    assert isinstance(made, Commit)
+    assert [info.path for info in pfs.list_file("data@master:/")] == ["/0", "/young"]
 
 
 def test_queue_is_forgotten_when_nobody_waits(pfs: Pfs) -> None:
