@@ -46,13 +46,15 @@ class Transaction:
         """Every row. `values` as in `first`."""
         return self.connection.execute(statement, values).all()
 
-    def run(self, statement: sa.Executable, *, kept: bool = False, **values: object) -> int:
+    def run(self, statement: sa.Insert | sa.Update | sa.Delete, *, kept: bool = False, **values: object) -> int:
         """Executes a change; how many rows it touched.
 
         Args:
             kept: the store knows of it already, or need not: nothing has to be saved when the transaction is over.
         """
-        if not kept and isinstance(statement, sa.Insert | sa.Update | sa.Delete):
+        if not isinstance(statement, sa.Insert | sa.Update | sa.Delete):
+            raise TypeError("a change is an insert, an update or a delete of a table: what changes is kept in the store too, and of a text nobody knows")
+        if not kept:
             self._note(statement.table)
             if isinstance(statement, sa.Update) and statement.table is tables.commit:
                 statement = statement.values(recorded=False)

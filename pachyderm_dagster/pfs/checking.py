@@ -44,14 +44,17 @@ def _dangling(txn: Transaction) -> Iterator[Problem]:
     if txn.connection.dialect.name != "sqlite":
         return
     for table, row_id, gone, _ in txn.connection.execute(sa.text("PRAGMA foreign_key_check")).all():
-        found = t.metadata.tables.get(table)
-        optional = found is not None and table == "commit" and gone == "commit"
-        change = "parent_id = NULL" if optional else ""
-        statement = sa.text(f'UPDATE "{table}" SET {change} WHERE rowid = {row_id}' if change else f'DELETE FROM "{table}" WHERE rowid = {row_id}')
-        yield Problem("row-dangling", f"row {row_id} of table {table} refers to a row of {gone} that is gone", _statement(statement))
+        yield Problem("row-dangling", f"row {row_id} of table {table} refers to a row of {gone} that is gone", _statement(_cut(table, row_id, gone)))
 
 
-def _statement(statement: sa.Executable) -> Repair:
+def _cut(name: str, row_id: int, gone: str) -> sa.Update | sa.Delete:
+    """Takes away the reference of a row to one that is gone, or the row where it cannot be without."""
+    table, is_row = t.metadata.tables[name], sa.literal_column("rowid") == row_id
+    optional = [key.parent for key in table.foreign_keys if key.column.table.name == gone and key.parent.nullable]
+    return sa.update(table).where(is_row).values(dict.fromkeys(optional)) if optional else sa.delete(table).where(is_row)
+
+
+def _statement(statement: sa.Insert | sa.Update | sa.Delete) -> Repair:
     return lambda txn: txn.run(statement)
 
 

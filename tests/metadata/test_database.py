@@ -190,3 +190,10 @@ def test_changes_in_turn_happen_together_or_not_at_all(metadata_url: str) -> Non
     with database.read() as txn:
         assert txn.all(sa.select(tables.project.c.name).where(tables.project.c.name == "first")) == []
     database.close()
+
+
+def test_change_in_words_is_refused_for_nobody_sees_what_it_changes(metadata_url: str) -> None:
+    database = Database(open_engine(metadata_url), ManualClock())
+    with pytest.raises(TypeError, match="insert, an update or a delete"):
+        database.write(lambda txn: txn.run(sa.text("DELETE FROM project")))  # type: ignore[arg-type]
+    database.close()

@@ -11,7 +11,9 @@ import pytest
 from pachyderm_dagster.cli.fsck import LEFTOVER_AGE
 from pachyderm_dagster.codec import Buffer, content_digest
 from pachyderm_dagster.errors import StorageError, UnreachableError
+from pachyderm_dagster.pfs.rebuilding import read_holdings
 from pachyderm_dagster.storage.folder_store import FolderStore
+from pachyderm_dagster.storage.open_store import open_store
 from tests.cli.pachctl import Answer, Pachctl
 from tests.docs.markdown import ROOT
 
@@ -179,6 +181,16 @@ def test_problem_of_the_record_is_found_and_repaired(pachctl: Pachctl, home: Pat
     assert all(document["fixed"] for document in repaired.documents)
     assert fsck(pachctl).status == 0
     assert {file["path"] for file in pachctl.json("list", "file", "data@master")} == {"/a", "/b"}
+
+
+def test_parent_that_is_gone_is_gone_from_the_store_too(pachctl: Pachctl, home: Path) -> None:
+    head = pachctl.put("data@master:/c", "third")
+    execute(home, 'DELETE FROM "commit" WHERE id = 2')
+    repaired = fsck(pachctl, "--fix")
+    assert (repaired.status, codes(repaired)) == (0, ["row-dangling"])
+    assert pachctl("inspect", "commit", f"data@{head}", "-o", "json").document["parent"] is None
+    records = read_holdings(open_store((home / "objects").as_uri()), lambda _: None).records.values()
+    assert [record.parent for record in records if record.id == head] == [None]
 
 
 def test_circle_in_provenance_is_found_and_left_to_the_user(pachctl: Pachctl, home: Path) -> None:
