@@ -4,7 +4,6 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -44,8 +43,12 @@ def file_infos(entries: pa.Table) -> list[FileInfo]:
 
 def file_entries(rows: pa.Table) -> pa.Table:
     """File rows of a tree as ENTRIES."""
-    columns = [paths_of(rows.column("key")), pa.repeat(FILE, len(rows)), rows.column("size"), rows.column("hash")]
-    return pa.Table.from_arrays(columns, schema=ENTRIES)
+    return entries_of(rows.select(["size", "hash"]).add_column(0, "path", paths_of(rows.column("key"))))
+
+
+def entries_of(files: pa.Table) -> pa.Table:
+    """Files by path, size and hash as ENTRIES."""
+    return files.add_column(1, "type", pa.repeat(FILE, len(files))).cast(ENTRIES)
 
 
 def find_entry(trees: Trees, root: TreeRoot, path: str) -> FileInfo | None:
@@ -135,7 +138,7 @@ def after_prefix(text: str) -> str | None:
     return text[:-1] + chr(0xE000 if following == 0xD800 else following)
 
 
-_Run = tuple[pa.StringArray, pa.BooleanArray, pa.Table, pa.Int64Array]
+_Run = tuple[pa.StringArray, pa.BooleanArray, pa.Table, pa.UInt64Array]
 
 
 def _child_runs(trees: Trees, root: TreeRoot, directory: str, level: Level | None, start: str | None, stop: str | None) -> Iterator[_Run]:
@@ -160,13 +163,13 @@ def _child_runs(trees: Trees, root: TreeRoot, directory: str, level: Level | Non
                 break
 
 
-def _split_names(leaf: pa.Table, prefix: str) -> tuple[pa.StringArray, pa.BooleanArray, pa.Int64Array]:
+def _split_names(leaf: pa.Table, prefix: str) -> tuple[pa.StringArray, pa.BooleanArray, pa.UInt64Array]:
     """The children that the rows of a leaf are or lie in: names, whether each is a directory, and its first row."""
     rest = pc.utf8_slice_codeunits(leaf.column("key").combine_chunks(), len(prefix))
     deeper = pc.match_substring(rest, SEPARATOR)
     if not pc.any(deeper).as_py():
-        return rest, deeper, pa.array(np.arange(len(rest)))
+        return rest, deeper, pc.indices_nonzero(pa.repeat(True, len(rest)))
     names = pc.list_element(pc.split_pattern(rest, SEPARATOR, max_splits=1), 0)
-    begins = pc.not_equal(names.slice(1), names.slice(0, len(names) - 1)).to_numpy(zero_copy_only=False)
-    firsts = pa.array(np.flatnonzero(np.concatenate([[True], begins])))
+    begins = pc.not_equal(names.slice(1), names.slice(0, len(names) - 1))
+    firsts = pc.indices_nonzero(pa.concat_arrays([pa.array([True]), begins]))
     return names.take(firsts), deeper.take(firsts), firsts

@@ -1,11 +1,13 @@
 """Finds what a glob matches in a tree, looking no deeper and no wider than the pattern says."""
 
-from collections.abc import Sequence
+import itertools
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pachyderm_dagster.pfs.entries import ENTRIES, after_prefix, child_directories, children, directory_entries, directory_prefix, file_entries
+from pachyderm_dagster.pfs.entries import ENTRIES, after_prefix, child_directories, children, directory_entries, directory_prefix, entries_of, file_entries
 from pachyderm_dagster.pfs.globs import Glob, Level
 from pachyderm_dagster.pfs.path_columns import directory_keys, keys_of, paths_of
 from pachyderm_dagster.pfs.paths import AFTER_SEPARATOR, ROOT, SEPARATOR, directory_range, key_of
@@ -14,6 +16,8 @@ from pachyderm_dagster.storage.trees import TreeRoot, Trees
 # With more directories than this of fewer files than that each, reading all rows in a row is quicker than going from directory to directory.
 _DIRECTORIES = 16
 _FILES_EACH = 2000
+# Each step on a column takes longer to begin than to do for one leaf.
+_LEAVES_AT_ONCE = 32
 
 
 def search(trees: Trees, root: TreeRoot, glob: Glob) -> pa.Table:
@@ -40,25 +44,38 @@ def scan(trees: Trees, root: TreeRoot, start: str | None, stop: str | None, glob
     """The files with start <= key < stop, and the directories that begin in this range, that match (all without a glob), read row by row."""
     found = [ENTRIES.empty_table()]
     has_directories = False
-    # Directories that reach from one leaf into the next ones.
+    # Directories that reach from some leaves into the next ones.
     known: list[str] = []
-    for leaf in trees.read(root, start, stop):
-        keys = leaf.column("key").combine_chunks()
+    leaves = trees.read(root, start, stop)
+    while some := list(itertools.islice(leaves, _LEAVES_AT_ONCE)):
+        keys = pa.chunked_array([leaf.column("key").chunk(0) for leaf in some]).combine_chunks()
+        paths = paths_of(keys)
         directories = directory_keys(keys)
         directories = directories.filter(pc.invert(pc.is_in(directories, value_set=pa.array(known, pa.string()))))
         if start is not None:
             directories = directories.filter(pc.greater_equal(directories, start))
+        files = pa.concat_tables([leaf.select(["size", "hash"]) for leaf in some]).add_column(0, "path", paths)
         if glob is not None:
             directories = directories.filter(glob.match_paths(paths_of(directories)))
-            found.append(file_entries(leaf.filter(glob.match_paths(paths_of(keys)))))
-        else:
-            found.append(file_entries(leaf))
+            files = files.filter(glob.match_paths(paths))
+        found.append(entries_of(files))
         if len(directories):
             has_directories = True
-            found.append(directory_entries(trees, root, directories.to_pylist(), leaf))
+            found += _directories_in(trees, root, sorted(directories.to_pylist()), some)
         known = [key for key in (*known, *directories.to_pylist()) if keys[-1].as_py().startswith(key + SEPARATOR)]
     table = pa.concat_tables(found)
     return in_key_order(table) if has_directories else table
+
+
+def _directories_in(trees: Trees, root: TreeRoot, keys: Sequence[str], leaves: Sequence[pa.Table]) -> Iterator[pa.Table]:
+    """Directories that begin in some of these leaves, as ENTRIES; the keys are sorted."""
+    at = 0
+    for leaf in leaves:
+        last = leaf.column("key")[-1].as_py()
+        stop = bisect_right(keys, last, at, key=lambda key: key + SEPARATOR)
+        if stop > at:
+            yield directory_entries(trees, root, keys[at:stop], leaf)
+        at = stop
 
 
 def in_key_order(entries: pa.Table) -> pa.Table:
