@@ -43,6 +43,7 @@ _PLAIN, _COMPRESSED = 1, 2
 _BODY_LENGTH = struct.Struct("<Q")
 _ZSTD = pa.Codec("zstd", compression_level=1)
 _WINDOW_BYTES = 2 * 1024 * 1024
+_SLICED = 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +231,9 @@ class NodeWriter:
         """Where the node will be once the packs were flushed."""
         data = encode_node(node, own_id)
         ref = self._packs.add(data, own_id)
-        # The rows as they were encoded, not the slice they came from, which would keep all the rows around it in memory.
-        self._nodes.cache.add(ref, decode_node(self._nodes.kind, data, ref, own_id))
+        # Of a slice the rows as they were encoded: it would keep all the rows around it in memory.
+        is_slice = node.rows.get_total_buffer_size() > _SLICED * node.rows.nbytes
+        self._nodes.cache.add(ref, decode_node(self._nodes.kind, data, ref, own_id) if is_slice else node)
         return ref
 
     def load(self, ref: Ref, own_id: bytes) -> Node:

@@ -12,9 +12,11 @@ from pachyderm_dagster.storage.nodes import NO_ENTRIES, Node, NodeStore, NodeWri
 from pachyderm_dagster.storage.objects import Ref
 from pachyderm_dagster.storage.packs import PackWriter
 from pachyderm_dagster.storage.rows import KEY, TreeKind
-from pachyderm_dagster.storage.tree_reading import Child, TreeRoot, cover, empty_root, next_child
+from pachyderm_dagster.storage.tree_reading import Child, TreeRoot, cover, empty_root, first_not_below, next_child
 
 _NODES_AT_ONCE = 128
+# About how many rows are filtered and sorted in the time in which one is searched for.
+_ROWS_PER_SEARCH = 16
 _Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 
@@ -53,7 +55,8 @@ def sort_rows(kind: TreeKind, rows: pa.Table) -> pa.RecordBatch:
     Raises:
         ValueError: when a key occurs twice or is null.
     """
-    batches = rows.select(kind.schema.names).cast(kind.schema).combine_chunks().to_batches()
+    rows = rows.select(kind.schema.names)
+    batches = (rows if rows.schema == kind.schema else rows.cast(kind.schema)).combine_chunks().to_batches()
     if not batches:
         return pa.RecordBatch.from_pylist([], schema=kind.schema)
     (batch,) = batches
@@ -156,11 +159,33 @@ def _merge(
     ends = np.cumsum([part.num_rows for part in parts]) - 1
     flags = np.zeros(rows.num_rows, dtype=np.bool_)
     flags[ends] = closes(nodes.kind, rows.column(KEY).take(pa.array(ends)), level)  # the last node of a level need not end with a boundary
+    if len(changed) * _ROWS_PER_SEARCH <= rows.num_rows:
+        return _splice(rows, flags, changed, put, put_closes)
     kept = pc.invert(pc.is_in(rows.column(KEY), value_set=pa.array(changed, pa.string())))
     rows = pa.concat_batches([rows.filter(kept), put])
     flags = np.concatenate([flags[kept.to_numpy(zero_copy_only=False)], put_closes])
     order = pc.sort_indices(rows.column(KEY))
     return rows.take(order), flags[order.to_numpy()]
+
+
+def _splice(rows: pa.RecordBatch, flags: _Flags, changed: Sequence[str], put: pa.RecordBatch, put_closes: _Flags) -> tuple[pa.RecordBatch, _Flags]:
+    """`rows`, which are sorted, after few changes, and `flags` beside them."""
+    keys = rows.column(KEY)
+    put_keys = put.column(KEY).to_pylist()
+    pieces, flag_pieces = [], []
+    done = put_done = 0
+    for key in changed:
+        position = first_not_below(keys, key, done)
+        pieces.append(rows.slice(done, position - done))
+        flag_pieces.append(flags[done:position])
+        if put_done < len(put_keys) and put_keys[put_done] == key:
+            pieces.append(put.slice(put_done, 1))
+            flag_pieces.append(put_closes[put_done : put_done + 1])
+            put_done += 1
+        done = position + (position < len(keys) and keys[position].as_py() == key)
+    pieces.append(rows.slice(done))
+    flag_pieces.append(flags[done:])
+    return pa.concat_batches(pieces), np.concatenate(flag_pieces)
 
 
 def _write_nodes(nodes: NodeStore, writer: NodeWriter, level: int, rows: pa.RecordBatch, flags: _Flags, known: Mapping[bytes, Ref]) -> pa.RecordBatch:

@@ -105,11 +105,12 @@ def cover(nodes: NodeStore, root: TreeRoot, level: int, keys: Sequence[str]) -> 
 
 def _cover_below(nodes: NodeStore, above: Covering, keys: Sequence[str]) -> Iterator[Covering]:
     rows = nodes.load(above.child.ref, above.child.id).rows
-    last_keys = rows.column(KEY).to_pylist()
+    last_keys = rows.column(KEY)
     start = above.start
+    position = 0
     while start < above.stop:
-        position = min(bisect_left(last_keys, keys[start]), len(last_keys) - 1)
-        child = _child_at(rows, position, above.child)
+        position = min(first_not_below(last_keys, keys[start], position), len(last_keys) - 1)
+        child = _child_at(rows, position, final=above.child.final)
         stop = above.stop if child.final else bisect_right(keys, child.key, start, above.stop)
         yield Covering(child, start, stop)
         start = stop
@@ -125,16 +126,17 @@ def next_child(nodes: NodeStore, root: TreeRoot, level: int, after: str) -> Chil
         position = bisect_right(node.rows.column(KEY).to_pylist(), after)
         if position == node.rows.num_rows:
             return None
-        child = _child_at(node.rows, position, child)
+        child = _child_at(node.rows, position, final=child.final)
         if node.level == level + 1:
             break
         node = nodes.load(child.ref, child.id)
     return child
 
 
-def _child_at(entries: pa.RecordBatch, position: int, parent: Child) -> Child:
+def _child_at(entries: pa.RecordBatch, position: int, *, final: bool) -> Child:
+    """The child at a position; `final` says that of the parent."""
     key, own_id, *place = (entries.column(name)[position].as_py() for name in (KEY, "id", "object", "offset", "length"))
-    return Child(key, own_id, Ref(*place), final=parent.final and position == entries.num_rows - 1)
+    return Child(key, own_id, Ref(*place), final=final and position == entries.num_rows - 1)
 
 
 def seek_key(nodes: NodeStore, root: TreeRoot, key: str) -> str | None:
@@ -144,12 +146,13 @@ def seek_key(nodes: NodeStore, root: TreeRoot, key: str) -> str | None:
     node = nodes.load(root.ref, root.id)
     while True:
         keys = node.rows.column(KEY)
-        position = _first_not_below(keys, key)
+        position = first_not_below(keys, key)
         if position == len(keys):
             return None
         if node.level == 0:
             return str(keys[position].as_py())
-        (node,) = nodes.load_children(node.rows.slice(position, 1))
+        child = _child_at(node.rows, position, final=False)
+        node = nodes.load(child.ref, child.id)
 
 
 def sum_rows(nodes: NodeStore, root: TreeRoot, start: str | None, stop: str | None) -> tuple[int, int]:
@@ -254,17 +257,18 @@ def _divide(entries: pa.RecordBatch, start: str | None, stop: str | None) -> _Pa
 
 def _entries_between(entries: pa.RecordBatch, start: str | None, stop: str | None) -> pa.RecordBatch:
     keys = entries.column(KEY)
-    first = 0 if start is None else _first_not_below(keys, start)
-    end = len(keys) if stop is None else min(_first_not_below(keys, stop) + 1, len(keys))
+    first = 0 if start is None else first_not_below(keys, start)
+    end = len(keys) if stop is None else min(first_not_below(keys, stop) + 1, len(keys))
     return entries.slice(first, max(end - first, 0))
 
 
 def _rows_between(rows: pa.RecordBatch, start: str | None, stop: str | None) -> pa.RecordBatch:
     keys = rows.column(KEY)
-    first = 0 if start is None else _first_not_below(keys, start)
-    end = len(keys) if stop is None else _first_not_below(keys, stop)
+    first = 0 if start is None else first_not_below(keys, start)
+    end = len(keys) if stop is None else first_not_below(keys, stop)
     return rows.slice(first, max(end - first, 0))
 
 
-def _first_not_below(keys: pa.Array, key: str) -> int:
-    return bisect_left(range(len(keys)), key, key=lambda position: keys[position].as_py())
+def first_not_below(keys: pa.Array, key: str, start: int = 0) -> int:
+    """The position, not before `start`, of the first of some sorted keys that is not below `key`; their number when all are."""
+    return bisect_left(range(len(keys)), key, start, key=lambda position: keys[position].as_py())

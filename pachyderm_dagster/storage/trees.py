@@ -62,7 +62,7 @@ class Trees:
         Raises:
             ValueError: when a key occurs twice in `upserts`.
         """
-        dropped = [] if deletes is None else _sorted_keys(deletes)
+        dropped = [] if deletes is None or not len(deletes) else _sorted_keys(deletes)
         with self._packs(packs) as into:
             return apply_edits(self._nodes, root, sort_rows(self.kind, upserts), dropped, into)
 
