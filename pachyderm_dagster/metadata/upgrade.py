@@ -1,9 +1,6 @@
 """Brings a record to the newest schema; apart from `schema`, because importing Alembic takes longer than most commands."""
 
-import contextlib
 import logging
-import os
-import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +8,8 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from pachyderm_dagster.errors import NotFoundError, StateError, StorageError
+from pachyderm_dagster.errors import NotFoundError, StateError
+from pachyderm_dagster.metadata.copying import copy_record
 from pachyderm_dagster.metadata.engines import VERSION_TABLE, connect
 from pachyderm_dagster.metadata.failures import translated
 from pachyderm_dagster.metadata.schema import REVISIONS, SCHEMA_REVISION, find_revision, revision_of, shown
@@ -72,7 +70,7 @@ def upgrade(engine: sa.Engine, revision: str = SCHEMA_REVISION) -> Upgrade:
             raise StateError("home-version", f"the record at {shown(engine)} has schema {before!r}; use the version that wrote it")
         if before == revision:
             return Upgrade(shown(engine), before, revision, None)
-        copy = _keep_copy(Path(engine.url.database), before) if before is not None and connection.dialect.name == "sqlite" and engine.url.database else None
+        copy = copy_record(Path(engine.url.database), before) if before is not None and connection.dialect.name == "sqlite" and engine.url.database else None
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         config.attributes["connection"] = connection
@@ -88,29 +86,3 @@ def _exclude_others(connection: sa.Connection, *, is_new: bool) -> None:
     elif not is_new:
         # First of all, so that what the transaction sees is what there is after the wait.
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '60s'; LOCK TABLE {VERSION_TABLE} IN EXCLUSIVE MODE")
-
-
-def _keep_copy(path: Path, revision: str) -> Path:
-    """Copies the file as it is, with what its write-ahead log holds; whole under its name or not there."""
-    copy = path.with_name(f"{path.name}.{revision}")
-    partial = path.with_name(f"{copy.name}.partial")
-    try:
-        partial.unlink(missing_ok=True)
-        with contextlib.closing(sqlite3.connect(path)) as source, contextlib.closing(sqlite3.connect(partial)) as target:
-            source.backup(target)
-        _sync(partial)
-        os.replace(partial, copy)
-        _sync(path.parent)
-    except (OSError, sqlite3.Error) as error:
-        raise StorageError(
-            "home-unusable", f"the record must be upgraded, and the copy of it that is kept, {copy}, cannot be written: {error}; make room for it and try again"
-        ) from error
-    return copy
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
