@@ -16,6 +16,7 @@ from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
 
 from pachyderm_dagster.errors import InvalidError, StorageError
+from pachyderm_dagster.storage.storage_urls import shown, unknown_url
 
 MAX_RETRIES = 5
 RETRY_SECONDS = 30
@@ -50,7 +51,6 @@ _S3_CREDENTIALS = (
 )
 # Botocore hands out credentials that live for ten minutes at least; none is used for longer.
 _CREDENTIALS_SECONDS = 600
-_FORMS = "file:///folder, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or memory://"
 
 Bucket = S3Store | GCSStore | AzureStore | MemoryStore
 # Any: each store's signature knows only its own settings, and what is none of them is refused before.
@@ -84,17 +84,6 @@ def connect_bucket(url: str) -> Bucket:
     except (BaseError, ValueError, TypeError) as error:
         reason = str(error).partition("\n")[0].rstrip(". ")
         raise InvalidError("storage-url-invalid", f"the bucket of {shown(url)} cannot be used: {reason}; correct the URL or the variables") from error
-
-
-def unknown_url(url: str) -> InvalidError:
-    """The error for a URL of no known form."""
-    return InvalidError("storage-url-invalid", f"storage URL {shown(url)!r} is not understood; it takes {_FORMS}")
-
-
-def shown(url: str) -> str:
-    """A URL without what might be secret: user and password, and values behind the `?`."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def _settings(scheme: str, query: str) -> dict[str, str]:

@@ -7,15 +7,21 @@ from collections.abc import Iterator, Sequence
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 
-from pachyderm_dagster.clock import Clock
+from pachyderm_dagster.clock import Clock, SystemClock
 from pachyderm_dagster.codec import Buffer
 from pachyderm_dagster.errors import NotFoundError, StorageError, UnreachableError
-from pachyderm_dagster.storage.buckets import Bucket
+from pachyderm_dagster.storage.buckets import Bucket, connect_bucket
 from pachyderm_dagster.storage.objects import RENEW_AFTER, DirectBatch, ObjectInfo, missing_object, parts_of, short_object
+from pachyderm_dagster.storage.storage_urls import shown
 
 _ASK_FIRST_BYTES = 1024 * 1024
 # Where credentials are looked for last of all; a machine outside a cloud has nothing there.
 _INSTANCE_METADATA = "169.254.169.254"
+
+
+def open_bucket(url: str) -> "ObstoreStore":
+    """The store in the bucket that a URL names; nothing is asked of it yet. Errors as `connect_bucket`."""
+    return ObstoreStore(connect_bucket(url), shown(url), SystemClock())
 
 
 class ObstoreStore:

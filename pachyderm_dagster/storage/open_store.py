@@ -1,14 +1,13 @@
 """Opening a store by its URL, and the marker that says which storage format it holds."""
 
+import importlib
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pachyderm_dagster.clock import SystemClock
 from pachyderm_dagster.errors import NotFoundError, StateError
-from pachyderm_dagster.storage.buckets import connect_bucket, shown, unknown_url
 from pachyderm_dagster.storage.folder_store import FolderStore
 from pachyderm_dagster.storage.objects import ObjectStore
-from pachyderm_dagster.storage.obstore_store import ObstoreStore
+from pachyderm_dagster.storage.storage_urls import shown, unknown_url
 
 FORMAT_KEY = "format"
 FORMAT = b"pachyderm-dagster storage 1\n"
@@ -43,7 +42,9 @@ def open_store(url: str) -> ObjectStore:
 def _connect(url: str) -> ObjectStore:
     parts = urlsplit(url)
     if parts.scheme != "file":
-        return ObstoreStore(connect_bucket(url), shown(url), SystemClock())
+        # Imported by name because obstore takes a while, and most homes have their store in a folder.
+        bucket: ObjectStore = importlib.import_module("pachyderm_dagster.storage.obstore_store").open_bucket(url)
+        return bucket
     if not parts.path or parts.netloc not in ("", "localhost") or parts.query:
         raise unknown_url(url)
     return FolderStore(Path(unquote(parts.path)))

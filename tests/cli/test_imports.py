@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.pachctl import ROOT, Pachctl
 
-HEAVY = ("pyarrow", "numpy", "dagster", "kubernetes", "obstore", "yaml", "alembic")
+HEAVY = ("pyarrow", "numpy", "dagster", "kubernetes", "obstore", "yaml", "alembic", "croniter", "sqlalchemy.dialects.postgresql")
 SCRIPT = """
 import json, sys
 from pachyderm_dagster.cli.main import main
@@ -52,6 +52,10 @@ def test_waiting_for_what_is_finished_imports_no_dagster(worked: Pachctl) -> Non
 
 def test_files_are_listed_without_dagster(worked: Pachctl) -> None:
     assert modules_of("list", "file", "books@master")[1].isdisjoint(("dagster", "kubernetes"))
+
+
+def test_files_of_a_store_in_a_folder_are_read_without_what_reaches_buckets(worked: Pachctl) -> None:
+    assert "obstore" not in modules_of("list", "file", "books@master")[1]
 
 
 def test_help_imports_no_record() -> None:
