@@ -1,7 +1,7 @@
 """Rebuilding a lost record from its store: the newest structure, and every commit's own record (docs/design/0008)."""
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +42,7 @@ class Holdings:
         store_id: that of the record it belongs to.
         records: the newest of each commit that was not removed.
         removed: older knowledge of commits that were squashed, by which their children find their parents.
+        built_upon: the names of commits that later writes continued or read, so that they are known to have been made.
     """
 
     store_id: str | None
@@ -49,6 +50,7 @@ class Holdings:
     records: Mapping[Key, CommitRecord]
     removed: Mapping[Key, CommitRecord]
     losses: tuple[Loss, ...]
+    built_upon: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -78,18 +80,22 @@ def read_holdings(store: ObjectStore, progress: Callable[[int], None]) -> Holdin
     structure = load(store)
     losses: list[Loss] = []
     newest: dict[Key, CommitRecord] = {}
-    for found in _records(store, losses, progress):
-        key = (found.repo_id, found.id)
-        if key not in newest or newest[key].written < found.written:
-            newest[key] = found
+    built_upon: set[str] = set()
+    for records in _records(store, losses, progress):
+        built_upon |= _built_upon(records)
+        for found in records:
+            key = (found.repo_id, found.id)
+            if key not in newest or newest[key].written < found.written:
+                newest[key] = found
     if structure is None:
         losses.append(Loss("structure-missing", "the store holds no structure: pipelines, triggers, descriptions and branches without a commit are not known"))
-        return Holdings(find_store_id(store), None, newest, {}, tuple(losses))
+        return Holdings(find_store_id(store), None, newest, {}, tuple(losses), frozenset(built_upon))
     gone = set(structure.removed)
     known = {repo.id for repo in structure.repos}
     deleted = {key for key in newest if key[0] not in known and key[0] <= structure.last_rows.get("repo", 0)}
     kept = {key: record for key, record in newest.items() if key not in gone and key not in deleted}
-    return Holdings(find_store_id(store), structure, kept, {key: record for key, record in newest.items() if key in gone}, tuple(losses))
+    squashed = {key: record for key, record in newest.items() if key in gone}
+    return Holdings(find_store_id(store), structure, kept, squashed, tuple(losses), frozenset(built_upon))
 
 
 def rebuild(txn: Transaction, found: Holdings) -> Rebuilt:
@@ -105,7 +111,7 @@ def rebuild(txn: Transaction, found: Holdings) -> Rebuilt:
     _insert(txn, t.repo, map(msgspec.structs.asdict, repos.values()))
     records = _usable(found, repos, rebuilt.losses)
     _insert_commits(txn, records, found.removed, rebuilt)
-    _insert_branches(txn, found.structure, records, rebuilt)
+    _insert_branches(txn, found.structure, _Line(records, rebuilt, found.built_upon), rebuilt)
     if found.structure is not None:
         now = txn.clock.now()
         _insert(txn, t.removed_commit, ({"repo_id": repo, "set_id": id, "removed": now} for repo, id in found.structure.removed))
@@ -154,7 +160,9 @@ def check_empty(txn: Transaction) -> None:
         raise StateError("record-not-empty", "the record is not empty, so it was not lost; `--force` keeps a copy of it and rebuilds it from the store")
 
 
-def _records(store: ObjectStore, losses: list[Loss], progress: Callable[[int], None]) -> Iterator[CommitRecord]:
+def _records(store: ObjectStore, losses: list[Loss], progress: Callable[[int], None]) -> Iterator[list[CommitRecord]]:
+    """The records of each pack."""
+
     def read(info: ObjectInfo) -> tuple[list[CommitRecord], Loss | None]:
         try:
             index = find_pack_index(store, bytes.fromhex(info.key.rpartition("/")[2]), info.size) or ()
@@ -169,7 +177,15 @@ def _records(store: ObjectStore, losses: list[Loss], progress: Callable[[int], N
             for records, loss in pool.map(read, group):
                 losses += [loss] if loss is not None else []
                 progress(1)
-                yield from records
+                yield records
+
+
+def _built_upon(records: Sequence[CommitRecord]) -> set[str]:
+    """What the records of a pack continue or read and do not bring themselves: their writer found it made. What lies beside them may have failed with them."""
+    brought = {_named(record) for record in records}
+    parents = {_named(record, record.parent) for record in records if record.parent is not None}
+    read = {f"{RepoName(source.project, source.repo, RepoType(source.type))}@{source.id}" for record in records for source in record.provenance}
+    return (parents | read) - brought
 
 
 def _groups(infos: Iterable[ObjectInfo]) -> Iterator[list[ObjectInfo]]:
@@ -299,20 +315,15 @@ def _ordered(records: Mapping[Key, CommitRecord], parents: Mapping[Key, Key | No
     return order
 
 
-def _insert_branches(txn: Transaction, structure: Structure | None, records: Mapping[Key, CommitRecord], rebuilt: Rebuilt) -> None:
+def _insert_branches(txn: Transaction, structure: Structure | None, line: "_Line", rebuilt: Rebuilt) -> None:
     stored = () if structure is None else structure.branches
     rebuilt.branches = {branch.id: branch for branch in stored}
     known = {(branch.repo_id, branch.name) for branch in stored}
-    line: dict[tuple[int, str], dict[str | None, list[Key]]] = {}
-    for key in rebuilt.order:
-        label = records[key].branch
-        if label is not None:
-            line.setdefault((key[0], label), {}).setdefault(records[key].parent, []).append(key)
-    heads = {branch.id: _tip(branch, line.get((branch.repo_id, branch.name), {}), records, rebuilt) for branch in stored}
+    heads = {branch.id: line.tip(branch) for branch in stored}
     last = max([*heads, 0 if structure is None else structure.last_rows.get("branch", 0)])
-    for row, (place, children) in enumerate(sorted((place, children) for place, children in line.items() if place not in known), start=last + 1):
-        tip = max((key for keys in children.values() for key in keys), key=lambda key: rebuilt.commits[key])
-        rebuilt.branches[row] = _unsaved_branch(row, place, records[tip])
+    for row, place in enumerate(sorted(place for place in line.children if place not in known), start=last + 1):
+        tip = line.tip_of_unsaved(place)
+        rebuilt.branches[row] = _unsaved_branch(row, place, line.records[tip])
         heads[row] = tip
     _insert(
         txn,
@@ -355,23 +366,69 @@ def _unsaved_branch(row: int, place: tuple[int, str], tip: CommitRecord) -> Stor
     )
 
 
-def _tip(branch: StoredBranch, children: Mapping[str | None, Sequence[Key]], records: Mapping[Key, CommitRecord], rebuilt: Rebuilt) -> Key | None:
-    """The head of a branch: the one that the structure tells of, and what continued it since."""
-    head: str | None = None
-    if branch.head is not None:
-        repo = rebuilt.repos[branch.repo_id]
-        name = f"{RepoName(rebuilt.projects[repo.project_id].name, repo.name, RepoType(repo.type))}@{branch.name}"
-        known = [id for id in (branch.head, branch.finished) if id is not None and (branch.repo_id, id) in records]
-        if (branch.repo_id, branch.head) not in records:
-            rebuilt.losses.append(_lost_head(branch, name))
-        if not known:
-            return None
-        head = known[0]
-    tip = None if head is None else (branch.repo_id, head)
-    while after := [key for key in children.get(head, ()) if key[1] not in branch.passed]:
-        tip = after[-1]
-        head = tip[1]
-    return tip
+class _Line:
+    """How branches went on.
+
+    A write that was overtaken or killed leaves a record too, of a commit that was never made. Where several continue one commit, that is followed which
+    others built upon; where that does not tell, the one that began last. Those that are left out are told as losses.
+    """
+
+    def __init__(self, records: Mapping[Key, CommitRecord], rebuilt: Rebuilt, built_upon: Collection[str]) -> None:
+        self.records = records
+        self.children: dict[tuple[int, str], dict[str | None, list[Key]]] = {}
+        self._rebuilt = rebuilt
+        self._made: set[Key] = set()
+        for key in reversed(rebuilt.order):
+            record = records[key]
+            if key in self._made or _named(record) in built_upon:
+                self._made.add(key)
+                if record.parent is not None:
+                    self._made.add((key[0], record.parent))
+        for key in rebuilt.order:
+            label = records[key].branch
+            if label is not None:
+                self.children.setdefault((key[0], label), {}).setdefault(records[key].parent, []).append(key)
+
+    def tip(self, branch: StoredBranch) -> Key | None:
+        """The head of a branch: the one that the structure tells of, and what continued it since."""
+        head: Key | None = None
+        if branch.head is not None:
+            repo = self._rebuilt.repos[branch.repo_id]
+            name = f"{RepoName(self._rebuilt.projects[repo.project_id].name, repo.name, RepoType(repo.type))}@{branch.name}"
+            known = [id for id in (branch.head, branch.finished) if id is not None and (branch.repo_id, id) in self.records]
+            if (branch.repo_id, branch.head) not in self.records:
+                self._rebuilt.losses.append(_lost_head(branch, name))
+            if not known:
+                return None
+            head = branch.repo_id, known[0]
+        return self._follow((branch.repo_id, branch.name), head, branch.passed)
+
+    def tip_of_unsaved(self, place: tuple[int, str]) -> Key:
+        """The head of a branch that only its commits tell of."""
+        every_one = {key for keys in self.children[place].values() for key in keys}
+        roots = [key for parent, keys in self.children[place].items() for key in keys if (place[0], parent) not in every_one]
+        root = self._chosen(place, roots)
+        return self._follow(place, root, ()) or root
+
+    def _follow(self, place: tuple[int, str], head: Key | None, passed: Collection[str]) -> Key | None:
+        children = self.children.get(place, {})
+        while after := [key for key in children.get(None if head is None else head[1], ()) if key[1] not in passed]:
+            head = self._chosen(place, after)
+        return head
+
+    def _chosen(self, place: tuple[int, str], rivals: Sequence[Key]) -> Key:
+        best = max(rivals, key=lambda key: (key in self._made, self._rebuilt.commits[key]))
+        self._rebuilt.losses += (_rival(self.records[key], self.records[best], place[1]) for key in rivals if key != best)
+        return best
+
+
+def _rival(left_out: CommitRecord, followed: CommitRecord, branch: str) -> Loss:
+    name = _named(left_out)
+    return Loss(
+        "rival-commit",
+        f"commits '{name}' and '{followed.id}' both continue the same one on branch '{branch}', which goes on with the latter; the former is most likely of a "
+        f"write that failed, otherwise read it and put what it holds again: `pachctl list file {name}:/`",
+    )
 
 
 def _lost_head(branch: StoredBranch, name: str) -> Loss:
@@ -382,8 +439,9 @@ def _lost_head(branch: StoredBranch, name: str) -> Loss:
     return Loss("unfinished-commit", f"{told} was not finished: {lost}")
 
 
-def _named(record: CommitRecord) -> str:
-    return f"{RepoName(record.project, record.repo, RepoType(record.repo_type))}@{record.id}"
+def _named(record: CommitRecord, id: str | None = None) -> str:
+    """A commit's name, or that of another of its repo."""
+    return f"{RepoName(record.project, record.repo, RepoType(record.repo_type))}@{id or record.id}"
 
 
 def _insert(txn: Transaction, table: sa.Table, rows: Iterable[dict[str, Any]]) -> None:

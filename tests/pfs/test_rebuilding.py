@@ -1,12 +1,17 @@
 """A record that was lost is the same again after it was rebuilt from its store."""
 
 import json
+import os
 import sqlite3
+import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from pachyderm_dagster.workspace import open_workspace
+from pachyderm_dagster.pfs.commit_records import add_record, load_record
+from pachyderm_dagster.storage.packs import PackWriter
+from pachyderm_dagster.workspace import Workspace, open_workspace
 from tests.cli.pachctl import Document, Pachctl
 
 COUNT = {
@@ -180,6 +185,72 @@ def test_commit_after_the_last_saved_structure_is_the_head(pachctl: Pachctl, env
     rebuilt(pachctl, environment_of_its_own)
     assert pachctl("get", "file", "data@master:/a").out == "c"
     assert pachctl("inspect", "branch", "data@master", "-o", "json").document["head"] == last
+
+
+def test_commits_of_writers_that_overtook_each_other_come_back(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+    pachctl("create", "repo", "data")
+    pachctl.put("data@master:/first", "-")
+    workspaces = [open_workspace(os.environ) for _ in range(3)]
+
+    def write(workspace: Workspace, number: int) -> None:
+        for turn in range(4):
+            with workspace.pfs.modify_file("data@master") as files:
+                files.put_bytes(f"/{number}-{turn}", b"x")
+
+    threads = [threading.Thread(target=write, args=(workspace, number)) for number, workspace in enumerate(workspaces)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for workspace in workspaces:
+        workspace.close()
+    before = everything(pachctl)
+    answer = rebuilt(pachctl, environment_of_its_own)
+    assert everything(pachctl) == before
+    assert (answer["commits"], answer["losses"]) == (13, [])
+
+
+def leave_record(home: Path, parent: str) -> str:
+    """What a writer leaves that died before its transaction: the record of a commit that was never made. Its id."""
+    workspace = open_workspace({"PACHYDERM_HOME": str(home)})
+    id = workspace.database.clock.new_id()
+    with workspace.database.read() as txn:
+        record = load_record(txn, workspace.pfs.inspect_commit(f"data@{parent}").key)
+    now = workspace.database.clock.now()
+    packs = PackWriter(workspace.store)
+    add_record(packs, msgspec.structs.replace(record, id=id, parent=parent, started=now, finished=now, written=now))
+    packs.flush()
+    workspace.close()
+    return id
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_head_follows_what_others_built_upon_and_tells_of_the_rival(pachctl: Pachctl, environment_of_its_own: Path, saved: bool) -> None:
+    pachctl("create", "repo", "data")
+    first = pachctl.put("data@master:/a", "1")
+    pachctl.put("data@master:/a", "2")
+    rival = leave_record(environment_of_its_own, first)
+    last = [pachctl.put("data@master:/a", text) for text in "34"][-1]
+    # It began last of those that continue the first.
+    late = leave_record(environment_of_its_own, first)
+    if not saved:
+        for path in (environment_of_its_own / "objects" / "structure").iterdir():
+            path.unlink()
+    answer = rebuilt(pachctl, environment_of_its_own)
+    assert pachctl("inspect", "branch", "data@master", "-o", "json").document["head"] == last
+    rivals = [loss["message"] for loss in answer["losses"] if loss["code"] == "rival-commit"]
+    assert [id for id in (rival, late) if any(f"'data@{id}'" in message for message in rivals)] == [rival, late]
+
+
+def test_rivals_that_nobody_built_upon_are_told(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+    pachctl("create", "repo", "data")
+    first = pachctl.put("data@master:/a", "1")
+    rival = leave_record(environment_of_its_own, first)
+    last = pachctl.put("data@master:/a", "2")
+    answer = rebuilt(pachctl, environment_of_its_own)
+    assert pachctl("inspect", "branch", "data@master", "-o", "json").document["head"] == last
+    assert [loss["code"] for loss in answer["losses"]] == ["rival-commit"]
+    assert rival in answer["losses"][0]["message"]
 
 
 def test_damaged_structure_is_passed_over_for_the_one_before(pachctl: Pachctl, environment_of_its_own: Path) -> None:
