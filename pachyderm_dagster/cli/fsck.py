@@ -17,6 +17,7 @@ from pachyderm_dagster.pfs.checking import Problem
 from pachyderm_dagster.pfs.model import Commit, RepoType
 from pachyderm_dagster.pfs.rebuilding import check_empty, read_holdings
 from pachyderm_dagster.pfs.references import parse_reference
+from pachyderm_dagster.pfs.store_ids import check_own_store
 from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.checking import CONTENT_LOST, StoreReport, check_home, check_store, find_zombies, is_readable, save
 from pachyderm_dagster.pps.rebuilding import rebuild as rebuild_record
@@ -84,6 +85,8 @@ def fsck(
 
 
 def _check(workspace: Workspace, *, fix: bool, deep: bool, mark_lost: bool) -> list[tuple[Problem, bool]]:
+    if fix:
+        check_own_store(workspace.database, workspace.store)
     with workspace.database.read() as txn:
         of_record = list(check_home(txn))
     if fix and of_record:

@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from pachyderm_dagster.errors import NotFoundError, StorageError
+from pachyderm_dagster.errors import StorageError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, Transaction
-from pachyderm_dagster.pfs.structure import PREFIX, STORE_ID_KEY
+from pachyderm_dagster.pfs.store_ids import STORE_ID_KEY, find_store_id
+from pachyderm_dagster.pfs.structure import PREFIX
 from pachyderm_dagster.storage.objects import OBJECTS, ObjectStore
 
 
@@ -15,7 +16,7 @@ def claim_store(database: Database, open_store: Callable[[], ObjectStore], where
     """Makes the store that of a new record; costs one query when it is already. `where` names the store in messages.
 
     Raises:
-        StorageError: `record-lost`, when the record is new or empty and the store is not: its record is another one, or was lost.
+        StorageError: `record-lost`, when the record is new or empty and the store is not, or another record is taking it: its record is that one, or was lost.
     """
     if _has_store(database):
         return
@@ -30,20 +31,17 @@ def claim_store(database: Database, open_store: Callable[[], ObjectStore], where
             f"the record is new or empty, but the store at {where} holds data; if the record was lost, `pachctl fsck --rebuild` makes it again from the store; "
             "otherwise use another PACHYDERM_STORAGE_URL, for a store belongs to one record",
         )
-    store.put_new(STORE_ID_KEY, database.write(own).encode())
+    own_id = database.write(own)
+    if not store.put_new(STORE_ID_KEY, own_id.encode()) and find_store_id(store) != own_id:
+        database.write(lambda txn: txn.run(sa.delete(t.record_state).where(t.record_state.c.store_id == own_id)))
+        raise StorageError(
+            "record-lost", f"another record took the store at {where} meanwhile; use another PACHYDERM_STORAGE_URL, for a store belongs to one record"
+        )
 
 
 def is_used(store: ObjectStore) -> bool:
     """Whether the store holds more than the marker of its format."""
     return find_store_id(store) is not None or any(next(iter(store.list(prefix)), None) is not None for prefix in (PREFIX, OBJECTS))
-
-
-def find_store_id(store: ObjectStore) -> str | None:
-    """The id of the record that the store belongs to; None of a store without one."""
-    try:
-        return store.get(STORE_ID_KEY).decode()
-    except NotFoundError:
-        return None
 
 
 def own(txn: Transaction) -> str:

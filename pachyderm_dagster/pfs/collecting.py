@@ -21,6 +21,7 @@ from pachyderm_dagster.pfs.commit_records import CommitRecord, add_record, find_
 from pachyderm_dagster.pfs.horizon import RESULTS, move_horizon
 from pachyderm_dagster.pfs.model import RepoType
 from pachyderm_dagster.pfs.staging import layer_ref, load_layer
+from pachyderm_dagster.pfs.store_ids import check_own_store
 from pachyderm_dagster.storage.collection import Candidate, Inventory, Tally, sweep, sweep_leftovers, take_inventory
 from pachyderm_dagster.storage.objects import ObjectStore, Ref, is_damage
 from pachyderm_dagster.storage.packs import PackWriter, find_pack_index
@@ -90,8 +91,10 @@ def collect(
     Raises:
         ConflictError: `collection-running`, when another one is; also when it lost its claim on the way, what is removed by then being garbage all the same.
         NotFoundError: `object-not-found`, StorageError: `object-corrupt`, when a tree cannot be read; nothing is removed then.
-        StorageError, UnreachableError: when the store refuses or does not answer; `commit-record-format`, when a later version wrote the record of a commit.
+        StorageError, UnreachableError: when the store refuses or does not answer; `commit-record-format`, when a later version wrote the record of a commit;
+            `store-of-another`.
     """
+    check_own_store(database, store)
     if dry_run:
         with database.read() as txn:
             roots = _read_roots(txn, grace)

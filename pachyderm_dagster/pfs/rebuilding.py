@@ -13,9 +13,9 @@ from pachyderm_dagster.errors import PachydermError, StateError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches
-from pachyderm_dagster.pfs.belonging import find_store_id
 from pachyderm_dagster.pfs.commit_records import CommitRecord, find_recorded_id, read_record
 from pachyderm_dagster.pfs.model import RepoName, RepoType
+from pachyderm_dagster.pfs.store_ids import find_store_id
 from pachyderm_dagster.pfs.structure import NUMBERED, StoredBranch, StoredProject, StoredRepo, Structure, load
 from pachyderm_dagster.storage.objects import OBJECTS, ObjectInfo, ObjectStore
 from pachyderm_dagster.storage.packs import find_pack_index

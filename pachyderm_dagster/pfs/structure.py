@@ -19,12 +19,12 @@ from pachyderm_dagster.errors import PachydermError, StorageError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs.commit_records import CommitRecord, add_record, load_records
+from pachyderm_dagster.pfs.store_ids import STORE_ID_KEY, check_store_id
 from pachyderm_dagster.storage.objects import ObjectStore, corrupt_object, is_damage
 from pachyderm_dagster.storage.packs import PackWriter
 
 STRUCTURE_VERSION = 1
 PREFIX = "structure"
-STORE_ID_KEY = "record"
 KEPT = 3
 COMMITS_AT_ONCE = 500
 NUMBERED = ("project", "repo", "branch", "commit", "pipeline", "job")
@@ -128,14 +128,14 @@ def save(database: Database, store: ObjectStore, sections: Mapping[str, Section]
 
     Raises:
         StorageError, UnreachableError: as `ObjectStore.put_new`; the next call tries again.
+        StorageError: `store-of-another`.
     """
     with database.read() as txn:
         state = txn.first(sa.select(t.record_state))
         if state is None or state.saved >= state.changed:
             return
         structure = take(txn, state.changed, sections)
-    if state.saved == 0:
-        _mark_store(database, store, state.store_id)
+    check_store_id(store, state.store_id if state.saved else _mark_store(database, store, state.store_id))
     store.put_new(f"{PREFIX}/{structure.number:016d}-{secrets.token_hex(8)}", encode(structure))
     newest = sa.update(t.record_state).where(t.record_state.c.saved < structure.number).values(saved=structure.number)
     database.write(lambda txn: txn.run(newest))
@@ -250,12 +250,13 @@ def last_row(txn: Transaction, table: sa.Table) -> int:
     return 0 if row is None else int(row.last)
 
 
-def _mark_store(database: Database, store: ObjectStore, store_id: str | None) -> None:
-    """Notes in the store whose it is; an older release's record gets its id now."""
+def _mark_store(database: Database, store: ObjectStore, store_id: str | None) -> str:
+    """Notes in a store without an owner whose it is; an older release's record gets its id now. The record's id."""
     chosen = store_id or database.clock.new_id()
     if store_id is None:
         database.write(lambda txn: txn.run(sa.update(t.record_state).values(store_id=chosen)))
     store.put_new(STORE_ID_KEY, chosen.encode())
+    return chosen
 
 
 def _records(txn: Transaction, keys: Sequence[int], jobs_of: JobsOf) -> dict[int, CommitRecord]:

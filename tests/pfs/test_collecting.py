@@ -12,13 +12,15 @@ import sqlalchemy as sa
 
 from pachyderm_dagster.errors import ConflictError, NotFoundError, StorageError
 from pachyderm_dagster.metadata import tables as t
+from pachyderm_dagster.pfs import belonging
 from pachyderm_dagster.pfs.collecting import LEASE, Collected
 from pachyderm_dagster.pfs.commit_records import find_recorded_id
 from pachyderm_dagster.pfs.rebuilding import read_holdings
 from pachyderm_dagster.storage.folder_store import FolderStore
-from pachyderm_dagster.storage.objects import object_key
+from pachyderm_dagster.storage.objects import ObjectStore, object_key
 from pachyderm_dagster.storage.packs import find_pack_index
 from pachyderm_dagster.workspace import Workspace, open_workspace
+from tests.records import SERVER
 
 NOW = dt.timedelta(0)
 LARGE = secrets.token_bytes(1_500_000)
@@ -379,6 +381,47 @@ def test_collection_beside_writers_loses_nothing(place: Workspace) -> None:
     assert removed > 0
     for reference, data in written.items():
         assert read(place, reference) == data
+
+
+def test_nothing_is_removed_from_the_store_of_another_record(place: Workspace, tmp_path: Path) -> None:
+    put(place, "/a", LARGE)
+    age(place)
+    home = {"PACHYDERM_HOME": str(tmp_path / "other")}
+    if SERVER is not None:
+        pytest.skip("homes share the server's schema")
+    open_workspace(home).close()
+    mistaken = open_workspace({**home, "PACHYDERM_STORAGE_URL": place.settings.storage_url})
+    for dry_run in (False, True):
+        with pytest.raises(StorageError) as caught:
+            mistaken.collect_garbage(grace=NOW, dry_run=dry_run)
+        assert caught.value.code == "store-of-another"
+    structures = [found.key for found in place.store.list("structure")]
+    mistaken.pfs.create_repo("elsewhere")
+    mistaken.close()
+    assert [found.key for found in place.store.list("structure")] == structures
+    assert read(place, "data@master:/a") == LARGE
+
+
+def test_of_two_new_records_one_gets_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if SERVER is not None:
+        pytest.skip("homes share the server's schema")
+    first, second = ({"PACHYDERM_HOME": str(tmp_path / name), "PACHYDERM_STORAGE_URL": (tmp_path / "store").as_uri()} for name in ("1", "2"))
+    is_used = belonging.is_used
+    overtaken: list[bool] = []
+
+    def overtake(store: ObjectStore) -> bool:
+        used = is_used(store)
+        if not overtaken:
+            overtaken.append(True)
+            open_workspace(second).close()
+        return used
+
+    monkeypatch.setattr(belonging, "is_used", overtake)
+    for _ in range(2):
+        with pytest.raises(StorageError) as caught:
+            open_workspace(first)
+        assert caught.value.code == "record-lost"
+    open_workspace(second).close()
 
 
 def test_sparse_packs_are_counted(place: Workspace) -> None:
