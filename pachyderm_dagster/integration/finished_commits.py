@@ -15,6 +15,7 @@ from pachyderm_dagster.integration.job_step import KeyOf, report_lost_output
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.ancestry import find_readable
 from pachyderm_dagster.pfs.model import BranchName, Commit, Origin, RepoType
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import Job
@@ -148,14 +149,8 @@ def _readable_head(txn: Transaction, branch: BranchName) -> Commit | None:
         .join(t.project)
         .where(t.project.c.name == branch.repo.project, t.repo.c.name == branch.repo.name, t.repo.c.type == RepoType.USER, t.branch.c.name == branch.name)
     )
-    head = None if row is None else row.head_id
-    while head is not None:
-        commit = commits.get_commit(txn, head)
-        if commit.finished is not None and commit.error is None:
-            return commit
-        parent = txn.first(sa.select(t.commit.c.parent_id).where(t.commit.c.id == head))
-        head = None if parent is None else parent.parent_id
-    return None
+    readable = None if row is None else find_readable(txn, row.head_id)
+    return None if readable is None else commits.get_commit(txn, readable.id)
 
 
 def _is_running(instance: dg.DagsterInstance, job: Job) -> bool:

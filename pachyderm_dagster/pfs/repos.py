@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from pachyderm_dagster.errors import ExistsError, InvalidError, NotFoundError, StateError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
-from pachyderm_dagster.pfs.ancestry import find_readable
+from pachyderm_dagster.pfs.ancestry import find_readables
 from pachyderm_dagster.pfs.horizon import release_commits
 from pachyderm_dagster.pfs.model import (
     DEFAULT_BRANCH,
@@ -152,15 +152,17 @@ def _list(txn: Transaction, chosen: sa.ColumnElement[bool], *, project: str | No
     with_heads = sa.select(t.branch.c.repo_id, t.branch.c.name, t.branch.c.head_id).join_from(t.branch, t.repo).where(chosen).order_by(t.branch.c.name)
     for row in txn.all(with_heads):
         branches.setdefault(row.repo_id, []).append((row.name, row.head_id))
+    readable = find_readables(txn, sa.select(t.branch.c.head_id).join_from(t.branch, t.repo).where(chosen, t.branch.c.name == DEFAULT_BRANCH))
     repos = []
     for row in txn.all(statement):
         heads = dict(branches.get(row.id, ()))
+        master = readable.get(heads.get(DEFAULT_BRANCH) or 0)
         repos.append(
             Repo(
                 name=RepoName(row.project, row.name, RepoType(row.type)),
                 created=row.created,
                 description=row.description,
-                size_bytes=_readable_size(txn, heads.get(DEFAULT_BRANCH)),
+                size_bytes=0 if master is None else int(master.size_bytes),
                 branches=tuple(heads),
                 metadata=row.metadata,
             )
@@ -218,8 +220,3 @@ def sum_stored_bytes(txn: Transaction, name: RepoName) -> int:
     """
     row = txn.first(sa.select(sa.func.sum(t.commit.c.stored_bytes).label("stored")).where(t.commit.c.repo_id == get_repo(txn, name)))
     return 0 if row is None or row.stored is None else int(row.stored)
-
-
-def _readable_size(txn: Transaction, head_id: int | None) -> int:
-    readable = find_readable(txn, head_id)
-    return 0 if readable is None else int(readable.size_bytes)
