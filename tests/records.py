@@ -15,6 +15,41 @@ SERVER = os.environ.get("TEST_METADATA_URL")
 _numbers = itertools.count()
 
 
+def home_record_url() -> str:
+    """The URL of the record of the home that the environment names."""
+    return os.environ.get("PACHYDERM_METADATA_URL") or f"sqlite:///{os.environ['PACHYDERM_HOME']}/metadata.db"
+
+
+def lose_record() -> None:
+    """Takes the record of the home away that the environment names, with all tables."""
+    url = sa.make_url(home_record_url())
+    if url.drivername == "sqlite":
+        for path in Path(url.database or "").parent.glob("metadata.db*"):
+            path.unlink()
+        return
+    schema = str(url.query["options"]).rpartition("=")[2]
+    engine = connect(url.render_as_string(hide_password=False))
+    try:
+        with engine.begin() as connection:
+            connection.execute(sa.schema.DropSchema(schema, cascade=True))
+            connection.execute(sa.schema.CreateSchema(schema))
+    finally:
+        engine.dispose()
+
+
+def change_record(*statements: sa.Executable) -> None:
+    """Changes the record of the home that the environment names behind the program's back; SQLite does not look at references then."""
+    engine = connect(home_record_url())
+    try:
+        with engine.begin() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+            for statement in statements:
+                connection.execute(statement)
+    finally:
+        engine.dispose()
+
+
 @contextmanager
 def new_record_url(folder: Path) -> Iterator[str]:
     """The URL of a record that does not exist yet: a file in `folder`, or a schema of its own on the server, which is dropped at the end."""

@@ -1,21 +1,23 @@
 """What fsck finds in a home that something happened to, and what it puts right."""
 
 import os
-import sqlite3
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from pachyderm_dagster.cli.fsck import LEFTOVER_AGE
 from pachyderm_dagster.codec import Buffer, content_digest
 from pachyderm_dagster.errors import StorageError, UnreachableError
+from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.pfs.rebuilding import read_holdings
 from pachyderm_dagster.storage.folder_store import FolderStore
 from pachyderm_dagster.storage.open_store import open_store
 from tests.cli.pachctl import Answer, Pachctl
 from tests.docs.markdown import ROOT
+from tests.records import change_record, lose_record
 
 HOME_OF_0001 = ROOT / "tests" / "metadata" / "homes" / "0001.tar.gz"
 
@@ -40,14 +42,6 @@ def codes(answer: Answer) -> list[str]:
 
 def fsck(pachctl: Pachctl, *options: str) -> Answer:
     return pachctl.run("fsck", *options, "-o", "json")
-
-
-def execute(home: Path, *statements: str) -> None:
-    """Changes the record behind the program's back."""
-    with sqlite3.connect(home / "metadata.db") as connection:
-        for statement in statements:
-            connection.execute(statement)
-    connection.close()
 
 
 def pack_with(home: Path, text: bytes) -> Path:
@@ -160,19 +154,19 @@ def forget_records(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "statements"),
+    ("code", "statement"),
     [
-        ("head-missing", ["UPDATE branch SET head_id = 999"]),
-        ("size", ['UPDATE "commit" SET size_bytes = 7 WHERE id = 2']),
-        ("layers-of-finished", ["INSERT INTO commit_layer (commit_id, layer) VALUES (1, x'00')"]),
-        ("row-dangling", ["INSERT INTO commit_layer (commit_id, layer) VALUES (77, x'00')"]),
-        ("parent-newer", ['UPDATE "commit" SET parent_id = 2 WHERE id = 1']),
-        ("structure-unsaved", ["UPDATE record_state SET saved = 0"]),
-        ("commits-unrecorded", ['UPDATE "commit" SET recorded = 0']),
+        ("head-missing", sa.update(t.branch).values(head_id=999)),
+        ("size", sa.update(t.commit).where(t.commit.c.id == 2).values(size_bytes=7)),
+        ("layers-of-finished", sa.insert(t.commit_layer).values(commit_id=1, layer=b"\0")),
+        pytest.param("row-dangling", sa.insert(t.commit_layer).values(commit_id=77, layer=b"\0"), marks=pytest.mark.file_record),
+        ("parent-newer", sa.update(t.commit).where(t.commit.c.id == 1).values(parent_id=2)),
+        ("structure-unsaved", sa.update(t.record_state).values(saved=0)),
+        ("commits-unrecorded", sa.update(t.commit).values(recorded=False)),
     ],
 )
-def test_problem_of_the_record_is_found_and_repaired(pachctl: Pachctl, home: Path, code: str, statements: list[str]) -> None:
-    execute(home, *statements)
+def test_problem_of_the_record_is_found_and_repaired(pachctl: Pachctl, home: Path, code: str, statement: sa.Executable) -> None:
+    change_record(statement)
     found = fsck(pachctl)
     assert found.status == 1
     assert code in codes(found)
@@ -183,9 +177,10 @@ def test_problem_of_the_record_is_found_and_repaired(pachctl: Pachctl, home: Pat
     assert {file["path"] for file in pachctl.json("list", "file", "data@master")} == {"/a", "/b"}
 
 
+@pytest.mark.file_record
 def test_parent_that_is_gone_is_gone_from_the_store_too(pachctl: Pachctl, home: Path) -> None:
     head = pachctl.put("data@master:/c", "third")
-    execute(home, 'DELETE FROM "commit" WHERE id = 2')
+    change_record(sa.delete(t.commit).where(t.commit.c.id == 2))
     repaired = fsck(pachctl, "--fix")
     assert (repaired.status, codes(repaired)) == (0, ["row-dangling"])
     assert pachctl("inspect", "commit", f"data@{head}", "-o", "json").document["parent"] is None
@@ -196,7 +191,7 @@ def test_parent_that_is_gone_is_gone_from_the_store_too(pachctl: Pachctl, home: 
 def test_circle_in_provenance_is_found_and_left_to_the_user(pachctl: Pachctl, home: Path) -> None:
     pachctl("create", "repo", "other")
     pachctl.put("other@master:/a", "a")
-    execute(home, "INSERT INTO branch_provenance (branch_id, upstream_id) VALUES (1, 2), (2, 1)")
+    change_record(sa.insert(t.branch_provenance).values([{"branch_id": 1, "upstream_id": 2}, {"branch_id": 2, "upstream_id": 1}]))
     answer = fsck(pachctl, "--fix")
     assert answer.status == 1
     assert codes(answer).count("provenance-cycle") == 2
@@ -214,6 +209,7 @@ def test_leftovers_of_killed_writes_are_removed(pachctl: Pachctl, home: Path) ->
     assert not leftover.exists()
 
 
+@pytest.mark.file_record
 def test_home_of_the_release_before_can_be_rebuilt_after_fix(pachctl: Pachctl, environment_of_its_own: Path, tmp_path: Path) -> None:
     with tarfile.open(HOME_OF_0001) as archive:
         archive.extractall(tmp_path, filter="data")
@@ -224,8 +220,7 @@ def test_home_of_the_release_before_can_be_rebuilt_after_fix(pachctl: Pachctl, e
     assert set(codes(fsck(pachctl))) == {"structure-unsaved", "commits-unrecorded"}
     assert fsck(pachctl, "--fix").status == 0
     before = [commit for commit in pachctl.json("list", "commit", "--all") if commit["finished"]], pachctl.json("list", "job", "-x")
-    for path in environment_of_its_own.glob("metadata.db*"):
-        path.unlink()
+    lose_record()
     (loss,) = pachctl("fsck", "--rebuild", "-o", "json").document["losses"]
     assert loss["code"] == "unfinished-commit"
     assert (pachctl.json("list", "commit", "--all"), pachctl.json("list", "job", "-x")) == before
@@ -234,6 +229,7 @@ def test_home_of_the_release_before_can_be_rebuilt_after_fix(pachctl: Pachctl, e
 def test_second_home_cannot_share_a_store(pachctl: Pachctl, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PACHYDERM_STORAGE_URL", (home / "objects").as_uri())
     monkeypatch.setenv("PACHYDERM_HOME", str(tmp_path / "second"))
+    monkeypatch.setenv("PACHYDERM_METADATA_URL", f"sqlite:///{tmp_path}/second.db")
     assert pachctl.fail("list", "repo") == "record-lost"
 
 

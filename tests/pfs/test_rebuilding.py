@@ -2,17 +2,19 @@
 
 import json
 import os
-import sqlite3
 import threading
 from pathlib import Path
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
+from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.pfs.commit_records import add_record, load_record
 from pachyderm_dagster.storage.packs import PackWriter
 from pachyderm_dagster.workspace import Workspace, open_workspace
 from tests.cli.pachctl import Document, Pachctl
+from tests.records import SERVER, change_record, lose_record
 
 COUNT = {
     "pipeline": {"name": "count"},
@@ -29,11 +31,6 @@ TOTAL = {
 @pytest.fixture
 def pachctl(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Pachctl:
     return Pachctl(capsysbinary, monkeypatch)
-
-
-def lose_record(home: Path) -> None:
-    for path in home.glob("metadata.db*"):
-        path.unlink()
 
 
 def everything(pachctl: Pachctl) -> dict[str, list[Document]]:
@@ -55,8 +52,8 @@ def everything(pachctl: Pachctl) -> dict[str, list[Document]]:
     return shown
 
 
-def rebuilt(pachctl: Pachctl, home: Path) -> Document:
-    lose_record(home)
+def rebuilt(pachctl: Pachctl) -> Document:
+    lose_record()
     return pachctl("fsck", "--rebuild", "-o", "json").document
 
 
@@ -65,16 +62,16 @@ def make_pipelines(pachctl: Pachctl, folder: Path) -> None:
     pachctl("create", "pipeline", "-f", str(folder / "pipelines.json"))
 
 
-def test_lost_record_is_refused_until_it_is_rebuilt(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+def test_lost_record_is_refused_until_it_is_rebuilt(pachctl: Pachctl) -> None:
     pachctl("create", "repo", "books")
-    lose_record(environment_of_its_own)
+    lose_record()
     assert pachctl.fail("list", "repo") == "record-lost"
     assert pachctl.fail("put", "file", "books@master:/a", "-f", "-") == "record-lost"
     pachctl("fsck", "--rebuild")
     assert [repo["name"] for repo in pachctl.json("list", "repo")] == ["books"]
 
 
-def test_record_with_pipelines_is_rebuilt_as_it_was(pachctl: Pachctl, environment_of_its_own: Path, tmp_path: Path) -> None:
+def test_record_with_pipelines_is_rebuilt_as_it_was(pachctl: Pachctl, tmp_path: Path) -> None:
     pachctl("create", "project", "lab", "-d", "of others")
     pachctl("create", "repo", "lab/notes")
     pachctl("create", "repo", "books", "-d", "plain text")
@@ -89,7 +86,7 @@ def test_record_with_pipelines_is_rebuilt_as_it_was(pachctl: Pachctl, environmen
     pachctl("stop", "pipeline", "total")
     pachctl.put("lab/notes@draft:/a", "a")
     before = everything(pachctl)
-    answer = rebuilt(pachctl, environment_of_its_own)
+    answer = rebuilt(pachctl)
     assert answer["losses"] == []
     after = everything(pachctl)
     for kind, documents in before.items():
@@ -97,20 +94,20 @@ def test_record_with_pipelines_is_rebuilt_as_it_was(pachctl: Pachctl, environmen
     assert pachctl("fsck", "--deep").status == 0
 
 
-def test_only_the_new_file_is_processed_after_a_rebuild(pachctl: Pachctl, environment_of_its_own: Path, tmp_path: Path) -> None:
+def test_only_the_new_file_is_processed_after_a_rebuild(pachctl: Pachctl, tmp_path: Path) -> None:
     pachctl("create", "repo", "books")
     make_pipelines(pachctl, tmp_path)
     pachctl.put("books@master:/hamlet", "to be or not to be")
     pachctl.put("books@master:/moby", "call me Ishmael")
     pachctl("flush", "commit", "books@master")
-    rebuilt(pachctl, environment_of_its_own)
+    rebuilt(pachctl)
     new = pachctl.put("books@master:/emma", "Emma Woodhouse")
     pachctl("flush", "commit", "books@master")
     job = pachctl("inspect", "job", f"count@{new}", "-o", "json").document
     assert (job["state"], job["data_total"], job["data_processed"], job["data_skipped"]) == ("SUCCESS", 3, 1, 2)
 
 
-def test_forks_moved_heads_and_removed_commits_come_back_as_they_were(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+def test_forks_moved_heads_and_removed_commits_come_back_as_they_were(pachctl: Pachctl) -> None:
     pachctl("create", "repo", "data")
     ids = [pachctl.put("data@master:/a", text) for text in "1234"]
     pachctl("create", "branch", "data@fork", "--head", "master^2")
@@ -122,11 +119,11 @@ def test_forks_moved_heads_and_removed_commits_come_back_as_they_were(pachctl: P
     pachctl("delete", "branch", "data@gone")
     pachctl("create", "branch", "data@empty")
     before = everything(pachctl)
-    assert rebuilt(pachctl, environment_of_its_own)["losses"] == []
+    assert rebuilt(pachctl)["losses"] == []
     assert everything(pachctl) == before
 
 
-def test_repo_of_the_same_name_gets_nothing_of_the_one_that_was_deleted(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+def test_repo_of_the_same_name_gets_nothing_of_the_one_that_was_deleted(pachctl: Pachctl) -> None:
     pachctl("create", "repo", "data")
     pachctl.put("data@master:/old", "old")
     pachctl("delete", "repo", "data")
@@ -136,39 +133,39 @@ def test_repo_of_the_same_name_gets_nothing_of_the_one_that_was_deleted(pachctl:
     pachctl.put("other@master:/a", "a")
     pachctl("delete", "repo", "other")
     before = everything(pachctl)
-    rebuilt(pachctl, environment_of_its_own)
+    rebuilt(pachctl)
     assert everything(pachctl) == before
 
 
-def test_dropped_and_squashed_commits_stay_away(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+def test_dropped_and_squashed_commits_stay_away(pachctl: Pachctl) -> None:
     pachctl("create", "repo", "data")
     ids = [pachctl.put(f"data@master:/{text}", text) for text in "1234"]
-    workspace = open_workspace({"PACHYDERM_HOME": str(environment_of_its_own)})
+    workspace = open_workspace(os.environ)
     workspace.pfs.squash_commit(f"data@{ids[1]}")
     workspace.pfs.drop_commit(f"data@{ids[3]}")
     workspace.close()
     before = everything(pachctl)
-    rebuilt(pachctl, environment_of_its_own)
+    rebuilt(pachctl)
     assert everything(pachctl) == before
 
 
-def test_unfinished_commit_is_told_as_lost_and_its_parent_is_the_head(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+def test_unfinished_commit_is_told_as_lost_and_its_parent_is_the_head(pachctl: Pachctl) -> None:
     pachctl("create", "repo", "data")
     first = pachctl.put("data@master:/a", "a")
     pachctl("start", "commit", "data@master")
     pachctl("create", "repo", "makes-the-structure-be-saved")
-    answer = rebuilt(pachctl, environment_of_its_own)
+    answer = rebuilt(pachctl)
     assert [loss["code"] for loss in answer["losses"]] == ["unfinished-commit"]
     assert pachctl("inspect", "branch", "data@master", "-o", "json").document["head"] == first
 
 
-def test_work_under_way_is_made_again(pachctl: Pachctl, environment_of_its_own: Path, tmp_path: Path) -> None:
+def test_work_under_way_is_made_again(pachctl: Pachctl, tmp_path: Path) -> None:
     pachctl("create", "repo", "books")
     make_pipelines(pachctl, tmp_path)
     pachctl.put("books@master:/hamlet", "to be or not to be")
     pachctl("flush", "commit", "books@master")
     pachctl.put("books@master:/moby", "call me Ishmael")
-    answer = rebuilt(pachctl, environment_of_its_own)
+    answer = rebuilt(pachctl)
     assert answer["new_jobs"] == 2
     pachctl("flush", "commit", "books@master")
     newest = pachctl.json("list", "job", "-p", "count")[0]
@@ -182,12 +179,12 @@ def test_commit_after_the_last_saved_structure_is_the_head(pachctl: Pachctl, env
     saved = {path.name for path in structures.iterdir()}
     last = [pachctl.put("data@master:/a", text) for text in "bc"][-1]
     assert {path.name for path in structures.iterdir()} == saved
-    rebuilt(pachctl, environment_of_its_own)
+    rebuilt(pachctl)
     assert pachctl("get", "file", "data@master:/a").out == "c"
     assert pachctl("inspect", "branch", "data@master", "-o", "json").document["head"] == last
 
 
-def test_commits_of_writers_that_overtook_each_other_come_back(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+def test_commits_of_writers_that_overtook_each_other_come_back(pachctl: Pachctl) -> None:
     pachctl("create", "repo", "data")
     pachctl.put("data@master:/first", "-")
     workspaces = [open_workspace(os.environ) for _ in range(3)]
@@ -205,14 +202,14 @@ def test_commits_of_writers_that_overtook_each_other_come_back(pachctl: Pachctl,
     for workspace in workspaces:
         workspace.close()
     before = everything(pachctl)
-    answer = rebuilt(pachctl, environment_of_its_own)
+    answer = rebuilt(pachctl)
     assert everything(pachctl) == before
     assert (answer["commits"], answer["losses"]) == (13, [])
 
 
-def leave_record(home: Path, parent: str) -> str:
+def leave_record(parent: str) -> str:
     """What a writer leaves that died before its transaction: the record of a commit that was never made. Its id."""
-    workspace = open_workspace({"PACHYDERM_HOME": str(home)})
+    workspace = open_workspace(os.environ)
     id = workspace.database.clock.new_id()
     with workspace.database.read() as txn:
         record = load_record(txn, workspace.pfs.inspect_commit(f"data@{parent}").key)
@@ -229,25 +226,25 @@ def test_head_follows_what_others_built_upon_and_tells_of_the_rival(pachctl: Pac
     pachctl("create", "repo", "data")
     first = pachctl.put("data@master:/a", "1")
     pachctl.put("data@master:/a", "2")
-    rival = leave_record(environment_of_its_own, first)
+    rival = leave_record(first)
     last = [pachctl.put("data@master:/a", text) for text in "34"][-1]
     # It began last of those that continue the first.
-    late = leave_record(environment_of_its_own, first)
+    late = leave_record(first)
     if not saved:
         for path in (environment_of_its_own / "objects" / "structure").iterdir():
             path.unlink()
-    answer = rebuilt(pachctl, environment_of_its_own)
+    answer = rebuilt(pachctl)
     assert pachctl("inspect", "branch", "data@master", "-o", "json").document["head"] == last
     rivals = [loss["message"] for loss in answer["losses"] if loss["code"] == "rival-commit"]
     assert [id for id in (rival, late) if any(f"'data@{id}'" in message for message in rivals)] == [rival, late]
 
 
-def test_rivals_that_nobody_built_upon_are_told(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+def test_rivals_that_nobody_built_upon_are_told(pachctl: Pachctl) -> None:
     pachctl("create", "repo", "data")
     first = pachctl.put("data@master:/a", "1")
-    rival = leave_record(environment_of_its_own, first)
+    rival = leave_record(first)
     last = pachctl.put("data@master:/a", "2")
-    answer = rebuilt(pachctl, environment_of_its_own)
+    answer = rebuilt(pachctl)
     assert pachctl("inspect", "branch", "data@master", "-o", "json").document["head"] == last
     assert [loss["code"] for loss in answer["losses"]] == ["rival-commit"]
     assert rival in answer["losses"][0]["message"]
@@ -260,7 +257,7 @@ def test_damaged_structure_is_passed_over_for_the_one_before(pachctl: Pachctl, e
     newest = max((environment_of_its_own / "objects" / "structure").iterdir())
     newest.chmod(0o644)
     newest.write_bytes(newest.read_bytes()[:-3])
-    rebuilt(pachctl, environment_of_its_own)
+    rebuilt(pachctl)
     assert [repo["name"] for repo in pachctl.json("list", "repo")] == ["first", "second"]
     assert pachctl("get", "file", "second@master:/a").out == "a"
 
@@ -270,11 +267,12 @@ def test_store_without_structure_gives_repos_and_commits(pachctl: Pachctl, envir
     pachctl.put("data@master:/a", "a")
     for path in (environment_of_its_own / "objects" / "structure").iterdir():
         path.unlink()
-    answer = rebuilt(pachctl, environment_of_its_own)
+    answer = rebuilt(pachctl)
     assert [loss["code"] for loss in answer["losses"]] == ["structure-missing"]
     assert pachctl("get", "file", "data@master:/a").out == "a"
 
 
+@pytest.mark.file_record
 def test_record_that_holds_something_is_not_rebuilt_without_force(pachctl: Pachctl, environment_of_its_own: Path) -> None:
     pachctl("create", "repo", "data")
     assert pachctl.fail("fsck", "--rebuild") == "record-not-empty"
@@ -283,50 +281,56 @@ def test_record_that_holds_something_is_not_rebuilt_without_force(pachctl: Pachc
     assert len(list(environment_of_its_own.glob("metadata.db.before-rebuild-*"))) == 1
 
 
-def test_new_rows_are_told_from_lost_ones_after_a_rebuild(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+@pytest.mark.skipif(SERVER is None, reason="needs PostgreSQL")
+def test_record_on_a_server_that_holds_something_is_not_rebuilt(pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "data")
+    assert pachctl.fail("fsck", "--rebuild", "--force") == "record-not-empty"
+    assert [repo["name"] for repo in pachctl.json("list", "repo")] == ["data"]
+
+
+def test_new_rows_are_told_from_lost_ones_after_a_rebuild(pachctl: Pachctl) -> None:
     pachctl("create", "repo", "data")
     pachctl.put("data@master:/old", "old")
     pachctl("delete", "repo", "data")
-    rebuilt(pachctl, environment_of_its_own)
+    rebuilt(pachctl)
     pachctl("create", "repo", "data")
     pachctl.put("data@master:/new", "new")
-    rebuilt(pachctl, environment_of_its_own)
+    rebuilt(pachctl)
     assert [file["path"] for file in pachctl.json("list", "file", "data@master")] == ["/new"]
 
 
-def test_triggers_come_back_and_fire(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+def test_triggers_come_back_and_fire(pachctl: Pachctl) -> None:
     pachctl("create", "repo", "data")
     pachctl.put("data@master:/a", "a")
     pachctl("create", "branch", "data@release", "--trigger", "master", "--trigger-commits", "2")
     for text in "bcd":
         pachctl.put("data@master:/a", text)
     before = everything(pachctl)
-    rebuilt(pachctl, environment_of_its_own)
+    rebuilt(pachctl)
     assert everything(pachctl) == before
     later = [pachctl.put("data@master:/a", text) for text in "ef"]
     assert pachctl("inspect", "branch", "data@release", "-o", "json").document["head"] in later
 
 
-def test_deleted_job_stays_away(pachctl: Pachctl, environment_of_its_own: Path, tmp_path: Path) -> None:
+def test_deleted_job_stays_away(pachctl: Pachctl, tmp_path: Path) -> None:
     pachctl("create", "repo", "books")
     make_pipelines(pachctl, tmp_path)
     new = pachctl.put("books@master:/hamlet", "to be or not to be")
     pachctl("flush", "commit", "books@master")
     pachctl("delete", "job", f"total@{new}")
     before = everything(pachctl)
-    rebuilt(pachctl, environment_of_its_own)
+    rebuilt(pachctl)
     assert everything(pachctl) == before
 
 
-def test_file_that_no_datum_wrote_is_found(pachctl: Pachctl, environment_of_its_own: Path, tmp_path: Path) -> None:
+def test_file_that_no_datum_wrote_is_found(pachctl: Pachctl, tmp_path: Path) -> None:
     pachctl("create", "repo", "books")
     make_pipelines(pachctl, tmp_path)
     pachctl.put("books@master:/hamlet", "to be or not to be")
     pachctl("flush", "commit", "books@master")
     assert pachctl("fsck", "--zombie-all").out == ""
-    with sqlite3.connect(environment_of_its_own / "metadata.db") as connection:
-        connection.execute("UPDATE 'commit' SET tree = NULL WHERE id = (SELECT meta_commit_id FROM job ORDER BY id DESC LIMIT 1)")
-    connection.close()
+    newest = sa.select(t.job.c.meta_commit_id).order_by(t.job.c.id.desc()).limit(1).scalar_subquery()
+    change_record(sa.update(t.commit).where(t.commit.c.id == newest).values(tree=None))
     answer = pachctl.run("fsck", "--zombie", "total@master", "-o", "json")
     assert (answer.status, [document["code"] for document in answer.documents]) == (1, ["zombie-file"])
     assert "/all" in answer.document["message"]
