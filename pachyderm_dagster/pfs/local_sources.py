@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 
 from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.storage.chunks import Readable
@@ -67,7 +68,7 @@ def not_a_file(location: str, found: os.stat_result) -> InvalidError:
 def _entries(folder: str, prefix: str, links: tuple[str, ...]) -> list[_Found]:
     """What is in a folder, the last first."""
     with _translated(folder), os.scandir(folder) as entries:
-        return [(entry, prefix + entry.name, links) for entry in sorted(entries, key=lambda entry: entry.name, reverse=True)]
+        return [(entry, prefix + entry.name, links) for entry in sorted(entries, key=attrgetter("name"), reverse=True)]
 
 
 def _links_through(folder: os.DirEntry[str], links: tuple[str, ...]) -> tuple[str, ...]:

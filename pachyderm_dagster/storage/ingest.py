@@ -2,8 +2,9 @@
 
 import os
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import accumulate
 
 import msgspec
 import numpy as np
@@ -19,7 +20,11 @@ from pachyderm_dagster.storage.packs import PackWriter
 from pachyderm_dagster.storage.rows import CONTENT_FIELDS, HASH_TYPE, REF_TYPE, REFS_TYPE, content_array
 
 _FILES_PER_PROCESS = 1000  # below that a fork costs more than it saves
+_BYTES_TOGETHER = 256 * 1024
+_FILE_COST = 1024  # what a file counts beside its bytes
 _LARGE = -1
+_NO_ID = bytes(OBJECT_ID_BYTES)
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC
 _READ_BYTES = 64 * 1024
 
 
@@ -70,41 +75,55 @@ def _pack_files(store: ObjectStore, paths: Sequence[str]) -> bytes:
     offsets: list[int] = []
     hashes: list[bytes] = []
     packs: list[tuple[int, bytes]] = []
-    pack = bytes(OBJECT_ID_BYTES)
-    for path in paths:
-        data = _read_small(path)
-        own_id = content_digest(data) if data is not None else bytes(OBJECT_ID_BYTES)
-        offset = 0
-        if data:
-            ref = writer.add(data, own_id)
-            offset = ref.offset
-            if ref.object != pack:
-                pack = ref.object
-                packs.append((len(sizes), pack))
-        sizes.append(_LARGE if data is None else len(data))
-        offsets.append(offset)
-        hashes.append(own_id)
+    for found in _read_together(paths):
+        ids = [_NO_ID if data is None else content_digest(data) for data in found]
+        lengths = [0 if data is None else len(data) for data in found]
+        ref = writer.add_many([data for data in found if data], [own_id for own_id, length in zip(ids, lengths, strict=True) if length])
+        if not packs or packs[-1][1] != ref.object:
+            packs.append((len(sizes), ref.object))
+        offsets += accumulate(lengths[:-1], initial=ref.offset)
+        sizes += [_LARGE if data is None else len(data) for data in found]
+        hashes += ids
     writer.flush()
     numbers = struct.Struct(f"<{len(sizes)}q")
     return msgspec.msgpack.encode(_Packed(numbers.pack(*sizes), numbers.pack(*offsets), b"".join(hashes), packs))
 
 
+def _read_together(paths: Sequence[str]) -> Iterator[list[bytes | None]]:
+    """What is in the files, as `_read_small` gives it, some at a time: what is done for many together takes a fraction of the time."""
+    found: list[bytes | None] = []
+    size = 0
+    for path in paths:
+        data = _read_small(path)
+        found.append(data)
+        size += _FILE_COST if data is None else len(data) + _FILE_COST
+        if size >= _BYTES_TOGETHER:
+            yield found
+            found, size = [], 0
+    if found:
+        yield found
+
+
 def _read_small(path: str) -> bytes | None:
     """What is in the file; None if that is too much for a pack."""
-    pieces: list[bytes] = []
-    size = 0
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, _FLAGS)
         try:
+            data = os.read(descriptor, _READ_BYTES)
             # A file system may give less than there is, so only an empty read is the end.
-            while size < MIN_CHUNK_BYTES and (piece := os.read(descriptor, _READ_BYTES)):
-                pieces.append(piece)
-                size += len(piece)
+            if data and (more := os.read(descriptor, _READ_BYTES)):
+                pieces = [data]
+                size = len(data)
+                while more and size < MIN_CHUNK_BYTES:
+                    pieces.append(more)
+                    size += len(more)
+                    more = os.read(descriptor, _READ_BYTES)
+                return b"".join(pieces) if size < MIN_CHUNK_BYTES else None
         finally:
             os.close(descriptor)
     except OSError as error:
         raise _unreadable(path, error) from error
-    return b"".join(pieces) if size < MIN_CHUNK_BYTES else None
+    return data
 
 
 def _packed_bytes(table: pa.Table) -> int:

@@ -98,6 +98,11 @@ def closes(kind: TreeKind, keys: pa.Array, level: int) -> "np.ndarray[tuple[int]
     return np.asarray((hashes & np.uint64(kind.rows_per_node - 1)) == 0)
 
 
+def is_boundary(kind: TreeKind, key: str, level: int) -> bool:
+    """Whether a node of this level ends after a key."""
+    return xxh3_64_intdigest(key.encode(), level) & (kind.rows_per_node - 1) == 0
+
+
 def encode_node(node: Node, own_id: bytes) -> bytes:
     """A node as it is stored."""
     rows = node.rows.serialize()

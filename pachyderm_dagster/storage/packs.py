@@ -10,7 +10,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import repeat
+from itertools import accumulate, repeat
 
 from pachyderm_dagster.codec import DIGEST_BYTES, Buffer, content_digest
 from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, ObjectStore, Ref, StoredRanges, corrupt_object, object_key
@@ -43,14 +43,16 @@ class PackWriter:
 
     def add(self, data: Buffer, blob_id: bytes) -> Ref:
         """Takes `data` into the current pack; `blob_id` (32 bytes) is what the pack's index calls it. `data` must not change afterwards."""
-        if self._pack.size >= self._target_bytes:
-            self._await_previous()
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(1, thread_name_prefix="packs")
-            self._full, self._pack = self._pack, _Pack()
-            self._under_way = self._pool.submit(_put_pack, self._store, self._full)
+        self._make_room()
         self.added_bytes += len(data) + DIGEST_BYTES + _LENGTH_BYTES
         return self._pack.add(data, blob_id)
+
+    def add_many(self, blobs: Sequence[Buffer], blob_ids: Sequence[bytes]) -> Ref:
+        """As `add` for many, which lie one behind another. Returns where they all are."""
+        self._make_room()
+        ref = self._pack.add_many(blobs, blob_ids)
+        self.added_bytes += ref.length + len(blobs) * (DIGEST_BYTES + _LENGTH_BYTES)
+        return ref
 
     def take_over(self, other: "PackWriter") -> dict[Ref, Ref]:
         """Takes the blobs that `other` holds and has not begun to store, which it forgets. Returns where each was going to be, and where it will be now."""
@@ -105,6 +107,16 @@ class PackWriter:
             self._pool = None
         self._under_way = None
 
+    def _make_room(self) -> None:
+        """Begins another pack when the current one is full."""
+        if self._pack.size < self._target_bytes:
+            return
+        self._await_previous()
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="packs")
+        self._full, self._pack = self._pack, _Pack()
+        self._under_way = self._pool.submit(_put_pack, self._store, self._full)
+
     def _await_previous(self) -> None:
         if self._full is None:
             return
@@ -144,6 +156,15 @@ class _Pack:
         self.ids.append(blob_id)
         self.offsets.append(self.size)
         self.size += ref.length
+        return ref
+
+    def add_many(self, blobs: Sequence[Buffer], blob_ids: Sequence[bytes]) -> Ref:
+        *offsets, end = accumulate(map(len, blobs), initial=self.size)
+        ref = Ref(self.object, self.size, end - self.size)
+        self.blobs += blobs
+        self.ids += blob_ids
+        self.offsets += offsets
+        self.size = end
         return ref
 
     def find(self, ref: Ref) -> Buffer | None:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pachyderm_dagster.storage.nodes import NO_ENTRIES, Node, NodeStore, NodeWriter, closes, index_rows, node_id, refs_of
+from pachyderm_dagster.storage.nodes import NO_ENTRIES, Node, NodeStore, NodeWriter, closes, index_rows, is_boundary, node_id, refs_of
 from pachyderm_dagster.storage.objects import Ref
 from pachyderm_dagster.storage.packs import PackWriter
 from pachyderm_dagster.storage.rows import KEY, TreeKind
@@ -158,10 +158,11 @@ def _merge(
     rows = pa.concat_batches(parts)
     ends = np.cumsum([part.num_rows for part in parts]) - 1
     flags = np.zeros(rows.num_rows, dtype=np.bool_)
-    flags[ends] = closes(nodes.kind, rows.column(KEY).take(pa.array(ends)), level)  # the last node of a level need not end with a boundary
+    keys = rows.column(KEY)
+    flags[ends] = [is_boundary(nodes.kind, keys[end].as_py(), level) for end in ends.tolist()]  # the last node of a level need not end with a boundary
     if len(changed) * _ROWS_PER_SEARCH <= rows.num_rows:
         return _splice(rows, flags, changed, put, put_closes)
-    kept = pc.invert(pc.is_in(rows.column(KEY), value_set=pa.array(changed, pa.string())))
+    kept = pc.invert(pc.is_in(keys, value_set=pa.array(changed, pa.string())))
     rows = pa.concat_batches([rows.filter(kept), put])
     flags = np.concatenate([flags[kept.to_numpy(zero_copy_only=False)], put_closes])
     order = pc.sort_indices(rows.column(KEY))
