@@ -21,7 +21,7 @@ from pachyderm_dagster.pfs.merging import merge
 from pachyderm_dagster.pfs.model import BranchName, Commit, Origin
 from pachyderm_dagster.pfs.references import Reference
 from pachyderm_dagster.pfs.staging import add_layer, relocate
-from pachyderm_dagster.pfs.targets import Overtaken, Target, attempts, commit_at_once, find_target, stage
+from pachyderm_dagster.pfs.targets import Made, Overtaken, Target, attempts, commit_at_once, commit_behind, find_target, stage
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.tree_reading import TreeRoot
 from pachyderm_dagster.storage.trees import Trees
@@ -165,9 +165,9 @@ class GroupCommit:
         except Overtaken:
             return False
         with self.database.read() as txn:
-            found_commits = {commit.key: commit for commit in commits.list_rows(txn, made)}
-        for (write, _), key in zip(planned, made, strict=True):
-            write.commit = found_commits[key]
+            found_commits = {commit.key: commit for commit in commits.list_rows(txn, [one.commit for one in made])}
+        for (write, _), one in zip(planned, made, strict=True):
+            write.commit = found_commits[one.commit]
         return True
 
     def _stage(self, target: Reference, found: Target, write: Write, writer: ContentWriter) -> bool:
@@ -227,8 +227,9 @@ def _may_be_of_one(error: PachydermError) -> bool:
     return isinstance(error, InvalidError | StateError) or error.code == "write-collected"
 
 
-def _commit(name: BranchName, head: int | None, since: dt.datetime, record: CommitRecord, previous: int | None, txn: Transaction) -> int:
+def _commit(name: BranchName, head: int | None, since: dt.datetime, record: CommitRecord, previous: Made | None, txn: Transaction) -> Made:
     """Makes a commit behind the one before it, the first of a group behind `head`."""
-    if previous is None:
-        check_not_collected(txn, since)
-    return commit_at_once(txn, name, head if previous is None else previous, record)
+    if previous is not None:
+        return commit_behind(txn, previous, record)
+    check_not_collected(txn, since)
+    return commit_at_once(txn, name, head, record)

@@ -96,8 +96,16 @@ def stage(txn: Transaction, reference: Reference, target: Target, layers: Sequen
     return commits.get_commit(txn, target.open_commit)
 
 
-def commit_at_once(txn: Transaction, name: BranchName, head: int | None, record: CommitRecord) -> int:
-    """Makes a finished commit behind `head` as its record, which the store holds, says; the set is this transaction's. Returns its row.
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A commit that a write made: the row of its branch and its own."""
+
+    branch: int
+    commit: int
+
+
+def commit_at_once(txn: Transaction, name: BranchName, head: int | None, record: CommitRecord) -> Made:
+    """Makes a finished commit behind `head` as its record, which the store holds, says; the set is this transaction's.
 
     Raises:
         Overtaken: the head is another one.
@@ -110,7 +118,13 @@ def commit_at_once(txn: Transaction, name: BranchName, head: int | None, record:
     if row.is_output:
         raise branches.output_branch(name)
     branch_id = branches.ensure_branch(txn, name)[0] if row.id is None else row.id
-    return commits.add_recorded(txn, branch_id, parent=head, record=record)
+    return Made(branch_id, commits.add_recorded(txn, branch_id, parent=head, record=record))
+
+
+def commit_behind(txn: Transaction, previous: Made, record: CommitRecord) -> Made:
+    """As `commit_at_once`, behind a commit that was made in the same transaction of the database, so that nobody came between."""
+    assert record.id == txn.id
+    return Made(previous.branch, commits.add_recorded(txn, previous.branch, parent=previous.commit, record=record))
 
 
 def _find_branch(txn: Transaction, name: BranchName) -> sa.Row[Any]:
