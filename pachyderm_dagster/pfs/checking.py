@@ -1,7 +1,9 @@
 """Checking the record: what must hold between its rows, and putting right what can be."""
 
+import enum
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import sqlalchemy as sa
 
@@ -10,7 +12,29 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits, repos
 from pachyderm_dagster.storage.trees import TreeRoot
 
-Repair = Callable[[Transaction], object]
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of the record."""
+
+    act: Callable[[Transaction], object]
+
+
+@dataclass(frozen=True, slots=True)
+class MarkLost:
+    """An error for a commit part of whose content is lost, so that nothing builds upon it: only for who asks for it. What it still holds can be read."""
+
+    commit: int
+
+
+class Upkeep(enum.Enum):
+    """What is done for the store, whoever does it."""
+
+    SAVE = "save"  # what the store lacks of the record
+    SWEEP = "sweep"  # what killed writes left
+
+
+Repair: TypeAlias = Change | MarkLost | Upkeep
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +44,7 @@ class Problem:
     Attributes:
         code: stable, for programs.
         message: one line for people: what, what was found, and what to do where no repair is known.
-        repair: puts it right, in a transaction; None when nothing in the record does.
+        repair: what puts it right; None when nothing does that is known here.
     """
 
     code: str
@@ -54,8 +78,8 @@ def _cut(name: str, row_id: int, gone: str) -> sa.Update | sa.Delete:
     return sa.update(table).where(is_row).values(dict.fromkeys(optional)) if optional else sa.delete(table).where(is_row)
 
 
-def _statement(statement: sa.Insert | sa.Update | sa.Delete) -> Repair:
-    return lambda txn: txn.run(statement)
+def _statement(statement: sa.Insert | sa.Update | sa.Delete) -> Change:
+    return Change(lambda txn: txn.run(statement))
 
 
 def _provenance(txn: Transaction) -> Iterator[Problem]:
@@ -122,15 +146,15 @@ def _heads(txn: Transaction) -> Iterator[Problem]:
                 yield Problem("head-provenance", message, _touch(row.id))
 
 
-def _touch(branch_id: int) -> Repair:
-    return lambda txn: txn.touched_branches.add(branch_id)
+def _touch(branch_id: int) -> Change:
+    return Change(lambda txn: txn.touched_branches.add(branch_id))
 
 
-def _empty_head(branch_id: int) -> Repair:
-    return lambda txn: branches.add_empty_root(txn, branch_id)
+def _empty_head(branch_id: int) -> Change:
+    return Change(lambda txn: branches.add_empty_root(txn, branch_id))
 
 
-def _new_head(branch_id: int) -> Repair:
+def _new_head(branch_id: int) -> Change:
     """The newest commit that was made on the branch; an empty one when there is none."""
 
     def change(txn: Transaction) -> None:
@@ -143,7 +167,7 @@ def _new_head(branch_id: int) -> Repair:
             branches.add_empty_root(txn, branch_id)
         txn.touched_branches.add(branch_id)
 
-    return change
+    return Change(change)
 
 
 def _parents(txn: Transaction) -> Iterator[Problem]:

@@ -18,36 +18,20 @@ from pachyderm_dagster.errors import ConflictError, PachydermError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs.commit_records import CommitRecord, add_record, find_recorded_id, read_record
-from pachyderm_dagster.pfs.horizon import RESULTS, move_horizon
+from pachyderm_dagster.pfs.horizon import move_horizon
 from pachyderm_dagster.pfs.model import RepoType
+from pachyderm_dagster.pfs.roots import HeldTree, PipelineTrees, list_layers, list_trees, root_of
 from pachyderm_dagster.pfs.staging import layer_ref, load_layer
 from pachyderm_dagster.pfs.store_ids import check_own_store
 from pachyderm_dagster.storage.collection import Candidate, Inventory, Tally, sweep, sweep_leftovers, take_inventory
 from pachyderm_dagster.storage.objects import ObjectStore, Ref, is_damage
 from pachyderm_dagster.storage.packs import PackWriter, find_pack_index
-from pachyderm_dagster.storage.reachable import Documents, Reachable, Root
-from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, TreeKind
-from pachyderm_dagster.storage.trees import TreeRoot
+from pachyderm_dagster.storage.reachable import Reachable
 
 # Longer than anybody writes one file or copies one directory; jobs may take longer, they hold the horizon back themselves.
 DEFAULT_GRACE = dt.timedelta(hours=24)
 LEASE = "collection"
 _THREADS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class PipelineTrees:
-    """What the layer above keeps in trees of its own.
-
-    Attributes:
-        details: of the datums in a meta commit.
-        results: the kind of a pipeline's results tree.
-        result_details: of the datums in it.
-    """
-
-    details: Documents
-    results: TreeKind
-    result_details: Documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +60,8 @@ class _Roots:
 
     before: dt.datetime
     held_by: str | None
-    trees: set[tuple[str, bytes]] = field(default_factory=set)
+    # By kind and encoded root: what several hold is walked once.
+    trees: dict[tuple[str, bytes], HeldTree] = field(default_factory=dict)
     layers: set[bytes] = field(default_factory=set)
     head_bytes: int = 0
     # Of each commit, by the row of its repo and its id: a digest of its tree (None for none), and whether the store's record of it is as the row is.
@@ -122,22 +107,10 @@ def _begin(txn: Transaction, grace: dt.timedelta) -> _Roots:
 
 def _read_roots(txn: Transaction, grace: dt.timedelta) -> _Roots:
     roots = _Roots(*_limit(txn, grace))
-    statement = sa.select(t.commit.c.repo_id, t.commit.c.set_id, t.commit.c.tree, t.commit.c.recorded, t.repo.c.type).join_from(t.commit, t.repo)
-    for commit in txn.connection.execute(statement):
-        tree = None if commit.tree is None else bytes(commit.tree)
-        roots.commits[commit.repo_id, commit.set_id] = (None if tree is None else content_digest(tree), commit.recorded)
-        if tree is not None:
-            roots.trees.add((commit.type, tree))
-    for row in txn.all(sa.select(t.pipeline.c.results).where(t.pipeline.c.results.is_not(None))):
-        roots.trees.add((RESULTS, bytes(row.results)))
-    # What was given up, or expired, since the horizon may be in use by somebody who found it before.
-    for row in txn.all(sa.select(t.released_tree.c.kind, t.released_tree.c.tree).where(t.released_tree.c.released >= roots.before)):
-        roots.trees.add((row.kind, bytes(row.tree)))
-    for row in txn.all(sa.select(t.file_set.c.tree).where(t.file_set.c.tree.is_not(None), t.file_set.c.expires >= roots.before)):
-        roots.trees.add((RepoType.USER, bytes(row.tree)))
-    sets = sa.select(t.file_set_layer.c.layer).join_from(t.file_set_layer, t.file_set).where(t.file_set.c.expires >= roots.before)
-    for row in [*txn.all(sa.select(t.commit_layer.c.layer)), *txn.all(sets)]:
-        roots.layers.add(bytes(row.layer))
+    roots.trees = {(held.kind, held.tree): held for held in list_trees(txn, since=roots.before)}
+    roots.layers = {held.layer for held in list_layers(txn, since=roots.before)}
+    for row in txn.connection.execute(sa.select(t.commit.c.repo_id, t.commit.c.set_id, t.commit.c.tree, t.commit.c.recorded)):
+        roots.commits[row.repo_id, row.set_id] = (None if row.tree is None else content_digest(bytes(row.tree)), row.recorded)
     heads = sa.select(t.commit.c.id, t.commit.c.size_bytes).join_from(t.branch, t.commit, t.branch.c.head_id == t.commit.c.id).join(t.repo)
     roots.head_bytes = sum(row.size_bytes for row in txn.all(heads.where(t.repo.c.type == RepoType.USER).distinct()))
     return roots
@@ -174,25 +147,15 @@ def _collect(store: ObjectStore, roots: _Roots, kept: PipelineTrees, *, check: C
 
 def _mark(store: ObjectStore, roots: _Roots, kept: PipelineTrees, *, measure: bool, check: Callable[[], None]) -> Reachable:
     reached = Reachable(store, measure=measure)
-    for kind, tree in sorted(roots.trees):
+    for _, held in sorted(roots.trees.items()):
         check()
-        reached.add_tree(_root(kind, TreeRoot.decode(tree), kept))
+        reached.add_tree(root_of(held, kept))
     for staged in sorted(roots.layers):
         check()
         reached.add_refs([layer_ref(staged)])
         for batch in load_layer(store, staged).puts.to_batches():
             reached.add_columns(batch)
     return reached
-
-
-def _root(kind: str, tree: TreeRoot, kept: PipelineTrees) -> Root:
-    match kind:
-        case RepoType.META:
-            return Root(DATUM_ROWS, tree, kept.details)
-        case _ if kind == RESULTS:
-            return Root(kept.results, tree, kept.result_details)
-        case _:
-            return Root(FILE_ROWS, tree)
 
 
 def _rescue_records(

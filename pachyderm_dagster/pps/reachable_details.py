@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pachyderm_dagster.codec import DIGEST_BYTES
-from pachyderm_dagster.pfs.collecting import PipelineTrees
+from pachyderm_dagster.pfs.roots import PipelineTrees
 from pachyderm_dagster.pps.results import RESULT_ROWS
 from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.storage.objects import Ref

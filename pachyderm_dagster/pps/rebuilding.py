@@ -3,17 +3,24 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
+from pachyderm_dagster.errors import PachydermError, StateError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, Transaction
+from pachyderm_dagster.metadata.emptying import set_aside
 from pachyderm_dagster.pfs import rebuilding
 from pachyderm_dagster.pfs.model import RepoType
 from pachyderm_dagster.pfs.rebuilding import Holdings, Key, Loss, Rebuilt
 from pachyderm_dagster.pps.recovery import SECTION, StoredJob, StoredPipeline, from_builtins
+from pachyderm_dagster.pps.results import RESULT_ROWS
+from pachyderm_dagster.storage.objects import ObjectStore, is_damage
+from pachyderm_dagster.storage.trees import TreeRoot, Trees
 
 IsReadable = Callable[[bytes], bool]
 """Whether all nodes of a results tree, given by its encoded root, can be read."""
@@ -31,6 +38,31 @@ class Rebuilding:
     new_jobs: int
     """Made for what unfinished ones would have done."""
     losses: tuple[Loss, ...]
+    copy: Path | None = None
+    """Where the record before is kept, if it held anything."""
+
+
+def rebuild_home(database: Database, store: ObjectStore, *, force: bool, progress: Callable[[int], None]) -> Rebuilding:
+    """Makes a lost record again from its store. `progress` is told of each object that was looked at.
+
+    Args:
+        force: also when the record holds something: a copy of it is kept.
+
+    Raises:
+        StateError: `record-not-empty`.
+        StorageError, UnreachableError: when the store refuses or does not answer; `home-unusable`, when the copy cannot be written.
+    """
+    with database.read() as txn:
+        try:
+            rebuilding.check_empty(txn)
+            empty = True
+        except StateError:
+            if not force:
+                raise
+            empty = False
+    holdings = rebuilding.read_holdings(store, progress)
+    copy = None if empty else set_aside(database, database.clock.now())
+    return dataclasses.replace(rebuild(database, holdings, partial(_is_readable, store)), copy=copy)
 
 
 def rebuild(database: Database, found: Holdings, is_readable: IsReadable) -> Rebuilding:
@@ -55,6 +87,18 @@ def rebuild(database: Database, found: Holdings, is_readable: IsReadable) -> Reb
     with database.read() as txn:
         jobs_now = txn.connection.execute(sa.select(sa.func.count()).select_from(t.job)).scalar_one()
     return dataclasses.replace(made, new_jobs=jobs_now - made.jobs)
+
+
+def _is_readable(store: ObjectStore, results: bytes) -> bool:
+    """Whether every node of a results tree can be read."""
+    try:
+        for _ in Trees(store, RESULT_ROWS).read(TreeRoot.decode(results)):
+            pass
+    except PachydermError as error:
+        if not is_damage(error):
+            raise
+        return False
+    return True
 
 
 def _results(found: Holdings, jobs: Mapping[Key, StoredJob], is_readable: IsReadable) -> dict[int, bytes]:

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from pachyderm_dagster.cli.fsck import LEFTOVER_AGE
 from pachyderm_dagster.codec import Buffer, content_digest
 from pachyderm_dagster.errors import StorageError, UnreachableError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.pfs.rebuilding import read_holdings
+from pachyderm_dagster.pps.checking import LEFTOVER_AGE
 from pachyderm_dagster.storage.folder_store import FolderStore
 from pachyderm_dagster.storage.open_store import open_store
+from pachyderm_dagster.workspace import open_workspace
 from tests.cli.pachctl import Answer, Pachctl
 from tests.docs.markdown import ROOT
 from tests.records import change_record, lose_record
@@ -102,6 +103,25 @@ def test_old_content_that_is_lost_hurts_every_commit_that_holds_it(pachctl: Pach
     lost = [document["message"] for document in fsck(pachctl, "--deep").documents if document["code"] == "content-lost"]
     assert len(lost) == 2
     assert all("1 files or datums that cannot be read: /a" in message for message in lost)
+
+
+def test_damage_to_a_file_set_is_found(pachctl: Pachctl, home: Path) -> None:
+    workspace = open_workspace(os.environ)
+    with workspace.pfs.create_file_set() as files:
+        files.put_bytes("/x", b"set aside " * 100)
+    workspace.close()
+    pack_with(home, b"set aside ").unlink()
+    answer = fsck(pachctl)
+    (damaged,) = [document for document in answer.documents if document["code"] == "layer-damaged"]
+    assert damaged["message"].startswith(f"file set '{files.id}': ")
+
+
+def test_damage_to_what_was_given_up_and_is_still_kept_is_found(pachctl: Pachctl, home: Path) -> None:
+    flip(pack_with(home, b"second "), b"second ")
+    pachctl("delete", "repo", "data")
+    lost = [document["message"] for document in fsck(pachctl, "--deep").documents if document["code"] == "content-lost"]
+    assert len(lost) == 1
+    assert lost[0].startswith("what was given up at ")
 
 
 def test_commit_with_lost_content_gets_an_error_only_when_asked(pachctl: Pachctl, home: Path) -> None:
