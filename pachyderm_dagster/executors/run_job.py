@@ -77,7 +77,7 @@ def run_job(workspace: Workspace, job: Job, *, executor: Executor, run_id: str |
             inputs = load_job_inputs(txn, claimed)
         if inputs.failed_inputs:
             reason = f"input with an error: {'; '.join(inputs.failed_inputs)}"
-            workspace.database.write(lambda txn: jobs.finish(txn, claimed, JobState.UNRUNNABLE, reason=reason, output=None, meta=None))
+            workspace.database.write(lambda txn: jobs.finish(txn, claimed, JobState.UNRUNNABLE, reason=reason))
         else:
             run = _JobRun(workspace, inputs, executor, on_progress, held)
             with contextlib.suppress(_Stopped):
@@ -312,39 +312,29 @@ class _JobRun:
     def _finish(self, outcome: _Outcome) -> None:
         if self.lease.is_lost():
             raise _lease_lost(self.inputs.job)
-
-        output, meta = _content(outcome.output), _content(outcome.meta)
-        recorded = self._store_records(outcome, output, meta)
+        records = self._store_records(outcome)
 
         def change(txn: Transaction) -> None:
             check_not_collected(txn, self._since)
-            jobs.finish(
-                txn,
-                self.inputs.job,
-                outcome.state,
-                reason=outcome.reason,
-                counters=self.counters,
-                output=output,
-                meta=meta,
-                recorded=recorded,
-            )
+            jobs.finish(txn, self.inputs.job, outcome.state, reason=outcome.reason, counters=self.counters, records=records)
 
         try:
             self.workspace.database.write(change)
         except StateError as error:
             raise _Stopped from error
 
-    def _store_records(self, outcome: _Outcome, output: tuple[bytes, int] | None, meta: tuple[bytes, int] | None) -> dt.datetime:
-        """Stores what the job and its commits will be, before they are, so that none that ended can be lost with the record. Returns when they end."""
+    def _store_records(self, outcome: _Outcome) -> jobs.JobRecords:
+        """Stores what the job and its commits will be, before they are, so that none that ended can be lost with the record."""
+        output, meta = _content(outcome.output), _content(outcome.meta)
         finished = self.workspace.database.clock.now()
         packs = PackWriter(self.workspace.store)
         with self.workspace.database.read() as txn:
             job = jobs.refresh(txn, self.inputs.job)
             records = job_records(txn, job, outcome.state, reason=outcome.reason, finished=finished, counters=self.counters, output=output, meta=meta)
-        for record in records:
-            add_record(packs, record)
+        add_record(packs, records.output)
+        add_record(packs, records.meta)
         packs.flush()
-        return finished
+        return records
 
 
 def _remembered(tasks: Iterator[tuple[DatumTask, tuple[str, ...]]], read: dict[str, tuple[str, ...]]) -> Iterator[DatumTask]:

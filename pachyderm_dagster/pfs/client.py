@@ -6,19 +6,20 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-import msgspec
 import pyarrow as pa
 
 from pachyderm_dagster.errors import InvalidError, StateError
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs import branches, commits, file_sets, reading, references, removal, repos
-from pachyderm_dagster.pfs.commit_records import add_record, load_record
+from pachyderm_dagster.pfs.commit_records import add_record
 from pachyderm_dagster.pfs.entries import FileInfo, file_entries
 from pachyderm_dagster.pfs.file_sets import DEFAULT_TTL, PathRange, StoredFileSet, difference_layer, layers_of_tree, shard_tree
 from pachyderm_dagster.pfs.filesets import FileSet, Layer
 from pachyderm_dagster.pfs.finding import Change, find_changes
+from pachyderm_dagster.pfs.finishing import Prepared, Staged, Unfinished, find_staged, find_unfinished, finish
 from pachyderm_dagster.pfs.group_commit import GroupCommit, Write
-from pachyderm_dagster.pfs.horizon import check_not_collected, is_collected
+from pachyderm_dagster.pfs.horizon import check_not_collected
+from pachyderm_dagster.pfs.merged import LastMerged, Merged
 from pachyderm_dagster.pfs.merging import merge
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, FILE_SETS_REPO, Branch, Commit, Repo, Trigger
 from pachyderm_dagster.pfs.object_metadata import edit_metadata, parse_edit
@@ -36,7 +37,6 @@ from pachyderm_dagster.storage.trees import TreeRoot, Trees
 
 POLL_SECONDS = 0.2
 EMPTY = empty_root(FILE_ROWS)
-_Staged = tuple[bytes | None, tuple[bytes, ...]]
 
 
 class Modification(FileSet):
@@ -72,7 +72,7 @@ class Pfs:
         self.reader = ContentReader(store)
         self._project = project
         self._writes = GroupCommit(database, self.trees, self.reader)
-        self._merged: tuple[_Staged, dt.datetime, TreeRoot] | None = None
+        self._merged = LastMerged(database)
 
     # Repos and branches
 
@@ -165,34 +165,18 @@ class Pfs:
     def _finish(self, key: int, error: str | None, description: str | None) -> Commit | None:
         """Finishes a commit with what is staged on it; None when that changed meanwhile."""
         with self.database.read() as txn:
-            commits.check_user_may_write(txn, key)
-            asked = self._staged(txn, key)
-            record = load_record(txn, key)
+            asked = find_unfinished(txn, key, error=error, description=description)
+        prepared = self.prepare_finish(asked)
+        return self.database.write(lambda txn: finish(txn, key, prepared))
+
+    def prepare_finish(self, asked: Unfinished, *, trial: bool = False) -> Prepared:
+        """Stores what a commit will hold, and its record, unless this is only a `trial`. Raises InvalidError `path-conflict`."""
         with ContentWriter(self.store) as writer:
-            since, root = self._merge_into(writer, asked)
-            now = self.database.clock.now()
-            stored_bytes = writer.stored_bytes
-            record = msgspec.structs.replace(
-                record,
-                finished=now,
-                written=now,
-                tree=root.encode(),
-                size_bytes=root.size_bytes,
-                error=error,
-                description=record.description if description is None else description,
-                stored_bytes=record.stored_bytes + stored_bytes,
-            )
-            add_record(writer.packs, record)
-
-        def change(txn: Transaction) -> Commit | None:
-            if self._staged(txn, key) != asked or is_collected(txn, since):
-                return None
-            commits.close_commit(
-                txn, key, tree=record.tree, size_bytes=record.size_bytes, error=error, description=description, stored_bytes=stored_bytes, recorded=now
-            )
-            return commits.get_commit(txn, key)
-
-        return self.database.write(change)
+            merged = self._merge_into(writer, asked.staged)
+            record = asked.as_finished(merged.root, self.database.clock.now(), stored_bytes=writer.stored_bytes)
+            if not trial:
+                add_record(writer.packs, record)
+        return Prepared(asked.staged, record, merged.since)
 
     def inspect_commit(self, reference: str) -> Commit:
         """One commit. Raises NotFoundError `commit-not-found`, `branch-not-found`, `repo-not-found`."""
@@ -275,11 +259,10 @@ class Pfs:
             ConflictError: `branch-busy`, when other writers were always faster; `write-collected`, when it took longer than the collector's grace.
         """
         target = self.parse(reference).without_path()
-        since = self.database.clock.now()
-        if not self._writes.is_busy(target):
-            with self.database.read() as txn:
-                find_target(txn, target)  # what cannot be written to is said before content is read
-        with ContentWriter(self.store) as writer:
+        with self._merged.writing() as since, ContentWriter(self.store) as writer:
+            if not self._writes.is_busy(target):
+                with self.database.read() as txn:
+                    find_target(txn, target)  # what cannot be written to is said before content is read
             files = Modification(writer)
             yield files
             files.commit = self._writes.write(target, Write(files.layers(durable=False), writer, description, since))
@@ -312,8 +295,7 @@ class Pfs:
             InvalidError: `ttl-invalid`, and as `FileSet`.
             ConflictError: `write-collected`.
         """
-        since = self.database.clock.now()
-        with ContentWriter(self.store) as writer:
+        with self._merged.writing() as since, ContentWriter(self.store) as writer:
             files = NewFileSet(writer)
             yield files
             staged = [add_layer(writer.packs, layer) for layer in files.layers(durable=False)]
@@ -321,8 +303,8 @@ class Pfs:
 
     def get_file_set(self, reference: str, *, diff: bool = False, ttl: dt.timedelta = DEFAULT_TTL) -> str:
         """Keeps the content of a commit, or with `diff` what it changed, under the id of a new file set, whatever becomes of the commit. Errors as `root`."""
-        since = self.database.clock.now()
-        new = self.root(reference)
+        with self._merged.writing() as since:
+            new = self.root(reference)
         if not diff:
             return self._keep_file_set(since, new.encode(), (), ttl)
         with self.database.read() as txn:
@@ -393,7 +375,7 @@ class Pfs:
         at = self.parse(reference)
         if at.repo.name == FILE_SETS_REPO:
             found = self._get_file_set(at.ref or "")
-            return self.merge_staged(found.tree, found.layers)
+            return self._look_at_staged((found.tree, tuple(found.layers)))
         with self.database.read() as txn:
             commit = commits.get_commit(txn, references.find_commit(txn, at))
             if commit.finished is not None:
@@ -401,8 +383,8 @@ class Pfs:
                 return _root(commit.tree)
             if commits.is_written_by_job(txn, commit):
                 raise StateError("commit-open", f"commit '{commit}' is still being written by its job; `pachctl wait commit {commit}` waits for it")
-            asked = self._staged(txn, commit.key)
-        return self.merge_staged(*asked)
+            staged = find_staged(txn, commit.key)
+        return self._look_at_staged(staged)
 
     def inspect_file(self, reference: str) -> FileInfo:
         """One file or directory. Raises NotFoundError `file-not-found`."""
@@ -438,30 +420,27 @@ class Pfs:
 
     # Content
 
-    def _staged(self, txn: Transaction, commit_id: int) -> _Staged:
-        return commits.base_tree(txn, commit_id), tuple(commits.list_layer(txn, commit_id))
-
-    def merge_staged(self, base: bytes | None, staged: Sequence[bytes]) -> TreeRoot:
-        """The content of an open commit. The newest answer is kept: looking at a commit again and again must not store its tree each time."""
-        asked = base, tuple(staged)
+    def _look_at_staged(self, staged: Staged) -> TreeRoot:
+        """The content of an open commit or a file set. The newest answer is kept."""
+        found = self._merged.find_to_read(staged)
+        if found is not None:
+            return found
         with ContentWriter(self.store) as writer:
-            since, root = self._merge_into(writer, asked)
-        self._merged = asked, since, root
-        return root
+            merged = self._merge_anew(writer, staged)
+        self._merged.keep(merged)
+        return merged.root
 
-    def _merge_into(self, writer: ContentWriter, asked: _Staged) -> tuple[dt.datetime, TreeRoot]:
-        """The content of an open commit, durable when `writer` was flushed, and from when on it was stored: as nothing refers to it, it may be collected."""
-        base, staged = asked
+    def _merge_into(self, writer: ContentWriter, staged: Staged) -> Merged:
+        """The content of an open commit, durable when `writer` was flushed."""
+        return self._merged.find(staged) or self._merge_anew(writer, staged)
+
+    def _merge_anew(self, writer: ContentWriter, staged: Staged) -> Merged:
+        base, layers = staged
         now = self.database.clock.now()
-        if not staged:
-            return now, _root(base)
-        if self._merged is not None and self._merged[0] == asked and self._is_kept(self._merged[1]):
-            return self._merged[1:]
-        return now, merge(self.trees, self.reader, writer, _root(base), [load_layer(self.store, layer) for layer in staged])
-
-    def _is_kept(self, since: dt.datetime) -> bool:
-        with self.database.read() as txn:
-            return not is_collected(txn, since)
+        root = _root(base)
+        if layers:
+            root = merge(self.trees, self.reader, writer, root, [load_layer(self.store, layer) for layer in layers])
+        return Merged(staged, root, now)
 
 
 def _root(tree: bytes | None) -> TreeRoot:

@@ -1,10 +1,10 @@
 """Commits: start, finish, look up, list. Their content is somebody else's: here a tree is an opaque root."""
 
-import datetime as dt
 import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from pachyderm_dagster.errors import InvalidError, NotFoundError, StateError
@@ -12,10 +12,12 @@ from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, repos
 from pachyderm_dagster.pfs.ancestry import find_readable
-from pachyderm_dagster.pfs.commit_records import CommitRecord
+from pachyderm_dagster.pfs.commit_records import CommitRecord, load_record
 from pachyderm_dagster.pfs.model import BranchName, Commit, Origin, RepoName, RepoType
 from pachyderm_dagster.pfs.provenance import upstream_ids
 from pachyderm_dagster.pfs.triggers import evaluate
+
+_CLOSED_WITH = "finished", "tree", "size_bytes", "error", "description", "stored_bytes"
 
 
 def start_commit(txn: Transaction, name: BranchName, *, parent: int | None = None, description: str = "") -> int:
@@ -85,22 +87,7 @@ def add_recorded(txn: Transaction, branch_id: int, *, parent: int | None, record
 
     It has to be the first of its set.
     """
-    commit_id = txn.insert(
-        t.commit,
-        kept=True,
-        repo_id=record.repo_id,
-        set_id=record.id,
-        branch_name=record.branch,
-        parent_id=parent,
-        origin=record.origin,
-        description=record.description,
-        started=record.started,
-        finished=record.finished,
-        tree=record.tree,
-        size_bytes=record.size_bytes,
-        stored_bytes=record.stored_bytes,
-        recorded=True,
-    )
+    commit_id = txn.insert(t.commit, kept=True, **row_of(record, parent=parent, recorded=True))
     _move_head(txn, branch_id, commit_id)
     evaluate(txn, commit_id)
     return commit_id
@@ -119,31 +106,54 @@ def close_commit(
     tree: bytes | None,
     size_bytes: int,
     error: str | None = None,
-    description: str | None = None,
-    stored_bytes: int = 0,
-    recorded: dt.datetime | None = None,
 ) -> None:
-    """Marks an open commit finished, with its content. What is closed never changes again. Without an error it may set off triggers.
+    """Marks an open commit finished, with its content; a record of it is stored after this transaction. Further as `close_recorded`."""
+    _close(txn, commit_id, {"finished": txn.clock.now(), "tree": tree, "size_bytes": size_bytes, "error": error}, recorded=False)
+    if error is None:
+        evaluate(txn, commit_id)
 
-    Args:
-        stored_bytes: what this added to the store, beyond what was counted while the commit was open.
-        recorded: when it is finished by the record of it that the store holds already; None when a record has to be written after this transaction.
+
+def close_recorded(txn: Transaction, commit_id: int, record: CommitRecord) -> None:
+    """Marks an open commit finished as its record, which the store holds, says. What is closed never changes again. Without an error it may set off triggers.
 
     Raises:
         StateError: `commit-finished`.
     """
-    kept = recorded is not None
-    values: dict[str, object] = {"finished": recorded or txn.clock.now(), "tree": tree, "size_bytes": size_bytes, "error": error, "recorded": kept}
-    if description is not None:
-        values["description"] = description
-    if stored_bytes:
-        values["stored_bytes"] = t.commit.c.stored_bytes + stored_bytes
-    closing = sa.update(t.commit).where(t.commit.c.id == commit_id, t.commit.c.finished.is_(None)).values(**values)
-    if txn.run(closing, kept=kept) != 1:
+    _close(txn, commit_id, {name: getattr(record, name) for name in _CLOSED_WITH}, recorded=True)
+    known = load_record(txn, commit_id)
+    if msgspec.structs.replace(record, written=known.written, job=known.job) != known:
+        # Something else of it changed since the record was made: it needs another one.
+        txn.run(sa.update(t.commit).where(t.commit.c.id == commit_id).values(recorded=False))
+    if record.error is None:
+        evaluate(txn, commit_id)
+
+
+def row_of(record: CommitRecord, *, parent: int | None, recorded: bool) -> dict[str, Any]:
+    """The columns of a commit as its record says, but for `id`. `parent` is the row of the parent; `recorded` is whether the store's record is true."""
+    return {
+        "repo_id": record.repo_id,
+        "set_id": record.id,
+        "branch_name": record.branch,
+        "parent_id": parent,
+        "origin": record.origin,
+        "description": record.description,
+        "started": record.started,
+        "finished": record.finished,
+        "error": record.error,
+        "tree": record.tree,
+        "size_bytes": record.size_bytes,
+        "stored_bytes": record.stored_bytes,
+        "forgotten": record.forgotten,
+        "recorded": recorded,
+        "metadata": record.metadata,
+    }
+
+
+def _close(txn: Transaction, commit_id: int, values: dict[str, Any], *, recorded: bool) -> None:
+    closing = sa.update(t.commit).where(t.commit.c.id == commit_id, t.commit.c.finished.is_(None)).values(**values, recorded=recorded)
+    if txn.run(closing, kept=recorded) != 1:
         raise StateError("commit-finished", f"commit '{get_commit(txn, commit_id)}' is finished already; a finished commit never changes, start a new one")
     txn.run(sa.delete(t.commit_layer).where(t.commit_layer.c.commit_id == commit_id))
-    if error is None:
-        evaluate(txn, commit_id)
 
 
 def check_user_may_write(txn: Transaction, commit_id: int) -> Commit:

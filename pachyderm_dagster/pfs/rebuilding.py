@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from pachyderm_dagster.errors import PachydermError, StateError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
-from pachyderm_dagster.pfs import branches
+from pachyderm_dagster.pfs import branches, commits
 from pachyderm_dagster.pfs.commit_records import CommitRecord, find_recorded_id, read_record
 from pachyderm_dagster.pfs.model import RepoName, RepoType
 from pachyderm_dagster.pfs.store_ids import find_store_id
@@ -251,24 +251,8 @@ def _insert_commits(txn: Transaction, records: Mapping[Key, CommitRecord], remov
 
     def row(key: Key) -> dict[str, Any]:
         record, parent = records[key], parents[key]
-        return {
-            "id": rebuilt.commits[key],
-            "repo_id": key[0],
-            "set_id": record.id,
-            "branch_name": record.branch,
-            "parent_id": None if parent is None else rebuilt.commits[parent],
-            "origin": record.origin,
-            "description": record.description,
-            "started": record.started,
-            "finished": record.finished,
-            "error": record.error,
-            "tree": record.tree,
-            "size_bytes": record.size_bytes,
-            "stored_bytes": record.stored_bytes,
-            "forgotten": record.forgotten,
-            "recorded": (None if parent is None else parent[1]) == record.parent,
-            "metadata": record.metadata,
-        }
+        recorded = (None if parent is None else parent[1]) == record.parent
+        return {"id": rebuilt.commits[key], **commits.row_of(record, parent=None if parent is None else rebuilt.commits[parent], recorded=recorded)}
 
     _insert(txn, t.commit, map(row, rebuilt.order))
     edges = ((key, source, branch) for key, sources in upstream.items() for source, branch in sources)

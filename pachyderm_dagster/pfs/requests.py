@@ -1,5 +1,6 @@
 """Changes of projects, repos, branches and commits as data: done at once, or kept in a transaction of a user and done at its end."""
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never
@@ -8,15 +9,22 @@ import msgspec
 
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits, references, removal, repos
+from pachyderm_dagster.pfs.finishing import Prepared, Unfinished, find_unfinished, finish
+from pachyderm_dagster.pfs.horizon import is_collected
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Branch, BranchName, Commit, Project, Repo, RepoName, Trigger
 from pachyderm_dagster.pfs.object_metadata import MetadataEdit, edit_metadata
 from pachyderm_dagster.pfs.references import Reference
 
-Staged: TypeAlias = tuple[bytes | None, tuple[bytes, ...]]
-"""What an open commit will hold: the encoded root of what is under it, and its layers."""
-Content: TypeAlias = tuple[bytes | None, int]
-"""An encoded root and its size."""
 Shown: TypeAlias = Project | Repo | Branch | Commit
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSpec:
+    """The tree of a spec repo: an encoded root, its size, and when storing it began."""
+
+    tree: bytes
+    size_bytes: int
+    since: dt.datetime
 
 
 @dataclass(slots=True)
@@ -24,15 +32,17 @@ class Contents:
     """What requests write into the object store, which is done between two attempts at a transaction: in one there is no I/O.
 
     Attributes:
+        trial: the requests are only tried, so no commit is recorded as finished.
         specs: the tree of a spec repo, by the pipeline's spec.
-        commits: the content of a finished commit, by what was staged.
+        commits: what a commit is finished with, by its name.
         missing_specs, missing_commits: what a request asked for in vain; it went on with nothing in its place.
     """
 
-    specs: dict[str, Content] = field(default_factory=dict)
-    commits: dict[Staged, Content] = field(default_factory=dict)
+    trial: bool = False
+    specs: dict[str, StoredSpec] = field(default_factory=dict)
+    commits: dict[str, Prepared] = field(default_factory=dict)
     missing_specs: set[str] = field(default_factory=set)
-    missing_commits: set[Staged] = field(default_factory=set)
+    missing_commits: dict[str, Unfinished] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
@@ -44,17 +54,21 @@ class Contents:
         self.missing_specs.clear()
         self.missing_commits.clear()
 
-    def of_spec(self, spec: str) -> Content:
-        """The tree that holds a spec."""
-        if spec not in self.specs:
+    def of_spec(self, txn: Transaction, spec: str) -> tuple[bytes, int]:
+        """The tree that holds a spec, and its size."""
+        found = self.specs.get(spec)
+        if found is None or is_collected(txn, found.since):
             self.missing_specs.add(spec)
-        return self.specs.get(spec, (None, 0))
+            return b"", 0
+        return found.tree, found.size_bytes
 
-    def of_commit(self, staged: Staged) -> Content:
-        """What was staged, put together."""
-        if staged not in self.commits:
-            self.missing_commits.add(staged)
-        return self.commits.get(staged, (None, 0))
+    def finish(self, txn: Transaction, commit: Commit, *, error: str | None, description: str | None) -> None:
+        """Finishes a commit with what it holds. Errors as `find_unfinished`."""
+        asked = find_unfinished(txn, commit.key, error=error, description=description)
+        prepared = self.commits.get(str(commit))
+        if prepared is None or finish(txn, commit.key, prepared) is None:
+            self.missing_commits[str(commit)] = asked
+            commits.close_commit(txn, commit.key, tree=None, size_bytes=0, error=error)
 
 
 class CreateProject(msgspec.Struct, frozen=True, omit_defaults=True, tag="create project", tag_field="request"):
@@ -271,7 +285,6 @@ def _delete_repo(txn: Transaction, request: DeleteRepo) -> list[Repo]:
 
 
 def _finish_commit(txn: Transaction, request: FinishCommit, contents: Contents) -> Commit:
-    commit = commits.check_user_may_write(txn, references.find_commit(txn, request.commit))
-    tree, size_bytes = contents.of_commit((commits.base_tree(txn, commit.key), tuple(commits.list_layer(txn, commit.key))))
-    commits.close_commit(txn, commit.key, tree=tree, size_bytes=size_bytes, error=request.error, description=request.description)
+    commit = commits.get_commit(txn, references.find_commit(txn, request.commit))
+    contents.finish(txn, commit, error=request.error, description=request.description)
     return commits.get_commit(txn, commit.key)

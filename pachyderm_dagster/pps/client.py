@@ -13,7 +13,7 @@ from pachyderm_dagster.metadata.database import Database
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.client import Pfs
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Commit, RepoName
-from pachyderm_dagster.pfs.requests import Contents
+from pachyderm_dagster.pfs.requests import Contents, StoredSpec
 from pachyderm_dagster.pfs.user_transactions import UserTransaction
 from pachyderm_dagster.pps import jobs, pipelines, transactions
 from pachyderm_dagster.pps.cron import tick_name, tick_triggers
@@ -149,11 +149,11 @@ class Pps:
 
     def _prepare(self, contents: Contents) -> None:
         for spec in contents.missing_specs:
+            since = self.database.clock.now()
             root = self._store_spec(spec)
-            contents.specs[spec] = root.encode(), root.size_bytes
-        for base, layers in contents.missing_commits:
-            root = self._pfs.merge_staged(base, layers)
-            contents.commits[base, layers] = root.encode(), root.size_bytes
+            contents.specs[spec] = StoredSpec(root.encode(), root.size_bytes, since)
+        for name, asked in contents.missing_commits.items():
+            contents.commits[name] = self._pfs.prepare_finish(asked, trial=contents.trial)
 
     def _store_spec(self, spec: str) -> TreeRoot:
         text = json.dumps(json.loads(spec), indent=2).encode() + b"\n"

@@ -1,8 +1,8 @@
 """Jobs: made with their output commits, claimed by a run, finished together with their commits."""
 
 import dataclasses
-import datetime as dt
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +11,7 @@ from pachyderm_dagster.errors import NotFoundError, StateError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.commit_records import CommitRecord
 from pachyderm_dagster.pfs.model import Origin, RepoName, RepoType
 from pachyderm_dagster.pps.model import TERMINAL, UNFINISHED, Counters, Job, JobState, PipelineState
 
@@ -161,6 +162,14 @@ def report(txn: Transaction, job: Job, state: JobState, counters: Counters) -> b
     return txn.run(sa.update(t.job).where(t.job.c.id == job.key, t.job.c.state.not_in(TERMINAL)).values(**values)) == 1
 
 
+@dataclass(frozen=True, slots=True)
+class JobRecords:
+    """The records of the commits of a job."""
+
+    output: CommitRecord
+    meta: CommitRecord
+
+
 def finish(
     txn: Transaction,
     job: Job,
@@ -168,25 +177,26 @@ def finish(
     *,
     reason: str = "",
     counters: Counters | None = None,
-    output: tuple[bytes, int] | None,
-    meta: tuple[bytes, int] | None,
-    recorded: dt.datetime | None = None,
+    records: JobRecords | None = None,
 ) -> None:
-    """Ends a job and closes its commits, with an error unless it succeeded. `output` and `meta` are encoded tree roots with their sizes.
+    """Ends a job and closes its commits, with an error unless it succeeded.
 
     Args:
-        recorded: when it ended by the records of its commits that the store holds already; None when they have to be written after this transaction.
+        records: those of its commits, which the store holds; None when they end without content, and are recorded after this transaction.
 
     Raises:
         StateError: `job-finished`, when somebody ended it first.
     """
-    values: dict[str, object] = {"state": state, "reason": reason, "finished": recorded or txn.clock.now()}
+    values: dict[str, object] = {"state": state, "reason": reason, "finished": txn.clock.now() if records is None else records.output.finished}
     values |= {} if counters is None else dataclasses.asdict(counters)
     if txn.run(sa.update(t.job).where(t.job.c.id == job.key, t.job.c.state.not_in(TERMINAL)).values(**values)) != 1:
         raise StateError("job-finished", f"job '{job}' was ended by somebody else")
-    for commit_id, content in ((job.output_commit, output), (job.meta_commit, meta)):
-        tree, size_bytes = content if content is not None else (None, 0)
-        commits.close_commit(txn, commit_id, tree=tree, size_bytes=size_bytes, error=error_of(state, reason), recorded=recorded)
+    if records is not None:
+        commits.close_recorded(txn, job.output_commit, records.output)
+        commits.close_recorded(txn, job.meta_commit, records.meta)
+        return
+    for commit_id in (job.output_commit, job.meta_commit):
+        commits.close_commit(txn, commit_id, tree=None, size_bytes=0, error=error_of(state, reason))
 
 
 def error_of(state: JobState, reason: str) -> str | None:
@@ -203,7 +213,7 @@ def stop(txn: Transaction, job: Job, *, reason: str) -> None:
     now = refresh(txn, job)
     if now.state.is_terminal:
         raise StateError("job-finished", f"job '{job}' is {now.state} already; there is nothing to stop")
-    finish(txn, job, JobState.KILLED, reason=reason, output=None, meta=None)
+    finish(txn, job, JobState.KILLED, reason=reason)
 
 
 def delete(txn: Transaction, job: Job) -> None:

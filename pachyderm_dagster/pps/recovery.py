@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs import structure
-from pachyderm_dagster.pfs.commit_records import CommitRecord, load_records
-from pachyderm_dagster.pps.jobs import error_of
+from pachyderm_dagster.pfs.commit_records import load_records
+from pachyderm_dagster.pps.jobs import JobRecords, error_of
 from pachyderm_dagster.pps.model import TERMINAL, Counters, Job, JobState
 from pachyderm_dagster.storage.objects import ObjectStore
 
@@ -147,8 +147,12 @@ def job_records(
     counters: Counters,
     output: tuple[bytes, int] | None,
     meta: tuple[bytes, int] | None,
-) -> list[CommitRecord]:
-    """The records of the commits of a job that is about to end like this: to be stored before `jobs.finish` is told that they are."""
+) -> JobRecords:
+    """The records of the commits of a job that is about to end like this: to be stored before `jobs.finish` is given them.
+
+    Args:
+        output, meta: their contents, as encoded roots with their sizes.
+    """
     found = load_records(txn, [job.output_commit, job.meta_commit])
     records = []
     for commit_id, content in ((job.output_commit, output), (job.meta_commit, meta)):
@@ -156,7 +160,7 @@ def job_records(
         ended = {"finished": finished, "tree": tree, "size_bytes": size_bytes, "error": error_of(state, reason)}
         records.append(msgspec.structs.replace(found[commit_id], **ended))
     own = ended_job(txn, job, state=state, reason=reason, finished=finished, counters=counters)
-    return [msgspec.structs.replace(records[0], job=own), records[1]]
+    return JobRecords(msgspec.structs.replace(records[0], job=own), records[1])
 
 
 def to_builtins(job: StoredJob) -> dict[str, Any]:

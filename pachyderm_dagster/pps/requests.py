@@ -113,11 +113,10 @@ def describe(request: Request) -> str:
 
 
 def _create_pipeline(txn: Transaction, request: CreatePipeline, contents: Contents) -> Pipeline:
-    tree, size_bytes = contents.of_spec(request.spec)
     return pipelines.create_pipeline(
         txn,
         PipelineSpec.from_json(request.spec),
-        spec_tree=(tree or b"", size_bytes),
+        spec_tree=contents.of_spec(txn, request.spec),
         update=request.update,
         reprocess=request.reprocess,
         default_project=request.project,

@@ -40,7 +40,7 @@ def append(database: Database, transaction_id: str, request: Request, prepare: P
         user_transactions.add_request(txn, transaction_id, msgspec.to_builtins(request))
         return made[-1]
 
-    return _with_contents(database, add, prepare, id=transaction_id)
+    return _with_contents(database, add, prepare, id=transaction_id, trial=True)
 
 
 def finish(database: Database, transaction_id: str, prepare: Prepare) -> UserTransaction:
@@ -70,15 +70,15 @@ def apply_all(database: Database, requests: Sequence[Request], prepare: Prepare,
         PachydermError: whatever a request raises, with its number when there are several; nothing was done.
     """
     several = len(requests) if len(requests) > 1 else 0
-    return _with_contents(database, lambda txn, contents: _apply_in_order(txn, requests, contents, before=several), prepare, id=id)
+    return _with_contents(database, lambda txn, contents: _apply_in_order(txn, requests, contents, before=several), prepare, id=id or database.clock.new_id())
 
 
 class _Unprepared(Exception):
     """The requests ask for contents that are not in the object store yet."""
 
 
-def _with_contents(database: Database, change: Callable[[Transaction, Contents], T], prepare: Prepare | None, *, id: str | None) -> T:
-    contents = Contents()
+def _with_contents(database: Database, change: Callable[[Transaction, Contents], T], prepare: Prepare | None, *, id: str, trial: bool = False) -> T:
+    contents = Contents(trial)
 
     def checked(txn: Transaction) -> T:
         contents.forget_missing()

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.errors import ConflictError, NotFoundError, StorageError
 from pachyderm_dagster.metadata import tables as t
-from pachyderm_dagster.pfs import belonging
+from pachyderm_dagster.pfs import belonging, reading
 from pachyderm_dagster.pfs.collecting import LEASE, Collected
 from pachyderm_dagster.pfs.commit_records import find_recorded_id
 from pachyderm_dagster.pfs.rebuilding import read_holdings
@@ -146,6 +147,25 @@ def test_a_commit_that_was_looked_at_long_before_is_finished_whole(place: Worksp
     collect(place)
     place.pfs.finish_commit("data@master")
     assert read(place, "data@master:/a") == b"first"
+
+
+def test_copy_from_an_open_commit_that_was_looked_at_long_before_is_whole(home: Path) -> None:
+    clock = ManualClock()
+    place = open_workspace({"PACHYDERM_HOME": str(home)}, clock=clock)
+    place.pfs.create_repo("data")
+    put(place, "/log", b"one")
+    place.pfs.start_commit("data@master")
+    with place.pfs.modify_file("data@master") as files:
+        files.put_bytes("/log", b"two", append=True)
+    place.pfs.list_file("data@master:/")
+    age(place)
+    clock.advance(dt.timedelta(hours=2))
+    with place.pfs.modify_file("data@copy") as files:
+        rows = reading.rows_below(place.pfs.trees, place.pfs.root("data@master"), "/log", label="data@master")
+        files.copy_rows(rows, "/log", "/copy")
+        place.collect_garbage(grace=dt.timedelta(hours=1))
+    assert read(place, "data@copy:/copy") == b"onetwo"
+    place.close()
 
 
 def test_writer_that_began_before_the_horizon_is_refused_and_changes_nothing(place: Workspace) -> None:

@@ -13,7 +13,8 @@ from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.pfs.client import Pfs
 from pachyderm_dagster.pfs.model import Commit, Origin, RepoName, RepoType
 from pachyderm_dagster.pps import jobs
-from pachyderm_dagster.pps.model import Job, JobState
+from pachyderm_dagster.pps.model import Counters, Job, JobState
+from pachyderm_dagster.pps.recovery import job_records
 from pachyderm_dagster.pps.spec_reading import parse_specs
 from pachyderm_dagster.workspace import Workspace, open_workspace
 
@@ -61,7 +62,10 @@ def succeed(workspace: Workspace, set_id: str) -> None:
     """Ends the job of a set with the output of what `data` holds."""
     root = workspace.pfs.root("data@master")
     job = job_of(workspace, set_id)
-    workspace.database.write(lambda txn: jobs.finish(txn, job, JobState.SUCCESS, output=(root.encode(), root.size_bytes), meta=None))
+    now, content = workspace.database.clock.now(), (root.encode(), root.size_bytes)
+    with workspace.database.read() as txn:
+        records = job_records(txn, job, JobState.SUCCESS, reason="", finished=now, counters=Counters(), output=content, meta=None)
+    workspace.database.write(lambda txn: jobs.finish(txn, job, JobState.SUCCESS, records=records))
 
 
 def refused(call: object, *arguments: object, **named: object) -> str:

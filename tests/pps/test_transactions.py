@@ -1,7 +1,9 @@
 """Several requests as one change."""
 
 import contextlib
-from collections.abc import Iterator
+import datetime as dt
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -11,8 +13,10 @@ from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits, repos, requests, user_transactions
+from pachyderm_dagster.pfs.commit_records import CommitRecord
 from pachyderm_dagster.pfs.model import BranchName, Commit, RepoName
 from pachyderm_dagster.pfs.object_metadata import parse_edit
+from pachyderm_dagster.pfs.rebuilding import read_holdings
 from pachyderm_dagster.pfs.references import Reference, parse_reference
 from pachyderm_dagster.pps import jobs, transactions
 from pachyderm_dagster.pps.requests import CreatePipeline, DeletePipeline, DeleteProject, Request, StopPipeline, describe
@@ -276,3 +280,88 @@ def test_metadata_is_edited_through_the_facade(workspace: Workspace) -> None:
     workspace.pfs.create_repo("left")
     workspace.pfs.edit_metadata(("repo", "left", "add", "owner=ann"), ("repo", "left", "add", "place=lab"))
     assert workspace.pfs.inspect_repo("left").metadata == {"owner": "ann", "place": "lab"}
+
+
+def collected_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has what a request prepared collected before its transaction, the first time."""
+    prepare = workspace.pps._prepare
+    collected: list[bool] = []
+
+    def prepare_and_collect(contents: requests.Contents) -> None:
+        prepare(contents)
+        if not collected:
+            collected.append(True)
+            assert isinstance(workspace.database.clock, ManualClock)
+            workspace.database.clock.advance(dt.timedelta(days=1))
+            for path in (workspace.settings.home / "objects").rglob("*"):
+                if path.is_file():
+                    os.utime(path, (1, 1))
+            workspace.collect_garbage(grace=dt.timedelta(0))
+
+    monkeypatch.setattr(workspace.pps, "_prepare", prepare_and_collect)
+
+
+def open_commit(workspace: Workspace, repo: str) -> Commit:
+    workspace.pfs.create_repo(repo)
+    opened = workspace.pfs.start_commit(f"{repo}@master")
+    with workspace.pfs.modify_file(f"{repo}@master") as files:
+        files.put_bytes("/a", b"content" * 100)
+    return opened
+
+
+def test_commit_whose_content_was_collected_before_the_transaction_is_whole(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_commit(workspace, "left")
+    collected_once(workspace, monkeypatch)
+    workspace.pps.apply_all([requests.FinishCommit(at("left@master"))])
+    assert b"".join(workspace.pfs.get_file("left@master:/a")) == b"content" * 100
+
+
+def test_spec_that_was_collected_before_the_transaction_is_whole(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace.pfs.create_repo("left")
+    collected_once(workspace, monkeypatch)
+    workspace.pps.apply_all([joining("left@master")])
+    assert b'"name": "join"' in b"".join(workspace.pfs.get_file("join.spec@master:/spec"))
+
+
+def test_commit_is_finished_alike_in_a_transaction_and_by_itself(workspace: Workspace) -> None:
+    for repo in ("left", "right"):
+        open_commit(workspace, repo)
+    workspace.pfs.finish_commit("left@master", description="done")
+    alone = workspace.pfs.inspect_commit("left@master")
+    workspace.pps.finish_transaction(asked(workspace, requests.FinishCommit(at("right@master"), description="done")))
+    together = workspace.pfs.inspect_commit("right@master")
+    assert (together.description, together.size_bytes) == ("done", 700)
+    # Ids of objects, which both hold, compress to a byte more or less.
+    assert together.stored_bytes == pytest.approx(alone.stored_bytes, abs=32)
+    assert recorded(workspace)[together.id].tree == together.tree
+
+
+def test_record_of_a_finished_commit_is_stored_before_the_transaction(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = open_commit(workspace, "left")
+    monkeypatch.setattr(workspace.database, "_follow", None)
+    workspace.pps.apply_all([requests.FinishCommit(at("left@master"), error="a fault")])
+    assert recorded(workspace)[opened.id].error == "a fault"
+
+
+def test_commit_whose_finish_is_only_tried_is_not_recorded(workspace: Workspace) -> None:
+    opened = open_commit(workspace, "left")
+    asked(workspace, requests.FinishCommit(at("left@master")))
+    assert opened.id not in recorded(workspace)
+
+
+def test_commit_that_changes_after_its_record_was_made_is_recorded_again(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = open_commit(workspace, "left")
+    prepare = workspace.pps._prepare
+
+    def prepare_and_edit(contents: requests.Contents) -> None:
+        prepare(contents)
+        workspace.pfs.edit_metadata(("commit", f"left@{opened.id}", "add", "owner=ann"))
+
+    monkeypatch.setattr(workspace.pps, "_prepare", prepare_and_edit)
+    workspace.pps.apply_all([requests.FinishCommit(at("left@master"))])
+    assert recorded(workspace)[opened.id].metadata == {"owner": "ann"}
+
+
+def recorded(workspace: Workspace) -> Mapping[str, CommitRecord]:
+    """The newest records in the store, by id."""
+    return {record.id: record for record in read_holdings(workspace.store, lambda _: None).records.values()}
