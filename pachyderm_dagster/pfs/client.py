@@ -173,7 +173,7 @@ class Pfs:
         """Stores what a commit will hold, and its record, unless this is only a `trial`. Raises InvalidError `path-conflict`."""
         with ContentWriter(self.store) as writer:
             merged = self._merge_into(writer, asked.staged)
-            record = asked.as_finished(merged.root, self.database.clock.now(), stored_bytes=writer.stored_bytes)
+            record = asked.as_finished(merged.root.encode(), merged.root.size_bytes, self.database.clock.now(), stored_bytes=writer.stored_bytes)
             if not trial:
                 add_record(writer.packs, record)
         return Prepared(asked.staged, record, merged.since)

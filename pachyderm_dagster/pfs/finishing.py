@@ -11,7 +11,6 @@ from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.commit_records import CommitRecord, load_record
 from pachyderm_dagster.pfs.horizon import is_collected
 from pachyderm_dagster.pfs.model import Commit
-from pachyderm_dagster.storage.tree_reading import TreeRoot
 
 Staged: TypeAlias = tuple[bytes | None, tuple[bytes, ...]]
 """What an open commit will hold: the encoded root of what is under it, and its layers."""
@@ -24,14 +23,14 @@ class Unfinished:
     staged: Staged
     record: CommitRecord
 
-    def as_finished(self, root: TreeRoot, finished: dt.datetime, *, stored_bytes: int) -> CommitRecord:
-        """Its record when it holds `root`, which `stored_bytes` were stored for."""
+    def as_finished(self, tree: bytes, size_bytes: int, finished: dt.datetime, *, stored_bytes: int) -> CommitRecord:
+        """Its record when it holds the tree at an encoded root, for which `stored_bytes` were stored."""
         return msgspec.structs.replace(
             self.record,
             finished=finished,
             written=finished,
-            tree=root.encode(),
-            size_bytes=root.size_bytes,
+            tree=tree,
+            size_bytes=size_bytes,
             stored_bytes=self.record.stored_bytes + stored_bytes,
         )
 
