@@ -16,6 +16,7 @@ _TIMEOUTS = {"55P03", "57014", "25P03", "25P04"}  # lock_not_available, query_ca
 _FULL = {"53100"}  # disk_full
 _DENIED = {"42501", "28000", "28P01"}  # insufficient_privilege, invalid_authorization_specification, invalid_password
 _READ_ONLY = {"25006"}  # read_only_sql_transaction: what a standby says
+_TEXT = {"22021", "22P05"}  # character_not_in_repertoire, untranslatable_character
 _GONE = "08", "57P", "53"  # connection exceptions, shutdowns, a server without connections or memory to spare
 
 
@@ -63,7 +64,9 @@ def _sqlite_failure(error: sqlite3.Error) -> PachydermError | None:
             # What SQLite says when it cannot make its own files beside the database.
             return StorageError("record-unusable", f"the record cannot be used: {error}; the disk may be full: look at `df`, free some space and try again")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return StorageError("record-unusable", f"the record cannot be used: {error}; restore metadata.db from a backup")
+            return StorageError(
+                "record-unusable", f"the record cannot be used: {error}; restore metadata.db from a backup, or move it away and run `pachctl fsck --rebuild`"
+            )
     return None
 
 
@@ -80,6 +83,9 @@ def _postgresql_failure(error: exc.DBAPIError) -> PachydermError | LostRace | No
         return StorageError("record-denied", f"the record's server refuses access: {text}; check the user of PACHYDERM_METADATA_URL and what it may do")
     if state in _READ_ONLY:
         return UnreachableError("record-unreachable", f"the record's server takes no changes: {text}; PACHYDERM_METADATA_URL must name the primary")
+    if state in _TEXT or (isinstance(error, exc.DataError) and not state):
+        # Without a state the driver itself refused it. SQLite takes such texts.
+        return InvalidError("text-invalid", f"a text cannot be kept: {text}; leave characters like NUL out of descriptions, messages and notes")
     if isinstance(error, exc.ProgrammingError) and not state:
         # Said by the driver before it asks any server.
         return InvalidError("config-invalid", f"PACHYDERM_METADATA_URL cannot be used: {text}")

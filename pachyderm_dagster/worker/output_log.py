@@ -42,10 +42,10 @@ class OutputLog:
         return bytes(self._head + gap.encode() + self._tail)
 
     def last_lines(self, count: int = 3) -> str:
-        """The last lines of user code that are not empty, in one, for the reason of a failure."""
+        """The last lines of user code that are not empty, in one, for the reason of a failure. A NUL, which PostgreSQL takes in no text, is U+FFFD in it."""
         end = self._head[-_REASON_BYTES:] + self._tail[-_REASON_BYTES:]
         start = len(end) - min(self._since_note, _REASON_BYTES)
-        lines = [line.strip() for line in end[start:].decode(errors="replace").splitlines() if line.strip()]
+        lines = [line.strip() for line in end[start:].decode(errors="replace").replace("\0", "\ufffd").splitlines() if line.strip()]
         return " | ".join(lines[-count:])
 
     def _cut_tail(self) -> None:

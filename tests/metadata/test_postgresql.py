@@ -212,3 +212,11 @@ def test_option_that_the_driver_does_not_know_is_refused() -> None:
         open_engine("postgresql://me:secret@127.0.0.1:1/db?colour=red")
     assert caught.value.code == "config-invalid"
     assert "secret" not in str(caught.value)
+
+
+@on_a_server
+def test_text_that_the_server_cannot_keep_is_refused_with_a_code(database: Database) -> None:
+    with pytest.raises(InvalidError) as caught:
+        database.write(lambda txn: txn.insert(tables.project, name="a", description="a\0b", created=txn.clock.now()))
+    assert caught.value.code == "text-invalid"
+    assert projects(database) == []

@@ -47,6 +47,12 @@ def test_last_lines_leave_out_empty_ones_and_survive_broken_utf8() -> None:
     assert log.last_lines(2) == "second | third\ufffd"
 
 
+def test_last_lines_hold_no_nul() -> None:
+    log = OutputLog()
+    log.write(b"a\0b\n\0")
+    assert log.last_lines() == "a\ufffdb | \ufffd"
+
+
 def test_last_lines_of_no_output_are_empty() -> None:
     assert OutputLog().last_lines() == ""
 
