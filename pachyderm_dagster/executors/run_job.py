@@ -32,8 +32,8 @@ from pachyderm_dagster.pps.results import RESULT_ROWS, DatumDetails, Done, find_
 from pachyderm_dagster.pps.spec import Reprocess
 from pachyderm_dagster.storage.content import ContentWriter
 from pachyderm_dagster.storage.packs import PackWriter
-from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, TreeKind
-from pachyderm_dagster.storage.tree_reading import empty_root
+from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS
+from pachyderm_dagster.storage.tree_reading import decode_root
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerSetup
 from pachyderm_dagster.worker.protocol import DatumState as ResultState
@@ -138,7 +138,7 @@ class _JobRun:
 
     def _outcome(self) -> _Outcome:
         spec = self.inputs.pipeline.spec
-        base = JobTrees(_root(FILE_ROWS, self.inputs.base.output), _root(DATUM_ROWS, self.inputs.base.meta))
+        base = JobTrees(decode_root(FILE_ROWS, self.inputs.base.output), decode_root(DATUM_ROWS, self.inputs.base.meta))
         try:
             sources = self._sources()
             datums = self._datums(sources)
@@ -166,7 +166,7 @@ class _JobRun:
         return _Outcome(JobState.SUCCESS, "", output, meta)
 
     def _sources(self) -> Sources:
-        return {source_key(leaf): Source(commit, _root(FILE_ROWS, commit.tree)) for leaf, commit in self.inputs.commits}
+        return {source_key(leaf): Source(commit, decode_root(FILE_ROWS, commit.tree)) for leaf, commit in self.inputs.commits}
 
     def _datums(self, sources: Sources) -> Datums:
         trees = self.workspace.pfs.trees
@@ -177,7 +177,7 @@ class _JobRun:
         """The plan, and the results of the datums that it restores."""
         every_job = self.inputs.pipeline.spec.reprocess_spec is Reprocess.EVERY_JOB
         chosen = plan(datums, self.meta_trees.table(base.meta), every_job=every_job)
-        results = _root(RESULT_ROWS, self.inputs.results)
+        results = decode_root(RESULT_ROWS, self.inputs.results)
         chosen = chosen.restore(find_results(self.result_trees, results, chosen.run_keys()))
         keys = hex_strings(datums.table.column("hash").take(chosen.restored).combine_chunks()).to_pylist()
         return chosen, list(load_results(self.result_trees, results, keys))
@@ -282,7 +282,7 @@ class _JobRun:
         while len(rows):
             with self.workspace.database.read() as txn:
                 old = find_results_root(txn, self.inputs.pipeline)
-            new = self.result_trees.apply(_root(RESULT_ROWS, old), rows).encode()
+            new = self.result_trees.apply(self.result_trees.decode(old), rows).encode()
 
             def change(txn: Transaction, old: bytes | None = old, new: bytes = new) -> bool:
                 # Only a job that somebody ended meanwhile can be overtaken by the collector.
@@ -346,10 +346,6 @@ def _remembered(tasks: Iterator[tuple[DatumTask, tuple[str, ...]]], read: dict[s
 
 def _lease_lost(job: Job) -> ConflictError:
     return ConflictError("job-running", f"this process lost its claim on job '{job}' and stopped; another one may run it: `pachctl wait job {job}`")
-
-
-def _root(kind: TreeKind, encoded: bytes | None) -> TreeRoot:
-    return empty_root(kind) if encoded is None else TreeRoot.decode(encoded)
 
 
 def _content(root: TreeRoot | None) -> tuple[bytes, int] | None:

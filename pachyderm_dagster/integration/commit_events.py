@@ -6,7 +6,8 @@ import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.pfs.model import Commit
-from pachyderm_dagster.storage.trees import TreeRoot
+from pachyderm_dagster.storage.rows import FILE_ROWS
+from pachyderm_dagster.storage.tree_reading import decode_root
 
 PAGE = 100
 
@@ -25,7 +26,7 @@ def commit_metadata(commit: Commit) -> dict[str, dg.MetadataValue]:
     """What is known of any commit."""
     found: dict[str, dg.MetadataValue] = {
         labels.COMMIT: dg.MetadataValue.text(str(commit)),
-        labels.FILES: dg.MetadataValue.int(TreeRoot.decode(commit.tree).count if commit.tree is not None else 0),
+        labels.FILES: dg.MetadataValue.int(decode_root(FILE_ROWS, commit.tree).count),
         labels.BYTES: dg.MetadataValue.int(commit.size_bytes),
     }
     if commit.parent is not None:

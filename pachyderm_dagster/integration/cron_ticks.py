@@ -11,7 +11,6 @@ from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.inputs import CronInput, leaves
 from pachyderm_dagster.pps.model import Pipeline, PipelineState
 from pachyderm_dagster.schedules import ticks
-from pachyderm_dagster.storage.trees import TreeRoot
 from pachyderm_dagster.workspace import Workspace
 
 MOST_TICKS = 20
@@ -58,7 +57,7 @@ def _newest_tick(workspace: Workspace, pipeline: Pipeline, clock: CronInput) -> 
             return None
         history = commits.list_commit(txn, up_to=head, number=MOST_TICKS) if head is not None else []
     trees = workspace.pfs.trees
-    roots = [trees.empty if commit.tree is None else TreeRoot.decode(commit.tree) for commit in history if commit.error is None] + [trees.empty]
+    roots = [trees.decode(commit.tree) for commit in history if commit.error is None] + [trees.empty]
     for new, old in itertools.pairwise(roots):
         added = trees.diff(old, new).new_rows.column("key").to_pylist()
         times = [time for time in map(_tick_time, added) if time is not None]

@@ -17,7 +17,7 @@ from pachyderm_dagster.pfs.paths import path_of
 from pachyderm_dagster.pps.model import Counters, Job
 from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.storage.rows import contents_of
-from pachyderm_dagster.storage.trees import TreeDiff, TreeRoot
+from pachyderm_dagster.storage.trees import TreeDiff
 from pachyderm_dagster.workspace import Workspace
 
 LISTED_FILES = 20
@@ -103,7 +103,7 @@ def _content_metadata(workspace: Workspace, commit: Commit) -> tuple[Metadata, M
     """What an output shows of itself: pictures, and how many files changed with the first of all files."""
     trees = workspace.pfs.trees
     parent = _parent_tree(workspace, commit)
-    root, before = (trees.empty if tree is None else TreeRoot.decode(tree) for tree in (commit.tree, parent))
+    root, before = map(trees.decode, (commit.tree, parent))
     difference = trees.diff(before, root)
     pictures: Metadata = {}
     for path, content in _pictures([difference.new_rows]) or _pictures(itertools.islice(trees.read(root), SEARCHED_LEAVES)):

@@ -32,11 +32,9 @@ from pachyderm_dagster.pfs.targets import attempts, find_target
 from pachyderm_dagster.storage.content import Content, ContentReader, ContentWriter
 from pachyderm_dagster.storage.objects import ObjectStore
 from pachyderm_dagster.storage.rows import FILE_ROWS
-from pachyderm_dagster.storage.tree_reading import empty_root
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 
 POLL_SECONDS = 0.2
-EMPTY = empty_root(FILE_ROWS)
 
 
 class Modification(FileSet):
@@ -310,7 +308,7 @@ class Pfs:
         with self.database.read() as txn:
             old = commits.base_tree(txn, references.find_commit(txn, self.parse(reference)))
         with ContentWriter(self.store) as writer:
-            staged = [add_layer(writer.packs, difference_layer(self.trees, _root(old), new))]
+            staged = [add_layer(writer.packs, difference_layer(self.trees, self.trees.decode(old), new))]
         return self._keep_file_set(since, None, staged, ttl)
 
     def renew_file_set(self, file_set: str, *, ttl: dt.timedelta = DEFAULT_TTL) -> None:
@@ -334,7 +332,7 @@ class Pfs:
         staged = list(base.layers)
         with ContentWriter(self.store) as writer:
             for found in map(self._get_file_set, others):
-                below = [] if found.tree is None else layers_of_tree(self.trees, _root(found.tree))
+                below = [] if found.tree is None else layers_of_tree(self.trees, self.trees.decode(found.tree))
                 staged += [*(add_layer(writer.packs, layer) for layer in below), *found.layers]
         return self._keep_file_set(since, base.tree, staged, ttl)
 
@@ -359,7 +357,7 @@ class Pfs:
             return file_sets.get_file_set(txn, file_set)
 
     def _layers_of(self, found: StoredFileSet) -> list[Layer]:
-        below = [] if found.tree is None else layers_of_tree(self.trees, _root(found.tree))
+        below = [] if found.tree is None else layers_of_tree(self.trees, self.trees.decode(found.tree))
         return [*below, *(load_layer(self.store, layer) for layer in found.layers)]
 
     # Reading files
@@ -380,7 +378,7 @@ class Pfs:
             commit = commits.get_commit(txn, references.find_commit(txn, at))
             if commit.finished is not None:
                 commits.check_content(commit)
-                return _root(commit.tree)
+                return self.trees.decode(commit.tree)
             if commits.is_written_by_job(txn, commit):
                 raise StateError("commit-open", f"commit '{commit}' is still being written by its job; `pachctl wait commit {commit}` waits for it")
             staged = find_staged(txn, commit.key)
@@ -437,11 +435,7 @@ class Pfs:
     def _merge_anew(self, writer: ContentWriter, staged: Staged) -> Merged:
         base, layers = staged
         now = self.database.clock.now()
-        root = _root(base)
+        root = self.trees.decode(base)
         if layers:
             root = merge(self.trees, self.reader, writer, root, [load_layer(self.store, layer) for layer in layers])
         return Merged(staged, root, now)
-
-
-def _root(tree: bytes | None) -> TreeRoot:
-    return TreeRoot.decode(tree) if tree is not None else EMPTY

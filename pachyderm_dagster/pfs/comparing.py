@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pachyderm_dagster.pfs import commits, reading, references
 from pachyderm_dagster.pfs.ancestry import find_readable
-from pachyderm_dagster.pfs.client import EMPTY, Pfs
+from pachyderm_dagster.pfs.client import Pfs
 from pachyderm_dagster.pfs.differences import FileDiff, FileOp, diff_trees
 from pachyderm_dagster.pfs.entries import FileInfo, file_entries, file_infos
 from pachyderm_dagster.pfs.paths import clean_path
@@ -34,10 +34,10 @@ def parent_side(pfs: Pfs, new: str) -> Side:
         parent = None if commit.parent is None else references.find_commit(txn, Reference(commit.repo, commit.parent))
         readable = find_readable(txn, parent)
         if readable is None:
-            return Side("nothing", EMPTY, path)
+            return Side("nothing", pfs.trees.empty, path)
         base = commits.get_commit(txn, readable.id)
         commits.check_content(base)
-    return Side(str(base), EMPTY if base.tree is None else TreeRoot.decode(base.tree), path)
+    return Side(str(base), pfs.trees.decode(base.tree), path)
 
 
 def differences(pfs: Pfs, old: Side, new: Side, *, shallow: bool) -> list[FileDiff]:

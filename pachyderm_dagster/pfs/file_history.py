@@ -9,7 +9,7 @@ from pachyderm_dagster.pfs.entries import FileInfo
 from pachyderm_dagster.pfs.finding import Change, find_changes
 from pachyderm_dagster.pfs.model import Commit
 from pachyderm_dagster.pfs.reading import list_directory
-from pachyderm_dagster.storage.trees import TreeRoot, Trees
+from pachyderm_dagster.storage.trees import Trees
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,5 +51,5 @@ def list_history(database: Database, trees: Trees, start: int, path: str, *, mos
 def _listing(trees: Trees, change: Change, path: str) -> Mapping[str, FileInfo]:
     if change.op is FileOp.DELETED:
         return {}
-    root = trees.empty if change.commit.tree is None else TreeRoot.decode(change.commit.tree)
+    root = trees.decode(change.commit.tree)
     return {file.path: file for file in list_directory(trees, root, path, label=str(change.commit))}

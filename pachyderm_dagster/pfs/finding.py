@@ -8,7 +8,7 @@ from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.differences import FileOp
 from pachyderm_dagster.pfs.entries import find_entry
 from pachyderm_dagster.pfs.model import Commit
-from pachyderm_dagster.storage.trees import TreeRoot, Trees
+from pachyderm_dagster.storage.trees import Trees
 
 PAGE = 200
 
@@ -32,7 +32,7 @@ def find_changes(database: Database, trees: Trees, start: int, path: str) -> Ite
     """
     newer: tuple[Commit, str | None] | None = None
     for commit in _history(database, start):
-        found = find_entry(trees, trees.empty if commit.tree is None else TreeRoot.decode(commit.tree), path)
+        found = find_entry(trees, trees.decode(commit.tree), path)
         hash = None if found is None else found.hash
         if newer is not None:
             yield _change(newer[0], hash, newer[1])

@@ -23,7 +23,6 @@ from pachyderm_dagster.pfs.references import Reference
 from pachyderm_dagster.pfs.staging import add_layer, relocate
 from pachyderm_dagster.pfs.targets import Made, Overtaken, Target, attempts, commit_at_once, commit_behind, find_target, stage
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
-from pachyderm_dagster.storage.tree_reading import TreeRoot
 from pachyderm_dagster.storage.trees import Trees
 
 _SHARED_BYTES = 1024 * 1024  # who brings more stores it alone
@@ -187,7 +186,7 @@ class GroupCommit:
     def _plan(self, target: Reference, found: Target, group: Sequence[Write], writer: ContentWriter) -> Iterator[tuple[Write, CommitRecord]]:
         """What each write makes of what the one before it left; one that cannot be applied fails alone."""
         name, repo = target.branch(), found.repo
-        root = self._trees.empty if found.base is None else TreeRoot.decode(found.base)
+        root = self._trees.decode(found.base)
         parent = found.head_set
         for write in group:
             before = writer.stored_bytes

@@ -17,7 +17,7 @@ from pachyderm_dagster.pfs.commit_records import CommitRecord, find_recorded_id,
 from pachyderm_dagster.pfs.model import RepoName, RepoType
 from pachyderm_dagster.pfs.store_ids import find_store_id
 from pachyderm_dagster.pfs.structure import NUMBERED, StoredBranch, StoredProject, StoredRepo, Structure, load
-from pachyderm_dagster.storage.objects import OBJECTS, ObjectInfo, ObjectStore
+from pachyderm_dagster.storage.objects import OBJECTS, ObjectStore, find_object_id, is_damage
 from pachyderm_dagster.storage.packs import find_pack_index
 
 _THREADS = 8
@@ -163,17 +163,19 @@ def check_empty(txn: Transaction) -> None:
 def _records(store: ObjectStore, losses: list[Loss], progress: Callable[[int], None]) -> Iterator[list[CommitRecord]]:
     """The records of each pack."""
 
-    def read(info: ObjectInfo) -> tuple[list[CommitRecord], Loss | None]:
+    def read(found: tuple[bytes, int]) -> tuple[list[CommitRecord], Loss | None]:
+        object_id, size = found
         try:
-            index = find_pack_index(store, bytes.fromhex(info.key.rpartition("/")[2]), info.size) or ()
+            index = find_pack_index(store, object_id, size) or ()
             return [read_record(store, ref) for blob_id, ref in index if find_recorded_id(blob_id) is not None], None
         except PachydermError as error:
-            if error.code not in ("object-corrupt", "object-not-found"):
+            if not is_damage(error):
                 raise
             return [], Loss("record-damaged", f"{error.message}; commits that only it records are lost")
 
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="indexes") as pool:
-        for group in _groups(info for info in store.list(OBJECTS) if _is_object(info.key)):
+        objects = ((object_id, info.size) for info in store.list(OBJECTS) if (object_id := find_object_id(info.key)) is not None)
+        for group in _groups(objects):
             for records, loss in pool.map(read, group):
                 losses += [loss] if loss is not None else []
                 progress(1)
@@ -188,19 +190,14 @@ def _built_upon(records: Sequence[CommitRecord]) -> set[str]:
     return (parents | read) - brought
 
 
-def _groups(infos: Iterable[ObjectInfo]) -> Iterator[list[ObjectInfo]]:
-    group: list[ObjectInfo] = []
-    for info in infos:
-        group.append(info)
+def _groups(objects: Iterable[tuple[bytes, int]]) -> Iterator[list[tuple[bytes, int]]]:
+    group: list[tuple[bytes, int]] = []
+    for found in objects:
+        group.append(found)
         if len(group) == _AT_ONCE:
             yield group
             group = []
     yield group
-
-
-def _is_object(key: str) -> bool:
-    name = key.rpartition("/")[2]
-    return len(name) == 64 and all(digit in "0123456789abcdef" for digit in name)
 
 
 def _repos(txn: Transaction, found: Holdings) -> tuple[dict[int, StoredProject], dict[int, StoredRepo]]:

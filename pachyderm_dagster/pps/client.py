@@ -165,4 +165,4 @@ class Pps:
     def _meta(self, job: Job) -> TreeRoot:
         with self.database.read() as txn:
             tree = commits.get_commit(txn, jobs.refresh(txn, job).meta_commit).tree
-        return TreeRoot.decode(tree) if tree is not None else self._meta_trees.empty
+        return self._meta_trees.decode(tree)

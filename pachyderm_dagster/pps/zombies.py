@@ -13,7 +13,7 @@ from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.datums import DatumState
 from pachyderm_dagster.storage.objects import ObjectStore
 from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, KEY
-from pachyderm_dagster.storage.trees import TreeRoot, Trees
+from pachyderm_dagster.storage.trees import Trees
 
 
 def find_zombies(database: Database, store: ObjectStore, reference: Reference | None) -> Iterator[Problem]:
@@ -41,14 +41,11 @@ def _outputs(txn: Transaction, reference: Reference | None) -> list[tuple[Commit
 
 def _find_in(trees: Trees, meta_trees: Trees, output: Commit, meta: Commit | None) -> Iterator[Problem]:
     """The output files of a job that no datum of its meta commit wrote."""
-    if output.tree is None:
-        return
     written: set[bytes] = set()
-    if meta is not None and meta.tree is not None:
-        for rows in meta_trees.read(TreeRoot.decode(meta.tree)):
-            states, keys = rows.column("state").to_pylist(), rows.column(KEY).to_pylist()
-            written.update(bytes.fromhex(key) for key, state in zip(keys, states, strict=True) if state == DatumState.PROCESSED)
-    for rows in trees.read(TreeRoot.decode(output.tree)):
+    for rows in meta_trees.read(meta_trees.decode(None if meta is None else meta.tree)):
+        states, keys = rows.column("state").to_pylist(), rows.column(KEY).to_pylist()
+        written.update(bytes.fromhex(key) for key, state in zip(keys, states, strict=True) if state == DatumState.PROCESSED)
+    for rows in trees.read(trees.decode(output.tree)):
         for key, datum in zip(rows.column(KEY).to_pylist(), rows.column("datum").to_pylist(), strict=True):
             if datum not in written:
                 message = f"file {path_of(key)} of commit '{output}' was written by datum {datum.hex()[:12] or '-'}…, which its job does not have"

@@ -196,24 +196,16 @@ def encode_index(ids: Sequence[bytes], lengths: Sequence[int]) -> bytes:
     return index + _FOOTER.pack(_MAGIC, len(lengths), content_digest(index))
 
 
-def read_pack_index(store: ObjectStore, object_id: bytes, size: int | None = None) -> list[tuple[bytes, Ref]]:
-    """What a pack holds, as (blob id, where) in the order of writing.
+def find_pack_index(store: ObjectStore, object_id: bytes, size: int | None = None) -> list[tuple[bytes, Ref]] | None:
+    """What a pack holds, as (blob id, where) in the order of writing; None when the object does not end as a pack does.
 
     Args:
         size: of the object in bytes, as a listing gives it; then only the index and the footer are read, otherwise the whole pack.
 
     Raises:
         NotFoundError: `object-not-found`.
-        StorageError: `object-corrupt`, when the object is no pack or is damaged.
+        StorageError: `object-corrupt`, when the index is damaged.
     """
-    found = find_pack_index(store, object_id, size)
-    if found is None:
-        raise corrupt_object(object_key(object_id), "it does not end as a pack does")
-    return found
-
-
-def find_pack_index(store: ObjectStore, object_id: bytes, size: int | None = None) -> list[tuple[bytes, Ref]] | None:
-    """As `read_pack_index`; None when the object does not end as a pack does."""
     key = object_key(object_id)
     if size is None:
         data = store.get(key)

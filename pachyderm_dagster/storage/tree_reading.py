@@ -66,6 +66,11 @@ def empty_root(kind: TreeKind) -> TreeRoot:
     return TreeRoot(node_id(kind, Node(0, pa.RecordBatch.from_pylist([], schema=kind.schema))), None, 0, 0)
 
 
+def decode_root(kind: TreeKind, encoded: bytes | None) -> TreeRoot:
+    """The root that a column of the database holds; that of no rows for None, which stands for it there."""
+    return empty_root(kind) if encoded is None else TreeRoot.decode(encoded)
+
+
 def read_leaves(nodes: NodeStore, root: TreeRoot, start: str | None, stop: str | None) -> Iterator[pa.RecordBatch]:
     """The rows with start <= key < stop, a leaf at a time."""
     if root.ref is not None:

@@ -43,6 +43,10 @@ class Trees:
         """The tree of no rows."""
         return empty_root(self.kind)
 
+    def decode(self, encoded: bytes | None) -> TreeRoot:
+        """As `decode_root`."""
+        return self.empty if encoded is None else TreeRoot.decode(encoded)
+
     def pending(self, packs: PackWriter) -> "Trees":
         """The same trees, for one thread, with those among them that are in `packs` and not stored yet."""
         return Trees(self._store, self.kind, nodes=NodeStore(PendingRanges(self._store, packs), self.kind, self._nodes.cache))

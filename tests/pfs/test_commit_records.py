@@ -18,7 +18,7 @@ from pachyderm_dagster.pfs.commit_records import (
 )
 from pachyderm_dagster.storage.objects import Ref
 from pachyderm_dagster.storage.open_store import open_store
-from pachyderm_dagster.storage.packs import PackWriter, read_pack_index
+from pachyderm_dagster.storage.packs import PackWriter, find_pack_index
 
 ID = "0123456789ab4def8123456789abcdef"
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=dt.UTC)
@@ -54,7 +54,7 @@ def test_record_is_found_by_its_name_in_the_index_of_a_pack() -> None:
     ref = packs.add(b"a content", b"\1" * 32)
     add_record(packs, RECORD)
     packs.flush()
-    found = {find_recorded_id(blob_id): where for blob_id, where in read_pack_index(store, ref.object)}
+    found = {find_recorded_id(blob_id): where for blob_id, where in find_pack_index(store, ref.object) or []}
     assert list(found) == [None, ID]
     assert read_record(store, found[ID]) == RECORD
 

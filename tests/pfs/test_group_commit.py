@@ -22,7 +22,7 @@ from pachyderm_dagster.pfs.model import Commit
 from pachyderm_dagster.pfs.propagation import propagate
 from pachyderm_dagster.storage.objects import Ref
 from pachyderm_dagster.storage.open_store import open_store
-from pachyderm_dagster.storage.packs import find_pack_index, read_pack_index
+from pachyderm_dagster.storage.packs import find_pack_index
 from tests.storage.faulty import FillingStore
 
 WRITERS = 16
@@ -123,7 +123,7 @@ def test_record_of_a_commit_lies_beside_its_tree_and_says_what_the_database_know
     commit = put(pfs, "/b", b"second")
     root = pfs.root(f"data@{commit.id}")
     assert root.ref is not None
-    found = {find_recorded_id(blob_id): ref for blob_id, ref in read_pack_index(pfs.store, root.ref.object)}
+    found = {find_recorded_id(blob_id): ref for blob_id, ref in find_pack_index(pfs.store, root.ref.object) or []}
     record = read_record(pfs.store, found[commit.id])
     with pfs.database.read() as txn:
         known = load_record(txn, commit.key)
@@ -141,7 +141,7 @@ def test_record_of_a_finished_commit_lies_beside_its_tree(pfs: Pfs) -> None:
     commit = pfs.finish_commit("data@master")
     root = pfs.root("data@master")
     assert root.ref is not None
-    found = {find_recorded_id(blob_id): ref for blob_id, ref in read_pack_index(pfs.store, root.ref.object)}
+    found = {find_recorded_id(blob_id): ref for blob_id, ref in find_pack_index(pfs.store, root.ref.object) or []}
     record = read_record(pfs.store, found[commit.id])
     with pfs.database.read() as txn:
         known = load_record(txn, commit.key)

@@ -14,7 +14,7 @@ from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.storage.nodes import Node, decode_node, node_id
 from pachyderm_dagster.storage.objects import ObjectStore, Ref, get_ref, object_key
 from pachyderm_dagster.storage.open_store import open_store
-from pachyderm_dagster.storage.packs import PackWriter, read_pack_index
+from pachyderm_dagster.storage.packs import PackWriter, find_pack_index
 from pachyderm_dagster.storage.rows import DATUM_ROWS, content_array, contents_of
 from pachyderm_dagster.storage.tree_editing import sort_rows
 from pachyderm_dagster.storage.trees import FILE_ROWS, TreeRoot, Trees
@@ -276,7 +276,7 @@ def test_full_store_is_reported_and_the_old_tree_stays(store: ObjectStore) -> No
 def test_nodes_are_found_in_the_index_of_their_pack(store: ObjectStore) -> None:
     root = Trees(store, FILE_ROWS).build(file_rows(MANY))
     assert root.ref is not None
-    nodes = read_pack_index(store, root.ref.object)
+    nodes = find_pack_index(store, root.ref.object) or []
     assert (root.id, root.ref) in nodes
     assert sum(decode_node(FILE_ROWS, get_ref(store, ref), ref, own_id).rows.num_rows for own_id, ref in nodes[:-1]) == len(MANY)
 
