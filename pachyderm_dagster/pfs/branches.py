@@ -9,7 +9,7 @@ from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import references, repos
 from pachyderm_dagster.pfs.model import Branch, BranchName, Origin, RepoName, Trigger, checked_branch_name
-from pachyderm_dagster.pfs.provenance import all_edges, find_twins, find_writer, replace_upstream, upstream_closure, upstream_ids
+from pachyderm_dagster.pfs.provenance import all_edges, find_siblings, find_twins, find_writer, replace_upstream, upstream_closure, upstream_ids
 from pachyderm_dagster.pfs.triggers import find_triggers, remove_trigger, set_trigger
 
 
@@ -240,3 +240,10 @@ def _check_acyclic(txn: Transaction, name: BranchName, branch_id: int) -> None:
     if twins is not None:
         below, above = (branch_name(txn, twin) for twin in twins)
         raise InvalidError("provenance-cycle", f"branch '{below}' would depend on '{above}', another branch of its own repo; write to another repo")
+    siblings = find_siblings(txn, branch_id)
+    if siblings is not None:
+        below, other, source = (branch_name(txn, sibling) for sibling in siblings)
+        raise InvalidError(
+            "set-conflict",
+            f"a commit on '{source}' would make one on '{below}' and one on '{other}', but a repo has one in a commit set; write to another repo",
+        )

@@ -52,12 +52,26 @@ def find_twins(txn: Transaction, branch_id: int) -> tuple[int, int] | None:
     A repo has one commit in a commit set, so no change may reach both.
     """
     edges = all_edges(txn)
-    repo_of = {row.id: row.repo_id for row in txn.all(sa.select(t.branch.c.id, t.branch.c.repo_id))}
+    repo_of = _repos(txn)
     for below in edges:
         above = upstream_closure(edges, below)
         twin = next((source for source in above if repo_of[source] == repo_of[below]), None)
         if twin is not None and (below == branch_id or branch_id in above):
             return below, twin
+    return None
+
+
+def find_siblings(txn: Transaction, branch_id: int) -> tuple[int, int, int] | None:
+    """Two branches of one repo that one change would give a commit each, this branch being on the way to one of them: both, and the branch that changes."""
+    edges = all_edges(txn, include_never=False)
+    repo_of = _repos(txn)
+    closures = {below: upstream_closure(edges, below) for below in edges}
+    affected = [branch_id, *(below for below, above in closures.items() if branch_id in above)]
+    for source in sorted(closures.get(branch_id, set()) | {branch_id}):
+        for below in affected:
+            for other, above in closures.items():
+                if other != below and repo_of[other] == repo_of[below] and source in above and (source == below or source in closures.get(below, ())):
+                    return below, other, source
     return None
 
 
@@ -74,6 +88,11 @@ def find_writer(txn: Transaction, branch_id: int) -> str | None:
         .where(t.branch.c.id == branch_id)
     )
     return None if row is None else str(row.name)
+
+
+def _repos(txn: Transaction) -> dict[int, int]:
+    """The repo of every branch."""
+    return {row.id: row.repo_id for row in txn.all(sa.select(t.branch.c.id, t.branch.c.repo_id))}
 
 
 @functools.cache

@@ -84,7 +84,7 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
             "group_by": _SET_INPUT,
             "lazy": "remove it; files are there before the code starts",
             "s3": "remove it; let the code read its input below /pfs",
-            "trigger": _MOVED_BRANCH,
+            "trigger": "remove it; give the branch that is read a trigger of its own: `pachctl create branch REPO@BRANCH -t SOURCE --trigger-commits N`",
             "propagation_spec": _MOVED_BRANCH,
             "reference": "remove it; the content of every input counts",
         },

@@ -143,6 +143,18 @@ def test_branch_that_depends_on_another_of_its_own_repo_is_refused(database: Dat
     put(database, "A@master")
 
 
+def test_two_branches_of_one_repo_below_one_source_are_refused_when_the_second_is_made(database: Database, connect: Callable[..., None]) -> None:
+    connect("B@master", "A@master")
+    with pytest.raises(InvalidError, match="a commit on 'A@master' would make one on 'B@other' and one on 'B@master'") as caught:
+        connect("B@other", "A@master")
+    assert caught.value.code == "set-conflict"
+    connect("C@master", "A@master")
+    with pytest.raises(InvalidError, match="'B@other'"):
+        connect("B@other", "C@master")
+    connect("B@other", "A@second")
+    put(database, "A@master")
+
+
 def test_user_cannot_start_a_commit_on_an_output_branch(database: Database, connect: Callable[..., None]) -> None:
     connect("B@master", "A@master")
     with pytest.raises(StateError) as caught:
