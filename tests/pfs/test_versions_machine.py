@@ -1,10 +1,16 @@
-"""The version model against dictionaries: commits, forks, heads moved by hand and by triggers, errors, squash, drop, copies and deletion, in any order."""
+"""The version model against dictionaries: commits, forks, heads moved by hand and by triggers, errors, squash, drop, copies and deletion, in any order.
+
+Meanwhile garbage is collected, writers overtake each other, and the record is lost and rebuilt.
+"""
 
 import contextlib
+import datetime as dt
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import hypothesis.strategies as st
@@ -13,10 +19,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.errors import PachydermError, StateError
 from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.client import Pfs
+from pachyderm_dagster.pfs.collecting import DEFAULT_GRACE
 from pachyderm_dagster.pfs.model import RepoName, Trigger
+from pachyderm_dagster.pps.rebuilding import rebuild_home
 from pachyderm_dagster.workspace import open_workspace
 from tests.pfs.versions_model import Files, RepoModel
-from tests.records import new_record_url
+from tests.records import SERVER, new_record_url
 
 REPOS = ("data", "copies")
 REPO = st.sampled_from(REPOS)
@@ -29,6 +38,14 @@ CONDITIONS = st.builds(
 Change = Callable[[Files], Files]
 
 
+class TickingClock(ManualClock):
+    """A clock that never says the same time twice, so that of two records of a commit one is newer."""
+
+    def now(self) -> dt.datetime:
+        self.advance(dt.timedelta(microseconds=1))
+        return super().now()
+
+
 class Versions(RuleBasedStateMachine):
     """Two repos, and the model of each."""
 
@@ -38,9 +55,13 @@ class Versions(RuleBasedStateMachine):
         folder = Path(tempfile.mkdtemp())
         self.opened.callback(shutil.rmtree, folder)
         url = self.opened.enter_context(new_record_url(folder))
-        workspace = open_workspace({"PACHYDERM_HOME": str(folder), "PACHYDERM_METADATA_URL": url}, clock=ManualClock())
-        self.opened.callback(workspace.close)
-        self.pfs = workspace.pfs
+        self.folder = folder
+        self.clock = TickingClock()
+        self.workspace = open_workspace({"PACHYDERM_HOME": str(folder), "PACHYDERM_METADATA_URL": url}, clock=self.clock)
+        self.opened.callback(self.workspace.close)
+        self.pfs = self.workspace.pfs
+        # Knows nothing of what the first one remembers, as another process.
+        self.other = Pfs(self.workspace.database, self.workspace.store)
         self.models = {repo: RepoModel() for repo in REPOS}
 
     def teardown(self) -> None:
@@ -176,6 +197,59 @@ class Versions(RuleBasedStateMachine):
         self.pfs.delete_repo("copies")
         self.pfs.create_repo("copies")
         self.models["copies"] = RepoModel()
+
+    # What happens meanwhile
+
+    @rule(repo=REPO, branch=BRANCH, path=PATH, at=st.sampled_from(["before it looks", "before its transaction"]))
+    def overtake(self, repo: str, branch: str, path: str, at: str) -> None:
+        reference = f"{repo}@{branch}"
+        second: list[str] = []
+
+        def put_first() -> None:
+            if second:
+                return
+            second.append("")
+            with self.other.modify_file(reference) as changes:
+                changes.put_bytes("/first", b"first")
+            second[0] = changes.commit.id
+
+        database = self.workspace.database
+        write_in_turn = database.write_in_turn
+
+        def overtaken(changes: Any) -> Any:
+            put_first()
+            return write_in_turn(changes)
+
+        with self.pfs.modify_file(reference) as changes:
+            changes.put_bytes(path, b"second", append=True)
+            if at == "before it looks":
+                put_first()
+            else:
+                database.write_in_turn = overtaken  # type: ignore[method-assign]
+        database.write_in_turn = write_in_turn  # type: ignore[method-assign]
+        self.wrote(repo, branch, second[0], lambda files: {**files, "/first": b"first"})
+        self.wrote(repo, branch, changes.commit.id, lambda files: {**files, path: files.get(path, b"") + b"second"})
+
+    @rule(grace=st.sampled_from([dt.timedelta(0), DEFAULT_GRACE]), aged=st.booleans())
+    def collect(self, grace: dt.timedelta, aged: bool) -> None:
+        if aged:
+            for path in (self.folder / "objects").rglob("*"):
+                if path.is_file():
+                    os.utime(path, (1, 1))
+        self.clock.advance(dt.timedelta(days=2))
+        self.workspace.collect_garbage(grace=grace)
+
+    @precondition(lambda _: SERVER is None)  # A record on a server is not emptied from here.
+    @rule()
+    def lose_and_rebuild(self) -> None:
+        for repo, model in self.models.items():
+            # What is open is lost with the record, as the manual says.
+            for id in [id for id, version in model.versions.items() if version.is_open]:
+                self.pfs.finish_commit(f"{repo}@{id}")
+                model.finish(id, failed=False)
+        self.clock.advance(dt.timedelta(seconds=1))  # which names the copy of the record
+        made = rebuild_home(self.workspace.database, self.workspace.store, force=True, progress=lambda _: None)
+        assert made.losses == ()
 
     # What must hold
 
