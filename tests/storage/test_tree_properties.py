@@ -1,17 +1,20 @@
 """Laws of trees, against dictionaries. Nodes are of four rows on average, so that few rows make deep trees."""
 
+import dataclasses
 from collections.abc import Mapping
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pachyderm_dagster.storage.open_store import open_store
+from pachyderm_dagster.storage.rows import FILE_ROWS
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 from tests.storage.tree_rows import SMALL_NODES, file_rows, keys_array, sizes_of
 
 # Few letters, so that keys meet again; '\0' and 'é' because a byte order other than UTF-8's would put them elsewhere.
 KEYS = st.text("abcdef\0é", min_size=1, max_size=3)
 ROWS = st.dictionaries(KEYS, st.integers(0, 3), max_size=60)
+LARGE_NODES = dataclasses.replace(FILE_ROWS, rows_per_node=128)
 BOUNDS = st.none() | KEYS
 EDITS = st.tuples(st.dictionaries(KEYS, st.integers(0, 3), max_size=12), st.lists(KEYS, max_size=12))
 
@@ -42,6 +45,18 @@ def test_edited_tree_equals_the_tree_built_of_the_result(rows: dict[str, int], e
         root = trees.apply(root, file_rows(upserts), keys_array(deletes))
         expected = {key: size for key, size in expected.items() if key not in deletes} | upserts
     rebuilt = new_trees().build(file_rows(expected))
+    assert (root.id, root.count, root.size_bytes) == (rebuilt.id, rebuilt.count, rebuilt.size_bytes)
+    assert sizes_of(trees.table(root)) == expected
+
+
+@given(st.integers(20, 300), st.sets(st.integers(0, 320), max_size=2), st.sets(st.integers(0, 320), max_size=2))
+def test_few_edits_of_large_nodes_equal_the_tree_built_of_the_result(count: int, put: set[int], gone: set[int]) -> None:
+    trees = Trees(open_store("memory://"), LARGE_NODES)
+    rows = {f"{number:03}": number for number in range(count)}
+    upserts, deletes = {f"{number:03}": 7 for number in put}, [f"{number:03}" for number in gone]
+    root = trees.apply(trees.build(file_rows(rows)), file_rows(upserts), keys_array(deletes))
+    expected = {key: size for key, size in rows.items() if key not in deletes} | upserts
+    rebuilt = trees.build(file_rows(expected))
     assert (root.id, root.count, root.size_bytes) == (rebuilt.id, rebuilt.count, rebuilt.size_bytes)
     assert sizes_of(trees.table(root)) == expected
 
