@@ -18,6 +18,7 @@ from pachyderm_dagster.codec import Buffer, content_digest, digest
 from pachyderm_dagster.errors import StorageError
 from pachyderm_dagster.storage.chunks import MIN_CHUNK_BYTES, Readable, chunk_buffer, chunk_stream
 from pachyderm_dagster.storage.objects import ObjectBatch, ObjectStore, Ref, StoredRanges, corrupt_object, get_ref, object_key
+from pachyderm_dagster.storage.own_process import OwnProcess
 from pachyderm_dagster.storage.packs import PackWriter, PendingRanges
 from pachyderm_dagster.storage.ranges import read_ranges
 
@@ -56,7 +57,8 @@ def hash_of_chunks(chunk_ids: Sequence[bytes]) -> bytes:
 class ContentWriter:
     """Writes contents; nothing may refer to them before `flush` or `close` made them durable.
 
-    As a context manager it closes at the end, and drops what is pending if the block raised. For one thread at a time.
+    As a context manager it closes at the end, and drops what is pending if the block raised. For one thread at a time, and for the process that made it:
+    a forked child that writes or closes gets StateError `writer-forked`, and nothing is stored or dropped on its behalf.
 
     Attributes:
         packs: where small chunks go; what belongs to the same write may go there too.
@@ -64,6 +66,7 @@ class ContentWriter:
 
     def __init__(self, store: ObjectStore) -> None:
         self.packs = PackWriter(store)
+        self._process = OwnProcess()
         self._store = store
         self._stored_bytes = 0
         self._pool: ThreadPoolExecutor | None = None
@@ -85,6 +88,7 @@ class ContentWriter:
         Raises:
             StorageError: `storage-full` and whatever else `ObjectStore.put_new` raises, here or at `flush`; so do the other methods.
         """
+        self._process.check()
         if len(data) < MIN_CHUNK_BYTES:
             return self._pack(data)
         return self._write_chunks(chunk_buffer(data), ())
@@ -111,6 +115,7 @@ class ContentWriter:
 
     def flush_chunks(self) -> None:
         """Makes those chunks durable that are objects of their own."""
+        self._process.check()
         # A chunk that could not be stored belongs to a write that raised, so that no later flush needs it.
         under_way, self._under_way = self._under_way, deque()
         wait(under_way)
@@ -136,6 +141,8 @@ class ContentWriter:
             self._stop()
 
     def _stop(self) -> None:
+        if not self._process.is_ours:
+            return  # the threads did not come along, and what is under way is the parent's
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
@@ -152,6 +159,7 @@ class ContentWriter:
 
     def _write_chunks(self, chunks: Iterable[Buffer], before: tuple[Ref, ...]) -> Content:
         """Stores `chunks`, which follow `before` (chunks that are objects of their own)."""
+        self._process.check()
         large: list[tuple[int, Future[_Stored]]] = []
         tail = EMPTY_CONTENT
         for chunk in chunks:

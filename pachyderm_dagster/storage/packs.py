@@ -14,6 +14,7 @@ from itertools import accumulate, repeat
 
 from pachyderm_dagster.codec import DIGEST_BYTES, Buffer, content_digest
 from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, ObjectStore, Ref, StoredRanges, corrupt_object, object_key
+from pachyderm_dagster.storage.own_process import OwnProcess
 
 PACK_BYTES = 16 * 1024 * 1024
 _FOOTER = struct.Struct("<8sQ32s")
@@ -25,7 +26,8 @@ _TAIL_BYTES = 16 * 1024  # index and footer of about 400 blobs
 class PackWriter:
     """Gathers blobs and stores them as packs of about `target_bytes`; while one is being stored, the next fills.
 
-    A reference that `add` returned may be stored elsewhere only after `flush`. For one thread at a time.
+    A reference that `add` returned may be stored elsewhere only after `flush`. For one thread at a time, and for the process that made it: all but `stop`
+    raise StateError `writer-forked` in a forked child, whose pack would have the same id.
 
     Attributes:
         added_bytes: what the blobs added so far take in packs; it only grows.
@@ -33,6 +35,7 @@ class PackWriter:
 
     def __init__(self, store: ObjectStore, target_bytes: int = PACK_BYTES) -> None:
         self.added_bytes = 0
+        self._process = OwnProcess()
         self._store = store
         self._target_bytes = target_bytes
         self._pool: ThreadPoolExecutor | None = None
@@ -62,6 +65,7 @@ class PackWriter:
 
     def release(self) -> "_Pack":
         """Gives away the current pack; the next blob begins another."""
+        self._process.check()
         released, self._pack = self._pack, _Pack()
         return released
 
@@ -92,6 +96,7 @@ class PackWriter:
             StorageError: `storage-full` and whatever else `ObjectStore.put_new` raises; `add` and `find_pending` may do so too, and then do it again until
                 `flush` has raised. What could not be stored is kept, and stored by the next `flush` that succeeds.
         """
+        self._process.check()
         try:
             self._await_previous()
         finally:
@@ -102,6 +107,8 @@ class PackWriter:
 
     def stop(self) -> None:
         """Lets go of the thread; what is being stored is waited for, and only `flush` tells how that went."""
+        if not self._process.is_ours:
+            return  # the thread did not come along
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
@@ -109,6 +116,7 @@ class PackWriter:
 
     def _make_room(self) -> None:
         """Begins another pack when the current one is full."""
+        self._process.check()
         if self._pack.size < self._target_bytes:
             return
         self._await_previous()
@@ -118,6 +126,7 @@ class PackWriter:
         self._under_way = self._pool.submit(_put_pack, self._store, self._full)
 
     def _await_previous(self) -> None:
+        self._process.check()
         if self._full is None:
             return
         if self._under_way is None:

@@ -15,6 +15,7 @@ from pachyderm_dagster.storage.chunks import chunk_buffer
 from pachyderm_dagster.storage.content import EMPTY_CONTENT, Content, ContentReader, ContentWriter
 from pachyderm_dagster.storage.objects import ObjectStore, Ref, object_key
 from pachyderm_dagster.storage.open_store import open_store
+from tests.forking import in_child
 from tests.storage.faulty import CountingStore, FillingStore, FullStore, flip_byte, replace_object
 
 MIB = 1024 * 1024
@@ -250,6 +251,19 @@ def test_reference_that_leads_elsewhere_is_found_out(store: ObjectStore) -> None
     ref = content.refs[0]
     with pytest.raises(StorageError, match="are not what was written"):
         ContentReader(store).read(Content(content.hash, 6, (Ref(ref.object, ref.offset + 1, 6),)))
+
+
+def test_forked_child_may_neither_write_nor_close(store: ObjectStore) -> None:
+    with ContentWriter(store) as writer:
+        contents = [writer.write(b"begun"), writer.write(LARGE)]
+        assert in_child(lambda: writer.write(b"child")) == "writer-forked"
+        assert in_child(lambda: writer.write(b"")) == "writer-forked"
+        assert in_child(lambda: writer.write_stream(io.BytesIO(LARGE))) == "writer-forked"
+        assert in_child(lambda: writer.append(contents[0], b"child")) == "writer-forked"
+        assert in_child(writer.close) == "writer-forked"
+        assert in_child(lambda: writer.__exit__(KeyError, KeyError(), None)) == "done"
+        contents.append(writer.write(b"after"))
+    assert list(ContentReader(store).read_many(contents)) == [b"begun", LARGE, b"after"]
 
 
 MEMORY = open_store("memory://")

@@ -6,6 +6,7 @@ from pachyderm_dagster.codec import content_digest
 from pachyderm_dagster.errors import NotFoundError, StorageError
 from pachyderm_dagster.storage.objects import ObjectStore, Ref, get_ref, object_key
 from pachyderm_dagster.storage.packs import PackWriter, PendingRanges, find_pack_index
+from tests.forking import in_child
 from tests.storage.faulty import CountingStore, FillingStore, FullStore, replace_object
 
 BLOBS = [b"first", b"the second", b"3", b"x" * 5000]
@@ -163,3 +164,15 @@ def test_pending_neighbours_are_read_together(store: ObjectStore) -> None:
     refs = [writer.add(blob, own_id) for blob, own_id in zip(BLOBS, IDS, strict=True)]
     together = b"".join(BLOBS)
     assert get_ref(PendingRanges(store, writer), Ref(refs[0].object, 2, 14)) == together[2:16]
+
+
+def test_forked_child_may_not_go_on_with_a_pack(store: ObjectStore) -> None:
+    writer = PackWriter(store, target_bytes=4)
+    first, second = writer.add(b"begun", IDS[0]), writer.add(b"next", IDS[1])
+    assert in_child(lambda: writer.add(b"child", IDS[2])) == "writer-forked"
+    assert in_child(lambda: writer.find_pending(first)) == "writer-forked"
+    assert in_child(writer.flush) == "writer-forked"
+    assert in_child(writer.release) == "writer-forked"
+    assert in_child(writer.stop) == "done"
+    writer.flush()
+    assert [get_ref(store, ref) for ref in (first, second)] == [b"begun", b"next"]
