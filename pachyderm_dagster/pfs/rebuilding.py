@@ -60,7 +60,6 @@ class Rebuilt:
     Attributes:
         commits: rows by commit, in the order of `order`.
         order: parents and provenance before what was made from them, the older first.
-        heads: of each branch (by row) the commit that it points at.
     """
 
     repos: dict[int, StoredRepo]
