@@ -3,18 +3,28 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pachyderm_dagster.errors import StorageError
+from pachyderm_dagster.errors import InvalidError, StorageError
 from pachyderm_dagster.settings import load_settings
 
 FILE = "transaction"
 
 
 def active_transaction(environ: Mapping[str, str]) -> str | None:
-    """The id of the transaction that commands of this home add to, or None. It may have been finished or deleted elsewhere."""
+    """The id of the transaction that commands of this home add to, or None. It may have been finished or deleted elsewhere.
+
+    Raises:
+        InvalidError: `config-invalid`, when the file holds something else.
+        StorageError: `home-unusable`.
+    """
+    path = _file(environ)
     try:
-        return _file(environ).read_text().strip() or None
+        return path.read_text(encoding="ascii").strip() or None
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except UnicodeDecodeError as error:
+        raise InvalidError("config-invalid", f"{path} holds no id of a transaction; remove that file, and no transaction is active") from error
+    except OSError as error:
+        raise StorageError("home-unusable", f"{path} cannot be read: {error.strerror}; set PACHYDERM_HOME to a folder that you can read") from error
 
 
 def set_active_transaction(environ: Mapping[str, str], transaction_id: str | None) -> None:

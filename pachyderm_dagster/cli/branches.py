@@ -8,7 +8,7 @@ import click
 from pachyderm_dagster.cli.asking import ask
 from pachyderm_dagster.cli.documents import Fields, branch_document, document_of
 from pachyderm_dagster.cli.home import reading
-from pachyderm_dagster.cli.options import force, in_project
+from pachyderm_dagster.cli.options import COUNT, force, in_project
 from pachyderm_dagster.cli.printing import Column, Printer, listed, noted, printing, text, time
 from pachyderm_dagster.pfs import branches
 from pachyderm_dagster.pfs.model import Trigger
@@ -38,7 +38,7 @@ def trigger_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option("-t", "--trigger", "follows", metavar="BRANCH", help="Move it to the commits of this branch of the repo, as the conditions say."),
         click.option("--trigger-size", "size", metavar="SIZE", help="... when there is so much more than at its head: 100M, 1GiB."),
-        click.option("--trigger-commits", "commits", type=click.IntRange(min=1), metavar="N", help="... when there are so many commits since its head."),
+        click.option("--trigger-commits", "commits", type=COUNT, metavar="N", help="... when there are so many commits since its head."),
         click.option("--trigger-rate-limit", "rate_limit", metavar="CRON", help="... when this schedule has ticked since its head was finished."),
         click.option("--trigger-cron", "cron", metavar="CRON", help="... whenever this schedule ticks; the other conditions do not count then."),
         click.option("--trigger-all", "all_conditions", is_flag=True, help="Only when every condition is met; without any, at every commit."),

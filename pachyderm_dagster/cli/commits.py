@@ -9,7 +9,7 @@ from pachyderm_dagster.cli.asking import ask
 from pachyderm_dagster.cli.documents import Fields, commit_document, document_of
 from pachyderm_dagster.cli.draw_commit import graph_lines
 from pachyderm_dagster.cli.home import reading
-from pachyderm_dagster.cli.options import in_project
+from pachyderm_dagster.cli.options import COUNT, in_project
 from pachyderm_dagster.cli.printing import Column, Printer, listed, noted, optional, printing, size, text, time
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits, references
@@ -90,7 +90,7 @@ def inspect_commit(environ: Mapping[str, str], commit: str, project: str, printe
 
 @click.command(epilog="Example: pachctl list commit images@master -n 5")
 @click.argument("commits_of", metavar="[REPO[@REF]|ID]", required=False)
-@click.option("-n", "--number", type=click.IntRange(min=1), metavar="N", help="At most so many, the newest.")
+@click.option("-n", "--number", type=COUNT, metavar="N", help="At most so many, the newest.")
 @click.option("-f", "--from", "oldest", metavar="REF", help="Only those after this commit.")
 @click.option("--origin", type=click.Choice([origin.value for origin in Origin], case_sensitive=False), help="Only commits of this origin.")
 @click.option("--all", "include_system", is_flag=True, help="The commits of system repos too.")

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from pachyderm_dagster.cli.documents import commit_document
 from pachyderm_dagster.cli.home import reading
-from pachyderm_dagster.cli.options import in_project
+from pachyderm_dagster.cli.options import COUNT, in_project
 from pachyderm_dagster.cli.printing import Printer, Times, printing, show_size
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
@@ -19,7 +19,7 @@ from pachyderm_dagster.pfs.references import parse_reference
 
 @click.command(epilog="Example: pachctl draw commit images -n 20")
 @click.argument("repo", metavar="REPO[@REF]")
-@click.option("-n", "--number", type=click.IntRange(min=1), metavar="N", help="At most so many, the newest.")
+@click.option("-n", "--number", type=COUNT, metavar="N", help="At most so many, the newest.")
 @in_project
 @printing
 @click.pass_obj

@@ -12,6 +12,7 @@ from pachyderm_dagster.pfs.reading import is_glob
 from pachyderm_dagster.workspace import Workspace
 
 ALL = -1
+DIGITS = 9  # of a number of versions; nobody has more
 COLUMNS = (Column("COMMIT", text("commit")), Column("FINISHED", time("finished")), Column("SIZE", size("size_bytes")), Column("NAME", show_name))
 
 
@@ -22,10 +23,10 @@ def number_of_versions(_context: click.Context, _option: click.Parameter, given:
             return None
         case "all" | "-1":
             return ALL
-        case number if number.isdecimal():
+        case number if number.isdecimal() and len(number) <= DIGITS:
             return int(number)
         case other:
-            raise click.BadParameter(f"{other!r} is neither a number nor 'all'")
+            raise click.BadParameter(f"{other!r} is neither a number of up to {DIGITS} digits nor 'all'")
 
 
 def print_history(workspace: Workspace, printer: Printer, directory: str, most: int) -> None:

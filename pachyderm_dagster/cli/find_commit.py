@@ -7,7 +7,7 @@ from contextlib import closing
 import click
 
 from pachyderm_dagster.cli.documents import commit_document
-from pachyderm_dagster.cli.options import in_project
+from pachyderm_dagster.cli.options import COUNT, in_project
 from pachyderm_dagster.cli.printing import Column, Form, Printer, printing, text
 from pachyderm_dagster.cli.printing import time as time_cell
 from pachyderm_dagster.durations import parse_duration
@@ -22,7 +22,7 @@ COLUMNS = (Column("OP", text("op")), Column("COMMIT", text("id")), Column("BRANC
 
 @click.command(epilog="Example: pachctl find commit images@master:/liberty.png --limit 1")
 @click.argument("path", metavar="REPO@REF:PATH")
-@click.option("-n", "--limit", type=click.IntRange(min=1), metavar="N", help="End after so many.")
+@click.option("-n", "--limit", type=COUNT, metavar="N", help="End after so many.")
 @click.option("--timeout", metavar="TIME", help="Give up after so long (90s, 5m).")
 @click.option("--json", "as_json", is_flag=True, help="The same as --output json.")
 @in_project

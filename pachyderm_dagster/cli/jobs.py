@@ -8,7 +8,7 @@ import click
 from pachyderm_dagster.cli.documents import Fields, job_document, job_inspection
 from pachyderm_dagster.cli.home import reading, writing
 from pachyderm_dagster.cli.job_names import find_jobs
-from pachyderm_dagster.cli.options import in_project
+from pachyderm_dagster.cli.options import COUNT, in_project
 from pachyderm_dagster.cli.printing import Column, Document, Printer, Times, optional, printing, show_duration, size, text, time, to_json
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
@@ -95,7 +95,7 @@ LINES = (
     type=click.Choice([state.value for state in JobState], case_sensitive=False),
     help="Only jobs in this state; may be repeated.",
 )
-@click.option("-n", "--number", type=click.IntRange(min=1), metavar="N", help="At most so many, the newest.")
+@click.option("-n", "--number", type=COUNT, metavar="N", help="At most so many, the newest.")
 @click.option("-x", "--expand", is_flag=True, help="Without -p or an ID: one line a job instead of one a job set.")
 @click.option("-A", "--all-projects", is_flag=True, help="The jobs of every project.")
 @in_project

@@ -8,7 +8,7 @@ import click
 
 from pachyderm_dagster.cli.documents import Fields
 from pachyderm_dagster.cli.job_names import find_jobs
-from pachyderm_dagster.cli.options import in_project
+from pachyderm_dagster.cli.options import COUNT, in_project
 from pachyderm_dagster.cli.printing import Form, to_json, to_yaml
 from pachyderm_dagster.pfs.references import parse_repo
 from pachyderm_dagster.pps import jobs, pipelines
@@ -24,7 +24,7 @@ POLL_SECONDS = 0.5
 @click.option("-j", "--job", metavar="PIPELINE@ID|ID", help="Of this job, or of every job of a set.")
 @click.option("--datum", metavar="ID", help="Of this datum only; the beginning of its id is enough.")
 @click.option("--inputs", metavar="PATH[,PATH]", help="Of the datums that read one of these files.")
-@click.option("-t", "--tail", type=click.IntRange(min=1), metavar="N", help="The last N lines only.")
+@click.option("-t", "--tail", type=COUNT, metavar="N", help="The last N lines only.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with the jobs that end from now on, until Ctrl-C; of one job, until it has ended.")
 @click.option("-o", "--output", "form", type=click.Choice([form.value for form in Form]), help="json: one document a line; yaml: the same, to read.")
 @click.option("--raw", is_flag=True, help="The same as --output json.")

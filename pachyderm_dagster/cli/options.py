@@ -12,6 +12,11 @@ from pachyderm_dagster.settings import load_settings
 
 Command = Callable[..., Any]
 
+# What a column of the record, `LIMIT` and `itertools.islice` take, on every system.
+LARGEST_COUNT = 2**31 - 1
+COUNT = click.IntRange(1, LARGEST_COUNT)
+"""How many of something."""
+
 
 def in_project(command: Command) -> Command:
     """`--project`: where names without a project are looked up."""

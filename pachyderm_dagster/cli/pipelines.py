@@ -8,7 +8,7 @@ import click
 from pachyderm_dagster.cli.asking import ask
 from pachyderm_dagster.cli.documents import document_of, pipeline_document
 from pachyderm_dagster.cli.home import reading
-from pachyderm_dagster.cli.options import force, in_project, only_one
+from pachyderm_dagster.cli.options import LARGEST_COUNT, force, in_project, only_one
 from pachyderm_dagster.cli.printing import Column, Document, Printer, optional, printing, text, time, to_json
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
@@ -85,7 +85,7 @@ def inspect_pipeline(environ: Mapping[str, str], pipeline: str, project: str, pr
 @click.command(epilog="Example: pachctl list pipeline -o json")
 @click.argument("pipeline", required=False)
 @click.option("-s", "--spec", "only_spec", is_flag=True, help="Their specifications, as JSON that `create pipeline` takes.")
-@click.option("--history", type=click.IntRange(min=-1), default=0, metavar="N", help="Up to N older versions of each too; -1 for all.")
+@click.option("--history", type=click.IntRange(-1, LARGEST_COUNT), default=0, metavar="N", help="Up to N older versions of each too; -1 for all.")
 @click.option("--state", type=click.Choice([state.value for state in PipelineState], case_sensitive=False), help="Only those in this state.")
 @click.option("-A", "--all-projects", is_flag=True, help="The pipelines of every project.")
 @in_project

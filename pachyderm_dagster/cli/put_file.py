@@ -10,7 +10,7 @@ import click
 
 from pachyderm_dagster.cli.asking import check_not_waiting
 from pachyderm_dagster.cli.documents import commit_document
-from pachyderm_dagster.cli.options import in_project, without_effect
+from pachyderm_dagster.cli.options import LARGEST_COUNT, in_project, without_effect
 from pachyderm_dagster.cli.printing import Printer, printing
 from pachyderm_dagster.cli.progress import PutProgress
 from pachyderm_dagster.errors import InvalidError
@@ -66,7 +66,7 @@ def reading_sources(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def splitting(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that cut files into many."""
-    number = click.IntRange(min=0)
+    number = click.IntRange(0, LARGEST_COUNT)
     options = (
         click.option("--split", "kind", type=click.Choice([kind.value for kind in SplitKind]), help="Cut each file into files of whole records."),
         click.option("--target-file-datums", "records", type=number, default=0, metavar="N", help="So many records each; one unless a size is given."),

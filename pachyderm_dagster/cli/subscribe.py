@@ -8,7 +8,7 @@ import click
 
 from pachyderm_dagster.cli.commits import COLUMNS
 from pachyderm_dagster.cli.documents import commit_document
-from pachyderm_dagster.cli.options import in_project, without_effect
+from pachyderm_dagster.cli.options import COUNT, in_project, without_effect
 from pachyderm_dagster.cli.printing import Printer, printing
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits, references, repos
@@ -23,7 +23,7 @@ POLL_SECONDS = 0.2
 
 @click.command(epilog="Example: pachctl subscribe commit edges@master --new -o json")
 @click.argument("branch", metavar="REPO[@BRANCH]")
-@click.option("-n", "--number", type=click.IntRange(min=1), metavar="N", help="End after so many.")
+@click.option("-n", "--number", type=COUNT, metavar="N", help="End after so many.")
 @click.option("--from", "oldest", metavar="REF", help="Only those after this commit.")
 @click.option("--new", is_flag=True, help="Only those that start from now on.")
 @click.option("--origin", type=click.Choice([origin.value for origin in Origin], case_sensitive=False), help="Only commits of this origin.")

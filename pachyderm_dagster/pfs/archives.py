@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.errors import InvalidError, PachydermError
 from pachyderm_dagster.pfs.paths import clean_file_path
 from pachyderm_dagster.pfs.streams import as_file
 from pachyderm_dagster.storage.chunks import Readable
@@ -91,4 +91,13 @@ def _translated(name: str) -> Iterator[None]:
     try:
         yield
     except (tarfile.TarError, lzma.LZMAError, EOFError, zlib.error, gzip.BadGzipFile, pa.ArrowException) as error:
-        raise InvalidError("archive-invalid", f"{name} is no tar archive that can be read, or ends early: {error}") from error
+        raise _unreadable(name, error) from error
+    except OSError as error:
+        # So says bz2 that its data are none; an error of the system, which has a number, is not the archive's.
+        if error.errno is not None or isinstance(error, PachydermError):
+            raise
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: Exception) -> InvalidError:
+    return InvalidError("archive-invalid", f"{name} is no tar archive that can be read, or ends early: {error}")

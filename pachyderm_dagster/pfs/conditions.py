@@ -9,6 +9,8 @@ from pachyderm_dagster.pfs.model import Trigger
 from pachyderm_dagster.schedules import check_cron, next_tick
 
 _SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[kmgtp]?)(?P<binary>i?)b?", re.IGNORECASE | re.ASCII)
+# What the record holds.
+_MOST_COMMITS = 2**31 - 1
 _UNITS = ("", "k", "m", "g", "t", "p")
 
 
@@ -37,8 +39,8 @@ def check_trigger(trigger: Trigger) -> None:
     """
     if trigger.size:
         parse_size(trigger.size)
-    if trigger.commits < 0:
-        raise InvalidError("trigger-invalid", f"a trigger waits for a number of commits, 1 or more, not for {trigger.commits}")
+    if not 0 <= trigger.commits <= _MOST_COMMITS:
+        raise InvalidError("trigger-invalid", f"a trigger waits for a number of commits, from 1 to {_MOST_COMMITS:,}, not for {trigger.commits}")
     for name, spec in (("cron_spec", trigger.cron_spec), ("rate_limit_spec", trigger.rate_limit_spec)):
         if spec:
             try:

@@ -23,9 +23,23 @@ def export_files(store: ObjectStore, contents: Sequence[Content], paths: Sequenc
     """
     for folder in sorted({os.path.dirname(path) for path in paths}):
         with storage_errors("make", folder):
-            os.makedirs(folder or ".", exist_ok=True)
+            _make_folder(folder)
     files = sorted(zip(contents, paths, strict=True), key=_place)
     run_forked(partial(_write_part, store), split_parts(files, _FILES_PER_PROCESS) if store.fork_safe else [files])
+
+
+def _make_folder(folder: str) -> None:
+    """`os.makedirs`, which calls itself once a level and gives up on some legal paths."""
+    missing = []
+    while folder and not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    for one in reversed(missing):
+        try:
+            os.mkdir(one)
+        except FileExistsError:
+            if not os.path.isdir(one):
+                raise
 
 
 def _place(file: tuple[Content, str]) -> tuple[bytes, int]:

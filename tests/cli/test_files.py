@@ -2,6 +2,7 @@ import functools
 import http.server
 import io
 import os
+import subprocess
 import sys
 import tarfile
 import threading
@@ -379,3 +380,18 @@ def test_put_tells_how_many_files_it_has_read(monkeypatch: pytest.MonkeyPatch) -
     shown.done(2048, 1)
     shown._draw()
     assert drawn.getvalue().startswith("put file:  25% 1 of 4 files, 2KiB, ")
+
+
+def test_path_of_two_thousand_directories_is_written_to_a_folder(data: Pachctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = "/x" * 1500
+    data.put(f"data@master:{path}", "deep")
+    data("get", "file", "-r", "data@master:/", "-o", "out")
+    assert Path(f"out{path}").read_text() == "deep"
+    subprocess.run(["rm", "-r", "out"], check=True)
+
+
+def test_archive_of_bzip2_that_is_none_is_refused(data: Pachctl, tmp_path: Path) -> None:
+    archive = tmp_path / "garbage.tar.bz2"
+    archive.write_bytes(b"BZh9" + b"x" * 1000)
+    assert data.fail("put", "file", "data@master", "--untar", "-f", str(archive)) == "archive-invalid"

@@ -1,6 +1,7 @@
 """Options that many commands take, and those of pachctl that are taken or refused everywhere."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -169,3 +170,30 @@ def test_only_outputs_are_searched_for_zombies(pachctl: Pachctl) -> None:
     pachctl("create", "repo", "books")
     pachctl.put("books@master:/a", "1")
     assert pachctl.fail("fsck", "--zombie", "books@master") == "not-an-output"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list", "commit", "books", "-n", "9223372036854775808"),
+        ("list", "job", "-n", "99999999999999999999"),
+        ("draw", "commit", "books", "-n", "99999999999999999999"),
+        ("find", "commit", "books@master:/", "-n", "99999999999999999999"),
+        ("subscribe", "commit", "books@master", "-n", "99999999999999999999"),
+        ("logs", "-t", "99999999999999999999"),
+        ("list", "file", "books@master", "--history", "9" * 5000),
+        ("list", "pipeline", "--history", "99999999999999999999"),
+        ("create", "branch", "books@b", "--trigger", "m", "--trigger-commits", "9223372036854775808"),
+        ("put", "file", "books@master:/a", "--split", "line", "--target-file-bytes", "99999999999999999999"),
+    ],
+)
+def test_number_that_nothing_can_hold_is_wrong_usage(pachctl: Pachctl, words: tuple[str, ...]) -> None:
+    pachctl("create", "repo", "books")
+    pachctl.misuse(*words)
+
+
+def test_file_of_the_active_transaction_that_is_no_text_is_refused(pachctl: Pachctl, environment_of_its_own: Path) -> None:
+    pachctl("create", "repo", "books")
+    (environment_of_its_own / "transaction").write_bytes(b"\xff\xfe")
+    assert pachctl.fail("create", "repo", "more") == "config-invalid"
+    assert pachctl.fail("stop", "transaction") == "config-invalid"
