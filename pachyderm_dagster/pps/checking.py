@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database
 from pachyderm_dagster.pfs.checking import Change, MarkLost, Problem, Upkeep
+from pachyderm_dagster.pfs.store_ids import check_own_store
 from pachyderm_dagster.pps.recovery import keep
 from pachyderm_dagster.pps.row_checking import check_rows
 from pachyderm_dagster.pps.store_checking import check_store
@@ -50,7 +51,11 @@ def fix_home(database: Database, store: ObjectStore, *, deep: bool, mark_lost: b
 
     Args:
         mark_lost: commits whose content is lost get an error.
+
+    Raises:
+        StorageError: `store-of-another`; nothing was changed.
     """
+    check_own_store(database, store)
     found = list(_fix_rows(database, store))
     finish_mending(store)
     report = check_store(database, store, deep=deep, progress=progress)
