@@ -138,6 +138,8 @@ def _remove(txn: Transaction, doomed: Sequence[Commit], *, named: Collection[int
     above = _surviving_parents(txn, keys)
     headless = _headless(txn, keys, above)
     read_before = {branch_id: _read(txn, head_id) for branch_id, head_id, _ in headless}
+    if squash:
+        _leave_stored(txn, doomed)
     for key, parent in above.items():
         txn.run(sa.update(t.commit).where(t.commit.c.parent_id == key, t.commit.c.id.not_in(keys)).values(parent_id=parent))
     for commit in doomed:
@@ -151,6 +153,19 @@ def _remove(txn: Transaction, doomed: Sequence[Commit], *, named: Collection[int
         txn.run(sa.update(t.branch).where(t.branch.c.id == branch_id).values(head_id=new_head))
     _give_heads(txn, [(branch_id, head_id in named, read_before[branch_id]) for branch_id, head_id, _ in headless])
     return list(doomed)
+
+
+def _leave_stored(txn: Transaction, doomed: Sequence[Commit]) -> None:
+    """What a squashed commit stored counts for its oldest child, which holds the content now."""
+    stored = {commit.key: commit.stored_bytes for commit in doomed}
+    for key in sorted(stored):  # parents before children
+        child = txn.first(sa.select(t.commit.c.id).where(t.commit.c.parent_id == key).order_by(t.commit.c.id).limit(1))
+        if child is None:
+            continue
+        if child.id in stored:
+            stored[child.id] += stored[key]
+        else:
+            commits.count_stored(txn, child.id, stored[key])
 
 
 def _headless(txn: Transaction, keys: Collection[int], above: Mapping[int, int | None]) -> list[tuple[int, int, int | None]]:

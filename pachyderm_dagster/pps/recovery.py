@@ -160,7 +160,7 @@ def job_records(
         ended = {"finished": finished, "tree": tree, "size_bytes": size_bytes, "error": error_of(state, reason)}
         records.append(msgspec.structs.replace(found[commit_id], **ended))
     own = ended_job(txn, job, state=state, reason=reason, finished=finished, counters=counters)
-    return JobRecords(msgspec.structs.replace(records[0], job=own), records[1])
+    return JobRecords(msgspec.structs.replace(records[0], job=own, stored_bytes=counters.upload_bytes), records[1])
 
 
 def to_builtins(job: StoredJob) -> dict[str, Any]:

@@ -135,3 +135,10 @@ def test_datum_out_of_time_fails(run_command: Callable[..., Job]) -> None:
     job = run_command("sleep", "600", extra="datum_timeout: 300ms\ndatum_tries: 1\n")
     assert job.state is JobState.FAILURE
     assert "datum-timeout" in job.reason
+
+
+def test_output_says_what_its_job_stored(workspace: Workspace, run_command: Callable[..., Job]) -> None:
+    job = run_command("sh", "-c", "head -c 70000 /dev/zero > /pfs/out/zeros")
+    assert job.state is JobState.SUCCESS
+    output = workspace.pfs.inspect_commit(f"p@{job.id}")
+    assert (output.size_bytes, output.stored_bytes) == (70000, 70000)

@@ -84,6 +84,15 @@ def test_squashed_commit_leaves_its_files_to_its_child(pfs: Pfs) -> None:
         pfs.inspect_commit(f"data@{middle.id}")
 
 
+def test_what_squashed_commits_stored_counts_for_the_commit_behind_them(pfs: Pfs) -> None:
+    first, second = put(pfs, "data@master", "/a", b"a" * 5000), put(pfs, "data@master", "/b", b"b" * 3000)
+    third = put(pfs, "data@master", "/c")
+    before = sum(pfs.inspect_commit(f"data@{commit.id}").stored_bytes for commit in (first, second, third))
+    pfs.squash_commit(f"data@{first.id}")
+    pfs.squash_commit(f"data@{second.id}")
+    assert pfs.inspect_commit("data@master").stored_bytes == before > 8000
+
+
 def test_last_commit_is_not_squashed(pfs: Pfs) -> None:
     assert refused(pfs.squash_commit_set, put(pfs, "data@master", "/a").id) == "commit-without-children"
 
