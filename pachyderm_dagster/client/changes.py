@@ -1,7 +1,8 @@
 """Changes to files on their way into a commit, as a caller of Python makes them."""
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias, overload
 
@@ -16,6 +17,7 @@ from pachyderm_dagster.pfs.open_files import WritableContent, WritableText
 from pachyderm_dagster.pfs.paths import ROOT, clean_file_path, clean_path
 from pachyderm_dagster.storage.chunks import Readable
 from pachyderm_dagster.storage.content import Content
+from pachyderm_dagster.storage.own_process import OwnProcess
 
 Data: TypeAlias = Buffer | Path | Readable | BinaryIO
 """What a file can be made of: bytes, a local file, or something to read bytes from."""
@@ -25,7 +27,8 @@ WriteMode: TypeAlias = Literal["wb", "ab", "w", "a"]
 class FileChanges:
     """Puts, copies and deletes that go into one commit, in their order; all of them or, when the block that made them raises, none.
 
-    Several threads may use one. Nobody sees the files before the block has ended.
+    Several threads may use one. Nobody sees the files before the block has ended. All methods raise StateError `block-ended` behind the end of the block,
+    and `writer-forked` in a forked child, whose leaving of the block changes nothing.
 
     Attributes:
         commit: where the changes go. Of `Client.modify_file` it is there when the block has ended.
@@ -38,6 +41,8 @@ class FileChanges:
         self._pfs = pfs
         self._files = files
         self._lock = threading.RLock()
+        self._process = OwnProcess()
+        self._over = False
         self.open_files: set[str] = set()
 
     @property
@@ -55,7 +60,7 @@ class FileChanges:
             NotFoundError: `source-not-found`.
             TypeError: for a `str`, which could be a path or a text: wrap the one in `Path`, `encode` the other.
         """
-        with self._lock:
+        with self._changing():
             match data:
                 case bytes() | bytearray() | memoryview():
                     self._files.put_bytes(path, bytes(data), append=append)
@@ -69,7 +74,7 @@ class FileChanges:
 
     def delete_file(self, path: str, *, recursive: bool = False) -> None:
         """Removes a file; with `recursive` a directory with everything below it, and `/` is everything. What does not exist is no error."""
-        with self._lock:
+        with self._changing():
             if not recursive or clean_path(path) != ROOT:
                 self._files.delete(path)
             if recursive:
@@ -86,7 +91,7 @@ class FileChanges:
         if at.path is None:
             raise InvalidError("path-missing", f"'{source}' has no path; write {source}:/path")
         rows = reading.rows_below(self._pfs.trees, self._pfs.root(source), at.path, label=str(at.without_path()))
-        with self._lock:
+        with self._changing():
             self._files.copy_rows(rows, at.path, path, append=append)
 
     @overload
@@ -103,12 +108,31 @@ class FileChanges:
         """
         return open_to_write(path, mode, self._writable, encoding=encoding)
 
+    def end(self) -> None:
+        """Takes no more changes; the end of the block calls it."""
+        if self._process.is_ours:
+            with self._lock:
+                self._over = True
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """The time of one change.
+
+        Raises:
+            StateError: `writer-forked`, `block-ended`.
+        """
+        self._process.check()
+        with self._lock:
+            check_not_over(self._over)
+            yield
+
     def _writable(self, path: str, *, append: bool) -> WritableContent:
         cleaned = clean_file_path(path)
-        self.open_files.add(cleaned)
+        with self._changing():
+            self.open_files.add(cleaned)
 
         def keep(content: Content) -> None:
-            with self._lock:
+            with self._changing():
                 self._files.put_content(cleaned, content, append=append)
             self.open_files.discard(cleaned)
 
@@ -125,6 +149,16 @@ def open_to_write(path: str, mode: str, opening: Callable[..., WritableContent],
         raise InvalidError("mode-invalid", f"a file cannot be opened with mode {mode!r}; 'rb' and 'r' read, 'wb' and 'w' replace, 'ab' and 'a' append")
     content = opening(path, append=mode.startswith("a"))
     return content if mode.endswith("b") else WritableText(content, encoding=encoding)
+
+
+def check_not_over(over: bool) -> None:
+    """Refuses changes behind the end of their block.
+
+    Raises:
+        StateError: `block-ended`.
+    """
+    if over:
+        raise StateError("block-ended", "the block that this change belongs to has ended, so nothing would come of it; begin another block, or move it inside")
 
 
 def check_all_closed(changes: FileChanges) -> None:

@@ -18,6 +18,7 @@ from pachyderm_dagster.pfs.finding import Change
 from pachyderm_dagster.pfs.model import Branch, Commit, Origin, Project, Repo, Trigger, is_commit_id
 from pachyderm_dagster.pfs.open_files import ReadableContent, WritableContent
 from pachyderm_dagster.pfs.references import parse_repo
+from pachyderm_dagster.storage.own_process import OwnProcess
 from pachyderm_dagster.workspace import Workspace
 
 _ROWS_AT_ONCE = 10_000
@@ -76,7 +77,10 @@ class Client:
             PachydermError: at the end, whatever one of the changes raises, with its number; nothing was changed.
         """
         transaction = ClientTransaction(self.project)
-        yield transaction
+        try:
+            yield transaction
+        finally:
+            transaction.end()
         transaction.apply(self._workspace.pps)
 
     # Repos
@@ -164,18 +168,19 @@ class Client:
             InvalidError: `path-conflict`, at the end.
         """
         started = self._pfs.start_commit(branch, parent=parent, description=description)
-        name = commit_reference(started)
+        name, process = commit_reference(started), OwnProcess()
         try:
             with self.modify_file(name) as changes:
                 changes.commit = started
                 yield changes
             changes.commit = self._pfs.finish_commit(name)
         except BaseException as error:
-            try:
-                self._pfs.abandon_commit(name)
-            except PachydermError as second:
-                # Somebody removed it, or the record does not answer: what went wrong first is what the caller must see.
-                error.add_note(f"the open commit '{started}' was not dropped: {second}")
+            if process.is_ours:  # a forked child that leaves the block leaves the commit to its parent
+                try:
+                    self._pfs.abandon_commit(name)
+                except PachydermError as second:
+                    # Somebody removed it, or the record does not answer: what went wrong first is what the caller must see.
+                    error.add_note(f"the open commit '{started}' was not dropped: {second}")
             raise
 
     def start_commit(self, branch: str, *, parent: str | None = None, description: str = "") -> Commit:
@@ -288,7 +293,10 @@ class Client:
         """
         with self._pfs.modify_file(target, description=description) as files:
             changes = FileChanges(self._pfs, files)
-            yield changes
+            try:
+                yield changes
+            finally:
+                changes.end()
             check_all_closed(changes)
         changes.commit = files.commit
 

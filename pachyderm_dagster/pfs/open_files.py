@@ -162,7 +162,8 @@ class GrowingContent:
 class WritableContent(io.BufferedIOBase):
     """A content to write to; closing it hands the content on.
 
-    A `with` block that raises discards it, and so does forgetting to close it, with a `ResourceWarning`.
+    A `with` block that raises discards it, and so does forgetting to close it, with a `ResourceWarning`. In a forked child, writing and closing raise
+    StateError `writer-forked`.
 
     Args:
         on_close: gets the content.
@@ -179,6 +180,7 @@ class WritableContent(io.BufferedIOBase):
         name: str = "",
     ) -> None:
         self.name = name
+        self._writer = writer
         self._content = GrowingContent(writer)
         self._lock = lock
         self._on_close = on_close
@@ -195,6 +197,7 @@ class WritableContent(io.BufferedIOBase):
     def write(self, data: Any, /) -> int:
         if self.closed:
             raise ValueError("the file is closed")
+        self._writer.process.check()  # before the lock, which another thread may have held when this process was forked
         view = memoryview(data).cast("B")
         with self._lock:
             self._content.write(view)
@@ -207,6 +210,7 @@ class WritableContent(io.BufferedIOBase):
         self._over = True
         super().close()
         try:
+            self._writer.process.check()
             with self._lock:
                 content = self._content.finish()
         except BaseException:

@@ -62,11 +62,12 @@ class ContentWriter:
 
     Attributes:
         packs: where small chunks go; what belongs to the same write may go there too.
+        process: the one that may write.
     """
 
     def __init__(self, store: ObjectStore) -> None:
         self.packs = PackWriter(store)
-        self._process = OwnProcess()
+        self.process = OwnProcess()
         self._store = store
         self._stored_bytes = 0
         self._pool: ThreadPoolExecutor | None = None
@@ -88,7 +89,7 @@ class ContentWriter:
         Raises:
             StorageError: `storage-full` and whatever else `ObjectStore.put_new` raises, here or at `flush`; so do the other methods.
         """
-        self._process.check()
+        self.process.check()
         if len(data) < MIN_CHUNK_BYTES:
             return self._pack(data)
         return self._write_chunks(chunk_buffer(data), ())
@@ -115,7 +116,7 @@ class ContentWriter:
 
     def flush_chunks(self) -> None:
         """Makes those chunks durable that are objects of their own."""
-        self._process.check()
+        self.process.check()
         # A chunk that could not be stored belongs to a write that raised, so that no later flush needs it.
         under_way, self._under_way = self._under_way, deque()
         wait(under_way)
@@ -141,7 +142,7 @@ class ContentWriter:
             self._stop()
 
     def _stop(self) -> None:
-        if not self._process.is_ours:
+        if not self.process.is_ours:
             return  # the threads did not come along, and what is under way is the parent's
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
@@ -159,7 +160,7 @@ class ContentWriter:
 
     def _write_chunks(self, chunks: Iterable[Buffer], before: tuple[Ref, ...]) -> Content:
         """Stores `chunks`, which follow `before` (chunks that are objects of their own)."""
-        self._process.check()
+        self.process.check()
         large: list[tuple[int, Future[_Stored]]] = []
         tail = EMPTY_CONTENT
         for chunk in chunks:
