@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -60,16 +59,15 @@ while True:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Workspace]:
-    opened = open_workspace({"PACHYDERM_HOME": str(tmp_path / "home")})
+def place() -> Iterator[Workspace]:
+    opened = open_workspace(os.environ)
     opened.pfs.create_repo("data")
     yield opened
     opened.close()
 
 
-def start(place: Workspace, script: str, *words: str) -> "subprocess.Popen[str]":
-    environ = os.environ | {"PACHYDERM_HOME": str(place.settings.home)}
-    return subprocess.Popen([sys.executable, "-c", script, *words], env=environ, stdout=subprocess.PIPE, text=True)
+def start(script: str, *words: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen([sys.executable, "-c", script, *words], stdout=subprocess.PIPE, text=True)
 
 
 def lines(process: "subprocess.Popen[str]", number: int) -> list[list[str]]:
@@ -88,18 +86,18 @@ def end(process: "subprocess.Popen[str]") -> list[list[str]]:
 
 
 def test_processes_that_write_lose_nothing_to_collectors_that_are_killed(place: Workspace) -> None:
-    writers = {branch: start(place, WRITER, branch) for branch in ("a", "b")}
+    writers = {branch: start(WRITER, branch) for branch in ("a", "b")}
     told: dict[str, list[list[str]]] = {branch: lines(writer, 2) for branch, writer in writers.items()}
     chance = random.Random(7)
     for _ in range(6):
-        collector = start(place, COLLECTOR, "alone")
+        collector = start(COLLECTOR, "alone")
         lines(collector, 1)
         for branch, writer in writers.items():
             told[branch] += lines(writer, chance.randint(1, 4))
         end(collector)
     for branch, writer in writers.items():
         told[branch] += end(writer)
-    with open_again(place) as fresh:
+    with open_again() as fresh:
         for branch, commits in told.items():
             for commit, number in commits:
                 data = bytes([int(number) % 3]) + LARGE if int(number) % 2 else b"%d" % int(number)
@@ -107,7 +105,7 @@ def test_processes_that_write_lose_nothing_to_collectors_that_are_killed(place: 
 
 
 def test_two_collectors_take_turns(place: Workspace) -> None:
-    collectors = [start(place, COLLECTOR) for _ in range(2)]
+    collectors = [start(COLLECTOR) for _ in range(2)]
     said = [word for collector in collectors for line in lines(collector, 6) for word in line]
     for collector in collectors:
         end(collector)
@@ -117,8 +115,8 @@ def test_two_collectors_take_turns(place: Workspace) -> None:
 class open_again:
     """Another process's view of a home."""
 
-    def __init__(self, place: Workspace) -> None:
-        self._opened = open_workspace({"PACHYDERM_HOME": str(place.settings.home)})
+    def __init__(self) -> None:
+        self._opened = open_workspace(os.environ)
 
     def __enter__(self) -> Workspace:
         return self._opened
