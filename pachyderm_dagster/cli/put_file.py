@@ -135,7 +135,7 @@ def _put(
         locations = [*files, *(location for name in lists for location in read_source_list(name, stdin))]
         if lists and not locations:
             raise InvalidError("sources-missing", f"{', '.join(lists)} names no file; write one path or URL a line")
-        planned = plan_sources(locations, path, recursive=recursive, full_path=full_path, unpack=untar)
+        planned = plan_sources(locations, path, recursive=recursive, full_path=full_path, unpack=untar, append=append)
         shown = PutProgress() if progress else contextlib.nullcontext()
         with shown as watcher, workspace.pfs.modify_file(target, description=description) as staged:
             put_sources(staged, workspace.store, planned, stdin=stdin, manner=manner, watcher=watcher)

@@ -7,11 +7,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from pachyderm_dagster.errors import ConflictError, InvalidError, PachydermError, UnreachableError
+from pachyderm_dagster.pfs.http_urls import parse_http_url
 from pachyderm_dagster.pfs.transfers import Transfers
 
-SCHEMES = ("http", "https")
 DEFAULT = Transfers()
 _TIMEOUT_SECONDS = 60
 _SKIPPED_BYTES = 1024 * 1024
@@ -19,6 +20,9 @@ _SKIPPED_BYTES = 1024 * 1024
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 _PARTIAL = 206
 _PAST_END = 416
+_WHOLE = ("", "identity")
+# A server that knows such a file by its name alone says that it is encoded, and sends it as it is.
+_PACKED = (".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".tzst", ".br", ".z")
 
 
 class _Answer(Protocol):
@@ -35,16 +39,21 @@ class HttpDownload:
     """The body of a URL, after redirects.
 
     When the connection breaks it asks for the rest by Range, under the condition that the body is still the same (ETag or Last-Modified). Of a server
-    that knows no ranges it reads all again and compares what it had.
+    that knows no ranges it reads all again and compares what it had. User and password of the URL are sent to its host only, and never shown.
+
+    Raises:
+        InvalidError: `source-unreadable`, when the URL is malformed.
 
     Reading raises:
-        InvalidError: `source-unreadable`, when the server answers with a status of 400 or more, or the URL is malformed.
+        InvalidError: `source-unreadable`, when the server answers with a status of 400 or more, or with something that is encoded.
         UnreachableError: `source-unreachable`, when it does not answer, or its answer ends early again and again.
         ConflictError: `source-changed`, when the body became another one.
     """
 
     def __init__(self, url: str, transfers: Transfers) -> None:
-        self._url = url
+        parsed = parse_http_url(url)
+        self._url = parsed.url
+        self._authorization = parsed.authorization
         self._transfers = transfers
         self._answer: _Answer | None = None
         self._head: list[bytes] = []
@@ -143,7 +152,7 @@ class HttpDownload:
 
     def _open(self, headers: Mapping[str, str]) -> _Answer:
         try:
-            answer: _Answer = urllib.request.urlopen(urllib.request.Request(self._url, headers=dict(headers)), timeout=_TIMEOUT_SECONDS)
+            answer: _Answer = urllib.request.urlopen(self._request(headers), timeout=_TIMEOUT_SECONDS)
         except urllib.error.HTTPError as error:
             error.close()
             if error.code == _PAST_END and headers:
@@ -157,7 +166,19 @@ class HttpDownload:
             raise InvalidError("source-unreadable", f"{self._url} cannot be asked for: {error}") from error
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(f"does not answer: {error}") from error
+        encoding = (answer.getheader("Content-Encoding") or "").strip().lower()
+        if encoding not in _WHOLE and not urlsplit(self._url).path.lower().endswith(_PACKED):
+            answer.close()
+            again = f"curl --compressed {self._url} | pachctl put file REPO@BRANCH:/PATH"
+            raise InvalidError("source-unreadable", f"{self._url} comes encoded with {encoding} although it was asked for as it is; try {again}")
         return answer
+
+    def _request(self, headers: Mapping[str, str]) -> urllib.request.Request:
+        request = urllib.request.Request(self._url, headers={"Accept-Encoding": "identity", **headers})
+        if self._authorization is not None:
+            # Not for a host that this one redirects to.
+            request.add_unredirected_header("Authorization", self._authorization)
+        return request
 
     def _unreachable(self, what: str) -> UnreachableError:
         return UnreachableError("source-unreachable", f"{self._url} {what}; try again")

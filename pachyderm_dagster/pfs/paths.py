@@ -6,6 +6,7 @@ and with every other `/` replaced by a NUL, which no path can hold. So `/` sorts
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from pachyderm_dagster.errors import InvalidError
 
@@ -19,6 +20,7 @@ MAX_PATH_BYTES = 4096
 MAX_ELEMENT_BYTES = 255
 
 _SHOWN_CHARACTERS = 300
+_SHOWN_NAMES = 10
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f*?\[\]{}!()@+^]")
 
 
@@ -50,6 +52,20 @@ def clean_file_path(text: str) -> str:
     if path == ROOT:
         raise InvalidError("path-invalid", f"path {text!r} is the root directory; a file needs a name, as in `/file`")
     return path
+
+
+def refused_names(problems: Sequence[tuple[str, InvalidError]]) -> InvalidError:
+    """One error for names of files that cannot be paths, each with its own error: the first some of them, and how many there are.
+
+    Args:
+        problems: at least one.
+    """
+    instead = "rename it, or put it alone under another name: -f FILE with REPO@BRANCH:/NAME"
+    if len(problems) == 1:
+        return InvalidError("path-invalid", f"{problems[0][1].message}; {instead}")
+    names = ", ".join(_shown(name) for name, _ in problems[:_SHOWN_NAMES])
+    others = f" and {len(problems) - _SHOWN_NAMES:,} more" if len(problems) > _SHOWN_NAMES else ""
+    return InvalidError("path-invalid", f"{len(problems):,} names cannot be paths: {names}{others}; of the first: {problems[0][1].message}; rename them")
 
 
 def key_of(path: str) -> str:

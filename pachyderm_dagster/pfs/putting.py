@@ -13,9 +13,11 @@ from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.archives import files_of, is_archive
 from pachyderm_dagster.pfs.filesets import FileSet
 from pachyderm_dagster.pfs.http_sources import HttpDownload
+from pachyderm_dagster.pfs.http_urls import without_user
 from pachyderm_dagster.pfs.local_sources import files_in, open_local
 from pachyderm_dagster.pfs.object_sources import downloads_below, list_objects, object_download
 from pachyderm_dagster.pfs.path_columns import clean_file_paths
+from pachyderm_dagster.pfs.paths import clean_file_path, refused_names
 from pachyderm_dagster.pfs.sources import Source, SourceKind
 from pachyderm_dagster.pfs.splitting import Split, put_split
 from pachyderm_dagster.pfs.streams import Watched
@@ -172,7 +174,7 @@ class _Putting:
             self.watcher.expect(1)
             is_http = source.kind is SourceKind.HTTP
             download = HttpDownload(source.location, transfers) if is_http else object_download(source.location, transfers)
-            yield _Place(source.location, source.target, source.is_archive), download
+            yield _Place(without_user(source.location), source.target, source.is_archive), download
 
     def _store(self, locations: Sequence[str], targets: Sequence[pa.StringArray]) -> None:
         if not locations:
@@ -226,7 +228,10 @@ def _places(folder: Source, found: Sequence[tuple[str, str]], *, unpack: bool) -
 def _targets(folder: Source, names: Sequence[str]) -> pa.StringArray:
     """The paths of files by their names below a folder."""
     prefix = folder.target.rstrip("/")
-    targets = clean_file_paths([f"{prefix}/{name}" for name in names])
+    try:
+        targets = clean_file_paths([f"{prefix}/{name}" for name in names])
+    except InvalidError as error:
+        raise refused_names(_refused(prefix, names)) from error
     if pc.count_distinct(targets).as_py() < len(targets):
         counts = pc.value_counts(targets)
         twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))[0].as_py()
@@ -235,3 +240,14 @@ def _targets(folder: Source, names: Sequence[str]) -> pa.StringArray:
             "path-invalid", f"{one} and {other} below {folder.location!r} both go to {twice!r}: they differ in the form of accents alone; rename one"
         )
     return targets
+
+
+def _refused(prefix: str, names: Sequence[str]) -> list[tuple[str, InvalidError]]:
+    """Those of the names below a folder that cannot be paths, and why."""
+    found = []
+    for name in names:
+        try:
+            clean_file_path(f"{prefix}/{name}")
+        except InvalidError as error:
+            found.append((name, error))
+    return found

@@ -51,7 +51,7 @@ def put(
     trees, reader = Trees(store, FILE_ROWS), ContentReader(store)
     with ContentWriter(store) as writer:
         files = FileSet(writer)
-        planned = plan_sources(locations, target, recursive=recursive, unpack=unpack)
+        planned = plan_sources(locations, target, recursive=recursive, unpack=unpack, append=append)
         manner = Manner(append=append, unpack=unpack, split=split, transfers=PATIENT)
         count = put_sources(files, store, planned, stdin=io.BytesIO(stdin), manner=manner)
         root = merge(trees, reader, writer, trees.empty, files.layers())
@@ -231,10 +231,10 @@ def test_a_folder_of_many_files_is_put(tmp_path: Path) -> None:
     assert put([str(tmp_path)], recursive=True) == expected
 
 
-def test_sources_of_one_path_count_in_order(folder: Path) -> None:
-    assert put(["a.txt", "b.txt", "a.txt"], append=True) == {"/a.txt": b"11", "/b.txt": b"2"}
+def test_sources_of_one_path_are_appended_in_order(folder: Path) -> None:
     (folder / "data/a.txt").write_text("later")
-    assert put(["a.txt", "data/a.txt"]) == {"/a.txt": b"later"}
+    assert put(["a.txt", "b.txt", "a.txt", "data/a.txt"], append=True) == {"/a.txt": b"11later", "/b.txt": b"2"}
+    assert refused(["a.txt", "data/a.txt"]).message == "'a.txt' and 'data/a.txt' both go to '/a.txt'; put them one by one, or append them with -a"
 
 
 @pytest.mark.parametrize("location", ["list", "-"])
@@ -269,6 +269,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.answer(200, b"body" * 1000)
             case ["list"]:
                 self.answer(200, b"one\ntwo\n")
+            case ["packed" | "packed.tar.gz"]:
+                assert self.headers["Accept-Encoding"] == "identity"
+                self.answer(200, b"\x1f\x8b", Content_Encoding="gzip")
+            case ["secret"]:
+                allowed = self.headers["Authorization"] == "Basic YW5uOnAgdw=="
+                self.answer(200 if allowed else 401, b"for ann")
+            case ["lead"]:
+                self.answer(302, b"", Location="/secret")
             case ["moved"]:
                 self.answer(302, b"", Location="/ok")
             case ["short"]:
@@ -329,6 +337,57 @@ def test_a_url_is_read(server: str) -> None:
     assert put([f"{server}/ok"]) == {"/ok": b"body" * 1000}
     assert put([f"{server}/moved"], "x") == {"/x": b"body" * 1000}
     assert read_source_list(f"{server}/list", io.BytesIO()) == ["one", "two"]
+
+
+def test_user_and_password_of_a_url_are_sent_and_not_shown(server: str) -> None:
+    assert put([f"{server}/secret".replace("://", "://ann:p%20w@")]) == {"/secret": b"for ann"}
+    for wrong in ("/secret", "/missing"):
+        error = refused([f"{server}{wrong}".replace("://", "://bob:secret@")])
+        assert "bob" not in error.message
+        assert f"{server}{wrong} answered 40" in error.message
+
+
+def test_user_and_password_are_not_sent_on(server: str) -> None:
+    assert "answered 401" in refused([f"{server}/lead".replace("://", "://ann:p%20w@")]).message
+
+
+def test_a_body_that_comes_encoded_is_refused_unless_its_name_says_so(server: str) -> None:
+    assert "comes encoded with gzip" in refused([f"{server}/packed"]).message
+    assert put([f"{server}/packed.tar.gz"]) == {"/packed.tar.gz": b"\x1f\x8b"}
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://host:70000/x", "http://host:port/x", "http://host:0/x", "http:///x", "s3://[::1"])
+def test_a_url_that_no_server_could_be_asked_for_is_refused_at_once(url: str) -> None:
+    with pytest.raises(InvalidError, match="source-unreadable"):
+        plan_sources([url], "/x")
+
+
+def test_a_slash_in_the_last_part_of_a_url_makes_no_name() -> None:
+    with pytest.raises(InvalidError, match="path-invalid"):
+        plan_sources(["http://host/a%2Fb"], None)
+    assert plan_sources(["http://host/a%2Fb"], "/b")[0].target == "/b"
+
+
+def test_two_sources_of_one_name_are_refused_unless_they_append(folder: Path) -> None:
+    urls = ["http://ann:secret@one/x.csv", "http://two/x.csv"]
+    with pytest.raises(InvalidError, match=r"'http://one/x.csv' and 'http://two/x.csv' both go to '/x.csv'"):
+        plan_sources(urls, None)
+    assert [source.target for source in plan_sources(urls, None, append=True)] == ["/x.csv", "/x.csv"]
+    same = str(folder / "a.txt")
+    assert len(plan_sources([same, same], None)) == 2
+
+
+def test_all_names_that_cannot_be_paths_are_told_at_once(tmp_path: Path) -> None:
+    for name in ("file (1).txt", "a@b.txt", "C++.txt", "good.txt"):
+        (tmp_path / name).write_text("x")
+    error = refused([str(tmp_path)], recursive=True)
+    assert error.code == "path-invalid"
+    assert "3 names cannot be paths: 'C++.txt', 'a@b.txt', 'file (1).txt'; of the first: " in error.message
+    assert "3 names" in refused([str(file) for file in sorted(tmp_path.iterdir())]).message
+    assert "rename it, or put it alone under another name" in refused([str(tmp_path / "a@b.txt")]).message
+    for number in range(20):
+        (tmp_path / f"{number:02}+").write_text("x")
+    assert "'09+' and 13 more; of the first" in refused([str(tmp_path)], recursive=True).message
 
 
 def test_a_url_that_answers_with_an_error_is_refused(server: str) -> None:
