@@ -172,12 +172,12 @@ removed_commit = sa.Table(
     sqlite_autoincrement=True,
 )
 
-# Content that was given up (removed commits, forgotten ones, results of pipelines), kept until whoever could still be reading or copying it is done.
+# Content that was given up (removed commits, forgotten ones, staged layers, results of pipelines), kept until whoever could still be reading or copying it is done.
 released_tree = sa.Table(
     "released_tree",
     metadata,
     _id(),
-    # The type of the repo, or `results`.
+    # The type of the repo, `results`, or `layer`.
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("tree", sa.LargeBinary, nullable=False),
     sa.Column("released", UtcDateTime, nullable=False, index=True),

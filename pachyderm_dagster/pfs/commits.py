@@ -13,6 +13,7 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, repos
 from pachyderm_dagster.pfs.ancestry import find_readable
 from pachyderm_dagster.pfs.commit_records import CommitRecord, load_record
+from pachyderm_dagster.pfs.horizon import release_layers
 from pachyderm_dagster.pfs.model import BranchName, Commit, Origin, RepoName, RepoType
 from pachyderm_dagster.pfs.provenance import upstream_ids
 from pachyderm_dagster.pfs.triggers import evaluate
@@ -153,7 +154,8 @@ def _close(txn: Transaction, commit_id: int, values: dict[str, Any], *, recorded
     closing = sa.update(t.commit).where(t.commit.c.id == commit_id, t.commit.c.finished.is_(None)).values(**values, recorded=recorded)
     if txn.run(closing, kept=recorded) != 1:
         raise StateError("commit-finished", f"commit '{get_commit(txn, commit_id)}' is finished already; a finished commit never changes, start a new one")
-    txn.run(sa.delete(t.commit_layer).where(t.commit_layer.c.commit_id == commit_id))
+    if commit_id not in txn.new_commits:
+        _remove_layers(txn, commit_id)
 
 
 def check_user_may_write(txn: Transaction, commit_id: int) -> Commit:
@@ -185,6 +187,11 @@ def clear_commit(txn: Transaction, commit_id: int) -> None:
         StateError: `commit-finished`, `output-branch`.
     """
     check_user_may_write(txn, commit_id)
+    _remove_layers(txn, commit_id)
+
+
+def _remove_layers(txn: Transaction, commit_id: int) -> None:
+    release_layers(txn, sa.select(t.commit.c.id).where(t.commit.c.id == commit_id))
     txn.run(sa.delete(t.commit_layer).where(t.commit_layer.c.commit_id == commit_id))
 
 

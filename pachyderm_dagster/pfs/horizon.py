@@ -9,6 +9,7 @@ from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 
 RESULTS = "results"
+LAYER = "layer"
 
 
 def check_not_collected(txn: Transaction, since: dt.datetime) -> None:
@@ -47,10 +48,17 @@ def move_horizon(txn: Transaction, horizon: dt.datetime) -> None:
 
 
 def release_commits(txn: Transaction, chosen: sa.Select[tuple[int]]) -> None:
-    """Keeps the content of commits, by their rows, for those who still read it: to be called before it is given up."""
+    """Keeps the content of commits, by their rows, for those who still read it: to be called before it is given up. What is staged on open ones too."""
     rows = sa.select(t.repo.c.type, t.commit.c.tree, sa.literal(txn.clock.now(), t.UtcDateTime())).join_from(t.commit, t.repo)
     rows = rows.where(t.commit.c.id.in_(chosen), t.commit.c.tree.is_not(None))
     txn.run(sa.insert(t.released_tree).from_select(["kind", "tree", "released"], rows))
+    release_layers(txn, chosen)
+
+
+def release_layers(txn: Transaction, chosen: sa.Select[tuple[int]]) -> None:
+    """Keeps what is staged on open commits, by their rows, for those who read it and who may be copying what the commit will not hold."""
+    rows = sa.select(sa.literal(LAYER, sa.Text()), t.commit_layer.c.layer, sa.literal(txn.clock.now(), t.UtcDateTime()))
+    txn.run(sa.insert(t.released_tree).from_select(["kind", "tree", "released"], rows.where(t.commit_layer.c.commit_id.in_(chosen))))
 
 
 def release_results(txn: Transaction, pipeline_id: int) -> None:

@@ -169,6 +169,28 @@ def test_copy_from_an_open_commit_that_was_looked_at_long_before_is_whole(home: 
     place.close()
 
 
+@pytest.mark.parametrize("end", ["clear", "drop", "finish without it"])
+def test_copy_of_what_an_open_commit_gives_up_meanwhile_is_whole(place: Workspace, end: str) -> None:
+    place.pfs.create_repo("copy")
+    place.pfs.start_commit("data@master")
+    put(place, "/a", b"staged")
+    rows = reading.rows_below(place.pfs.trees, place.pfs.root("data@master"), "/a", label="data@master")
+    with place.pfs.modify_file("copy@master") as files:
+        files.copy_rows(rows, "/a", "/a")
+        match end:
+            case "clear":
+                place.pfs.clear_commit("data@master")
+            case "drop":
+                place.pfs.drop_commit("data@master")
+            case _:
+                with place.pfs.modify_file("data@master") as later:
+                    later.delete("/a")
+                place.pfs.finish_commit("data@master")
+        age(place)
+        place.collect_garbage(grace=dt.timedelta(hours=1))
+    assert read(place, "copy@master:/a") == b"staged"
+
+
 def test_writer_that_began_before_the_horizon_is_refused_and_changes_nothing(place: Workspace) -> None:
     with pytest.raises(ConflictError) as caught, place.pfs.modify_file("data@master") as files:  # noqa: PT012 -- the end of the block raises
         files.put_bytes("/large", LARGE)
