@@ -10,7 +10,7 @@ from pachyderm_dagster.cli.documents import Fields, commit_document, document_of
 from pachyderm_dagster.cli.draw_commit import graph_lines
 from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.options import COUNT, in_project
-from pachyderm_dagster.cli.printing import Column, Printer, listed, noted, optional, printing, size, text, time
+from pachyderm_dagster.cli.printing import Column, Printer, brief, listed, noted, optional, printing, size, text, time
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits, references
 from pachyderm_dagster.pfs.model import Commit, Origin, RepoType, is_commit_id
@@ -27,7 +27,7 @@ COLUMNS = (
     Column("SIZE", size("size_bytes")),
     Column("ORIGIN", text("origin")),
     Column("ERROR", lambda document, _: "" if document["error"] is None else "yes"),
-    Column("DESCRIPTION", optional("description")),
+    Column("DESCRIPTION", brief("description")),
 )
 LINES = (
     Column("Commit", lambda document, _: f"{document['repo']}@{document['id']}"),

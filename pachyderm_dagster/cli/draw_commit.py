@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from pachyderm_dagster.cli.documents import commit_document
 from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.options import COUNT, in_project
-from pachyderm_dagster.cli.printing import Printer, Times, printing, show_size
+from pachyderm_dagster.cli.printing import Printer, Times, printing, shorten, show_size
+from pachyderm_dagster.cli.visible import visible
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits, references
@@ -53,5 +54,5 @@ def _label(commit: Commit, names: Sequence[str], times: Times) -> str:
         state = "failed"
     else:
         state = f"{show_size(commit.size_bytes)} {times.show(commit.finished)}"
-    parts = [commit.id, f"({', '.join(names)})" if names else "", state, commit.description.partition("\n")[0]]
+    parts = [commit.id, f"({', '.join(names)})" if names else "", state, visible(shorten(commit.description.partition("\n")[0]))]
     return " ".join(part for part in parts if part)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from pachyderm_dagster.cli.visible import visible
 from pachyderm_dagster.clock import SystemClock
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.settings import load_settings
@@ -57,4 +58,4 @@ def _write_report(home: Path, now: dt.datetime, text: str) -> Path:
 
 def _say(message: str) -> None:
     # One line, whatever the message holds: scripts read it by line.
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {visible(' '.join(message.split()))}", file=sys.stderr)

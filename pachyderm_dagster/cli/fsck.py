@@ -9,6 +9,7 @@ from pachyderm_dagster.cli.documents import Fields
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.printing import Column, Printer, printing, text
 from pachyderm_dagster.cli.progress import Progress, show_count
+from pachyderm_dagster.cli.visible import visible
 from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.pfs.references import parse_reference
 from pachyderm_dagster.pps.checking import Finding, check_home, fix_home
@@ -21,7 +22,7 @@ LINES = (
     *(Column(name.capitalize(), text(name)) for name in ("repos", "branches", "commits", "pipelines", "jobs")),
     Column("Jobs made anew", text("new_jobs")),
     Column("The record before", lambda document, _: document["copy"] or ""),
-    Column("Not restored", lambda document, _: "".join(f"\n  {loss['message']} [{loss['code']}]" for loss in document["losses"])),
+    Column("Not restored", lambda document, _: "".join(f"\n  {visible(loss['message'])} [{loss['code']}]" for loss in document["losses"]), of_lines=True),
 )
 
 

@@ -9,7 +9,7 @@ from pachyderm_dagster.cli.documents import Fields, job_document, job_inspection
 from pachyderm_dagster.cli.home import reading, writing
 from pachyderm_dagster.cli.job_names import find_jobs
 from pachyderm_dagster.cli.options import COUNT, in_project
-from pachyderm_dagster.cli.printing import Column, Document, Printer, Times, optional, printing, show_duration, size, text, time, to_json
+from pachyderm_dagster.cli.printing import Column, Document, Printer, Times, optional, printing, shorten, show_duration, size, text, time, to_json
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.pfs.model import is_commit_id
@@ -31,7 +31,7 @@ def _duration(document: Document, times: Times) -> str:
 
 
 def _state(document: Document, _: Times) -> str:
-    return f"{document['state']}: {document['reason']}" if document["reason"] else str(document["state"])
+    return shorten(f"{document['state']}: {document['reason']}") if document["reason"] else str(document["state"])
 
 
 COLUMNS = (

@@ -9,7 +9,7 @@ from pachyderm_dagster.cli.asking import ask
 from pachyderm_dagster.cli.documents import document_of, pipeline_document
 from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.options import LARGEST_COUNT, force, in_project, only_one
-from pachyderm_dagster.cli.printing import Column, Document, Printer, optional, printing, text, time, to_json
+from pachyderm_dagster.cli.printing import Column, Document, Printer, brief, optional, printing, text, time, to_json
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.pfs.references import parse_repo
@@ -37,7 +37,7 @@ COLUMNS = (
     Column("INPUT", lambda document, _: show_input(document["input"])),
     Column("CREATED", time("created")),
     Column("STATE / LAST JOB", lambda document, _: f"{document['state']} / {document['last_job_state'] or '-'}"),
-    Column("DESCRIPTION", optional("description")),
+    Column("DESCRIPTION", brief("description")),
 )
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import click
 
 from pachyderm_dagster.cli.lazy import load
+from pachyderm_dagster.cli.visible import visible
 from pachyderm_dagster.clock import SystemClock
 
 Document: TypeAlias = Mapping[str, Any]
@@ -28,6 +29,7 @@ class Form(enum.StrEnum):
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 # As many rows as decide the widths of a table: a million rows must not be collected before the first is seen.
 ROWS_MEASURED = 1000
+LONGEST_TEXT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,20 @@ Cell: TypeAlias = Callable[[Document, Times], str]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table, or a line of an inspection: its title and what it shows of a document."""
+    """A column of a table, or a line of an inspection: its title and what it shows of a document.
+
+    Attributes:
+        of_lines: what it shows has lines of its own, and the cell sees to it that nothing else in it controls a terminal.
+    """
 
     title: str
     cell: Cell
+    of_lines: bool = False
+
+    def show(self, document: Document, times: Times) -> str:
+        """What it shows, whatever the document holds."""
+        shown = self.cell(document, times)
+        return shown if self.of_lines else visible(shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +86,7 @@ class Printer:
         if self.for_programs:
             self.only_documents(*documents)
             return
-        rows = ([column.cell(document, self.times) for column in columns] for document in documents)
+        rows = ([column.show(document, self.times) for column in columns] for document in documents)
         for line in table_lines([column.title for column in columns], rows):
             click.echo(line)
 
@@ -84,7 +96,7 @@ class Printer:
             self.only_documents(document)
             return
         for line in lines:
-            text = line.cell(document, self.times)
+            text = line.show(document, self.times)
             if text:
                 click.echo(f"{line.title}: {text}")
 
@@ -168,6 +180,16 @@ def text(key: str) -> Cell:
 def optional(key: str) -> Cell:
     """Shows the value under `key`; nothing when there is none."""
     return lambda document, _: str(document[key] or "")
+
+
+def brief(key: str) -> Cell:
+    """Shows the value under `key`, or how it begins when it would fill a terminal; nothing when there is none."""
+    return lambda document, _: shorten(str(document[key] or ""))
+
+
+def shorten(text: str) -> str:
+    """A text as a table has it."""
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
 
 
 def time(key: str) -> Cell:

@@ -8,12 +8,12 @@ from pachyderm_dagster.cli.asking import ask
 from pachyderm_dagster.cli.documents import document_of, project_document
 from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.options import active_project, force
-from pachyderm_dagster.cli.printing import Column, Printer, noted, optional, printing, text, time
+from pachyderm_dagster.cli.printing import Column, Printer, brief, noted, optional, printing, text, time
 from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.pfs.requests import CreateProject, UpdateProject
 from pachyderm_dagster.pps.requests import DeleteProject
 
-COLUMNS = (Column("PROJECT", text("name")), Column("CREATED", time("created")), Column("DESCRIPTION", optional("description")))
+COLUMNS = (Column("PROJECT", text("name")), Column("CREATED", time("created")), Column("DESCRIPTION", brief("description")))
 LINES = (
     Column("Name", text("name")),
     Column("Description", optional("description")),

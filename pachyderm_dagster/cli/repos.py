@@ -8,7 +8,7 @@ from pachyderm_dagster.cli.asking import ask
 from pachyderm_dagster.cli.documents import document_of, repo_document
 from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.options import force, gone_option, in_project, only_one
-from pachyderm_dagster.cli.printing import Column, Printer, listed, noted, optional, printing, size, text, time
+from pachyderm_dagster.cli.printing import Column, Printer, brief, listed, noted, optional, printing, size, text, time
 from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.pfs.model import RepoType
 from pachyderm_dagster.pfs.references import parse_repo
@@ -19,7 +19,7 @@ COLUMNS = (
     Column("NAME", text("name")),
     Column("CREATED", time("created")),
     Column("SIZE (MASTER)", size("size_bytes")),
-    Column("DESCRIPTION", optional("description")),
+    Column("DESCRIPTION", brief("description")),
 )
 LINES = (
     Column("Name", text("name")),

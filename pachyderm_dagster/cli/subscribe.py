@@ -48,7 +48,7 @@ def subscribe_commit(
             document = commit_document(commit)
             printer.only_documents(document)
             if not printer.for_programs:
-                click.echo(" ".join(column.cell(document, printer.times) for column in COLUMNS).rstrip())
+                click.echo(" ".join(column.show(document, printer.times) for column in COLUMNS).rstrip())
             told += 1
             if told == number:
                 return

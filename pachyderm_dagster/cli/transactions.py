@@ -10,6 +10,7 @@ from pachyderm_dagster.cli.documents import transaction_document
 from pachyderm_dagster.cli.home import reading, writing
 from pachyderm_dagster.cli.lazy import load
 from pachyderm_dagster.cli.printing import Column, Document, Printer, Times, printing, text, time
+from pachyderm_dagster.cli.visible import visible
 from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.pfs import user_transactions
 from pachyderm_dagster.pfs.user_transactions import UserTransaction
@@ -20,11 +21,11 @@ def _number_of_requests(document: Document, _: Times) -> str:
 
 
 def _numbered_requests(document: Document, _: Times) -> str:
-    return "".join(f"\n{number}. {line}" for number, line in enumerate(document["requests"], 1)) or "none yet"
+    return "".join(f"\n{number}. {visible(line)}" for number, line in enumerate(document["requests"], 1)) or "none yet"
 
 
 COLUMNS = (Column("TRANSACTION", text("id")), Column("STARTED", time("started")), Column("REQUESTS", _number_of_requests))
-LINES = (Column("Transaction", text("id")), Column("Started", time("started")), Column("Requests", _numbered_requests))
+LINES = (Column("Transaction", text("id")), Column("Started", time("started")), Column("Requests", _numbered_requests, of_lines=True))
 
 
 @click.command(epilog="Example: pachctl start transaction")

@@ -4,6 +4,7 @@ import pytest
 
 from pachyderm_dagster.cli.printing import Times, rfc3339, show_duration, show_size, table_lines, to_json
 from pachyderm_dagster.pfs.model import Origin
+from tests.cli.pachctl import Pachctl
 
 NOON = dt.datetime(2026, 1, 2, 12, tzinfo=dt.UTC)
 
@@ -53,3 +54,32 @@ def test_table_is_printed_before_its_rows_have_ended() -> None:
     lines = table_lines(["N"], endless())  # type: ignore[arg-type]
     assert [next(lines) for _ in range(3)] == ["N", "1", "2"]
     assert taken == 1000
+
+
+def test_what_controls_a_terminal_is_shown_and_not_sent(pachctl: Pachctl) -> None:
+    text = "a\x1b[31mb\nc\u202ed\x9b"
+    shown = r"a\x1b[31mb\nc\u202ed\x9b"
+    pachctl("create", "repo", "data", "-d", text)
+    pachctl("edit", "metadata", "repo", "data", "add", f"key={text}")
+    pachctl("put", "file", "data@master:/a", "-m", text)
+    pachctl("start", "transaction")
+    pachctl("create", "repo", "more", "-d", text)
+    for words in (
+        ("list", "repo"),
+        ("inspect", "repo", "data"),
+        ("list", "commit", "data"),
+        ("inspect", "commit", "data@master"),
+        ("inspect", "transaction"),
+    ):
+        printed = pachctl(*words).out
+        assert "\x1b" not in printed
+        assert "\u202e" not in printed
+    assert f"Metadata: key={shown}\n" in pachctl("inspect", "repo", "data").out
+    assert "\x1b" not in pachctl("draw", "commit", "data").out
+    assert pachctl.json("inspect", "repo", "data")[0]["description"] == text
+
+
+def test_long_description_is_cut_in_a_table_only(pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "data", "-d", "x" * 5000)
+    assert pachctl("list", "repo").out.splitlines()[1].endswith(f" {'x' * 99}…")
+    assert f"Description: {'x' * 5000}\n" in pachctl("inspect", "repo", "data").out
