@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -11,13 +12,14 @@ from pachyderm_dagster.cli.printing import Column, Printer, printing, text
 from pachyderm_dagster.cli.progress import Progress, show_count
 from pachyderm_dagster.cli.visible import visible
 from pachyderm_dagster.errors import StateError
+from pachyderm_dagster.pfs.checking import Upkeep
 from pachyderm_dagster.pfs.references import parse_reference
 from pachyderm_dagster.pps.checking import Finding, check_home, fix_home
 from pachyderm_dagster.pps.rebuilding import rebuild_home
 from pachyderm_dagster.pps.zombies import find_zombies
 from pachyderm_dagster.workspace import Workspace, open_workspace
 
-COLUMNS = (Column("CODE", text("code")), Column("FIXED", lambda document, _: "yes" if document["fixed"] else "no"), Column("PROBLEM", text("message")))
+COLUMNS = (Column("CODE", text("code")), Column("FIXED", lambda document, _: _fixed(document)), Column("PROBLEM", text("message")))
 LINES = (
     *(Column(name.capitalize(), text(name)) for name in ("repos", "branches", "commits", "pipelines", "jobs")),
     Column("Jobs made anew", text("new_jobs")),
@@ -49,7 +51,10 @@ def fsck(
     project: str,
     printer: Printer,
 ) -> None:
-    """Checks the record, and that everything it refers to is in the store. One line a problem; the exit status is 1 when any is left."""
+    """Checks the record, and that everything it refers to is in the store. One line a problem; the exit status is 1 when any is left.
+
+    What a killed command left undone or behind, which hurts nothing, is told too, and is none.
+    """
     if (force and not rebuild) or (mark_lost and not fix) or (rebuild and (fix or deep or zombie or zombie_all)):
         raise click.UsageError("--force goes with --rebuild alone, --mark-lost with --fix", click.get_current_context())
     workspace = open_workspace(environ, project=project, rebuilding=rebuild)
@@ -65,11 +70,24 @@ def fsck(
     finally:
         workspace.close()
     if found or printer.for_programs:
-        printer.many(({"code": one.problem.code, "message": one.problem.message, "fixed": one.fixed} for one in found), COLUMNS)
-    left = sum(not one.fixed for one in found)
+        printer.many((_document(one) for one in found), COLUMNS)
+    left = sum(not one.fixed and not _is_upkeep(one) for one in found)
     if left:
         hint = "" if fix or not any(one.problem.repair for one in found) else "; `pachctl fsck --fix` puts right what can be"
         raise StateError("problems-found", f"{left} problem{'s' if left > 1 else ''} found{hint}")
+
+
+def _document(found: Finding) -> Fields:
+    return {"code": found.problem.code, "message": found.problem.message, "fixed": found.fixed, "upkeep": _is_upkeep(found)}
+
+
+def _fixed(document: Mapping[str, Any]) -> str:
+    return "yes" if document["fixed"] else "upkeep" if document["upkeep"] else "no"
+
+
+def _is_upkeep(found: Finding) -> bool:
+    """Whether it goes away by itself: with the next change, or the next collection."""
+    return isinstance(found.problem.repair, Upkeep)
 
 
 def _look(workspace: Workspace, *, fix: bool, deep: bool, mark_lost: bool) -> list[Finding]:

@@ -181,8 +181,6 @@ def forget_records(path: Path) -> None:
         ("layers-of-finished", sa.insert(t.commit_layer).values(commit_id=1, layer=b"\0")),
         pytest.param("row-dangling", sa.insert(t.commit_layer).values(commit_id=77, layer=b"\0"), marks=pytest.mark.file_record),
         ("parent-newer", sa.update(t.commit).where(t.commit.c.id == 1).values(parent_id=2)),
-        ("structure-unsaved", sa.update(t.record_state).values(saved=0)),
-        ("commits-unrecorded", sa.update(t.commit).values(recorded=False)),
     ],
 )
 def test_problem_of_the_record_is_found_and_repaired(pachctl: Pachctl, home: Path, code: str, statement: sa.Executable) -> None:
@@ -227,6 +225,21 @@ def test_leftovers_of_killed_writes_are_removed(pachctl: Pachctl, home: Path) ->
     assert codes(fsck(pachctl)) == ["leftovers"]
     assert fsck(pachctl, "--fix").status == 0
     assert not leftover.exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "statement"),
+    [
+        ("structure-unsaved", sa.update(t.record_state).values(saved=0)),
+        ("commits-unrecorded", sa.update(t.commit).values(recorded=False)),
+    ],
+)
+def test_what_the_store_has_yet_to_be_told_is_shown_and_is_no_problem(pachctl: Pachctl, home: Path, code: str, statement: sa.Executable) -> None:
+    change_record(statement)
+    found = fsck(pachctl)
+    assert (found.status, codes(found)) == (0, [code])
+    assert fsck(pachctl, "--fix").status == 0
+    assert codes(fsck(pachctl)) == []
 
 
 @pytest.mark.file_record
