@@ -53,6 +53,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     Raises:
         InvalidError: `config-invalid`, when the file does not parse or holds an unknown key or value.
     """
+    if "\0" in environ.get(HOME, ""):
+        raise InvalidError("config-invalid", f"{HOME} is {environ[HOME]!r}, and no folder's name has a NUL")
     home = Path(environ.get(HOME) or "~/.pachyderm-dagster").expanduser().absolute()
     file = _read_config(home / CONFIG_FILE)
     defaults = {

@@ -2,21 +2,25 @@
 
 import contextlib
 import io
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Self, TextIO, overload
+from typing import Any, BinaryIO, Literal, NoReturn, Self, TextIO, overload
 
+from pachyderm_dagster.client.arguments import checked_number, checked_origin, checked_text, checked_timeout
 from pachyderm_dagster.client.changes import Data, FileChanges, check_all_closed, open_to_write
 from pachyderm_dagster.client.transactions import ClientTransaction
 from pachyderm_dagster.errors import InvalidError, PachydermError, StateError
+from pachyderm_dagster.metadata.database import Database
 from pachyderm_dagster.pfs import branches, commits, comparing, reading, references, repos
-from pachyderm_dagster.pfs.client import POLL_SECONDS
+from pachyderm_dagster.pfs.client import POLL_SECONDS, Pfs
 from pachyderm_dagster.pfs.differences import FileDiff
 from pachyderm_dagster.pfs.entries import FileInfo, file_infos
 from pachyderm_dagster.pfs.finding import Change
 from pachyderm_dagster.pfs.model import Branch, Commit, Origin, Project, Repo, Trigger, is_commit_id
 from pachyderm_dagster.pfs.open_files import ReadableContent, WritableContent
+from pachyderm_dagster.pfs.paths import clean_path
 from pachyderm_dagster.pfs.references import parse_repo
 from pachyderm_dagster.storage.own_process import OwnProcess
 from pachyderm_dagster.workspace import Workspace
@@ -44,13 +48,30 @@ class Client:
     def __init__(self, workspace: Workspace, *, project: str) -> None:
         self.project = project
         self.home = workspace.settings.home
-        self._workspace = workspace
-        self._pfs = workspace.pfs
-        self._database = workspace.database
+        self._opened = workspace
+        self._closed = False
 
     def close(self) -> None:
-        """Lets go of the record. Files that are open for reading can still be read."""
-        self._workspace.close()
+        """Lets go of the record. Files that are open for reading can still be read; all else raises StateError `client-closed`."""
+        self._closed = True
+        self._opened.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a client holds connections and cannot be pickled or copied; hand on its home and project, and `connect` there")
+
+    @property
+    def _workspace(self) -> Workspace:
+        if self._closed:
+            raise StateError("client-closed", f"the client of {self.home} was closed; open another with connect(), or move the call into its block")
+        return self._opened
+
+    @property
+    def _pfs(self) -> Pfs:
+        return self._workspace.pfs
+
+    @property
+    def _database(self) -> Database:
+        return self._workspace.database
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +88,8 @@ class Client:
 
     def create_project(self, project: str, *, description: str = "") -> None:
         """Makes a project. Raises ExistsError `project-exists`, InvalidError `name-invalid`."""
-        self._database.write(lambda txn: repos.create_project(txn, project, description=description))
+        text = checked_text(description, "description")
+        self._database.write(lambda txn: repos.create_project(txn, project, description=text))
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[ClientTransaction]:
@@ -76,18 +98,19 @@ class Client:
         Raises:
             PachydermError: at the end, whatever one of the changes raises, with its number; nothing was changed.
         """
+        pps = self._workspace.pps
         transaction = ClientTransaction(self.project)
         try:
             yield transaction
         finally:
             transaction.end()
-        transaction.apply(self._workspace.pps)
+        transaction.apply(pps)
 
     # Repos
 
     def create_repo(self, repo: str, *, description: str = "", update: bool = False) -> Repo:
         """Makes a repo; with `update` one that exists gets the description. Raises ExistsError `repo-exists`, InvalidError `name-invalid`."""
-        return self._pfs.create_repo(repo, description=description, update=update)
+        return self._pfs.create_repo(repo, description=checked_text(description, "description"), update=update)
 
     def inspect_repo(self, repo: str) -> Repo:
         """One repo. Raises NotFoundError `repo-not-found`."""
@@ -150,6 +173,9 @@ class Client:
             NotFoundError: when there is no such object.
             InvalidError, ExistsError: as `pachctl edit metadata`.
         """
+        for edit in edits:
+            for text in edit:
+                checked_text(text, "an edit of metadata")
         self._pfs.edit_metadata(*edits)
 
     # Commits
@@ -167,7 +193,8 @@ class Client:
             StateError: `commit-open`, when the head is not finished; `output-branch`; `file-open`.
             InvalidError: `path-conflict`, at the end.
         """
-        started = self._pfs.start_commit(branch, parent=parent, description=description)
+        pfs = self._pfs
+        started = self.start_commit(branch, parent=parent, description=description)
         name, process = commit_reference(started), OwnProcess()
         try:
             with self.modify_file(name) as changes:
@@ -177,7 +204,7 @@ class Client:
         except BaseException as error:
             if process.is_ours:  # a forked child that leaves the block leaves the commit to its parent
                 try:
-                    self._pfs.abandon_commit(name)
+                    pfs.abandon_commit(name)
                 except PachydermError as second:
                     # Somebody removed it, or the record does not answer: what went wrong first is what the caller must see.
                     error.add_note(f"the open commit '{started}' was not dropped: {second}")
@@ -185,10 +212,13 @@ class Client:
 
     def start_commit(self, branch: str, *, parent: str | None = None, description: str = "") -> Commit:
         """Opens a commit that stays open until `finish_commit`; `commit` is the safer way. Errors as `commit`."""
-        return self._pfs.start_commit(branch, parent=parent, description=description)
+        return self._pfs.start_commit(branch, parent=parent, description=checked_text(description, "description"))
 
     def finish_commit(self, commit: str, *, description: str | None = None, error: str | None = None) -> Commit:
         """Closes an open commit, which never changes again; with `error` as one that failed. Raises StateError `commit-finished`, `output-branch`."""
+        for text, what in ((description, "description"), (error, "error")):
+            if text is not None:
+                checked_text(text, what)
         return self._pfs.finish_commit(commit, description=description, error=error)
 
     def inspect_commit(self, commit: str) -> Commit:
@@ -200,7 +230,9 @@ class Client:
 
         Raises:
             NotFoundError: `repo-not-found`, `branch-not-found`, `commit-not-found`, `commit-set-not-found`.
+            InvalidError: `argument-invalid`.
         """
+        origin, number = checked_origin(origin), checked_number(number, "number")
         with self._database.read() as txn:
             if commits_of is None:
                 return commits.list_commit(txn, origin=origin, number=number)
@@ -217,7 +249,9 @@ class Client:
         Raises:
             NotFoundError: as `inspect_commit`.
             StateError: `wait-timeout`, after `timeout` seconds.
+            InvalidError: `argument-invalid`.
         """
+        timeout = checked_timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         found = self.inspect_commit(commit)
         name = commit_reference(found)
@@ -273,9 +307,9 @@ class Client:
 
         Raises:
             NotFoundError: as `inspect_commit`.
-            InvalidError: `path-missing`.
+            InvalidError: `path-missing`, `argument-invalid`.
         """
-        return self._pfs.find_commit(file, limit=limit)
+        return self._pfs.find_commit(file, limit=checked_number(limit, "limit"))
 
     # Changing files
 
@@ -291,7 +325,7 @@ class Client:
             InvalidError: `path-conflict`.
             ConflictError: `branch-busy`.
         """
-        with self._pfs.modify_file(target, description=description) as files:
+        with self._pfs.modify_file(target, description=checked_text(description, "description")) as files:
             changes = FileChanges(self._pfs, files)
             try:
                 yield changes
@@ -322,9 +356,20 @@ class Client:
         """One file or directory. Raises NotFoundError `file-not-found`."""
         return self._pfs.inspect_file(file)
 
-    def list_file(self, directory: str) -> list[FileInfo]:
-        """What is directly in a directory, by name; of a file the file itself. Raises NotFoundError `file-not-found`."""
-        return self._pfs.list_file(directory)
+    def list_file(self, directory: str, *, number: int | None = None, after: str | None = None) -> list[FileInfo]:
+        """What is directly in a directory, by name; of a file the file itself.
+
+        Args:
+            number: at most so many.
+            after: a path that was listed before; only what comes behind it. Name the commit by its id, so that all parts are of one version.
+
+        Raises:
+            NotFoundError: `file-not-found`.
+            InvalidError: `argument-invalid`, `path-invalid`.
+        """
+        most, last = checked_number(number, "number"), None if after is None else clean_path(after)
+        found = (info for entries in self._pfs.list_entries(directory) for info in file_infos(entries) if last is None or info.path > last)
+        return list(itertools.islice(found, most))
 
     def glob_file(self, pattern: str) -> list[FileInfo]:
         """The files and directories that `repo@ref:/pattern` matches. Raises InvalidError `glob-invalid`."""

@@ -10,6 +10,8 @@ from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.pfs.entries import DIRECTORY, FileInfo
 from pachyderm_dagster.pfs.model import Commit
 
+_NO_NAME = {"reference-invalid", "name-invalid", "path-invalid"}
+
 
 def directory_entry(name: str) -> dict[str, Any]:
     """What fsspec knows of a directory that is in no commit."""
@@ -39,6 +41,18 @@ def read_slice(file: Any, start: int | None, end: int | None) -> bytes:
     first, stop, _ = slice(start, end).indices(file.size)
     file.seek(first)
     return bytes(file.read(max(stop - first, 0)))
+
+
+@contextlib.contextmanager
+def looking_up(path: str) -> Iterator[None]:
+    """As `told_as_os_errors` for who only looks: what no file may be called is not there."""
+    with told_as_os_errors(path):
+        try:
+            yield
+        except InvalidError as error:
+            if error.code not in _NO_NAME:
+                raise
+            raise FileNotFoundError(errno.ENOENT, str(error), path) from error
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from fsspec.utils import stringify_path
 from pachyderm_dagster.client.changes import FileChanges
 from pachyderm_dagster.client.client import Client, commit_reference
 from pachyderm_dagster.client.connecting import connect
-from pachyderm_dagster.client.entries import directory_entry, file_entry, is_pattern, read_slice, told_as_os_errors
+from pachyderm_dagster.client.entries import directory_entry, file_entry, is_pattern, looking_up, read_slice, told_as_os_errors
 from pachyderm_dagster.client.joined_changes import JoinedChanges
 from pachyderm_dagster.client.locations import PROTOCOL, Location, parse_location
 from pachyderm_dagster.errors import InvalidError
@@ -154,8 +154,8 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
         Raises:
             FileNotFoundError: when it does not exist.
         """
-        at = self._location(path)
-        with told_as_os_errors(path):
+        with looking_up(path):
+            at = self._location(path)
             if at.version is None:
                 if at.project is not None and at.project not in {found.name for found in self.client.list_project()}:
                     raise FileNotFoundError(errno.ENOENT, "no project has that name", path)
@@ -165,18 +165,18 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
 
     def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:  # noqa: FBT002 -- fsspec's signature
         """What is directly in a directory. At the top and in a project: a directory for every branch, `repo@branch`; at the top for other projects too."""
-        at = self._location(path)
-        with told_as_os_errors(path):
+        with looking_up(path):
+            at = self._location(path)
             found = self._branches(at) if at.version is None else self._children(at)
         return found if detail else [entry["name"] for entry in found]
 
     def find(self, path: str, maxdepth: int | None = None, withdirs: bool = False, detail: bool = False, **kwargs: Any) -> Any:  # noqa: FBT002 -- fsspec's signature
         """Everything below a path, read in one go."""
-        at = self._location(path)
-        if maxdepth is not None or at.version is None:
-            return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs)
         try:
-            with told_as_os_errors(path):
+            with looking_up(path):
+                at = self._location(path)
+                if maxdepth is not None or at.version is None:
+                    return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs)
                 commit = self._commit(at)
                 below = self.client.walk_file(f"{commit_reference(commit)}:{at.path}")
         except FileNotFoundError:
@@ -245,7 +245,7 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
         """The bytes of a file from `start` to `end`; negative ones count from its end. The whole file is verified."""
-        with told_as_os_errors(path):
+        with looking_up(path):
             if not start and end is None:
                 return self.client.get_file(self._file(path).reference)
             with self.client.open_file(self._file(path).reference) as file:
@@ -263,7 +263,7 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
             wanted.setdefault(str(at.version), {})[clean_path(at.path)] = name
         found: dict[str, bytes] = {}
         for version, names in wanted.items():
-            with told_as_os_errors(version):
+            with looking_up(version):
                 found |= {names[path]: data for path, data in self.client.get_files(version, names)}
         return dict(sorted(found.items()))
 
@@ -305,14 +305,17 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
         return WritableText(super().open(path, mode.rstrip("t") + "b", **kwargs), **({"newline": None} | text))
 
     def _open(self, path: str, mode: str = "rb", *args: Any, **kwargs: Any) -> Any:
+        if mode not in ("wb", "ab", "xb"):
+            return self._open_to_read(path, mode)
         at = self._file(path)
         with told_as_os_errors(path):
-            if mode in ("wb", "ab"):
-                return self._open_to_write(at, mode)
-            if mode == "xb":
-                if self.exists(path):
-                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
-                return self._open_to_write(at, "wb")
+            if mode == "xb" and self.exists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+            return self._open_to_write(at, "wb" if mode == "xb" else mode)
+
+    def _open_to_read(self, path: str, mode: str) -> Any:
+        with looking_up(path):
+            at = self._file(path)
             return self.client.open_file(at.reference, mode)  # type: ignore[call-overload]  # refuses what it does not know
 
     def _open_to_write(self, at: Location, mode: str) -> WritableContent:

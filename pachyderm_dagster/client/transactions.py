@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pachyderm_dagster.client.arguments import checked_text
 from pachyderm_dagster.client.changes import check_not_over
 from pachyderm_dagster.pfs.model import Branch, Commit, Repo
 from pachyderm_dagster.pfs.references import parse_reference, parse_repo
@@ -30,7 +31,7 @@ class ClientTransaction:
 
     def create_repo(self, repo: str, *, description: str = "") -> None:
         """As `Client.create_repo`."""
-        self._add(CreateRepo(parse_repo(repo, project=self._project), description))
+        self._add(CreateRepo(parse_repo(repo, project=self._project), checked_text(description, "description")))
 
     def delete_repo(self, repo: str, *, force: bool = False) -> None:
         """As `Client.delete_repo`."""
@@ -51,10 +52,13 @@ class ClientTransaction:
         """As `Client.start_commit`."""
         name = parse_reference(branch, project=self._project).branch()
         at = None if parent is None else commit_in(name.repo, parent, project=self._project)
-        self._add(StartCommit(name, at, description))
+        self._add(StartCommit(name, at, checked_text(description, "description")))
 
     def finish_commit(self, commit: str, *, description: str | None = None, error: str | None = None) -> None:
         """As `Client.finish_commit`."""
+        for text, what in ((description, "description"), (error, "error")):
+            if text is not None:
+                checked_text(text, what)
         self._add(FinishCommit(parse_reference(commit, project=self._project), description, error))
 
     def apply(self, pps: Pps) -> None:

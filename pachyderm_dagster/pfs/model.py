@@ -177,7 +177,10 @@ def checked_project_name(name: str) -> str:
 
     Raises:
         InvalidError: `name-invalid`.
+        TypeError: for what is no text.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"a project is named by a str, not by {type(name).__name__}")
     if not _PROJECT_NAME.fullmatch(name):
         raise InvalidError("name-invalid", f"{name!r} cannot name a project; it takes up to 51 letters, digits, '_' and '-' and starts with a letter or digit")
     return name

@@ -67,7 +67,9 @@ def parse_repo(text: str, *, project: str = DEFAULT_PROJECT) -> RepoName:
 
     Raises:
         InvalidError: `name-invalid`.
+        TypeError: for what is no text.
     """
+    _check_text(text)
     alone = re.split("[@:]", text)[0]
     if alone and alone != text:
         raise InvalidError("name-invalid", f"{text!r} is more than a repo's name; write {alone!r}")
@@ -84,7 +86,9 @@ def parse_reference(text: str, *, project: str = DEFAULT_PROJECT) -> Reference:
 
     Raises:
         InvalidError: `reference-invalid` or `name-invalid`.
+        TypeError: for what is no text.
     """
+    _check_text(text)
     head, colon, path = text.partition(":")
     repo, at, ref = head.partition("@")
     name = parse_repo(repo, project=project)
@@ -98,6 +102,11 @@ def parse_reference(text: str, *, project: str = DEFAULT_PROJECT) -> Reference:
     found = match["name"] if is_commit_id(match["name"]) else checked_branch_name(match["name"])
     back = sum(int(step[1:]) if step[1:] else 1 for step in re.findall(r"[\^~][0-9]*", match["back"]))
     return Reference(name, found, int(match["from_root"]) if match["from_root"] else None, back, path if colon else None)
+
+
+def _check_text(text: object) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"repos, commits and files are named by a str such as 'images@master:/path', not by {type(text).__name__}")
 
 
 def find_commit(txn: Transaction, reference: Reference) -> int:

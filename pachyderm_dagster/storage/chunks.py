@@ -11,6 +11,7 @@ from typing import Protocol
 from pyfastcdc import FastCDC
 
 from pachyderm_dagster.codec import Buffer
+from pachyderm_dagster.errors import InvalidError
 
 MIN_CHUNK_BYTES = 1024 * 1024
 AVERAGE_CHUNK_BYTES = 2 * 1024 * 1024
@@ -75,22 +76,36 @@ class _Source:
 
     def __init__(self, head: Buffer, stream: Readable) -> None:
         self._head = memoryview(head)
-        self._read = stream.read
+        self._read: Callable[[int], bytes | None] = stream.read  # None is what files give that do not block
         self._readinto = getattr(stream, "readinto", None)
 
     def read_into(self, target: memoryview) -> int:
-        """Fills `target`, less only at the end; returns how many bytes."""
+        """Fills `target`, less only at the end; returns how many bytes. Raises InvalidError `source-unreadable`."""
         filled = min(len(self._head), len(target))
         target[:filled] = self._head[:filled]
         self._head = self._head[filled:]
         while filled < len(target):
             if self._readinto is not None:
-                count = self._readinto(target[filled:])
+                count = _checked_count(self._readinto(target[filled:]), len(target) - filled)
             else:
-                piece = self._read(min(len(target) - filled, MIN_CHUNK_BYTES))
-                count = len(piece)
-                target[filled : filled + count] = piece
+                wanted = min(len(target) - filled, MIN_CHUNK_BYTES)
+                piece = self._read(wanted)
+                count = _checked_count(None if piece is None else len(piece), wanted)
+                target[filled : filled + count] = piece or b""
             if not count:
                 break
             filled += count
         return filled
+
+
+def _checked_count(count: int | None, wanted: int) -> int:
+    """How many bytes a read gave, when it gave bytes or the end.
+
+    Raises:
+        InvalidError: `source-unreadable`.
+    """
+    if count is None:
+        raise InvalidError("source-unreadable", "the source has no bytes at the moment and does not wait for them, so that its end is unknown; let it block")
+    if count > wanted:
+        raise InvalidError("source-unreadable", f"the source gave {count} bytes when asked for at most {wanted}; what is put must read as a binary file does")
+    return count
