@@ -31,11 +31,13 @@ class FileChanges:
     and `writer-forked` in a forked child, whose leaving of the block changes nothing.
 
     Attributes:
-        commit: where the changes go. Of `Client.modify_file` it is there when the block has ended.
+        commit: where the changes go. Of `Client.modify_file` it is there when the block has ended, of a file set never.
+        id: the commit's, or the file set's when the block has ended.
         open_files: the paths of files that are still written to.
     """
 
     commit: Commit
+    id: str
 
     def __init__(self, pfs: Pfs, files: FileSet) -> None:
         self._pfs = pfs
@@ -44,11 +46,6 @@ class FileChanges:
         self._process = OwnProcess()
         self._over = False
         self.open_files: set[str] = set()
-
-    @property
-    def id(self) -> str:
-        """The commit's id."""
-        return self.commit.id
 
     def put_file(self, path: str, data: Data, *, append: bool = False) -> None:
         """Writes a file: in place of what it held, or with `append` behind it.
@@ -149,6 +146,11 @@ def open_to_write(path: str, mode: str, opening: Callable[..., WritableContent],
         raise InvalidError("mode-invalid", f"a file cannot be opened with mode {mode!r}; 'rb' and 'r' read, 'wb' and 'w' replace, 'ab' and 'a' append")
     content = opening(path, append=mode.startswith("a"))
     return content if mode.endswith("b") else WritableText(content, encoding=encoding)
+
+
+def tell_commit(changes: FileChanges, commit: Commit) -> None:
+    """Says where changes go."""
+    changes.commit, changes.id = commit, commit.id
 
 
 def check_not_over(over: bool) -> None:

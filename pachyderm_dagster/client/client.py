@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Any, BinaryIO, Literal, NoReturn, Self, TextIO, overload
 
 from pachyderm_dagster.client.arguments import checked_number, checked_origin, checked_text, checked_timeout
-from pachyderm_dagster.client.changes import Data, FileChanges, check_all_closed, open_to_write
+from pachyderm_dagster.client.changes import Data, FileChanges, check_all_closed, open_to_write, tell_commit
+from pachyderm_dagster.client.file_sets import FileSets
 from pachyderm_dagster.client.transactions import ClientTransaction
 from pachyderm_dagster.errors import InvalidError, PachydermError, StateError
 from pachyderm_dagster.metadata.database import Database
@@ -18,10 +19,11 @@ from pachyderm_dagster.pfs.client import POLL_SECONDS, Pfs
 from pachyderm_dagster.pfs.differences import FileDiff
 from pachyderm_dagster.pfs.entries import FileInfo, file_infos
 from pachyderm_dagster.pfs.finding import Change
-from pachyderm_dagster.pfs.model import Branch, Commit, Origin, Project, Repo, Trigger, is_commit_id
+from pachyderm_dagster.pfs.model import Branch, Commit, Origin, Project, Repo, RepoType, Trigger, is_commit_id
 from pachyderm_dagster.pfs.open_files import ReadableContent, WritableContent
 from pachyderm_dagster.pfs.paths import clean_path
 from pachyderm_dagster.pfs.references import parse_repo
+from pachyderm_dagster.pfs.subvenance import MOST_STEPS, walk_commits
 from pachyderm_dagster.storage.own_process import OwnProcess
 from pachyderm_dagster.workspace import Workspace
 
@@ -198,9 +200,9 @@ class Client:
         name, process = commit_reference(started), OwnProcess()
         try:
             with self.modify_file(name) as changes:
-                changes.commit = started
+                tell_commit(changes, started)
                 yield changes
-            changes.commit = self._pfs.finish_commit(name)
+            tell_commit(changes, self._pfs.finish_commit(name))
         except BaseException as error:
             if process.is_ours:  # a forked child that leaves the block leaves the commit to its parent
                 try:
@@ -298,6 +300,21 @@ class Client:
         """Gives up the content of an output commit, which its pipeline could make again. Raises InvalidError `not-an-output`, StateError `commit-in-use`."""
         return self._pfs.forget_commit(commit)
 
+    def walk_provenance(self, commit: str, *, depth: int | None = None) -> list[Commit]:
+        """The commits that a commit was made from, directly or not, newest first; at most `depth` steps away. Errors as `inspect_commit`."""
+        return self._walk(commit, depth, downwards=False)
+
+    def walk_subvenance(self, commit: str, *, depth: int | None = None) -> list[Commit]:
+        """The commits that were made from a commit, directly or not, newest first; at most `depth` steps away. Errors as `inspect_commit`."""
+        return self._walk(commit, depth, downwards=True)
+
+    def _walk(self, commit: str, depth: int | None, *, downwards: bool) -> list[Commit]:
+        steps = checked_number(depth, "depth")
+        with self._database.read() as txn:
+            start = references.find_commit(txn, self._pfs.parse(commit))
+            found = walk_commits(txn, start, downwards=downwards, depth=MOST_STEPS if steps is None else min(steps, MOST_STEPS))
+        return [one for one in found if one.repo.type is RepoType.USER] if steps != 0 else []
+
     def clear_commit(self, commit: str) -> Commit:
         """Takes back everything that was put into an open commit so far. Raises StateError `commit-finished`, `output-branch`."""
         return self._pfs.clear_commit(commit)
@@ -332,7 +349,7 @@ class Client:
             finally:
                 changes.end()
             check_all_closed(changes)
-        changes.commit = files.commit
+        tell_commit(changes, files.commit)
 
     def put_file(self, file: str, data: Data, *, append: bool = False, description: str = "") -> Commit:
         """Writes one file, `repo@branch:/path`, and returns the commit. Errors as `modify_file` and `FileChanges.put_file`."""
@@ -349,6 +366,11 @@ class Client:
     def copy_file(self, source: str, target: str, *, append: bool = False) -> Commit:
         """Copies a file or directory, also to another repo, without moving its content. Returns the commit. Raises NotFoundError `file-not-found`."""
         return self._pfs.copy_file(source, target, append=append)
+
+    @property
+    def file_sets(self) -> FileSets:
+        """Files that are in no commit: made, put together, added to commits."""
+        return FileSets(lambda: self._pfs)
 
     # Reading files
 

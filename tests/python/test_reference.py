@@ -8,6 +8,7 @@ import pytest
 import pachyderm_dagster
 from pachyderm_dagster.client.changes import FileChanges
 from pachyderm_dagster.client.client import Client
+from pachyderm_dagster.client.file_sets import FileSets
 from pachyderm_dagster.client.transactions import ClientTransaction
 from tests.docs.markdown import ROOT
 
@@ -19,7 +20,7 @@ def test_connect_is_shown_as_it_is() -> None:
     assert [*inspect.signature(pachyderm_dagster.connect).parameters] == ["home", "project", "environ"]
 
 
-@pytest.mark.parametrize("owner", [Client, FileChanges, ClientTransaction])
+@pytest.mark.parametrize("owner", [Client, FileChanges, FileSets, ClientTransaction])
 def test_every_method_is_shown(owner: type) -> None:
     shown = set(re.findall(r"`(\w+)\([^`]*\)`", PAGE))
     assert {name for name, method in vars(owner).items() if inspect.isfunction(method) and not name.startswith("_")} - shown == set()
