@@ -104,14 +104,12 @@ def line(what: str, ratio: float | None, aim: float | None = None, *, unit: str 
     print(f"  {what:<68} {figure:>10}  {verdict:<18} {detail}".rstrip(), flush=True)
 
 
-def make_files(folder: Path, count: int, size: int, *, folders: int = 100) -> list[str]:
-    """Writes so many files of random bytes, spread evenly over folders; their names."""
+def make_files(folder: Path, count: int, size: int, *, folders: int = 100) -> None:
+    """Writes so many files of random bytes, spread evenly over folders."""
     source = random.Random(count)
-    names = [f"dir{number % folders}/file{number:07}" for number in range(count)]
     for number in range(folders):
         (folder / f"dir{number}").mkdir(parents=True)
-    for name in names:
-        descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    for number in range(count):
+        descriptor = os.open(folder / f"dir{number % folders}" / f"file{number:07}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         os.write(descriptor, source.randbytes(size))
         os.close(descriptor)
-    return names
