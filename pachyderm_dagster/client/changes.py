@@ -55,7 +55,7 @@ class FileChanges:
         Raises:
             InvalidError: `path-invalid`, `source-unreadable`.
             NotFoundError: `source-not-found`.
-            TypeError: for a `str`, which could be a path or a text: wrap the one in `Path`, `encode` the other.
+            TypeError: for all else, and for a `str`, which could be a path or a text: wrap the one in `Path`, `encode` the other.
         """
         with self._changing():
             match data:
@@ -64,10 +64,13 @@ class FileChanges:
                 case Path():
                     with open_local(str(data)) as stream:
                         self._files.put_stream(path, stream, append=append)
-                case str():
-                    raise TypeError("a file is made of bytes, a Path or something to read from; encode() a text, wrap the path of a local file in Path")
-                case _:
+                case _ if hasattr(data, "read"):
                     self._files.put_stream(path, data, append=append)
+                case _:
+                    raise TypeError(
+                        "a file is made of bytes, a Path or something to read from; encode() a text, wrap the path of a local file in Path; "
+                        f"found {type(data).__name__}"
+                    )
 
     def delete_file(self, path: str, *, recursive: bool = False) -> None:
         """Removes a file; with `recursive` a directory with everything below it, and `/` is everything. What does not exist is no error."""

@@ -185,6 +185,9 @@ def test_raising_block_changes_nothing(client: Client) -> None:
 def test_text_is_no_data(client: Client) -> None:
     with pytest.raises(TypeError, match="wrap the path of a local file in Path"):
         client.put_file("images@master:/a", "text")  # type: ignore[arg-type]  # what a caller without a checker may do
+    for data in (None, 3, [1]):
+        with pytest.raises(TypeError, match="made of bytes, a Path or something to read from"):
+            client.put_file("images@master:/a", data)  # type: ignore[arg-type]  # what a caller without a checker may do
     assert client.list_commit("images", origin=Origin.USER) == []
 
 
