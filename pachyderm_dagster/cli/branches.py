@@ -10,8 +10,8 @@ from pachyderm_dagster.cli.documents import Fields, branch_document, document_of
 from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.options import COUNT, force, in_project
 from pachyderm_dagster.cli.printing import Column, Printer, listed, noted, printing, text, time
-from pachyderm_dagster.pfs import branches
-from pachyderm_dagster.pfs.model import Trigger
+from pachyderm_dagster.pfs import branches, repos
+from pachyderm_dagster.pfs.model import BranchName, Trigger
 from pachyderm_dagster.pfs.references import parse_reference, parse_repo
 from pachyderm_dagster.pfs.requests import CreateBranch, DeleteBranch
 from pachyderm_dagster.pfs.short_references import commit_in
@@ -85,11 +85,13 @@ def create_branch(
     if follows is not None and no_trigger:
         raise click.UsageError("--trigger and --no-trigger exclude each other", click.get_current_context())
     trigger = None if follows is None else Trigger(branch=_followed(branch, follows, project), all=all_conditions, **conditions)
-    if trigger is not None:
-        _note_oddities(trigger)
     unfollowed = tuple(parse_reference(source, project=project).branch() for source in never)
     request = _request(branch, head, provenance, project, never=unfollowed, trigger=trigger, keep_trigger=not no_trigger, force=force)
-    printer.only_documents(*map(document_of, ask(environ, request)))
+    is_missing = trigger is not None and _is_missing(environ, BranchName(request.branch.repo, trigger.branch))
+    made = ask(environ, request)
+    if trigger is not None:
+        _note_oddities(trigger, is_missing=is_missing)
+    printer.only_documents(*map(document_of, made))
 
 
 @click.command(epilog="Example: pachctl set-branch images master^ release")
@@ -155,8 +157,15 @@ def _followed(branch: str, follows: str, project: str) -> str:
     return found.name
 
 
-def _note_oddities(trigger: Trigger) -> None:
+def _is_missing(environ: Mapping[str, str], name: BranchName) -> bool:
+    with reading(environ) as txn:
+        return repos.find_repo(txn, name.repo) is not None and name not in {found.name for found in branches.list_branch(txn, name.repo)}
+
+
+def _note_oddities(trigger: Trigger, *, is_missing: bool) -> None:
     """A trigger that is taken as Pachyderm takes it, though it may not do what was meant."""
+    if is_missing:
+        click.echo(f"note: there was no branch '{trigger.branch}' to follow; it is made too, empty", err=True)
     others = trigger.size or trigger.commits or trigger.rate_limit_spec
     if trigger.cron_spec and others:
         click.echo("note: with --trigger-cron the branch moves at every tick, and the other conditions do not count", err=True)

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 import click
 
 from pachyderm_dagster.cli.asking import ask
+from pachyderm_dagster.cli.commit_names import commit_or_set, looks_like_an_id, no_such_set
 from pachyderm_dagster.cli.documents import Fields, commit_document, document_of
 from pachyderm_dagster.cli.draw_commit import graph_lines
 from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.options import COUNT, in_project
 from pachyderm_dagster.cli.printing import Column, Printer, brief, listed, noted, optional, printing, size, text, time
 from pachyderm_dagster.metadata.database import Transaction
-from pachyderm_dagster.pfs import branches, commits, references
+from pachyderm_dagster.pfs import branches, commits, references, repos
 from pachyderm_dagster.pfs.model import Commit, Origin, RepoType, is_commit_id
 from pachyderm_dagster.pfs.references import parse_reference
 from pachyderm_dagster.pfs.requests import StartCommit
@@ -78,13 +79,14 @@ def start_commit(environ: Mapping[str, str], branch: str, parent: str | None, de
 @click.pass_obj
 def inspect_commit(environ: Mapping[str, str], commit: str, project: str, printer: Printer) -> None:
     """An id alone shows the commits of the set and those of older sets that they were made from, each after what it was made from."""
+    at = commit_or_set(commit, project=project)
     with reading(environ) as txn:
-        if is_commit_id(commit):
+        if at is None:
             members = _user_commits(commits.get_set(txn, commit))
             # A commit's row is newer than those of what it was made from.
             printer.many(map(commit_document, sorted([*members, *_used(txn, members)], key=lambda commit: commit.key)), COLUMNS)
             return
-        found = commits.get_commit(txn, references.find_commit(txn, parse_reference(commit, project=project)))
+        found = commits.get_commit(txn, references.find_commit(txn, at))
     printer.one(commit_document(found), LINES)
 
 
@@ -113,8 +115,9 @@ def list_commit(
     project: str,
     printer: Printer,
 ) -> None:
-    """The newest comes first. REPO@REF lists that commit and its ancestors. Without a repo or an ID the table has one line a commit set, that is, for all
-    commits that one change made; -x makes it one line a commit. As JSON it is always one document a commit.
+    """The newest comes first, also of a set: what was made stands above what it was made from, and --reverse turns that round. REPO@REF lists that commit
+    and its ancestors. Without a repo or an ID the table has one line a commit set, that is, for all commits that one change made; -x makes it one line a
+    commit. As JSON it is always one document a commit.
     """
     set_id = commits_of if commits_of is not None and is_commit_id(commits_of) else None
     at = parse_reference(commits_of, project=project) if commits_of is not None and set_id is None else None
@@ -127,6 +130,8 @@ def list_commit(
     with reading(environ) as txn:
         if set_id is not None:
             commits.get_set(txn, set_id)
+        elif commits_of is not None and at is not None and looks_like_an_id(commits_of) and repos.find_repo(txn, at.repo) is None:
+            raise no_such_set(commits_of)
         up_to = references.find_commit(txn, at) if at is not None and at.ref is not None else None
         found: Iterable[Commit] = commits.list_commit(
             txn,

@@ -17,8 +17,9 @@ LARGEST_TEXT = 4 * 1024 * 1024
 """Bytes above which contents are not compared line by line: nobody reads that."""
 
 
-def content_lines(pfs: Pfs, old: Side, new: Side, difference: FileDiff, program: str | None) -> Iterator[str]:
-    """How the contents of one file differ, as `diff -u` shows it, or as `program` does; nothing for directories.
+def content_lines(pfs: Pfs, old: Side, new: Side, difference: FileDiff, program: str | None, *, shallow: bool = False) -> Iterator[str]:
+    """How the contents of one file differ, as `diff -u` shows it, or as `program` does; of directories only that, and only when a shallow
+    comparison does not look into them.
 
     Raises:
         ExecutionError: `diff-command-failed`, when the program cannot be started or fails.
@@ -26,6 +27,9 @@ def content_lines(pfs: Pfs, old: Side, new: Side, difference: FileDiff, program:
     shown = difference.new or difference.old
     assert shown is not None
     if shown.type == DIRECTORY:
+        if shallow and shown.path != new.path:
+            names = [f"{at.label}:{shown.path}/" for at, file in ((old, difference.old), (new, difference.new)) if file is not None]
+            yield f"{' and '.join(names)} differ" if len(names) > 1 else f"only {names[0]} exists"
         return
     sides = ((old, difference.old), (new, difference.new))
     if program is not None:

@@ -62,7 +62,7 @@ def diff_file(
             printer.many(map(_document, found), COLUMNS)
             return
         for difference in found:
-            for line in content_lines(pfs, before, after, difference, diff_command):
+            for line in content_lines(pfs, before, after, difference, diff_command, shallow=shallow):
                 click.echo(line)
 
 

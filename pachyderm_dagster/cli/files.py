@@ -110,7 +110,8 @@ def delete_file(environ: Mapping[str, str], file: str, recursive: bool, project:
 
 def _path(pfs: Pfs, reference: str) -> str:
     path = pfs.parse(reference).path
-    if path is None:
+    if not path:
+        reference = reference.rstrip(":")
         raise InvalidError("path-missing", f"'{reference}' has no path; write {reference if '@' in reference else f'{reference}@master'}:/path")
     return path
 
@@ -119,4 +120,9 @@ def _is_directory(pfs: Pfs, reference: str) -> bool:
     try:
         return bool(pfs.inspect_file(reference).type == DIRECTORY)
     except NotFoundError:
+        return False
+    except InvalidError as error:
+        # In an open commit it may be both a file and a directory, until one of them is deleted.
+        if error.code != "path-conflict":
+            raise
         return False

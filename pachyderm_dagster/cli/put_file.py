@@ -131,7 +131,7 @@ def _put(
     stdin = sys.stdin.buffer
     manner = Manner(append=append, unpack=untar, split=_split(**cut), transfers=Transfers(parallelism))
     with closing(open_workspace(environ, project=project)) as workspace:
-        path = workspace.pfs.parse(target).path
+        path = workspace.pfs.parse(target).path or None
         locations = [*files, *(location for name in lists for location in read_source_list(name, stdin))]
         if lists and not locations:
             raise InvalidError("sources-missing", f"{', '.join(lists)} names no file; write one path or URL a line")

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 import click
 
 from pachyderm_dagster.cli.asking import ask
+from pachyderm_dagster.cli.commit_names import commit_or_set
 from pachyderm_dagster.cli.documents import commit_document, document_of
 from pachyderm_dagster.cli.home import writing
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.printing import Printer, printing
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits, references, removal
-from pachyderm_dagster.pfs.model import Commit, is_commit_id
+from pachyderm_dagster.pfs.model import Commit
 from pachyderm_dagster.pfs.references import Reference, parse_reference
 from pachyderm_dagster.pfs.requests import DropCommit, DropCommitSet, SquashCommit, SquashCommitSet
 
@@ -74,8 +75,7 @@ def clear_commit(environ: Mapping[str, str], commit: str, project: str, printer:
 
 def _parse(commit: str, project: str, *, recursive: bool) -> Reference | None:
     """The commit that is named; None for the id of a set."""
-    if not is_commit_id(commit):
-        return parse_reference(commit, project=project)
-    if recursive:
+    at = commit_or_set(commit, project=project)
+    if at is None and recursive:
         raise click.UsageError("-r goes with REPO@REF; an id names a whole set", click.get_current_context())
-    return None
+    return at

@@ -7,6 +7,7 @@ from typing import Any
 import click
 import sqlalchemy as sa
 
+from pachyderm_dagster.cli.commit_names import commit_or_set
 from pachyderm_dagster.cli.commits import COLUMNS as COMMIT_COLUMNS
 from pachyderm_dagster.cli.documents import commit_document, job_document
 from pachyderm_dagster.cli.job_names import find_jobs
@@ -19,7 +20,7 @@ from pachyderm_dagster.errors import ExecutionError, NotFoundError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits, references
-from pachyderm_dagster.pfs.model import Commit, RepoType, is_commit_id
+from pachyderm_dagster.pfs.model import Commit, RepoType
 from pachyderm_dagster.pfs.references import Reference, parse_reference
 from pachyderm_dagster.pfs.subvenance import list_subvenance
 from pachyderm_dagster.pps import jobs
@@ -40,7 +41,7 @@ def time_limit(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.pass_obj
 def wait_commit(environ: Mapping[str, str], commit: str, timeout: str | None, project: str, printer: Printer) -> None:
     """Ends with exit status 1 when it has an error. With no daemon up, due jobs run in this process."""
-    at = None if is_commit_id(commit) else parse_reference(commit, project=project)
+    at = commit_or_set(commit, project=project)
 
     def choose(txn: Transaction) -> list[Commit]:
         return commits.get_set(txn, commit) if at is None else [commits.get_commit(txn, references.find_commit(txn, at))]

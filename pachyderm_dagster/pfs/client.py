@@ -21,7 +21,7 @@ from pachyderm_dagster.pfs.group_commit import GroupCommit, Write
 from pachyderm_dagster.pfs.horizon import check_not_collected
 from pachyderm_dagster.pfs.merged import LastMerged, Merged
 from pachyderm_dagster.pfs.merging import merge
-from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, FILE_SETS_REPO, Branch, Commit, Repo, Trigger
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, FILE_SETS_REPO, Branch, Commit, Repo, RepoName, RepoType, Trigger
 from pachyderm_dagster.pfs.object_metadata import edit_metadata, parse_edit
 from pachyderm_dagster.pfs.paths import clean_path, key_of
 from pachyderm_dagster.pfs.references import Reference, parse_reference, parse_repo
@@ -170,7 +170,14 @@ class Pfs:
     def prepare_finish(self, asked: Unfinished, *, trial: bool = False) -> Prepared:
         """Stores what a commit will hold, and its record, unless this is only a `trial`. Raises InvalidError `path-conflict`."""
         with ContentWriter(self.store) as writer:
-            merged = self._merge_into(writer, asked.staged)
+            try:
+                merged = self._merge_into(writer, asked.staged)
+            except InvalidError as error:
+                if error.code != "path-conflict":
+                    raise
+                at = f"{RepoName(asked.record.project, asked.record.repo, RepoType(asked.record.repo_type))}@{asked.record.id}"
+                ways = f"the commit stays open: `pachctl delete file {at}:/PATH` takes one of them out, `pachctl clear commit {at}` everything"
+                raise InvalidError(error.code, f"{error.message}; {ways}") from error
             record = asked.as_finished(merged.root.encode(), merged.root.size_bytes, self.database.clock.now(), stored_bytes=writer.stored_bytes)
             if not trial:
                 add_record(writer.packs, record)

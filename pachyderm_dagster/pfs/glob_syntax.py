@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.pfs.paths import shown
 
 Quantifier: TypeAlias = Literal["@", "*", "+", "?", "!"]
 
@@ -239,7 +240,7 @@ class _Parser:
         return self.text[self.position - 1]
 
     def error(self, position: int, problem: str) -> InvalidError:
-        return InvalidError("glob-invalid", f"glob {self.text!r}, character {position + 1}: {problem}")
+        return InvalidError("glob-invalid", f"glob {shown(self.text)}, character {position + 1}: {problem}")
 
 
 def _gaps(points: list[int]) -> list[tuple[int, int]]:

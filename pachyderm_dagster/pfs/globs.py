@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.glob_matching import Matcher
 from pachyderm_dagster.pfs.glob_syntax import Choice, Class, Group, Node, Pattern, Run, Text, parse_pattern, walk
-from pachyderm_dagster.pfs.paths import ROOT
+from pachyderm_dagster.pfs.paths import ROOT, shown
 
 # With more names than this, looking at all that are there is quicker.
 _MOST_TEXTS = 64
@@ -120,7 +120,7 @@ def _clean(pattern: str) -> str:
     try:
         pattern.encode()
     except UnicodeEncodeError as error:
-        raise InvalidError("glob-invalid", f"glob {pattern!r}, character {error.start + 1}: not valid UTF-8") from error
+        raise InvalidError("glob-invalid", f"glob {shown(pattern)}, character {error.start + 1}: not valid UTF-8") from error
     body = unicodedata.normalize("NFC", pattern).strip("/")
     return ROOT + body if body else ""
 

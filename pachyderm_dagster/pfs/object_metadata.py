@@ -12,6 +12,7 @@ from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import references, repos
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, checked_project_name
+from pachyderm_dagster.pfs.paths import shown
 from pachyderm_dagster.pfs.references import parse_reference, parse_repo
 
 CLUSTER_PICKER = "."
@@ -129,7 +130,9 @@ def _parse_entries(data: str) -> dict[str, str]:
     try:
         return msgspec.json.decode(data, type=dict[str, str])
     except msgspec.MsgspecError as error:
-        raise InvalidError("metadata-invalid", f'{data!r} cannot replace metadata: {error}; write a JSON object of texts, as \'{{"key": "value"}}\'') from error
+        raise InvalidError(
+            "metadata-invalid", f'{shown(data)} cannot replace metadata; write a JSON object whose values are texts, as \'{{"key": "value"}}\''
+        ) from error
 
 
 def _edited(found: Mapping[str, str], edit: MetadataEdit) -> dict[str, str]:

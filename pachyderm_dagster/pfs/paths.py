@@ -38,7 +38,7 @@ def clean_path(text: str) -> str:
     body = unicodedata.normalize("NFC", text).strip("/")
     problem = _problem(body)
     if problem:
-        raise InvalidError("path-invalid", f"path {_shown(text)} {problem}")
+        raise InvalidError("path-invalid", f"path {shown(text)} {problem}")
     return ROOT + body
 
 
@@ -63,7 +63,7 @@ def refused_names(problems: Sequence[tuple[str, InvalidError]]) -> InvalidError:
     instead = "rename it, or put it alone under another name: -f FILE with REPO@BRANCH:/NAME"
     if len(problems) == 1:
         return InvalidError("path-invalid", f"{problems[0][1].message}; {instead}")
-    names = ", ".join(_shown(name) for name, _ in problems[:_SHOWN_NAMES])
+    names = ", ".join(shown(name) for name, _ in problems[:_SHOWN_NAMES])
     others = f" and {len(problems) - _SHOWN_NAMES:,} more" if len(problems) > _SHOWN_NAMES else ""
     return InvalidError("path-invalid", f"{len(problems):,} names cannot be paths: {names}{others}; of the first: {problems[0][1].message}; rename them")
 
@@ -86,7 +86,8 @@ def directory_range(path: str) -> tuple[str | None, str | None]:
     return key + SEPARATOR, key + AFTER_SEPARATOR
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
+    """A path or pattern as a message has it: quoted, and cut when it is long."""
     return repr(text) if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]!r}..."
 
 

@@ -14,7 +14,7 @@ from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.pfs.entries import DIRECTORY, ENTRIES, FileInfo, children, directory_prefix, file_infos, find_entry
 from pachyderm_dagster.pfs.globs import Glob
 from pachyderm_dagster.pfs.path_columns import keys_of
-from pachyderm_dagster.pfs.paths import AFTER_SEPARATOR, GLOB_CHARACTERS, ROOT, SEPARATOR, clean_path, directory_range, key_of, path_of
+from pachyderm_dagster.pfs.paths import AFTER_SEPARATOR, GLOB_CHARACTERS, ROOT, SEPARATOR, clean_path, directory_range, key_of, path_of, shown
 from pachyderm_dagster.pfs.searching import scan, search
 from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.storage.rows import contents_of
@@ -114,7 +114,8 @@ def get_content(trees: Trees, root: TreeRoot, path: str, *, label: str) -> Conte
         matches = _matches(trees, root, path, label)
         if len(matches) > 1:
             raise InvalidError(
-                "multiple-matches", f"{len(matches):,} files and directories of {label} match {path!r}, one is read at a time; name one, or take all with -r"
+                "multiple-matches",
+                f"{len(matches):,} files and directories of {label} match {shown(path)}, one is read at a time; name one, or take all with -r",
             )
         cleaned = matches.column("path")[0].as_py()
     else:
@@ -173,7 +174,7 @@ def _place(content: Content) -> tuple[bytes, int]:
 def _matches(trees: Trees, root: TreeRoot, pattern: str, label: str) -> pa.Table:
     matches = glob_files(trees, root, pattern)
     if not len(matches):
-        raise NotFoundError("file-not-found", f"nothing in {label} matches {pattern!r}; `glob file` shows what a pattern matches")
+        raise NotFoundError("file-not-found", f"nothing in {label} matches {shown(pattern)}; `glob file` shows what a pattern matches")
     return matches
 
 

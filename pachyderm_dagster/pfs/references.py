@@ -96,6 +96,8 @@ def parse_reference(text: str, *, project: str = DEFAULT_PROJECT) -> Reference:
         return Reference(name, path=path if colon else None)
     if "=" in ref:
         ref = ref.partition("=")[2]
+        if not is_commit_id(re.split(r"[\^~.]", ref)[0]):
+            raise InvalidError("reference-invalid", f"{text!r} has {ref!r} after the '='; it takes a commit's id, of 32 digits, there; or leave '={ref}' out")
     match = _ANCESTRY.fullmatch(ref)
     if match is None:
         raise InvalidError("reference-invalid", f"{text!r} has {ref!r} after the '@'; it takes a branch or a commit's id, then ^, ^N or .N")

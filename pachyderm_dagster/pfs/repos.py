@@ -31,7 +31,9 @@ def ensure_project(txn: Transaction, name: str) -> int:
         return int(row.id)
     if name != DEFAULT_PROJECT:
         known = ", ".join(repr(found.name) for found in txn.all(sa.select(t.project.c.name).order_by(t.project.c.name))) or repr(DEFAULT_PROJECT)
-        raise NotFoundError("project-not-found", f"project {name!r} does not exist; projects: {known}")
+        raise NotFoundError(
+            "project-not-found", f"project {name!r} does not exist; projects: {known}; `pachctl config update context --project NAME` makes one the active one"
+        )
     return txn.insert(t.project, name=checked_project_name(name), created=txn.clock.now())
 
 
@@ -123,8 +125,9 @@ def get_repo(txn: Transaction, name: RepoName) -> int:
     found = find_repo(txn, name)
     if found is None:
         others = [str(repo.name) for repo in list_repo(txn, project=name.project)]
-        hint = f"repos: {', '.join(map(repr, others[:10]))}" if others else f"there is none yet; `pachctl create repo {name}` makes it"
-        raise NotFoundError("repo-not-found", f"repo '{name}' does not exist; {hint}")
+        hint = f"repos: {', '.join(map(repr, others[:10]))}" if others else "there is none yet"
+        making = f"; `pachctl create repo {name}` makes it" if name.type is RepoType.USER else ""
+        raise NotFoundError("repo-not-found", f"repo '{name}' does not exist; {hint}{making}")
     return found
 
 

@@ -36,7 +36,7 @@ def append(database: Database, transaction_id: str, request: Request, prepare: P
 
     def add(txn: Transaction, contents: Contents) -> list[Made]:
         asked = [*requests_of(user_transactions.get_transaction(txn, transaction_id)), request]
-        made = database.rehearse(txn, lambda trial: _apply_in_order(trial, asked, contents, before=len(asked) - 1))
+        made = database.rehearse(txn, lambda trial: _apply_in_order(trial, asked, contents, before=len(asked) - 1, transaction_id=transaction_id))
         user_transactions.add_request(txn, transaction_id, msgspec.to_builtins(request))
         return made[-1]
 
@@ -54,7 +54,7 @@ def finish(database: Database, transaction_id: str, prepare: Prepare) -> UserTra
     def change(txn: Transaction, contents: Contents) -> UserTransaction:
         transaction = user_transactions.delete_transaction(txn, transaction_id)
         asked = requests_of(transaction)
-        _apply_in_order(txn, asked, contents, before=len(asked))
+        _apply_in_order(txn, asked, contents, before=len(asked), transaction_id=transaction_id)
         return transaction
 
     return _with_contents(database, change, prepare, id=transaction_id)
@@ -96,7 +96,7 @@ def _with_contents(database: Database, change: Callable[[Transaction, Contents],
     raise AssertionError("attempts() raises when there are no more")
 
 
-def _apply_in_order(txn: Transaction, requests: Sequence[Request], contents: Contents, *, before: int) -> list[list[Made]]:
+def _apply_in_order(txn: Transaction, requests: Sequence[Request], contents: Contents, *, before: int, transaction_id: str | None = None) -> list[list[Made]]:
     """Does requests; errors of those before a position say which it was."""
     made = []
     for position, request in enumerate(requests):
@@ -105,6 +105,7 @@ def _apply_in_order(txn: Transaction, requests: Sequence[Request], contents: Con
         except PachydermError as error:
             if position >= before:
                 raise
+            way_out = "" if transaction_id is None else f"; when that cannot be mended, `pachctl delete transaction {transaction_id}` gives the transaction up"
             where = f"request {position + 1} of {len(requests)}, `{describe(request)}`"
-            raise type(error)(error.code, f"{where}: {error.message}; nothing was done") from error
+            raise type(error)(error.code, f"{where}: {error.message}; nothing was done{way_out}") from error
     return made
