@@ -224,8 +224,12 @@ class ContentReader:
 
     def __init__(self, store: StoredRanges) -> None:
         self._store = store
+        self._open_pool()
+
+    def _open_pool(self) -> None:
         # Not one a stream: that would have to be waited for when a stream is left in the middle, which may happen in the garbage collector.
         self._pool = ThreadPoolExecutor(_READ_AHEAD, thread_name_prefix="chunks")
+        self._process = OwnProcess()
 
     def pending(self, packs: PackWriter) -> "ContentReader":
         """A reader, for one thread, of those contents too that are in `packs` and not stored yet."""
@@ -259,6 +263,8 @@ class ContentReader:
         if len(refs) == 1:
             yield _get_chunk(self._store, refs[0])
             return
+        if not self._process.is_ours:
+            self._open_pool()  # the parent's threads did not come along, and would be waited for in vain
         under_way: deque[Future[tuple[bytes, bytes]]] = deque()
         for ref in refs:
             under_way.append(self._pool.submit(_get_chunk, self._store, ref))

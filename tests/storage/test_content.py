@@ -266,5 +266,13 @@ def test_forked_child_may_neither_write_nor_close(store: ObjectStore) -> None:
     assert list(ContentReader(store).read_many(contents)) == [b"begun", LARGE, b"after"]
 
 
+def test_forked_child_reads_with_threads_of_its_own(tmp_path: Path) -> None:
+    store = open_store(tmp_path.as_uri())
+    content = write(store, LARGE)
+    reader = ContentReader(store)
+    assert reader.read(content) == LARGE
+    assert in_child(lambda: reader.read(content)) == "done"
+
+
 MEMORY = open_store("memory://")
 LARGE_IN_MEMORY = write(MEMORY, LARGE)
