@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Iterator
 
+from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs import commits, references
 from pachyderm_dagster.pfs.checking import Problem
@@ -17,7 +18,11 @@ from pachyderm_dagster.storage.trees import Trees
 
 
 def find_zombies(database: Database, store: ObjectStore, reference: Reference | None) -> Iterator[Problem]:
-    """The zombies of one output commit; of the newest output of every pipeline when `reference` is None."""
+    """The zombies of one output commit; of the newest output of every pipeline when `reference` is None.
+
+    Raises:
+        InvalidError: `not-an-output`, when no pipeline writes to its repo.
+    """
     with database.read() as txn:
         outputs = _outputs(txn, reference)
     trees, meta_trees = Trees(store, FILE_ROWS), Trees(store, DATUM_ROWS)
@@ -28,6 +33,8 @@ def find_zombies(database: Database, store: ObjectStore, reference: Reference | 
 def _outputs(txn: Transaction, reference: Reference | None) -> list[tuple[Commit, Commit | None]]:
     """Output commits, each with the meta commit of its job."""
     if reference is not None:
+        if pipelines.find_pipeline(txn, reference.repo) is None:
+            raise InvalidError("not-an-output", f"'{reference}' was not written by a pipeline, and --zombie looks for what no datum wrote")
         rows: Iterable[int] = [references.find_commit(txn, reference)]
     else:
         rows = [row for pipeline in pipelines.list_pipeline(txn) if (row := references.branch_row(txn, pipeline.output).head_id) is not None]
