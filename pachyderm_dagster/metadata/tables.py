@@ -172,7 +172,7 @@ removed_commit = sa.Table(
     sqlite_autoincrement=True,
 )
 
-# Content that was given up (removed commits, forgotten ones, staged layers, results of pipelines), kept until whoever could still be reading or copying it is done.
+# Content that was given up (removed and forgotten commits, staged layers, results of pipelines), kept until whoever could still be reading it is done.
 released_tree = sa.Table(
     "released_tree",
     metadata,

@@ -19,7 +19,6 @@ OBJECTS = "objects"
 # How old an object may be that a store without a cheap way to mark it takes for new: the collector's grace must be at least twice this.
 RENEW_AFTER = dt.timedelta(minutes=30)
 _NAME = re.compile(rf"[0-9a-f]{{{2 * OBJECT_ID_BYTES}}}")
-_MISSING, _CORRUPT = "object-not-found", "object-corrupt"
 
 
 class Ref(msgspec.Struct, frozen=True):
@@ -189,17 +188,17 @@ def parts_of(data: Buffer | Sequence[Buffer]) -> Sequence[Buffer]:
 
 def missing_object(key: str) -> NotFoundError:
     """The error for a key that the store does not hold."""
-    return NotFoundError(_MISSING, f"object {key!r} is not in the store; restore it from a copy of the store, or check the storage URL")
+    return NotFoundError("object-not-found", f"object {key!r} is not in the store; restore it from a copy of the store, or check the storage URL")
 
 
 def corrupt_object(key: str, found: str) -> StorageError:
     """The error for stored bytes that are not what they should be; `found` says what is wrong with them."""
-    return StorageError(_CORRUPT, f"object {key!r} is corrupt: {found}; restore it from a copy of the store")
+    return StorageError("object-corrupt", f"object {key!r} is corrupt: {found}; restore it from a copy of the store")
 
 
 def is_damage(error: PachydermError) -> bool:
     """Whether an error says that stored bytes are gone or wrong: not that a service does not answer or refuses, or that the bytes are of a newer version."""
-    return error.code in (_MISSING, _CORRUPT)
+    return error.code in ("object-not-found", "object-corrupt")
 
 
 def short_object(key: str, size: int, offset: int, length: int) -> StorageError:
