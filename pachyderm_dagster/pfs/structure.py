@@ -281,7 +281,9 @@ def _branches(txn: Transaction) -> Iterator[StoredBranch]:
     }
     passed: dict[int, list[str]] = {}
     child = t.commit.alias("child")
-    continued = sa.and_(child.c.parent_id == t.branch.c.head_id, child.c.repo_id == t.branch.c.repo_id, child.c.branch_name == t.branch.c.name)
+    # Of a branch without a head those that began anew, as what comes next will.
+    behind = sa.or_(child.c.parent_id == t.branch.c.head_id, sa.and_(child.c.parent_id.is_(None), t.branch.c.head_id.is_(None)))
+    continued = sa.and_(behind, child.c.repo_id == t.branch.c.repo_id, child.c.branch_name == t.branch.c.name)
     for row in txn.all(sa.select(t.branch.c.id, child.c.set_id).join_from(t.branch, child, continued).order_by(child.c.id)):
         passed.setdefault(row.id, []).append(row.set_id)
     for row in rows:

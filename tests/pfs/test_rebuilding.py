@@ -172,6 +172,19 @@ def test_work_under_way_is_made_again(pachctl: Pachctl, tmp_path: Path) -> None:
     assert (newest["state"], newest["data_processed"], newest["data_skipped"]) == ("SUCCESS", 1, 1)
 
 
+def test_branch_that_began_anew_is_not_led_to_what_it_left(pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "books")
+    pachctl.put("books@master:/before", "1")
+    workspace = open_workspace(os.environ)
+    workspace.database.write(lambda txn: txn.run(sa.update(t.branch).values(head_id=None)))
+    workspace.close()
+    rebuilt(pachctl)
+    assert pachctl.json("inspect", "branch", "books@master")[0]["head"] is None
+    pachctl.put("books@master:/anew", "2")
+    rebuilt(pachctl)
+    assert [file["path"] for file in pachctl.json("list", "file", "books@master")] == ["/anew"]
+
+
 def test_commit_after_the_last_saved_structure_is_the_head(pachctl: Pachctl, environment_of_its_own: Path) -> None:
     pachctl("create", "repo", "data")
     pachctl.put("data@master:/a", "a")
