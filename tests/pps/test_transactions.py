@@ -355,6 +355,9 @@ def test_commit_that_changes_after_its_record_was_made_is_recorded_again(workspa
 
     def prepare_and_edit(contents: requests.Contents) -> None:
         prepare(contents)
+        clock = workspace.database.clock
+        assert isinstance(clock, ManualClock)
+        clock.advance(dt.timedelta(seconds=1))  # of two records the younger one counts
         workspace.pfs.edit_metadata(("commit", f"left@{opened.id}", "add", "owner=ann"))
 
     monkeypatch.setattr(workspace.pps, "_prepare", prepare_and_edit)
