@@ -21,7 +21,7 @@ from pachyderm_dagster.worker.datums import DatumRunner
 from pachyderm_dagster.worker.folders import FolderPool
 from pachyderm_dagster.worker.protocol import Answer, WorkerReady, WorkerRefused, encode, read_setup, read_task
 from pachyderm_dagster.worker.publish import FinishedDatum, Publisher
-from pachyderm_dagster.worker.run import Runner, end_worker
+from pachyderm_dagster.worker.run import Runner, end_worker, outlive_signals
 from pachyderm_dagster.worker.sandbox import FIRST_PROCESS, enter
 from pachyderm_dagster.worker.stage import StagedDatum, stage
 
@@ -54,9 +54,11 @@ def main() -> None:
     # User code and stray prints must not be able to write into the answers.
     answers = os.dup(_STDOUT)
     os.dup2(_STDERR, _STDOUT)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if os.getpid() != FIRST_PROCESS:
-        # The first process of a namespace is ended by its guard, and by nobody inside.
+    if os.getpid() == FIRST_PROCESS:
+        # Its guard ends it, and nobody inside.
+        outlive_signals()
+    else:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, _end)
     sys.excepthook = lambda _kind, error, _trace: _crash(error)
     threading.excepthook = lambda details: _crash(details.exc_value)

@@ -16,8 +16,8 @@ from pachyderm_dagster.worker.output_log import OutputLog
 from pachyderm_dagster.worker.processes import end_descendants
 
 _READ_BYTES = 1 << 16
-# This process or Python ignores them; user code must not inherit that.
-_IGNORED_SIGNALS = (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
+# All whose action can be chosen. What this process or Python ignores of them, user code must not inherit.
+_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 _REMEDIES = {
     errno.EACCES: "; make it executable (chmod +x) or name its interpreter first",
     errno.ENOEXEC: "; it must be a program of this machine or a script that begins with #!",
@@ -122,6 +122,15 @@ class Runner:
                 self._poll.unregister(descriptor)
 
 
+def outlive_signals() -> None:
+    """Has this process, the first of its namespace, ignore what user code may send it.
+
+    The kernel keeps such a process from signals of its own namespace, but not while one thread blocks them, as starting a command does, and another does not.
+    """
+    for number in _SIGNALS - {signal.SIGCHLD}:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def end_worker() -> None:
     """Kills all user code and ends this process at once."""
     end_descendants()
@@ -160,7 +169,7 @@ def _start(command: Command, environment: Mapping[str, str], output: int) -> int
                 (os.POSIX_SPAWN_DUP2, output, 2),
             ],
             setsid=True,
-            setsigdef=_IGNORED_SIGNALS,
+            setsigdef=_SIGNALS,
         )
     except FileNotFoundError as error:
         raise _not_found(command, "exists, but the interpreter that its first line names does not" if os.path.exists(program) else "does not exist") from error

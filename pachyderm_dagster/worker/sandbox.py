@@ -66,6 +66,8 @@ def enter(scratch: str) -> Sandbox:
     scratch = os.path.realpath(scratch)
     folder = os.path.join(scratch, "pfs")
     os.makedirs(folder, exist_ok=True)
+    # Before there is a child: an end that is asked for while one starts must not leave it behind.
+    signal.signal(signal.SIGTERM, _end_all)
     problem = _find_obstacle(scratch)
     for flags in () if problem else _ATTEMPTS:
         problem = _go_on_in_child(flags, scratch)
@@ -137,19 +139,20 @@ def _wait_for_guard(start: int) -> None:
     os.close(start)
     if not guarded:
         os._exit(1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if linux.is_linux():
         # The first process of a namespace takes its user code along; any other must be left the time to end it.
         linux.die_with_parent(signal.SIGKILL if os.getpid() == FIRST_PROCESS else signal.SIGTERM)
         linux.adopt_orphans()
 
 
-def _guard() -> NoReturn:
-    def end(number: int, frame: FrameType | None) -> None:
-        end_descendants()
-        os._exit(128 + number)
+def _end_all(number: int, frame: FrameType | None) -> None:
+    end_descendants()
+    os._exit(128 + number)
 
+
+def _guard() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, end)
     # Closed, so that whoever reads the worker's answers sees their end when the worker ends.
     os.close(0)
     os.close(1)

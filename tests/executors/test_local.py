@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -118,6 +119,24 @@ def test_run_that_is_given_up_leaves_nothing(place: Place, executor: LocalExecut
         next(results)
     assert processes_of(tmp_path) == []
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_worker_that_is_ended_while_it_starts_leaves_nothing(place: Place, tmp_path: Path) -> None:
+    environment = {**os.environ, MARK: str(tmp_path)}
+    starts = 20
+    whole = 0.0
+    for start in range(starts + 1):
+        scratch = tmp_path / f"start-{start}"
+        scratch.mkdir()
+        began = time.monotonic()
+        worker = WorkerProcess(msgspec.structs.replace(place.setup("true"), scratch=str(scratch)), environment)
+        # The first is waited for; the others are ended ever later on their way.
+        select.select([worker.stdout], [], [], whole * start / starts if start else None)
+        whole = whole or time.monotonic() - began
+        worker.ask_to_end()
+        worker.wait_end(10)
+        assert processes_of(tmp_path) == []
+        worker.close()
 
 
 def test_stop_from_another_thread_kills_user_code_and_ends_the_run(place: Place, executor: LocalExecutor, tmp_path: Path) -> None:
