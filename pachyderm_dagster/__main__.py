@@ -8,26 +8,30 @@ from types import ModuleType
 
 from pachyderm_dagster.cli.main import main
 
-OBJECTS_BEFORE_SEARCH = 100_000
+OBJECTS_BEFORE_SEARCH = 300_000
 
 
-class _WithoutPandas(MetaPathFinder):
-    """Tells that there is no pandas.
+class _WithoutExtras(MetaPathFinder):
+    """Tells that there is no pandas and no cloudpickle.
 
-    Arrow imports it, where it is installed, with the first array that it makes: up to half a second, for what no command uses.
+    Arrow imports them, where they are installed, with the first array that it makes: up to half a second, for what no command uses.
     """
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
-        if fullname == "pandas":
-            raise ModuleNotFoundError("no command needs pandas", name=fullname)
+        if fullname in ("pandas", "cloudpickle"):
+            raise ModuleNotFoundError(f"no command needs {fullname}", name=fullname)
 
 
 def run() -> int:
     """Runs the command line of this process; returns its exit status."""
     # Most commands end before there is garbage worth a search, and imports make so many objects that the usual searches take a tenth of a short one.
     gc.set_threshold(OBJECTS_BEFORE_SEARCH)
-    sys.meta_path.insert(0, _WithoutPandas())
-    return main()
+    sys.meta_path.insert(0, _WithoutExtras())
+    try:
+        return main()
+    finally:
+        # The interpreter's last search would take as long again, for memory that goes with the process.
+        gc.freeze()
 
 
 if __name__ == "__main__":

@@ -23,11 +23,10 @@ from pachyderm_dagster.pfs import reading
 from pachyderm_dagster.pfs.client import Pfs
 from pachyderm_dagster.pfs.path_columns import paths_of
 from pachyderm_dagster.storage.export import export_files
-from pachyderm_dagster.storage.rows import contents_of
 from pachyderm_dagster.storage.system_errors import storage_errors
 from pachyderm_dagster.workspace import open_workspace
 
-FILES_AT_ONCE = 20_000
+FILES_AT_ONCE = 50_000
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
 
@@ -142,7 +141,7 @@ def _get_folder(pfs: Pfs, rows: pa.Table, target: Path, *, progress: bool) -> No
     with _shown(progress, sum(rows.column("size").to_pylist())) as done:
         for at in range(0, len(rows), FILES_AT_ONCE):
             some = rows.slice(at, FILES_AT_ONCE)
-            export_files(pfs.store, contents_of(some), [f"{target}{path}" for path in paths.slice(at, FILES_AT_ONCE).to_pylist()])
+            export_files(pfs.store, some, [f"{target}{path}" for path in paths.slice(at, FILES_AT_ONCE).to_pylist()])
             done(sum(some.column("size").to_pylist()))
 
 

@@ -200,7 +200,7 @@ class ContentWriter:
             self.flush_chunks()  # what was kept just now cannot be read before
         chunk = get_ref(self._store, last) if pending is None else pending
         if hash_of_chunks([*(ref.object for ref in earlier), content_digest(chunk)]) != content.hash:
-            raise _corrupt(last)
+            raise corrupt_content(last)
         return chunk
 
 
@@ -293,14 +293,15 @@ def _verified(content: Content, chunks: Iterable[tuple[bytes, bytes]]) -> Iterat
         ids.append(chunk_id)
         _check_own_object(ref, chunk_id)
         if len(ids) == len(content.refs) and hash_of_chunks(ids) != content.hash:
-            raise _corrupt(ref)
+            raise corrupt_content(ref)
         yield data
 
 
 def _check_own_object(ref: Ref, chunk_id: bytes) -> None:
     if ref.length >= MIN_CHUNK_BYTES and chunk_id != ref.object:
-        raise _corrupt(ref)
+        raise corrupt_content(ref)
 
 
-def _corrupt(ref: Ref) -> StorageError:
+def corrupt_content(ref: Ref) -> StorageError:
+    """The error for a piece of a content that is not what was written."""
     return corrupt_object(object_key(ref.object), f"the {ref.length} bytes from {ref.offset} are not what was written")

@@ -91,7 +91,7 @@ def contents_of(rows: pa.Table | pa.RecordBatch | pa.StructArray) -> list[Conten
     """The contents in the columns (or fields) size, hash and refs."""
     if isinstance(rows, pa.StructArray):
         rows = pa.RecordBatch.from_struct_array(rows)
-    lists = _one_array(rows.column("refs"))
+    lists = one_array(rows.column("refs"))
     ends = lists.offsets.to_pylist()
     places = lists.values
     objects, offsets, lengths = (places.field(name).to_pylist() for name in ("object", "offset", "length"))
@@ -100,5 +100,6 @@ def contents_of(rows: pa.Table | pa.RecordBatch | pa.StructArray) -> list[Conten
     return [Content(hash_, size, tuple(refs[start:end])) for hash_, size, start, end in zip(hashes, sizes, ends, ends[1:], strict=False)]
 
 
-def _one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """A column in one piece."""
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

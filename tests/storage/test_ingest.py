@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 
 from pachyderm_dagster.errors import InvalidError, NotFoundError, StorageError
-from pachyderm_dagster.storage.content import EMPTY_CONTENT, ContentReader, ContentWriter
+from pachyderm_dagster.storage.content import EMPTY_CONTENT, Content, ContentReader, ContentWriter
 from pachyderm_dagster.storage.export import export_files
 from pachyderm_dagster.storage.ingest import ingest_files
 from pachyderm_dagster.storage.objects import ObjectStore, object_key
-from pachyderm_dagster.storage.rows import CONTENT_FIELDS, contents_of
+from pachyderm_dagster.storage.rows import CONTENT_FIELDS, content_array, contents_of
 from tests.storage.faulty import FullStore, flip_byte
 
 MIB = 1024 * 1024
@@ -107,23 +107,27 @@ def test_contents_are_exported_by_children_as_they_were(folder_store: ObjectStor
 
 def check_export(store: ObjectStore, tmp_path: Path, count: int) -> None:
     bodies = many_bodies(count)
-    contents = contents_of(ingest_files(store, make_files(tmp_path / "source", bodies)))
+    rows = ingest_files(store, make_files(tmp_path / "source", bodies))
     paths = [str(tmp_path / "target" / f"{number % 7}" / f"{number}") for number in range(len(bodies))]
-    export_files(store, contents, paths)
+    export_files(store, rows, paths)
     assert [Path(path).read_bytes() for path in paths] == bodies
+
+
+def rows_of(*contents: Content) -> pa.Table:
+    return pa.Table.from_arrays(content_array(contents).flatten(), schema=pa.schema(CONTENT_FIELDS))
 
 
 def test_export_replaces_what_is_there(store: ObjectStore, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"something longer than the new content")
     with ContentWriter(store) as writer:
         content = writer.write(b"new")
-    export_files(store, [content], [str(tmp_path / "file")])
+    export_files(store, rows_of(content), [str(tmp_path / "file")])
     assert (tmp_path / "file").read_bytes() == b"new"
 
 
 def test_export_of_nothing_makes_nothing(store: ObjectStore, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
-    export_files(store, [], [])
+    export_files(store, rows_of(), [])
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -133,7 +137,7 @@ def test_corrupt_content_is_not_exported(store: ObjectStore, tmp_path: Path, siz
         content = writer.write(random.Random(1).randbytes(size))
     flip_byte(store, content.refs[-1], 0)
     with pytest.raises(StorageError) as caught:
-        export_files(store, [content], [str(tmp_path / "target")])
+        export_files(store, rows_of(content), [str(tmp_path / "target")])
     assert caught.value.code == "object-corrupt"
     assert not (tmp_path / "target").exists()
 
@@ -141,9 +145,12 @@ def test_corrupt_content_is_not_exported(store: ObjectStore, tmp_path: Path, siz
 def test_missing_content_is_found_by_whoever_looks_for_it(folder_store: ObjectStore, tmp_path: Path) -> None:
     with ContentWriter(folder_store) as writer:
         content = writer.write(b"x")
+    with ContentWriter(folder_store) as writer:
+        first = writer.write(b"first")
     folder_store.delete(object_key(content.refs[0].object))
     with pytest.raises(NotFoundError) as caught:
-        export_files(folder_store, [EMPTY_CONTENT] * ENOUGH_FOR_CHILDREN + [content], [str(tmp_path / "file")] * (ENOUGH_FOR_CHILDREN + 1))
+        rows = rows_of(*[first] * ENOUGH_FOR_CHILDREN, *[EMPTY_CONTENT] * ENOUGH_FOR_CHILDREN, content)
+        export_files(folder_store, rows, [str(tmp_path / "file")] * len(rows))
     assert caught.value.code == "object-not-found"
 
 
@@ -152,7 +159,7 @@ def test_export_to_a_place_that_is_no_folder_is_reported(store: ObjectStore, tmp
     with ContentWriter(store) as writer:
         content = writer.write(b"new")
     with pytest.raises(StorageError, match="cannot make") as caught:
-        export_files(store, [content], [str(tmp_path / "file" / "below")])
+        export_files(store, rows_of(content), [str(tmp_path / "file" / "below")])
     assert caught.value.code == "storage-failed"
 
 
