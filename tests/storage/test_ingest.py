@@ -148,8 +148,8 @@ def test_missing_content_is_found_by_whoever_looks_for_it(folder_store: ObjectSt
     with ContentWriter(folder_store) as writer:
         first = writer.write(b"first")
     folder_store.delete(object_key(content.refs[0].object))
+    rows = rows_of(*[first] * ENOUGH_FOR_CHILDREN, *[EMPTY_CONTENT] * ENOUGH_FOR_CHILDREN, content)
     with pytest.raises(NotFoundError) as caught:
-        rows = rows_of(*[first] * ENOUGH_FOR_CHILDREN, *[EMPTY_CONTENT] * ENOUGH_FOR_CHILDREN, content)
         export_files(folder_store, rows, [str(tmp_path / "file")] * len(rows))
     assert caught.value.code == "object-not-found"
 
