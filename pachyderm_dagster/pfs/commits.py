@@ -79,25 +79,30 @@ def add_commit(
     for upstream_id, branch_name in upstream:
         txn.run(sa.insert(t.commit_provenance).values(commit_id=commit_id, upstream_id=upstream_id, branch_name=branch_name))
     _move_head(txn, branch_id, commit_id)
+    txn.touched_branches.add(branch_id)
     txn.new_commits.append(commit_id)
     return commit_id
 
 
-def add_recorded(txn: Transaction, branch_id: int, *, parent: int | None, record: CommitRecord) -> int:
-    """Adds a commit of a user that is finished at once to a branch and moves the head; the store holds the record. It may set off triggers. Returns its row.
+def add_recorded(txn: Transaction, branch_id: int, *, parent: int | None, record: CommitRecord, followed: bool) -> int:
+    """Adds a commit of a user that is finished at once to a branch and moves the head; the store holds the record. Returns its row.
 
     It has to be the first of its set.
+
+    Args:
+        followed: whether a branch is made from this one or has a trigger on it: then the commit is propagated and may set off triggers.
     """
     commit_id = txn.insert(t.commit, kept=True, **row_of(record, parent=parent, recorded=True))
     _move_head(txn, branch_id, commit_id)
-    evaluate(txn, commit_id)
+    if followed:
+        txn.touched_branches.add(branch_id)
+        evaluate(txn, commit_id)
     return commit_id
 
 
 def _move_head(txn: Transaction, branch_id: int, commit_id: int) -> None:
     # A head that moves to its own child is found again without being told.
     txn.run(_moving_head(), kept=True, row=branch_id, head=commit_id)
-    txn.touched_branches.add(branch_id)
 
 
 def close_commit(

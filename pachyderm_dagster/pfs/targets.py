@@ -98,10 +98,11 @@ def stage(txn: Transaction, reference: Reference, target: Target, layers: Sequen
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A commit that a write made: the row of its branch and its own."""
+    """A commit that a write made: the row of its branch and its own, and whether other branches follow that one."""
 
     branch: int
     commit: int
+    followed: bool
 
 
 def commit_at_once(txn: Transaction, name: BranchName, head: int | None, record: CommitRecord) -> Made:
@@ -118,13 +119,14 @@ def commit_at_once(txn: Transaction, name: BranchName, head: int | None, record:
     if row.is_output:
         raise branches.output_branch(name)
     branch_id = branches.ensure_branch(txn, name)[0] if row.id is None else row.id
-    return Made(branch_id, commits.add_recorded(txn, branch_id, parent=head, record=record))
+    return Made(branch_id, commits.add_recorded(txn, branch_id, parent=head, record=record, followed=row.followed), row.followed)
 
 
 def commit_behind(txn: Transaction, previous: Made, record: CommitRecord) -> Made:
     """As `commit_at_once`, behind a commit that was made in the same transaction of the database, so that nobody came between."""
     assert record.id == txn.id
-    return Made(previous.branch, commits.add_recorded(txn, previous.branch, parent=previous.commit, record=record))
+    made = commits.add_recorded(txn, previous.branch, parent=previous.commit, record=record, followed=previous.followed)
+    return Made(previous.branch, made, previous.followed)
 
 
 def _find_branch(txn: Transaction, name: BranchName) -> sa.Row[Any]:
@@ -153,6 +155,10 @@ def _branch() -> sa.Select[Any]:
             t.commit.c.error,
             t.commit.c.tree,
             sa.exists().where(t.branch_provenance.c.branch_id == t.branch.c.id).label("is_output"),
+            sa.or_(
+                sa.exists().where(t.branch_provenance.c.upstream_id == t.branch.c.id),
+                sa.exists().where(t.branch_trigger.c.source_id == t.branch.c.id),
+            ).label("followed"),
         )
         .select_from(t.project)
         .join(t.repo)
