@@ -13,26 +13,25 @@ import msgspec
 from pachyderm_dagster.coordination.leases import HeldLease, hold
 from pachyderm_dagster.coordination.names import job_lease
 from pachyderm_dagster.errors import ConflictError, InvalidError, StateError
-from pachyderm_dagster.executors.tasks import Source, Sources, datum_tasks, source_key
+from pachyderm_dagster.executors.tasks import datum_tasks
 from pachyderm_dagster.executors.watch import Watch
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.commit_records import add_record
 from pachyderm_dagster.pfs.horizon import check_not_collected, is_collected
 from pachyderm_dagster.pfs.paths import key_of
-from pachyderm_dagster.pfs.reading import glob_files
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.assembly import JobTrees, assemble_meta, assemble_output
-from pachyderm_dagster.pps.datums import Datums, DatumState, datum_table, hex_strings
-from pachyderm_dagster.pps.inputs import leaf_key
+from pachyderm_dagster.pps.datums import Datums, DatumState
 from pachyderm_dagster.pps.job_inputs import JobInputs, find_results_root, load_job_inputs, replace_results
 from pachyderm_dagster.pps.model import Counters, Job, JobState
-from pachyderm_dagster.pps.plan import Plan, plan
+from pachyderm_dagster.pps.plan import Plan
+from pachyderm_dagster.pps.planning import Sources, decode_base, find_datums, find_plan, hashes_of, make_sources
 from pachyderm_dagster.pps.recovery import job_records
-from pachyderm_dagster.pps.results import RESULT_ROWS, DatumDetails, Done, find_results, load_results, result_rows
+from pachyderm_dagster.pps.results import RESULT_ROWS, DatumDetails, Done, load_results, result_rows
 from pachyderm_dagster.pps.spec import Reprocess
 from pachyderm_dagster.storage.content import ContentWriter
 from pachyderm_dagster.storage.packs import PackWriter
-from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS
+from pachyderm_dagster.storage.rows import DATUM_ROWS
 from pachyderm_dagster.storage.tree_reading import decode_root
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerSetup
@@ -138,10 +137,10 @@ class _JobRun:
 
     def _outcome(self) -> _Outcome:
         spec = self.inputs.pipeline.spec
-        base = JobTrees(decode_root(FILE_ROWS, self.inputs.base.output), decode_root(DATUM_ROWS, self.inputs.base.meta))
+        base = decode_base(self.inputs.base)
         try:
-            sources = self._sources()
-            datums = self._datums(sources)
+            sources = make_sources(self.inputs.commits)
+            datums = find_datums(self.workspace.pfs.trees, spec.input, sources, self.inputs.pipeline.salt)
         except InvalidError as error:
             return _Outcome(JobState.FAILURE, str(error))
         chosen, restored = self._plan(datums, base)
@@ -165,22 +164,12 @@ class _JobRun:
             return _Outcome(JobState.FAILURE, str(error), meta=meta)
         return _Outcome(JobState.SUCCESS, "", output, meta)
 
-    def _sources(self) -> Sources:
-        return {source_key(leaf): Source(commit, decode_root(FILE_ROWS, commit.tree)) for leaf, commit in self.inputs.commits}
-
-    def _datums(self, sources: Sources) -> Datums:
-        trees = self.workspace.pfs.trees
-        files = {leaf_key(leaf): glob_files(trees, sources[source_key(leaf)].root, leaf.glob) for leaf, _ in self.inputs.commits}
-        return datum_table(self.inputs.pipeline.spec.input, files, self.inputs.pipeline.salt)
-
     def _plan(self, datums: Datums, base: JobTrees) -> tuple[Plan, list[Done]]:
         """The plan, and the results of the datums that it restores."""
         every_job = self.inputs.pipeline.spec.reprocess_spec is Reprocess.EVERY_JOB
-        chosen = plan(datums, self.meta_trees.table(base.meta), every_job=every_job)
         results = decode_root(RESULT_ROWS, self.inputs.results)
-        chosen = chosen.restore(find_results(self.result_trees, results, chosen.run_keys()))
-        keys = hex_strings(datums.table.column("hash").take(chosen.restored).combine_chunks()).to_pylist()
-        return chosen, list(load_results(self.result_trees, results, keys))
+        chosen = find_plan(self.meta_trees, self.result_trees, datums, base.meta, results, every_job=every_job)
+        return chosen, list(load_results(self.result_trees, results, hashes_of(datums, chosen.restored)))
 
     def _run(self, datums: Datums, chosen: Plan, sources: Sources) -> list[Done]:
         """Runs the planned datums; their results are kept however the job ends."""

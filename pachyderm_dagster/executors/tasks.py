@@ -1,38 +1,18 @@
 """From planned datums to what a worker is told: every file with the place of its content."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pachyderm_dagster.pfs.model import Commit
 from pachyderm_dagster.pfs.paths import directory_range, key_of, path_of
 from pachyderm_dagster.pps.datums import DatumFile, Datums
-from pachyderm_dagster.pps.inputs import Leaf
+from pachyderm_dagster.pps.planning import Sources, source_key
 from pachyderm_dagster.storage.content import EMPTY_CONTENT, Content
 from pachyderm_dagster.storage.rows import KEY, contents_of
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 from pachyderm_dagster.worker.protocol import DatumTask, InputFile
 
 BATCH = 512
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """The commit that an input reads, and its content."""
-
-    commit: Commit
-    root: TreeRoot
-
-
-Sources = Mapping[tuple[str, str | None, str, str], Source]
-"""By input name, project (None: the pipeline's), repo and branch: members of a union may share a name."""
-
-
-def source_key(read: Leaf | DatumFile) -> tuple[str, str | None, str, str]:
-    """Where an input, or a file of a datum, is found in `Sources`."""
-    name = read.input if isinstance(read, DatumFile) else read.name
-    return name, read.project, read.repo, read.branch
 
 
 def datum_tasks(trees: Trees, datums: Datums, rows: pa.Int64Array, sources: Sources) -> Iterator[tuple[DatumTask, tuple[str, ...]]]:

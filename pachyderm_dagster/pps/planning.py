@@ -1,0 +1,64 @@
+"""What a job has to do, from what it reads: its input trees, its datums, which of them run and what an earlier job left for the others."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pachyderm_dagster.pfs.model import Commit
+from pachyderm_dagster.pfs.reading import glob_files
+from pachyderm_dagster.pps.assembly import JobTrees
+from pachyderm_dagster.pps.datums import DatumFile, Datums, datum_table, hex_strings
+from pachyderm_dagster.pps.inputs import Input, Leaf, leaf_key, leaves
+from pachyderm_dagster.pps.job_inputs import Base
+from pachyderm_dagster.pps.plan import Plan, plan
+from pachyderm_dagster.pps.results import find_results
+from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS
+from pachyderm_dagster.storage.tree_reading import decode_root
+from pachyderm_dagster.storage.trees import TreeRoot, Trees
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The commit that an input reads, and its content."""
+
+    commit: Commit
+    root: TreeRoot
+
+
+Sources = Mapping[tuple[str, str | None, str, str], Source]
+"""By input name, project (None: the pipeline's), repo and branch: members of a union may share a name."""
+
+
+def source_key(read: Leaf | DatumFile) -> tuple[str, str | None, str, str]:
+    """Where an input, or a file of a datum, is found in `Sources`."""
+    name = read.input if isinstance(read, DatumFile) else read.name
+    return name, read.project, read.repo, read.branch
+
+
+def make_sources(read: Iterable[tuple[Leaf, Commit]]) -> Sources:
+    """What inputs read, from the commit of each."""
+    return {source_key(leaf): Source(commit, decode_root(FILE_ROWS, commit.tree)) for leaf, commit in read}
+
+
+def decode_base(base: Base) -> JobTrees:
+    """The trees that a job builds on."""
+    return JobTrees(decode_root(FILE_ROWS, base.output), decode_root(DATUM_ROWS, base.meta))
+
+
+def find_datums(trees: Trees, input: Input, sources: Sources, salt: str) -> Datums:
+    """The datums of an input. Errors as `datum_table` and `glob_files`."""
+    files = {leaf_key(leaf): glob_files(trees, sources[source_key(leaf)].root, leaf.glob) for leaf in leaves(input)}
+    return datum_table(input, files, salt)
+
+
+def find_plan(meta_trees: Trees, result_trees: Trees, datums: Datums, base: TreeRoot, results: TreeRoot, *, every_job: bool) -> Plan:
+    """Which datums run, and which have a result: of the job with the meta tree `base`, or among the pipeline's `results`."""
+    chosen = plan(datums, meta_trees.table(base), every_job=every_job)
+    return chosen.restore(find_results(result_trees, results, chosen.run_keys()))
+
+
+def hashes_of(datums: Datums, rows: pa.Int64Array) -> Sequence[str]:
+    """The hashes of some datums, in hex: keys of the results tree."""
+    found: Sequence[str] = hex_strings(datums.table.column("hash").take(rows).combine_chunks()).to_pylist()
+    return found
