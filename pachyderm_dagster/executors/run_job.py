@@ -40,6 +40,7 @@ from pachyderm_dagster.workspace import Workspace
 
 REPORT_SECONDS = 1.0
 CHECKPOINT_SECONDS = 10.0
+_STORED_STATES = {ResultState.SUCCESS: DatumState.PROCESSED, ResultState.FAILED: DatumState.FAILED, ResultState.RECOVERED: DatumState.RECOVERED}
 
 OnProgress = Callable[[JobState, Counters], None]
 
@@ -207,6 +208,8 @@ class _JobRun:
             scratch=str(self.workspace.settings.home / "scratch"),
             cmd=spec.transform.cmd,
             stdin=spec.transform.stdin,
+            err_cmd=spec.transform.err_cmd,
+            err_stdin=spec.transform.err_stdin,
             working_dir=spec.transform.working_dir or None,
             accept_return_code=spec.transform.accept_return_code,
             datum_tries=spec.datum_tries,
@@ -241,16 +244,16 @@ class _JobRun:
             upload_bytes=result.upload_bytes,
             log=result.log,
         )
-        state = DatumState.PROCESSED if result.state is ResultState.SUCCESS else DatumState.FAILED
         outputs = tuple((key_of(path), content) for path, content in result.outputs)
-        return Done(result.id, hash, state, self.inputs.job.id, outputs, writer.write(msgspec.json.encode(details)))
+        return Done(result.id, hash, _STORED_STATES[result.state], self.inputs.job.id, outputs, writer.write(msgspec.json.encode(details)))
 
     def _count(self, result: DatumResult) -> None:
-        counters, good = self.counters, result.state is ResultState.SUCCESS
+        counters, state = self.counters, result.state
         self.counters = dataclasses.replace(
             counters,
-            data_processed=counters.data_processed + good,
-            data_failed=counters.data_failed + (not good),
+            data_processed=counters.data_processed + (state is ResultState.SUCCESS),
+            data_failed=counters.data_failed + (state is ResultState.FAILED),
+            data_recovered=counters.data_recovered + (state is ResultState.RECOVERED),
             download_bytes=counters.download_bytes + result.download_bytes,
             upload_bytes=counters.upload_bytes + result.upload_bytes,
             download_seconds=counters.download_seconds + result.download_seconds,

@@ -147,12 +147,16 @@ class JobStep:
         return self._check(ended[0], counter_metadata(ended[0]))
 
     def _check(self, job: Job, metadata: Mapping[str, dg.MetadataValue] | None = None) -> dg.AssetCheckResult:
+        succeeded, recovered = job.state is JobState.SUCCESS, job.counters.data_recovered
+        said = f": {job.reason}" if job.reason else ""
+        if recovered:
+            said += f"; {recovered} datums have no output: their `err_cmd` recovered them"
         return dg.AssetCheckResult(
             asset_key=self.key,
             check_name=labels.JOB_CHECK,
-            passed=job.state is JobState.SUCCESS,
-            severity=dg.AssetCheckSeverity.ERROR,
-            description=f"{job} {job.state}" + (f": {job.reason}" if job.reason else ""),
+            passed=succeeded and not recovered,
+            severity=dg.AssetCheckSeverity.WARN if succeeded else dg.AssetCheckSeverity.ERROR,
+            description=f"{job} {job.state}{said}",
             metadata=metadata,
         )
 

@@ -39,6 +39,8 @@ class Transform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     image: str = "ubuntu:20.04"
     cmd: tuple[str, ...] = ()
     stdin: tuple[str, ...] = ()
+    err_cmd: tuple[str, ...] = ()
+    err_stdin: tuple[str, ...] = ()
     env: dict[str, str] = {}
     accept_return_code: tuple[int, ...] = ()
     user: str = ""
@@ -165,7 +167,10 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def code_version(self) -> str:
         """64 hex digits that change with what decides a datum's result: code, inputs, output branch; not with where or how widely it runs."""
         t = self.transform
-        code = [t.image, t.cmd, t.stdin, sorted(t.env.items()), sorted(set(t.accept_return_code)), t.user, t.working_dir]
+        code: list[object] = [t.image, t.cmd, t.stdin, sorted(t.env.items()), sorted(set(t.accept_return_code)), t.user, t.working_dir]
+        if t.err_cmd:
+            # Only where there is one, so that the versions of other code stay what they were.
+            code += [t.err_cmd, t.err_stdin]
         parts = [msgspec.json.encode(part) for part in (code, to_document(sorted_input(self.input)), self.output_branch)]
         return digest("code-version", parts).hex()
 

@@ -59,8 +59,6 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
             "dockerfile": "images are not built here; name a built one in `transform.image`",
         },
         refused={
-            "err_cmd": "let `cmd` handle the failure itself and exit with 0, or with a status listed in `accept_return_code`",
-            "err_stdin": "let `cmd` handle the failure itself",
             "secrets": "give what the code needs in `transform.env`, or leave it in the image",
             "datum_batching": "remove it; `cmd` is started for each datum, and a glob that matches directories makes fewer datums",
             "build": "Pachyderm removed it in 2.0; build the image and name it in `transform.image`",

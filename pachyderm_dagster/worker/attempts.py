@@ -17,6 +17,7 @@ class Attempts:
 
     Attributes:
         failure: why it failed; None after a success.
+        recovered: whether the error command succeeded after a failed try.
         exit_code: of the last try, None if it did not start or was out of time.
         count: of tries that were started.
         seconds: in user code, over all tries.
@@ -24,6 +25,7 @@ class Attempts:
     """
 
     failure: ExecutionError | None = None
+    recovered: bool = False
     exit_code: int | None = None
     count: int = 0
     seconds: float = 0.0
@@ -35,6 +37,7 @@ def attempt(
     command: Command,
     environment: Mapping[str, str],
     *,
+    error_command: Command | None,
     tries: int,
     accepted_codes: Collection[int],
     before_retry: Callable[[], None],
@@ -42,7 +45,8 @@ def attempt(
 ) -> Attempts:
     """Runs the command until a try ends with 0 or an accepted code, at most `tries` times; calls `before_retry` before each but the first.
 
-    A command that cannot be started is not tried again. An ExecutionError of `before_retry` is the failure; any other error is raised.
+    After each failed try the error command, if there is one, finds `/pfs` as the try left it; when it ends well there is no other try.
+    A command that cannot be started is not tried again, nor recovered. An ExecutionError of `before_retry` is the failure; any other error is raised.
     """
     done = Attempts()
     while done.count < tries:
@@ -60,8 +64,22 @@ def attempt(
         done.failure = _failure_of(command, ending, accepted_codes, done)
         if done.failure is None:
             return done
+        if error_command is not None and _recovers(runner, error_command, environment, accepted_codes, done):
+            done.recovered = True
+            break
     done.failure = _with_hint(done.failure, command, done.log, sandbox)
     return done
+
+
+def _recovers(runner: Runner, command: Command, environment: Mapping[str, str], accepted_codes: Collection[int], done: Attempts) -> bool:
+    done.log.note("err_cmd")
+    try:
+        ending = runner.run(command, environment, done.log)
+    except ExecutionError as error:
+        done.log.note(f"err_cmd: {error}")
+        return False
+    done.seconds += ending.seconds
+    return ending.exit_code == 0 or ending.exit_code in accepted_codes
 
 
 def _failure_of(command: Command, ending: Ending, accepted_codes: Collection[int], done: Attempts) -> ExecutionError | None:

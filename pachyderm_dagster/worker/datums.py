@@ -26,14 +26,8 @@ class DatumRunner:
         self._sandbox = sandbox
         self._runner = runner
         self._reader = reader
-        self._command = Command(
-            argv=setup.cmd,
-            stdin_lines=setup.stdin,
-            stdin_path=_write_stdin(setup),
-            working_dir=setup.working_dir or os.path.dirname(sandbox.root),
-            image=setup.image,
-            timeout=setup.datum_timeout,
-        )
+        self._command = self._prepare(setup.cmd, setup.stdin, "stdin")
+        self._error_command = self._prepare(setup.err_cmd, setup.err_stdin, "err-stdin") if setup.err_cmd else None
 
     def run(self, staged: StagedDatum) -> FinishedDatum:
         """Runs a datum to its end, whatever that is; its output lies in its folder afterwards and `/pfs` is empty.
@@ -51,6 +45,7 @@ class DatumRunner:
             self._runner,
             self._command,
             build_environment(self._setup.environment, staged.task, self._sandbox.root),
+            error_command=self._error_command,
             tries=self._setup.datum_tries,
             accepted_codes=self._setup.accept_return_code,
             before_retry=lambda: stage_again(staged.task, folder, self._reader, self._sandbox.root),
@@ -65,6 +60,17 @@ class DatumRunner:
                 done.failure = error
         move_entries(folder, staged.folder)
         return _finish(staged, done, outputs, time.monotonic() - started)
+
+    def _prepare(self, argv: tuple[str, ...], stdin: tuple[str, ...], stdin_name: str) -> Command:
+        setup = self._setup
+        return Command(
+            argv=argv,
+            stdin_lines=stdin,
+            stdin_path=_write_stdin(stdin, os.path.join(setup.scratch, stdin_name)),
+            working_dir=setup.working_dir or os.path.dirname(self._sandbox.root),
+            image=setup.image,
+            timeout=setup.datum_timeout,
+        )
 
     def _keep(self, file: OutputFile) -> OutputFile:
         """A file that lies elsewhere may be changed by the next datum before it is stored: it is copied to `/pfs`, which stays this datum's."""
@@ -82,7 +88,7 @@ def _finish(staged: StagedDatum, done: Attempts, outputs: Sequence[OutputFile], 
     result = DatumResult(
         id=staged.task.id,
         index=staged.task.index,
-        state=DatumState.SUCCESS if done.failure is None else DatumState.FAILED,
+        state=_state_of(done),
         reason="" if done.failure is None else str(done.failure),
         exit_code=done.exit_code,
         tries=done.count,
@@ -94,10 +100,15 @@ def _finish(staged: StagedDatum, done: Attempts, outputs: Sequence[OutputFile], 
     return FinishedDatum(result, staged.folder, outputs, done.log.content())
 
 
-def _write_stdin(setup: WorkerSetup) -> str:
-    if not setup.stdin:
+def _state_of(done: Attempts) -> DatumState:
+    if done.failure is None:
+        return DatumState.SUCCESS
+    return DatumState.RECOVERED if done.recovered else DatumState.FAILED
+
+
+def _write_stdin(lines: tuple[str, ...], path: str) -> str:
+    if not lines:
         return os.devnull
-    path = os.path.join(setup.scratch, "stdin")
     with open(path, "w", encoding="utf-8") as file:
-        file.writelines(line + "\n" for line in setup.stdin)
+        file.writelines(line + "\n" for line in lines)
     return path

@@ -25,6 +25,7 @@ class DatumState(enum.Enum):
 
     SUCCESS = "SUCCESS"  # the command ended well, its output is stored
     FAILED = "FAILED"  # no try ended well, or the output cannot be taken
+    RECOVERED = "RECOVERED"  # no try ended well, but the error command did: there is no output
 
 
 class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +36,7 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
         scratch: folder for the worker's own use, on a disk that has room for the files of a few datums.
         cmd: the program and its arguments.
         stdin: lines of the program's standard input.
+        err_cmd, err_stdin: the same of the program that runs after a failed try; none when empty.
         working_dir: where the program starts; None for the folder above `/pfs`.
         accept_return_code: exit codes that count as success beside 0.
         environment: all variables that user code gets, but those of its datum; the worker adds `PFS_ROOT`.
@@ -47,6 +49,8 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     scratch: str
     cmd: tuple[str, ...]
     stdin: tuple[str, ...] = ()
+    err_cmd: tuple[str, ...] = ()
+    err_stdin: tuple[str, ...] = ()
     working_dir: str | None = None
     accept_return_code: tuple[int, ...] = ()
     environment: dict[str, str] = {}
@@ -92,7 +96,7 @@ class DatumResult(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
 
     Args:
         id, index: those of the task.
-        reason: of a failure, one line that ends with its code in brackets; empty otherwise.
+        reason: of a failure, also one that was recovered from, one line that ends with its code in brackets; empty otherwise.
         exit_code: of the last try, negative for a signal; None if it did not start or was out of time.
         tries: how often the command was started.
         outputs: path in the repo and content of each file below `/pfs/out`, by path; empty after a failure.

@@ -142,3 +142,26 @@ def test_output_says_what_its_job_stored(workspace: Workspace, run_command: Call
     assert job.state is JobState.SUCCESS
     output = workspace.pfs.inspect_commit(f"p@{job.id}")
     assert (output.size_bytes, output.stored_bytes) == (70000, 70000)
+
+
+RECOVERING = """
+pipeline: {name: p}
+transform: {cmd: [sh, -c, 'test -s $data && cp $data $PFS_ROOT/out/'], err_cmd: ['true']}
+input: {pfs: {repo: data, glob: /*}}
+"""
+
+
+def test_recovered_datum_has_no_output_and_runs_again_in_the_next_job(workspace: Workspace, create: Callable[..., None]) -> None:
+    workspace.pfs.create_repo("data")
+    put(workspace, "data@master", {"/empty": b"", "/full": b"x"})
+    create(RECOVERING)
+    job = run_newest(workspace)
+    assert (job.state, job.reason) == (JobState.SUCCESS, "")
+    assert (job.counters.data_processed, job.counters.data_recovered, job.counters.data_failed) == (1, 1, 0)
+    assert read_all(workspace, "p@master") == {"/full": b"x"}
+    (recovered,) = [datum for datum in workspace.pps.list_datum(job) if datum.state == "RECOVERED"]
+    assert "exit code 1" in recovered.details.reason
+    put(workspace, "data@master", {"/more": b"y"})
+    job = run_newest(workspace)
+    assert (job.counters.data_processed, job.counters.data_recovered, job.counters.data_skipped) == (1, 1, 1)
+    assert read_all(workspace, "p@master") == {"/full": b"x", "/more": b"y"}

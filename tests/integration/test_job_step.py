@@ -244,6 +244,22 @@ def test_run_by_hand_of_a_stopped_pipeline_says_so(home: Home) -> None:
     assert failures(result)["default__edges"] == "pipeline 'edges' is stopped; `pachctl start pipeline edges` runs it [pipeline-stopped]"
 
 
+def test_recovered_datums_are_a_warning_that_stops_nothing(home: Home) -> None:
+    home.commit("images@master", {"/a": "1"})
+    home.pipeline("edges", "images", transform={"cmd": ["false"], "err_cmd": ["true"]})
+    home.pipeline("montage", "edges")
+    home.run_all()
+    home.commit("images@master", {"/b": "1"})
+    (request,) = home.tick().requests
+    result = home.run(request)
+    assert result.success
+    evaluations = {evaluation.asset_key: evaluation for evaluation in result.get_asset_check_evaluations()}
+    assert (evaluations[EDGES].passed, evaluations[EDGES].severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert (evaluations[EDGES].description or "").endswith("SUCCESS; 2 datums have no output: their `err_cmd` recovered them")
+    assert evaluations[MONTAGE].passed
+    assert home.jobs("montage")[0].state is JobState.SUCCESS
+
+
 def test_check_alone_shows_the_newest_job(home: Home) -> None:
     home.commit("images@master", {"/a": "1"})
     home.pipeline("edges", "images")

@@ -130,6 +130,7 @@ def test_json_of_another_version_is_refused(text: str) -> None:
     [
         with_transform(cmd=("false",)),
         with_transform(stdin=("x",)),
+        with_transform(err_cmd=("true",)),
         with_transform(env={"A": "1"}),
         with_transform(image="other"),
         with_transform(user="nobody"),
