@@ -1,6 +1,7 @@
 """Names that a shell may complete a word with: what there is of projects, repos, branches, commits, pipelines, jobs, transactions and files."""
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ def names(environ: Mapping[str, str], placeholder: str, begun: str, project: str
         found = [name for form in _forms(placeholder) for name in _FORMS.get(form, _nothing)(txn, typed)]
     if ":" in begun and ":PAT" in placeholder:
         found = _paths(environ, typed)
+    if placeholder == "DATUM":
+        found = _datums(environ, typed)
     return [name for name in found if name.startswith(begun)]
 
 
@@ -164,6 +167,16 @@ def _paths(environ: Mapping[str, str], typed: Typed) -> list[str]:
     with closing(load("pachyderm_dagster.workspace:open_workspace")(environ, project=typed.project)) as workspace:
         found = workspace.pfs.list_file(f"{reference}:{folder}")
         return [f"{reference}:{file.path}{'/' if file.type == 'dir' and not file.path.endswith('/') else ''}" for file in found]
+
+
+def _datums(environ: Mapping[str, str], typed: Typed) -> list[str]:
+    """Ids of datums of the job that stands before; this one reads a tree too."""
+    if not typed.before:
+        return []
+    with closing(load("pachyderm_dagster.workspace:open_workspace")(environ, project=typed.project)) as workspace:
+        with workspace.database.read() as txn:
+            job = load("pachyderm_dagster.cli.job_names:find_job")(txn, typed.before[0], project=typed.project)
+        return [datum.id for datum in itertools.islice(workspace.pps.list_datum(job, begun=typed.begun), MOST_IDS)]
 
 
 def _split(name: str, project: str) -> tuple[str, str]:

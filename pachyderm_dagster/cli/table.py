@@ -77,7 +77,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "wait job": Here("wait:wait_job", "Wait until a job or a job set is finished."),
         "stop job": Here("jobs:stop_job", "End a job that is not finished."),
         "delete job": Here("jobs:delete_job", "Remove a job from the lists."),
-        "list datum": Here("datums:list_datum", "List the datums of a job."),
+        "list datum": Here("datums:list_datum", "List the datums of a job, or those that a pipeline would have."),
         "inspect datum": Here("datums:inspect_datum", "Show a datum."),
         "logs": Here("logs:logs", "Print what user code said."),
     },

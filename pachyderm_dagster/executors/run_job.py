@@ -21,13 +21,14 @@ from pachyderm_dagster.pfs.horizon import check_not_collected, is_collected
 from pachyderm_dagster.pfs.paths import key_of
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.assembly import JobTrees, assemble_meta, assemble_output
+from pachyderm_dagster.pps.counting import begin, keep_up
 from pachyderm_dagster.pps.datums import Datums, DatumState
 from pachyderm_dagster.pps.job_inputs import JobInputs, find_results_root, load_job_inputs, replace_results
 from pachyderm_dagster.pps.model import Counters, Job, JobState
 from pachyderm_dagster.pps.plan import Plan
-from pachyderm_dagster.pps.planning import Sources, decode_base, find_datums, find_plan, hashes_of, make_sources
+from pachyderm_dagster.pps.planning import DatumInputs, Sources, decode_base, find_datums, find_plan, hashes_of, make_sources
 from pachyderm_dagster.pps.recovery import job_records
-from pachyderm_dagster.pps.results import RESULT_ROWS, DatumDetails, Done, load_results, result_rows
+from pachyderm_dagster.pps.results import RESULT_ROWS, DatumDetails, Done, load_results, meta_rows, result_rows
 from pachyderm_dagster.pps.spec import Reprocess
 from pachyderm_dagster.storage.content import ContentWriter
 from pachyderm_dagster.storage.packs import PackWriter
@@ -39,6 +40,7 @@ from pachyderm_dagster.worker.protocol import DatumState as ResultState
 from pachyderm_dagster.workspace import Workspace
 
 REPORT_SECONDS = 1.0
+# The first comes after a second, and the time doubles up to this.
 CHECKPOINT_SECONDS = 10.0
 _STORED_STATES = {ResultState.SUCCESS: DatumState.PROCESSED, ResultState.FAILED: DatumState.FAILED, ResultState.RECOVERED: DatumState.RECOVERED}
 
@@ -117,10 +119,12 @@ class _JobRun:
     started: float = field(default_factory=time.monotonic)
     meta_trees: Trees = field(init=False)
     result_trees: Trees = field(init=False)
+    checkpoint: TreeRoot = field(init=False)
 
     def __post_init__(self) -> None:
         self.meta_trees = Trees(self.workspace.store, DATUM_ROWS)
         self.result_trees = Trees(self.workspace.store, RESULT_ROWS)
+        self.checkpoint = self.meta_trees.empty
 
     @property
     def _since(self) -> dt.datetime:
@@ -145,7 +149,8 @@ class _JobRun:
         except InvalidError as error:
             return _Outcome(JobState.FAILURE, str(error))
         chosen, restored = self._plan(datums, base)
-        self.counters = Counters(data_total=len(datums), data_skipped=len(datums) - len(chosen.run))
+        own = sum(one.job == self.inputs.job.id for one in restored)
+        self.counters = begin(self.inputs.job.counters, total=len(datums), skipped=len(datums) - len(chosen.run) - own, processed=own)
         self._report(JobState.RUNNING)
         if len(chosen.run) and not spec.transform.cmd:
             missing = InvalidError("command-missing", "the pipeline has no transform.cmd, so there is nothing to run; `pachctl update pipeline` with a command")
@@ -177,11 +182,12 @@ class _JobRun:
         if not len(chosen.run):
             return []
         hashes = dict(zip(chosen.ids(chosen.run).to_pylist(), datums.table.column("hash").take(chosen.run).to_pylist(), strict=True))
-        read: dict[str, tuple[str, ...]] = {}
+        read: dict[str, DatumInputs] = {}
         tasks = _remembered(datum_tasks(self.workspace.pfs.trees, datums, chosen.run, sources), read)
         done: list[Done] = []
         saved = 0
         reported = checkpoint = time.monotonic()
+        wait = REPORT_SECONDS
         writer = ContentWriter(self.workspace.store)
         running = self.executor.run(self._setup(), tasks, self._parallelism(len(chosen.run)))
         try:
@@ -190,12 +196,13 @@ class _JobRun:
                     done.append(self._done(result, hashes[result.id], read.pop(result.id), writer))
                     now = time.monotonic()
                     if now - reported >= REPORT_SECONDS:
-                        self.on_progress(JobState.RUNNING, self.counters)
+                        self.on_progress(JobState.RUNNING, self._shown)
                         reported = now
-                    if now - checkpoint >= CHECKPOINT_SECONDS:
+                    if now - checkpoint >= wait:
                         writer.flush()
                         self._save_results(done[saved:])
-                        saved, checkpoint = len(done), now
+                        self._save_checkpoint(done[saved:])
+                        saved, checkpoint, wait = len(done), now, min(2 * wait, CHECKPOINT_SECONDS)
         finally:
             writer.close()
             self._save_results(done[saved:])
@@ -230,10 +237,16 @@ class _JobRun:
     def _parallelism(self, datums: int) -> int:
         return min(datums, self.inputs.pipeline.spec.parallelism_spec.constant or 1)
 
-    def _done(self, result: DatumResult, hash: bytes, inputs: tuple[str, ...], writer: ContentWriter) -> Done:
+    def _done(self, result: DatumResult, hash: bytes, inputs: DatumInputs, writer: ContentWriter) -> Done:
         self._count(result)
+        state = DatumState.PROCESSED if result.state is ResultState.SUCCESS else DatumState.FAILED
         details = DatumDetails(
-            inputs=inputs,
+            inputs=inputs.references,
+            reads=inputs.reads,
+            job=str(self.inputs.job),
+            state=state.name,
+            hash=hash.hex(),
+            index=result.index,
             reason=result.reason,
             exit_code=result.exit_code,
             tries=result.tries,
@@ -283,13 +296,22 @@ class _JobRun:
             if self.workspace.database.write(change):
                 return
 
+    def _save_checkpoint(self, done: list[Done]) -> None:
+        """Adds datums to those that are known to have ended, for people who look while the job runs."""
+        self.checkpoint = self.meta_trees.apply(self.checkpoint, meta_rows(done))
+        self.workspace.database.write(lambda txn: jobs.save_checkpoint(txn, self.inputs.job, self.checkpoint.encode()))
+
+    @property
+    def _shown(self) -> Counters:
+        return keep_up(self.inputs.job.counters, self.counters)
+
     def _report(self, state: JobState) -> None:
         """Writes down how far the job is.
 
         Raises:
             _Stopped: somebody else ended it.
         """
-        if not self.workspace.database.write(lambda txn: jobs.report(txn, self.inputs.job, state, self.counters)):
+        if not self.workspace.database.write(lambda txn: jobs.report(txn, self.inputs.job, state, self._shown)):
             raise _Stopped
 
     def _check(self) -> None:
@@ -329,7 +351,7 @@ class _JobRun:
         return records
 
 
-def _remembered(tasks: Iterator[tuple[DatumTask, tuple[str, ...]]], read: dict[str, tuple[str, ...]]) -> Iterator[DatumTask]:
+def _remembered(tasks: Iterator[tuple[DatumTask, DatumInputs]], read: dict[str, DatumInputs]) -> Iterator[DatumTask]:
     """The tasks; what each reads is noted in `read` when it is handed out."""
     for task, references in tasks:
         read[task.id] = references

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from pachyderm_dagster.pfs.paths import directory_range, key_of, path_of
 from pachyderm_dagster.pps.datums import DatumFile, Datums
-from pachyderm_dagster.pps.planning import Sources, source_key
+from pachyderm_dagster.pps.planning import DatumInputs, Sources, inputs_of, source_key
 from pachyderm_dagster.storage.content import EMPTY_CONTENT, Content
 from pachyderm_dagster.storage.rows import KEY, contents_of
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
@@ -15,8 +15,8 @@ from pachyderm_dagster.worker.protocol import DatumTask, InputFile
 BATCH = 512
 
 
-def datum_tasks(trees: Trees, datums: Datums, rows: pa.Int64Array, sources: Sources) -> Iterator[tuple[DatumTask, tuple[str, ...]]]:
-    """A task for each of the datums in `rows`, with what it reads (`repo@id:/path`); in memory for a batch of them at a time."""
+def datum_tasks(trees: Trees, datums: Datums, rows: pa.Int64Array, sources: Sources) -> Iterator[tuple[DatumTask, DatumInputs]]:
+    """A task for each of the datums in `rows`, with what it reads; in memory for a batch of them at a time."""
     ids = datums.table.column("id").take(rows).to_pylist()
     for start in range(0, len(rows), BATCH):
         chosen = rows[start : start + BATCH]
@@ -33,7 +33,7 @@ def datum_tasks(trees: Trees, datums: Datums, rows: pa.Int64Array, sources: Sour
                     **{f"{file.input}_COMMIT": sources[source_key(file)].commit.id for file in inputs},
                 },
             )
-            yield task, tuple(f"{sources[source_key(file)].commit}:{file.path}" for file in inputs)
+            yield task, inputs_of(inputs, sources)
 
 
 def _file_contents(trees: Trees, files: Sequence[tuple[DatumFile, ...]], sources: Sources) -> dict[tuple[TreeRoot, str], Content]:

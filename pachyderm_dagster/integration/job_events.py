@@ -14,6 +14,7 @@ from pachyderm_dagster.integration.commit_events import commit_metadata
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.model import BranchName, Commit
 from pachyderm_dagster.pfs.paths import path_of
+from pachyderm_dagster.pps.datum_listing import ShownState
 from pachyderm_dagster.pps.model import Counters, Job
 from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.storage.rows import contents_of
@@ -22,14 +23,11 @@ from pachyderm_dagster.workspace import Workspace
 
 LISTED_FILES = 20
 LISTED_FAILURES = 20
-SEARCHED_DATUMS = 10_000
-"""A job with more datums names those of its failed ones that are found among so many."""
 PICTURES = 2
 PICTURE_BYTES = 256 * 1024
 PICTURE_SUFFIX = ".png"
 SEARCHED_LEAVES = 20
 """Where a job changed no picture, one is looked for in so many leaves of its output, about twenty thousand files."""
-FAILED = "FAILED"
 
 Metadata = dict[str, dg.MetadataValue]
 
@@ -68,7 +66,7 @@ def failure_metadata(workspace: Workspace, job: Job) -> Metadata:
     found: Metadata = {labels.JOB: dg.MetadataValue.text(str(job)), labels.REASON: dg.MetadataValue.text(job.reason), **counter_metadata(job)}
     if not job.counters.data_failed:
         return found
-    datums = (info for info in itertools.islice(workspace.pps.list_datum(job), SEARCHED_DATUMS) if info.state == FAILED)
+    datums = workspace.pps.list_datum(job, states={ShownState.FAILED})
     records = [
         dg.TableRecord({"datum": info.id[:12], "files": ", ".join(info.details.inputs), "reason": info.details.reason})
         for info in itertools.islice(datums, min(LISTED_FAILURES, job.counters.data_failed))

@@ -281,6 +281,8 @@ job = sa.Table(
     ),
     *(sa.Column(name, sa.Float, nullable=False, default=0.0) for name in ("download_seconds", "process_seconds", "upload_seconds")),
     sa.Column("run_id", sa.Text, nullable=True),
+    # While it is unfinished the datums that have ended, as a meta tree has them. Nothing else may refer to that: an unfinished job holds collection back.
+    sa.Column("checkpoint", sa.LargeBinary, nullable=True),
     sa.UniqueConstraint("pipeline_id", "set_id"),
     sqlite_autoincrement=True,
 )

@@ -1,48 +1,38 @@
 """Pipelines for a caller: what needs content beside the record."""
 
+import dataclasses
 import datetime as dt
+import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
 import pyarrow as pa
 
-from pachyderm_dagster.errors import InvalidError, NotFoundError
-from pachyderm_dagster.metadata.database import Database
+from pachyderm_dagster.errors import InvalidError, NotFoundError, StateError
+from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.ancestry import find_readable
 from pachyderm_dagster.pfs.client import Pfs
-from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Commit, RepoName
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, BranchName, Commit, RepoName
+from pachyderm_dagster.pfs.references import branch_row
 from pachyderm_dagster.pfs.requests import Contents, StoredSpec
 from pachyderm_dagster.pfs.user_transactions import UserTransaction
 from pachyderm_dagster.pps import jobs, pipelines, transactions
 from pachyderm_dagster.pps.cron import tick_name, tick_triggers
-from pachyderm_dagster.pps.datums import DatumState
-from pachyderm_dagster.pps.inputs import CronInput, leaves
+from pachyderm_dagster.pps.datum_listing import DatumInfo, DatumListing, PlannedDatums, ShownState
+from pachyderm_dagster.pps.inputs import CronInput, Leaf, leaves
+from pachyderm_dagster.pps.job_inputs import Base, find_base, find_results_root, load_job_inputs
 from pachyderm_dagster.pps.model import Job, Pipeline
+from pachyderm_dagster.pps.planning import find_datums, find_plan, make_sources
 from pachyderm_dagster.pps.requests import CreatePipeline, Made, Request
-from pachyderm_dagster.pps.results import DatumDetails
-from pachyderm_dagster.pps.spec import PipelineSpec
+from pachyderm_dagster.pps.results import RESULT_ROWS
+from pachyderm_dagster.pps.spec import PipelineSpec, Reprocess
 from pachyderm_dagster.storage.content import ContentWriter
-from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, content_array, contents_of
+from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, content_array
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 
 SPEC_FILE = "spec"
-_SHOWN = {DatumState.PROCESSED: "SUCCESS", DatumState.FAILED: "FAILED", DatumState.RECOVERED: "RECOVERED"}
-SKIPPED = "SKIPPED"
-
-
-@dataclass(frozen=True, slots=True)
-class DatumInfo:
-    """A datum of a job as listed."""
-
-    id: str
-    job: Job
-    state: str
-    """SUCCESS, FAILED or RECOVERED when this job ran it, SKIPPED when an earlier one did."""
-    ran_in: str
-    """Id of the job that ran it."""
-    details: DatumDetails
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +52,8 @@ class Pps:
         self.database = database
         self._pfs = pfs
         self._meta_trees = Trees(pfs.store, DATUM_ROWS)
+        self._result_trees = Trees(pfs.store, RESULT_ROWS)
+        self._listing = DatumListing(pfs.reader, self._meta_trees, self._result_trees)
         self._project = project
 
     def create_pipeline(self, spec: PipelineSpec, *, update: bool = False, reprocess: bool = False) -> Pipeline:
@@ -111,37 +103,87 @@ class Pps:
             files.put_bytes(f"/{tick_name(time)}", b"")
         return files.commit
 
-    def list_datum(self, job: Job) -> Iterator[DatumInfo]:
-        """The datums of a job that has ended, by id; none of one that has not: they are written down together at its end."""
-        for table in self._meta_trees.read(self._meta(job)):
-            yield from self._infos(job, table)
+    def list_datum(
+        self, job: Job, *, states: Collection[ShownState] = (), begun: str = "", running: Mapping[str, dt.datetime] | None = None
+    ) -> Iterator[DatumInfo]:
+        """The datums of a job, by id. Of one that has not ended: those that have, as far as it wrote that down, and the others as STARTING.
 
-    def inspect_datum(self, job: Job, datum: str) -> DatumInfo:
-        """One datum of a job, by its id or the start of it.
+        Args:
+            states: only these, if any.
+            begun: how the id begins.
+            running: when those that run now were started, by id, as far as somebody knows.
+
+        Raises:
+            StateError: `job-waiting`, of a job whose inputs are not finished; `commit-forgotten`.
+            InvalidError: as `datum_table`.
+        """
+        with self.database.read() as txn:
+            now = jobs.refresh(txn, job)
+            if now.state.is_terminal:
+                tree = commits.get_commit(txn, now.meta_commit).tree
+                return self._listing.ended(now, self._meta_trees.decode(tree), states=states, begun=begun)
+            waits = jobs.waits_for(txn, now)
+            if waits:
+                raise StateError("job-waiting", f"job '{job}' waits for {', '.join(waits)}, so its datums are not known yet; finish that first")
+            inputs, ended = load_job_inputs(txn, now), jobs.find_checkpoint(txn, now)
+        if inputs.failed_inputs:
+            return iter(())
+        planned = self._planned(inputs.pipeline.spec, inputs.commits, inputs.pipeline.salt, inputs.base, inputs.results)
+        planned = dataclasses.replace(planned, job=now, ended=self._meta_trees.decode(ended), running=running or {})
+        return self._listing.planned(planned, states=states, begun=begun)
+
+    def plan_datum(self, spec: PipelineSpec, *, project: str | None = None) -> PlannedDatums:
+        """The datums that a pipeline would have now, and which of them an earlier job of that pipeline, if it exists, left a result for; nothing runs.
+
+        A branch counts as it was when it was last finished without an error.
+
+        Args:
+            project: of a pipeline that names none.
+
+        Raises:
+            NotFoundError: `repo-not-found`, `branch-not-found`, `commit-not-found`, for what it reads.
+            InvalidError: as `datum_table`.
+        """
+        name = RepoName(spec.pipeline.project or project or self._project, spec.pipeline.name)
+        with self.database.read() as txn:
+            read = [(leaf, commits.get_commit(txn, _head(txn, BranchName(leaf.repo_name(name.project), leaf.branch)))) for leaf in leaves(spec.input)]
+            pipeline = pipelines.find_pipeline(txn, name)
+            if pipeline is None:
+                salt, base, results = "", Base(None, None), None
+            else:
+                salt, results = pipelines.salt_of_update(pipeline, spec), find_results_root(txn, pipeline)
+                base = find_base(txn, _find_head(txn, BranchName(name, spec.output_branch)))
+        return self._planned(spec, read, salt, base, results)
+
+    def list_planned(self, planned: PlannedDatums, *, states: Collection[ShownState] = (), begun: str = "") -> Iterator[DatumInfo]:
+        """The datums of a plan, by id: SKIPPED those that would not run, UNKNOWN the others."""
+        return self._listing.planned(planned, states=states, begun=begun)
+
+    def _planned(self, spec: PipelineSpec, read: Iterable[tuple[Leaf, Commit]], salt: str, base: Base, results: bytes | None) -> PlannedDatums:
+        sources = make_sources(read)
+        datums = find_datums(self._pfs.trees, spec.input, sources, salt)
+        under, known = self._meta_trees.decode(base.meta), self._result_trees.decode(results)
+        every_job = spec.reprocess_spec is Reprocess.EVERY_JOB
+        chosen = find_plan(self._meta_trees, self._result_trees, datums, under, known, every_job=every_job)
+        return PlannedDatums(datums, sources, chosen, under, known, self._meta_trees.empty)
+
+    def inspect_datum(self, job: Job, datum: str, *, running: Mapping[str, dt.datetime] | None = None) -> DatumInfo:
+        """One datum of a job, by its id or the start of it. Errors as `list_datum`.
 
         Raises:
             NotFoundError: `datum-not-found`.
             InvalidError: `datum-ambiguous`, when several ids begin like that.
         """
-        root = self._meta(job)
-        found = self._meta_trees.seek(root, datum)
-        if found is None or not found.startswith(datum):
-            raise NotFoundError("datum-not-found", f"datum '{datum}' is not in job '{job}'; `pachctl list datum {job}` shows its datums")
-        following = self._meta_trees.seek(root, found + "0")
-        if found != datum and following is not None and following.startswith(datum):
-            raise InvalidError("datum-ambiguous", f"datums {found[:16]}… and {following[:16]}… of job '{job}' both begin with '{datum}'; give more of the id")
-        return next(self._infos(job, self._meta_trees.find(root, pa.array([found]))))
-
-    def _infos(self, job: Job, rows: pa.Table) -> Iterator[DatumInfo]:
-        details = self._pfs.reader.read_many(contents_of(rows.column("details").combine_chunks()))
-        for row, body in zip(rows.select(["key", "state", "job"]).to_pylist(), details, strict=True):
-            state = _SHOWN[DatumState(row["state"])] if row["job"] == job.id else SKIPPED
-            yield DatumInfo(row["key"], job, state, row["job"], msgspec.json.decode(body, type=DatumDetails))
+        found = list(itertools.islice(self.list_datum(job, begun=datum, running=running), 2))
+        return one_datum(found, datum, f"job '{job}'", f"`pachctl list datum {job}` shows its datums")
 
     def logs(self, job: Job, *, datum: str | None = None) -> Iterator[LogLine]:
         """What the user code of the datums that this job ran printed, datum by datum."""
+        with self.database.read() as txn:
+            if jobs.waits_for(txn, job):
+                return
         for info in self.list_datum(job):
-            if info.state == SKIPPED or info.details.log is None or (datum is not None and not info.id.startswith(datum)):
+            if info.state is ShownState.SKIPPED or info.details.log is None or (datum is not None and not info.id.startswith(datum)):
                 continue
             text = self._pfs.reader.read(info.details.log).decode(errors="replace")
             for line in text.splitlines():
@@ -162,7 +204,37 @@ class Pps:
         row = pa.table([pa.array([SPEC_FILE]), pa.array([b""], pa.binary()), size, hash, refs], schema=FILE_ROWS.schema)
         return self._pfs.trees.build(row)
 
-    def _meta(self, job: Job) -> TreeRoot:
-        with self.database.read() as txn:
-            tree = commits.get_commit(txn, jobs.refresh(txn, job).meta_commit).tree
-        return self._meta_trees.decode(tree)
+
+def one_datum(found: Sequence[DatumInfo], asked: str, where: str, hint: str) -> DatumInfo:
+    """The one of the datums that were found under what was asked for.
+
+    Raises:
+        NotFoundError: `datum-not-found`.
+        InvalidError: `datum-ambiguous`.
+    """
+    if not found:
+        raise NotFoundError("datum-not-found", f"datum '{asked}' is not in {where}; {hint}")
+    if len(found) > 1:
+        names = " and ".join(f"{one.id[:16]}…" for one in found[:2])
+        raise InvalidError("datum-ambiguous", f"datums {names} of {where} are both meant by '{asked}'; give more of the id")
+    return found[0]
+
+
+def _find_head(txn: Transaction, branch: BranchName) -> int | None:
+    try:
+        head: int | None = branch_row(txn, branch).head_id
+    except NotFoundError:
+        return None
+    return head
+
+
+def _head(txn: Transaction, branch: BranchName) -> int:
+    """The row of the newest commit of a branch that is finished without an error.
+
+    Raises:
+        NotFoundError: `repo-not-found`, `branch-not-found`, `commit-not-found`.
+    """
+    readable = find_readable(txn, branch_row(txn, branch).head_id)
+    if readable is None:
+        raise NotFoundError("commit-not-found", f"branch '{branch}' has no finished commit without an error yet; put a file there first")
+    return int(readable.id)

@@ -64,7 +64,9 @@ def load_job_inputs(txn: Transaction, job: Job) -> JobInputs:
         sa.select(t.pipeline_version.c.set_id).where(t.pipeline_version.c.pipeline_id == pipeline.key, t.pipeline_version.c.version == job.version)
     )
     assert spec is not None
-    return JobInputs(job, pipeline, tuple(found), spec.set_id, _base(txn, job), find_results_root(txn, pipeline), tuple(missing))
+    return JobInputs(
+        job, pipeline, tuple(found), spec.set_id, find_base(txn, _parent(txn, job.output_commit)), find_results_root(txn, pipeline), tuple(missing)
+    )
 
 
 def find_results_root(txn: Transaction, pipeline: Pipeline) -> bytes | None:
@@ -82,8 +84,8 @@ def replace_results(txn: Transaction, pipeline: Pipeline, old: bytes | None, new
     return txn.first(sa.select(t.pipeline.c.id).where(t.pipeline.c.id == pipeline.key)) is None
 
 
-def _base(txn: Transaction, job: Job) -> Base:
-    above = _parent(txn, job.output_commit)
+def find_base(txn: Transaction, above: int | None) -> Base:
+    """What a job builds on whose output commit comes after the commit `above`."""
     while above is not None:
         row = txn.first(
             sa.select(t.commit.c.tree, t.job.c.meta_commit_id)

@@ -138,7 +138,7 @@ def waits_for(txn: Transaction, job: Job) -> list[str]:
 
 
 def claim(txn: Transaction, job: Job, run_id: str | None) -> Job:
-    """Takes a job for a run; one that a dead run left half done starts over. The caller holds the job's lease.
+    """Takes a job for a run; one that a dead run left half done starts over, with the counters that it had. The caller holds the job's lease.
 
     Raises:
         StateError: `job-finished`; `job-waiting`, when an input commit is open.
@@ -150,8 +150,8 @@ def claim(txn: Transaction, job: Job, run_id: str | None) -> Job:
     if open_inputs:
         raise StateError("job-waiting", f"job '{job}' waits for {', '.join(open_inputs)}; finish that commit first")
     restarts = now.restarts + (now.state is not JobState.CREATED)
-    zero = dict.fromkeys(_COUNTERS, 0)
-    values = {"state": JobState.STARTING, "run_id": run_id, "restarts": restarts, "started": now.started or txn.clock.now(), **zero}
+    started = now.started or txn.clock.now()
+    values = {"state": JobState.STARTING, "run_id": run_id, "restarts": restarts, "started": started, "checkpoint": None}
     txn.run(sa.update(t.job).where(t.job.c.id == job.key).values(**values))
     return refresh(txn, job)
 
@@ -160,6 +160,17 @@ def report(txn: Transaction, job: Job, state: JobState, counters: Counters) -> b
     """Records how far a job is; False when it was stopped meanwhile."""
     values = {"state": state, **dataclasses.asdict(counters)}
     return txn.run(sa.update(t.job).where(t.job.c.id == job.key, t.job.c.state.not_in(TERMINAL)).values(**values)) == 1
+
+
+def find_checkpoint(txn: Transaction, job: Job) -> bytes | None:
+    """The encoded root of a meta tree of those datums of an unfinished job that have ended; None when none was written down."""
+    row = txn.first(sa.select(t.job.c.checkpoint).where(t.job.c.id == job.key))
+    return None if row is None or row.checkpoint is None else bytes(row.checkpoint)
+
+
+def save_checkpoint(txn: Transaction, job: Job, checkpoint: bytes) -> None:
+    """Writes down which datums of a job have ended, unless the job has."""
+    txn.run(sa.update(t.job).where(t.job.c.id == job.key, t.job.c.state.not_in(TERMINAL)).values(checkpoint=checkpoint))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +199,7 @@ def finish(
         StateError: `job-finished`, when somebody ended it first.
     """
     values: dict[str, object] = {"state": state, "reason": reason, "finished": txn.clock.now() if records is None else records.output.finished}
-    values |= {} if counters is None else dataclasses.asdict(counters)
+    values |= {"checkpoint": None} if counters is None else {"checkpoint": None, **dataclasses.asdict(counters)}
     if txn.run(sa.update(t.job).where(t.job.c.id == job.key, t.job.c.state.not_in(TERMINAL)).values(**values)) != 1:
         raise StateError("job-finished", f"job '{job}' was ended by somebody else")
     if records is not None:

@@ -43,7 +43,7 @@ def create_pipeline(
         key = txn.insert(t.pipeline, project_id=repos.ensure_project(txn, name.project), name=name.name, version=version, state=state, created=now)
     else:
         key, version, state = found.key, found.version + 1, found.state
-        salt = txn.clock.new_id() if reprocess else _salt_of_update(found, spec)
+        salt = txn.clock.new_id() if reprocess else salt_of_update(found, spec)
         _leave_old_output(txn, found, spec)
         _create_cron_repos(txn, name, spec)
         jobs.stop_all(txn, name, reason=f"the pipeline was updated to version {version}")
@@ -252,7 +252,7 @@ def _connect(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
         txn.touched_branches.add(branch_id)
 
 
-def _salt_of_update(found: Pipeline, spec: PipelineSpec) -> str:
+def salt_of_update(found: Pipeline, spec: PipelineSpec) -> str:
     """The salt of before, unless the spec sets another one than its last version did: after a reprocess, that of the spec is no news."""
     return spec.salt if spec.salt is not None and spec.salt != found.spec.salt else found.salt
 

@@ -12,7 +12,7 @@ from pachyderm_dagster.pps.datums import DatumFile, Datums, datum_table, hex_str
 from pachyderm_dagster.pps.inputs import Input, Leaf, leaf_key, leaves
 from pachyderm_dagster.pps.job_inputs import Base
 from pachyderm_dagster.pps.plan import Plan, plan
-from pachyderm_dagster.pps.results import find_results
+from pachyderm_dagster.pps.results import DatumRead, find_results
 from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS
 from pachyderm_dagster.storage.tree_reading import decode_root
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
@@ -56,6 +56,23 @@ def find_plan(meta_trees: Trees, result_trees: Trees, datums: Datums, base: Tree
     """Which datums run, and which have a result: of the job with the meta tree `base`, or among the pipeline's `results`."""
     chosen = plan(datums, meta_trees.table(base), every_job=every_job)
     return chosen.restore(find_results(result_trees, results, chosen.run_keys()))
+
+
+@dataclass(frozen=True, slots=True)
+class DatumInputs:
+    """What a datum reads: `repo@id:/path` of each file or directory, and more about each."""
+
+    references: tuple[str, ...]
+    reads: tuple[DatumRead, ...]
+
+
+def inputs_of(files: Iterable[DatumFile], sources: Sources) -> DatumInputs:
+    """What a datum of these files reads."""
+    found = tuple(files)
+    return DatumInputs(
+        tuple(f"{sources[source_key(file)].commit}:{file.path}" for file in found),
+        tuple(DatumRead(file.input, file.branch, file.type, file.hash.hex()) for file in found),
+    )
 
 
 def hashes_of(datums: Datums, rows: pa.Int64Array) -> Sequence[str]:

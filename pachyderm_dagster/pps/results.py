@@ -23,11 +23,32 @@ _SEPARATOR = "\x00"
 _AFTER_SEPARATOR = "\x01"
 
 
-class DatumDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job remembers of one datum beside its output; kept as JSON."""
+class DatumRead(msgspec.Struct, frozen=True):
+    """What a datum read, beside its place: the input's name, the branch, whether it was a `file` or a `dir`, and its hash in hex."""
+
+    name: str
+    branch: str
+    type: str
+    hash: str
+
+
+class DatumDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a job remembers of one datum beside its output; kept as JSON. What has a default is missing in those of older releases."""
 
     inputs: tuple[str, ...]
     """`repo@id:/path` of each file or directory that it read."""
+    reads: tuple[DatumRead, ...] = ()
+    """More about each of `inputs`, in that order."""
+    job: str = ""
+    """`pipeline@id`, the job that ran it."""
+    state: str = ""
+    """PROCESSED, FAILED or RECOVERED."""
+    hash: str = ""
+    """The datum's hash, in hex."""
+    index: int | None = None
+    """The datum's number in that job."""
+    started: float | None = None
+    """When user code was started first, in seconds since 1970."""
     reason: str = ""
     exit_code: int | None = None
     tries: int = 0
@@ -38,6 +59,16 @@ class DatumDetails(msgspec.Struct, frozen=True, kw_only=True):
     upload_bytes: int = 0
     log: Content | None = None
     """What the user code printed."""
+
+    def has_read(self, wanted: str) -> bool:
+        """Whether the datum read the file `wanted` (with or without its first `/`), what lies in it, or the content of this hash."""
+        path = f"/{wanted.strip('/')}"
+        read = [file.partition(":")[2] for file in self.inputs]
+        return any(_lies_in(name, path) or _lies_in(path, name) for name in read) or any(file.hash == wanted for file in self.reads)
+
+
+def _lies_in(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
 @dataclass(frozen=True, slots=True)

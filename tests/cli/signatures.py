@@ -20,7 +20,7 @@ NAMED = {
     "active": "PROJECT",
     "transaction": "TRANSACTION",
     "set_id": "JOBS",
-    "datum": "",
+    "datum": "DATUM",
     "context": ["home"],
 }
 """What a parameter's own name says better than the placeholder in help."""

@@ -197,7 +197,7 @@ def test_run_that_died_is_taken_over_and_restores_what_was_done(workspace: Works
     (job,) = run()
     assert job.state is JobState.SUCCESS
     assert job.restarts == 1
-    assert counts(job) == (2, 1, 1, 0)
+    assert counts(job) == (2, 2, 0, 0)
     assert read_all(workspace, "copy@master") == {"/a": b"A", "/b": b"B"}
 
 

@@ -147,7 +147,7 @@ def test_upgrade_is_told_once(home: Path) -> None:
     environ = {**os.environ, "PACHYDERM_HOME": str(home), "PACHYDERM_METADATA_URL": url_of(home)}
     said = [subprocess.run(command, cwd=ROOT, env=environ, check=True, capture_output=True, text=True).stderr for _ in range(2)]
     assert said[0].count("\n") == 1
-    assert "from schema 0001 to 0002" in said[0]
+    assert "from schema 0001 to 0003" in said[0]
     assert str(home / "metadata.db.0001") in said[0]
     assert said[1] == ""
 
@@ -177,7 +177,7 @@ def test_killed_upgrade_has_not_begun_and_is_done_by_the_next_command(home: Path
 
 def test_check_looks_and_changes_nothing(home: Path) -> None:
     found = upgrade_record(url_of(home), check=True)
-    assert (found.before, found.after, found.copy) == ("0001", "0002", None)
+    assert (found.before, found.after, found.copy) == ("0001", "0003", None)
     assert revision_at(url_of(home)) == "0001"
 
 
@@ -187,7 +187,7 @@ def test_command_upgrades_and_says_what_it_did(home: Path) -> None:
     check = subprocess.run([*command, "--check"], cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     assert (check.returncode, "[home-version]" in check.stderr) == (1, True)
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == {"record": url_of(home), "from": "0001", "to": "0002", "copy": str(home / "metadata.db.0001")}
+    assert json.loads(done.stdout) == {"record": url_of(home), "from": "0001", "to": "0003", "copy": str(home / "metadata.db.0001")}
     subprocess.run([*command, "--check"], cwd=ROOT, env=environ, capture_output=True, check=True)
 
 
@@ -209,7 +209,7 @@ def test_record_on_a_server_waits_for_the_command(metadata_url: str) -> None:
         open_engine(metadata_url)
     assert caught.value.code == "home-version"
     done = upgrade_record(metadata_url)
-    assert (done.before, done.after, done.copy) == ("0001", "0002", None)
+    assert (done.before, done.after, done.copy) == ("0001", "0003", None)
     engine = open_engine(metadata_url)
     with closing_engine(engine), engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT name, metadata FROM project").all() == [("kept", {})]

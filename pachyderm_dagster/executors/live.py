@@ -1,0 +1,47 @@
+"""Which datums run on this machine now, and what they have printed: read from the files that their workers keep (worker/live.py)."""
+
+import glob
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from pachyderm_dagster.worker.live import LIVE_PREFIX, LiveDatum
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A datum that runs, and where its output is until it ends."""
+
+    datum: LiveDatum
+    path: str
+    begins: int
+    """Where in the file its output begins."""
+
+    def output(self, start: int) -> bytes:
+        """What it has printed behind the first `start` bytes; nothing when it has ended meanwhile."""
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(self.begins + start)
+                return file.read()
+        except FileNotFoundError:
+            return b""
+
+
+def find_running(home: Path, job: str | None = None) -> Iterator[Running]:
+    """The datums that run for longer than a moment, of one job (`project/pipeline@id`) or of all, the one started first before the others."""
+    found = [one for path in glob.iglob(f"{glob.escape(str(home))}/scratch/run-*/worker-*/{LIVE_PREFIX}*") if (one := _read(path)) is not None]
+    yield from (one for one in sorted(found, key=lambda one: one.datum.started) if job is None or one.datum.job == job)
+
+
+def _read(path: str) -> Running | None:
+    if path.endswith(".new"):
+        return None
+    try:
+        with open(path, "rb") as file:
+            line = file.readline()
+            return Running(msgspec.json.decode(line, type=LiveDatum), os.fspath(path), len(line))
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
