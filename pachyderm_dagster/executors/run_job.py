@@ -239,7 +239,7 @@ class _JobRun:
 
     def _done(self, result: DatumResult, hash: bytes, inputs: DatumInputs, writer: ContentWriter) -> Done:
         self._count(result)
-        state = DatumState.PROCESSED if result.state is ResultState.SUCCESS else DatumState.FAILED
+        state = _STORED_STATES[result.state]
         details = DatumDetails(
             inputs=inputs.references,
             reads=inputs.reads,
@@ -258,7 +258,7 @@ class _JobRun:
             log=result.log,
         )
         outputs = tuple((key_of(path), content) for path, content in result.outputs)
-        return Done(result.id, hash, _STORED_STATES[result.state], self.inputs.job.id, outputs, writer.write(msgspec.json.encode(details)))
+        return Done(result.id, hash, state, self.inputs.job.id, outputs, writer.write(msgspec.json.encode(details)))
 
     def _count(self, result: DatumResult) -> None:
         counters, state = self.counters, result.state
