@@ -13,6 +13,7 @@ from pachyderm_dagster.pfs.collecting import DEFAULT_GRACE, Collected, collect
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
 from pachyderm_dagster.pps.client import Pps
 from pachyderm_dagster.pps.reachable_details import PIPELINE_TREES
+from pachyderm_dagster.pps.secret_store import SecretStore
 from pachyderm_dagster.record import open_record
 from pachyderm_dagster.settings import Settings
 from pachyderm_dagster.storage.objects import ObjectStore
@@ -28,6 +29,7 @@ class Workspace:
     store: ObjectStore
     pfs: Pfs
     pps: Pps
+    secrets: SecretStore
 
     def collect_garbage(self, *, grace: dt.timedelta = DEFAULT_GRACE, dry_run: bool = False) -> Collected:
         """Removes what nothing refers to and was stored more than `grace` ago; `dry_run` only says what would go. Errors as `collecting.collect`."""
@@ -55,4 +57,6 @@ def open_workspace(environ: Mapping[str, str], *, project: str = DEFAULT_PROJECT
         record.database.close()
         raise
     pfs = Pfs(record.database, store, project=project)
-    return Workspace(record.settings, record.database, record.leases, store, pfs, Pps(record.database, pfs, project=project))
+    secrets = SecretStore(record.settings.home)
+    pps = Pps(record.database, pfs, secrets=secrets, project=project)
+    return Workspace(record.settings, record.database, record.leases, store, pfs, pps, secrets)

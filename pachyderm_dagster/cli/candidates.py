@@ -13,6 +13,7 @@ from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.lazy import load
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pps.secret_store import SecretStore
 from pachyderm_dagster.settings import load_settings
 
 MOST = 500
@@ -43,6 +44,8 @@ def names(environ: Mapping[str, str], placeholder: str, begun: str, project: str
     settings = load_settings(environ)
     if not settings.home.exists():
         return []
+    if placeholder == "SECRET":
+        return [name for name in SecretStore(settings.home).names() if name.startswith(begun)]
     typed = Typed(begun, project or settings.project, before)
     with reading(environ) as txn:
         found = [name for form in _forms(placeholder) for name in _FORMS.get(form, _nothing)(txn, typed)]

@@ -13,6 +13,7 @@ from pachyderm_dagster.cli.lazy import load
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.pipelines import show_input
 from pachyderm_dagster.cli.printing import Column, Printer, printing
+from pachyderm_dagster.cli.secrets import secret_store
 from pachyderm_dagster.cli.spec_files import STANDARD_INPUT, read_specs, tell_unused
 from pachyderm_dagster.errors import InvalidError, PachydermError
 from pachyderm_dagster.pps import pipelines
@@ -84,6 +85,8 @@ def validate_pipeline(source: str, printer: Printer) -> None:
 
 def _make(environ: Mapping[str, str], source: str, project: str, printer: Printer, *, dry_run: bool, update: bool, reprocess: bool) -> None:
     specs = read_specs(source)
+    for spec in specs:
+        secret_store(environ).check_uses(spec)
     if dry_run:
         _try(environ, specs, project, update=update)
         for spec in specs:

@@ -26,13 +26,7 @@ def read_specs(source: str) -> list[PipelineSpec]:
         UnreachableError: `source-unreachable`.
         InvalidError: `source-unreadable`, `spec-invalid`, `spec-unsupported`.
     """
-    name = "standard input" if source == STANDARD_INPUT else source
-    with _open(source) as stream:
-        data = _read(stream, name)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidError("spec-invalid", f"{name}: byte {error.start} is not UTF-8; a pipeline file is JSON or YAML in UTF-8") from error
+    name, text = source_name(source), read_text(source)
     notes: list[str] = []
     specs = parse_specs(text, source=name, notes=notes)
     if not specs:
@@ -40,6 +34,22 @@ def read_specs(source: str) -> list[PipelineSpec]:
     for note in notes:
         click.echo(f"note: {note}", err=True)
     return specs
+
+
+def source_name(source: str) -> str:
+    """What messages call a source."""
+    return "standard input" if source == STANDARD_INPUT else source
+
+
+def read_text(source: str) -> str:
+    """The text in a file, at an http(s) URL or (`-`) on standard input. Errors as `read_specs`."""
+    name = source_name(source)
+    with _open(source) as stream:
+        data = _read(stream, name)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidError("spec-invalid", f"{name}: byte {error.start} is not UTF-8; it is to be JSON or YAML in UTF-8") from error
 
 
 def tell_unused(specs: list[PipelineSpec], environ: Mapping[str, str]) -> None:
@@ -65,5 +75,5 @@ def _read(stream: Readable, name: str) -> bytes:
     while piece := stream.read(1 << 20):
         data += piece
         if len(data) > LARGEST:
-            raise InvalidError("spec-invalid", f"{name} has more than {LARGEST >> 20} MiB; that is no pipeline file")
+            raise InvalidError("spec-invalid", f"{name} has more than {LARGEST >> 20} MiB; nothing so large is read here")
     return data

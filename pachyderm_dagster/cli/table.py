@@ -81,6 +81,12 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "inspect datum": Here("datums:inspect_datum", "Show a datum."),
         "logs": Here("logs:logs", "Print what user code said."),
     },
+    "Secrets": {
+        "create secret": Here("secrets:create_secret", "Keep values that pipelines get and nobody sees."),
+        "inspect secret": Here("secrets:inspect_secret", "Show the keys of a secret."),
+        "list secret": Here("secrets:list_secret", "List the secrets."),
+        "delete secret": Here("secrets:delete_secret", "Remove a secret."),
+    },
     "The rest": {
         "dev": Here("serve:dev", "Start Dagster's UI, its daemon and the commit sensors."),
         "config": Here("config:config", "Show the settings in force and where each comes from."),
@@ -101,7 +107,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
 COMMANDS: Mapping[str, Entry] = {words: entry for section in SECTIONS.values() for words, entry in section.items()}
 
 VERBS = {
-    "create": "Make projects, repos, branches, pipelines.",
+    "create": "Make projects, repos, branches, pipelines, secrets.",
     "update": "Change projects, repos and pipelines.",
     "edit": "Change what is noted on objects.",
     "inspect": "Show one thing.",

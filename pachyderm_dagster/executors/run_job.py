@@ -12,7 +12,7 @@ import msgspec
 
 from pachyderm_dagster.coordination.leases import HeldLease, hold
 from pachyderm_dagster.coordination.names import job_lease
-from pachyderm_dagster.errors import ConflictError, InvalidError, StateError
+from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, StateError
 from pachyderm_dagster.executors.tasks import datum_tasks
 from pachyderm_dagster.executors.watch import Watch
 from pachyderm_dagster.metadata.database import Transaction
@@ -92,6 +92,10 @@ class _Stopped(Exception):
     """Somebody else ended the job; there is nothing left to do."""
 
 
+class _Unprepared(Exception):
+    """What the user code is to get is missing; the cause says what."""
+
+
 class _OutOfTime(Exception):
     """The job took longer than its pipeline allows."""
 
@@ -157,6 +161,8 @@ class _JobRun:
             return _Outcome(JobState.FAILURE, str(missing))
         try:
             done = restored + self._run(datums, chosen, sources)
+        except _Unprepared as error:
+            return _Outcome(JobState.FAILURE, str(error.__cause__))
         except _OutOfTime:
             return _Outcome(JobState.KILLED, f"the job took longer than its job_timeout of {spec.job_timeout:g} s")
         meta = assemble_meta(self.meta_trees, base.meta, chosen, done)
@@ -210,6 +216,11 @@ class _JobRun:
 
     def _setup(self) -> WorkerSetup:
         job, spec = self.inputs.job, self.inputs.pipeline.spec
+        try:
+            secret_variables = self.workspace.secrets.variables(spec.transform.secrets)
+            secret_files = self.workspace.secrets.files(spec.transform.secrets)
+        except (NotFoundError, InvalidError) as error:
+            raise _Unprepared from error
         return WorkerSetup(
             store_url=self.workspace.settings.storage_url,
             scratch=str(self.workspace.settings.home / "scratch"),
@@ -222,8 +233,10 @@ class _JobRun:
             datum_tries=spec.datum_tries,
             datum_timeout=spec.datum_timeout,
             image=spec.transform.image,
+            secret_files=secret_files,
             environment={
                 **spec.transform.env,
+                **secret_variables,
                 "PACH_JOB_ID": job.id,
                 "PACH_OUTPUT_COMMIT_ID": job.id,
                 "PACH_NAMESPACE": "local",

@@ -27,6 +27,7 @@ from pachyderm_dagster.pps.model import Job, Pipeline
 from pachyderm_dagster.pps.planning import find_datums, find_plan, make_sources
 from pachyderm_dagster.pps.requests import CreatePipeline, Made, Request
 from pachyderm_dagster.pps.results import RESULT_ROWS
+from pachyderm_dagster.pps.secret_store import SecretStore
 from pachyderm_dagster.pps.spec import PipelineSpec, Reprocess
 from pachyderm_dagster.storage.content import ContentWriter
 from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, content_array
@@ -48,8 +49,9 @@ class LogLine:
 class Pps:
     """Pipelines, jobs and datums of one workspace."""
 
-    def __init__(self, database: Database, pfs: Pfs, *, project: str = DEFAULT_PROJECT) -> None:
+    def __init__(self, database: Database, pfs: Pfs, *, secrets: SecretStore, project: str = DEFAULT_PROJECT) -> None:
         self.database = database
+        self._secrets = secrets
         self._pfs = pfs
         self._meta_trees = Trees(pfs.store, DATUM_ROWS)
         self._result_trees = Trees(pfs.store, RESULT_ROWS)
@@ -64,11 +66,16 @@ class Pps:
         return made
 
     def apply_all(self, requests: Sequence[Request]) -> list[list[Made]]:
-        """Does several things as one change, all or nothing: one commit set, one job a pipeline. Errors as `transactions.apply_all`."""
+        """Does several things as one change, all or nothing: one commit set, one job a pipeline.
+
+        Errors as `transactions.apply_all`, and those of `SecretStore.check_uses`.
+        """
+        self._check_secrets(requests)
         return transactions.apply_all(self.database, requests, self._prepare)
 
     def append_request(self, transaction_id: str, request: Request) -> list[Made]:
-        """Adds a request to a transaction and returns what it will make. Errors as `transactions.append`."""
+        """Adds a request to a transaction and returns what it will make. Errors as `transactions.append`, and those of `SecretStore.check_uses`."""
+        self._check_secrets([request])
         return transactions.append(self.database, transaction_id, request, self._prepare)
 
     def finish_transaction(self, transaction_id: str) -> UserTransaction:
@@ -188,6 +195,11 @@ class Pps:
             text = self._pfs.reader.read(info.details.log).decode(errors="replace")
             for line in text.splitlines():
                 yield LogLine(job, info.id, info.details.inputs, line)
+
+    def _check_secrets(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            if isinstance(request, CreatePipeline):
+                self._secrets.check_uses(PipelineSpec.from_json(request.spec))
 
     def _prepare(self, contents: Contents) -> None:
         for spec in contents.missing_specs:

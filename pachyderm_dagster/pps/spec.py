@@ -33,6 +33,15 @@ class PipelineName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     project: str | None = None
 
 
+class SecretUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A secret that the code gets: all of it as files below `mount_path`, or the value under `key` in the variable `env_var`."""
+
+    name: str
+    key: str = ""
+    mount_path: str = ""
+    env_var: str = ""
+
+
 class Transform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The user's code and how it is started."""
 
@@ -42,6 +51,7 @@ class Transform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     err_cmd: tuple[str, ...] = ()
     err_stdin: tuple[str, ...] = ()
     env: dict[str, str] = {}
+    secrets: tuple[SecretUse, ...] = ()
     accept_return_code: tuple[int, ...] = ()
     user: str = ""
     working_dir: str = ""
@@ -168,9 +178,8 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         """64 hex digits that change with what decides a datum's result: code, inputs, output branch; not with where or how widely it runs."""
         t = self.transform
         code: list[object] = [t.image, t.cmd, t.stdin, sorted(t.env.items()), sorted(set(t.accept_return_code)), t.user, t.working_dir]
-        if t.err_cmd:
-            # Only where there is one, so that the versions of other code stay what they were.
-            code += [t.err_cmd, t.err_stdin]
+        # What came later counts where it is set, so that the versions of other code stay what they were.
+        code += [part for part in (t.err_cmd and [t.err_cmd, t.err_stdin], t.secrets) if part]
         parts = [msgspec.json.encode(part) for part in (code, to_document(sorted_input(self.input)), self.output_branch)]
         return digest("code-version", parts).hex()
 

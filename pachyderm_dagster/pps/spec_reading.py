@@ -15,7 +15,7 @@ from pachyderm_dagster.pfs.model import checked_branch_name, checked_project_nam
 from pachyderm_dagster.pps.documents import read_documents
 from pachyderm_dagster.pps.inputs import CronInput, CrossInput, Input, PfsInput, UnionInput, find_repeated_name
 from pachyderm_dagster.pps.model import MAX_KUBERNETES_NAME
-from pachyderm_dagster.pps.spec import JsonText, PipelineName, PipelineSpec, Quantity, Seconds
+from pachyderm_dagster.pps.spec import JsonText, PipelineName, PipelineSpec, Quantity, Seconds, SecretUse
 from pachyderm_dagster.pps.strict import Place, StrictReader, as_object, as_string, is_set, shown, unknown_name
 from pachyderm_dagster.pps.vocabulary import OTHER_NAMES, REFUSED_INPUTS
 from pachyderm_dagster.schedules import check_cron
@@ -58,6 +58,7 @@ def _read_spec(document: Any, place: Place, notes: list[str]) -> PipelineSpec:
     for name in spec.transform.env:
         if not name or "=" in name or "\x00" in name:
             raise place.field("transform").field("env").invalid(f"{name!r} cannot name an environment variable; it takes no '=' and is not empty")
+    _check_secrets(spec.transform.secrets, place.field("transform").field("secrets"))
     repeated = find_repeated_name(spec.input)
     if repeated is not None:
         raise place.field("input").invalid(f"two inputs have the name {repeated!r}; give one of them another 'name' (only members of one union may share it)")
@@ -72,6 +73,30 @@ def _with_tick_repos(input: Input, pipeline: str) -> Input:
             return type(input)(tuple(_with_tick_repos(member, pipeline) for member in input.members))
         case _:
             return input
+
+
+def _check_secrets(secrets: tuple[SecretUse, ...], place: Place) -> None:
+    taken: set[str] = set()
+    for index, use in enumerate(secrets):
+        here = place.item(index)
+        if not use.mount_path and not use.env_var:
+            raise here.invalid("needs a 'mount_path' for its files, or an 'env_var' for the value under its 'key'")
+        if use.env_var and not use.key:
+            raise here.field("key").invalid("required with 'env_var': the key whose value the variable gets")
+        if "=" in use.env_var:
+            raise here.field("env_var").invalid(f"{use.env_var!r} cannot name an environment variable; it takes no '='")
+        if use.mount_path and not _is_mount_path(use.mount_path):
+            problem = f"{use.mount_path!r} cannot hold a secret; name an absolute path that is not '/', nor below /pfs, /proc, /dev, /sys"
+            raise here.field("mount_path").invalid(problem)
+        for field in filter(None, (use.mount_path.rstrip("/"), use.env_var)):
+            if field in taken:
+                raise here.invalid(f"{field!r} is given to a secret before; each needs one of its own")
+            taken.add(field)
+
+
+def _is_mount_path(path: str) -> bool:
+    parts = path.strip("/").split("/")
+    return path.startswith("/") and parts[0] not in ("", "pfs", "proc", "dev", "sys") and not {"", ".", ".."} & set(parts)
 
 
 def _read_pipeline(reader: StrictReader, value: Any, place: Place) -> PipelineName:

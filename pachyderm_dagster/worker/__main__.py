@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
-from pachyderm_dagster.errors import PachydermError
+from pachyderm_dagster.errors import ExecutionError, PachydermError
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.worker.datums import DatumRunner
 from pachyderm_dagster.worker.folders import FolderPool
-from pachyderm_dagster.worker.protocol import Answer, WorkerReady, WorkerRefused, encode, read_setup, read_task
+from pachyderm_dagster.worker.mounts import mount_secrets
+from pachyderm_dagster.worker.protocol import Answer, WorkerReady, WorkerRefused, WorkerSetup, encode, read_setup, read_task
 from pachyderm_dagster.worker.publish import FinishedDatum, Publisher
 from pachyderm_dagster.worker.run import Runner, end_worker, outlive_signals
-from pachyderm_dagster.worker.sandbox import FIRST_PROCESS, enter
+from pachyderm_dagster.worker.sandbox import FIRST_PROCESS, Sandbox, enter
 from pachyderm_dagster.worker.stage import StagedDatum, stage
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
@@ -51,6 +52,7 @@ def main() -> None:
     if setup is None:
         return
     sandbox = enter(setup.scratch)
+    obstacle = _prepare(setup, sandbox)
     # User code and stray prints must not be able to write into the answers.
     answers = os.dup(_STDOUT)
     os.dup2(_STDERR, _STDOUT)
@@ -95,9 +97,23 @@ def main() -> None:
         staged.put(None)
 
     threading.Thread(target=stage_tasks, name="stage", daemon=True).start()
-    datums = DatumRunner(setup, sandbox, Runner(_STDIN), reader)
+    datums = DatumRunner(setup, sandbox, Runner(_STDIN), reader, obstacle)
     finished.put(_run_datums(datums, staged, finished))
     storing.join()
+
+
+def _prepare(setup: WorkerSetup, sandbox: Sandbox) -> ExecutionError | None:
+    """Makes what all user code finds beside `/pfs`; what keeps it from that."""
+    if not setup.secret_files:
+        return None
+    if sandbox.problem is not None:
+        problem = f"secrets cannot be mounted at {', '.join(setup.secret_files)}: {sandbox.problem}; or give each an env_var instead of a mount_path"
+        return ExecutionError("secret-not-mounted", problem)
+    try:
+        mount_secrets(setup.secret_files)
+    except ExecutionError as error:
+        return error
+    return None
 
 
 def _run_datums(

@@ -19,9 +19,14 @@ from pachyderm_dagster.worker.stage import OUT, StagedDatum, build_environment, 
 
 
 class DatumRunner:
-    """Runs the datums of one pipeline job, one after another."""
+    """Runs the datums of one pipeline job, one after another.
 
-    def __init__(self, setup: WorkerSetup, sandbox: Sandbox, runner: Runner, reader: ContentReader) -> None:
+    Args:
+        obstacle: what keeps every one of them from running; they fail with it.
+    """
+
+    def __init__(self, setup: WorkerSetup, sandbox: Sandbox, runner: Runner, reader: ContentReader, obstacle: ExecutionError | None = None) -> None:
+        self._obstacle = obstacle
         self._setup = setup
         self._sandbox = sandbox
         self._runner = runner
@@ -39,6 +44,8 @@ class DatumRunner:
             return _finish(staged, Attempts(failure=ExecutionError(staged.problem.code, f"its files could not be staged: {staged.problem.message}")), (), 0.0)
         if staged.problem is not None:
             raise staged.problem
+        if self._obstacle is not None:
+            return _finish(staged, Attempts(failure=self._obstacle), (), 0.0)
         folder = self._sandbox.folder
         move_entries(staged.folder, folder)
         done = attempt(

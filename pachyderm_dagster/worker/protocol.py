@@ -40,6 +40,7 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
         working_dir: where the program starts; None for the folder above `/pfs`.
         accept_return_code: exit codes that count as success beside 0.
         environment: all variables that user code gets, but those of its datum; the worker adds `PFS_ROOT`.
+        secret_files: by absolute path of a folder the files, by name, that only user code finds there.
         datum_tries: how often a datum is tried in all, at least 1.
         datum_timeout: seconds for one try; None for no limit.
         image: named when a command is missing, because it is not used here; empty where user code does run in it.
@@ -54,6 +55,7 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     working_dir: str | None = None
     accept_return_code: tuple[int, ...] = ()
     environment: dict[str, str] = {}
+    secret_files: dict[str, dict[str, bytes]] = {}
     datum_tries: int = 3
     datum_timeout: float | None = None
     image: str = ""

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import NoReturn
 
 from pachyderm_dagster.worker import linux
+from pachyderm_dagster.worker.mounts import bind_entries
 from pachyderm_dagster.worker.processes import end_descendants
 
 PFS = "/pfs"
@@ -176,28 +177,13 @@ def _build_root(scratch: str, *, with_proc: bool) -> None:
     os.mkdir(old_root)
     linux.pivot_root(new_root, old_root)
     os.chdir("/")
-    with os.scandir("/" + _OLD_ROOT) as entries:
-        for entry in entries:
-            if "/" + entry.name != PFS:
-                _bind_entry(entry)
+    bind_entries("/" + _OLD_ROOT, "/", leave_out=PFS.removeprefix("/"))
     os.mkdir(PFS)
     linux.mount("/" + _OLD_ROOT + os.path.join(scratch, "pfs"), PFS, flags=linux.MS_BIND)
     if with_proc:
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     linux.detach("/" + _OLD_ROOT)
     os.rmdir("/" + _OLD_ROOT)
-
-
-def _bind_entry(entry: os.DirEntry[str]) -> None:
-    target = "/" + entry.name
-    if entry.is_symlink():
-        os.symlink(os.readlink(entry.path), target)
-        return
-    if entry.is_dir(follow_symlinks=False):
-        os.mkdir(target)
-    else:
-        os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o600))
-    linux.mount(entry.path, target, flags=linux.MS_BIND | linux.MS_REC)
 
 
 def _advice(problem: str, *, read_text: Callable[[str], str | None]) -> str:

@@ -14,6 +14,7 @@ NAMED = {
     "project": "PROJECT",
     "repo": "REPO",
     "pipeline": "PIPELINE",
+    "secret": "SECRET",
     "src_project": "PROJECT",
     "dest_project": "PROJECT",
     "old_project": "PROJECT",

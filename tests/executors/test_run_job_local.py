@@ -1,5 +1,6 @@
 """Jobs in real worker processes: what user code finds, and how each failure reads."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pachyderm_dagster.executors.local import LocalExecutor
 from pachyderm_dagster.executors.run_job import run_job
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import Job, JobState
+from pachyderm_dagster.pps.secret_store import Secret
 from pachyderm_dagster.storage.objects import object_key
 from pachyderm_dagster.workspace import Workspace
 from tests.executors.in_process import put, read_all
@@ -165,3 +167,41 @@ def test_recovered_datum_has_no_output_and_runs_again_in_the_next_job(workspace:
     job = run_newest(workspace)
     assert (job.counters.data_processed, job.counters.data_recovered, job.counters.data_skipped) == (1, 1, 1)
     assert read_all(workspace, "p@master") == {"/full": b"x", "/more": b"y"}
+
+
+SECRETIVE = """
+pipeline: {name: p}
+transform:
+  cmd: [sh, -c, 'printf %s "$PASSWORD-$(cat /secrets/db/user)" | md5sum > /pfs/out/sum']
+  secrets: [{name: db, key: password, env_var: PASSWORD}, {name: db, mount_path: /secrets/db}]
+input: {pfs: {repo: data, glob: /*}}
+"""
+VALUES = {"password": b"hunter2", "user": b"somebody"}
+
+
+def test_secrets_reach_user_code_and_nothing_else(workspace: Workspace, create: Callable[..., None]) -> None:
+    workspace.pfs.create_repo("data")
+    put(workspace, "data@master", {"/a": b"a"})
+    with pytest.raises(NotFoundError, match="secret 'db' does not exist"):
+        create(SECRETIVE)
+    workspace.secrets.create(Secret(name="db", created=workspace.database.clock.now(), data=VALUES))
+    create(SECRETIVE)
+    job = run_newest(workspace)
+    assert job.state is JobState.SUCCESS, job.reason
+    assert read_all(workspace, "p@master") == {"/sum": hashlib.md5(b"hunter2-somebody").hexdigest().encode() + b"  -\n"}
+    files = [path for path in workspace.settings.home.rglob("*") if path.is_file()]
+    kept = {path.parent.name for path in files if any(form in path.read_bytes() for form in (b"somebody", b"c29tZWJvZHk"))}
+    assert kept == {"secrets"}
+
+
+def test_job_whose_secret_was_deleted_fails_and_names_it(workspace: Workspace, create: Callable[..., None]) -> None:
+    workspace.secrets.create(Secret(name="db", created=workspace.database.clock.now(), data=VALUES))
+    workspace.pfs.create_repo("data")
+    put(workspace, "data@master", {"/a": b"a"})
+    create(SECRETIVE)
+    assert run_newest(workspace).state is JobState.SUCCESS
+    workspace.secrets.delete("db")
+    put(workspace, "data@master", {"/b": b"b"})
+    job = run_newest(workspace)
+    assert job.state is JobState.FAILURE
+    assert job.reason.startswith("secret 'db' does not exist")

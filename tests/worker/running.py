@@ -3,6 +3,7 @@
 `python -m tests.worker.running` runs what `Place.run_elsewhere` sends it, so that the process may be started with other rights.
 """
 
+import base64
 import json
 import os
 import subprocess
@@ -89,7 +90,7 @@ class Place:
         )
 
     def run_elsewhere(self, prefix: Sequence[str], *cmd: str, inputs: Mapping[str, Files] | None = None, parallelism: int = 1, **more: Any) -> "Elsewhere":
-        """Runs one datum in another process, whose command line begins with `prefix`."""
+        """Runs one datum in another process, whose command line begins with `prefix`; secrets are in base64."""
         request = {
             "folder": str(self.folder),
             "cmd": cmd,
@@ -148,8 +149,10 @@ def main() -> None:
     place = Place(Path(request["folder"]))
     inputs = {name: {path: data.encode() for path, data in files.items()} for name, files in request["inputs"].items()}
     warnings: list[str] = []
+    more = request["more"]
+    more["secret_files"] = {path: {name: base64.b64decode(data) for name, data in files.items()} for path, files in more.get("secret_files", {}).items()}
     with LocalExecutor(os.environ, warn=warnings.append) as executor:
-        [result] = executor.run(place.setup(*request["cmd"], **request["more"]), [place.task(0, inputs)], 1)
+        [result] = executor.run(place.setup(*request["cmd"], **more), [place.task(0, inputs)], 1)
     print(json.dumps({"ran": asdict(place.read(result)), "warnings": warnings}))  # noqa: T201  the answer
 
 
