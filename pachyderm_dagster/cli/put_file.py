@@ -69,7 +69,7 @@ def splitting(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that cut files into many."""
     number = click.IntRange(0, LARGEST_COUNT)
     options = (
-        click.option("--split", "kind", type=click.Choice([kind.value for kind in SplitKind]), help="Cut each file into files of whole records."),
+        click.option("-s", "--split", "kind", type=click.Choice([kind.value for kind in SplitKind]), help="Cut each file into files of whole records."),
         click.option("--target-file-datums", "records", type=number, default=0, metavar="N", help="So many records each; one unless a size is given."),
         click.option("--target-file-bytes", "size", type=number, default=0, metavar="N", help="At least so many bytes each, but for the last."),
         click.option("--header-records", type=number, default=0, metavar="N", help="The first N records stand at the beginning of each."),

@@ -169,7 +169,9 @@ def test_duckdb_writes_partitions(client: Client, fs: PfsFileSystem) -> None:
     assert [name.rpartition("/")[0] for name in fs.find("images@master/parts")] == ["images@master/parts/rest=0", "images@master/parts/rest=1"]
     with duckdb.connect() as database:
         database.register_filesystem(fs)
-        found = database.sql("SELECT number FROM read_parquet('pfs://images@master/parts/**/*.parquet', hive_partitioning = true) WHERE rest = 1 ORDER BY number")
+        found = database.sql(
+            "SELECT number FROM read_parquet('pfs://images@master/parts/**/*.parquet', hive_partitioning = true) WHERE rest = 1 ORDER BY number"
+        )
         assert found.fetchall() == [(1,), (3,), (5,)]
 
 
