@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import click
 
-from pachyderm_dagster.cli.documents import Fields, document_of, job_document, job_inspection
 from pachyderm_dagster.cli.asking import ask
+from pachyderm_dagster.cli.documents import Fields, document_of, job_document, job_inspection
 from pachyderm_dagster.cli.home import reading, writing
 from pachyderm_dagster.cli.job_names import find_jobs
 from pachyderm_dagster.cli.options import COUNT, in_project
@@ -154,7 +154,6 @@ def inspect_job(environ: Mapping[str, str], job: str, project: str, printer: Pri
 @click.pass_obj
 def stop_job(environ: Mapping[str, str], job: str, project: str, printer: Printer) -> None:
     """Its output commit ends with an error. An id alone stops every unfinished job of the set."""
-
     with reading(environ) as txn:
         found = find_jobs(txn, job, project=project)
     request = StopJob(found[0].id, found[0].pipeline) if len(found) == 1 else StopJob(found[0].id)
