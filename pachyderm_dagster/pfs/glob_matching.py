@@ -49,14 +49,35 @@ class Matcher:
 
     def captures(self, text: str) -> tuple[str, ...] | None:
         """The text and then what each group captured, empty if it took no part; None when `text` does not match."""
+        found = [column[0].as_py() for column in self.captures_of(pa.array([text]))]
+        return None if found[0] is None else tuple(found)
+
+    def captures_of(self, texts: pa.StringArray) -> list[pa.StringArray]:
+        """A column of the texts and one for each group, as `captures`; null where a text does not match."""
         if not self.looks_ahead:
-            found = pc.extract_regex(pa.array([text]), f"\\A(?P<g0>{self.regex})\\z")[0].as_py()
-            return None if found is None else tuple(found.values())
+            found: list[pa.StringArray] = pc.extract_regex(texts, f"\\A(?P<g0>{self.regex})\\z").flatten()
+            return found
+        count = sum(isinstance(node, Group) for node in walk(self.nodes))
+        rows = [captured or (None,) * (count + 1) for captured in map(self._capture_in_python(), texts.to_pylist())]
+        columns = zip(*rows, strict=True) if rows else [()] * (count + 1)
+        return [pa.array(column, pa.string()) for column in columns]
+
+    def _capture_in_python(self) -> Callable[[str], tuple[str, ...] | None]:
         if self._is_tame():
-            match = re.fullmatch(self.regex, text)
-            return None if match is None else (text, *(group or "" for group in match.groups()))
-        captured = self._machine().captures(text)
-        return None if captured is None else (text, *captured)
+            compiled = re.compile(self.regex)
+
+            def by_regex(text: str) -> tuple[str, ...] | None:
+                match = compiled.fullmatch(text)
+                return None if match is None else (text, *(group or "" for group in match.groups()))
+
+            return by_regex
+        machine = self._machine()
+
+        def by_machine(text: str) -> tuple[str, ...] | None:
+            captured = machine.captures(text)
+            return None if captured is None else (text, *captured)
+
+        return by_machine
 
     def _match_in_python(self) -> Callable[[str], bool]:
         if self._is_tame():

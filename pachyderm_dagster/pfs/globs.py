@@ -9,7 +9,7 @@ A pattern holds for the whole path. What may surprise:
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -101,17 +101,34 @@ class Glob:
         Raises:
             InvalidError: `glob-mismatch` when the path does not match.
         """
-        captured = self.captures(path)
-        if captured is None:
+        found: str = self.expand_all(template, pa.chunked_array([[path]], pa.string()))[0].as_py()
+        return found
+
+    def expand_all(self, template: str, paths: pa.ChunkedArray) -> pa.ChunkedArray:
+        """`expand` for many paths at once."""
+        captured = self._matcher.captures_of(pc.if_else(pc.equal(paths, ROOT), "", paths).combine_chunks())
+        if captured[0].null_count:
+            path = paths.filter(pc.is_null(captured[0]))[0].as_py()
             raise InvalidError("glob-mismatch", f"path {path!r} does not match glob {self.pattern!r}, so {template!r} has no value; expand paths that match")
+        columns = [paths.combine_chunks(), *captured[1:]]
+        pieces = [piece if isinstance(piece, str) else columns[piece] for piece in _parts(template) if isinstance(piece, str) or piece < len(columns)]
+        filled = pc.binary_join_element_wise(*pieces, pa.scalar(""), "")
+        return pa.chunked_array([filled if isinstance(filled, pa.Array) else pa.repeat(filled, len(paths))], pa.string())
 
-        def value(found: re.Match[str]) -> str:
-            if found[1]:
-                return "$"
-            index = int(found[2] or found[3])
-            return captured[index] if index < len(captured) else ""
 
-        return _TEMPLATE.sub(value, template)
+def template_groups(template: str) -> tuple[int, ...]:
+    """The groups that a template asks for, as `$1` does."""
+    return tuple(part for part in _parts(template) if isinstance(part, int))
+
+
+def _parts(template: str) -> Iterator[str | int]:
+    """The texts of a template, and between them the numbers of groups."""
+    end = 0
+    for found in _TEMPLATE.finditer(template):
+        yield template[end : found.start()]
+        yield "$" if found[1] else int(found[2] or found[3])
+        end = found.end()
+    yield template[end:]
 
 
 def _clean(pattern: str) -> str:

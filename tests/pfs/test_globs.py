@@ -431,3 +431,16 @@ def test_the_machine_captures_what_re2_does(pattern: str, text: str) -> None:
     path = "/x" + text
     captured = Machine((matcher.nodes,), sum(isinstance(node, Group) for node in walk(matcher.nodes))).captures(path)
     assert (None if captured is None else (path, *captured)) == matcher.captures(path)
+
+
+@pytest.mark.parametrize("pattern", ["/(?)(*)", "/!(x*)", "/+(a|b)*", "/(a)(b)?(c)", "/*"])
+def test_a_column_of_paths_is_expanded_as_each_of_them(pattern: str) -> None:
+    glob = Glob.parse(pattern)
+    paths = [path for path in ("/ab", "/abc", "/b", "/ba", "/aab", "/x1") if glob.captures(path) is not None]
+    for template in ("$1", "<$0-${1}$2>", "$$1", "", "text"):
+        column = glob.expand_all(template, pa.chunked_array([paths[:1], paths[1:]], pa.string()))
+        assert column.to_pylist() == [glob.expand(template, path) for path in paths]
+
+
+def test_an_empty_column_of_paths_is_expanded_to_an_empty_one() -> None:
+    assert Glob.parse("/!(x)").expand_all("$1", pa.chunked_array([], pa.string())).to_pylist() == []
