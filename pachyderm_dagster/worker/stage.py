@@ -112,8 +112,16 @@ def _make_directories(inputs: tuple[InputFile, ...], folder: str, made: set[str]
         for path, content in file.files:
             target = base + path
             _make_directory(folder, target.rpartition("/")[0], made)
-            originals[target] = content
+            if originals.setdefault(target, content).hash != content.hash:
+                raise _input_conflict(file.name, path, "with different content")
+    for target in originals.keys() & made:
+        _, name, path = target.split("/", 2)
+        raise _input_conflict(name, f"/{path}", "as a file and as a directory")
     return originals
+
+
+def _input_conflict(name: str, path: str, how: str) -> ExecutionError:
+    return ExecutionError("input-conflict", f"two inputs that share the name {name!r} have {path!r} {how}; give one of them another 'name' in the pipeline")
 
 
 def _make_directory(folder: str, path: str, made: set[str]) -> None:
