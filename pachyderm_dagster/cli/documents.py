@@ -142,8 +142,6 @@ def document_of(made: Made) -> Fields:
             return commit_document(made)
         case Pipeline():
             return pipeline_document(made)
-        case Job():
-            return job_document(made)
         case _:
             assert_never(made)
 

@@ -26,7 +26,7 @@ def show_input(document: Mapping[str, Any]) -> str:
             return f"{body['repo']}:{body['glob']}"
         case "cron":
             return f"{body['name']}:{body['spec']}"
-    mark = {"cross": " ⨯ ", "union": " ∪ "}[kind]
+    mark = {"cross": " ⨯ ", "union": " ∪ ", "join": " ⋈ ", "group": " ⊎ "}[kind]
     return f"({mark.join(map(show_input, body))})"
 
 

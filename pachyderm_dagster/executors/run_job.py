@@ -149,7 +149,7 @@ class _JobRun:
         base = decode_base(self.inputs.base)
         try:
             sources = make_sources(self.inputs.commits)
-            datums = find_datums(self.workspace.pfs.trees, spec.input, sources, self.inputs.pipeline.salt)
+            datums = find_datums(self.workspace.pfs.trees, spec, sources, self.inputs.pipeline.salt)
         except InvalidError as error:
             return _Outcome(JobState.FAILURE, str(error))
         chosen, restored = self._plan(datums, base)

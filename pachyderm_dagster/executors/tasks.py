@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow as pa
 
 from pachyderm_dagster.pfs.paths import directory_range, key_of, path_of
+from pachyderm_dagster.pps.bundles import blocks
 from pachyderm_dagster.pps.datums import DatumFile, Datums
 from pachyderm_dagster.pps.planning import DatumInputs, Sources, inputs_of, source_key
 from pachyderm_dagster.storage.content import EMPTY_CONTENT, Content
@@ -12,14 +13,16 @@ from pachyderm_dagster.storage.rows import KEY, contents_of
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 from pachyderm_dagster.worker.protocol import DatumTask, InputFile
 
-BATCH = 512
+# What is in memory at a time, unless one datum alone has more files.
+_MOST_DATUMS = 512
+_MOST_FILES = 1 << 14
 
 
 def datum_tasks(trees: Trees, datums: Datums, rows: pa.Int64Array, sources: Sources) -> Iterator[tuple[DatumTask, DatumInputs]]:
     """A task for each of the datums in `rows`, with what it reads; in memory for a batch of them at a time."""
     ids = datums.table.column("id").take(rows).to_pylist()
-    for start in range(0, len(rows), BATCH):
-        chosen = rows[start : start + BATCH]
+    for start, end in blocks(datums.lengths(rows), files=_MOST_FILES, bundles=_MOST_DATUMS):
+        chosen = rows[start:end]
         files = list(datums.files_of(chosen))
         places = _file_contents(trees, files, sources)
         for offset, inputs in enumerate(files):
@@ -28,12 +31,20 @@ def datum_tasks(trees: Trees, datums: Datums, rows: pa.Int64Array, sources: Sour
                 id=ids[index],
                 index=chosen[offset].as_py(),
                 inputs=tuple(_input_file(trees, file, sources[source_key(file)].root, places) for file in inputs),
-                environment={
-                    "PACH_DATUM_ID": ids[index],
-                    **{f"{file.input}_COMMIT": sources[source_key(file)].commit.id for file in inputs},
-                },
+                environment={"PACH_DATUM_ID": ids[index], **_file_environment(inputs, sources)},
             )
             yield task, inputs_of(inputs, sources)
+
+
+def _file_environment(files: Sequence[DatumFile], sources: Sources) -> dict[str, str]:
+    """What user code is told of its files beside their paths; of several of one input it is the last that speaks, as in Pachyderm."""
+    told: dict[str, str] = {}
+    for file in files:
+        told[f"{file.input}_COMMIT"] = sources[source_key(file)].commit.id
+        for name, key in (("JOIN_ON", file.join_on), ("GROUP_BY", file.group_by)):
+            if key is not None:
+                told[f"PACH_DATUM_{file.input}_{name}"] = key
+    return told
 
 
 def _file_contents(trees: Trees, files: Sequence[tuple[DatumFile, ...]], sources: Sources) -> dict[tuple[TreeRoot, str], Content]:

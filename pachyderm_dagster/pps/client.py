@@ -168,7 +168,7 @@ class Pps:
 
     def _planned(self, spec: PipelineSpec, read: Iterable[tuple[Leaf, Commit]], salt: str, base: Base, results: bytes | None) -> PlannedDatums:
         sources = make_sources(read)
-        datums = find_datums(self._pfs.trees, spec.input, sources, salt)
+        datums = find_datums(self._pfs.trees, spec, sources, salt)
         under, known = self._meta_trees.decode(base.meta), self._result_trees.decode(results)
         every_job = spec.reprocess_spec is Reprocess.EVERY_JOB
         chosen = find_plan(self._meta_trees, self._result_trees, datums, under, known, every_job=every_job)

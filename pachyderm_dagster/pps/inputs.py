@@ -1,12 +1,43 @@
-"""What a pipeline reads: branches and clocks, crossed and united."""
+"""What a pipeline reads: branches and clocks, crossed, united, joined and grouped."""
 
 import datetime as dt
-from collections.abc import Iterator
-from typing import TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import Annotated, ClassVar, TypeAlias
 
 import msgspec
 
-from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, RepoName
+from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, RepoName, Trigger
+
+ByteCount: TypeAlias = Annotated[int, "bytes"]
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much is put together into one datum, at most. 0: not set; with both set, what is reached first counts."""
+
+    files: int = 0
+    bytes: ByteCount = 0
+
+
+class PropagationSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a commit on the branch starts."""
+
+    never: bool = False
+    """Nothing: whatever starts a job for another reason reads the head."""
+
+
+class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What moves the branch that is read; the fields are those of `pfs.model.Trigger`."""
+
+    branch: str = DEFAULT_BRANCH
+    all: bool = False
+    size: str = ""
+    commits: int = 0
+    rate_limit_spec: str = ""
+    cron_spec: str = ""
+
+    def trigger(self) -> Trigger:
+        """The trigger of the branch."""
+        return Trigger(**msgspec.structs.asdict(self))
 
 
 class PfsInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="pfs"):
@@ -21,6 +52,19 @@ class PfsInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """None: the pipeline's."""
     empty_files: bool = False
     """The datum's files are there with their names, without their content."""
+    join_on: str = ""
+    """The key of a file within a join: a text in which `$1` is what the glob's first group captured."""
+    outer_join: bool = False
+    """Within a join: a file whose key another member lacks is a datum without that member."""
+    group_by: str = ""
+    """The key of a file within a group, as `join_on`."""
+    reference: bool = False
+    """The content does not count: when it changes, no datum runs again for it."""
+    batch: Batch | None = None
+    """Several matches of the glob are one datum."""
+    trigger: TriggerSpec | None = None
+    """The branch follows another one of its repo."""
+    propagation_spec: PropagationSpec | None = None
 
     def repo_name(self, pipeline_project: str) -> RepoName:
         """The repo it reads, when its pipeline is in `pipeline_project`."""
@@ -37,6 +81,15 @@ class CronInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The schedule counts from here; None: from the pipeline's creation."""
     overwrite: bool = False
     """Each tick removes the files of earlier ticks."""
+
+    # What a clock cannot have.
+    join_on: ClassVar[str] = ""
+    outer_join: ClassVar[bool] = False
+    group_by: ClassVar[str] = ""
+    reference: ClassVar[bool] = False
+    batch: ClassVar[None] = None
+    trigger: ClassVar[None] = None
+    propagation_spec: ClassVar[None] = None
 
     @property
     def glob(self) -> str:
@@ -75,8 +128,24 @@ class UnionInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     members: tuple["Input", ...]
 
 
+class JoinInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="join"):
+    """For every key that all members have, a datum for every combination of one file from each."""
+
+    members: tuple["Input", ...]
+
+
+class GroupInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="group"):
+    """For every key a datum with all files that have it."""
+
+    members: tuple["Input", ...]
+
+
 Leaf: TypeAlias = PfsInput | CronInput
-Input: TypeAlias = PfsInput | CronInput | CrossInput | UnionInput
+SetInput: TypeAlias = CrossInput | UnionInput | JoinInput | GroupInput
+Input: TypeAlias = PfsInput | CronInput | CrossInput | UnionInput | JoinInput | GroupInput
+
+SET_INPUTS: Mapping[str, type[SetInput]] = {"cross": CrossInput, "union": UnionInput, "join": JoinInput, "group": GroupInput}
+"""By the key that a spec has for them."""
 
 
 def leaves(input: Input) -> tuple[Leaf, ...]:
@@ -86,15 +155,17 @@ def leaves(input: Input) -> tuple[Leaf, ...]:
 
 def leaf_key(leaf: Leaf) -> str:
     """Names what a leaf reads: leaves with the same key have the same files and give the same datums."""
-    return f"{leaf.name}={leaf.project or ''}/{leaf.repo}@{leaf.branch}:{leaf.glob}{':empty' if leaf.empty_files else ''}"
+    place = f"{leaf.name}={leaf.project or ''}/{leaf.repo}@{leaf.branch}:{leaf.glob}{':empty' if leaf.empty_files else ''}"
+    further = leaf.join_on, leaf.outer_join, leaf.group_by, leaf.reference, leaf.batch
+    return f"{place}:{further}" if any(further) else place
 
 
 def sorted_input(input: Input) -> Input:
-    """The input with the members of every cross and union in the order of their names, so that the order in the spec decides nothing."""
+    """The input with the members of every set in the order of their names, so that the order in the spec decides nothing."""
     match input:
         case PfsInput() | CronInput():
             return input
-        case CrossInput() | UnionInput():
+        case CrossInput() | UnionInput() | JoinInput() | GroupInput():
             members = sorted((sorted_input(member) for member in input.members), key=_first_name)
             return type(input)(tuple(members))
 
@@ -108,7 +179,7 @@ def _walk(input: Input) -> Iterator[Leaf]:
     match input:
         case PfsInput() | CronInput():
             yield input
-        case CrossInput() | UnionInput():
+        case CrossInput() | UnionInput() | JoinInput() | GroupInput():
             for member in input.members:
                 yield from _walk(member)
 
@@ -121,11 +192,11 @@ def _names(input: Input) -> tuple[frozenset[str], str | None]:
     match input:
         case PfsInput() | CronInput():
             return frozenset({input.name}), None
-        case CrossInput() | UnionInput():
+        case CrossInput() | UnionInput() | JoinInput() | GroupInput():
             seen: frozenset[str] = frozenset()
             for member in input.members:
                 names, repeated = _names(member)
-                if repeated is None and isinstance(input, CrossInput):
+                if repeated is None and not isinstance(input, UnionInput):
                     repeated = min(seen & names, default=None)
                 if repeated is not None:
                     return seen, repeated

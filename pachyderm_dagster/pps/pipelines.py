@@ -8,6 +8,7 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits, references, repos
 from pachyderm_dagster.pfs.horizon import release_results
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT, BranchName, Origin, RepoName, RepoType
+from pachyderm_dagster.pfs.triggers import find_triggers
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.inputs import CronInput, leaves
 from pachyderm_dagster.pps.model import MAX_KUBERNETES_NAME, JobState, Pipeline, PipelineState
@@ -245,11 +246,34 @@ def _commit_spec(txn: Transaction, name: RepoName, spec_tree: tuple[bytes, int])
 
 def _connect(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
     """Gives the output and meta branches their provenance, which opens one commit on each at the end of the transaction."""
+    _set_triggers(txn, name, spec)
     sources = [BranchName(RepoName(project, repo), branch) for project, repo, branch in spec.upstream_branches(name.project)]
     sources.append(_spec_branch(name))
+    never = _unfollowed(name, spec)
     for branch in (BranchName(name, spec.output_branch), _meta_branch(name)):
-        branch_id = branches.create_branch(txn, branch, provenance=sources, force=True)
+        branch_id = branches.create_branch(txn, branch, provenance=sources, never=never, force=True)
         txn.touched_branches.add(branch_id)
+
+
+def _set_triggers(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
+    """Lets the branches that say so in the input follow another one."""
+    for leaf in leaves(spec.input):
+        if leaf.trigger is not None:
+            branch, trigger = BranchName(leaf.repo_name(name.project), leaf.branch), leaf.trigger.trigger()
+            branch_id, _ = branches.ensure_branch(txn, branch)
+            # One that is there already keeps its place in its schedule.
+            if find_triggers(txn, [branch_id]).get(branch_id) != trigger:
+                branches.create_branch(txn, branch, trigger=trigger)
+
+
+def _unfollowed(name: RepoName, spec: PipelineSpec) -> set[BranchName]:
+    """Branches whose commits start no job: every input that reads one says so."""
+    said: dict[BranchName, bool] = {}
+    for leaf in leaves(spec.input):
+        branch = BranchName(leaf.repo_name(name.project), leaf.branch)
+        never = leaf.propagation_spec is not None and leaf.propagation_spec.never
+        said[branch] = said.get(branch, True) and never
+    return {branch for branch, never in said.items() if never}
 
 
 def salt_of_update(found: Pipeline, spec: PipelineSpec) -> str:

@@ -9,10 +9,11 @@ from pachyderm_dagster.pfs.model import Commit
 from pachyderm_dagster.pfs.reading import glob_files
 from pachyderm_dagster.pps.assembly import JobTrees
 from pachyderm_dagster.pps.datums import DatumFile, Datums, datum_table, hex_strings
-from pachyderm_dagster.pps.inputs import Input, Leaf, leaf_key, leaves
+from pachyderm_dagster.pps.inputs import Leaf, leaf_key, leaves
 from pachyderm_dagster.pps.job_inputs import Base
 from pachyderm_dagster.pps.plan import Plan, plan
 from pachyderm_dagster.pps.results import DatumRead, find_results
+from pachyderm_dagster.pps.spec import PipelineSpec
 from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS
 from pachyderm_dagster.storage.tree_reading import decode_root
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
@@ -46,10 +47,10 @@ def decode_base(base: Base) -> JobTrees:
     return JobTrees(decode_root(FILE_ROWS, base.output), decode_root(DATUM_ROWS, base.meta))
 
 
-def find_datums(trees: Trees, input: Input, sources: Sources, salt: str) -> Datums:
-    """The datums of an input. Errors as `datum_table` and `glob_files`."""
-    files = {leaf_key(leaf): glob_files(trees, sources[source_key(leaf)].root, leaf.glob) for leaf in leaves(input)}
-    return datum_table(input, files, salt)
+def find_datums(trees: Trees, spec: PipelineSpec, sources: Sources, salt: str) -> Datums:
+    """The datums of what a pipeline reads; `salt` is that of its version. Errors as `datum_table` and `glob_files`."""
+    files = {leaf_key(leaf): glob_files(trees, sources[source_key(leaf)].root, leaf.glob) for leaf in leaves(spec.input)}
+    return datum_table(spec.input, files, spec.datum_salt(salt))
 
 
 def find_plan(meta_trees: Trees, result_trees: Trees, datums: Datums, base: TreeRoot, results: TreeRoot, *, every_job: bool) -> Plan:

@@ -12,7 +12,7 @@ import msgspec
 from pachyderm_dagster.codec import digest
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH
-from pachyderm_dagster.pps.inputs import CronInput, CrossInput, Input, PfsInput, UnionInput, leaves, sorted_input
+from pachyderm_dagster.pps.inputs import SET_INPUTS, CronInput, CrossInput, GroupInput, Input, JoinInput, PfsInput, UnionInput, leaves, sorted_input
 
 Seconds: TypeAlias = Annotated[float, "seconds"]
 Quantity: TypeAlias = Annotated[str, "quantity"]
@@ -24,6 +24,7 @@ class Reprocess(enum.StrEnum):
 
     UNTIL_SUCCESS = "until_success"  # a datum that was processed is skipped
     EVERY_JOB = "every_job"  # none: every job runs every datum
+    CODE_CHANGE = "code_change"  # a datum that was processed by the same code is skipped
 
 
 class PipelineName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -183,6 +184,22 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         parts = [msgspec.json.encode(part) for part in (code, to_document(sorted_input(self.input)), self.output_branch)]
         return digest("code-version", parts).hex()
 
+    def code_identity(self) -> str:
+        """64 hex digits that change with what user code is and what it is told beside its files, whichever those are: under `code_change` results hang on it.
+
+        Fields at their defaults are no part of it, so that a field that is new in a later version changes nothing for specs without it.
+        """
+        code = {name: value for name, value in _fields(self.transform).items() if name not in _NOT_CODE}
+        code["accept_return_code"] = sorted(set(self.transform.accept_return_code))
+        told = {(leaf.name, leaf.empty_files, leaf.join_on, leaf.group_by) for leaf in leaves(self.input) if leaf.empty_files or leaf.join_on or leaf.group_by}
+        return digest("code", [msgspec.json.encode(part) for part in (sorted(code.items()), sorted(told))]).hex()
+
+    def datum_salt(self, salt: str) -> str:
+        """What goes into the hash of every datum: the salt of the pipeline's version, under `code_change` with the code's identity."""
+        if self.reprocess_spec is not Reprocess.CODE_CHANGE:
+            return salt
+        return digest("code-salt", [salt.encode(), self.code_identity().encode()]).hex()
+
     def upstream_branches(self, default_project: str) -> list[tuple[str, str, str]]:
         """(project, repo, branch) of what it reads, cron repos included, each once. `default_project` is the pipeline's when the spec names none."""
         project = self.pipeline.project or default_project
@@ -190,6 +207,9 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return list(dict.fromkeys((repo.project, repo.name, branch) for repo, branch in repos))
 
 
+_SET_NAMES = {kind: name for name, kind in SET_INPUTS.items()}
+# Of the transform, what is about getting the code and not the code.
+_NOT_CODE = ("image_pull_secrets", "memory_volume")
 _KUBERNETES_ONLY = (
     "autoscaling",
     "datum_set_spec",
@@ -221,10 +241,8 @@ def to_document(value: object) -> Any:
             return {"pfs": _fields(value)}
         case CronInput():
             return {"cron": _fields(value)}
-        case CrossInput():
-            return {"cross": to_document(value.members)}
-        case UnionInput():
-            return {"union": to_document(value.members)}
+        case CrossInput() | UnionInput() | JoinInput() | GroupInput():
+            return {_SET_NAMES[type(value)]: to_document(value.members)}
         case msgspec.Struct():
             return _fields(value)
         case tuple():
@@ -248,6 +266,6 @@ def _default(field: msgspec.structs.FieldInfo) -> Any:
 def _tagged(document: dict[str, Any]) -> dict[str, Any]:
     # msgspec tells the kinds of input apart by a field, Pachyderm by the key around them.
     ((kind, body),) = document.items()
-    if kind in ("cross", "union"):
+    if kind in SET_INPUTS:
         return {"kind": kind, "members": [_tagged(member) for member in body]}
     return {"kind": kind, **body}

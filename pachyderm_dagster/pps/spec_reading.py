@@ -10,10 +10,12 @@ import msgspec
 
 from pachyderm_dagster.durations import parse_duration
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.pfs.globs import Glob
-from pachyderm_dagster.pfs.model import checked_branch_name, checked_project_name, checked_repo_name
+from pachyderm_dagster.pfs.conditions import check_trigger, parse_size
+from pachyderm_dagster.pfs.globs import Glob, template_groups
+from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, checked_branch_name, checked_project_name, checked_repo_name
 from pachyderm_dagster.pps.documents import read_documents
-from pachyderm_dagster.pps.inputs import CronInput, CrossInput, Input, PfsInput, UnionInput, find_repeated_name
+from pachyderm_dagster.pps.input_rules import check_input, with_defaults
+from pachyderm_dagster.pps.inputs import SET_INPUTS, Batch, ByteCount, CronInput, Input, PfsInput, TriggerSpec
 from pachyderm_dagster.pps.model import MAX_KUBERNETES_NAME
 from pachyderm_dagster.pps.spec import JsonText, PipelineName, PipelineSpec, Quantity, Seconds, SecretUse
 from pachyderm_dagster.pps.strict import Place, StrictReader, as_object, as_string, is_set, shown, unknown_name
@@ -27,7 +29,7 @@ _INPUT_NAME = re.compile(r"[^\x00-\x20\x7f/=]+")
 _MOST_NAME_CHARACTERS = 128
 _RESERVED_NAMES = ("out", ".", "..", ".env", ".scratch")
 _QUANTITY = re.compile(r"[+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?")
-_KINDS = ("pfs", "cron", "cross", "union")
+_KINDS = ("pfs", "cron", *SET_INPUTS)
 _INPUT_KINDS = {"atom": "pfs"} | {kind: kind for kind in _KINDS}
 
 
@@ -59,20 +61,8 @@ def _read_spec(document: Any, place: Place, notes: list[str]) -> PipelineSpec:
         if not name or "=" in name or "\x00" in name:
             raise place.field("transform").field("env").invalid(f"{name!r} cannot name an environment variable; it takes no '=' and is not empty")
     _check_secrets(spec.transform.secrets, place.field("transform").field("secrets"))
-    repeated = find_repeated_name(spec.input)
-    if repeated is not None:
-        raise place.field("input").invalid(f"two inputs have the name {repeated!r}; give one of them another 'name' (only members of one union may share it)")
-    return msgspec.structs.replace(spec, input=_with_tick_repos(spec.input, spec.pipeline.name))
-
-
-def _with_tick_repos(input: Input, pipeline: str) -> Input:
-    match input:
-        case CronInput(repo=""):
-            return msgspec.structs.replace(input, repo=f"{pipeline}_{input.name}")
-        case CrossInput() | UnionInput():
-            return type(input)(tuple(_with_tick_repos(member, pipeline) for member in input.members))
-        case _:
-            return input
+    check_input(spec.input, place.field("input"))
+    return msgspec.structs.replace(spec, input=with_defaults(spec.input, spec.pipeline.name))
 
 
 def _check_secrets(secrets: tuple[SecretUse, ...], place: Place) -> None:
@@ -127,7 +117,7 @@ def _read_input(reader: StrictReader, value: Any, place: Place) -> Input:
     if not given:
         raise place.invalid(f"no input in it; write one of {', '.join(map(repr, _KINDS))}")
     if len(given) > 1:
-        raise place.invalid(f"has {' and '.join(map(repr, given))}; an input is of one kind: combine several with 'cross' or 'union'")
+        raise place.invalid(f"has {' and '.join(map(repr, given))}; an input is of one kind: combine several with 'cross', 'union', 'join' or 'group'")
     ((key, body),) = given.items()
     here = place.field(key)
     if key in REFUSED_INPUTS:
@@ -138,19 +128,54 @@ def _read_input(reader: StrictReader, value: Any, place: Place) -> Input:
         case "cron":
             return _read_cron(reader, body, here)
         case kind:
-            members = reader.read(tuple[Input, ...], body, here)
-            return CrossInput(members) if kind == "cross" else UnionInput(members)
+            return SET_INPUTS[kind](reader.read(tuple[Input, ...], body, here))
 
 
 def _read_pfs(reader: StrictReader, body: Any, place: Place) -> PfsInput:
     fields = reader.fields(PfsInput, as_object(body, place), place)
-    found = reader.build(PfsInput, {"name": fields.get("repo")} | fields, place)
+    # Without a branch, one that a trigger moves gets a name of its own once the pipeline's is known.
+    found = reader.build(PfsInput, {"name": fields.get("repo"), "branch": "" if "trigger" in fields else DEFAULT_BRANCH} | fields, place)
     _check(place.field("repo"), checked_repo_name, found.repo)
     _check_input_name(place, found.name)
-    _check(place.field("branch"), checked_branch_name, found.branch)
+    _check(place.field("branch"), checked_branch_name, found.branch or DEFAULT_BRANCH)
     _check(place.field("glob"), Glob.parse, found.glob)
     if found.project is not None:
         _check(place.field("project"), checked_project_name, found.project)
+    for name, template in (("join_on", found.join_on), ("group_by", found.group_by)):
+        _check_template(place.field(name), template, found.glob)
+    return found
+
+
+def _check_template(place: Place, template: str, glob: str) -> None:
+    groups = Glob.parse(glob).group_count
+    asked = max(template_groups(template), default=0)
+    if asked > groups:
+        has = "has no groups" if not groups else f"has {groups} group{'s' * (groups > 1)}"
+        raise place.invalid(f"{template!r} asks for group {asked}, but the glob {glob!r} {has}; put what is to be the key in parentheses, as '/(*).csv'")
+
+
+def _read_batch(reader: StrictReader, value: Any, place: Place) -> Batch:
+    found = reader.struct(Batch, value, place)
+    if not found.files and not found.bytes:
+        raise place.invalid("says neither 'files' nor 'bytes'; write {files: 500} or {bytes: 1GB}, or remove it")
+    return found
+
+
+def _read_byte_count(_reader: StrictReader, value: Any, place: Place) -> int:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else as_string(value, place)
+    try:
+        return parse_size(text) if text else 0
+    except InvalidError as error:
+        raise place.invalid(error.message) from error
+
+
+def _read_trigger(reader: StrictReader, value: Any, place: Place) -> TriggerSpec:
+    found = reader.struct(TriggerSpec, value, place)
+    _check(place.field("branch"), checked_branch_name, found.branch)
+    try:
+        check_trigger(found.trigger())
+    except InvalidError as error:
+        raise place.invalid(error.message) from error
     return found
 
 
@@ -214,6 +239,9 @@ def _read_time(_reader: StrictReader, value: Any, place: Place) -> dt.datetime:
 _READERS: dict[Any, Callable[[StrictReader, Any, Place], Any]] = {
     PipelineName: _read_pipeline,
     Input: _read_input,
+    Batch: _read_batch,
+    ByteCount: _read_byte_count,
+    TriggerSpec: _read_trigger,
     Seconds: _read_seconds,
     Quantity: _read_quantity,
     JsonText: _read_json_text,

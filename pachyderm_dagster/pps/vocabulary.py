@@ -8,12 +8,8 @@ from pachyderm_dagster.pps.spec import ParallelismSpec, PipelineSpec, Reprocess,
 from pachyderm_dagster.pps.strict import OtherNames
 
 _REQUEST = "say it on the command line: `pachctl update pipeline -f FILE`, with `--reprocess` to run all datums again"
-_MOVED_BRANCH = "remove it; let writers use another branch and move the one that is read, with `pachctl create branch REPO@BRANCH --head REPO@OTHER`"
-_SET_INPUT = "make a pipeline that sorts the files into one directory for each key, and give it the glob '/*'"
 
 REFUSED_INPUTS: Mapping[str, str] = {
-    "join": f"{_SET_INPUT}; or use 'cross' and let the code choose",
-    "group": _SET_INPUT,
     "git": "Pachyderm removed it in 2.0; let a job of your repository's host `pachctl put file` the checkout into a repo, and read that repo",
 }
 
@@ -41,7 +37,7 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
             "egress": "fetch the output after the job with `pachctl get file -r PIPELINE@master:/`",
             "service": "start the server beside the pipeline and let it read the output branch",
             "spout": "let the producer write to a repo with `pachctl put file`, and read that repo",
-            "s3_out": "let the code write its output to /pfs/out",
+            "s3_out": "it comes with the S3 gateway; until then let the code write its output to /pfs/out",
             "maximum_expected_uptime": "remove it; `job_timeout` ends a job that takes too long",
             "determined": "remove it and let `transform.cmd` start the experiment",
             "tf_job": "Pachyderm never ran it; let `transform.cmd` start the training",
@@ -72,18 +68,12 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
     Resources: OtherNames(renamed={"gpu": ("gpu", _gpu)}),
     PfsInput: OtherNames(
         refused={
-            "repo_type": "only repos of the type 'user' can be read",
+            "repo_type": "only user repos are inputs; put what `pachctl inspect pipeline` or `list datum` says into one with `pachctl put file`, and read that",
             "commit": "make a branch whose head is that commit, with `pachctl create branch REPO@NAME --head REPO@COMMIT`, and read the branch",
             "from": "Pachyderm removed it in 1.7; a new pipeline starts with the head of the branch",
             "from_commit": "Pachyderm removed it in 1.7; a new pipeline starts with the head of the branch",
-            "join_on": _SET_INPUT,
-            "outer_join": _SET_INPUT,
-            "group_by": _SET_INPUT,
             "lazy": "remove it; files are there before the code starts",
-            "s3": "remove it; let the code read its input below /pfs",
-            "trigger": "remove it; give the branch that is read a trigger of its own: `pachctl create branch REPO@BRANCH -t SOURCE --trigger-commits N`",
-            "propagation_spec": _MOVED_BRANCH,
-            "reference": "remove it; the content of every input counts",
+            "s3": "it comes with the S3 gateway; until then remove it and let the code read its input below /pfs",
         },
         harmless={"repo_type": ("user",)},
     ),

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pachyderm_dagster.codec import digest
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.pps.inputs import CronInput, CrossInput, Input, PfsInput, UnionInput
+from pachyderm_dagster.pps.inputs import Batch, CronInput, CrossInput, Input, PfsInput, PropagationSpec, TriggerSpec, UnionInput
 from pachyderm_dagster.pps.spec import (
     DatumSetSpec,
     Gpu,
@@ -73,8 +74,19 @@ def inputs(draw: st.DrawFn) -> Input:
         lists = st.lists(members, min_size=1, max_size=2).map(tuple)
         return st.one_of(st.builds(CrossInput, lists), st.builds(UnionInput, lists))
 
+    pfs = {
+        "repo": NAMES,
+        "glob": globs,
+        "empty_files": st.booleans(),
+        "project": st.none() | NAMES,
+        "group_by": st.sampled_from(["", "$0"]),
+        "reference": st.booleans(),
+        "batch": st.none() | st.builds(Batch, files=st.integers(1, 9), bytes=st.integers(0, 9)),
+        "trigger": st.none() | st.builds(TriggerSpec, branch=st.just("other"), commits=st.integers(0, 3), size=st.sampled_from(["", "1K"])),
+        "propagation_spec": st.none() | st.builds(PropagationSpec, never=st.booleans()),
+    }
     leaf: st.SearchStrategy[Input] = st.one_of(
-        st.builds(lambda **fields: PfsInput(name=next(names), **fields), repo=NAMES, glob=globs, empty_files=st.booleans(), project=st.none() | NAMES),
+        st.builds(lambda **fields: PfsInput(name=next(names), **fields), **pfs),
         st.builds(lambda **fields: CronInput(name=next(names), **fields), repo=NAMES, spec=specs, start=st.none() | TIMES, overwrite=st.booleans()),
     )
     return draw(st.recursive(leaf, grow, max_leaves=3))
@@ -178,3 +190,50 @@ def test_fields_for_kubernetes_are_listed_when_set() -> None:
     assert kubernetes_only_fields(SPEC) == ()
     spec = msgspec.structs.replace(with_transform(image_pull_secrets=("hub",)), autoscaling=True, resource_limits=Resources(cpu=1.0), pod_patch="[]")
     assert kubernetes_only_fields(spec) == ("transform.image_pull_secrets", "autoscaling", "resource_limits", "pod_patch")
+
+
+CODED = changed(reprocess_spec=Reprocess.CODE_CHANGE)
+
+
+def salt_of(spec: PipelineSpec) -> str:
+    return spec.datum_salt("salt")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        with_transform(cmd=("false",)),
+        with_transform(stdin=("x",)),
+        with_transform(env={"A": "1"}),
+        with_transform(image="other"),
+        with_transform(user="nobody"),
+        with_transform(working_dir="/tmp"),
+        with_transform(accept_return_code=(1,)),
+        with_transform(err_cmd=("true",)),
+        changed(input=branch("data", empty_files=True)),
+        changed(input=branch("data", join_on="all")),
+        changed(input=branch("data", group_by="all")),
+    ],
+)
+def test_results_hang_on_code_and_on_what_it_is_told_under_code_change(other: PipelineSpec) -> None:
+    assert salt_of(other) == "salt"
+    assert salt_of(msgspec.structs.replace(other, reprocess_spec=Reprocess.CODE_CHANGE)) != salt_of(CODED)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        with_transform(image_pull_secrets=("hub",)),
+        with_transform(memory_volume=True),
+        changed(output_branch="other", datum_tries=9, description="d", parallelism_spec=ParallelismSpec(4)),
+        changed(input=branch("data", glob="/**", reference=True)),
+        changed(input=UnionInput((branch("data"), branch("more")))),
+    ],
+)
+def test_other_changes_keep_results_under_code_change(other: PipelineSpec) -> None:
+    assert salt_of(msgspec.structs.replace(other, reprocess_spec=Reprocess.CODE_CHANGE)) == salt_of(CODED)
+
+
+def test_codes_identity_stays_what_it_is() -> None:
+    # Stored results hang on it: another value makes every pipeline under code_change run everything again.
+    assert CODED.code_identity() == digest("code", [b'[["accept_return_code",[]],["cmd",["true"]],["image","ubuntu:20.04"]]', b"[]"]).hex()

@@ -7,7 +7,17 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.pps.inputs import CronInput, CrossInput, PfsInput, UnionInput
+from pachyderm_dagster.pps.inputs import (
+    Batch,
+    CronInput,
+    CrossInput,
+    GroupInput,
+    JoinInput,
+    PfsInput,
+    PropagationSpec,
+    TriggerSpec,
+    UnionInput,
+)
 from pachyderm_dagster.pps.spec import (
     DatumSetSpec,
     Gpu,
@@ -152,6 +162,42 @@ def test_everything_that_is_supported_is_read() -> None:
     )
 
 
+def test_every_field_of_an_input_is_read() -> None:
+    spec = spec_of(
+        input={
+            "cross": [
+                {
+                    "join": [
+                        {"pfs": {"repo": "a", "glob": "/(*).csv", "joinOn": "$1", "outerJoin": True}},
+                        {"group": [{"pfs": {"repo": "b", "glob": "/(*)/(*)", "join_on": "$2", "group_by": "$1-${2}"}}]},
+                    ]
+                },
+                {"pfs": {"repo": "c", "glob": "/*", "batch": {"files": 500, "bytes": "1GB"}, "reference": True, "propagationSpec": {"never": True}}},
+                {"pfs": {"repo": "d", "glob": "/", "name": "first", "trigger": {"all": True, "size": "1K", "commits": 2, "rate_limit_spec": "@daily"}}},
+                {"pfs": {"repo": "d", "glob": "/", "name": "second", "trigger": {"branch": "staging", "cron_spec": "@hourly"}}},
+                {"pfs": {"repo": "d", "glob": "/", "name": "third", "branch": "slow", "trigger": {"commits": 9}}},
+            ]
+        },
+        reprocess_spec="code_change",
+    )
+    assert spec.reprocess_spec is Reprocess.CODE_CHANGE
+    assert spec.input == CrossInput(
+        (
+            JoinInput(
+                (
+                    PfsInput(name="a", repo="a", glob="/(*).csv", join_on="$1", outer_join=True),
+                    GroupInput((PfsInput(name="b", repo="b", glob="/(*)/(*)", join_on="$2", group_by="$1-${2}"),)),
+                )
+            ),
+            PfsInput(name="c", repo="c", glob="/*", batch=Batch(files=500, bytes=10**9), reference=True, propagation_spec=PropagationSpec(never=True)),
+            PfsInput(name="first", repo="d", glob="/", branch="p-trigger-1", trigger=TriggerSpec(all=True, size="1K", commits=2, rate_limit_spec="@daily")),
+            PfsInput(name="second", repo="d", glob="/", branch="p-trigger-2", trigger=TriggerSpec(branch="staging", cron_spec="@hourly")),
+            PfsInput(name="third", repo="d", glob="/", branch="slow", trigger=TriggerSpec(commits=9)),
+        )
+    )
+    assert parse_specs(spec.to_json(), source="p.json") == [PipelineSpec.from_json(spec.to_json())] == [spec]
+
+
 def test_null_and_zero_stand_for_the_default() -> None:
     unset = {
         "description": None,
@@ -214,7 +260,7 @@ def test_fields_without_effect_that_are_unset_are_not_reported() -> None:
         ({"resource_limits": {"memory": "1 GB"}}, "resource_limits.memory: '1 GB' is no quantity of Kubernetes; write it as '512Mi' or '2G'"),
         ({"datum_timeout": "soon"}, "datum_timeout: 'soon' is no duration"),
         ({"datum_timeout": 0}, "datum_timeout: 0 is no time to wait"),
-        ({"reprocess_spec": "never"}, "reprocess_spec: expected 'until_success' or 'every_job', found the string 'never'"),
+        ({"reprocess_spec": "never"}, "reprocess_spec: expected 'until_success' or 'every_job' or 'code_change', found the string 'never'"),
         ({"pod_patch": "[{"}, "pod_patch: expected a string that holds JSON"),
         ({"tolerations": [{"key": "a"}]}, "tolerations[0].operator: required, but not given"),
         ({"pipeline": {"name": "a b"}}, "pipeline.name: 'a b' cannot name a pipeline"),
@@ -223,7 +269,7 @@ def test_fields_without_effect_that_are_unset_are_not_reported() -> None:
         ({"pipeline": {"name": "x" * 51, "project": {"name": "projects"}}}, "is too long: with its project 'projects'"),
         ({"pipeline": {"name": "p", "project": {"name": "a/b"}}}, "pipeline.project: 'a/b' cannot name a project"),
         ({"output_branch": "a/b"}, "output_branch: 'a/b' cannot name a branch"),
-        ({"input": {}}, "input: no input in it; write one of 'pfs', 'cron', 'cross', 'union'"),
+        ({"input": {}}, "input: no input in it; write one of 'pfs', 'cron', 'cross', 'union', 'join', 'group'"),
         ({"input": {"cross": [{}]}}, "input.cross[0]: no input in it"),
         ({"input": DATA | {"cron": {"name": "t", "spec": "@daily"}}}, "input: has 'pfs' and 'cron'; an input is of one kind"),
         ({"input": {"cross": [DATA, DATA]}}, "input: two inputs have the name 'data'"),
@@ -235,6 +281,21 @@ def test_fields_without_effect_that_are_unset_are_not_reported() -> None:
         (with_input(name="out"), "input.pfs.name: 'out' cannot name an input"),
         (with_input(name=".env"), "input.pfs.name: '.env' cannot name an input"),
         (with_input(name="a/b"), "input.pfs.name: 'a/b' cannot name an input"),
+        (with_input(glob="/*", join_on="$1"), "input.pfs.join_on: '$1' asks for group 1, but the glob '/*' has no groups"),
+        (with_input(glob="/(*)", group_by="$2"), "input.pfs.group_by: '$2' asks for group 2, but the glob '/(*)' has 1 group"),
+        (with_input(outer_join=True), "input: 'data' has 'outer_join' and is in no 'join'"),
+        ({"input": {"join": [DATA]}}, "input: 'data' needs a 'join_on' to have a key"),
+        ({"input": {"group": [{"cross": [DATA]}]}}, "input: 'data' needs a 'group_by' to have a key"),
+        ({"input": {"group": [{"cron": {"name": "t", "spec": "@daily"}}]}}, "input: 't' is a clock, whose ticks have no key"),
+        ({"input": {"group": [{"pfs": DATA["pfs"] | {"group_by": "a", "batch": {"files": 2}}}]}}, "input: 'data' has a 'batch' below a 'join' or 'group'"),
+        (with_input(batch={}), "input.pfs.batch: says neither 'files' nor 'bytes'"),
+        (with_input(batch={"bytes": "many"}), "input.pfs.batch.bytes: 'many' is no size; write 500, 1K, 100M, 2.5GB or 1GiB"),
+        (with_input(batch={"file": 1}), "input.pfs.batch.file: unknown field; did you mean 'files'?"),
+        (with_input(trigger={"size": "big"}), "input.pfs.trigger: 'big' is no size"),
+        (with_input(trigger={"cron_spec": "daily"}), "input.pfs.trigger: cron_spec of the trigger on 'master'"),
+        (with_input(trigger={"branch": "a/b"}), "input.pfs.trigger.branch: 'a/b' cannot name a branch"),
+        (with_input(branch="master", trigger={"commits": 1}), "input: 'data' reads branch 'master', which cannot follow itself"),
+        (with_input(propagation_spec=True), "input.pfs.propagation_spec: expected an object, found true"),
         (with_input(emptyFiles=True, empty_files=True), "input.pfs.empty_files: given already as 'emptyFiles'; remove one"),
         ({"input": {"cron": {"name": "t", "spec": "@dayly"}}}, "input.cron.spec: '@dayly' is no schedule"),
         ({"input": {"cron": {"spec": "@daily"}}}, "input.cron.name: required, but not given"),
@@ -257,8 +318,7 @@ def test_wrong_field_is_refused_with_its_path(changes: dict[str, Any], message: 
 UNSUPPORTED = """
     egress service spout s3_out s3Out tf_job maximum_expected_uptime determined spec_commit update reprocess dry_run inputs incremental
     transform.datum_batching transform.build parallelism_spec.coefficient parallelism_spec.strategy
-    input.pfs.commit input.pfs.lazy input.pfs.s3 input.pfs.trigger input.pfs.joinOn input.pfs.outer_join input.pfs.group_by input.pfs.propagation_spec
-    input.pfs.reference input.pfs.from input.pfs.repo_type input.cron.project input.cron.commit input.join input.group input.git
+    input.pfs.commit input.pfs.lazy input.pfs.s3 input.pfs.from input.pfs.repo_type input.cron.project input.cron.commit input.git
 """
 
 
@@ -302,6 +362,11 @@ FIELDS = [
     "cron",
     "cross",
     "union",
+    "join",
+    "group",
+    "join_on",
+    "batch",
+    "trigger",
     "repo",
     "glob",
     "spec",
