@@ -142,6 +142,8 @@ def document_of(made: Made) -> Fields:
             return commit_document(made)
         case Pipeline():
             return pipeline_document(made)
+        case Job():
+            return job_document(made)
         case _:
             assert_never(made)
 

@@ -34,7 +34,7 @@ def _target(_context: click.Context, _option: click.Parameter, given: str | None
     if given is not None and re.match("[A-Za-z][A-Za-z0-9+.-]*://", given):
         # As a path it would be a folder `s3:`.
         raise InvalidError("target-invalid", f"-o takes a path of this machine; {given} is a URL: leave -o out and pipe the output into what writes there")
-    return None if given is None else Path(given)
+    return None if given in (None, "-") else Path(given)
 
 
 @click.command(epilog="Example: pachctl get file images@master:/liberty.png -o liberty.png")
@@ -45,7 +45,7 @@ def _target(_context: click.Context, _option: click.Parameter, given: str | None
     "target",
     type=click.Path(),
     callback=_target,
-    help="Where it goes, standard output unless given: a file; with -r a folder, or a tar archive when it ends in .tar, .tar.gz or .tgz.",
+    help="Where it goes, standard output (also -) unless given: a file; with -r a folder, or a tar archive when it ends in .tar, .tar.gz or .tgz.",
 )
 @click.option("-r", "--recursive", is_flag=True, help="A directory, or all that a pattern matches, under its paths in the repo.")
 @click.option("--offset-bytes", "--offset", "offset", type=click.IntRange(min=0), default=0, metavar="N", help="Leave out the first N bytes.")

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import click
 
-from pachyderm_dagster.cli.documents import Fields, job_document, job_inspection
+from pachyderm_dagster.cli.asking import ask
+from pachyderm_dagster.cli.documents import Fields, document_of, job_document, job_inspection
 from pachyderm_dagster.cli.home import reading, writing
 from pachyderm_dagster.cli.job_names import find_jobs
 from pachyderm_dagster.cli.options import COUNT, in_project
@@ -16,6 +17,7 @@ from pachyderm_dagster.pfs.model import is_commit_id
 from pachyderm_dagster.pfs.references import parse_repo
 from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.model import Job, JobState
+from pachyderm_dagster.pps.requests import StopJob
 
 
 def show_progress(document: Document) -> str:
@@ -152,15 +154,10 @@ def inspect_job(environ: Mapping[str, str], job: str, project: str, printer: Pri
 @click.pass_obj
 def stop_job(environ: Mapping[str, str], job: str, project: str, printer: Printer) -> None:
     """Its output commit ends with an error. An id alone stops every unfinished job of the set."""
-
-    def change(txn: Transaction) -> list[Job]:
+    with reading(environ) as txn:
         found = find_jobs(txn, job, project=project)
-        running = [one for one in found if not one.state.is_terminal]
-        for one in running if len(found) > 1 else found:
-            jobs.stop(txn, one, reason="a user stopped it")
-        return [jobs.refresh(txn, one) for one in found]
-
-    printer.only_documents(*map(job_document, writing(environ, change)))
+    request = StopJob(found[0].id, found[0].pipeline) if len(found) == 1 else StopJob(found[0].id)
+    printer.only_documents(*map(document_of, ask(environ, request)))
 
 
 @click.command(epilog="Example: pachctl delete job edges@master^")

@@ -14,6 +14,7 @@ from pachyderm_dagster.cli.options import LARGEST_COUNT, in_project, without_eff
 from pachyderm_dagster.cli.printing import Printer, printing
 from pachyderm_dagster.cli.progress import PutProgress
 from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.pfs.kept_downloads import KeptDownloads
 from pachyderm_dagster.pfs.putting import Manner, put_sources
 from pachyderm_dagster.pfs.references import parse_reference
 from pachyderm_dagster.pfs.sources import plan_sources, read_source_list
@@ -68,7 +69,7 @@ def splitting(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that cut files into many."""
     number = click.IntRange(0, LARGEST_COUNT)
     options = (
-        click.option("--split", "kind", type=click.Choice([kind.value for kind in SplitKind]), help="Cut each file into files of whole records."),
+        click.option("-s", "--split", "kind", type=click.Choice([kind.value for kind in SplitKind]), help="Cut each file into files of whole records."),
         click.option("--target-file-datums", "records", type=number, default=0, metavar="N", help="So many records each; one unless a size is given."),
         click.option("--target-file-bytes", "size", type=number, default=0, metavar="N", help="At least so many bytes each, but for the last."),
         click.option("--header-records", type=number, default=0, metavar="N", help="The first N records stand at the beginning of each."),
@@ -136,9 +137,10 @@ def _put(
         if lists and not locations:
             raise InvalidError("sources-missing", f"{', '.join(lists)} names no file; write one path or URL a line")
         planned = plan_sources(locations, path, recursive=recursive, full_path=full_path, unpack=untar, append=append)
+        kept = KeptDownloads(workspace.database, workspace.store)
         shown = PutProgress() if progress else contextlib.nullcontext()
         with shown as watcher, workspace.pfs.modify_file(target, description=description) as staged:
-            put_sources(staged, workspace.store, planned, stdin=stdin, manner=manner, watcher=watcher)
+            put_sources(staged, workspace.store, planned, stdin=stdin, manner=manner, watcher=watcher, kept=kept)
         if printer is not None:
             printer.only_documents(commit_document(staged.commit))
 

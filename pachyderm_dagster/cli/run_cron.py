@@ -13,12 +13,18 @@ from pachyderm_dagster.workspace import open_workspace
 
 
 @click.command(epilog="Example: pachctl run cron nightly")
-@click.argument("pipeline")
+@click.argument("target", metavar="PIPELINE|REPO@BRANCH")
 @in_project
 @printing
 @click.pass_obj
-def run_cron(environ: Mapping[str, str], pipeline: str, project: str, printer: Printer) -> None:
-    """Each of its cron inputs gets one more tick, which is a commit, and the pipeline a job for it."""
+def run_cron(environ: Mapping[str, str], target: str, project: str, printer: Printer) -> None:
+    """Each cron input of a pipeline gets one more tick, which is a commit, and the pipeline a job for it.
+
+    A branch with --trigger-cron moves as it would then.
+    """
     with closing(open_workspace(environ, project=project)) as workspace:
-        ticks = workspace.pps.run_cron(parse_repo(pipeline, project=project))
+        if "@" in target:
+            ticks = [workspace.pfs.tick_branch(target)]
+        else:
+            ticks = workspace.pps.run_cron(parse_repo(target, project=project))
     printer.only_documents(*map(commit_document, ticks))

@@ -19,7 +19,7 @@ from pachyderm_dagster.client.connecting import connect
 from pachyderm_dagster.client.entries import directory_entry, file_entry, is_pattern, looking_up, read_slice, told_as_os_errors
 from pachyderm_dagster.client.joined_changes import JoinedChanges
 from pachyderm_dagster.client.locations import PROTOCOL, Location, parse_location
-from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Commit
 from pachyderm_dagster.pfs.open_files import WritableContent, WritableText
 from pachyderm_dagster.pfs.paths import clean_path
@@ -43,7 +43,7 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
 
     Reading a branch reads its newest version at each call; nothing is cached, and a file that is open stays what it was. To read many files of one version,
     name the commit by its id, which `pin` finds. Writing makes a commit a file; `transaction` and `commit` make one of many files. Directories are there
-    while something is in them.
+    while something is in them, and for this instance from when it made them.
 
     An instance may be pickled, forked and used by several threads; each process opens the home once.
 
@@ -64,6 +64,8 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
         self._joined: JoinedChanges | None = None
         self._own = threading.local()
         self._commits: dict[str, FileChanges] = {}
+        # Directories without a file: writers such as DuckDB make one, and look into it before they write.
+        self._made: set[str] = set()
 
     @property
     def client(self) -> Client:
@@ -160,14 +162,24 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
                 if at.project is not None and at.project not in {found.name for found in self.client.list_project()}:
                     raise FileNotFoundError(errno.ENOENT, "no project has that name", path)
                 return directory_entry(at.project or "")
-            commit = self._commit(at)
-            return file_entry(at, self.client.inspect_file(f"{commit_reference(commit)}:{at.path}"), commit)
+            try:
+                commit = self._commit(at)
+                return file_entry(at, self.client.inspect_file(f"{commit_reference(commit)}:{at.path}"), commit)
+            except NotFoundError:
+                if self._strip_protocol(path) not in self._made:
+                    raise
+                return directory_entry(at.name(at.path))
 
     def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:  # noqa: FBT002 -- fsspec's signature
         """What is directly in a directory. At the top and in a project: a directory for every branch, `repo@branch`; at the top for other projects too."""
         with looking_up(path):
             at = self._location(path)
-            found = self._branches(at) if at.version is None else self._children(at)
+            try:
+                found = self._branches(at) if at.version is None else self._children(at)
+            except NotFoundError:
+                if self._strip_protocol(path) not in self._made:
+                    raise
+                found = []
         return found if detail else [entry["name"] for entry in found]
 
     def find(self, path: str, maxdepth: int | None = None, withdirs: bool = False, detail: bool = False, **kwargs: Any) -> Any:  # noqa: FBT002 -- fsspec's signature
@@ -397,22 +409,33 @@ class PfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships n
             for name, is_directory in doomed:
                 if is_directory and not recursive:
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+                self._made = {made for made in self._made if not f"{made}/".startswith(f"{name}/")}
                 at = self._version(name)
                 with self._changing(at) as changes:
                     changes.delete_file(at.path, recursive=is_directory)
 
     def mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:  # noqa: FBT002 -- fsspec's signature
-        """Does nothing: a directory is there as soon as something is in it."""
+        """Makes a directory that only this instance sees until something is in it: a commit holds none that are empty."""
+        with told_as_os_errors(path):
+            self._version(path)
+        self._made.add(self._strip_protocol(path))
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:  # noqa: FBT002 -- fsspec's signature
-        """Does nothing, as `mkdir`."""
+        """As `mkdir`."""
+        if not exist_ok and self.exists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+        self.mkdir(path)
 
     def rmdir(self, path: str) -> None:
-        """Refuses: a directory that is there has something in it; `rm` with `recursive` removes both.
+        """Takes back `mkdir`. A directory of a commit has something in it; `rm` with `recursive` removes both.
 
         Raises:
             OSError: `ENOTEMPTY`, `FileNotFoundError`.
         """
+        name = self._strip_protocol(path)
+        if name in self._made and not self.ls(path):
+            self._made.discard(name)
+            return
         self.info(path)
         raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
 

@@ -71,13 +71,16 @@ def _connect_postgresql(url: sa.URL) -> sa.Engine:
 
 
 def _connect_sqlite(url: sa.URL) -> sa.Engine:
-    if url.database and url.database != ":memory:":
-        try:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(
-                "home-unusable", f"the folder for {url.database} cannot be made: {error.strerror}; set PACHYDERM_HOME to a folder that you can write"
-            ) from error
+    if url.database in (None, "", ":memory:"):
+        raise InvalidError(
+            "config-invalid", "PACHYDERM_METADATA_URL names a record in memory, which ends with this process; write sqlite:////folder/metadata.db"
+        )
+    try:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            "home-unusable", f"the folder for {url.database} cannot be made: {error.strerror}; set PACHYDERM_HOME to a folder that you can write"
+        ) from error
     engine = sa.create_engine(url, pool_timeout=BUSY_TIMEOUT_SECONDS, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
 
     @event.listens_for(engine, "connect")

@@ -135,9 +135,14 @@ def delete_branch(txn: Transaction, name: BranchName, *, force: bool = False) ->
     txn.moved_branches.discard(row.id)
 
 
-def output_branch(name: BranchName) -> StateError:
-    """The error for a user's write to what a pipeline writes."""
-    return StateError("output-branch", f"branch '{name}' is written by a pipeline; put files into the pipeline's inputs instead")
+def output_branch(txn: Transaction, name: BranchName, branch_id: int) -> StateError:
+    """The error for a user's write to a branch that is made from others."""
+    writer = find_writer(txn, branch_id)
+    if writer is not None:
+        return StateError("output-branch", f"branch '{name}' is written by pipeline '{writer}'; put files into the pipeline's inputs instead")
+    sources = " and ".join(f"'{branch_name(txn, source)}'" for source in sorted(upstream_ids(txn, branch_id)))
+    problem = f"branch '{name}' is made from {sources}, and gets its commits when they get theirs; put files there"
+    return StateError("output-branch", f"{problem}, or free it with `pachctl create branch {name} --head {name}`")
 
 
 def _list(txn: Transaction, repo: RepoName, chosen: sa.ColumnElement[bool]) -> list[Branch]:

@@ -29,6 +29,7 @@ from pachyderm_dagster.pfs.short_references import commit_in
 from pachyderm_dagster.pfs.staging import add_layer, load_layer
 from pachyderm_dagster.pfs.subscription import Position, take
 from pachyderm_dagster.pfs.targets import attempts, find_target
+from pachyderm_dagster.pfs.triggers import tick_now
 from pachyderm_dagster.storage.content import Content, ContentReader, ContentWriter
 from pachyderm_dagster.storage.objects import ObjectStore
 from pachyderm_dagster.storage.rows import FILE_ROWS
@@ -121,6 +122,27 @@ class Pfs:
         """One branch. Raises NotFoundError `branch-not-found`."""
         with self.database.read() as txn:
             return branches.inspect_branch(txn, self.parse(branch).branch())
+
+    def tick_branch(self, branch: str) -> Commit:
+        """Moves a branch with a schedule (`--trigger-cron`) now, whether its time has come or not; the commit that it points at then.
+
+        Raises:
+            NotFoundError: `branch-not-found`.
+            InvalidError: `no-schedule`; `nothing-to-tick`, when the branch that it follows has no readable commit.
+        """
+        name = self.parse(branch).branch()
+
+        def change(txn: Transaction) -> Commit:
+            found = branches.inspect_branch(txn, name)
+            if found.trigger is None or not found.trigger.cron_spec:
+                raise InvalidError("no-schedule", f"branch '{name}' moves by no schedule; give it one with `pachctl create branch {name} --trigger-cron`")
+            if not tick_now(txn, references.branch_row(txn, name).id):
+                raise InvalidError(
+                    "nothing-to-tick", f"branch '{found.trigger.branch}', which '{name}' follows, has no finished commit; put files into it first"
+                )
+            return commits.get_commit(txn, int(references.branch_row(txn, name).head_id))
+
+        return self.database.write(change)
 
     def delete_branch(self, branch: str, *, force: bool = False) -> None:
         """Removes a branch; its commits stay. Errors as `branches.delete_branch`."""

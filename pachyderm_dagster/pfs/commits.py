@@ -32,7 +32,7 @@ def start_commit(txn: Transaction, name: BranchName, *, parent: int | None = Non
     """
     branch_id, head_id = branches.ensure_branch(txn, name)
     if upstream_ids(txn, branch_id):
-        raise branches.output_branch(name)
+        raise branches.output_branch(txn, name, branch_id)
     parent = head_id if parent is None else parent
     if parent is not None:
         above = txn.first(sa.select(t.commit.c.finished).where(t.commit.c.id == parent))

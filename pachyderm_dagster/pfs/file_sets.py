@@ -57,11 +57,15 @@ def create_file_set(txn: Transaction, *, tree: bytes | None, layers: Sequence[by
     Raises:
         InvalidError: `ttl-invalid`.
     """
-    now, own_id = txn.clock.now(), txn.clock.new_id()
-    txn.run(sa.insert(t.file_set).values(id=own_id, created=now, expires=now + _checked(ttl), tree=tree))
-    for layer in layers:
-        txn.insert(t.file_set_layer, file_set_id=own_id, layer=layer)
+    own_id = txn.clock.new_id()
+    _add(txn, own_id, tree, layers, _checked(ttl))
     return own_id
+
+
+def replace_file_set(txn: Transaction, own_id: str, layers: Sequence[bytes], ttl: dt.timedelta) -> None:
+    """Keeps layers, which lie upon nothing, under an id that the caller chose; what was there under it, expired or not, goes. For any length of time."""
+    txn.run(sa.delete(t.file_set).where(t.file_set.c.id == own_id))
+    _add(txn, own_id, None, layers, ttl)
 
 
 def get_file_set(txn: Transaction, own_id: str) -> StoredFileSet:
@@ -133,6 +137,13 @@ def _end_of_shard(sums: "npt.NDArray[np.int64]", start: int, files: int | None, 
     if size_bytes is not None:
         ends.append(int(np.searchsorted(sums, (sums[start - 1] if start else 0) + size_bytes)) + 1)
     return min(ends)
+
+
+def _add(txn: Transaction, own_id: str, tree: bytes | None, layers: Sequence[bytes], ttl: dt.timedelta) -> None:
+    now = txn.clock.now()
+    txn.run(sa.insert(t.file_set).values(id=own_id, created=now, expires=now + ttl, tree=tree))
+    for layer in layers:
+        txn.insert(t.file_set_layer, file_set_id=own_id, layer=layer)
 
 
 def _puts(rows: pa.Table) -> pa.Table:

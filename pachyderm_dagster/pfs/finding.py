@@ -24,21 +24,23 @@ class Change:
 def find_changes(database: Database, trees: Trees, start: int, path: str) -> Iterator[Change | None]:
     """Walks from a commit towards the root; each commit that added, changed or deleted the file or directory, newest first, and None for any other.
 
-    Commits that are open, that have an error or whose content was forgotten are passed over: what they changed shows at the next one.
+    A commit with an error is compared with what it was made upon, and no other with it. Commits that are open or whose content was forgotten are passed
+    over: what they changed shows at the next one.
 
     Args:
         start: row of the commit to begin with.
         path: cleaned.
     """
-    newer: tuple[Commit, str | None] | None = None
+    # Those that are made upon the next readable one.
+    above: list[tuple[Commit, str | None]] = []
     for commit in _history(database, start):
         found = find_entry(trees, trees.decode(commit.tree), path)
         hash = None if found is None else found.hash
-        if newer is not None:
-            yield _change(newer[0], hash, newer[1])
-        newer = commit, hash
-    if newer is not None:
-        yield _change(newer[0], None, newer[1])
+        if commit.error is None:
+            yield from (_change(one, hash, own) for one, own in above)
+            above = []
+        above.append((commit, hash))
+    yield from (_change(one, None, own) for one, own in above)
 
 
 def _history(database: Database, start: int) -> Iterator[Commit]:
@@ -47,7 +49,8 @@ def _history(database: Database, start: int) -> Iterator[Commit]:
         with database.read() as txn:
             page = commits.list_commit(txn, up_to=above, number=PAGE)
             above = commits.find_parent(txn, page[-1].key)
-        yield from (commit for commit in page if commit.finished is not None and commit.error is None and not commit.forgotten)
+        # A failed job's commit has no content to compare.
+        yield from (commit for commit in page if commit.finished is not None and (commit.error is None or commit.tree is not None) and not commit.forgotten)
 
 
 def _change(commit: Commit, old: str | None, new: str | None) -> Change | None:

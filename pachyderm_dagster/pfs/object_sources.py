@@ -173,6 +173,8 @@ def _translated(url: str) -> Iterator[None]:
     except PreconditionError as error:
         raise ConflictError("source-changed", f"{url} was written while it was read; put it again") from error
     except BaseError as error:
+        if "404 Not Found" in str(error):  # to a listing, which finds nothing where only the objects are missing
+            raise NotFoundError("source-not-found", f"{url} names a bucket that does not exist; correct the name, or the endpoint") from error
         raise UnreachableError("source-unreachable", f"{url} cannot be read: {_first_line(error)}; check the URL and try again") from error
 
 

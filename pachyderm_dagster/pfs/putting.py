@@ -14,6 +14,7 @@ from pachyderm_dagster.pfs.archives import files_of, is_archive
 from pachyderm_dagster.pfs.filesets import FileSet
 from pachyderm_dagster.pfs.http_sources import HttpDownload
 from pachyderm_dagster.pfs.http_urls import without_user
+from pachyderm_dagster.pfs.kept_downloads import Batch, KeptDownloads, cut_into_batches
 from pachyderm_dagster.pfs.local_sources import files_in, open_local
 from pachyderm_dagster.pfs.object_sources import downloads_below, list_objects, object_download
 from pachyderm_dagster.pfs.path_columns import clean_file_paths
@@ -68,25 +69,37 @@ class Manner:
     transfers: Transfers = field(default_factory=Transfers)
 
 
-def put_sources(files: FileSet, store: ObjectStore, sources: Sequence[Source], *, stdin: Readable, manner: Manner, watcher: Watcher | None = None) -> int:
+def put_sources(
+    files: FileSet,
+    store: ObjectStore,
+    sources: Sequence[Source],
+    *,
+    stdin: Readable,
+    manner: Manner,
+    watcher: Watcher | None = None,
+    kept: KeptDownloads | None = None,
+) -> int:
     """Writes planned sources, in order; returns the number of files.
 
     Args:
         store: where contents go, the one that `files` writes to.
+        kept: what earlier puts left of the objects below a prefix, and where this one leaves them; None to download all.
 
     Raises:
         InvalidError: `path-invalid`, `source-unreadable`, `source-invalid`, `file-unreadable`, `archive-invalid`, `split-invalid`.
         NotFoundError: `source-not-found`.
         UnreachableError: `source-unreachable`.
-        ConflictError: `source-changed`.
+        ConflictError: `source-changed`; `write-collected`, when the collector was faster.
     """
-    putting = _Putting(files, store, stdin, manner, watcher or Unwatched())
-    for way, group in groupby(sources, lambda source: _way(source, manner)):
+    putting = _Putting(files, store, stdin, manner, watcher or Unwatched(), kept)
+    for way, group in groupby(sources, lambda source: _way(source, manner, keeping=kept is not None)):
         match way:
             case _Way.BULK:
                 putting.put_bulk(group)
             case _Way.REMOTE:
                 putting.put_remote(group)
+            case _Way.KEPT:
+                putting.put_prefixes(group)
             case _Way.SINGLE:
                 putting.put_single(group)
             case _:
@@ -99,11 +112,14 @@ class _Way(enum.Enum):
 
     BULK = "bulk"  # local files, stored many at a time
     REMOTE = "remote"  # downloaded many at a time
+    KEPT = "kept"  # downloaded many at a time, or found where a put before this one left it
     SINGLE = "single"  # one after another
 
 
-def _way(source: Source, manner: Manner) -> _Way:
+def _way(source: Source, manner: Manner, *, keeping: bool) -> _Way:
     match source.kind:
+        case SourceKind.PREFIX if keeping and manner.split is None and not manner.unpack:
+            return _Way.KEPT
         case SourceKind.HTTP | SourceKind.OBJECT | SourceKind.PREFIX:
             return _Way.REMOTE
         case SourceKind.FILE | SourceKind.FOLDER if manner.split is None and not source.is_archive:
@@ -127,6 +143,7 @@ class _Putting:
     stdin: Readable
     manner: Manner
     watcher: Watcher
+    kept: KeptDownloads | None
     count: int = 0
 
     def put_bulk(self, sources: Iterable[Source]) -> None:
@@ -151,6 +168,42 @@ class _Putting:
     def put_remote(self, sources: Iterable[Source]) -> None:
         for place, download in download_ahead(self._downloads(sources), self.manner.transfers.parallelism):
             self._put(place, download)
+
+    def put_prefixes(self, sources: Iterable[Source]) -> None:
+        assert self.kept is not None
+        for source in sources:
+            objects = list_objects(source.location)
+            targets = _targets(source, [one.name for one in objects])
+            self.watcher.expect(len(objects))
+            missing: list[tuple[Batch, pa.StringArray]] = []
+            done = 0
+            for batch in cut_into_batches(source.location, objects):
+                into = targets.slice(done, len(batch.objects))
+                done += len(batch.objects)
+                rows = self.kept.find(batch)
+                if rows is None:
+                    missing.append((batch, into))
+                    continue
+                self.files.put_rows(rows.add_column(0, "path", into), append=self.manner.append)
+                self.watcher.done(batch.size_bytes, len(batch.objects))
+                self.count += len(batch.objects)
+            self._download(source.location, missing, self.kept)
+
+    def _download(self, url: str, batches: Sequence[tuple[Batch, pa.StringArray]], kept: KeptDownloads) -> None:
+        """Puts batches; each is kept as soon as it is whole, while the next ones are on their way."""
+        transfers = self.manner.transfers
+        objects = [one for batch, _ in batches for one in batch.objects]
+        arriving = download_ahead(((None, download) for download in downloads_below(url, objects, transfers)), transfers.parallelism)
+        for batch, targets in batches:
+            contents = []
+            for target in targets.to_pylist():
+                _, download = next(arriving)
+                content = self.files.writer.write_stream(Watched(download, lambda size: self.watcher.done(size, 0)))
+                self.files.put_content(target, content, append=self.manner.append)
+                contents.append(content)
+                self.watcher.done(0, 1)
+                self.count += 1
+            kept.keep(batch, contents, self.files.writer)
 
     def put_single(self, sources: Iterable[Source]) -> None:
         for source in sources:

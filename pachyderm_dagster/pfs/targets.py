@@ -60,7 +60,7 @@ def find_target(txn: Transaction, reference: Reference) -> Target:
     if row.head_id is not None and row.finished is None:
         return Target(commits.check_user_may_write(txn, row.head_id).key)
     if row.is_output:
-        raise branches.output_branch(reference.branch())
+        raise branches.output_branch(txn, reference.branch(), row.id)
     base = row.tree if row.error is None else commits.readable_tree(txn, row.head_id)
     return Target(None, row.repo_id, row.head_id, row.set_id, None if base is None else bytes(base))
 
@@ -117,7 +117,7 @@ def commit_at_once(txn: Transaction, name: BranchName, head: int | None, record:
     if row.head_id != head or row.repo_id != record.repo_id:
         raise Overtaken
     if row.is_output:
-        raise branches.output_branch(name)
+        raise branches.output_branch(txn, name, row.id)
     branch_id = branches.ensure_branch(txn, name)[0] if row.id is None else row.id
     return Made(branch_id, commits.add_recorded(txn, branch_id, parent=head, record=record, followed=row.followed), row.followed)
 

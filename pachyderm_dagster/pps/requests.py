@@ -8,9 +8,9 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos, requests
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, RepoName
 from pachyderm_dagster.pfs.requests import Contents, FileRequest, Shown
-from pachyderm_dagster.pps import pipelines
+from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.deletion import delete_pipelines, empty_project
-from pachyderm_dagster.pps.model import Pipeline
+from pachyderm_dagster.pps.model import Job, Pipeline
 from pachyderm_dagster.pps.spec import PipelineSpec
 
 
@@ -63,9 +63,16 @@ class DeletePipeline(msgspec.Struct, frozen=True, omit_defaults=True, tag="delet
     keep_repo: bool = False
 
 
-PipelineRequest: TypeAlias = DeleteProject | CreatePipeline | StartPipeline | StopPipeline | RerunPipeline | DeletePipeline
+class StopJob(msgspec.Struct, frozen=True, omit_defaults=True, tag="stop job", tag_field="request"):
+    """As `jobs.stop`; without a pipeline, every unfinished job of the set."""
+
+    id: str
+    pipeline: RepoName | None = None
+
+
+PipelineRequest: TypeAlias = DeleteProject | CreatePipeline | StartPipeline | StopPipeline | RerunPipeline | DeletePipeline | StopJob
 Request: TypeAlias = FileRequest | PipelineRequest
-Made: TypeAlias = Shown | Pipeline
+Made: TypeAlias = Shown | Pipeline | Job
 
 
 def apply(txn: Transaction, request: Request, contents: Contents) -> list[Made]:
@@ -90,6 +97,8 @@ def apply(txn: Transaction, request: Request, contents: Contents) -> list[Made]:
             return [pipelines.get_pipeline(txn, request.pipeline)]
         case DeletePipeline():
             return [*_delete_pipeline(txn, request)]
+        case StopJob():
+            return [*_stop_job(txn, request)]
         case _:
             return [*requests.apply(txn, request, contents)]
 
@@ -107,6 +116,8 @@ def describe(request: Request) -> str:
             named = str(request.pipeline)
         case DeletePipeline():
             named = f"--all --project {request.every_one_in}" if request.pipeline is None else str(request.pipeline)
+        case StopJob():
+            named = request.id if request.pipeline is None else f"{request.pipeline}@{request.id}"
         case _:
             return requests.describe(request)
     return f"{request.__struct_config__.tag} {named}"
@@ -129,3 +140,13 @@ def _delete_pipeline(txn: Transaction, request: DeletePipeline) -> list[Pipeline
     else:
         named = [pipeline.name for pipeline in pipelines.list_pipeline(txn, project=request.every_one_in)]
     return delete_pipelines(txn, named, force=request.force, keep_repo=request.keep_repo)
+
+
+def _stop_job(txn: Transaction, request: StopJob) -> list[Job]:
+    if request.pipeline is not None:
+        found = [jobs.get_job(txn, request.pipeline, request.id)]
+    else:
+        found = jobs.list_job(txn, set_id=request.id, unfinished_only=True)
+    for job in found:
+        jobs.stop(txn, job, reason="a user stopped it")
+    return [jobs.refresh(txn, job) for job in found]

@@ -58,6 +58,7 @@ def test_standard_input_goes_to_a_path(data: Pachctl) -> None:
 def test_standard_input_is_read_when_no_source_is_named(data: Pachctl) -> None:
     data("put", "file", "data@master:/greeting", stdin=b"hello")
     assert data("get", "file", "data@master:/greeting").data == b"hello"
+    assert data("get", "file", "data@master:/greeting", "-o", "-").data == b"hello"
 
 
 def test_standard_input_needs_a_path(data: Pachctl) -> None:

@@ -82,6 +82,12 @@ def test_config_file_that_cannot_be_used_is_refused(pachctl: Pachctl, environmen
     assert pachctl.fail("list", "repo") == "config-invalid"
 
 
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_record_in_memory_is_refused(pachctl: Pachctl, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("PACHYDERM_METADATA_URL", url)
+    assert pachctl.fail("list", "repo") == "config-invalid"
+
+
 def test_settings_that_cannot_be_used_are_refused(pachctl: Pachctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PACHYDERM_METADATA_URL", "nonsense")
     assert pachctl.fail("list", "repo") == "config-invalid"

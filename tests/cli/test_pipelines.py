@@ -202,6 +202,14 @@ def test_cron_input_is_ticked_by_hand(books: Pachctl) -> None:
     assert books.fail("run", "cron", "none") == "pipeline-not-found"
 
 
+def test_branch_with_a_schedule_is_ticked_by_hand(books: Pachctl) -> None:
+    books("create", "branch", "books@nightly", "--trigger", "master", "--trigger-cron", "@daily")
+    books("put", "file", "books@master:/late", "-f", "-", stdin=b"late")
+    (head,) = books.json("list", "commit", "books@master", "-n", "1")
+    assert [commit["id"] for commit in books.json("run", "cron", "books@nightly")] == [head["id"]]
+    assert books.fail("run", "cron", "books@master") == "no-schedule"
+
+
 def test_pipelines_of_another_project(books: Pachctl) -> None:
     books("create", "project", "vision")
     books("create", "repo", "vision/images")

@@ -39,6 +39,19 @@ def names(pachctl: Pachctl) -> list[str]:
     return [repo["name"] for repo in pachctl.json("list", "repo")]
 
 
+def test_job_is_stopped_when_the_transaction_is_finished(two_repos: Pachctl, spec: str) -> None:
+    two_repos("create", "pipeline", "-f", spec)
+    (job,) = two_repos.json("list", "job")
+    start(two_repos)
+    two_repos("stop", "job", f"join@{job['id']}")
+    assert two_repos.json("inspect", "transaction")[0]["requests"] == [f"stop job join@{job['id']}"]
+    assert [one["state"] for one in two_repos.json("list", "job")] == ["CREATED"]
+    two_repos("finish", "transaction")
+    assert [one["state"] for one in two_repos.json("list", "job")] == ["KILLED"]
+    start(two_repos)
+    assert two_repos.fail("stop", "job", f"join@{job['id']}") == "job-finished"
+
+
 def test_commands_act_when_the_transaction_is_finished(pachctl: Pachctl) -> None:
     transaction = start(pachctl)
     assert pachctl("create", "repo", "left").out == ""

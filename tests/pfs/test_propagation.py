@@ -160,6 +160,7 @@ def test_user_cannot_start_a_commit_on_an_output_branch(database: Database, conn
     with pytest.raises(StateError) as caught:
         put(database, "B@master")
     assert caught.value.code == "output-branch"
+    assert "'B@master' is made from 'A@master'" in caught.value.message
 
 
 def test_second_commit_waits_for_the_first(database: Database) -> None:

@@ -211,6 +211,14 @@ def test_branch_with_a_schedule_is_ticked_by_hand_too(workspace: Workspace, pfs:
     assert workspace.database.write(lambda txn: triggers.tick_now(txn, nightly))
     assert head(pfs, "data@nightly") == newest.id
     assert not workspace.database.write(lambda txn: triggers.tick_now(txn, master))
+    newer = put(pfs, "data@master", "/b")
+    assert pfs.tick_branch("data@nightly").id == newer.id
+    with pytest.raises(InvalidError, match="no-schedule"):
+        pfs.tick_branch("data@master")
+    pfs.start_commit("out@open")
+    pfs.create_branch("out@nightly", trigger=Trigger(branch="open", cron_spec="@daily"))
+    with pytest.raises(InvalidError, match="nothing-to-tick"):
+        pfs.tick_branch("out@nightly")
 
 
 def test_provenance_that_is_not_followed_is_read_all_the_same(workspace: Workspace, pfs: Pfs) -> None:

@@ -347,6 +347,19 @@ def test_commits_that_changed_a_file_are_found(client: Client) -> None:
     assert len(list(client.find_commit("images@master:/a", limit=1))) == 1
 
 
+def test_errored_commit_that_changed_a_file_is_found_and_changes_nothing_else(client: Client) -> None:
+    first = client.put_file("images@master:/a", b"1")
+    failed = client.start_commit("images@master")
+    client.put_file("images@master:/a", b"broken")
+    client.put_file("images@master:/only", b"broken")
+    client.finish_commit("images@master", error="no good")
+    client.put_file("images@master:/b", b"1")
+    last = client.put_file("images@master:/a", b"2")
+    assert [(found.commit.id, found.op) for found in client.find_commit("images@master:/only")] == [(failed.id, "added")]
+    found = [(found.commit.id, found.op) for found in client.find_commit("images@master:/a")]
+    assert found == [(last.id, "changed"), (failed.id, "changed"), (first.id, "added")]
+
+
 def test_changes_of_a_transaction_are_one(client: Client) -> None:
     with client.transaction() as transaction:
         transaction.create_repo("labels", description="of images")

@@ -269,7 +269,6 @@ def test_finished_commits_are_not_written(fs: PfsFileSystem, head: str) -> None:
 
 
 def test_directories_need_not_be_made(fs: PfsFileSystem, client: Client, head: str) -> None:
-    fs.makedirs("images@master/new/dir", exist_ok=True)
     assert not fs.exists("images@master/new")
     fs.touch("images@master/new/dir/file")
     fs.touch("images@master/a.csv", truncate=False)
@@ -278,6 +277,24 @@ def test_directories_need_not_be_made(fs: PfsFileSystem, client: Client, head: s
         fs.rmdir("images@master/new")
     fs.rm("images@master/new", recursive=True)
     assert not fs.exists("images@master/new")
+
+
+def test_directory_that_was_made_is_seen_until_it_is_removed(fs: PfsFileSystem, client: Client, head: str) -> None:
+    fs.makedirs("images@master/new/dir", exist_ok=True)
+    assert (fs.isdir("images@master/new/dir"), fs.ls("images@master/new/dir")) == (True, [])
+    assert client.inspect_branch("images@master").head == head
+    with pytest.raises(FileExistsError):
+        fs.makedirs("images@master/new/dir")
+    fs.touch("images@master/new/dir/file")
+    with pytest.raises(OSError, match="not empty"):
+        fs.rmdir("images@master/new/dir")
+    fs.rm("images@master/new", recursive=True)
+    assert not fs.exists("images@master/new/dir")
+    fs.mkdir("images@master/other")
+    fs.rmdir("images@master/other")
+    assert not fs.exists("images@master/other")
+    with pytest.raises(ValueError, match="reference-invalid"):
+        fs.mkdir("images/other")
 
 
 def test_pickled_file_system_opens_the_same_home(fs: PfsFileSystem, head: str) -> None:

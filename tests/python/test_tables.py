@@ -147,6 +147,34 @@ def test_columns_are_read_without_the_rest_of_the_file(client: Client, fs: PfsFi
     assert wanted <= store.bytes_read <= wanted + slack
 
 
+def test_polars_reads_columns_without_the_rest_of_the_file(fs: PfsFileSystem) -> None:
+    rows = 200_000
+    numbers = pa.array(range(rows), pa.int64())
+    table = pa.table({f"c{column}": pc.multiply(numbers, 7919 * column + 1) for column in range(20)})
+    with fs.open("images@master/wide.parquet", "wb") as file:
+        pq.write_table(table, file, compression="none", use_dictionary=False)
+    store = count_reads(fs.client._pfs)
+    lazy = pl.scan_pyarrow_dataset(ds.dataset("images@master/wide.parquet", filesystem=fs))
+    assert lazy.select("c3").collect().to_arrow().equals(table.select(["c3"]))
+    with fs.open("images@master/wide.parquet") as file:
+        assert pl.read_parquet(file, columns=["c3"], use_pyarrow=True).to_arrow().equals(table.select(["c3"]))
+    assert 2 * rows * 8 <= store.bytes_read < 5_000_000 < table.nbytes
+
+
+def test_duckdb_writes_partitions(client: Client, fs: PfsFileSystem) -> None:
+    with duckdb.connect() as database, fs.transaction:
+        database.register_filesystem(fs)
+        database.execute("COPY (SELECT range AS number, range % 2 AS rest FROM range(6)) TO 'pfs://images@master/parts' (FORMAT parquet, PARTITION_BY (rest))")
+    assert commits(client) == 1
+    assert [name.rpartition("/")[0] for name in fs.find("images@master/parts")] == ["images@master/parts/rest=0", "images@master/parts/rest=1"]
+    with duckdb.connect() as database:
+        database.register_filesystem(fs)
+        found = database.sql(
+            "SELECT number FROM read_parquet('pfs://images@master/parts/**/*.parquet', hive_partitioning = true) WHERE rest = 1 ORDER BY number"
+        )
+        assert found.fetchall() == [(1,), (3,), (5,)]
+
+
 def test_part_of_a_column_is_read_by_its_statistics(fs: PfsFileSystem) -> None:
     rows = 400_000
     table = pa.table({"key": pa.array(range(rows), pa.int64()), "value": pc.random(rows)})
