@@ -35,7 +35,6 @@ class Gone:
 
 
 _DEPLOY = "nothing has to be deployed on one machine: `pachyderm-dagster dev` starts what there is"
-_BACKUP = "copy the home folder (`pachctl config` shows it) while nothing runs"
 _RUN = "`pachctl rerun pipeline NAME` makes a new job for what the inputs hold now, `pachctl run cron NAME` ticks a cron input"
 _FUSE = "`pachctl get file -r REPO@BRANCH:/ -o FOLDER` copies the files"
 _EDIT = "`pachctl inspect pipeline NAME -o json` shows the specification, `pachctl update pipeline -f FILE` changes it"
@@ -61,8 +60,6 @@ GONE = {
     "undeploy": Gone(_DEPLOY),
     "update-dash": Gone("`pachyderm-dagster dev` starts the UI of the version that is installed"),
     "port-forward": Gone("`pachyderm-dagster dev` prints the address of the UI"),
-    "extract": Gone(_BACKUP),
-    "restore": Gone(_BACKUP),
     "run-pipeline": Gone(_RUN),
     "edit-pipeline": Gone(_EDIT),
     "extract-pipeline": Gone("`pachctl inspect pipeline NAME -o json` shows the specification under `spec`"),

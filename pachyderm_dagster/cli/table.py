@@ -98,6 +98,8 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "collect garbage": Here("collect:collect_garbage", "Free the space of what nothing refers to any more."),
         "inspect cluster": Here("metadata:inspect_cluster", "Show the home as a whole."),
         "upgrade": Here("upgrade:upgrade", "Bring the record of an older release to this one's schema."),
+        "extract": Here("extract:extract", "Write all that the home holds to a file, folder or bucket."),
+        "restore": Here("restore:restore", "Fill an empty home with what an extract, or another home, holds."),
         "fsck": Here("fsck:fsck", "Check a home, repair it, or rebuild a record that was lost."),
         "version": Here("version:version", "Show the version."),
         "completion": Here("completion:completion", "Print a script for completion in a shell."),
@@ -206,14 +208,17 @@ SYNONYMS: Mapping[tuple[str, str], Entry] = {(verb, "commitV2"): COMMANDS[f"{ver
 
 def root_group(name: str) -> LazyGroup:
     """The whole command line, called `name`."""
-    groups = {}
+    groups: dict[str, LazyGroup] = {}
     for verb, help in {**dict.fromkeys((verb for verb, _ in GONE_NOUNS), "Not here."), **VERBS}.items():
         gone = {noun: entry for (found, noun), entry in {**GONE_NOUNS, **SYNONYMS}.items() if found == verb}
-        groups[verb] = LazyGroup(verb, entries=_words_of(verb), groups={}, unlisted=gone, help=help)
+        if verb in COMMANDS:
+            groups[verb] = CommandWithGroup(verb, alone=COMMANDS[verb], groups={}, unlisted=gone)
+        else:
+            groups[verb] = LazyGroup(verb, entries=_words_of(verb), groups={}, unlisted=gone, help=help)
     config = _config_group()
     root = LazyGroup(
         name,
-        entries={words: entry for words, entry in COMMANDS.items() if " " not in words and words != config.name},
+        entries={words: entry for words, entry in COMMANDS.items() if " " not in words and words != config.name and words not in groups},
         groups={**groups, "config": config},
         unlisted={**HYPHENATED, **OLD_NAMES, **GONE},
         sections=SECTIONS,

@@ -71,13 +71,18 @@ def upgrade(engine: sa.Engine, revision: str = SCHEMA_REVISION) -> Upgrade:
         if before == revision:
             return Upgrade(shown(engine), before, revision, None)
         copy = copy_record(Path(engine.url.database), before) if before is not None and connection.dialect.name == "sqlite" and engine.url.database else None
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        migrate(connection, revision)
     if copy is not None:
         log.warning("upgraded the record at %s from schema %s to %s; the one before is kept at %s", shown(engine), before, revision, copy)
     return Upgrade(shown(engine), before, revision, copy)
+
+
+def migrate(connection: sa.Connection, revision: str) -> None:
+    """Runs the migrations that lead to a revision, within the transaction of `connection`; from nothing too."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
 
 
 def _exclude_others(connection: sa.Connection, *, is_new: bool) -> None:

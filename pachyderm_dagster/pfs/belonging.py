@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from pachyderm_dagster.errors import StorageError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, Transaction
-from pachyderm_dagster.pfs.store_ids import STORE_ID_KEY, find_store_id
+from pachyderm_dagster.pfs.store_ids import STORE_ID_KEY, check_restored, find_store_id
 from pachyderm_dagster.pfs.structure import PREFIX
 from pachyderm_dagster.storage.objects import OBJECTS, ObjectStore
 
@@ -16,11 +16,13 @@ def claim_store(database: Database, open_store: Callable[[], ObjectStore], where
     """Makes the store that of a new record; costs one query when it is already. `where` names the store in messages.
 
     Raises:
+        StateError: `restore-unfinished`.
         StorageError: `record-lost`, when the record is new or empty and the store is not, or another record is taking it: its record is that one, or was lost.
     """
     if _has_store(database):
         return
     store = open_store()
+    check_restored(store, where)
     # In this order: another process may make the same record its own meanwhile, which writes to the record first.
     used = is_used(store)
     if _has_store(database):

@@ -19,14 +19,13 @@ from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs.commit_records import CommitRecord, add_record, find_recorded_id, read_record
 from pachyderm_dagster.pfs.horizon import move_horizon
+from pachyderm_dagster.pfs.marking import mark
 from pachyderm_dagster.pfs.model import RepoType
-from pachyderm_dagster.pfs.roots import HeldTree, PipelineTrees, list_layers, list_trees, root_of
-from pachyderm_dagster.pfs.staging import layer_ref, load_layer
+from pachyderm_dagster.pfs.roots import HeldTree, PipelineTrees, list_layers, list_trees
 from pachyderm_dagster.pfs.store_ids import check_own_store
 from pachyderm_dagster.storage.collection import Candidate, Inventory, Tally, sweep, sweep_leftovers, take_inventory
 from pachyderm_dagster.storage.objects import ObjectStore, Ref, is_damage
 from pachyderm_dagster.storage.packs import PackWriter, find_pack_index
-from pachyderm_dagster.storage.reachable import Reachable
 
 # Longer than anybody writes one file or copies one directory; jobs may take longer, they hold the horizon back themselves.
 DEFAULT_GRACE = dt.timedelta(hours=24)
@@ -132,7 +131,7 @@ def _limit(txn: Transaction, grace: dt.timedelta) -> tuple[dt.datetime, str | No
 
 
 def _collect(store: ObjectStore, roots: _Roots, kept: PipelineTrees, *, check: Callable[[], None], dry_run: bool) -> Collected:
-    reached = _mark(store, roots, kept, measure=dry_run, check=check)
+    reached = mark(store, roots.trees, roots.layers, kept, measure=dry_run, check=check)
     inventory, candidates = take_inventory(store, reached, roots.before, measure=dry_run)
     doomed = _rescue_records(store, roots.commits, candidates, inventory, dry_run=dry_run)
     inventory.garbage.add(len(doomed), sum(candidate.size_bytes for candidate in doomed))
@@ -143,19 +142,6 @@ def _collect(store: ObjectStore, roots: _Roots, kept: PipelineTrees, *, check: C
         leftovers = sweep_leftovers(store, roots.before)
         freed.add(leftovers.objects, leftovers.size_bytes)
     return Collected(roots.before, roots.held_by, inventory, freed, roots.head_bytes, dry_run)
-
-
-def _mark(store: ObjectStore, roots: _Roots, kept: PipelineTrees, *, measure: bool, check: Callable[[], None]) -> Reachable:
-    reached = Reachable(store, measure=measure)
-    for _, held in sorted(roots.trees.items()):
-        check()
-        reached.add_tree(root_of(held, kept))
-    for staged in sorted(roots.layers):
-        check()
-        reached.add_refs([layer_ref(staged)])
-        for batch in load_layer(store, staged).puts.to_batches():
-            reached.add_columns(batch)
-    return reached
 
 
 def _rescue_records(

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from pachyderm_dagster.errors import PachydermError, StateError
 from pachyderm_dagster.metadata import tables as t
+from pachyderm_dagster.metadata.counting import count_on
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits
 from pachyderm_dagster.pfs.commit_records import CommitRecord, find_recorded_id, read_record
@@ -126,12 +127,7 @@ def go_on_counting(txn: Transaction, found: Holdings) -> None:
     for name in NUMBERED:
         last = 0 if found.structure is None else found.structure.last_rows.get(name, 0)
         greatest = txn.connection.execute(sa.select(sa.func.max(t.metadata.tables[name].c.id))).scalar() or 0
-        last = max(last, greatest)
-        if last and txn.connection.dialect.name == "sqlite":
-            txn.connection.execute(sa.text("DELETE FROM sqlite_sequence WHERE name = :name").bindparams(name=name))
-            txn.connection.execute(sa.text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :last)").bindparams(name=name, last=last))
-        elif last:
-            txn.connection.execute(sa.select(sa.func.setval(f'"{name}_id_seq"', last)))
+        count_on(txn.connection, name, max(last, greatest))
 
 
 def touch_stale(txn: Transaction) -> None:

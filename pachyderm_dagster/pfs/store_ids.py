@@ -2,12 +2,13 @@
 
 import sqlalchemy as sa
 
-from pachyderm_dagster.errors import NotFoundError, StorageError
+from pachyderm_dagster.errors import NotFoundError, StateError, StorageError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database
 from pachyderm_dagster.storage.objects import ObjectStore
 
 STORE_ID_KEY = "record"
+RESTORING_KEY = "restoring"
 
 
 def find_store_id(store: ObjectStore) -> str | None:
@@ -16,6 +17,28 @@ def find_store_id(store: ObjectStore) -> str | None:
         return store.get(STORE_ID_KEY).decode()
     except NotFoundError:
         return None
+
+
+def find_restoring(store: ObjectStore) -> tuple[str, str] | None:
+    """The restore that has begun to fill a store and is not done: the id of the extract, and the id that the store gets."""
+    try:
+        extract, store_id = store.get(RESTORING_KEY).decode().split()
+    except NotFoundError:
+        return None
+    return extract, store_id
+
+
+def check_restored(store: ObjectStore, where: str) -> None:
+    """Does nothing for a store that no unfinished restore is filling; `where` names it in messages.
+
+    Raises:
+        StateError: `restore-unfinished`.
+    """
+    found = find_restoring(store)
+    if found is not None:
+        raise StateError(
+            "restore-unfinished", f"a restore into the store at {where} was interrupted; `pachctl restore` with the same extract ({found[0]}) goes on with it"
+        )
 
 
 def check_own_store(database: Database, store: ObjectStore) -> None:

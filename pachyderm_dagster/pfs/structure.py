@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from pachyderm_dagster.codec import DIGEST_BYTES, digest
 from pachyderm_dagster.errors import PachydermError, StorageError
 from pachyderm_dagster.metadata import tables as t
+from pachyderm_dagster.metadata.counting import last_row
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs.commit_records import CommitRecord, add_record, load_records
 from pachyderm_dagster.pfs.store_ids import STORE_ID_KEY, check_store_id
@@ -236,18 +237,9 @@ def take(txn: Transaction, number: int, sections: Mapping[str, Section]) -> Stru
             for row in txn.all(sa.select(t.removed_commit.c.repo_id, t.removed_commit.c.set_id).join(t.repo, t.repo.c.id == t.removed_commit.c.repo_id))
         ),
         cluster_metadata={row.key: row.value for row in txn.all(sa.select(t.cluster_metadata))},
-        last_rows={name: last_row(txn, t.metadata.tables[name]) for name in NUMBERED},
+        last_rows={name: last_row(txn.connection, name) for name in NUMBERED},
         sections={name: msgspec.Raw(msgspec.msgpack.encode(section(txn))) for name, section in sections.items()},
     )
-
-
-def last_row(txn: Transaction, table: sa.Table) -> int:
-    """The greatest row id that a table ever gave, deleted rows included."""
-    if txn.connection.dialect.name == "sqlite":
-        row = txn.first(sa.text("SELECT seq AS last FROM sqlite_sequence WHERE name = :name").bindparams(name=table.name))
-    else:
-        row = txn.first(sa.text("SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS last FROM " + f'"{table.name}_id_seq"'))
-    return 0 if row is None else int(row.last)
 
 
 def _mark_store(database: Database, store: ObjectStore, store_id: str | None) -> str:

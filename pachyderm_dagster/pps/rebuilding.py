@@ -17,6 +17,7 @@ from pachyderm_dagster.metadata.emptying import set_aside
 from pachyderm_dagster.pfs import rebuilding
 from pachyderm_dagster.pfs.model import RepoType
 from pachyderm_dagster.pfs.rebuilding import Holdings, Key, Loss, Rebuilt
+from pachyderm_dagster.pfs.store_ids import check_restored
 from pachyderm_dagster.pps.recovery import SECTION, StoredJob, StoredPipeline, from_builtins
 from pachyderm_dagster.pps.results import RESULT_ROWS
 from pachyderm_dagster.storage.objects import ObjectStore, is_damage
@@ -49,7 +50,7 @@ def rebuild_home(database: Database, store: ObjectStore, *, force: bool, progres
         force: also when the record holds something: a copy of it is kept.
 
     Raises:
-        StateError: `record-not-empty`.
+        StateError: `record-not-empty`; `restore-unfinished`.
         StorageError, UnreachableError: when the store refuses or does not answer; `home-unusable`, when the copy cannot be written.
     """
     with database.read() as txn:
@@ -60,6 +61,7 @@ def rebuild_home(database: Database, store: ObjectStore, *, force: bool, progres
             if not force:
                 raise
             empty = False
+    check_restored(store, "this home")
     holdings = rebuilding.read_holdings(store, progress)
     copy = None if empty else set_aside(database, database.clock.now())
     return dataclasses.replace(rebuild(database, holdings, partial(_is_readable, store)), copy=copy)

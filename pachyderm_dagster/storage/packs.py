@@ -205,6 +205,16 @@ def encode_index(ids: Sequence[bytes], lengths: Sequence[int]) -> bytes:
     return index + _FOOTER.pack(_MAGIC, len(lengths), content_digest(index))
 
 
+def is_whole_pack(data: bytes) -> bool:
+    """Whether an object is a pack whose index is undamaged and tells of all its bytes."""
+    if len(data) < _FOOTER.size or not data.startswith(_MAGIC, len(data) - _FOOTER.size):
+        return False
+    _, count, expected = _FOOTER.unpack(data[-_FOOTER.size :])
+    start = len(data) - _FOOTER.size - count * (DIGEST_BYTES + _LENGTH_BYTES)
+    index = data[max(start, 0) : -_FOOTER.size]
+    return bool(start >= 0 and content_digest(index) == expected and sum(struct.unpack_from(f"<{count}Q", index, count * DIGEST_BYTES)) == start)
+
+
 def find_pack_index(store: ObjectStore, object_id: bytes, size: int | None = None) -> list[tuple[bytes, Ref]] | None:
     """What a pack holds, as (blob id, where) in the order of writing; None when the object does not end as a pack does.
 

@@ -1,0 +1,1 @@
+"""Moving all of a home to other backends, and coming from Pachyderm."""
