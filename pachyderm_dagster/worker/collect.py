@@ -56,26 +56,37 @@ def _visit_directory(walk: _Walk, folder: str, path: str, above: tuple[str, ...]
         raise ExecutionError("output-link-invalid", f"{_shown(walk, path)} is a link to a directory that it lies in; a tree cannot contain itself")
     for entry in _entries(folder):
         entry_path = f"{path}/{entry.name}"
-        target = _resolve(walk, entry, entry_path) if entry.is_symlink() else entry.path
-        mode = os.lstat(target).st_mode
-        if stat.S_ISDIR(mode):
-            _visit_directory(walk, target, entry_path, (*above, folder))
-        elif stat.S_ISREG(mode):
-            if not mode & stat.S_IRUSR:
-                _allow(target, stat.S_IRUSR)
-            _take_file(walk, target, entry_path)
+        if entry.is_symlink():
+            _visit_target(walk, _resolve(walk, entry, entry_path), entry_path, (*above, folder))
+        elif entry.is_dir():
+            _visit_directory(walk, entry.path, entry_path, (*above, folder))
+        elif entry.is_file():
+            _take_file(walk, entry.path, entry_path)
+
+
+def _visit_target(walk: _Walk, target: str, path: str, above: tuple[str, ...]) -> None:
+    """Takes what a link leads to."""
+    mode = os.lstat(target).st_mode
+    if stat.S_ISDIR(mode):
+        _visit_directory(walk, target, path, above)
+    elif stat.S_ISREG(mode):
+        _take_file(walk, target, path)
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
     try:
         return list(os.scandir(folder))
     except PermissionError:
-        _allow(folder, stat.S_IRWXU)
+        allow_owner(folder, stat.S_IRWXU)
         return list(os.scandir(folder))
 
 
-def _allow(path: str, mode: int) -> None:
-    """Gives back to the owner what user code took away."""
+def allow_owner(path: str, mode: int) -> None:
+    """Gives back to the owner what user code took away.
+
+    Raises:
+        ExecutionError: `output-unreadable`.
+    """
     try:
         os.chmod(path, mode)
     except OSError as error:

@@ -69,7 +69,12 @@ def move_entries(source: str, target: str) -> None:
 def empty_folder(folder: str) -> None:
     """Removes all below a folder, also where user code took away its own rights. Links are removed, never followed."""
     for entry in _entries(folder):
-        remove_entry(entry.path)
+        # The directory says what each is: a look at every file would take as long as its removal.
+        if entry.is_dir(follow_symlinks=False):
+            empty_folder(entry.path)
+            os.rmdir(entry.path)
+        else:
+            os.unlink(entry.path)
 
 
 def remove_entry(path: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import queue
+import stat
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import msgspec
 from pachyderm_dagster.errors import ExecutionError, PachydermError
 from pachyderm_dagster.storage.chunks import MIN_CHUNK_BYTES
 from pachyderm_dagster.storage.content import Content, ContentWriter
-from pachyderm_dagster.worker.collect import OutputFile
+from pachyderm_dagster.worker.collect import OutputFile, allow_owner
 from pachyderm_dagster.worker.folders import FolderPool
 from pachyderm_dagster.worker.protocol import DatumResult, DatumState
 
@@ -59,6 +60,7 @@ class Publisher:
     is_last: Callable[[int], bool]
     batch_seconds: float = BATCH_SECONDS
     _batch: list[DatumResult] = field(default_factory=list)
+    _folders: list[str] = field(default_factory=list)
     _due: float = 0.0
 
     def serve(self, finished: "queue.Queue[FinishedDatum | PachydermError | None]") -> None:
@@ -94,26 +96,46 @@ class Publisher:
             log = self.writer.write(datum.log) if datum.log else None
             seconds = result.upload_seconds + time.monotonic() - started
             result = msgspec.structs.replace(result, outputs=outputs, upload_bytes=uploaded, upload_seconds=seconds, log=log)
+        except ExecutionError as error:
+            result = _failed(result, error)
         except PachydermError:
             raise
         except OSError as error:
             result = _failed(result, ExecutionError("output-unreadable", f"output file {error.filename} cannot be read: {error.strerror}"))
-        self.pool.give_back(datum.folder)
+        self._folders.append(datum.folder)
         return result
 
     def _content_of(self, source: str | Content, folder: str) -> Content:
         if isinstance(source, Content):
             return source
-        with open(folder + source.removeprefix(self.pfs_root), "rb", buffering=0) as file:
-            if os.fstat(file.fileno()).st_size < MIN_CHUNK_BYTES:
-                return self.writer.write(file.read())
-            return self.writer.write_stream(file)
+        # Below the buffered and the raw files of Python: there may be many thousands of small ones.
+        descriptor = _open(folder + source.removeprefix(self.pfs_root))
+        try:
+            size = os.fstat(descriptor).st_size
+            if size < MIN_CHUNK_BYTES:
+                return self.writer.write(os.read(descriptor, size))
+            with open(descriptor, "rb", buffering=0, closefd=False) as file:
+                return self.writer.write_stream(file)
+        finally:
+            os.close(descriptor)
 
     def _flush(self) -> None:
         batch, self._batch = self._batch, []
         self.writer.flush()
         if batch:
             self.answer(batch)
+        # Nobody waits for them to be emptied.
+        folders, self._folders = self._folders, []
+        for folder in folders:
+            self.pool.give_back(folder)
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        allow_owner(path, stat.S_IRUSR)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _failed(result: DatumResult, error: ExecutionError) -> DatumResult:
