@@ -65,8 +65,8 @@ def _file_contents(trees: Trees, files: Sequence[tuple[DatumFile, ...]], sources
 def _input_file(trees: Trees, file: DatumFile, root: TreeRoot, places: Mapping[tuple[TreeRoot, str], Content]) -> InputFile:
     if file.type == "file":
         content = EMPTY_CONTENT if file.empty_files else places[root, file.path]
-        return InputFile(name=file.input, path=file.path, is_dir=False, files=((file.path, content),))
+        return InputFile(name=file.input, path=file.path, is_dir=False, files=((file.path, content),), lazy=file.lazy and not file.empty_files)
     below = trees.table(root, *directory_range(file.path))
     paths = [path_of(key) for key in below.column(KEY).to_pylist()]
     contents = [EMPTY_CONTENT] * len(paths) if file.empty_files else contents_of(below)
-    return InputFile(name=file.input, path=file.path, is_dir=True, files=tuple(zip(paths, contents, strict=True)))
+    return InputFile(name=file.input, path=file.path, is_dir=True, files=tuple(zip(paths, contents, strict=True)), lazy=file.lazy and not file.empty_files)

@@ -46,6 +46,7 @@ class DatumFile:
     """`file` or `dir`."""
     hash: bytes
     empty_files: bool
+    lazy: bool = False
     join_on: str | None = None
     """Its key within a join; None when the input says none."""
     group_by: str | None = None
@@ -204,6 +205,6 @@ def _datum_files(found: InputFiles, numbers: npt.NDArray[np.int32]) -> list[Datu
 def _leaf_files(leaf: Leaf, rows: pa.Table) -> list[DatumFile]:
     columns = (rows.column(name).to_pylist() for name in ("path", "type", "hash", "join_on", "group_by"))
     return [
-        DatumFile(leaf.name, leaf.project, leaf.repo, leaf.branch, path, type, hash, leaf.empty_files, join_on, group_by)
+        DatumFile(leaf.name, leaf.project, leaf.repo, leaf.branch, path, type, hash, leaf.empty_files, leaf.lazy, join_on, group_by)
         for path, type, hash, join_on, group_by in zip(*columns, strict=True)
     ]

@@ -52,6 +52,8 @@ class PfsInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """None: the pipeline's."""
     empty_files: bool = False
     """The datum's files are there with their names, without their content."""
+    lazy: bool = False
+    """The datum's files are named pipes, which are filled when they are opened."""
     join_on: str = ""
     """The key of a file within a join: a text in which `$1` is what the glob's first group captured."""
     outer_join: bool = False
@@ -83,6 +85,7 @@ class CronInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Each tick removes the files of earlier ticks."""
 
     # What a clock cannot have.
+    lazy: ClassVar[bool] = False
     join_on: ClassVar[str] = ""
     outer_join: ClassVar[bool] = False
     group_by: ClassVar[str] = ""
@@ -156,7 +159,7 @@ def leaves(input: Input) -> tuple[Leaf, ...]:
 def leaf_key(leaf: Leaf) -> str:
     """Names what a leaf reads: leaves with the same key have the same files and give the same datums."""
     place = f"{leaf.name}={leaf.project or ''}/{leaf.repo}@{leaf.branch}:{leaf.glob}{':empty' if leaf.empty_files else ''}"
-    further = leaf.join_on, leaf.outer_join, leaf.group_by, leaf.reference, leaf.batch
+    further = leaf.join_on, leaf.outer_join, leaf.group_by, leaf.reference, leaf.batch, leaf.lazy
     return f"{place}:{further}" if any(further) else place
 
 

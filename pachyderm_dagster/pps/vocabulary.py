@@ -72,7 +72,6 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
             "commit": "make a branch whose head is that commit, with `pachctl create branch REPO@NAME --head REPO@COMMIT`, and read the branch",
             "from": "Pachyderm removed it in 1.7; a new pipeline starts with the head of the branch",
             "from_commit": "Pachyderm removed it in 1.7; a new pipeline starts with the head of the branch",
-            "lazy": "remove it; files are there before the code starts",
             "s3": "it comes with the S3 gateway; until then remove it and let the code read its input below /pfs",
         },
         harmless={"repo_type": ("user",)},

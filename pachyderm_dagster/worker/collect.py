@@ -60,7 +60,7 @@ def _visit_directory(walk: _Walk, folder: str, path: str, above: tuple[str, ...]
             _visit_target(walk, _resolve(walk, entry, entry_path), entry_path, (*above, folder))
         elif entry.is_dir():
             _visit_directory(walk, entry.path, entry_path, (*above, folder))
-        elif entry.is_file():
+        elif entry.is_file() or _is_original_pipe(walk, entry.path):
             _take_file(walk, entry.path, entry_path)
 
 
@@ -69,7 +69,7 @@ def _visit_target(walk: _Walk, target: str, path: str, above: tuple[str, ...]) -
     mode = os.lstat(target).st_mode
     if stat.S_ISDIR(mode):
         _visit_directory(walk, target, path, above)
-    elif stat.S_ISREG(mode):
+    elif stat.S_ISREG(mode) or _is_original_pipe(walk, target):
         _take_file(walk, target, path)
 
 
@@ -116,8 +116,15 @@ def _find_original(walk: _Walk, file: str) -> Content | None:
     if content is None:
         return None
     status = os.stat(file)
+    if stat.S_ISFIFO(status.st_mode):
+        return content
     # Input files are copies that user code may write to.
     return content if status.st_mtime_ns == STAGED_TIME_NS and status.st_size == content.size else None
+
+
+def _is_original_pipe(walk: _Walk, file: str) -> bool:
+    """Whether it is a lazy file of an input; other pipes are no output."""
+    return file.removeprefix(walk.root) in walk.originals
 
 
 def _shown(walk: _Walk, path: str) -> str:

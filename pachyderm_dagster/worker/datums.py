@@ -48,16 +48,7 @@ class DatumRunner:
             return _finish(staged, Attempts(failure=self._obstacle), (), 0.0)
         folder = self._sandbox.folder
         move_entries(staged.folder, folder)
-        done = attempt(
-            self._runner,
-            self._command,
-            build_environment(self._setup.environment, staged.task, self._sandbox.root),
-            error_command=self._error_command,
-            tries=self._setup.datum_tries,
-            accepted_codes=self._setup.accept_return_code,
-            before_retry=lambda: stage_again(staged.task, folder, self._reader, self._sandbox.root),
-            sandbox=self._sandbox,
-        )
+        done = self._attempt(staged)
         started = time.monotonic()
         outputs: Sequence[OutputFile] = ()
         if done.failure is None:
@@ -67,6 +58,33 @@ class DatumRunner:
                 done.failure = error
         move_entries(folder, staged.folder)
         return _finish(staged, done, outputs, time.monotonic() - started)
+
+    def _attempt(self, staged: StagedDatum) -> Attempts:
+        folder, lazy = self._sandbox.folder, staged.lazy
+
+        def stage_anew() -> None:
+            lazy.close()
+            stage_again(staged.task, folder, self._reader, self._sandbox.root, lazy)
+            lazy.open(folder)
+
+        try:
+            lazy.open(folder)
+        except ExecutionError as error:
+            lazy.close()
+            return Attempts(failure=error)
+        try:
+            return attempt(
+                self._runner,
+                self._command,
+                build_environment(self._setup.environment, staged.task, self._sandbox.root),
+                error_command=self._error_command,
+                tries=self._setup.datum_tries,
+                accepted_codes=self._setup.accept_return_code,
+                before_retry=stage_anew,
+                sandbox=self._sandbox,
+            )
+        finally:
+            lazy.close()
 
     def _prepare(self, argv: tuple[str, ...], stdin: tuple[str, ...], stdin_name: str) -> Command:
         setup = self._setup

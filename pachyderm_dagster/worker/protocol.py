@@ -69,12 +69,14 @@ class InputFile(msgspec.Struct, frozen=True):
         path: of the file or directory in its repo, `/a/b`; `/` for the whole repo.
         is_dir: whether it is a directory.
         files: the path in the repo and the content of every file; of a file itself alone.
+        lazy: whether they are named pipes, filled when they are opened.
     """
 
     name: str
     path: str
     is_dir: bool
     files: tuple[tuple[str, Content], ...]
+    lazy: bool = False
 
 
 class DatumTask(msgspec.Struct, frozen=True):

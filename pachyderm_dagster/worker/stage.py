@@ -3,13 +3,14 @@
 import os
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pachyderm_dagster.errors import ExecutionError, PachydermError
 from pachyderm_dagster.storage.content import Content, ContentReader
 from pachyderm_dagster.storage.system_errors import is_full, storage_error
 from pachyderm_dagster.worker.folders import FolderPool, empty_folder
+from pachyderm_dagster.worker.lazy_files import LazyFiles
 from pachyderm_dagster.worker.protocol import DatumTask, InputFile
 
 OUT = "out"
@@ -28,6 +29,7 @@ class StagedDatum:
         task: what it was staged from.
         folder: holds what `/pfs` is to hold: a directory for each input, an empty one for the output, the `.env` file.
         originals: the contents of the staged files by their path below `/pfs`, `/<input>/a/b`.
+        lazy: those of them that are pipes.
         seconds: it took.
         problem: why it could not be staged; None if it was. An ExecutionError is the datum's own, any other lies with the store or the disk.
     """
@@ -35,13 +37,15 @@ class StagedDatum:
     task: DatumTask
     folder: str
     originals: Mapping[str, Content]
+    lazy: LazyFiles
     seconds: float
     problem: PachydermError | None
 
     @property
     def size_bytes(self) -> int:
-        """Of all input files."""
-        return sum(content.size for content in self.originals.values())
+        """Of all input files, of pipes what was read of them."""
+        lazy = {file.name for file in self.task.inputs if file.lazy}
+        return self.lazy.read_bytes + sum(content.size for file in self.task.inputs if file.name not in lazy for _, content in file.files)
 
 
 def stage(task: DatumTask, pool: FolderPool, reader: ContentReader, pfs_root: str) -> StagedDatum:
@@ -50,14 +54,15 @@ def stage(task: DatumTask, pool: FolderPool, reader: ContentReader, pfs_root: st
     originals: dict[str, Content] = {}
     problem: PachydermError | None = None
     folder = pool.take(_directories(task))
+    lazy = LazyFiles(f"{folder}.lazy", reader)
     try:
-        originals = _fill(task, folder, reader, pfs_root)
+        originals = _fill(task, folder, reader, pfs_root, lazy)
     except PachydermError as error:
         problem = error
-    return StagedDatum(task, folder, originals, time.monotonic() - started, problem)
+    return StagedDatum(task, folder, originals, lazy, time.monotonic() - started, problem)
 
 
-def stage_again(task: DatumTask, folder: str, reader: ContentReader, pfs_root: str) -> None:
+def stage_again(task: DatumTask, folder: str, reader: ContentReader, pfs_root: str, lazy: LazyFiles) -> None:
     """Makes `folder`, in which user code may have done anything, what `stage` made it.
 
     Raises:
@@ -66,7 +71,7 @@ def stage_again(task: DatumTask, folder: str, reader: ContentReader, pfs_root: s
     empty_folder(folder)
     for name in _directories(task):
         os.mkdir(f"{folder}/{name}")
-    _fill(task, folder, reader, pfs_root)
+    _fill(task, folder, reader, pfs_root, lazy)
 
 
 def build_environment(common: Mapping[str, str], task: DatumTask, pfs_root: str) -> dict[str, str]:
@@ -79,11 +84,16 @@ def _directories(task: DatumTask) -> set[str]:
     return {OUT, *(file.name for file in task.inputs)}
 
 
-def _fill(task: DatumTask, folder: str, reader: ContentReader, pfs_root: str) -> dict[str, Content]:
+def _fill(task: DatumTask, folder: str, reader: ContentReader, pfs_root: str, lazy: LazyFiles) -> dict[str, Content]:
     """Puts the files of a datum into a folder that holds its empty directories; the contents by their path below it."""
     try:
-        originals = _make_directories(task.inputs, folder, {f"/{name}" for name in _directories(task)})
+        made = {f"/{name}" for name in _directories(task)}
+        originals = _make_directories([file for file in task.inputs if not file.lazy], folder, made)
         _write_files(originals, folder, reader)
+        pipes = _make_directories([file for file in task.inputs if file.lazy], folder, made)
+        for path, content in pipes.items():
+            lazy.add(folder, path, content)
+        originals |= pipes
         _write_env_file(f"{folder}/{ENV_FILE}", task, pfs_root)
     except PachydermError:
         raise
@@ -102,7 +112,7 @@ def _write_env_file(path: str, task: DatumTask, pfs_root: str) -> None:
         file.write("".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items()))
 
 
-def _make_directories(inputs: tuple[InputFile, ...], folder: str, made: set[str]) -> dict[str, Content]:
+def _make_directories(inputs: Sequence[InputFile], folder: str, made: set[str]) -> dict[str, Content]:
     """Makes what is not in `made`; the contents of the files that go there, by their path below `folder`."""
     originals: dict[str, Content] = {}
     for file in inputs:
