@@ -11,7 +11,7 @@ from pachyderm_dagster.cli.documents import Fields
 from pachyderm_dagster.cli.job_names import find_job
 from pachyderm_dagster.cli.options import COUNT, in_project
 from pachyderm_dagster.cli.printing import Column, Printer, listed, optional, printing, size, text, time
-from pachyderm_dagster.cli.spec_files import read_specs
+from pachyderm_dagster.cli.spec_files import complete_specs, read_text
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.executors.live import find_running
 from pachyderm_dagster.pfs.references import parse_repo
@@ -139,7 +139,7 @@ def _running(workspace: Workspace, job: Job) -> dict[str, dt.datetime]:
 
 
 def _only_spec(source: str) -> PipelineSpec:
-    specs = read_specs(source)
+    specs = complete_specs(read_text(source))
     if len(specs) > 1:
         raise InvalidError("spec-invalid", f"{source} has {len(specs)} pipelines; the datums of one are listed, so give it a file of its own")
     return specs[0]

@@ -12,6 +12,7 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos, user_transactions
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
 from pachyderm_dagster.pps import pipelines
+from pachyderm_dagster.pps.defaults import delete_all_defaults
 from pachyderm_dagster.pps.deletion import empty_project
 
 
@@ -29,6 +30,7 @@ def delete_all(environ: Mapping[str, str], yes: bool) -> None:
             empty_project(txn, project.name)
             if project.name != DEFAULT_PROJECT:
                 repos.delete_project(txn, project.name)
+        delete_all_defaults(txn)
         for transaction in user_transactions.list_transaction(txn):
             user_transactions.delete_transaction(txn, transaction.id)
 

@@ -8,6 +8,7 @@ from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.model import Branch, Commit, Project, Repo, RepoName, RepoType
 from pachyderm_dagster.pfs.user_transactions import UserTransaction
 from pachyderm_dagster.pps import jobs, pipelines
+from pachyderm_dagster.pps.defaults import Defaults
 from pachyderm_dagster.pps.model import Job, Pipeline
 from pachyderm_dagster.pps.requests import Made, describe
 from pachyderm_dagster.pps.spec import to_document
@@ -76,7 +77,7 @@ def commit_document(commit: Commit) -> Fields:
 
 
 def pipeline_document(pipeline: Pipeline) -> Fields:
-    """A pipeline; `spec` is all of its specification, of which `input` and `transform` are parts."""
+    """A pipeline; `spec` is all of its specification with defaults, of which `input` and `transform` are parts."""
     spec = to_document(pipeline.spec)
     return {
         "name": pipeline.name.name,
@@ -93,6 +94,16 @@ def pipeline_document(pipeline: Pipeline) -> Fields:
         "last_job_state": pipeline.last_job_state,
         "spec": spec,
     }
+
+
+def pipeline_inspection(pipeline: Pipeline) -> Fields:
+    """A pipeline with its specification as Pachyderm names and holds it: strings of JSON, before and with defaults."""
+    return {**pipeline_document(pipeline), "user_spec_json": pipeline.user.document, "effective_spec_json": pipeline.spec.to_json()}
+
+
+def defaults_document(found: Defaults) -> Fields:
+    """Defaults, as `create defaults` reads them."""
+    return found.document
 
 
 def job_document(job: Job) -> Fields:
@@ -144,6 +155,8 @@ def document_of(made: Made) -> Fields:
             return pipeline_document(made)
         case Job():
             return job_document(made)
+        case Defaults():
+            return defaults_document(made)
         case _:
             assert_never(made)
 

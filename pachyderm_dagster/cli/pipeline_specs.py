@@ -14,11 +14,11 @@ from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.pipelines import show_input
 from pachyderm_dagster.cli.printing import Column, Printer, printing
 from pachyderm_dagster.cli.secrets import secret_store
-from pachyderm_dagster.cli.spec_files import STANDARD_INPUT, read_specs, tell_unused
+from pachyderm_dagster.cli.spec_files import STANDARD_INPUT, complete_specs, read_text, tell_unused, user_specs
 from pachyderm_dagster.errors import InvalidError, PachydermError
-from pachyderm_dagster.pps import pipelines
+from pachyderm_dagster.pfs.requests import Contents
 from pachyderm_dagster.pps.model import Pipeline
-from pachyderm_dagster.pps.requests import CreatePipeline, Made
+from pachyderm_dagster.pps.requests import CreatePipeline, Made, Request, apply, spec_of
 from pachyderm_dagster.pps.spec import PipelineSpec, to_document
 
 SPEC_COLUMNS = (
@@ -80,23 +80,20 @@ def update_pipeline(environ: Mapping[str, str], source: str, reprocess: bool, dr
 @printing
 def validate_pipeline(source: str, printer: Printer) -> None:
     """Looks at nothing but the file; `create pipeline --dry-run` looks at the repos too."""
-    printer.many(map(to_document, read_specs(source)), SPEC_COLUMNS)
+    printer.many(map(to_document, complete_specs(read_text(source))), SPEC_COLUMNS)
 
 
 def _make(environ: Mapping[str, str], source: str, project: str, printer: Printer, *, dry_run: bool, update: bool, reprocess: bool) -> None:
-    specs = read_specs(source)
-    for spec in specs:
-        secret_store(environ).check_uses(spec)
+    requests = [CreatePipeline("", project, update, reprocess, spec) for spec in user_specs(read_text(source))]
+    specs = _checked(environ, requests)
     if dry_run:
-        _try(environ, specs, project, update=update)
-        for spec in specs:
-            printer.always_documents(to_document(spec))
+        printer.always_documents(*(to_document(made.spec) for made in try_out(environ, requests) if isinstance(made, Pipeline)))
         return
     tell_unused(specs, environ)
     made: list[Made] = []
-    for spec in specs:
+    for request in requests:
         try:
-            made += _make_one(environ, CreatePipeline(spec.to_json(), project, update, reprocess))
+            made += ask_with_contents(environ, request)
         except PachydermError:
             if made:
                 click.echo(f"done before the error: {', '.join(str(one.name) for one in made if isinstance(one, Pipeline))}", err=True)
@@ -104,7 +101,17 @@ def _make(environ: Mapping[str, str], source: str, project: str, printer: Printe
     printer.only_documents(*map(document_of, made))
 
 
-def _make_one(environ: Mapping[str, str], request: CreatePipeline) -> list[Made]:
+def _checked(environ: Mapping[str, str], requests: Sequence[CreatePipeline]) -> list[PipelineSpec]:
+    """The effective specifications, with the defaults there are now; the secrets that they name are there."""
+    with reading(environ) as txn:
+        specs = [spec_of(txn, request) for request in requests]
+    for spec in specs:
+        secret_store(environ).check_uses(spec)
+    return specs
+
+
+def ask_with_contents(environ: Mapping[str, str], request: Request) -> list[Made]:
+    """Does what is asked for, or adds it to the active transaction. For requests that write into the object store too."""
     added = add_to_active(environ, request)
     if added is not None:
         return added
@@ -113,8 +120,7 @@ def _make_one(environ: Mapping[str, str], request: CreatePipeline) -> list[Made]
     return list(made)
 
 
-def _try(environ: Mapping[str, str], specs: Sequence[PipelineSpec], project: str, *, update: bool) -> None:
-    """Makes the pipelines in a transaction that is rolled back, so that whatever would be refused is refused."""
+def try_out(environ: Mapping[str, str], requests: Sequence[Request]) -> list[Made]:
+    """Does requests in a transaction that is rolled back, so that whatever would be refused is refused, and returns what they would have made."""
     with reading(environ) as txn:
-        for spec in specs:
-            pipelines.create_pipeline(txn, spec, spec_tree=(b"", 0), update=update, default_project=project)
+        return [made for request in requests for made in apply(txn, request, Contents(trial=True))]

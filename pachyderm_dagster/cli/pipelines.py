@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from pachyderm_dagster.cli.asking import ask
-from pachyderm_dagster.cli.documents import document_of, pipeline_document
+from pachyderm_dagster.cli.documents import document_of, pipeline_document, pipeline_inspection
 from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.options import LARGEST_COUNT, force, in_project, only_one
 from pachyderm_dagster.cli.printing import Column, Document, Printer, brief, optional, printing, text, time, to_json
@@ -61,6 +61,8 @@ LINES = (
     Column("Input", lambda document, _: to_json(document["input"])),
     Column("Transform", lambda document, _: to_json(document["transform"])),
     Column("Output branch", text("output_branch")),
+    Column("User spec", text("user_spec_json")),
+    Column("Effective spec", text("effective_spec_json")),
     *map(_of_spec, ("parallelism_spec", "datum_tries", "datum_timeout", "job_timeout", "reprocess_spec", "resource_requests", "resource_limits")),
 )
 
@@ -79,7 +81,7 @@ def inspect_pipeline(environ: Mapping[str, str], pipeline: str, project: str, pr
         found = pipelines.get_pipeline(txn, parse_repo(name, project=project))
         if caret:
             found = pipelines.get_pipeline(txn, found.name, version=found.version - int(back or "1"))
-    printer.one(pipeline_document(found), LINES)
+    printer.one(pipeline_inspection(found), LINES)
 
 
 @click.command(epilog="Example: pachctl list pipeline -o json")

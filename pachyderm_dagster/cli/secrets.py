@@ -6,7 +6,7 @@ import click
 
 from pachyderm_dagster.cli.documents import Fields
 from pachyderm_dagster.cli.printing import Column, Printer, listed, printing, text, time
-from pachyderm_dagster.cli.spec_files import STANDARD_INPUT, read_text, source_name
+from pachyderm_dagster.cli.spec_files import STANDARD_INPUT, read_text
 from pachyderm_dagster.clock import SystemClock
 from pachyderm_dagster.pps.secret_files import parse_secrets
 from pachyderm_dagster.pps.secret_store import Secret, SecretStore
@@ -34,7 +34,8 @@ def secret_store(environ: Mapping[str, str]) -> SecretStore:
 @click.pass_obj
 def create_secret(environ: Mapping[str, str], source: str, printer: Printer) -> None:
     """Its values are kept in the home, for its owner alone to read, and nowhere else. `data` holds base64, `stringData` text."""
-    found = parse_secrets(read_text(source), source=source_name(source), now=SystemClock().now())
+    given = read_text(source)
+    found = parse_secrets(given.text, source=given.source, now=SystemClock().now())
     for secret in found:
         secret_store(environ).create(secret)
     printer.only_documents(*map(secret_document, found))

@@ -1,16 +1,18 @@
 """Pipeline files: where their text comes from, and what a user should know about what they say."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
 
 import click
 
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.http_sources import open_http
 from pachyderm_dagster.pfs.local_sources import open_local
-from pachyderm_dagster.pps.spec import PipelineSpec, Transform, kubernetes_only_fields
-from pachyderm_dagster.pps.spec_reading import parse_specs
+from pachyderm_dagster.pps.spec import PipelineSpec, Transform, UserSpec, kubernetes_only_fields
+from pachyderm_dagster.pps.spec_reading import parse_defaults, parse_specs, parse_user_specs
 from pachyderm_dagster.settings import load_settings
 from pachyderm_dagster.storage.chunks import Readable
 
@@ -18,41 +20,73 @@ STANDARD_INPUT = "-"
 LARGEST = 16 * 1024 * 1024
 
 
-def read_specs(source: str) -> list[PipelineSpec]:
-    """The specs in a file, at an http(s) URL or (`-`) on standard input. Fields that do nothing here are told on standard error.
+@dataclass(frozen=True, slots=True)
+class SpecText:
+    """The text of a pipeline file, and what messages call it."""
+
+    text: str
+    source: str
+
+
+def read_text(source: str) -> SpecText:
+    """The text of a file, of what is at an http(s) URL or (`-`) on standard input.
 
     Raises:
         NotFoundError: `source-not-found`.
         UnreachableError: `source-unreachable`.
-        InvalidError: `source-unreadable`, `spec-invalid`, `spec-unsupported`.
+        InvalidError: `source-unreadable`; `spec-invalid`, when it is none in UTF-8.
     """
-    name, text = source_name(source), read_text(source)
-    notes: list[str] = []
-    specs = parse_specs(text, source=name, notes=notes)
-    if not specs:
-        raise InvalidError("spec-invalid", f"{name}: there is no pipeline in it; `pachctl list pipeline --spec` shows the form of one")
-    for note in notes:
-        click.echo(f"note: {note}", err=True)
-    return specs
-
-
-def source_name(source: str) -> str:
-    """What messages call a source."""
-    return "standard input" if source == STANDARD_INPUT else source
-
-
-def read_text(source: str) -> str:
-    """The text in a file, at an http(s) URL or (`-`) on standard input. Errors as `read_specs`."""
-    name = source_name(source)
+    name = "standard input" if source == STANDARD_INPUT else source
     with _open(source) as stream:
         data = _read(stream, name)
     try:
-        return data.decode("utf-8-sig")
+        return SpecText(data.decode("utf-8-sig"), name)
     except UnicodeDecodeError as error:
         raise InvalidError("spec-invalid", f"{name}: byte {error.start} is not UTF-8; it is to be JSON or YAML in UTF-8") from error
 
 
-def tell_unused(specs: list[PipelineSpec], environ: Mapping[str, str]) -> None:
+def complete_specs(found: SpecText) -> list[PipelineSpec]:
+    """The specifications in a text, which have to be complete. Fields that do nothing here are told on standard error.
+
+    Raises:
+        InvalidError: `spec-invalid`, `spec-unsupported`.
+    """
+    notes: list[str] = []
+    specs = parse_specs(found.text, source=found.source, notes=notes)
+    _tell(notes)
+    return specs
+
+
+def user_specs(found: SpecText) -> list[UserSpec]:
+    """The specifications in a text, as they are before defaults. Fields that do nothing here are told on standard error.
+
+    Raises:
+        InvalidError: `spec-invalid`, `spec-unsupported`.
+    """
+    notes: list[str] = []
+    specs = parse_user_specs(found.text, source=found.source, notes=notes)
+    _tell(notes)
+    return specs
+
+
+def defaults_body(found: SpecText) -> dict[str, Any]:
+    """The body of the defaults in a text.
+
+    Raises:
+        InvalidError: `spec-invalid`, `spec-unsupported`.
+    """
+    notes: list[str] = []
+    body = parse_defaults(found.text, source=found.source, notes=notes)
+    _tell(notes)
+    return body
+
+
+def _tell(notes: Iterable[str]) -> None:
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+
+
+def tell_unused(specs: Iterable[PipelineSpec], environ: Mapping[str, str]) -> None:
     """Says on standard error what runs on this machine make no use of."""
     if load_settings(environ).executor != "local":
         return

@@ -64,6 +64,10 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
     "Pipelines and jobs": {
         "create pipeline": Here("pipeline_specs:create_pipeline", "Make pipelines from a file."),
         "update pipeline": Here("pipeline_specs:update_pipeline", "Give pipelines their next version."),
+        "create defaults": Here("defaults:create_defaults", "Say what specifications of pipelines may leave out."),
+        "update defaults": Here("defaults:update_defaults", "Replace defaults of pipelines."),
+        "inspect defaults": Here("defaults:inspect_defaults", "Show defaults of pipelines."),
+        "delete defaults": Here("defaults:delete_defaults", "Remove defaults of pipelines."),
         "validate pipeline": Here("pipeline_specs:validate_pipeline", "Check a pipeline file without making anything."),
         "inspect pipeline": Here("pipelines:inspect_pipeline", "Show a pipeline."),
         "list pipeline": Here("pipelines:list_pipeline", "List the pipelines."),

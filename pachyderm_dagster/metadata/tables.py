@@ -255,10 +255,24 @@ pipeline_version = sa.Table(
     metadata,
     sa.Column("pipeline_id", sa.ForeignKey("pipeline.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("version", sa.Integer, primary_key=True),
+    # With defaults, complete and canonical.
     sa.Column("spec", sa.Text, nullable=False),
     sa.Column("salt", sa.Text, nullable=False),
     sa.Column("set_id", sa.Text, nullable=False),
     sa.Column("created", UtcDateTime, nullable=False),
+    # As its user gave it, as JSON, and the text that it was written as; empty when it was given complete, by a program or to an older release.
+    sa.Column("user_spec", sa.Text, nullable=False, server_default=""),
+    sa.Column("user_text", sa.Text, nullable=False, server_default=""),
+)
+
+# What specifications leave out: of every pipeline (no project), and of those in a project.
+pipeline_defaults = sa.Table(
+    "pipeline_defaults",
+    metadata,
+    _id(),
+    sa.Column("project_id", sa.ForeignKey("project.id", ondelete="CASCADE"), nullable=True, unique=True),
+    sa.Column("document", sa.Text, nullable=False),
+    sqlite_autoincrement=True,
 )
 
 job = sa.Table(
@@ -307,5 +321,7 @@ record_state = sa.Table(
     sa.Column("saved", sa.BigInteger, nullable=False),
 )
 
-STRUCTURE = frozenset({project, repo, branch, branch_provenance, branch_trigger, pipeline, pipeline_version, cluster_metadata, removed_commit})
+STRUCTURE = frozenset(
+    {project, repo, branch, branch_provenance, branch_trigger, pipeline, pipeline_version, pipeline_defaults, cluster_metadata, removed_commit}
+)
 """What is saved as one object in the store whenever it changes (pfs.structure); commits have records of their own."""

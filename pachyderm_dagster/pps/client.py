@@ -25,7 +25,7 @@ from pachyderm_dagster.pps.inputs import CronInput, Leaf, leaves
 from pachyderm_dagster.pps.job_inputs import Base, find_base, find_results_root, load_job_inputs
 from pachyderm_dagster.pps.model import Job, Pipeline
 from pachyderm_dagster.pps.planning import find_datums, find_plan, make_sources
-from pachyderm_dagster.pps.requests import CreatePipeline, Made, Request
+from pachyderm_dagster.pps.requests import CreatePipeline, Made, Request, spec_of
 from pachyderm_dagster.pps.results import RESULT_ROWS
 from pachyderm_dagster.pps.secret_store import SecretStore
 from pachyderm_dagster.pps.spec import PipelineSpec, Reprocess
@@ -197,9 +197,13 @@ class Pps:
                 yield LogLine(job, info.id, info.details.inputs, line)
 
     def _check_secrets(self, requests: Sequence[Request]) -> None:
-        for request in requests:
-            if isinstance(request, CreatePipeline):
-                self._secrets.check_uses(PipelineSpec.from_json(request.spec))
+        created = [request for request in requests if isinstance(request, CreatePipeline)]
+        if not created:
+            return
+        with self.database.read() as txn:
+            specs = [spec_of(txn, request) for request in created]
+        for spec in specs:
+            self._secrets.check_uses(spec)
 
     def _prepare(self, contents: Contents) -> None:
         for spec in contents.missing_specs:

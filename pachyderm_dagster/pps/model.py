@@ -5,7 +5,7 @@ import enum
 from dataclasses import dataclass
 
 from pachyderm_dagster.pfs.model import BranchName, RepoName
-from pachyderm_dagster.pps.spec import PipelineSpec
+from pachyderm_dagster.pps.spec import PipelineSpec, UserSpec
 
 MAX_KUBERNETES_NAME = 63
 """Characters of the name that the pipeline has on Kubernetes: project, name and version."""
@@ -53,6 +53,9 @@ class Pipeline:
     reason: str
     created: dt.datetime
     spec: PipelineSpec
+    """Effective: with defaults, complete."""
+    user: UserSpec
+    """As it was given."""
     salt: str
     last_job_state: JobState | None
 

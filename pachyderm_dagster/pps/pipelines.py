@@ -12,15 +12,24 @@ from pachyderm_dagster.pfs.triggers import find_triggers
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.inputs import CronInput, leaves
 from pachyderm_dagster.pps.model import MAX_KUBERNETES_NAME, JobState, Pipeline, PipelineState
-from pachyderm_dagster.pps.spec import PipelineSpec
+from pachyderm_dagster.pps.spec import PipelineSpec, UserSpec
 
 
 def create_pipeline(
-    txn: Transaction, spec: PipelineSpec, *, spec_tree: tuple[bytes, int], update: bool = False, reprocess: bool = False, default_project: str = DEFAULT_PROJECT
+    txn: Transaction,
+    spec: PipelineSpec,
+    *,
+    spec_tree: tuple[bytes, int],
+    user: UserSpec | None = None,
+    update: bool = False,
+    reprocess: bool = False,
+    default_project: str = DEFAULT_PROJECT,
 ) -> Pipeline:
     """Makes a pipeline, or with `update` its next version: always a new output commit and job, for the current heads.
 
     Args:
+        spec: effective, with defaults.
+        user: what the user gave; None when that was `spec`.
         spec_tree: encoded root and size of a tree that holds the spec as a file, for the spec repo.
         update: an update kills unfinished jobs; one of a pipeline that does not exist creates it.
         reprocess: the version gets a new salt, so that no earlier result counts.
@@ -52,7 +61,9 @@ def create_pipeline(
         if reprocess:
             release_results(txn, key)
         txn.run(sa.update(t.pipeline).where(t.pipeline.c.id == key).values(version=version, **forgotten))
-    txn.run(sa.insert(t.pipeline_version).values(pipeline_id=key, version=version, spec=spec.to_json(), salt=salt, set_id=txn.id, created=now))
+    given = UserSpec("") if user is None else user
+    stored = {"spec": spec.to_json(), "user_spec": given.document, "user_text": given.text}
+    txn.run(sa.insert(t.pipeline_version).values(pipeline_id=key, version=version, salt=salt, set_id=txn.id, created=now, **stored))
     _commit_spec(txn, name, spec_tree)
     if state is PipelineState.RUNNING:
         _connect(txn, name, spec)
@@ -98,7 +109,8 @@ def rerun_pipeline(txn: Transaction, name: RepoName, *, reprocess: bool = False)
     if reprocess:
         spec = commits.get_commit(txn, references.find_commit(txn, references.Reference(_spec_branch(name).repo, DEFAULT_BRANCH)))
         assert spec.tree is not None
-        create_pipeline(txn, pipeline.spec, spec_tree=(spec.tree, spec.size_bytes), update=True, reprocess=True, default_project=name.project)
+        again = (spec.tree, spec.size_bytes)
+        create_pipeline(txn, pipeline.spec, spec_tree=again, user=pipeline.user, update=True, reprocess=True, default_project=name.project)
         return
     _connect(txn, name, pipeline.spec)
 
@@ -188,6 +200,7 @@ def _list(txn: Transaction, chosen: sa.ColumnElement[bool], *, version: int | No
                 reason=row.reason,
                 created=row._mapping[t.pipeline.c.created],
                 spec=PipelineSpec.from_json(row.spec),
+                user=UserSpec(row.user_spec or row.spec, row.user_text),
                 salt=row.salt,
                 last_job_state=None if last is None else JobState(last.state),
             )

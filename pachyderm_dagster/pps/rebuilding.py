@@ -18,6 +18,8 @@ from pachyderm_dagster.pfs import rebuilding
 from pachyderm_dagster.pfs.model import RepoType
 from pachyderm_dagster.pfs.rebuilding import Holdings, Key, Loss, Rebuilt
 from pachyderm_dagster.pfs.store_ids import check_restored
+from pachyderm_dagster.pps import defaults
+from pachyderm_dagster.pps.defaults import StoredDefaults
 from pachyderm_dagster.pps.recovery import SECTION, StoredJob, StoredPipeline, from_builtins
 from pachyderm_dagster.pps.results import RESULT_ROWS
 from pachyderm_dagster.storage.objects import ObjectStore, is_damage
@@ -79,6 +81,7 @@ def rebuild(database: Database, found: Holdings, is_readable: IsReadable) -> Reb
     def change(txn: Transaction) -> Rebuilding:
         rebuilt = rebuilding.rebuild(txn, found)
         pipelines = _insert_pipelines(txn, found, results)
+        _insert_defaults(txn, found)
         last = 0 if found.structure is None else found.structure.last_rows.get(t.pipeline.name, 0)
         count = _insert_jobs(txn, jobs, {pipeline.id for pipeline in pipelines}, last, rebuilt)
         rebuilding.go_on_counting(txn, found)
@@ -137,6 +140,11 @@ def _insert_pipelines(txn: Transaction, found: Holdings, results: Mapping[int, b
     versions = ((pipeline.id, version) for pipeline in pipelines for version in pipeline.versions)
     _insert(txn, t.pipeline_version, ({"pipeline_id": pipeline, **msgspec.structs.asdict(version)} for pipeline, version in versions))
     return pipelines
+
+
+def _insert_defaults(txn: Transaction, found: Holdings) -> None:
+    if found.structure is not None and defaults.SECTION in found.structure.sections:
+        defaults.restore_defaults(txn, msgspec.msgpack.decode(found.structure.sections[defaults.SECTION], type=list[StoredDefaults]))
 
 
 def _insert_jobs(txn: Transaction, jobs: Mapping[Key, StoredJob], pipelines: set[int], last: int, rebuilt: Rebuilt) -> int:

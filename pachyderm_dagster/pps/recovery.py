@@ -12,6 +12,7 @@ from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs import structure
 from pachyderm_dagster.pfs.commit_records import load_records
+from pachyderm_dagster.pps import defaults
 from pachyderm_dagster.pps.jobs import JobRecords, error_of
 from pachyderm_dagster.pps.model import TERMINAL, Counters, Job, JobState
 from pachyderm_dagster.storage.objects import ObjectStore
@@ -21,13 +22,15 @@ COUNTERS = tuple(field.name for field in dataclasses.fields(Counters))
 
 
 class StoredVersion(msgspec.Struct, frozen=True):
-    """A version of a pipeline; `set_id` is that of its commit in the spec repo."""
+    """A version of a pipeline; `set_id` is that of its commit in the spec repo. Older releases kept nothing of what the user wrote."""
 
     version: int
     spec: str
     salt: str
     set_id: str
     created: dt.datetime
+    user_spec: str = ""
+    user_text: str = ""
 
 
 class StoredPipeline(msgspec.Struct, frozen=True):
@@ -72,7 +75,7 @@ def keep(database: Database, store: ObjectStore) -> None:
     Raises:
         StorageError, UnreachableError: as `ObjectStore.put_new`; the next call tries again.
     """
-    structure.save(database, store, {SECTION: take_pipelines})
+    structure.save(database, store, {SECTION: take_pipelines, defaults.SECTION: defaults.take_defaults})
     structure.save_commits(database, store, jobs_of)
 
 
@@ -80,7 +83,7 @@ def take_pipelines(txn: Transaction) -> list[StoredPipeline]:
     """The pipelines with all their versions."""
     versions: dict[int, list[StoredVersion]] = {}
     for row in txn.all(sa.select(t.pipeline_version).order_by(t.pipeline_version.c.pipeline_id, t.pipeline_version.c.version)):
-        versions.setdefault(row.pipeline_id, []).append(StoredVersion(row.version, row.spec, row.salt, row.set_id, row.created))
+        versions.setdefault(row.pipeline_id, []).append(StoredVersion(row.version, row.spec, row.salt, row.set_id, row.created, row.user_spec, row.user_text))
     return [
         StoredPipeline(row.id, row.project_id, row.name, row.version, row.state, row.reason, row.created, tuple(versions.get(row.id, ())))
         for row in txn.all(sa.select(t.pipeline).order_by(t.pipeline.c.id))

@@ -1,5 +1,8 @@
 """Changes of pipelines as data, and all requests together: what a transaction of a user may hold."""
 
+import importlib
+import json
+from collections.abc import Iterator
 from typing import TypeAlias
 
 import msgspec
@@ -8,10 +11,11 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos, requests
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, RepoName
 from pachyderm_dagster.pfs.requests import Contents, FileRequest, Shown
-from pachyderm_dagster.pps import jobs, pipelines
+from pachyderm_dagster.pps import defaults, jobs, pipelines
+from pachyderm_dagster.pps.defaults import Defaults
 from pachyderm_dagster.pps.deletion import delete_pipelines, empty_project
 from pachyderm_dagster.pps.model import Job, Pipeline
-from pachyderm_dagster.pps.spec import PipelineSpec
+from pachyderm_dagster.pps.spec import PipelineSpec, UserSpec
 
 
 class DeleteProject(msgspec.Struct, frozen=True, omit_defaults=True, tag="delete project", tag_field="request"):
@@ -25,14 +29,16 @@ class CreatePipeline(msgspec.Struct, frozen=True, omit_defaults=True, tag="creat
     """As `pipelines.create_pipeline`.
 
     Args:
-        spec: canonical JSON.
+        spec: complete, as canonical JSON; empty when `user` is there.
         project: of what the spec names without one.
+        user: what is laid upon the defaults of that time.
     """
 
-    spec: str
+    spec: str = ""
     project: str = DEFAULT_PROJECT
     update: bool = False
     reprocess: bool = False
+    user: UserSpec | None = None
 
 
 class StartPipeline(msgspec.Struct, frozen=True, omit_defaults=True, tag="start pipeline", tag_field="request"):
@@ -70,9 +76,27 @@ class StopJob(msgspec.Struct, frozen=True, omit_defaults=True, tag="stop job", t
     pipeline: RepoName | None = None
 
 
-PipelineRequest: TypeAlias = DeleteProject | CreatePipeline | StartPipeline | StopPipeline | RerunPipeline | DeletePipeline | StopJob
+class ChangeDefaults(msgspec.Struct, frozen=True, omit_defaults=True, tag="change defaults", tag_field="request"):
+    """As `defaults.set_defaults` and `delete_defaults`, and of the pipelines that have other specifications then.
+
+    Args:
+        project: None for those of the cluster.
+        body: JSON of the new ones; None removes those that are there.
+        update: replaces those that are there.
+        regenerate: each pipeline whose effective specification changes gets its next version.
+        reprocess: so that these run every datum again.
+    """
+
+    project: str | None = None
+    body: str | None = None
+    update: bool = False
+    regenerate: bool = False
+    reprocess: bool = False
+
+
+PipelineRequest: TypeAlias = DeleteProject | CreatePipeline | StartPipeline | StopPipeline | RerunPipeline | DeletePipeline | StopJob | ChangeDefaults
 Request: TypeAlias = FileRequest | PipelineRequest
-Made: TypeAlias = Shown | Pipeline | Job
+Made: TypeAlias = Shown | Pipeline | Job | Defaults
 
 
 def apply(txn: Transaction, request: Request, contents: Contents) -> list[Made]:
@@ -99,8 +123,19 @@ def apply(txn: Transaction, request: Request, contents: Contents) -> list[Made]:
             return [*_delete_pipeline(txn, request)]
         case StopJob():
             return [*_stop_job(txn, request)]
+        case ChangeDefaults():
+            return [*_change_defaults(txn, request, contents)]
         case _:
             return [*requests.apply(txn, request, contents)]
+
+
+def spec_of(txn: Transaction, request: CreatePipeline) -> PipelineSpec:
+    """The effective specification of a pipeline that is to be made, with the defaults there are.
+
+    Raises:
+        InvalidError: `spec-invalid`, `spec-unsupported`.
+    """
+    return PipelineSpec.from_json(request.spec) if request.user is None else _effective_spec(txn, request.user, _name(request).project)
 
 
 def describe(request: Request) -> str:
@@ -109,29 +144,68 @@ def describe(request: Request) -> str:
         case DeleteProject():
             named = request.project
         case CreatePipeline():
-            spec = PipelineSpec.from_json(request.spec).pipeline
             verb = "update" if request.update else "create"
-            return f"{verb} pipeline {RepoName(spec.project or request.project, spec.name)}"
+            return f"{verb} pipeline {_name(request)}"
         case StartPipeline() | StopPipeline() | RerunPipeline():
             named = str(request.pipeline)
         case DeletePipeline():
             named = f"--all --project {request.every_one_in}" if request.pipeline is None else str(request.pipeline)
         case StopJob():
             named = request.id if request.pipeline is None else f"{request.pipeline}@{request.id}"
+        case ChangeDefaults():
+            verb = "delete" if request.body is None else "update" if request.update else "create"
+            return f"{verb} defaults {'--cluster' if request.project is None else f'--project {request.project}'}"
         case _:
             return requests.describe(request)
     return f"{request.__struct_config__.tag} {named}"
 
 
+def _name(request: CreatePipeline) -> RepoName:
+    named = PipelineSpec.from_json(request.spec).pipeline if request.user is None else request.user.pipeline
+    return RepoName(named.project or request.project, named.name)
+
+
 def _create_pipeline(txn: Transaction, request: CreatePipeline, contents: Contents) -> Pipeline:
+    spec = spec_of(txn, request)
     return pipelines.create_pipeline(
         txn,
-        PipelineSpec.from_json(request.spec),
-        spec_tree=contents.of_spec(txn, request.spec),
+        spec,
+        spec_tree=contents.of_spec(txn, spec.to_json()),
+        user=request.user,
         update=request.update,
         reprocess=request.reprocess,
         default_project=request.project,
     )
+
+
+def _effective_spec(txn: Transaction, user: UserSpec, project: str) -> PipelineSpec:
+    # Imported by name because what reads specifications knows globs, and with them columns, which takes longer than most commands.
+    found: PipelineSpec = importlib.import_module("pachyderm_dagster.pps.effective").effective_spec(user, defaults.bodies_for(txn, project))
+    return found
+
+
+def _change_defaults(txn: Transaction, request: ChangeDefaults, contents: Contents) -> Iterator[Defaults | Pipeline]:
+    """Changes them and returns them, and what pipelines became of it."""
+    if request.body is None:
+        yield defaults.delete_defaults(txn, request.project)
+    else:
+        changed = Defaults(request.project, json.loads(request.body))
+        defaults.set_defaults(txn, changed, update=request.update)
+        yield changed
+    if not request.regenerate and not request.reprocess:
+        return
+    for pipeline in pipelines.list_pipeline(txn, project=request.project):
+        spec = _effective_spec(txn, pipeline.user, pipeline.name.project)
+        if spec != pipeline.spec:
+            yield pipelines.create_pipeline(
+                txn,
+                spec,
+                spec_tree=contents.of_spec(txn, spec.to_json()),
+                user=pipeline.user,
+                update=True,
+                reprocess=request.reprocess,
+                default_project=pipeline.name.project,
+            )
 
 
 def _delete_pipeline(txn: Transaction, request: DeletePipeline) -> list[Pipeline]:

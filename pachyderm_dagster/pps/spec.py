@@ -207,6 +207,25 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return list(dict.fromkeys((repo.project, repo.name, branch) for repo, branch in repos))
 
 
+class UserSpec(msgspec.Struct, frozen=True):
+    """A specification as its user gave it, before defaults.
+
+    Args:
+        document: JSON of it.
+        text: the text that it was written as, comments and all; empty when that was no text of its own.
+    """
+
+    document: str
+    text: str = ""
+
+    @property
+    def pipeline(self) -> PipelineName:
+        """The pipeline that it is of."""
+        named = msgspec.json.decode(self.document)["pipeline"]
+        project = named.get("project")
+        return PipelineName(named["name"], (project["name"] if isinstance(project, dict) else project) or None)
+
+
 _SET_NAMES = {kind: name for name, kind in SET_INPUTS.items()}
 # Of the transform, what is about getting the code and not the code.
 _NOT_CODE = ("image_pull_secrets", "memory_volume")

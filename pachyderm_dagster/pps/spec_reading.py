@@ -17,7 +17,7 @@ from pachyderm_dagster.pps.documents import read_documents
 from pachyderm_dagster.pps.input_rules import check_input, with_defaults
 from pachyderm_dagster.pps.inputs import SET_INPUTS, Batch, ByteCount, CronInput, Input, PfsInput, TriggerSpec
 from pachyderm_dagster.pps.model import MAX_KUBERNETES_NAME
-from pachyderm_dagster.pps.spec import JsonText, PipelineName, PipelineSpec, Quantity, Seconds, SecretUse
+from pachyderm_dagster.pps.spec import JsonText, PipelineName, PipelineSpec, Quantity, Seconds, SecretUse, UserSpec
 from pachyderm_dagster.pps.strict import Place, StrictReader, as_object, as_string, is_set, shown, unknown_name
 from pachyderm_dagster.pps.vocabulary import OTHER_NAMES, REFUSED_INPUTS
 from pachyderm_dagster.schedules import check_cron
@@ -30,6 +30,7 @@ _MOST_NAME_CHARACTERS = 128
 _RESERVED_NAMES = ("out", ".", "..", ".env", ".scratch")
 _QUANTITY = re.compile(r"[+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?")
 _KINDS = ("pfs", "cron", *SET_INPUTS)
+_DEFAULTS_BODY = ("create_pipeline_request", "createPipelineRequest")
 _INPUT_KINDS = {"atom": "pfs"} | {kind: kind for kind in _KINDS}
 
 
@@ -44,17 +45,68 @@ def parse_specs(text: str, *, source: str, notes: list[str] | None = None) -> li
     Raises:
         InvalidError: `spec-invalid`, naming source, document, path and what was found; `spec-unsupported`, naming the way out.
     """
+    said: list[str] = [] if notes is None else notes
+    return [read_spec(document, place, said) for document, place in _documents(text, source)]
+
+
+def parse_user_specs(text: str, *, source: str, notes: list[str] | None = None) -> list[UserSpec]:
+    """The specifications of a text as they were written, checked as far as they go: defaults may give what is required and missing.
+
+    Args, errors: as `parse_specs`.
+    """
+    said: list[str] = [] if notes is None else notes
+    found = _documents(text, source)
+    required = [known.name for known in msgspec.structs.fields(PipelineSpec) if known.required]
+    specs = []
+    for document, place in found:
+        heard: list[str] = []
+        given = StrictReader(OTHER_NAMES, _READERS, heard).fields(PipelineSpec, as_object(document, place), place)
+        if "pipeline" not in given or all(name in given for name in required):
+            read_spec(document, place, [])
+        said.extend(heard)
+        specs.append(UserSpec(json.dumps(document), text if len(found) == 1 else ""))
+    return specs
+
+
+def parse_defaults(text: str, *, source: str, notes: list[str]) -> dict[str, Any]:
+    """The body of the defaults in a text: `{"create_pipeline_request": {…}}`, with fields of a specification in it.
+
+    Args, errors: as `parse_specs`.
+    """
+    found = _documents(text, source)
+    if len(found) > 1:
+        raise InvalidError("spec-invalid", f"{source}: {len(found)} documents; defaults are one")
+    document, place = found[0]
+    for key in as_object(document, place):
+        if key not in _DEFAULTS_BODY:
+            raise place.field(key).invalid(unknown_name(key, _DEFAULTS_BODY, _DEFAULTS_BODY))
+    if len(document) > 1:
+        raise place.invalid("has it in two spellings; remove one")
+    where = place.field(next(iter(document), _DEFAULTS_BODY[0]))
+    body = as_object(next(iter(document.values()), None) or {}, where)
+    given = StrictReader(OTHER_NAMES, _READERS, notes).fields(PipelineSpec, body, where)
+    for name in ("pipeline", "input"):
+        if name in given:
+            raise where.field(name).invalid("each pipeline has its own; leave it out of defaults")
+    return body
+
+
+def _documents(text: str, source: str) -> list[tuple[Any, Place]]:
     documents = read_documents(text, source)
     places = [Place(source if len(documents) == 1 else f"{source} (document {number})") for number in range(1, len(documents) + 1)]
-    said: list[str] = [] if notes is None else notes
-    return [_read_spec(document, place, said) for document, place in zip(documents, places, strict=True)]
+    return list(zip(documents, places, strict=True))
 
 
 class _Project(msgspec.Struct, frozen=True):
     name: str
 
 
-def _read_spec(document: Any, place: Place, notes: list[str]) -> PipelineSpec:
+def read_spec(document: Any, place: Place, notes: list[str]) -> PipelineSpec:
+    """The specification in a plain document, which has to be complete.
+
+    Raises:
+        InvalidError: `spec-invalid`, `spec-unsupported`.
+    """
     spec = StrictReader(OTHER_NAMES, _READERS, notes).struct(PipelineSpec, document, place)
     _check(place.field("output_branch"), checked_branch_name, spec.output_branch)
     for name in spec.transform.env:

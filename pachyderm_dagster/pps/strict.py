@@ -84,7 +84,7 @@ class StrictReader:
         Raises:
             InvalidError: `spec-invalid`, `spec-unsupported`.
         """
-        kind = _without_none(kind)
+        kind = without_none(kind)
         if kind in self.readers:
             return self.readers[kind](self, value, place)
         if typing.get_origin(kind) is tuple:
@@ -113,7 +113,7 @@ class StrictReader:
         """The fields that an object sets, read, by the names of the struct."""
         hints, others = typing.get_type_hints(kind, include_extras=True), self.other_names.get(kind, OtherNames())
         hints = {known.name: hints[known.name] for known in msgspec.structs.fields(kind)}
-        spellings = _spellings([*hints, *others.renamed, *others.without_effect, *others.refused])
+        spellings = field_names(kind, others)
         found: dict[str, Any] = {}
         given: dict[str, str] = {}
         for key, value in document.items():
@@ -238,7 +238,13 @@ def _as_enum(kind: type[enum.StrEnum], value: Any, place: Place) -> enum.StrEnum
 _SCALARS: Mapping[Any, Callable[[Any, Place], Any]] = {str: as_string, bool: _as_bool, int: _as_int, float: _as_float}
 
 
-def _without_none(kind: Any) -> Any:
+def field_names(kind: type[msgspec.Struct], others: OtherNames) -> dict[str, str]:
+    """Every spelling that an object of this kind takes for a key, with the name that it stands for."""
+    return _spellings([*(known.name for known in msgspec.structs.fields(kind)), *others.renamed, *others.without_effect, *others.refused])
+
+
+def without_none(kind: Any) -> Any:
+    """The type of what is there, when None stands for nothing."""
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         members = [member for member in typing.get_args(kind) if member is not type(None)]
         return members[0] if len(members) == 1 else kind

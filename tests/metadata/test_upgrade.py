@@ -18,7 +18,7 @@ from pachyderm_dagster.metadata.database import open_engine
 from pachyderm_dagster.metadata.engines import connect
 from pachyderm_dagster.metadata.schema import SCHEMA_REVISION, find_revision
 from pachyderm_dagster.metadata.upgrade import upgrade, upgrade_record
-from pachyderm_dagster.pps import jobs
+from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.workspace import Workspace, open_workspace
 from tests.records import SERVER
 
@@ -47,6 +47,15 @@ def home(tmp_path: Path) -> Path:
     """The home that schema 0001 had."""
     folder = tmp_path / "home"
     with tarfile.open(HOMES / "0001.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture
+def second_home(tmp_path: Path) -> Path:
+    """The home that schema 0002 had: a pipeline in two versions, and an open transaction that makes another."""
+    folder = tmp_path / "home"
+    with tarfile.open(HOMES / "0002.tar.gz") as archive:
         archive.extractall(folder, filter="data")
     return folder
 
@@ -142,12 +151,26 @@ def test_pipeline_runs_on_and_skips_what_it_did_before(home: Path) -> None:
         assert (job.counters.data_processed, job.counters.data_skipped) == (1, 3)
 
 
+def test_pipelines_of_the_second_schema_keep_their_specifications(second_home: Path) -> None:
+    with closing(open_home(second_home)) as opened, opened.database.read() as txn:
+        (pipeline,) = pipelines.list_pipeline(txn)
+        assert (pipeline.version, pipeline.user.document, pipeline.user.text) == (2, pipeline.spec.to_json(), "")
+        assert pipeline.spec.transform.stdin == ("cp /pfs/data/* /pfs/out/",)
+
+
+def test_transaction_of_the_second_schema_can_be_finished(second_home: Path) -> None:
+    with closing(open_home(second_home)) as opened:
+        opened.pps.finish_transaction("338cbd1a0a9d44faa04f715c4feb148f")
+        with opened.database.read() as txn:
+            assert [pipeline.name.name for pipeline in pipelines.list_pipeline(txn)] == ["again", "copy"]
+
+
 def test_upgrade_is_told_once(home: Path) -> None:
     command = [sys.executable, "-m", "pachyderm_dagster", "list", "repo"]
     environ = {**os.environ, "PACHYDERM_HOME": str(home), "PACHYDERM_METADATA_URL": url_of(home)}
     said = [subprocess.run(command, cwd=ROOT, env=environ, check=True, capture_output=True, text=True).stderr for _ in range(2)]
     assert said[0].count("\n") == 1
-    assert "from schema 0001 to 0003" in said[0]
+    assert f"from schema 0001 to {SCHEMA_REVISION}" in said[0]
     assert str(home / "metadata.db.0001") in said[0]
     assert said[1] == ""
 
@@ -177,7 +200,7 @@ def test_killed_upgrade_has_not_begun_and_is_done_by_the_next_command(home: Path
 
 def test_check_looks_and_changes_nothing(home: Path) -> None:
     found = upgrade_record(url_of(home), check=True)
-    assert (found.before, found.after, found.copy) == ("0001", "0003", None)
+    assert (found.before, found.after, found.copy) == ("0001", SCHEMA_REVISION, None)
     assert revision_at(url_of(home)) == "0001"
 
 
@@ -187,7 +210,7 @@ def test_command_upgrades_and_says_what_it_did(home: Path) -> None:
     check = subprocess.run([*command, "--check"], cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     assert (check.returncode, "[home-version]" in check.stderr) == (1, True)
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == {"record": url_of(home), "from": "0001", "to": "0003", "copy": str(home / "metadata.db.0001")}
+    assert json.loads(done.stdout) == {"record": url_of(home), "from": "0001", "to": SCHEMA_REVISION, "copy": str(home / "metadata.db.0001")}
     subprocess.run([*command, "--check"], cwd=ROOT, env=environ, capture_output=True, check=True)
 
 
@@ -209,7 +232,7 @@ def test_record_on_a_server_waits_for_the_command(metadata_url: str) -> None:
         open_engine(metadata_url)
     assert caught.value.code == "home-version"
     done = upgrade_record(metadata_url)
-    assert (done.before, done.after, done.copy) == ("0001", "0003", None)
+    assert (done.before, done.after, done.copy) == ("0001", SCHEMA_REVISION, None)
     engine = open_engine(metadata_url)
     with closing_engine(engine), engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT name, metadata FROM project").all() == [("kept", {})]
