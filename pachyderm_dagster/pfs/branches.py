@@ -8,7 +8,7 @@ from pachyderm_dagster.errors import InvalidError, NotFoundError, StateError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import references, repos
-from pachyderm_dagster.pfs.model import Branch, BranchName, Origin, RepoName, Trigger, checked_branch_name
+from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, Branch, BranchName, Origin, RepoName, RepoType, Trigger, checked_branch_name
 from pachyderm_dagster.pfs.provenance import all_edges, find_siblings, find_twins, find_writer, replace_upstream, upstream_closure, upstream_ids
 from pachyderm_dagster.pfs.triggers import find_triggers, remove_trigger, set_trigger
 
@@ -37,6 +37,7 @@ def create_branch(
     trigger: Trigger | None = None,
     keep_trigger: bool = True,
     force: bool = False,
+    by_writer: bool = False,
 ) -> int:
     """Makes a branch, or changes one: `provenance` replaces what it had, `head` moves it. Returns its row.
 
@@ -46,13 +47,15 @@ def create_branch(
     Args:
         never: those of the provenance whose commits make none here.
         trigger: what moves it from now on; None keeps what it has, unless `keep_trigger` is false.
-        force: even when a pipeline writes the branch and no longer could.
+        force: even when a pipeline writes the branch and no longer could; that pipeline is stopped at the end of the transaction.
+        by_writer: for the pipeline that writes the branch.
 
     Raises:
         NotFoundError: `repo-not-found`.
         InvalidError: `provenance-cycle`, when the branch would depend on itself or on its own repo; `head-invalid`, when the head is of another repo;
             `provenance-missing`, for one in `never` that is none; `trigger-invalid`.
-        StateError: `branch-in-use`, when a pipeline would lose its branch; `commit-forgotten`, for a head without content.
+        StateError: `branch-in-use`, when a pipeline would lose its branch; `commit-forgotten`, for a head without content; at the end of the transaction
+            `head-provenance`, for a head that was not made from all of the provenance.
     """
     branch_id, old_head = ensure_branch(txn, name)
     stray = [source for source in never if source not in provenance]
@@ -61,8 +64,11 @@ def create_branch(
     sources = {source: _ensure_source(txn, name, source) for source in provenance}
     before = upstream_ids(txn, branch_id)
     changed = set(sources.values()) != before
-    if changed and not force:
-        _check_writer_keeps(txn, name, branch_id, before)
+    writer = None if by_writer else find_writer(txn, branch_id)
+    if changed and writer is not None:
+        if not force:
+            raise _written(txn, name, writer, before)
+        txn.taken_outputs.add(repos.get_repo(txn, name.repo))
     if changed or sources:
         replace_upstream(txn, branch_id, sources.values(), never=[sources[source] for source in never])
         _check_acyclic(txn, name, branch_id)
@@ -74,6 +80,8 @@ def create_branch(
         raise InvalidError("trigger-invalid", f"branch '{name}' cannot have both provenance and a trigger; `--no-trigger` removes the trigger")
     if head is not None:
         _move_head(txn, name, branch_id, head)
+        if writer is not None:
+            _move_meta_along(txn, name.repo, head)
     elif not sources and old_head is None:
         add_empty_root(txn, branch_id)
     if sources and changed:
@@ -171,14 +179,13 @@ def _list(txn: Transaction, repo: RepoName, chosen: sa.ColumnElement[bool]) -> l
     return found
 
 
-def _check_writer_keeps(txn: Transaction, name: BranchName, branch_id: int, before: Collection[int]) -> None:
-    writer = find_writer(txn, branch_id)
-    if writer is not None:
-        kept = " ".join(f"-p {branch_name(txn, source)}" for source in sorted(before))
-        raise StateError(
-            "branch-in-use",
-            f"branch '{name}' is written by pipeline '{writer}', which other provenance would cut off from it; keep what it has with {kept}, or use --force",
-        )
+def _written(txn: Transaction, name: BranchName, writer: str, before: Collection[int]) -> StateError:
+    kept = " ".join(f"-p {branch_name(txn, source)}" for source in sorted(before))
+    return StateError(
+        "branch-in-use",
+        f"branch '{name}' is written by pipeline '{writer}', which other provenance would cut off from it; keep what it has with {kept}, "
+        "or stop the pipeline with --force",
+    )
 
 
 def _check_unused(txn: Transaction, name: BranchName, branch_id: int) -> None:
@@ -215,7 +222,7 @@ def _ensure_source(txn: Transaction, name: BranchName, source: BranchName) -> in
 
 
 def add_empty_root(txn: Transaction, branch_id: int) -> None:
-    """A branch that is read must have a head: an empty, finished one. Several of one repo in one transaction share it."""
+    """A branch that is read must have a head: an empty, finished one, made from what the branch is. Several of one repo in one transaction share it."""
     row = txn.first(sa.select(t.branch.c.repo_id, t.branch.c.name).where(t.branch.c.id == branch_id))
     assert row is not None
     shared = txn.first(sa.select(t.commit.c.id).where(t.commit.c.repo_id == row.repo_id, t.commit.c.set_id == txn.id))
@@ -225,7 +232,25 @@ def add_empty_root(txn: Transaction, branch_id: int) -> None:
         txn.new_commits.append(commit_id)
     else:
         commit_id = shared.id
+    _read_heads(txn, branch_id, commit_id)
     txn.run(sa.update(t.branch).where(t.branch.c.id == branch_id).values(head_id=commit_id))
+
+
+def _read_heads(txn: Transaction, branch_id: int, commit_id: int) -> None:
+    """Makes a commit one that was made from the heads of what a branch is made from."""
+    source = t.branch.alias("source")
+    known = sa.select(t.commit_provenance.c.branch_name).where(
+        t.commit_provenance.c.commit_id == commit_id,
+        t.commit_provenance.c.upstream_id == source.c.head_id,
+        t.commit_provenance.c.branch_name == source.c.name,
+    )
+    heads = txn.all(
+        sa.select(source.c.head_id, source.c.name)
+        .join(t.branch_provenance, t.branch_provenance.c.upstream_id == source.c.id)
+        .where(t.branch_provenance.c.branch_id == branch_id, source.c.head_id.is_not(None), ~known.exists())
+    )
+    for head in heads:
+        txn.run(sa.insert(t.commit_provenance).values(commit_id=commit_id, upstream_id=head.head_id, branch_name=head.name))
 
 
 def _move_head(txn: Transaction, name: BranchName, branch_id: int, head: int) -> None:
@@ -236,6 +261,17 @@ def _move_head(txn: Transaction, name: BranchName, branch_id: int, head: int) ->
         raise StateError("commit-forgotten", f"the content of commit '{name.repo}@{row.set_id}' was given up, so no branch can point at it")
     txn.run(sa.update(t.branch).where(t.branch.c.id == branch_id).values(head_id=head))
     txn.moved_branches.add(branch_id)
+
+
+def _move_meta_along(txn: Transaction, output: RepoName, head: int) -> None:
+    """With the head of an output branch goes that of the meta branch, to what the same job wrote, if one did."""
+    meta_repo = repos.find_repo(txn, RepoName(output.project, output.name, RepoType.META))
+    set_id = sa.select(t.commit.c.set_id).where(t.commit.c.id == head).scalar_subquery()
+    partner = txn.first(sa.select(t.commit.c.id).where(t.commit.c.repo_id == meta_repo, t.commit.c.set_id == set_id))
+    branch = txn.first(sa.select(t.branch.c.id).where(t.branch.c.repo_id == meta_repo, t.branch.c.name == DEFAULT_BRANCH))
+    if partner is not None and branch is not None:
+        txn.run(sa.update(t.branch).where(t.branch.c.id == branch.id).values(head_id=partner.id))
+        txn.moved_branches.add(branch.id)
 
 
 def _check_acyclic(txn: Transaction, name: BranchName, branch_id: int) -> None:

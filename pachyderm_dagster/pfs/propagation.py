@@ -1,12 +1,15 @@
 """Propagation: what a change of some branches starts downstream, once, at the end of a transaction (docs/design/0002)."""
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
+from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
-from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs import branches, commits
 from pachyderm_dagster.pfs.model import Origin, RepoType
-from pachyderm_dagster.pfs.provenance import all_edges, upstream_closure
+from pachyderm_dagster.pfs.provenance import all_edges, find_unread, upstream_closure
 
 
 def propagate(txn: Transaction) -> None:
@@ -14,6 +17,10 @@ def propagate(txn: Transaction) -> None:
 
     Each new commit's provenance is the head, by then, of each branch that it is made from. There is no "nothing changed" test:
     a head moved to where it was still starts jobs, which skip every datum.
+
+    Raises:
+        StateError: `head-provenance`, when a branch was given a head that was not made from all that the branch is made from.
+        InvalidError: `set-conflict`.
     """
     changed = txn.touched_branches | txn.moved_branches
     if not changed:
@@ -25,15 +32,34 @@ def propagate(txn: Transaction) -> None:
     # A commit does not pass through an edge that is marked so; the order is by all of them.
     passing = all_edges(txn, include_never=False)
     affected = [branch_id for branch_id in edges if branch_id in txn.touched_branches or upstream_closure(passing, branch_id) & changed]
+    given = [branch_id for branch_id in edges if branch_id in txn.moved_branches]
     # A branch is in more closures than anything downstream of it, so the size of its own closure is a topological order.
     for branch_id in sorted(affected, key=lambda branch_id: (len(closures[branch_id]), branch_id)):
         row = txn.first(sa.select(t.branch.c.head_id).where(t.branch.c.id == branch_id))
         assert row is not None
-        if _is_of_this_set(txn, row.head_id) or _reads_only_its_spec(txn, edges[branch_id]):
+        if _is_of_this_set(txn, row.head_id):
+            given.append(branch_id)
+            continue
+        if _reads_only_its_spec(txn, edges[branch_id]):
             continue
         heads = txn.all(sa.select(t.branch.c.head_id, t.branch.c.name).where(t.branch.c.id.in_(edges[branch_id]), t.branch.c.head_id.is_not(None)))
         upstream = [(head.head_id, head.name) for head in heads]
         commits.add_commit(txn, branch_id, parent=row.head_id, origin=Origin.AUTO, upstream=upstream)
+    _check_given_heads(txn, given)
+
+
+def _check_given_heads(txn: Transaction, branch_ids: Sequence[int]) -> None:
+    """Looks at heads that propagation did not make itself."""
+    for branch_id, source_id in find_unread(txn, branch_ids) if branch_ids else ():
+        name, source = branches.branch_name(txn, branch_id), branches.branch_name(txn, source_id)
+        (row,) = txn.all(sa.select(t.branch.c.head_id).where(t.branch.c.id == branch_id))
+        head = commits.get_commit(txn, row.head_id)
+        made_from = ", ".join(f"'{read}'" for read in sorted(commits.read_through(txn, row.head_id))) or "no other branch"
+        raise StateError(
+            "head-provenance",
+            f"branch '{name}' is made from '{source}', and commit '{head}' was made from {made_from}, so it cannot be the head; `pachctl create branch "
+            f"{name.repo}@NAME --head {head}` gives it a branch that is made from nothing",
+        )
 
 
 def _is_of_this_set(txn: Transaction, head_id: int | None) -> bool:

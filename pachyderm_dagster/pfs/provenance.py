@@ -75,6 +75,32 @@ def find_siblings(txn: Transaction, branch_id: int) -> tuple[int, int, int] | No
     return None
 
 
+def find_unread(txn: Transaction, branch_ids: Collection[int] | None = None) -> list[tuple[int, int]]:
+    """Branches, of those given or of all, whose head was not made from one that they are made from: each with that one, which has a head.
+
+    There are none at the end of a transaction: what is made from a branch was made from a commit of it.
+    """
+    below, source, read = t.branch, t.branch.alias("source"), t.commit.alias("read")
+    was_read = (
+        sa.select(t.commit_provenance.c.commit_id)
+        .join(read, t.commit_provenance.c.upstream_id == read.c.id)
+        .where(
+            t.commit_provenance.c.commit_id == below.c.head_id,
+            read.c.repo_id == source.c.repo_id,
+            t.commit_provenance.c.branch_name == source.c.name,
+        )
+    )
+    unread = (
+        sa.select(below.c.id, source.c.id.label("source_id"))
+        .join_from(t.branch_provenance, below, t.branch_provenance.c.branch_id == below.c.id)
+        .join(source, t.branch_provenance.c.upstream_id == source.c.id)
+        .where(below.c.head_id.is_not(None), source.c.head_id.is_not(None), ~was_read.exists())
+        .order_by(below.c.id, source.c.id)
+    )
+    chosen = unread if branch_ids is None else unread.where(below.c.id.in_(branch_ids))
+    return [(int(row.id), int(row.source_id)) for row in txn.all(chosen)]
+
+
 def find_writer(txn: Transaction, branch_id: int) -> str | None:
     """The name of the running pipeline that writes a branch, or None."""
     source, source_repo = t.branch.alias("source"), t.repo.alias("source_repo")

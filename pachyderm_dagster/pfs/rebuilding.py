@@ -16,6 +16,7 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits
 from pachyderm_dagster.pfs.commit_records import CommitRecord, find_recorded_id, read_record
 from pachyderm_dagster.pfs.model import RepoName, RepoType
+from pachyderm_dagster.pfs.provenance import find_unread
 from pachyderm_dagster.pfs.store_ids import find_store_id
 from pachyderm_dagster.pfs.structure import NUMBERED, StoredBranch, StoredProject, StoredRepo, Structure, load
 from pachyderm_dagster.storage.objects import OBJECTS, ObjectStore, find_object_id, is_damage
@@ -131,7 +132,8 @@ def go_on_counting(txn: Transaction, found: Holdings) -> None:
 
 
 def touch_stale(txn: Transaction) -> None:
-    """Has commits made again on the branches whose inputs went on since their heads were made: their unfinished commits are lost."""
+    """Has commits made again on the branches whose inputs went on, or are others, since their heads were made: their unfinished commits are lost."""
+    txn.touched_branches.update(branch_id for branch_id, _ in find_unread(txn))
     heads = {
         row.id: row
         for row in txn.all(sa.select(t.branch.c.id, t.branch.c.head_id, t.commit.c.started).join(t.commit, t.commit.c.id == t.branch.c.head_id, isouter=True))

@@ -13,7 +13,7 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits
 from pachyderm_dagster.pfs.horizon import release_commits
 from pachyderm_dagster.pfs.model import Commit, Origin, RepoType
-from pachyderm_dagster.pfs.provenance import upstream_ids
+from pachyderm_dagster.pfs.provenance import all_edges, find_unread, upstream_closure, upstream_ids
 from pachyderm_dagster.pfs.subvenance import list_subvenance
 
 MOST_NAMED = 10
@@ -186,14 +186,20 @@ def _headless(txn: Transaction, keys: Collection[int], above: Mapping[int, int |
     return found
 
 
-def _give_heads(txn: Transaction, moved: Iterable[tuple[int, bool, set[int]]]) -> None:
-    """An empty head where none is left. A branch whose head went along with another commit's is made again when that head had read what its new one has not.
+def _give_heads(txn: Transaction, moved: Sequence[tuple[int, bool, set[int]]]) -> None:
+    """An empty head where none is left.
+
+    A branch is made again when its new head was not made from all that it is made from by now, or when the old one went along with another commit's
+    and had read what the new one has not.
 
     Args:
         moved: branches, whether each one's old head was asked for, and what that had read.
     """
+    txn.touched_branches.update(branch_id for branch_id, _ in find_unread(txn, [branch_id for branch_id, _, _ in moved]))
     stale = []
-    for branch_id, was_named, read_before in moved:
+    edges = all_edges(txn)
+    # What is read gets its empty head before what reads it.
+    for branch_id, was_named, read_before in sorted(moved, key=lambda branch: len(upstream_closure(edges, branch[0]))):
         (row,) = txn.all(sa.select(t.branch.c.head_id).where(t.branch.c.id == branch_id))
         upstream = upstream_ids(txn, branch_id)
         if was_named or not upstream:

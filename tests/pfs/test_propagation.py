@@ -210,3 +210,40 @@ def test_child_of_an_errored_commit_builds_on_its_grandparent(database: Database
         head = references.find_commit(txn, references.parse_reference("A@master"))
         assert commits.readable_tree(txn, head) == b"good"
         assert commits.base_tree(txn, head) == b"good"
+
+
+def test_head_that_was_made_from_another_branch_is_refused_at_the_end(database: Database, connect: Callable[..., None]) -> None:
+    put(database, "A@x", "B@y")
+    connect("C@m", "A@x")
+    connect("C@m", "B@y")
+    old = find(database, "C@m^").removeprefix("C@")
+    head = references.parse_reference(f"C@{old}")
+
+    def move(txn: Transaction, *sources: str) -> None:
+        chosen = [branch(source) for source in sources]
+        branches.create_branch(txn, branch("C@m"), provenance=chosen, head=references.find_commit(txn, head))
+
+    with pytest.raises(StateError, match=r"'C@m' is made from 'B@y', and commit 'C@\w+' was made from 'A@x'") as caught:
+        database.write(lambda txn: move(txn, "B@y"))
+    assert caught.value.code == "head-provenance"
+    # What follows in the same transaction gives the branch a commit that is right.
+
+    def move_and_go_on(txn: Transaction) -> str:
+        move(txn, "B@y")
+        commits.start_commit(txn, branch("B@y"))
+        return txn.id
+
+    set_id = database.write(move_and_go_on)
+    assert members(database, set_id)["C"].direct_provenance == (f"B@{set_id}",)
+
+
+def test_commit_of_the_same_transaction_that_was_made_from_nothing_is_no_head_of_a_branch_with_provenance(database: Database) -> None:
+    put(database, "A@x")
+
+    def change(txn: Transaction) -> None:
+        commits.start_commit(txn, branch("C@m"))
+        branches.create_branch(txn, branch("C@m"), provenance=[branch("A@x")])
+
+    with pytest.raises(StateError, match="was made from no other branch") as caught:
+        database.write(change)
+    assert caught.value.code == "head-provenance"

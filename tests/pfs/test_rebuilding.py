@@ -172,6 +172,20 @@ def test_work_under_way_is_made_again(pachctl: Pachctl, tmp_path: Path) -> None:
     assert (newest["state"], newest["data_processed"], newest["data_skipped"]) == ("SUCCESS", 1, 1)
 
 
+def test_branch_that_was_given_other_provenance_is_made_from_that_again(pachctl: Pachctl) -> None:
+    for repo in ("data", "made"):
+        pachctl("create", "repo", repo)
+    for source in ("y", "x"):
+        pachctl.put(f"data@{source}:/a", source)
+    pachctl("create", "branch", "made@m", "-p", "data@x")
+    pachctl("finish", "commit", "made@m")
+    pachctl("create", "branch", "made@m", "-p", "data@y")
+    rebuilt(pachctl)
+    source = pachctl.json("inspect", "branch", "data@y")[0]["head"]
+    assert pachctl.json("inspect", "commit", "made@m")[0]["direct_provenance"] == [f"data@{source}"]
+    assert pachctl("fsck").status == 0
+
+
 def test_branch_that_began_anew_is_not_led_to_what_it_left(pachctl: Pachctl) -> None:
     pachctl("create", "repo", "books")
     pachctl.put("books@master:/before", "1")

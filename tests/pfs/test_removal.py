@@ -13,6 +13,7 @@ from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.pfs.client import Pfs
 from pachyderm_dagster.pfs.model import Commit, Origin, RepoName, RepoType
 from pachyderm_dagster.pps import jobs
+from pachyderm_dagster.pps.checking import check_home
 from pachyderm_dagster.pps.model import Counters, Job, JobState
 from pachyderm_dagster.pps.recovery import job_records
 from pachyderm_dagster.pps.spec_reading import parse_specs
@@ -66,6 +67,11 @@ def succeed(workspace: Workspace, set_id: str) -> None:
     with workspace.database.read() as txn:
         records = job_records(txn, job, JobState.SUCCESS, reason="", finished=now, counters=Counters(), output=content, meta=None)
     workspace.database.write(lambda txn: jobs.finish(txn, job, JobState.SUCCESS, records=records))
+
+
+def problems(workspace: Workspace) -> list[str]:
+    """What fsck finds."""
+    return [found.problem.message for found in check_home(workspace.database, workspace.store, deep=False, progress=lambda _: None)]
 
 
 def refused(call: object, *arguments: object, **named: object) -> str:
@@ -231,6 +237,38 @@ def test_dropped_output_takes_its_meta_commit_along_and_is_not_made_again(edges:
     assert {commit.repo.type for commit in removed} == {RepoType.USER, RepoType.META}
     assert pfs.inspect_branch("edges@master").head == before
     assert pfs.inspect_branch("data@master").head == first.id
+
+
+def test_only_output_that_is_dropped_leaves_an_empty_one_made_from_the_same(edges: Workspace) -> None:
+    pfs = edges.pfs
+    before = pfs.inspect_commit("edges@master")
+    pfs.drop_commit("edges@master")
+    head = pfs.inspect_commit("edges@master")
+    assert head.id != before.id
+    assert head.finished is not None
+    assert head.direct_provenance == before.direct_provenance
+    assert problems(edges) == []
+
+
+def test_drop_does_not_leave_a_head_that_was_made_from_another_branch(pfs: Pfs, workspace: Workspace) -> None:
+    put(pfs, "data@x", "/a")
+    put(pfs, "data@y", "/a")
+    pfs.create_branch("more@made", provenance=["data@x"])
+    pfs.create_branch("more@made", provenance=["data@y"])
+    pfs.drop_commit("more@made")
+    assert pfs.inspect_commit("more@made").direct_provenance == (f"data@{pfs.inspect_branch('data@y').head}",)
+    assert problems(workspace) == []
+
+
+def test_drop_of_what_was_read_does_not_either(pfs: Pfs, workspace: Workspace) -> None:
+    put(pfs, "data@x", "/a")
+    old = put(pfs, "data@y", "/a")
+    pfs.create_branch("more@made", provenance=["data@x"])
+    pfs.start_commit("data@y")
+    pfs.create_branch("more@made", provenance=["data@y"])
+    pfs.drop_commit("data@y", recursive=True)
+    assert pfs.inspect_commit("more@made").direct_provenance == (f"data@{old.id}",)
+    assert problems(workspace) == []
 
 
 def test_version_of_a_pipeline_is_not_removed(edges: Workspace) -> None:
