@@ -13,6 +13,7 @@ from pachyderm_dagster.pfs.belonging import claim_store
 from pachyderm_dagster.pfs.propagation import propagate
 from pachyderm_dagster.pps.jobs import create_jobs
 from pachyderm_dagster.pps.recovery import keep
+from pachyderm_dagster.pps.stopping import pause_taken
 from pachyderm_dagster.settings import COORDINATION_URL, EXECUTOR, Settings, load_settings
 from pachyderm_dagster.storage.objects import ObjectStore
 
@@ -72,7 +73,7 @@ def open_record(environ: Mapping[str, str], *, clock: Clock | None = None, rebui
     if settings.executor != "local":
         raise InvalidError("config-invalid", f"{EXECUTOR} is {settings.executor!r}; this version runs datums as local processes only: set it to 'local'")
     store = StoreOfRecord(settings.storage_url)
-    database = Database(open_engine(settings.metadata_url), clock or SystemClock(), finishers=(propagate, create_jobs), follow=store.follow)
+    database = Database(open_engine(settings.metadata_url), clock or SystemClock(), finishers=(pause_taken, propagate, create_jobs), follow=store.follow)
     if not rebuilding:
         try:
             claim_store(database, store.open, settings.storage_url)

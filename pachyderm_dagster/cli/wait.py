@@ -92,10 +92,14 @@ def _wait_for_commits(environ: Mapping[str, str], choose: Callable[[Transaction]
     record = open_record(environ)
     with closing(record.database):
         with record.database.read() as txn:
-            waited = {commit.key: str(commit) for commit in choose(txn) if commit.repo.type is RepoType.USER}
+            chosen = choose(txn)
+        waited = {commit.key: str(commit) for commit in chosen if commit.repo.type is RepoType.USER}
         wait_for(record, environ, lambda txn: _open(txn, waited), timeout=_seconds(timeout))
+        # What pipelines write beside their output ends with it; who asks for that alone, or has one that was left open, waits for it too.
+        beside = {commit.key: str(commit) for commit in chosen if commit.key not in waited}
+        wait_for(record, environ, lambda txn: _open(txn, beside), timeout=_seconds(timeout))
         with record.database.read() as txn:
-            ended = [commits.get_commit(txn, key) for key in sorted(waited)]
+            ended = [commits.get_commit(txn, key) for key in sorted(waited or beside)]
     printer.many(map(commit_document, ended), COMMIT_COLUMNS)
     failed = [commit for commit in ended if commit.error is not None]
     if failed:

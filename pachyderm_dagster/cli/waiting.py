@@ -56,7 +56,7 @@ def find_blockers(txn: Transaction, pending: Sequence[Commit]) -> Blockers:
         if commit.origin is Origin.USER:
             inputs.append(commit)
         elif not above:
-            found = [job for job in jobs.list_job(txn, set_id=commit.id) if job.output_commit == commit.key]
+            found = [job for job in jobs.list_job(txn, set_id=commit.id) if commit.key in (job.output_commit, job.meta_commit)]
             ready += found
             orphans += [] if found else [commit]
     return Blockers(tuple(inputs), tuple(ready), tuple(orphans))

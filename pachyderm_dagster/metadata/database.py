@@ -32,6 +32,8 @@ class Transaction:
     """Branches that got a commit or other provenance: propagation starts from them, and gives them a commit of this set if they have none."""
     moved_branches: set[int] = field(default_factory=set)
     """Branches whose head went to a commit that was there: only what is downstream of them gets new ones."""
+    taken_outputs: set[int] = field(default_factory=set)
+    """Repos of which the output branch was taken away from the pipeline that wrote it: that one is stopped."""
     new_commits: list[int] = field(default_factory=list)
     structure_changed: bool = False
     """Whether a table of `tables.STRUCTURE` changed in a way that the store is to hold."""

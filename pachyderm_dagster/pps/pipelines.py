@@ -9,7 +9,7 @@ from pachyderm_dagster.pfs import branches, commits, references, repos
 from pachyderm_dagster.pfs.horizon import release_results
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT, BranchName, Origin, RepoName, RepoType
 from pachyderm_dagster.pfs.triggers import find_triggers
-from pachyderm_dagster.pps import jobs
+from pachyderm_dagster.pps import jobs, stopping
 from pachyderm_dagster.pps.inputs import CronInput, leaves
 from pachyderm_dagster.pps.model import MAX_KUBERNETES_NAME, JobState, Pipeline, PipelineState
 from pachyderm_dagster.pps.spec import PipelineSpec, UserSpec
@@ -88,12 +88,8 @@ def stop_pipeline(txn: Transaction, name: RepoName) -> None:
     Raises:
         NotFoundError: `pipeline-not-found`.
     """
-    pipeline = get_pipeline(txn, name)
-    txn.run(sa.update(t.pipeline).where(t.pipeline.c.id == pipeline.key).values(state=PipelineState.PAUSED))
-    for branch in (pipeline.output, _meta_branch(name)):
-        branch_id, _ = branches.ensure_branch(txn, branch)
-        branches.set_upstream(txn, branch_id, ())
-    jobs.stop_all(txn, name, reason="the pipeline was stopped")
+    stopping.cut_off(txn, get_pipeline(txn, name).output)
+    stopping.pause(txn, name, reason="the pipeline was stopped")
 
 
 def rerun_pipeline(txn: Transaction, name: RepoName, *, reprocess: bool = False) -> None:
@@ -134,8 +130,7 @@ def delete_pipeline(txn: Transaction, name: RepoName, *, force: bool = False, ke
     release_results(txn, pipeline.key)
     txn.run(sa.delete(t.pipeline).where(t.pipeline.c.id == pipeline.key))
     if keep_repo:
-        branch_id, _ = branches.ensure_branch(txn, pipeline.output)
-        branches.set_upstream(txn, branch_id, ())
+        stopping.cut_off(txn, pipeline.output)
     else:
         doomed.append(name)
     for repo in doomed:
@@ -263,9 +258,10 @@ def _connect(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
     sources = [BranchName(RepoName(project, repo), branch) for project, repo, branch in spec.upstream_branches(name.project)]
     sources.append(_spec_branch(name))
     never = _unfollowed(name, spec)
-    for branch in (BranchName(name, spec.output_branch), _meta_branch(name)):
-        branch_id = branches.create_branch(txn, branch, provenance=sources, never=never, force=True)
+    for branch in (BranchName(name, spec.output_branch), stopping.meta_branch(name)):
+        branch_id = branches.create_branch(txn, branch, provenance=sources, never=never, by_writer=True)
         txn.touched_branches.add(branch_id)
+    txn.taken_outputs.discard(repos.get_repo(txn, name))
 
 
 def _set_triggers(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
@@ -296,8 +292,7 @@ def salt_of_update(found: Pipeline, spec: PipelineSpec) -> str:
 
 def _leave_old_output(txn: Transaction, old: Pipeline, spec: PipelineSpec) -> None:
     if old.spec.output_branch != spec.output_branch:
-        branch_id, _ = branches.ensure_branch(txn, old.output)
-        branches.set_upstream(txn, branch_id, ())
+        stopping.cut_off(txn, old.output)
 
 
 def _readers(txn: Transaction, name: RepoName) -> list[RepoName]:
@@ -316,7 +311,3 @@ def _readers(txn: Transaction, name: RepoName) -> list[RepoName]:
 
 def _spec_branch(name: RepoName) -> BranchName:
     return BranchName(RepoName(name.project, name.name, RepoType.SPEC), DEFAULT_BRANCH)
-
-
-def _meta_branch(name: RepoName) -> BranchName:
-    return BranchName(RepoName(name.project, name.name, RepoType.META), DEFAULT_BRANCH)

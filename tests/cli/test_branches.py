@@ -114,3 +114,46 @@ def test_branch_of_a_pipeline_is_not_cut_off_unless_forced(worked: Pachctl) -> N
     kept = worked.json("create", "branch", "count@master", "--head", "master^", "-p", "books@master", "-p", "count.spec@master")[0]
     assert kept["direct_provenance"] == ["books@master", "count.spec@master"]
     assert worked.json("create", "branch", "count@master", "--force")[0]["direct_provenance"] == []
+
+
+def test_pipeline_whose_output_branch_is_taken_is_stopped(worked: Pachctl) -> None:
+    worked("create", "branch", "count@master", "--force")
+    assert worked.json("inspect", "pipeline", "count")[0]["state"] == "PAUSED"
+    assert worked.json("inspect", "branch", "count.meta@master")[0]["direct_provenance"] == []
+    head = worked.put("books@master:/third", "more words")
+    assert [commit["repo"] for commit in worked.json("list", "commit", head, "--all")] == ["books"]
+    assert worked.run("fsck").out == ""
+    worked("start", "pipeline", "count")
+    worked("wait", "commit", "count@master")
+    assert "third" in worked("list", "file", "count@master").out
+    assert worked.run("fsck").out == ""
+
+
+def test_head_of_an_output_branch_moves_with_that_of_the_meta_branch(worked: Pachctl) -> None:
+    worked("create", "branch", "count@master", "--head", "master^", "-p", "books@master", "-p", "count.spec@master")
+    output, meta = (worked.json("inspect", "branch", f"{repo}@master")[0]["head"] for repo in ("count", "count.meta"))
+    assert output == meta
+    assert worked.run("fsck").out == ""
+
+
+def test_branch_that_a_user_fills_in_the_repo_of_a_pipeline_is_no_problem(worked: Pachctl) -> None:
+    worked("create", "repo", "images")
+    worked.put("images@master:/a", "a")
+    worked("create", "branch", "count@other", "-p", "images@master")
+    assert worked.run("fsck").out == ""
+
+
+def test_head_that_was_made_from_another_branch_is_refused(pachctl: Pachctl) -> None:
+    for target in ("A@x:/a", "A@y:/a", "B@z:/a"):
+        pachctl("create", "repo", target[0]) if target != "A@y:/a" else None
+        pachctl.put(target, "1")
+    pachctl("create", "repo", "C")
+    pachctl("create", "branch", "C@m", "-p", "A@x")
+    pachctl("create", "branch", "C@m", "-p", "A@y")
+    head = pachctl.json("inspect", "branch", "C@m")[0]["head"]
+    answer = pachctl.run("create", "branch", "C@m", "-p", "A@y", "--head", "C@m^")
+    assert answer.code == "head-provenance"
+    assert "was made from 'A@x'" in answer.err
+    assert pachctl.json("inspect", "branch", "C@m")[0]["head"] == head
+    pachctl("create", "branch", "C@old", "--head", "C@m^")
+    assert pachctl("fsck").out == ""
