@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits, repos
-from pachyderm_dagster.storage.trees import TreeRoot
+from pachyderm_dagster.pfs.provenance import all_edges, find_unread, upstream_closure, upstream_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,13 @@ class MarkLost:
     commit: int
 
 
+@dataclass(frozen=True, slots=True)
+class RestoreRoot:
+    """The content of a commit, as the store's own record of the commit says it is."""
+
+    commit: int
+
+
 class Upkeep(enum.Enum):
     """What is done for the store, whoever does it."""
 
@@ -34,7 +41,7 @@ class Upkeep(enum.Enum):
     SWEEP = "sweep"  # what killed writes left
 
 
-Repair: TypeAlias = Change | MarkLost | Upkeep
+Repair: TypeAlias = Change | MarkLost | RestoreRoot | Upkeep
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +59,35 @@ class Problem:
     repair: Repair | None = None
 
 
+def check_references(txn: Transaction) -> Iterator[Problem]:
+    """Rows that refer to rows that are gone: to be put right before anything else is looked at, which takes rows for whole. PostgreSQL has none."""
+    if txn.connection.dialect.name != "sqlite":
+        return
+    for table, row_id, gone in _dangling(txn):
+        yield Problem("row-dangling", f"row {row_id} of table {table} refers to a row of {gone} that is gone", Change(_cut_dangling))
+
+
 def check_record(txn: Transaction) -> Iterator[Problem]:
-    """The problems of the record, those of rows first, since the others are about rows."""
-    yield from _dangling(txn)
+    """The problems of a record in which no row is dangling."""
     yield from _provenance(txn)
     yield from _heads(txn)
     yield from _parents(txn)
     yield from _layers(txn)
     yield from _triggers(txn)
-    yield from _sizes(txn)
 
 
-def _dangling(txn: Transaction) -> Iterator[Problem]:
-    """Rows that refer to rows that are gone; PostgreSQL has none."""
-    if txn.connection.dialect.name != "sqlite":
-        return
-    for table, row_id, gone, _ in txn.connection.execute(sa.text("PRAGMA foreign_key_check")).all():
-        yield Problem("row-dangling", f"row {row_id} of table {table} refers to a row of {gone} that is gone", _statement(_cut(table, row_id, gone)))
+def _dangling(txn: Transaction) -> list[tuple[str, int, str]]:
+    """Table, row, and the table of what is gone."""
+    return [(row[0], row[1], row[2]) for row in txn.connection.execute(sa.text("PRAGMA foreign_key_check"))]
+
+
+def _cut_dangling(txn: Transaction) -> None:
+    """Puts every dangling row right, and those that dangle once another one is removed."""
+    # Until the end, because what refers to a row that is removed comes after it.
+    txn.connection.execute(sa.text("PRAGMA defer_foreign_keys = ON"))
+    while found := _dangling(txn):
+        for table, row_id, gone in found:
+            txn.run(_cut(table, row_id, gone))
 
 
 def _cut(name: str, row_id: int, gone: str) -> sa.Update | sa.Delete:
@@ -83,12 +102,10 @@ def _statement(statement: sa.Insert | sa.Update | sa.Delete) -> Change:
 
 
 def _provenance(txn: Transaction) -> Iterator[Problem]:
-    edges: dict[int, set[int]] = {}
-    for row in txn.all(sa.select(t.branch_provenance)):
-        edges.setdefault(row.branch_id, set()).add(row.upstream_id)
+    edges = all_edges(txn)
     repo_of = {row.id: row.repo_id for row in txn.all(sa.select(t.branch.c.id, t.branch.c.repo_id))}
     for branch_id in sorted(edges):
-        above = _closure(edges, branch_id)
+        above = upstream_closure(edges, branch_id)
         if branch_id in above:
             name = branches.branch_name(txn, branch_id)
             yield Problem(
@@ -101,73 +118,65 @@ def _provenance(txn: Transaction) -> Iterator[Problem]:
             )
 
 
-def _closure(edges: dict[int, set[int]], branch_id: int) -> set[int]:
-    found: set[int] = set()
-    frontier = [branch_id]
-    while frontier:
-        new = edges.get(frontier.pop(), set()) - found
-        found |= new
-        frontier += new
-    return found
-
-
 def _heads(txn: Transaction) -> Iterator[Problem]:
+    bad = _bad_heads(txn)
+    for branch_id, code in bad.items():
+        yield Problem(code, f"branch '{branches.branch_name(txn, branch_id)}' {_FOUND[code]}", Change(_mend_heads))
+    for branch_id, source_id in find_unread(txn):
+        if branch_id not in bad:
+            name, source = branches.branch_name(txn, branch_id), branches.branch_name(txn, source_id)
+            yield Problem("head-provenance", f"branch '{name}' is made from '{source}', and its head was not", _touch(branch_id))
+
+
+_FOUND = {
+    "head-none": "has commits, or is read by another one, and has no head",
+    "head-missing": "has a head that is gone",
+    "head-of-other-repo": "has a commit of another repo for its head",
+}
+
+
+def _bad_heads(txn: Transaction) -> dict[int, str]:
+    """The branches without a head that they can have, each with the code for it."""
     head = t.commit.alias("head")
     rows = txn.all(
         sa.select(t.branch, head.c.id.label("found"), head.c.repo_id.label("head_repo"))
         .join_from(t.branch, head, t.branch.c.head_id == head.c.id, isouter=True)
         .order_by(t.branch.c.id)
     )
-    read: dict[int, set[tuple[int, str]]] = {}
-    for row in txn.all(
-        sa.select(t.commit_provenance.c.commit_id, t.commit_provenance.c.branch_name, t.commit.c.repo_id).join(
-            t.commit, t.commit.c.id == t.commit_provenance.c.upstream_id
-        )
-    ):
-        read.setdefault(row.commit_id, set()).add((row.repo_id, row.branch_name))
-    by_row = {row.id: row for row in rows}
-    upstream: dict[int, list[int]] = {}
-    for edge in txn.all(sa.select(t.branch_provenance)):
-        upstream.setdefault(edge.branch_id, []).append(edge.upstream_id)
-    readers = {source for sources in upstream.values() for source in sources}
+    labels = {(row.repo_id, row.branch_name) for row in txn.all(sa.select(t.commit.c.repo_id, t.commit.c.branch_name).distinct())}
+    edges = txn.all(sa.select(t.branch_provenance))
+    # One that waits for its first commit may be made from others; without commits it may also just be of no use yet.
+    must_have = {edge.upstream_id for edge in edges} - {edge.branch_id for edge in edges}
+    must_have |= {row.id for row in rows if (row.repo_id, row.name) in labels}
+    bad = {}
     for row in rows:
-        if row.head_id is None:
-            if row.id in readers and row.id not in upstream:
-                yield Problem("head-none", f"branch '{branches.branch_name(txn, row.id)}' is read by another one and has no commit", _empty_head(row.id))
-            continue
-        if row.found is None:
-            yield Problem("head-missing", f"the head of branch '{branches.branch_name(txn, row.id)}' is gone", _new_head(row.id))
-        elif row.head_repo != row.repo_id:
-            yield Problem("head-of-other-repo", f"the head of branch '{branches.branch_name(txn, row.id)}' is a commit of another repo", _new_head(row.id))
-        else:
-            lacking = [by_row[source] for source in upstream.get(row.id, ()) if by_row[source].head_id is not None]
-            if any((source.repo_id, source.name) not in read.get(row.head_id, set()) for source in lacking):
-                message = f"the head of branch '{branches.branch_name(txn, row.id)}' was not made from all that the branch is made from"
-                yield Problem("head-provenance", message, _touch(row.id))
+        if row.head_id is None and row.id in must_have:
+            bad[row.id] = "head-none"
+        elif row.head_id is not None and row.found is None:
+            bad[row.id] = "head-missing"
+        elif row.head_id is not None and row.head_repo != row.repo_id:
+            bad[row.id] = "head-of-other-repo"
+    return bad
+
+
+def _mend_heads(txn: Transaction) -> None:
+    """Gives every branch that needs it the newest commit that was made on it; where there is none, an empty one, or what propagation makes."""
+    bad = sorted(_bad_heads(txn))
+    for branch_id in bad:
+        own = sa.select(t.branch.c.repo_id, t.branch.c.name).where(t.branch.c.id == branch_id).subquery()
+        made = sa.select(sa.func.max(t.commit.c.id).label("newest")).where(t.commit.c.repo_id == own.c.repo_id, t.commit.c.branch_name == own.c.name)
+        (row,) = txn.all(made)
+        txn.run(sa.update(t.branch).where(t.branch.c.id == branch_id).values(head_id=row.newest))
+        if row.newest is None and not upstream_ids(txn, branch_id):
+            branches.add_empty_root(txn, branch_id)
+    unread = {branch_id for branch_id, _ in find_unread(txn, bad)}
+    headless = {row.id for row in txn.all(sa.select(t.branch.c.id).where(t.branch.c.id.in_(bad), t.branch.c.head_id.is_(None)))}
+    txn.touched_branches.update(unread | headless)
+    txn.moved_branches.update(bad)
 
 
 def _touch(branch_id: int) -> Change:
     return Change(lambda txn: txn.touched_branches.add(branch_id))
-
-
-def _empty_head(branch_id: int) -> Change:
-    return Change(lambda txn: branches.add_empty_root(txn, branch_id))
-
-
-def _new_head(branch_id: int) -> Change:
-    """The newest commit that was made on the branch; an empty one when there is none."""
-
-    def change(txn: Transaction) -> None:
-        own = sa.select(t.branch.c.repo_id, t.branch.c.name).where(t.branch.c.id == branch_id).subquery()
-        newest = txn.first(
-            sa.select(t.commit.c.id).where(t.commit.c.repo_id == own.c.repo_id, t.commit.c.branch_name == own.c.name).order_by(t.commit.c.id.desc()).limit(1)
-        )
-        txn.run(sa.update(t.branch).where(t.branch.c.id == branch_id).values(head_id=None if newest is None else newest.id))
-        if newest is None:
-            branches.add_empty_root(txn, branch_id)
-        txn.touched_branches.add(branch_id)
-
-    return Change(change)
 
 
 def _parents(txn: Transaction) -> Iterator[Problem]:
@@ -208,11 +217,3 @@ def _triggers(txn: Transaction) -> Iterator[Problem]:
         name = branches.branch_name(txn, row.branch_id)
         repair = _statement(sa.delete(t.branch_trigger).where(t.branch_trigger.c.branch_id == row.branch_id))
         yield Problem("trigger-source", f"the trigger of branch '{name}' looks at the branch itself, or at one of another repo", repair)
-
-
-def _sizes(txn: Transaction) -> Iterator[Problem]:
-    for row in txn.all(sa.select(t.commit.c.id, t.commit.c.tree, t.commit.c.size_bytes).where(t.commit.c.tree.is_not(None))):
-        size = TreeRoot.decode(bytes(row.tree)).size_bytes
-        if size != row.size_bytes:
-            repair = _statement(sa.update(t.commit).where(t.commit.c.id == row.id).values(size_bytes=size))
-            yield Problem("size", f"commit '{commits.get_commit(txn, row.id)}' says that it has {row.size_bytes} bytes and has {size}", repair)

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pachyderm_dagster.codec import content_digest
 from pachyderm_dagster.pfs.filesets import PUT_SCHEMA, Layer
-from pachyderm_dagster.storage.objects import ObjectStore, Ref, corrupt_object, get_ref, object_key
+from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, ObjectStore, Ref, corrupt_object, damaged_root, get_ref, object_key
 from pachyderm_dagster.storage.packs import PackWriter
 from pachyderm_dagster.storage.rows import content_array, contents_of
 
@@ -31,8 +31,13 @@ def add_layer(packs: PackWriter, layer: Layer) -> bytes:
 
 
 def layer_ref(staged: bytes) -> Ref:
-    """Where the bytes of a staged layer lie."""
-    return msgspec.msgpack.decode(staged, type=Ref)
+    """Where the bytes of a staged layer lie.
+
+    Raises:
+        StorageError: `root-damaged`.
+    """
+    place = _decode(staged)
+    return Ref(place.object, place.offset, place.length)
 
 
 def load_layer(store: ObjectStore, staged: bytes) -> Layer:
@@ -40,13 +45,23 @@ def load_layer(store: ObjectStore, staged: bytes) -> Layer:
 
     Raises:
         NotFoundError: `object-not-found`.
-        StorageError: `object-corrupt`; `layer-format`, as `Layer.decode`.
+        StorageError: `object-corrupt`, `root-damaged`; `layer-format`, as `Layer.decode`.
     """
-    place = msgspec.msgpack.decode(staged, type=_StagedLayer)
+    place = _decode(staged)
     data = get_ref(store, Ref(place.object, place.offset, place.length))
     if content_digest(data) != (place.hash or place.object):
         raise corrupt_object(object_key(place.object), f"the {place.length} bytes from {place.offset} are not what was staged")
     return Layer.decode(data)
+
+
+def _decode(staged: bytes) -> _StagedLayer:
+    try:
+        place = msgspec.msgpack.decode(staged, type=_StagedLayer)
+    except msgspec.DecodeError as error:
+        raise damaged_root("layer", str(error)) from error
+    if len(place.object) != OBJECT_ID_BYTES:
+        raise damaged_root("layer", "an id of the wrong length")
+    return place
 
 
 def relocate(layers: Sequence[Layer], moved: Mapping[Ref, Ref]) -> list[Layer]:

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database
-from pachyderm_dagster.pfs.checking import Change, MarkLost, Problem, Upkeep
+from pachyderm_dagster.pfs.checking import Change, MarkLost, Problem, RestoreRoot, Upkeep
+from pachyderm_dagster.pfs.restoring import give_up_roots, restore_roots
 from pachyderm_dagster.pfs.store_ids import check_own_store
 from pachyderm_dagster.pps.recovery import keep
 from pachyderm_dagster.pps.row_checking import check_rows
@@ -20,7 +21,7 @@ from pachyderm_dagster.storage.mending import finish_mending, mend
 from pachyderm_dagster.storage.objects import ObjectStore
 
 LEFTOVER_AGE = dt.timedelta(hours=1)
-_PASSES = 3
+_PASSES = 5
 _LOST = "fsck: part of its content is lost"
 
 
@@ -56,13 +57,13 @@ def fix_home(database: Database, store: ObjectStore, *, deep: bool, mark_lost: b
         StorageError: `store-of-another`; nothing was changed.
     """
     check_own_store(database, store)
-    found = list(_fix_rows(database, store))
+    found = list(_fix_rows(database, store, mark_lost=mark_lost))
     finish_mending(store)
     report = check_store(database, store, deep=deep, progress=progress)
     left = report.problems
     if report.damage and mend(store, report.damage):
         left = check_store(database, store, deep=deep, progress=progress).problems
-    still = _names(left)
+    still = _named(left)
     for problem in report.problems:
         is_gone = (problem.code, problem.message) not in still
         found.append(Finding(problem, fixed=is_gone or _repair(database, store, problem, mark_lost=mark_lost)))
@@ -71,25 +72,34 @@ def fix_home(database: Database, store: ObjectStore, *, deep: bool, mark_lost: b
     return found
 
 
-def _fix_rows(database: Database, store: ObjectStore) -> Iterator[Finding]:
+def _fix_rows(database: Database, store: ObjectStore, *, mark_lost: bool) -> Iterator[Finding]:
     """Repairs, and looks again, since one repair may bring up another problem."""
-    problems = _look(database)
-    left: Sequence[Problem] = problems
+    seen: dict[tuple[str, str], Problem] = {}
+    left = _look(database)
     for _ in range(_PASSES):
+        seen |= _named(left)
         if not any(problem.repair for problem in left):
             break
+        _restore_roots(database, store, left, mark_lost=mark_lost)
         for problem in left:
             _repair(database, store, problem, mark_lost=False)
         left = _look(database)
-    still = _names(left)
-    for problem in problems:
-        yield Finding(problem, fixed=(problem.code, problem.message) not in still)
+    still = _named(left)
+    for name, problem in (seen | still).items():
+        yield Finding(problem, fixed=name not in still)
+
+
+def _restore_roots(database: Database, store: ObjectStore, problems: Sequence[Problem], *, mark_lost: bool) -> None:
+    damaged = {problem.repair.commit for problem in problems if isinstance(problem.repair, RestoreRoot)}
+    lost = damaged - restore_roots(database, store, damaged) if damaged else set()
+    if lost and mark_lost:
+        database.write(lambda txn: give_up_roots(txn, lost, error=_LOST))
 
 
 def _repair(database: Database, store: ObjectStore, problem: Problem, *, mark_lost: bool) -> bool:
-    """Does what puts a problem right; false where nothing does, or it was not asked for."""
+    """Does what puts one problem right; false where nothing does, or it was not asked for, or it is done for several at once."""
     match problem.repair:
-        case None:
+        case None | RestoreRoot():
             return False
         case Change(act):
             database.write(act)
@@ -119,5 +129,5 @@ def _leftovers(database: Database, store: ObjectStore) -> Iterator[Problem]:
         yield Problem("leftovers", f"{count} files of writes that were killed lie in the store", Upkeep.SWEEP)
 
 
-def _names(problems: Sequence[Problem]) -> set[tuple[str, str]]:
-    return {(problem.code, problem.message) for problem in problems}
+def _named(problems: Sequence[Problem]) -> dict[tuple[str, str], Problem]:
+    return {(problem.code, problem.message): problem for problem in problems}

@@ -7,26 +7,45 @@ import sqlalchemy as sa
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits
-from pachyderm_dagster.pfs.checking import Change, Problem, Upkeep, check_record
+from pachyderm_dagster.pfs.checking import Change, Problem, Upkeep, check_record, check_references
 from pachyderm_dagster.pfs.model import Origin, RepoType
+from pachyderm_dagster.pfs.root_checking import check_roots
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import TERMINAL, UNFINISHED, JobState
 
 
 def check_rows(txn: Transaction) -> Iterator[Problem]:
-    """The problems of the record, jobs included."""
+    """The problems of the record, jobs included; only the dangling rows where there are any."""
+    dangling = list(check_references(txn))
+    yield from dangling or _check_whole_rows(txn)
+
+
+def _check_whole_rows(txn: Transaction) -> Iterator[Problem]:
     yield from check_record(txn)
+    yield from check_roots(txn)
     yield from _jobs(txn)
     yield from _unsaved(txn)
 
 
 def _jobs(txn: Transaction) -> Iterator[Problem]:
-    pipelines = sa.select(t.pipeline.c.id).where(t.pipeline.c.project_id == t.repo.c.project_id, t.pipeline.c.name == t.repo.c.name)
+    spec, spec_repo = t.commit.alias("spec"), t.repo.alias("spec_repo")
+    # What is made from the spec is a job's to write; another branch of the repo may be made from something else, and is its users'.
+    of_pipeline = (
+        sa.select(t.commit_provenance.c.commit_id)
+        .join(spec, t.commit_provenance.c.upstream_id == spec.c.id)
+        .join(spec_repo, spec.c.repo_id == spec_repo.c.id)
+        .where(
+            t.commit_provenance.c.commit_id == t.commit.c.id,
+            spec_repo.c.type == RepoType.SPEC,
+            spec_repo.c.project_id == t.repo.c.project_id,
+            spec_repo.c.name == t.repo.c.name,
+        )
+    )
     written = sa.select(t.job.c.id).where(sa.or_(t.job.c.output_commit_id == t.commit.c.id, t.job.c.meta_commit_id == t.commit.c.id))
     orphans = txn.all(
         sa.select(t.commit.c.id)
         .join(t.repo)
-        .where(t.commit.c.finished.is_(None), t.commit.c.origin == Origin.AUTO, t.repo.c.type != RepoType.SPEC, pipelines.exists(), ~written.exists())
+        .where(t.commit.c.finished.is_(None), t.commit.c.origin == Origin.AUTO, of_pipeline.exists(), ~written.exists())
         .order_by(t.commit.c.id)
     )
     for row in orphans:

@@ -11,6 +11,7 @@ from pachyderm_dagster.metadata.database import Database
 from pachyderm_dagster.pfs.checking import Change, MarkLost, Problem
 from pachyderm_dagster.pfs.paths import path_of
 from pachyderm_dagster.pfs.rebuilding import read_holdings
+from pachyderm_dagster.pfs.root_checking import find_root
 from pachyderm_dagster.pfs.roots import HeldLayer, HeldTree, list_layers, list_trees, root_of
 from pachyderm_dagster.pfs.staging import load_layer
 from pachyderm_dagster.pps.reachable_details import PIPELINE_TREES
@@ -42,7 +43,8 @@ def check_store(database: Database, store: ObjectStore, *, deep: bool, progress:
         StorageError, UnreachableError: when the store refuses or does not answer.
     """
     with database.read() as txn:
-        trees, layers = list(list_trees(txn)), list(list_layers(txn))
+        # Those that cannot be read are told when the record is looked at.
+        trees, layers = [held for held in list_trees(txn) if find_root(held.tree) is not None], list(list_layers(txn))
     checker = StoreChecker(store, ObjectSizes(store), deep=deep, progress=progress)
     for held in trees:
         checker.check_tree(root_of(held, PIPELINE_TREES))

@@ -196,9 +196,14 @@ def corrupt_object(key: str, found: str) -> StorageError:
     return StorageError("object-corrupt", f"object {key!r} is corrupt: {found}; restore it from a copy of the store")
 
 
+def damaged_root(kind: str, found: str) -> StorageError:
+    """The error for what a record says of where a tree or a layer lies, when that cannot be read; `found` says what is wrong with it."""
+    return StorageError("root-damaged", f"the record does not say where a {kind} lies: {found}; `pachctl fsck` names what holds it, --fix mends what can be")
+
+
 def is_damage(error: PachydermError) -> bool:
     """Whether an error says that stored bytes are gone or wrong: not that a service does not answer or refuses, or that the bytes are of a newer version."""
-    return error.code in ("object-not-found", "object-corrupt")
+    return error.code in ("object-not-found", "object-corrupt", "root-damaged")
 
 
 def short_object(key: str, size: int, offset: int, length: int) -> StorageError:

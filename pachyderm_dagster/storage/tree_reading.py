@@ -9,8 +9,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pachyderm_dagster.codec import DIGEST_BYTES
 from pachyderm_dagster.storage.nodes import INDEX_SCHEMA, NO_ENTRIES, Node, NodeStore, index_rows, node_id
-from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, Ref
+from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, Ref, damaged_root
 from pachyderm_dagster.storage.rows import HASH_TYPE, KEY, TreeKind
 
 # The columns object, offset and length of an entry for a node that is not stored.
@@ -38,8 +39,18 @@ class TreeRoot(msgspec.Struct, frozen=True, array_like=True):
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """The root that `encode` gave."""
-        return msgspec.msgpack.decode(data, type=cls)
+        """The root that `encode` gave.
+
+        Raises:
+            StorageError: `root-damaged`.
+        """
+        try:
+            root = msgspec.msgpack.decode(data, type=cls)
+        except msgspec.DecodeError as error:
+            raise damaged_root("tree", str(error)) from error
+        if len(root.id) != DIGEST_BYTES or (root.ref is not None and len(root.ref.object) != OBJECT_ID_BYTES):
+            raise damaged_root("tree", "an id of the wrong length")
+        return root
 
 
 @dataclass(frozen=True, slots=True)

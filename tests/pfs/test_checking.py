@@ -177,7 +177,9 @@ def forget_records(path: Path) -> None:
     ("code", "statement"),
     [
         ("head-missing", sa.update(t.branch).values(head_id=999)),
+        ("head-none", sa.update(t.branch).values(head_id=None)),
         ("size", sa.update(t.commit).where(t.commit.c.id == 2).values(size_bytes=7)),
+        ("root-damaged", sa.update(t.commit).where(t.commit.c.id == 2).values(tree=None)),
         ("layers-of-finished", sa.insert(t.commit_layer).values(commit_id=1, layer=b"\0")),
         pytest.param("row-dangling", sa.insert(t.commit_layer).values(commit_id=77, layer=b"\0"), marks=pytest.mark.file_record),
         ("parent-newer", sa.update(t.commit).where(t.commit.c.id == 1).values(parent_id=2)),
