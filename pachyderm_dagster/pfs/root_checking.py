@@ -23,6 +23,10 @@ def check_roots(txn: Transaction) -> Iterator[Problem]:
             yield Problem(
                 "root-damaged", f"what pipeline '{row.name}' has done cannot be found; without it the next job runs every datum that it cannot skip", repair
             )
+    for row in txn.all(sa.select(t.job.c.id, t.job.c.set_id, t.job.c.checkpoint).where(t.job.c.checkpoint.is_not(None))):
+        if find_root(row.checkpoint) is None:
+            repair = _change(sa.update(t.job).where(t.job.c.id == row.id).values(checkpoint=None))
+            yield Problem("root-damaged", f"what a job of set {row.set_id} has done so far cannot be found", repair)
     for row in txn.all(sa.select(t.file_set.c.id, t.file_set.c.tree).where(t.file_set.c.tree.is_not(None))):
         if find_root(row.tree) is None:
             repair = _change(sa.delete(t.file_set).where(t.file_set.c.id == row.id))

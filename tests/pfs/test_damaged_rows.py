@@ -69,12 +69,13 @@ def pachctl(full_home: Path, environment_of_its_own: Path, capsysbinary: pytest.
 
 
 def damage(column: sa.Column[object], value: object) -> None:
-    """Sets a column of the newest row in which it says something."""
+    """Sets a column of the newest row in which it says something, or of the newest."""
     table = column.table
     assert isinstance(table, sa.Table)
     engine = connect(home_record_url())
     with engine.connect() as connection:
-        row = connection.execute(sa.select(sa.func.max(sa.literal_column("rowid"))).select_from(table).where(column.is_not(None))).scalar()
+        rows = sa.select(sa.literal_column("rowid")).select_from(table).order_by(column.is_(None), sa.literal_column("rowid").desc())
+        row = connection.execute(rows.limit(1)).scalar()
     engine.dispose()
     assert row is not None
     change_record(sa.update(table).where(sa.literal_column("rowid") == row).values({column: value}))
