@@ -17,7 +17,9 @@ _NO_GRACE = ("0", "0s")
 
 def _tally(name: str) -> Cell:
     """Shows a number of objects and their size."""
-    return lambda document, _: f"{show_size(document[f'{name}_bytes'])} in {document[f'{name}_objects']:,} objects"
+    return lambda document, _: (
+        f"{show_size(document[f'{name}_bytes'])} in {document[f'{name}_objects']:,} {'object' if document[f'{name}_objects'] == 1 else 'objects'}"
+    )
 
 
 def _lines(collected: Collected) -> list[Column]:

@@ -62,8 +62,7 @@ def _run(program: str, path: str, contents: Sequence[bytes]) -> Iterator[str]:
         # A shell, so that the command may have options; diff programs answer 1 when there is a difference.
         command = ["sh", "-c", f'{program} "$1" "$2"', program, *files]
         answer = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, errors="replace")
-    if answer.returncode > 1:
-        raise ExecutionError(
-            "diff-command-failed", f"'{program}' ended with exit status {answer.returncode}; it is called with two files, the old and the new one"
-        )
+    if answer.returncode not in (0, 1):
+        how = f"with exit status {answer.returncode}" if answer.returncode > 0 else f"by signal {-answer.returncode}"
+        raise ExecutionError("diff-command-failed", f"'{program}' ended {how}; it is called with two files, the old and the new one")
     yield from answer.stdout.splitlines()

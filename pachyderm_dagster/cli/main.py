@@ -28,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = _run(name, arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has seen enough. What is still buffered must not be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has seen enough.
+        _drop_output()
         return DONE
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -45,13 +45,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UnicodeEncodeError as error:
         return refuse(InvalidError("text-invalid", f"{error.object!r} cannot be written as {error.encoding}; use text, or set another locale"))
     except OSError as error:
-        # A full disk behind a redirection of standard output; whatever is written elsewhere has its own error.
-        if error.errno != errno.ENOSPC:
-            return refuse_unexpected(error, arguments, os.environ)
-        return refuse(StorageError("storage-full", "what takes the output is full; free some space and try again"))
+        # Of standard input or output: whatever is read or written elsewhere has its own error.
+        if error.errno == errno.ENOSPC:
+            return refuse(StorageError("storage-full", "what takes the output is full; free some space and try again"))
+        if error.errno == errno.EBADF:
+            _drop_output()
+            return refuse(
+                StorageError("stream-closed", "standard input or output, which this command needs, is closed; leave it open, or redirect it to a file")
+            )
+        return refuse_unexpected(error, arguments, os.environ)
     except Exception as error:  # noqa: BLE001  the last one who can say anything to the user
         return refuse_unexpected(error, arguments, os.environ)
     return status
+
+
+def _drop_output() -> None:
+    """What is still buffered must not be written at exit either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell_of_transaction() -> None:

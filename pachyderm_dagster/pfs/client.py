@@ -21,7 +21,7 @@ from pachyderm_dagster.pfs.group_commit import GroupCommit, Write
 from pachyderm_dagster.pfs.horizon import check_not_collected
 from pachyderm_dagster.pfs.merged import LastMerged, Merged
 from pachyderm_dagster.pfs.merging import merge
-from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, FILE_SETS_REPO, Branch, Commit, Repo, RepoName, RepoType, Trigger
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, FILE_SETS_REPO, Branch, Commit, Repo, RepoName, RepoType, Trigger, check_user_repo
 from pachyderm_dagster.pfs.object_metadata import edit_metadata, parse_edit
 from pachyderm_dagster.pfs.paths import clean_path, key_of
 from pachyderm_dagster.pfs.references import Reference, parse_reference, parse_repo
@@ -80,6 +80,7 @@ class Pfs:
         name = parse_repo(repo, project=self._project)
 
         def change(txn: Transaction) -> Repo:
+            check_user_repo(name)
             repos.create_repo(txn, name, description=description, update=update)
             return repos.inspect_repo(txn, name)
 

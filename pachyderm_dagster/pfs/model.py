@@ -159,6 +159,16 @@ def checked_repo_name(name: str) -> str:
     return name
 
 
+def check_user_repo(name: RepoName) -> None:
+    """Whether users may make a repo of this type.
+
+    Raises:
+        InvalidError: `name-invalid`.
+    """
+    if name.type is not RepoType.USER:
+        raise InvalidError("name-invalid", f"repo '{name}' belongs to the pipeline '{name.name}' and is made with it; a repo of your own has no '.{name.type}'")
+
+
 def checked_branch_name(name: str) -> str:
     """`name`, when a branch may have it: as a repo's, and not of the form of a commit's id.
 

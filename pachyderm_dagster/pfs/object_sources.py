@@ -10,7 +10,7 @@ import obstore
 from obstore.exceptions import BaseError, InvalidPathError, PermissionDeniedError, PreconditionError, UnauthenticatedError
 from obstore.store import ObjectStore, from_url
 
-from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, UnreachableError
+from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, PachydermError, UnreachableError
 from pachyderm_dagster.pfs.paths import SEPARATOR
 from pachyderm_dagster.pfs.streams import Pieces
 from pachyderm_dagster.pfs.transfers import Transfers, in_order
@@ -164,6 +164,8 @@ def _folders(name: str) -> Iterator[str]:
 def _translated(url: str) -> Iterator[None]:
     try:
         yield
+    except PachydermError:
+        raise
     except FileNotFoundError as error:
         raise NotFoundError("source-not-found", f"{url} does not exist, or is a folder, which takes -r") from error
     except (PermissionDeniedError, UnauthenticatedError) as error:

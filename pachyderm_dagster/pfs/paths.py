@@ -62,7 +62,7 @@ def refused_names(problems: Sequence[tuple[str, InvalidError]]) -> InvalidError:
     """
     instead = "rename it, or put it alone under another name: -f FILE with REPO@BRANCH:/NAME"
     if len(problems) == 1:
-        return InvalidError("path-invalid", f"{problems[0][1].message}; {instead}")
+        return InvalidError("path-invalid", f"{problems[0][1].message.removesuffix('; rename it')}; {instead}")
     names = ", ".join(shown(name) for name, _ in problems[:_SHOWN_NAMES])
     others = f" and {len(problems) - _SHOWN_NAMES:,} more" if len(problems) > _SHOWN_NAMES else ""
     return InvalidError("path-invalid", f"{len(problems):,} names cannot be paths: {names}{others}; of the first: {problems[0][1].message}; rename them")

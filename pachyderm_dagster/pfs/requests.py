@@ -11,7 +11,7 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits, references, removal, repos
 from pachyderm_dagster.pfs.finishing import Prepared, Unfinished, find_unfinished, finish
 from pachyderm_dagster.pfs.horizon import is_collected
-from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Branch, BranchName, Commit, Project, Repo, RepoName, Trigger
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, Branch, BranchName, Commit, Project, Repo, RepoName, Trigger, check_user_repo
 from pachyderm_dagster.pfs.object_metadata import MetadataEdit, edit_metadata
 from pachyderm_dagster.pfs.references import Reference
 
@@ -224,6 +224,7 @@ def _apply_to_space(txn: Transaction, request: SpaceRequest) -> Sequence[Project
             repos.update_project(txn, request.project, description=request.description)
             return [repos.inspect_project(txn, request.project)]
         case CreateRepo():
+            check_user_repo(request.repo)
             repos.create_repo(txn, request.repo, description=request.description)
             return [repos.inspect_repo(txn, request.repo)]
         case UpdateRepo():

@@ -70,7 +70,7 @@ def put_split(files: FileSet, directory: str, stream: Readable, split: Split, na
 
 def _put_parts(files: FileSet, directory: str, stream: Readable, split: Split, name: str, header: bytes, footer: bytes) -> int:
     blocks = _blocks(stream, _records(split.kind, name))
-    header += _take_header(blocks, split.header_records) if split.header_records else b""
+    header += _take_header(blocks, split.header_records, name) if split.header_records else b""
     count = 0
     pieces = _pieces(blocks, split)
     for piece, ends in pieces:
@@ -122,17 +122,23 @@ class _blocks:
         self._returned = data, ends
 
 
-def _take_header(blocks: _blocks, records: int) -> bytes:
+def _take_header(blocks: _blocks, wanted: int, name: str) -> bytes:
     header = []
+    records, begun = wanted, 0
     for data, ends in blocks:
         if len(ends) >= records:
             end = int(ends[records - 1])
             header.append(data[:end])
             blocks.put_back(data[end:], ends[records:] - end)
-            break
+            return b"".join(header)
         header.append(data)
         records -= len(ends)
-    return b"".join(header)
+        begun = int(not len(ends) or ends[-1] < len(data))
+    if records <= begun or not header:
+        return b"".join(header)
+    raise InvalidError(
+        "split-invalid", f"{name} has {wanted - records + begun:,} records, of which the first {wanted:,} are to be a header; ask for a shorter one"
+    )
 
 
 def _pieces(blocks: _blocks, split: Split) -> Iterator[tuple[bytes, bool]]:

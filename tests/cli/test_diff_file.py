@@ -57,6 +57,7 @@ def test_two_paths_are_compared(data: Pachctl) -> None:
 def test_another_program_compares(data: Pachctl) -> None:
     assert data("diff", "file", "data@master:/d/a", "--diff-command", "cat").out == "one\ntwo\none\n2\n"
     assert data.fail("diff", "file", "data@master:/d/a", "--diff-command", "false || exit 7;:") == "diff-command-failed"
+    assert data.fail("diff", "file", "data@master:/d/a", "--diff-command", "kill -9 $$;:") == "diff-command-failed"
 
 
 def test_first_commit_differs_from_nothing(data: Pachctl) -> None:

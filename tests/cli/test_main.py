@@ -82,6 +82,17 @@ def test_config_file_that_cannot_be_used_is_refused(pachctl: Pachctl, environmen
     assert pachctl.fail("list", "repo") == "config-invalid"
 
 
+@pytest.mark.parametrize(("words", "closed"), [("list repo", ">&-"), ("put file data@master:/f -f -", "<&-"), ("get file data@master:/f", ">&-")])
+def test_closed_standard_stream_is_told(pachctl: Pachctl, words: str, closed: str) -> None:
+    pachctl("create", "repo", "data")
+    pachctl("put", "file", "data@master:/f", "-f", "-", stdin=b"as it was")
+    command = f"{sys.executable} -m pachyderm_dagster {words} {closed}"
+    answer = subprocess.run(["sh", "-c", command], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert (answer.returncode, answer.stderr.count("\n")) == (1, 1)
+    assert answer.stderr.endswith("[stream-closed]\n")
+    assert pachctl("get", "file", "data@master:/f").data == b"as it was"
+
+
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
 def test_record_in_memory_is_refused(pachctl: Pachctl, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("PACHYDERM_METADATA_URL", url)

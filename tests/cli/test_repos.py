@@ -1,6 +1,11 @@
 from tests.cli.pachctl import Pachctl
 
 
+def test_system_repo_is_not_made_by_hand(pachctl: Pachctl) -> None:
+    assert pachctl.fail("create", "repo", "a.spec") == "name-invalid"
+    assert pachctl.json("list", "repo", "--all") == []
+
+
 def test_new_repo_is_listed_for_people_and_programs(pachctl: Pachctl) -> None:
     assert pachctl("create", "repo", "images", "-d", "photos").out == ""
     assert [line.split()[:2] for line in pachctl("list", "repo").out.splitlines()] == [["PROJECT", "NAME"], ["default", "images"]]

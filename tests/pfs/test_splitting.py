@@ -92,14 +92,21 @@ def parts(data: bytes, split: Split) -> list[bytes]:
         (Split(SplitKind.LINE, records=3, size=5), [b"one\n\n", b"three\n", b"four"]),
         (Split(SplitKind.LINE, header_records=1), [b"one\n\n", b"one\nthree\n", b"one\nfour"]),
         (Split(SplitKind.LINE, records=2, header_records=1), [b"one\n\nthree\n", b"one\nfour"]),
-        (Split(SplitKind.LINE, header_records=4), []),
+        (Split(SplitKind.LINE, header_records=4), []),  # all of it is header
     ],
 )
 def test_lines_are_counted_and_measured(split: Split, expected: list[bytes]) -> None:
     assert parts(b"one\n\nthree\nfour", split) == expected
 
 
+def test_header_that_is_longer_than_the_file_is_refused() -> None:
+    with pytest.raises(InvalidError, match="has 4 records, of which the first 5") as caught:
+        parts(b"one\n\nthree\nfour", Split(SplitKind.LINE, header_records=5))
+    assert caught.value.code == "split-invalid"
+
+
 def test_nothing_has_no_parts() -> None:
+    assert parts(b"", Split(SplitKind.LINE, header_records=5)) == []
     assert [parts(b"", Split(kind)) for kind in (SplitKind.LINE, SplitKind.CSV, SplitKind.JSON)] == [[], [], []]
 
 
