@@ -74,7 +74,7 @@ def damage(column: sa.Column[object], value: object) -> None:
     assert isinstance(table, sa.Table)
     engine = connect(home_record_url())
     with engine.connect() as connection:
-        rows = sa.select(sa.literal_column("rowid")).select_from(table).order_by(column.is_(None), sa.literal_column("rowid").desc())
+        rows: sa.Select[tuple[int]] = sa.select(sa.literal_column("rowid")).select_from(table).order_by(column.is_(None), sa.literal_column("rowid").desc())
         row = connection.execute(rows.limit(1)).scalar()
     engine.dispose()
     assert row is not None
