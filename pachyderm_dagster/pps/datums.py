@@ -15,14 +15,14 @@ import pyarrow.compute as pc
 from blake3 import blake3
 
 from pachyderm_dagster.codec import DIGEST_BYTES
-from pachyderm_dagster.pps.bundles import Bundles, blocks
+from pachyderm_dagster.pps.bundles import Bundles, Files, blocks
 from pachyderm_dagster.pps.combining import bundles_of
 from pachyderm_dagster.pps.input_files import InputFiles
 from pachyderm_dagster.pps.inputs import CronInput, Input, Leaf, PfsInput, UnionInput, sorted_input
 
 ID_TAG = "datum"
 HASH_TAG = "datum-hash"
-_BLOCK = 1 << 16
+_BLOCK = 1 << 14
 
 
 class DatumState(enum.IntEnum):
@@ -121,7 +121,7 @@ def _identify(found: InputFiles, bundles: Bundles, salt: str) -> tuple[pa.Chunke
     for start, end in blocks(bundles.lengths, files=_BLOCK, bundles=_BLOCK):
         files = bundles.files[bundles.offsets[start] : bundles.offsets[end]]
         bounds = bundles.offsets[start : end + 1] - bundles.offsets[start]
-        numbers, places = np.unique(files, return_inverse=True)
+        numbers, places = _unique(files)
         id_digests = [blake3(id_start + piece).digest() for piece in _joined(_id_pieces(found, numbers), places, bounds)]
         contents = _joined(_hash_pieces(found, numbers), places, bounds)
         hash_digests = [blake3(hash_start + id + piece + hash_end).digest() for id, piece in zip(id_digests, contents, strict=True)]
@@ -130,13 +130,13 @@ def _identify(found: InputFiles, bundles: Bundles, salt: str) -> tuple[pa.Chunke
     return pa.chunked_array(ids, pa.string()), pa.chunked_array(hashes, pa.binary(DIGEST_BYTES))
 
 
-def _id_pieces(found: InputFiles, numbers: npt.NDArray[np.int32]) -> list[bytes]:
+def _id_pieces(found: InputFiles, numbers: Files) -> list[bytes]:
     """Where each of these files is, as the id has it."""
     parts = [_pieces(_prefixed(leaf.name, leaf.repo, leaf.branch), rows.column("path")) for leaf, rows in found.of_leaves(numbers)]
     return [piece for part in parts for piece in part]
 
 
-def _hash_pieces(found: InputFiles, numbers: npt.NDArray[np.int32]) -> list[bytes]:
+def _hash_pieces(found: InputFiles, numbers: Files) -> list[bytes]:
     """What each of these files holds, as the hash has it: nothing of a reference."""
     parts = [[b""] * len(rows) if leaf.reference else _pieces(b"", rows.column("hash")) for leaf, rows in found.of_leaves(numbers)]
     return [piece for part in parts for piece in part]
@@ -152,9 +152,17 @@ def _pieces(head: bytes, column: pa.ChunkedArray) -> list[bytes]:
     return pieces
 
 
-def _joined(pieces: list[bytes], places: npt.NDArray[np.integer], bounds: npt.NDArray[np.int64]) -> Iterator[bytes]:
+def _unique(files: Files) -> tuple[Files, Files | None]:
+    """The files once each, ascending, and for every one its place among them; None when they ascend already."""
+    if bool(np.all(np.diff(files) > 0)):
+        return files, None
+    numbers, places = np.unique(files, return_inverse=True)
+    return numbers, places.astype(np.int32)
+
+
+def _joined(pieces: list[bytes], places: Files | None, bounds: npt.NDArray[np.int64]) -> Iterator[bytes]:
     """For each datum of a block the pieces of its files, which are at `places`, one after the other."""
-    ordered = [pieces[place] for place in places.tolist()]
+    ordered = pieces if places is None else [pieces[place] for place in places.tolist()]
     if len(ordered) == len(bounds) - 1 and bool(np.all(np.diff(bounds) == 1)):
         return iter(ordered)
     offsets = bounds.tolist()
@@ -196,10 +204,10 @@ def _indices(rows: "pa.Array | Sequence[int]") -> pa.Array:
     return rows if isinstance(rows, pa.Array) else pa.array(rows, pa.int64())
 
 
-def _datum_files(found: InputFiles, numbers: npt.NDArray[np.int32]) -> list[DatumFile]:
-    unique, places = np.unique(numbers, return_inverse=True)
+def _datum_files(found: InputFiles, numbers: Files) -> list[DatumFile]:
+    unique, places = _unique(numbers)
     files = [file for leaf, rows in found.of_leaves(unique) for file in _leaf_files(leaf, rows)]
-    return [files[place] for place in places.tolist()]
+    return files if places is None else [files[place] for place in places.tolist()]
 
 
 def _leaf_files(leaf: Leaf, rows: pa.Table) -> list[DatumFile]:

@@ -55,7 +55,7 @@ def plan(now: Datums, base: pa.Table, *, every_job: bool = False) -> Plan:
     # A hash covers its datum's id, so equal hashes are equal datums with equal content.
     counts = pc.and_(pc.equal(base.column("state"), DatumState.PROCESSED.value), not every_job)
     carried = pc.is_in(now.table.column("hash"), value_set=_array(base.column("hash").filter(counts)))
-    stays = pc.and_(counts, pc.is_in(base.column("hash"), value_set=_array(now.table.column("hash"))))
+    stays = pc.and_(counts, pc.is_in(base.column("hash"), value_set=_array(now.table.column("hash").filter(carried))))
     return Plan(
         run=_array(pc.indices_nonzero(pc.invert(carried))).cast(pa.int64()),
         restored=pa.array([], pa.int64()),
