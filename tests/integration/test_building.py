@@ -108,3 +108,29 @@ def test_snapshot_holds_outputs_as_pipelines_and_everything_else_as_branches(hom
         snapshot = read_snapshot(txn)
     assert [branch.name for branch in snapshot.branches] == [BranchName(RepoName("default", "images"), "master")]
     assert [pipeline.output for pipeline in snapshot.pipelines] == [BranchName(RepoName("default", "edges"), "out")]
+
+
+def test_pipeline_depends_on_all_that_its_joins_and_groups_read(home: Home) -> None:
+    for repo in ("a", "b", "c", "d"):
+        home.commit(f"{repo}@master", {"/1": "1"})
+    key = {"glob": "/(*)", "join_on": "$1", "group_by": "$1"}
+    joined = {"join": [{"pfs": {"repo": "a", **key}}, {"group": [{"pfs": {"repo": "b", **key}}, {"pfs": {"repo": "c", **key}}]}]}
+    triggered = {"pfs": {"repo": "d", "glob": "/", "trigger": {"commits": 1}}}
+    home.pipeline("p", "a", input={"cross": [joined, triggered, {"cron": {"name": "tick", "spec": "@daily"}}]}, code="true")
+    graph = home.definitions().resolve_asset_graph()
+    upstream = {"/".join(key.path) for key in graph.get(dg.AssetKey(["default", "p"])).parent_keys}
+    assert upstream == {"default/a", "default/b", "default/c", "default/p-trigger-1/d", "default/p_tick"}
+    assert upstream <= {"/".join(key.path) for key in graph.get_all_asset_keys()}
+
+
+def test_set_with_a_grouped_input_runs_in_dagster_and_a_reference_is_read_and_skipped(home: Home) -> None:
+    home.commit("a@master", {"/1x": "1", "/1y": "2"})
+    home.commit("b@master", {"/1": "old"})
+    grouped = {"group": [{"pfs": {"repo": "a", "glob": "/(?)*", "group_by": "$1"}}]}
+    home.pipeline("p", "a", input={"cross": [grouped, {"pfs": {"repo": "b", "glob": "/", "reference": True}}]})
+    home.run_all()
+    home.commit("b@master", {"/1": "new"})
+    home.run_all()
+    newest, first = home.jobs("p")
+    assert (first.counters.data_processed, newest.counters.data_skipped) == (1, 1)
+    assert len(home.materializations("default", "p")) == 2
