@@ -1,10 +1,12 @@
 """The commands that read pipeline files."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from pachyderm_dagster.cli.asking import add_to_active
 from pachyderm_dagster.cli.documents import document_of
@@ -14,7 +16,8 @@ from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.pipelines import show_input
 from pachyderm_dagster.cli.printing import Column, Printer, printing
 from pachyderm_dagster.cli.secrets import secret_store
-from pachyderm_dagster.cli.spec_files import STANDARD_INPUT, complete_specs, read_text, tell_unused, user_specs
+from pachyderm_dagster.cli.spec_files import STANDARD_INPUT, SpecText, complete_specs, read_text, tell_unused, user_specs
+from pachyderm_dagster.cli.templates import parse_arguments, render
 from pachyderm_dagster.errors import InvalidError, PachydermError
 from pachyderm_dagster.pfs.requests import Contents
 from pachyderm_dagster.pps.model import Pipeline
@@ -36,6 +39,27 @@ def from_file(command: Callable[..., Any]) -> Callable[..., Any]:
     return option(command)
 
 
+def from_file_or_template(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`-f`, or `--jsonnet` with `--arg`; the command gets the pipeline file as `given`."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, source: str, template: str | None, arguments: tuple[str, ...], **values: Any) -> None:
+        context = click.get_current_context()
+        if template is None:
+            if arguments:
+                raise click.UsageError("--arg is for --jsonnet", context)
+            command(*args, given=read_text(source), **values)
+            return
+        if context.get_parameter_source("source") is not ParameterSource.DEFAULT:
+            raise click.UsageError("-f and --jsonnet name two files; remove one", context)
+        parsed = parse_arguments(arguments)
+        command(*args, given=render(read_text(template), parsed), **values)
+
+    argument = click.option("--arg", "arguments", multiple=True, metavar="NAME=VALUE", help="An argument of the template; may be repeated.")
+    template = click.option("--jsonnet", "template", metavar="PATH|URL|-", help="A Jsonnet template that makes one pipeline or several.")
+    return from_file(template(argument(wrapped)))
+
+
 def pushing_images(command: Callable[..., Any]) -> Callable[..., Any]:
     """Pachyderm's options for pushing images, which are refused with what to do."""
 
@@ -51,40 +75,40 @@ def pushing_images(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command(epilog="Example: pachctl create pipeline -f edges.json")
-@from_file
+@from_file_or_template
 @click.option("--dry-run", is_flag=True, help="Check it against what exists and print the complete specification; make nothing.")
 @pushing_images
 @in_project
 @printing
 @click.pass_obj
-def create_pipeline(environ: Mapping[str, str], source: str, dry_run: bool, project: str, printer: Printer) -> None:
+def create_pipeline(environ: Mapping[str, str], given: SpecText, dry_run: bool, project: str, printer: Printer) -> None:
     """It gets its first job at once, for what its inputs hold now."""
-    _make(environ, source, project, printer, dry_run=dry_run, update=False, reprocess=False)
+    _make(environ, given, project, printer, dry_run=dry_run, update=False, reprocess=False)
 
 
 @click.command(epilog="Example: pachctl update pipeline -f edges.json --reprocess")
-@from_file
+@from_file_or_template
 @click.option("--reprocess", is_flag=True, help="Run every datum again instead of only those that changed.")
 @click.option("--dry-run", is_flag=True, help="Check it against what exists and print the complete specification; change nothing.")
 @pushing_images
 @in_project
 @printing
 @click.pass_obj
-def update_pipeline(environ: Mapping[str, str], source: str, reprocess: bool, dry_run: bool, project: str, printer: Printer) -> None:
+def update_pipeline(environ: Mapping[str, str], given: SpecText, reprocess: bool, dry_run: bool, project: str, printer: Printer) -> None:
     """Its unfinished jobs are killed and it gets a new one. A pipeline that does not exist is made."""
-    _make(environ, source, project, printer, dry_run=dry_run, update=True, reprocess=reprocess)
+    _make(environ, given, project, printer, dry_run=dry_run, update=True, reprocess=reprocess)
 
 
 @click.command(epilog="Example: pachctl validate pipeline -f edges.json")
-@from_file
+@from_file_or_template
 @printing
-def validate_pipeline(source: str, printer: Printer) -> None:
+def validate_pipeline(given: SpecText, printer: Printer) -> None:
     """Looks at nothing but the file; `create pipeline --dry-run` looks at the repos too."""
-    printer.many(map(to_document, complete_specs(read_text(source))), SPEC_COLUMNS)
+    printer.many(map(to_document, complete_specs(given)), SPEC_COLUMNS)
 
 
-def _make(environ: Mapping[str, str], source: str, project: str, printer: Printer, *, dry_run: bool, update: bool, reprocess: bool) -> None:
-    requests = [CreatePipeline("", project, update, reprocess, spec) for spec in user_specs(read_text(source))]
+def _make(environ: Mapping[str, str], given: SpecText, project: str, printer: Printer, *, dry_run: bool, update: bool, reprocess: bool) -> None:
+    requests = [CreatePipeline("", project, update, reprocess, spec) for spec in user_specs(given)]
     specs = _checked(environ, requests)
     if dry_run:
         printer.always_documents(*(to_document(made.spec) for made in try_out(environ, requests) if isinstance(made, Pipeline)))
