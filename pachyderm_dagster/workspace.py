@@ -11,7 +11,7 @@ from pachyderm_dagster.metadata.database import Database
 from pachyderm_dagster.pfs.client import Pfs
 from pachyderm_dagster.pfs.collecting import DEFAULT_GRACE, Collected, collect
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
-from pachyderm_dagster.pps.client import Pps
+from pachyderm_dagster.pps.client import Pps, read_meta
 from pachyderm_dagster.pps.reachable_details import PIPELINE_TREES
 from pachyderm_dagster.pps.secret_store import SecretStore
 from pachyderm_dagster.record import open_record
@@ -56,7 +56,7 @@ def open_workspace(environ: Mapping[str, str], *, project: str = DEFAULT_PROJECT
     except PachydermError:
         record.database.close()
         raise
-    pfs = Pfs(record.database, store, project=project)
+    pfs = Pfs(record.database, store, project=project, read_meta=read_meta)
     secrets = SecretStore(record.settings.home)
     pps = Pps(record.database, pfs, secrets=secrets, project=project)
     return Workspace(record.settings, record.database, record.leases, store, pfs, pps, secrets)

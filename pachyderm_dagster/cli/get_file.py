@@ -69,7 +69,7 @@ def get_file(environ: Mapping[str, str], file: str, target: Path | None, recursi
         if not recursive:
             _get_one(pfs, file, path, target, offset, progress=progress, retry=retry)
             return
-        rows = reading.rows_below(pfs.trees, pfs.root(file), path, label=file.partition(":")[0])
+        rows = pfs.files(file).rows_below(path)
         if target is None:
             _get_archive(pfs, file, rows, sys.stdout.buffer, progress=progress)
         elif target.name.endswith(ARCHIVES) and not target.is_dir():
@@ -80,14 +80,14 @@ def get_file(environ: Mapping[str, str], file: str, target: Path | None, recursi
 
 
 def _get_one(pfs: Pfs, file: str, path: str, target: Path | None, offset: int, *, progress: bool, retry: bool) -> None:
-    root, label = pfs.root(file), file.partition(":")[0]
-    content = reading.get_content(pfs.trees, root, path, label=label)
+    files = pfs.files(file)
+    content = files.find_content(path)
     if target is None:
         for piece in pfs.reader.stream(content, offset):
             sys.stdout.buffer.write(piece)
         return
     if target.is_dir():
-        found = reading.glob_files(pfs.trees, root, path).column("path")[0].as_py() if reading.is_glob(path) else path
+        found = files.glob(path).column("path")[0].as_py() if reading.is_glob(path) else path
         target /= found.rpartition("/")[2]
     if retry and target.is_file():
         offset = target.stat().st_size

@@ -8,7 +8,6 @@ from typing import BinaryIO, Literal, TypeAlias, overload
 
 from pachyderm_dagster.codec import Buffer
 from pachyderm_dagster.errors import InvalidError, StateError
-from pachyderm_dagster.pfs import reading
 from pachyderm_dagster.pfs.client import Pfs
 from pachyderm_dagster.pfs.filesets import FileSet
 from pachyderm_dagster.pfs.local_sources import open_local
@@ -90,7 +89,7 @@ class FileChanges:
         at = self._pfs.parse(source)
         if at.path is None:
             raise InvalidError("path-missing", f"'{source}' has no path; write {source}:/path")
-        rows = reading.rows_below(self._pfs.trees, self._pfs.root(source), at.path, label=str(at.without_path()))
+        rows = self._pfs.files(source).rows_below(at.path)
         with self._changing():
             self._files.copy_rows(rows, at.path, path, append=append)
 

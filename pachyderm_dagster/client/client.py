@@ -14,7 +14,7 @@ from pachyderm_dagster.client.file_sets import FileSets
 from pachyderm_dagster.client.transactions import ClientTransaction
 from pachyderm_dagster.errors import InvalidError, PachydermError, StateError
 from pachyderm_dagster.metadata.database import Database
-from pachyderm_dagster.pfs import branches, commits, comparing, reading, references, repos
+from pachyderm_dagster.pfs import branches, commits, comparing, references, repos
 from pachyderm_dagster.pfs.client import POLL_SECONDS, Pfs
 from pachyderm_dagster.pfs.differences import FileDiff
 from pachyderm_dagster.pfs.entries import FileInfo, file_infos
@@ -399,8 +399,7 @@ class Client:
 
     def walk_file(self, directory: str) -> Iterator[FileInfo]:
         """A directory and everything below it, each directory before what is in it. Raises NotFoundError `file-not-found`."""
-        at = self._pfs.parse(directory)
-        found = reading.walk(self._pfs.trees, self._pfs.root(directory), at.path or "/", label=str(at.without_path()))
+        found = self._pfs.files(directory).walk(self._pfs.parse(directory).path or "/")
         return (info for start in range(0, len(found), _ROWS_AT_ONCE) for info in file_infos(found.slice(start, _ROWS_AT_ONCE)))
 
     def diff_file(self, new: str, old: str | None = None, *, shallow: bool = False) -> list[FileDiff]:
@@ -427,7 +426,7 @@ class Client:
             NotFoundError: `file-not-found`, before the first.
             InvalidError: `not-a-file`.
         """
-        found = reading.get_contents(self._pfs.trees, self._pfs.root(commit), paths, label=commit)
+        found = self._pfs.files(commit).find_contents(paths)
         return zip(found, self._pfs.reader.read_many(list(found.values())), strict=True)
 
     @overload

@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from pachyderm_dagster.errors import InvalidError, StateError
 from pachyderm_dagster.metadata.database import Database, Transaction
-from pachyderm_dagster.pfs import branches, commits, file_sets, reading, references, removal, repos
+from pachyderm_dagster.pfs import branches, commits, file_sets, references, removal, repos
 from pachyderm_dagster.pfs.commit_records import add_record
-from pachyderm_dagster.pfs.entries import FileInfo, file_entries
+from pachyderm_dagster.pfs.entries import FileInfo, file_entries, file_infos
 from pachyderm_dagster.pfs.file_sets import DEFAULT_TTL, PathRange, StoredFileSet, difference_layer, layers_of_tree, shard_tree
+from pachyderm_dagster.pfs.file_trees import FileTree, StoredFiles, check_keeps_files
 from pachyderm_dagster.pfs.filesets import FileSet, Layer
 from pachyderm_dagster.pfs.finding import Change, find_changes
 from pachyderm_dagster.pfs.finishing import Prepared, Staged, Unfinished, find_staged, find_unfinished, finish
@@ -58,13 +59,19 @@ class NewFileSet(FileSet):
     id: str
 
 
+ReadMeta = Callable[["Pfs", Commit], FileTree]
+
+
 class Pfs:
     """Repos, branches, commits and files of one workspace.
 
     References are texts, `[project/]repo@branch-or-id[:path]`, with `^N` and `.N` for ancestors.
+
+    Args:
+        read_meta: makes files of a meta commit, whose tree holds none; nobody can read those without it.
     """
 
-    def __init__(self, database: Database, store: ObjectStore, *, project: str = DEFAULT_PROJECT) -> None:
+    def __init__(self, database: Database, store: ObjectStore, *, project: str = DEFAULT_PROJECT, read_meta: ReadMeta | None = None) -> None:
         self.database = database
         self.store = store
         self.trees = Trees(store, FILE_ROWS)
@@ -72,6 +79,7 @@ class Pfs:
         self._project = project
         self._writes = GroupCommit(database, self.trees, self.reader)
         self._merged = LastMerged(database)
+        self._read_meta = read_meta
 
     # Repos and branches
 
@@ -307,7 +315,7 @@ class Pfs:
             raise InvalidError("path-missing", "copy takes two references with a path: repo@branch:/path")
         with self.modify_file(target) as files:
             # Within the block: what is referred to must have been found after the write began.
-            rows = reading.rows_below(self.trees, self.root(source), at.path, label=str(at.without_path()))
+            rows = self.files(source).rows_below(at.path)
             files.copy_rows(rows, at.path, to.path, append=append)
         return files.commit
 
@@ -399,8 +407,10 @@ class Pfs:
             NotFoundError: as `inspect_commit`.
             NotFoundError: `file-set-not-found`, for `__filesets__@ID`.
             StateError: `commit-open`, for a commit that a pipeline is still writing; `commit-forgotten`.
+            InvalidError: `meta-repo`, for one whose files are made when they are read, by `files`.
         """
         at = self.parse(reference)
+        check_keeps_files(at.repo)
         if at.repo.name == FILE_SETS_REPO:
             found = self._get_file_set(at.ref or "")
             return self._look_at_staged((found.tree, tuple(found.layers)))
@@ -414,24 +424,33 @@ class Pfs:
             staged = find_staged(txn, commit.key)
         return self._look_at_staged(staged)
 
+    def files(self, reference: str) -> FileTree:
+        """The files of a commit; of a meta commit what each datum read, wrote, took and said. Errors as `root`, without `meta-repo`."""
+        at = self.parse(reference)
+        if at.repo.type is not RepoType.META or self._read_meta is None:
+            return StoredFiles(self.trees, self.root(reference), str(at.without_path()))
+        with self.database.read() as txn:
+            commit = commits.get_commit(txn, references.find_commit(txn, at))
+        if commit.finished is None:
+            raise StateError("commit-open", f"commit '{commit}' is still being written by its job; `pachctl wait commit {commit}` waits for it")
+        commits.check_content(commit)
+        return self._read_meta(self, commit)
+
     def inspect_file(self, reference: str) -> FileInfo:
         """One file or directory. Raises NotFoundError `file-not-found`."""
-        at = self.parse(reference)
-        return reading.inspect_file(self.trees, self.root(reference), at.path or "/", label=str(at.without_path()))
+        return self.files(reference).inspect(self.parse(reference).path or "/")
 
     def list_file(self, reference: str) -> list[FileInfo]:
         """The children of a directory, with the sizes and hashes of directories. Raises NotFoundError `file-not-found`."""
-        at = self.parse(reference)
-        return reading.list_directory(self.trees, self.root(reference), at.path or "/", label=str(at.without_path()))
+        return [file for entries in self.list_entries(reference) for file in file_infos(entries)]
 
     def list_entries(self, reference: str) -> Iterator[pa.Table]:
         """As `list_file`, some at a time: columns path, type, size, hash."""
-        at = self.parse(reference)
-        return reading.list_entries(self.trees, self.root(reference), at.path or "/", label=str(at.without_path()))
+        return self.files(reference).list(self.parse(reference).path or "/")
 
     def glob_file(self, reference: str, pattern: str) -> pa.Table:
         """The files and directories that a pattern matches, columns path, type, size, hash. Raises InvalidError `glob-invalid`."""
-        return reading.glob_files(self.trees, self.root(reference), pattern)
+        return self.files(reference).glob(pattern)
 
     def get_file(self, reference: str) -> Iterator[bytes]:
         """The content of one file, in pieces. Raises NotFoundError `file-not-found`, InvalidError `not-a-file`."""
@@ -440,7 +459,7 @@ class Pfs:
 
     def find_content(self, reference: str, path: str) -> Content:
         """Where the content of one file lies. Errors as `get_file`."""
-        return reading.get_content(self.trees, self.root(reference), path, label=str(self.parse(reference).without_path()))
+        return self.files(reference).find_content(path)
 
     def parse(self, reference: str) -> Reference:
         """Reads a reference in this workspace's default project. Raises InvalidError `reference-invalid`, `name-invalid`."""

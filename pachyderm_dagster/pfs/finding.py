@@ -7,6 +7,7 @@ from pachyderm_dagster.metadata.database import Database
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.differences import FileOp
 from pachyderm_dagster.pfs.entries import find_entry
+from pachyderm_dagster.pfs.file_trees import check_keeps_files
 from pachyderm_dagster.pfs.model import Commit
 from pachyderm_dagster.storage.trees import Trees
 
@@ -30,10 +31,14 @@ def find_changes(database: Database, trees: Trees, start: int, path: str) -> Ite
     Args:
         start: row of the commit to begin with.
         path: cleaned.
+
+    Raises:
+        InvalidError: `meta-repo`.
     """
     # Those that are made upon the next readable one.
     above: list[tuple[Commit, str | None]] = []
     for commit in _history(database, start):
+        check_keeps_files(commit.repo)
         found = find_entry(trees, trees.decode(commit.tree), path)
         hash = None if found is None else found.hash
         if commit.error is None:

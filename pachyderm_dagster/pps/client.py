@@ -14,7 +14,7 @@ from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.ancestry import find_readable
 from pachyderm_dagster.pfs.client import Pfs
-from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, BranchName, Commit, RepoName
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, BranchName, Commit, RepoName, RepoType
 from pachyderm_dagster.pfs.references import branch_row
 from pachyderm_dagster.pfs.requests import Contents, StoredSpec
 from pachyderm_dagster.pfs.user_transactions import UserTransaction
@@ -23,6 +23,8 @@ from pachyderm_dagster.pps.cron import tick_name, tick_triggers
 from pachyderm_dagster.pps.datum_listing import DatumInfo, DatumListing, PlannedDatums, ShownState
 from pachyderm_dagster.pps.inputs import CronInput, Leaf, leaves
 from pachyderm_dagster.pps.job_inputs import Base, find_base, find_results_root, load_job_inputs
+from pachyderm_dagster.pps.meta_files import MetaFiles
+from pachyderm_dagster.pps.meta_rows import DatumFiles
 from pachyderm_dagster.pps.model import Job, Pipeline
 from pachyderm_dagster.pps.planning import find_datums, find_plan, make_sources
 from pachyderm_dagster.pps.requests import CreatePipeline, Made, Request, spec_of
@@ -219,6 +221,14 @@ class Pps:
             size, hash, refs = content_array([writer.write(text)]).flatten()
         row = pa.table([pa.array([SPEC_FILE]), pa.array([b""], pa.binary()), size, hash, refs], schema=FILE_ROWS.schema)
         return self._pfs.trees.build(row)
+
+
+def read_meta(pfs: Pfs, commit: Commit) -> MetaFiles:
+    """The files of a meta commit."""
+    trees = Trees(pfs.store, DATUM_ROWS)
+    pipeline = dataclasses.replace(commit.repo, type=RepoType.USER)
+    files = DatumFiles(pfs.database, pfs.trees, Trees(pfs.store, RESULT_ROWS), pfs.reader, pipeline)
+    return MetaFiles(trees, trees.decode(commit.tree), files, str(commit))
 
 
 def one_datum(found: Sequence[DatumInfo], asked: str, where: str, hint: str) -> DatumInfo:

@@ -35,7 +35,7 @@ class Trees:
 
     def __init__(self, store: ObjectStore, kind: TreeKind, cache_bytes: int = _CACHE_BYTES, *, nodes: NodeStore | None = None) -> None:
         self.kind = kind
-        self._store = store
+        self.store = store
         self._nodes = nodes or NodeStore(store, kind, NodeCache(cache_bytes))
 
     @functools.cached_property
@@ -49,7 +49,7 @@ class Trees:
 
     def pending(self, packs: PackWriter) -> "Trees":
         """The same trees, for one thread, with those among them that are in `packs` and not stored yet."""
-        return Trees(self._store, self.kind, nodes=NodeStore(PendingRanges(self._store, packs), self.kind, self._nodes.cache))
+        return Trees(self.store, self.kind, nodes=NodeStore(PendingRanges(self.store, packs), self.kind, self._nodes.cache))
 
     def build(self, rows: pa.Table, packs: PackWriter | None = None) -> TreeRoot:
         """The tree of `rows`, in any order; durable on return, or when `packs`, into which its nodes go, are flushed.
@@ -109,7 +109,7 @@ class Trees:
         if packs is not None:
             yield packs
             return
-        own = PackWriter(self._store)
+        own = PackWriter(self.store)
         try:
             yield own
         finally:

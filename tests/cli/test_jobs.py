@@ -1,5 +1,6 @@
 from pathlib import Path
 
+from pachyderm_dagster.client.filesystem import PfsFileSystem
 from tests.cli.pachctl import Pachctl
 
 
@@ -169,3 +170,24 @@ def test_datum_names_its_place_in_the_meta_repo(worked: Pachctl) -> None:
     (datum,) = worked.json("list", "datum", "loud@master")
     shown = worked("inspect", "datum", "loud@master", datum["id"][:8], "-o", "json").document
     assert shown["meta"] == [f"loud.meta@{datum['ran_in']}:/{kind}/{datum['id']}" for kind in ("meta", "pfs")]
+
+
+def test_what_a_datum_read_wrote_and_said_are_files(worked: Pachctl, environment_of_its_own: Path, tmp_path: Path) -> None:
+    (datum,) = worked.json("list", "datum", "count@master", "--state", "success")
+    at = f"count.meta@master:/meta/{datum['id']}"
+    assert worked("get", "file", f"{at}/log").out == "counting /pfs/books/bad\n"
+    assert worked("get", "file", f"{at}/meta").document["inputs"] == datum["files"]
+    assert worked("list", "file", at).out.split()[3::2] == [f"/meta/{datum['id']}/log", f"/meta/{datum['id']}/meta"]
+    worked("get", "file", "-r", f"count.meta@master:/pfs/{datum['id']}", "-o", str(tmp_path / "got"))
+    below = tmp_path / "got" / "pfs" / datum["id"]
+    assert (below / "books" / "bad").read_text() == "x"
+    assert (below / "out" / "bad").read_text() == "1\n"
+    assert len(worked.json("glob", "file", "count.meta@master:/pfs/*/out/*")) == 3
+    assert worked.fail("list", "file", "--history", "2", at) == "meta-repo"
+    assert worked.fail("diff", "file", at) == "meta-repo"
+    assert worked.fail("find", "commit", f"{at}/meta") == "meta-repo"
+    files = PfsFileSystem(str(environment_of_its_own))
+    (name,) = files.ls(f"count.meta@master/meta/{datum['id']}", detail=False)[:1]
+    assert files.cat_file(name) == b"counting /pfs/books/bad\n"
+    assert len(files.find("count.meta@master/pfs")) == 6
+    files.client.close()
