@@ -1,5 +1,6 @@
 """The commands for jobs that only need the record."""
 
+import datetime as dt
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -9,15 +10,19 @@ from pachyderm_dagster.cli.asking import ask
 from pachyderm_dagster.cli.documents import Fields, document_of, job_document, job_inspection
 from pachyderm_dagster.cli.home import reading, writing
 from pachyderm_dagster.cli.job_names import find_jobs
-from pachyderm_dagster.cli.options import COUNT, in_project
+from pachyderm_dagster.cli.lazy import load
+from pachyderm_dagster.cli.options import COUNT, LARGEST_COUNT, in_project
 from pachyderm_dagster.cli.printing import Column, Document, Printer, Times, optional, printing, shorten, show_duration, size, text, time, to_json
+from pachyderm_dagster.executors.live import find_running
 from pachyderm_dagster.metadata.database import Transaction
-from pachyderm_dagster.pfs import repos
-from pachyderm_dagster.pfs.model import is_commit_id
-from pachyderm_dagster.pfs.references import parse_repo
+from pachyderm_dagster.pfs import references, repos
+from pachyderm_dagster.pfs.model import RepoName, is_commit_id
+from pachyderm_dagster.pfs.references import parse_reference, parse_repo
+from pachyderm_dagster.pfs.subvenance import walk_commits
 from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.model import Job, JobState
 from pachyderm_dagster.pps.requests import StopJob
+from pachyderm_dagster.settings import load_settings
 
 
 def show_progress(document: Document) -> str:
@@ -77,6 +82,7 @@ LINES = (
     Column("Upload time", lambda document, _: f"{document['upload_seconds']:.3f} s"),
     Column("Restarts", text("restarts")),
     Column("Dagster run", optional("run_id")),
+    Column("Running", lambda document, times: ", ".join(f"{one['datum'][:12]} ({times.show(one['started'])})" for one in document["running"])),
     Column("Waits for", lambda document, _: ", ".join(document["waits_for"])),
     Column("Datum timeout", optional("datum_timeout")),
     Column("Job timeout", optional("job_timeout")),
@@ -97,6 +103,15 @@ LINES = (
     type=click.Choice([state.value for state in JobState], case_sensitive=False),
     help="Only jobs in this state; may be repeated.",
 )
+@click.option(
+    "-i", "--input", "inputs", multiple=True, metavar="REPO@REF", help="Only jobs that read this commit; may be repeated, for jobs that read them all."
+)
+@click.option(
+    "--history",
+    type=click.IntRange(-1, LARGEST_COUNT),
+    metavar="N",
+    help="Only jobs of their pipeline's newest version and of N before; -1, as without it, of all.",
+)
 @click.option("-n", "--number", type=COUNT, metavar="N", help="At most so many, the newest.")
 @click.option("-x", "--expand", is_flag=True, help="Without -p or an ID: one line a job instead of one a job set.")
 @click.option("-A", "--all-projects", is_flag=True, help="The jobs of every project.")
@@ -108,6 +123,8 @@ def list_job(
     set_id: str | None,
     pipeline: str | None,
     states: tuple[str, ...],
+    inputs: tuple[str, ...],
+    history: int | None,
     number: int | None,
     expand: bool,
     all_projects: bool,
@@ -124,7 +141,13 @@ def list_job(
         repos.ensure_project(txn, project)
         inside = None if all_projects or name is not None or set_id is not None else project
         found = jobs.list_job(txn, project=inside, pipeline=name, set_id=set_id)
-    chosen: Iterable[Job] = (job for job in found if not states or job.state in states)
+        wanted = [_readers(txn, commit, project) for commit in inputs]
+        oldest = None if history is None else _oldest_versions(txn, history)
+    chosen: Iterable[Job] = (
+        job
+        for job in found
+        if (not states or job.state in states) and all(job.output_commit in one for one in wanted) and (oldest is None or job.version >= oldest[job.pipeline])
+    )
     if pipeline is None and set_id is None and not expand and not printer.for_programs:
         printer.many(itertools.islice(_set_documents(chosen), number), SET_COLUMNS)
     else:
@@ -133,18 +156,34 @@ def list_job(
 
 @click.command(epilog="Example: pachctl inspect job edges@master")
 @click.argument("job", metavar="PIPELINE@ID|ID")
+@click.option("-b", "--wait", "--block", "wait", is_flag=True, help="When it is finished, as `wait job` waits for it; its exit status says nothing.")
+@click.option("-x", "--expand", is_flag=True, help="Of a set: all of each job, instead of one line a job.")
 @in_project
 @printing
 @click.pass_obj
-def inspect_job(environ: Mapping[str, str], job: str, project: str, printer: Printer) -> None:
-    """PIPELINE@BRANCH is the job that made the branch's head. An id alone shows every job of the set."""
+def inspect_job(environ: Mapping[str, str], job: str, wait: bool, expand: bool, project: str, printer: Printer) -> None:
+    """PIPELINE@BRANCH is the job that made the branch's head. An id alone shows every job of the set. `running` are the datums that run now for more than half
+    a second, on this machine.
+    """
+    if wait:
+        load("pachyderm_dagster.cli.wait:wait_for_jobs")(environ, job, project=project)
     with reading(environ) as txn:
         found = find_jobs(txn, job, project=project)
-        documents = [job_inspection(txn, one) for one in found]
-    if is_commit_id(job) and len(documents) > 1:
+        documents = [{**job_inspection(txn, one), "running": _running(environ, one)} for one in found]
+    if is_commit_id(job) and len(documents) > 1 and not expand:
         printer.many(documents, COLUMNS)
     else:
-        printer.one(documents[0], LINES)
+        for at, document in enumerate(documents):
+            if at and not printer.for_programs:
+                click.echo()
+            printer.one(document, LINES)
+
+
+def _running(environ: Mapping[str, str], job: Job) -> list[Fields]:
+    if job.state.is_terminal:
+        return []
+    found = find_running(load_settings(environ).home, f"{job.pipeline.project}/{job.pipeline.name}@{job.id}")
+    return [{"datum": one.datum.datum, "started": dt.datetime.fromtimestamp(one.datum.started, dt.UTC)} for one in found]
 
 
 @click.command(epilog="Example: pachctl stop job edges@master")
@@ -175,6 +214,17 @@ def delete_job(environ: Mapping[str, str], job: str, project: str, printer: Prin
         return found
 
     printer.only_documents(*map(job_document, writing(environ, change)))
+
+
+def _readers(txn: Transaction, commit: str, project: str) -> set[int]:
+    """The rows of the commits that were made from a commit, in one step."""
+    row = references.find_commit(txn, parse_reference(commit, project=project))
+    return {made.key for made in walk_commits(txn, row, downwards=True, depth=1)}
+
+
+def _oldest_versions(txn: Transaction, history: int) -> dict[RepoName, int]:
+    """By pipeline the oldest version whose jobs count: the newest one, and as many before it as `history` says."""
+    return {pipeline.name: 0 if history < 0 else pipeline.version - history for pipeline in pipelines.list_pipeline(txn)}
 
 
 def _set_documents(found: Iterable[Job]) -> Iterator[Fields]:

@@ -24,7 +24,7 @@ from pachyderm_dagster.pfs.model import Commit, RepoType
 from pachyderm_dagster.pfs.references import Reference, parse_reference
 from pachyderm_dagster.pfs.subvenance import list_subvenance
 from pachyderm_dagster.pps import jobs
-from pachyderm_dagster.pps.model import JobState
+from pachyderm_dagster.pps.model import Job, JobState
 from pachyderm_dagster.record import open_record
 
 
@@ -73,6 +73,16 @@ def flush_commit(environ: Mapping[str, str], commits_to_flush: tuple[str, ...], 
 @click.pass_obj
 def wait_job(environ: Mapping[str, str], job: str, timeout: str | None, project: str, printer: Printer) -> None:
     """Ends with exit status 1 when it did not succeed. With no daemon up, due jobs run in this process."""
+    ended = wait_for_jobs(environ, job, project=project, timeout=timeout)
+    printer.many(map(job_document, ended), JOB_COLUMNS)
+    failed = [one for one in ended if one.state is not JobState.SUCCESS]
+    if failed:
+        # Jobs come newest first: the last one is furthest upstream, and the others may have failed for its sake.
+        raise ExecutionError("job-failed", f"job '{failed[-1]}' ended as {failed[-1].state}: {failed[-1].reason}")
+
+
+def wait_for_jobs(environ: Mapping[str, str], job: str, *, project: str, timeout: str | None = None) -> list[Job]:
+    """Waits until the jobs that a text names have ended, and returns them, the newest first. Errors as `find_jobs` and `wait_for`."""
     record = open_record(environ)
     with closing(record.database):
         with record.database.read() as txn:
@@ -80,12 +90,7 @@ def wait_job(environ: Mapping[str, str], job: str, timeout: str | None, project:
             outputs = {one.output_commit: str(one) for one in waited}
         wait_for(record, environ, lambda txn: _open(txn, outputs), timeout=_seconds(timeout))
         with record.database.read() as txn:
-            ended = [jobs.refresh(txn, one) for one in waited]
-    printer.many(map(job_document, ended), JOB_COLUMNS)
-    failed = [one for one in ended if one.state is not JobState.SUCCESS]
-    if failed:
-        # Jobs come newest first: the last one is furthest upstream, and the others may have failed for its sake.
-        raise ExecutionError("job-failed", f"job '{failed[-1]}' ended as {failed[-1].state}: {failed[-1].reason}")
+            return [jobs.refresh(txn, one) for one in waited]
 
 
 def _wait_for_commits(environ: Mapping[str, str], choose: Callable[[Transaction], list[Commit]], timeout: str | None, printer: Printer) -> None:

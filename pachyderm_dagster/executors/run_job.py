@@ -269,6 +269,8 @@ class _JobRun:
             download_bytes=result.download_bytes,
             upload_bytes=result.upload_bytes,
             log=result.log,
+            log_times=result.log_times if result.log is not None else (),
+            started=result.started or None,
         )
         outputs = tuple((key_of(path), content) for path, content in result.outputs)
         return Done(result.id, hash, state, self.inputs.job.id, outputs, writer.write(msgspec.json.encode(details)))

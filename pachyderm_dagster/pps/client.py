@@ -5,7 +5,6 @@ import datetime as dt
 import itertools
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -20,9 +19,10 @@ from pachyderm_dagster.pfs.requests import Contents, StoredSpec
 from pachyderm_dagster.pfs.user_transactions import UserTransaction
 from pachyderm_dagster.pps import jobs, pipelines, transactions
 from pachyderm_dagster.pps.cron import tick_name, tick_triggers
-from pachyderm_dagster.pps.datum_listing import DatumInfo, DatumListing, PlannedDatums, ShownState
+from pachyderm_dagster.pps.datum_listing import RAN, DatumInfo, DatumListing, PlannedDatums, ShownState
 from pachyderm_dagster.pps.inputs import CronInput, Leaf, leaves
 from pachyderm_dagster.pps.job_inputs import Base, find_base, find_results_root, load_job_inputs
+from pachyderm_dagster.pps.log_lines import LogLine, SaidDatum, cut_lines, interleave
 from pachyderm_dagster.pps.meta_files import MetaFiles
 from pachyderm_dagster.pps.meta_rows import DatumFiles
 from pachyderm_dagster.pps.model import Job, Pipeline
@@ -36,16 +36,6 @@ from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, content_array
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 
 SPEC_FILE = "spec"
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """One line that user code printed."""
-
-    job: Job
-    datum: str
-    inputs: tuple[str, ...]
-    text: str
 
 
 class Pps:
@@ -123,7 +113,7 @@ class Pps:
             running: when those that run now were started, by id, as far as somebody knows.
 
         Raises:
-            StateError: `job-waiting`, of a job whose inputs are not finished; `commit-forgotten`.
+            StateError: `job-waiting`, of a job whose inputs are not finished; `job-unrunnable`, of one with an input that has an error.
             InvalidError: as `datum_table`.
         """
         with self.database.read() as txn:
@@ -131,15 +121,21 @@ class Pps:
             if now.state.is_terminal:
                 tree = commits.get_commit(txn, now.meta_commit).tree
                 return self._listing.ended(now, self._meta_trees.decode(tree), states=states, begun=begun)
+        planned = dataclasses.replace(self.plan_of_job(now), running=running or {})
+        return self._listing.planned(planned, states=states, begun=begun)
+
+    def plan_of_job(self, job: Job) -> PlannedDatums:
+        """The datums of a job that has not ended, and which of them have. Errors as `list_datum`."""
+        with self.database.read() as txn:
+            now = jobs.refresh(txn, job)
             waits = jobs.waits_for(txn, now)
             if waits:
                 raise StateError("job-waiting", f"job '{job}' waits for {', '.join(waits)}, so its datums are not known yet; finish that first")
             inputs, ended = load_job_inputs(txn, now), jobs.find_checkpoint(txn, now)
         if inputs.failed_inputs:
-            return iter(())
+            raise StateError("job-unrunnable", f"job '{job}' will not run any datum: {'; '.join(inputs.failed_inputs)}")
         planned = self._planned(inputs.pipeline.spec, inputs.commits, inputs.pipeline.salt, inputs.base, inputs.results)
-        planned = dataclasses.replace(planned, job=now, ended=self._meta_trees.decode(ended), running=running or {})
-        return self._listing.planned(planned, states=states, begun=begun)
+        return dataclasses.replace(planned, job=now, ended=self._meta_trees.decode(ended))
 
     def plan_datum(self, spec: PipelineSpec, *, project: str | None = None) -> PlannedDatums:
         """The datums that a pipeline would have now, and which of them an earlier job of that pipeline, if it exists, left a result for; nothing runs.
@@ -186,17 +182,44 @@ class Pps:
         found = list(itertools.islice(self.list_datum(job, begun=datum, running=running), 2))
         return one_datum(found, datum, f"job '{job}'", f"`pachctl list datum {job}` shows its datums")
 
-    def logs(self, job: Job, *, datum: str | None = None) -> Iterator[LogLine]:
-        """What the user code of the datums that this job ran printed, datum by datum."""
+    def logs(self, job: Job, *, datum: str = "", after: TreeRoot | None = None, told: Mapping[str, int] | None = None) -> Iterator[LogLine]:
+        """What the user code of the datums that this job ran printed, as it came; of an unfinished job of those that ended, as far as it wrote that down.
+
+        Args:
+            datum: how the ids begin.
+            after: what `said` gave before; the datums in it are left out.
+            told: how many bytes of the output of some datums are left out.
+        """
+        root = self.said(job)
+        if after is None:
+            found = self._listing.ended(job, root, states=RAN, begun=datum)
+        else:
+            rows = self._meta_trees.diff(after, root).new_rows
+            found = (one for one in self._listing.of_rows(job, rows, states=RAN) if one.id.startswith(datum))
+        known = told or {}
+        return interleave(said for one in found if (said := self._said(one, known.get(one.id, 0))) is not None)
+
+    def said(self, job: Job) -> TreeRoot:
+        """The datums of a job that have ended, as far as is known: what `logs` tells of, to go on behind it later."""
         with self.database.read() as txn:
-            if jobs.waits_for(txn, job):
-                return
-        for info in self.list_datum(job):
-            if info.state is ShownState.SKIPPED or info.details.log is None or (datum is not None and not info.id.startswith(datum)):
-                continue
-            text = self._pfs.reader.read(info.details.log).decode(errors="replace")
-            for line in text.splitlines():
-                yield LogLine(job, info.id, info.details.inputs, line)
+            now = jobs.refresh(txn, job)
+            tree = commits.get_commit(txn, now.meta_commit).tree if now.state.is_terminal else jobs.find_checkpoint(txn, now)
+        return self._meta_trees.decode(tree)
+
+    def _said(self, datum: DatumInfo, told: int) -> SaidDatum | None:
+        details, job = datum.details, datum.job
+        if details.log is None or job is None:
+            return None
+        log = details.log
+        # An older release noted no times.
+        started = datum.started or job.finished or self.database.clock.now()
+
+        def lines() -> Iterator[LogLine]:
+            text = self._pfs.reader.read(log)
+            for line, time, end in cut_lines(text, started, details.log_times, told):
+                yield LogLine(job, datum.id, details, line, time, end)
+
+        return SaidDatum(started, lines)
 
     def _check_secrets(self, requests: Sequence[Request]) -> None:
         created = [request for request in requests if isinstance(request, CreatePipeline)]

@@ -33,6 +33,8 @@ class ShownState(enum.StrEnum):
     UNKNOWN = "UNKNOWN"  # of a job that does not exist: it would run
 
 
+RAN = (ShownState.SUCCESS, ShownState.FAILED, ShownState.RECOVERED)
+"""A job ran the datum itself."""
 _SHOWN = {DatumState.PROCESSED: ShownState.SUCCESS, DatumState.FAILED: ShownState.FAILED, DatumState.RECOVERED: ShownState.RECOVERED}
 
 
@@ -104,10 +106,13 @@ class DatumListing:
             begun: how the id begins.
         """
         for table in self._meta_trees.read(root, begun, begun + "g"):
-            found = self._found(table, job.id)
-            chosen = {id: one for id, one in found.items() if not states or one.state in states}
-            for (id, one), details in zip(chosen.items(), self._details(list(chosen.values())), strict=True):
-                yield DatumInfo(id, job, one.state, one.ran_in, details, _time(details.started))
+            yield from self.of_rows(job, table, states=states)
+
+    def of_rows(self, job: Job, rows: pa.Table, *, states: Collection[ShownState] = ()) -> Iterator[DatumInfo]:
+        """The same of some rows of a meta tree."""
+        chosen = {id: one for id, one in self._found(rows, job.id).items() if not states or one.state in states}
+        for (id, one), details in zip(chosen.items(), self._details(list(chosen.values())), strict=True):
+            yield DatumInfo(id, job, one.state, one.ran_in, details, _time(details.started))
 
     def planned(self, planned: PlannedDatums, *, states: Collection[ShownState] = (), begun: str = "") -> Iterator[DatumInfo]:
         """The same of a job that has not ended."""

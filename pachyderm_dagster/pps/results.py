@@ -59,6 +59,8 @@ class DatumDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     upload_bytes: int = 0
     log: Content | None = None
     """What the user code printed."""
+    log_times: tuple[tuple[int, int], ...] = ()
+    """Places in the log, and how many milliseconds after `started` what is there came."""
 
     def has_read(self, wanted: str) -> bool:
         """Whether the datum read the file `wanted` (with or without its first `/`), what lies in it, or the content of this hash."""

@@ -19,6 +19,7 @@ from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.worker.datums import DatumRunner
 from pachyderm_dagster.worker.folders import FolderPool
+from pachyderm_dagster.worker.live import live_file
 from pachyderm_dagster.worker.mounts import mount_secrets
 from pachyderm_dagster.worker.protocol import Answer, WorkerReady, WorkerRefused, WorkerSetup, encode, read_setup, read_task
 from pachyderm_dagster.worker.publish import FinishedDatum, Publisher
@@ -97,7 +98,7 @@ def main() -> None:
         staged.put(None)
 
     threading.Thread(target=stage_tasks, name="stage", daemon=True).start()
-    datums = DatumRunner(setup, sandbox, Runner(_STDIN), reader, obstacle)
+    datums = DatumRunner(setup, sandbox, Runner(_STDIN), reader, obstacle=obstacle, listener=lambda task, started: live_file(setup, task, started))
     finished.put(_run_datums(datums, staged, finished))
     storing.join()
 

@@ -21,6 +21,7 @@ class Attempts:
         exit_code: of the last try, None if it did not start or was out of time.
         count: of tries that were started.
         seconds: in user code, over all tries.
+        started: when the first one was, in seconds since 1970; 0 if none was.
         log: what user code printed.
     """
 
@@ -29,6 +30,7 @@ class Attempts:
     exit_code: int | None = None
     count: int = 0
     seconds: float = 0.0
+    started: float = 0.0
     log: OutputLog = field(default_factory=OutputLog)
 
 
@@ -42,13 +44,14 @@ def attempt(
     accepted_codes: Collection[int],
     before_retry: Callable[[], None],
     sandbox: Sandbox,
+    log: OutputLog,
 ) -> Attempts:
     """Runs the command until a try ends with 0 or an accepted code, at most `tries` times; calls `before_retry` before each but the first.
 
     After each failed try the error command, if there is one, finds `/pfs` as the try left it; when it ends well there is no other try.
     A command that cannot be started is not tried again, nor recovered. An ExecutionError of `before_retry` is the failure; any other error is raised.
     """
-    done = Attempts()
+    done = Attempts(log=log)
     while done.count < tries:
         try:
             if done.count:

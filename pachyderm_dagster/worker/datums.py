@@ -4,14 +4,16 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from pachyderm_dagster.clock import Clock, SystemClock
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.storage.content import ContentReader
 from pachyderm_dagster.worker.attempts import Attempts, attempt
 from pachyderm_dagster.worker.collect import OutputFile, collect
 from pachyderm_dagster.worker.folders import move_entries
-from pachyderm_dagster.worker.protocol import DatumResult, DatumState, WorkerSetup
+from pachyderm_dagster.worker.output_log import Listener, OutputLog
+from pachyderm_dagster.worker.protocol import DatumResult, DatumState, DatumTask, WorkerSetup
 from pachyderm_dagster.worker.publish import FinishedDatum
 from pachyderm_dagster.worker.run import Command, Runner
 from pachyderm_dagster.worker.sandbox import Sandbox
@@ -23,10 +25,24 @@ class DatumRunner:
 
     Args:
         obstacle: what keeps every one of them from running; they fail with it.
+        listener: makes what gets the output of a datum while it runs; of the datum, and when it was started, in seconds since 1970.
+        clock: says when datums are started.
     """
 
-    def __init__(self, setup: WorkerSetup, sandbox: Sandbox, runner: Runner, reader: ContentReader, obstacle: ExecutionError | None = None) -> None:
+    def __init__(
+        self,
+        setup: WorkerSetup,
+        sandbox: Sandbox,
+        runner: Runner,
+        reader: ContentReader,
+        *,
+        obstacle: ExecutionError | None = None,
+        listener: Callable[[DatumTask, float], Listener],
+        clock: Clock | None = None,
+    ) -> None:
         self._obstacle = obstacle
+        self._listener = listener
+        self._clock = clock or SystemClock()
         self._setup = setup
         self._sandbox = sandbox
         self._runner = runner
@@ -61,6 +77,8 @@ class DatumRunner:
 
     def _attempt(self, staged: StagedDatum) -> Attempts:
         folder, lazy = self._sandbox.folder, staged.lazy
+        begun = self._clock.now().timestamp()
+        log = OutputLog(listener=self._listener(staged.task, begun))
 
         def stage_anew() -> None:
             lazy.close()
@@ -73,7 +91,7 @@ class DatumRunner:
             lazy.close()
             return Attempts(failure=error)
         try:
-            return attempt(
+            done = attempt(
                 self._runner,
                 self._command,
                 build_environment(self._setup.environment, staged.task, self._sandbox.root),
@@ -82,9 +100,13 @@ class DatumRunner:
                 accepted_codes=self._setup.accept_return_code,
                 before_retry=stage_anew,
                 sandbox=self._sandbox,
+                log=log,
             )
         finally:
             lazy.close()
+            log.close()
+        done.started = begun
+        return done
 
     def _prepare(self, argv: tuple[str, ...], stdin: tuple[str, ...], stdin_name: str) -> Command:
         setup = self._setup
@@ -121,6 +143,8 @@ def _finish(staged: StagedDatum, done: Attempts, outputs: Sequence[OutputFile], 
         download_seconds=staged.seconds,
         upload_seconds=upload_seconds,
         download_bytes=staged.size_bytes,
+        started=done.started,
+        log_times=done.log.times(),
     )
     return FinishedDatum(result, staged.folder, outputs, done.log.content())
 

@@ -2,8 +2,11 @@
 
 import contextlib
 import os
+from collections import defaultdict
 
 import msgspec
+
+from pachyderm_dagster.worker.protocol import DatumTask, WorkerSetup
 
 LIVE_PREFIX = "live-"
 # A datum that ends sooner never has a file: to make one takes as long as many a datum.
@@ -20,6 +23,12 @@ class LiveDatum(msgspec.Struct, frozen=True):
     started: float
 
 
+def live_file(setup: WorkerSetup, task: DatumTask, started: float) -> "LiveFile":
+    """The file of a datum of a worker."""
+    job = "{PPS_PROJECT_NAME}/{PPS_PIPELINE_NAME}@{PACH_JOB_ID}".format_map(defaultdict(str, setup.environment))
+    return LiveFile(setup.scratch, LiveDatum(job, task.id, started))
+
+
 class LiveFile:
     """The file of one datum, which is there from `open` to `close`.
 
@@ -32,6 +41,10 @@ class LiveFile:
         self._datum = datum
         self._file: int | None = None
         self._room = LIVE_BYTES
+
+    @property
+    def after_seconds(self) -> float:
+        return LIVE_AFTER_SECONDS
 
     def open(self, so_far: bytes) -> None:
         """Makes the file, with what was printed before. Looking is not worth a failure: one that cannot be written is not there."""

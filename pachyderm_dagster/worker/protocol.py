@@ -107,6 +107,8 @@ class DatumResult(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
         process_seconds: in user code, over all tries.
         download_seconds, upload_seconds: moving files; `download_bytes` of all inputs, `upload_bytes` of outputs that are not files of an input.
         log: what user code printed, also when it failed; None if nothing.
+        log_times: places in it, and how many milliseconds after `started` what is there came.
+        started: when user code was started first, in seconds since 1970; 0 if it was not.
     """
 
     id: str
@@ -122,6 +124,8 @@ class DatumResult(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
     download_bytes: int = 0
     upload_bytes: int = 0
     log: Content | None = None
+    log_times: tuple[tuple[int, int], ...] = ()
+    started: float = 0.0
 
 
 class WorkerReady(msgspec.Struct, frozen=True, tag="ready"):

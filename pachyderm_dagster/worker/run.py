@@ -102,8 +102,9 @@ class Runner:
         self._poll.register(output, select.POLLIN)
         try:
             while True:
-                ready = self._poll.poll(None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000)
-                if not ready:
+                ready = self._poll.poll(_milliseconds(deadline, log.seconds_to_telling))
+                log.tell()
+                if not ready and deadline is not None and time.monotonic() >= deadline:
                     return None
                 for descriptor, _ in ready:
                     if descriptor == self._parent:
@@ -120,6 +121,13 @@ class Runner:
         finally:
             for descriptor in open_outputs:
                 self._poll.unregister(descriptor)
+
+
+def _milliseconds(deadline: float | None, seconds: float | None) -> float | None:
+    """The time until the deadline, or so many seconds, whichever comes first."""
+    waits = [max(0.0, deadline - time.monotonic())] if deadline is not None else []
+    waits += [] if seconds is None else [seconds]
+    return min(waits) * 1000 if waits else None
 
 
 def outlive_signals() -> None:

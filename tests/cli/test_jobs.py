@@ -130,11 +130,9 @@ def test_following_a_job_ends_with_it(worked: Pachctl) -> None:
     assert worked("logs", "-f", "-j", "count@master").out == "counting /pfs/books/bad\n"
 
 
-def test_logs_of_a_job_that_has_not_ended_say_when_its_lines_come(worked: Pachctl) -> None:
+def test_job_that_has_not_begun_has_no_lines(worked: Pachctl) -> None:
     opened = worked("start", "commit", "books@master").out.strip()
-    answer = worked("logs", "-j", f"count@{opened}")
-    assert answer.out == ""
-    assert answer.err == f"note: job count@{opened} is CREATED; its lines come when it has ended, and -f waits for that\n"
+    assert worked("logs", "-j", f"count@{opened}").out == ""
 
 
 def test_logs_need_a_pipeline_or_a_job(worked: Pachctl) -> None:
@@ -191,3 +189,24 @@ def test_what_a_datum_read_wrote_and_said_are_files(worked: Pachctl, environment
     assert files.cat_file(name) == b"counting /pfs/books/bad\n"
     assert len(files.find("count.meta@master/pfs")) == 6
     files.client.close()
+
+
+def test_jobs_are_listed_by_what_they_read_and_by_version(worked: Pachctl) -> None:
+    (newest,) = worked.json("list", "job", "-i", "books@master")
+    assert newest["pipeline"] == "count"
+    assert [job["pipeline"] for job in worked.json("list", "job", "-i", "count@master")] == ["loud"]
+    assert worked.json("list", "job", "-i", "books@master", "-i", "count@master") == []
+    worked("rerun", "pipeline", "count")
+    version = worked("inspect", "pipeline", "count", "-o", "json").document["version"]
+    assert {job["version"] for job in worked.json("list", "job", "-p", "count", "--history", "0")} <= {version}
+    assert len(worked.json("list", "job", "-p", "count", "--history", "-1")) == 5
+    assert worked.fail("list", "job", "-i", "books@nothing") == "branch-not-found"
+
+
+def test_job_is_shown_when_it_is_finished(worked: Pachctl) -> None:
+    job = worked.put("books@master:/emma", "words")
+    shown = worked("inspect", "job", f"count@{job}", "--wait", "-o", "json").document
+    assert (shown["state"], shown["running"]) == ("SUCCESS", [])
+    both = worked("inspect", "job", job, "--wait", "-x").out
+    assert [line for line in both.splitlines() if line.startswith("Pipeline: ")] == ["Pipeline: loud (version 1)", "Pipeline: count (version 1)"]
+    assert [job["pipeline"] for job in worked.json("inspect", "job", job)] == ["loud", "count"]

@@ -2,6 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pachyderm_dagster.worker.output_log import OutputLog
+from pachyderm_dagster.worker.output_marks import Marks
 
 
 def test_short_output_is_kept_as_it_is() -> None:
@@ -65,3 +66,60 @@ def test_last_lines_are_those_of_the_last_try() -> None:
     log.write(b"of the second\n")
     assert log.last_lines() == "of the second"
     assert log.content() == b"of the first try\n\n[try 2 of 2]\nof the second\n"
+
+
+class Heard:
+    """A listener that keeps what it was told."""
+
+    after_seconds = 2.0
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, bytes]] = []
+
+    def open(self, so_far: bytes) -> None:
+        self.told.append(("open", so_far))
+
+    def write(self, data: bytes) -> None:
+        self.told.append(("write", data))
+
+    def close(self) -> None:
+        self.told.append(("close", b""))
+
+
+def test_listener_is_told_once_of_a_datum_that_runs_long() -> None:
+    now = [10.0]
+    heard = Heard()
+    log = OutputLog(listener=heard, now=lambda: now[0])
+    log.write(b"a")
+    log.tell()
+    assert log.seconds_to_telling == 2.0
+    now[0] = 12.0
+    log.tell()
+    log.tell()
+    log.write(b"b")
+    log.close()
+    assert heard.told == [("write", b"a"), ("open", b"a"), ("write", b"b"), ("close", b"")]
+
+
+def test_times_are_those_of_the_bytes_that_are_kept() -> None:
+    now = [0.0]
+    log = OutputLog(head_bytes=4, tail_bytes=4, now=lambda: now[0])
+    for piece in (b"ab", b"cd", b"ef", b"gh", b"ij"):
+        log.write(piece)
+        now[0] += 0.5
+    content = log.content()
+    assert [content[place : place + 2] for place, _ in log.times()] == [b"ab", b"cd", b"gh", b"ij"]
+    assert [time for _, time in log.times()] == [0, 500, 1500, 2000]
+
+
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=400), st.integers(1, 9))
+def test_marks_are_few_and_in_order(gaps: list[int], most: int) -> None:
+    marks = Marks(most)
+    time = 0
+    for offset, gap in enumerate(gaps):
+        time += gap
+        marks.add(offset, time)
+    kept = marks.kept(range(0), 0)
+    assert 1 <= len(kept) <= most
+    assert kept[0] == (0, gaps[0])
+    assert list(kept) == sorted(kept)

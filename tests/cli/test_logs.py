@@ -1,0 +1,101 @@
+"""`logs`, and what is seen of datums, while a job runs and afterwards."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pachyderm_dagster.executors.local import LocalExecutor
+from pachyderm_dagster.executors.run_job import run_job
+from pachyderm_dagster.pps import jobs
+from pachyderm_dagster.workspace import open_workspace
+from tests.cli.pachctl import Pachctl
+
+
+class RunningJob:
+    """A job of two datums, of which the slow one has printed a line and waits until `let_go`; it is over when this is left."""
+
+    def __init__(self, pachctl: Pachctl, home: Path, folder: Path) -> None:
+        self._home, self._reached, self._open = home, folder / "reached", folder / "open"
+        os.mkfifo(self._reached)
+        # As soon as others see that it runs, it says so.
+        seen = f"while ! ls {home}/scratch/run-*/worker-*/live-* > /dev/null 2>&1; do sleep 0.05; done; echo here > {self._reached}"
+        wait = f"while ! test -e {self._open}; do sleep 0.05; done"
+        script = f'echo reading $(basename $data); case $data in */slow) echo "begun"; {seen}; {wait}; echo over;; esac; cp $data $PFS_ROOT/out/'
+        spec = {"pipeline": {"name": "work"}, "input": {"pfs": {"repo": "data", "glob": "/*"}}, "transform": {"cmd": ["sh", "-c", script]}}
+        (folder / "spec.json").write_text(json.dumps(spec))
+        pachctl("create", "repo", "data")
+        pachctl.put("data@master:/quick", "q")
+        pachctl("create", "pipeline", "-f", str(folder / "spec.json"))
+        self._run()
+        self.id = pachctl.put("data@master:/slow", "s")
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "RunningJob":
+        self._thread.start()
+        assert self._reached.read_text() == "here\n"
+        return self
+
+    def let_go(self) -> None:
+        self._open.touch()
+
+    def __exit__(self, *_: object) -> None:
+        self.let_go()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with closing(open_workspace({"PACHYDERM_HOME": str(self._home)})) as workspace, LocalExecutor(os.environ) as executor:
+            with workspace.database.read() as txn:
+                (job,) = jobs.list_job(txn, unfinished_only=True)
+            run_job(workspace, job, executor=executor)
+
+
+@pytest.fixture
+def running(pachctl: Pachctl, environment_of_its_own: Path, tmp_path: Path) -> Iterator[RunningJob]:
+    with RunningJob(pachctl, environment_of_its_own, tmp_path) as job:
+        yield job
+
+
+def test_datum_that_runs_is_seen_with_its_output(running: RunningJob, pachctl: Pachctl) -> None:
+    found = {datum["files"][0].rpartition("/")[2]: datum for datum in pachctl.json("list", "datum", f"work@{running.id}")}
+    assert {name: datum["state"] for name, datum in found.items()} == {"quick": "SKIPPED", "slow": "STARTING"}
+    assert found["slow"]["started"]
+    assert "STARTING" in pachctl("inspect", "datum", f"work@{running.id}", found["slow"]["id"][:9]).out
+    (shown,) = pachctl("inspect", "job", f"work@{running.id}", "-o", "json").document["running"]
+    assert shown == {"datum": found["slow"]["id"], "started": found["slow"]["started"]}
+    assert "slow" not in pachctl("logs", "-p", "work").out.splitlines()[0]
+    lines = [json.loads(line) for line in pachctl("logs", "-j", f"work@{running.id}", "-o", "json").out.splitlines()]
+    assert [(line["message"], line["datum"]) for line in lines] == [("reading slow", found["slow"]["id"]), ("begun", found["slow"]["id"])]
+    assert lines[0]["inputs"] == found["slow"]["files"]
+    assert pachctl("logs", "-j", f"work@{running.id}", "--inputs", "/quick").out == ""
+
+
+def test_following_tells_each_line_once_from_while_it_ran_to_its_end(running: RunningJob, pachctl: Pachctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It is let go when `logs` has told what there was and looks again.
+    monkeypatch.setattr("pachyderm_dagster.cli.logs.time.sleep", lambda _seconds: running.let_go())
+    assert pachctl("logs", "-f", "-j", f"work@{running.id}").out.splitlines() == ["reading slow", "begun", "over"]
+
+
+def test_lines_have_times_and_are_chosen_by_them(worked: Pachctl) -> None:
+    lines = worked.json("logs", "-p", "count")
+    assert [line["ts"] for line in lines] == sorted(line["ts"] for line in lines)
+    (job,) = worked.json("inspect", "job", "count@master")
+    assert job["started"] <= lines[-1]["ts"] <= job["finished"]
+    assert len(worked("logs", "-p", "count", "--since", "24h").out.splitlines()) == 3
+    assert worked("logs", "-p", "count", "--since", "1ms").out == ""
+    assert worked("logs", "-p", "count", "-t", "1", "--timestamps").out == f"{lines[-1]['ts']} counting /pfs/books/bad\n"
+    assert worked.fail("logs", "-p", "count", "--since", "yesterday") == "duration-invalid"
+
+
+def test_lines_are_chosen_by_the_hash_of_a_file(worked: Pachctl) -> None:
+    hash = worked("inspect", "file", "books@master:/hamlet", "-o", "json").document["hash"]
+    assert worked("logs", "-p", "count", "--inputs", hash).out == "counting /pfs/books/hamlet\n"
+
+
+@pytest.mark.parametrize("option", ["--master", "--worker"])
+def test_logs_of_what_does_not_exist_here_are_refused(worked: Pachctl, option: str) -> None:
+    assert worked.fail("logs", "-p", "count", option) == "option-gone"
