@@ -40,7 +40,7 @@ class ObstoreStore:
         # A conditional put sends the whole body before it is refused; a chunk that exists is worth a question.
         if len(body) >= _ASK_FIRST_BYTES and self._find_size(key) is not None:
             return False
-        with self._writing():
+        with writing(self._url):
             try:
                 obstore.put(self._store, key, body, mode="create", use_multipart=False)
             except AlreadyExistsError:
@@ -53,7 +53,7 @@ class ObstoreStore:
         intact = found is not None and found.size == len(body)
         if found is not None and intact and found.modified > self._clock.now() - RENEW_AFTER:
             return False
-        with self._writing():
+        with writing(self._url):
             obstore.put(self._store, key, body, mode="overwrite", use_multipart=False)
         return not intact
 
@@ -86,7 +86,7 @@ class ObstoreStore:
                     yield ObjectInfo(found["path"], found["size"], found["last_modified"].astimezone(dt.UTC))
 
     def delete(self, key: str) -> None:
-        with contextlib.suppress(FileNotFoundError), self._failing():
+        with contextlib.suppress(FileNotFoundError), _failing(self._url):
             obstore.delete(self._store, key)
 
     def remove_older(self, key: str, before: dt.datetime) -> bool:
@@ -105,7 +105,7 @@ class ObstoreStore:
 
     def _find(self, key: str) -> ObjectInfo | None:
         try:
-            with self._failing():
+            with _failing(self._url):
                 found = obstore.head(self._store, key)
                 return ObjectInfo(key, found["size"], found["last_modified"].astimezone(dt.UTC))
         except FileNotFoundError:
@@ -114,34 +114,43 @@ class ObstoreStore:
     @contextlib.contextmanager
     def _translated(self, key: str) -> Iterator[None]:
         try:
-            with self._failing():
+            with _failing(self._url):
                 yield
         except FileNotFoundError:
             raise missing_object(key) from None
 
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            with self._failing():
-                yield
-        except FileNotFoundError:
-            raise NotFoundError("bucket-not-found", f"the bucket of {self._url} does not exist; make it, or correct the storage URL") from None
 
-    @contextlib.contextmanager
-    def _failing(self) -> Iterator[None]:
-        """Turns obstore's errors into ours, but for a missing key: obstore raises the builtin FileNotFoundError for that."""
-        try:
+@contextlib.contextmanager
+def writing(url: str) -> Iterator[None]:
+    """Turns what obstore raises while something is written below `url` into errors of this package.
+
+    Raises:
+        NotFoundError: `bucket-not-found`.
+        StorageError: `storage-denied`.
+        UnreachableError: `storage-unreachable`.
+    """
+    try:
+        with _failing(url):
             yield
-        except (PermissionDeniedError, UnauthenticatedError) as error:
-            raise StorageError("storage-denied", f"{self._url} refuses access: {_first_line(error)}; check the credentials") from error
-        except BaseError as error:
-            if _INSTANCE_METADATA in str(error):
-                raise StorageError(
-                    "storage-denied",
-                    f"no credentials for {self._url} were found: set the service's variables (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for S3), "
-                    "or pip install 'pachyderm-dagster[s3]' for the profiles of S3",
-                ) from error
-            raise UnreachableError("storage-unreachable", f"{self._url} does not answer: {_first_line(error)}; check the endpoint and try again") from error
+    except FileNotFoundError:
+        raise NotFoundError("bucket-not-found", f"the bucket of {url} does not exist; make it, or correct the storage URL") from None
+
+
+@contextlib.contextmanager
+def _failing(url: str) -> Iterator[None]:
+    """Turns obstore's errors into ours, but for a missing key: obstore raises the builtin FileNotFoundError for that."""
+    try:
+        yield
+    except (PermissionDeniedError, UnauthenticatedError) as error:
+        raise StorageError("storage-denied", f"{url} refuses access: {_first_line(error)}; check the credentials") from error
+    except BaseError as error:
+        if _INSTANCE_METADATA in str(error):
+            raise StorageError(
+                "storage-denied",
+                f"no credentials for {url} were found: set the service's variables (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for S3), "
+                "or pip install 'pachyderm-dagster[s3]' for the profiles of S3",
+            ) from error
+        raise UnreachableError("storage-unreachable", f"{url} does not answer: {_first_line(error)}; check the endpoint and try again") from error
 
 
 def _first_line(error: Exception) -> str:
