@@ -1,0 +1,136 @@
+"""Loads files of rows into the tables of a database: all of them or none, in one transaction."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from pachyderm_dagster.errors import InvalidError, NotFoundError
+from pachyderm_dagster.sql.databases import asking, begin_loading
+from pachyderm_dagster.sql.row_files import Layout, Open, invalid_file, read_rows
+from pachyderm_dagster.sql.values import Convert, converter
+
+
+@dataclass(frozen=True, slots=True)
+class TableFile:
+    """A file and the table that its rows go to; `name` is for messages."""
+
+    name: str
+    table: str
+    open: Open
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Rows and bytes that were loaded; a table into which a file without rows went has 0."""
+
+    rows: dict[str, int]
+    files: int
+
+
+def load(engine: sa.Engine, files: Iterable[TableFile], layout: Layout, check: Callable[[], None] = lambda: None) -> Loaded:
+    """Empties each table that a file goes to, and fills it. Whatever raises leaves every table as it was.
+
+    Args:
+        check: called between batches; what it raises ends the load.
+
+    Raises:
+        NotFoundError: `table-not-found`.
+        InvalidError: `sql-file-invalid`, for a file or a value in it; `sql-refused`, for what the database says no to.
+        PachydermError: whatever else `databases.asking` raises.
+    """
+    with asking(engine), engine.connect() as connection, connection.begin():
+        begin_loading(connection)
+        tables: dict[str, _Table] = {}
+        count = 0
+        for file in files:
+            check()
+            count += 1
+            if file.table not in tables:
+                tables[file.table] = _empty_table(connection, file)
+            tables[file.table].load(connection, file, layout, check)
+        return Loaded({name: table.rows for name, table in tables.items()}, count)
+
+
+@dataclass(slots=True)
+class _Table:
+    """A table that was emptied."""
+
+    name: str
+    schema: str | None
+    columns: dict[str, sa.types.TypeEngine[Any]]
+    rows: int = 0
+
+    def load(self, connection: sa.Connection, file: TableFile, layout: Layout, check: Callable[[], None]) -> None:
+        found = read_rows(file.name, file.open, layout, list(self.columns))
+        dialect = connection.dialect.name
+        converters = [converter(self.columns[column], dialect) for column in found.columns]
+        statement = self._insert(found.columns)
+        first = 1
+        for rows in found.batches:
+            check()
+            if rows:
+                parameters = [self._parameters(file, found.columns, converters, number, row) for number, row in enumerate(rows, first)]
+                _insert_rows(connection, statement, parameters, file, first)
+                first += len(rows)
+        self.rows += first - 1
+
+    def _insert(self, columns: Sequence[str]) -> sa.Insert:
+        # Columns without types: the driver says what a value is, and the database makes it what the column is.
+        table = _named(self.name, self.schema, columns)
+        return sa.insert(table).values({_quoted(column): sa.bindparam(f"v{position}") for position, column in enumerate(columns)})
+
+    def _parameters(self, file: TableFile, columns: Sequence[str], converters: Sequence[Convert], number: int, row: Sequence[Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for position, (convert, value) in enumerate(zip(converters, row, strict=True)):
+            try:
+                found[f"v{position}"] = convert(value)
+            except (ValueError, TypeError, ArithmeticError) as error:
+                column = columns[position]
+                problem = f"row {number}: column {column!r} of '{self.name}' is {self.columns[column]}, and does not take {_shown(value)}"
+                raise invalid_file(file.name, problem) from error
+        return found
+
+
+def _empty_table(connection: sa.Connection, file: TableFile) -> _Table:
+    inspector = sa.inspect(connection)
+    schema, name = None, file.table
+    if not inspector.has_table(name) and name.count(".") == 1:
+        schema, name = name.split(".")
+    if not inspector.has_table(name, schema):
+        where = connection.engine.url.render_as_string()
+        raise NotFoundError(
+            "table-not-found", f"{file.name}: there is no table '{file.table}' in {where}; make it, or let the code write to /TABLE/NAME of one that is there"
+        )
+    columns = {found["name"]: found["type"] for found in inspector.get_columns(name, schema) if not found.get("computed")}
+    table = _named(name, schema, ())
+    if connection.dialect.name == "postgresql":
+        # Of two loads the later must see what the first one put there, or its DELETE would leave that. Readers do not wait.
+        connection.exec_driver_sql(f"LOCK TABLE {connection.dialect.identifier_preparer.format_table(table)} IN SHARE ROW EXCLUSIVE MODE")
+    connection.execute(sa.delete(table))
+    return _Table(name, schema, columns)
+
+
+def _insert_rows(connection: sa.Connection, statement: sa.Insert, parameters: list[dict[str, Any]], file: TableFile, first: int) -> None:
+    try:
+        with asking(connection.engine):
+            connection.execute(statement, parameters)
+    except InvalidError as error:
+        last = first + len(parameters) - 1
+        where = f"row {first}" if first == last else f"one of the rows {first} to {last}"
+        raise InvalidError(error.code, f"{file.name}, {where}: {error.message}") from error
+
+
+def _named(name: str, schema: str | None, columns: Sequence[str]) -> sa.TableClause:
+    # Quoted whatever they are: names of tables are names of files.
+    return sa.table(_quoted(name), *(sa.column(_quoted(column)) for column in columns), schema=None if schema is None else _quoted(schema))
+
+
+def _quoted(name: str) -> sa.quoted_name:
+    return sa.quoted_name(name, quote=True)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
