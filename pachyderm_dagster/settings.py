@@ -8,7 +8,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pachyderm_dagster.errors import InvalidError, StorageError
@@ -20,6 +20,7 @@ COORDINATION_URL = "PACHYDERM_COORDINATION_URL"
 EXECUTOR = "PACHYDERM_EXECUTOR"
 PROJECT = "PACHYDERM_PROJECT"
 DAGSTER_HOME = "DAGSTER_HOME"
+SQL_PASSWORD = "PACHYDERM_SQL_PASSWORD"
 CONFIG_FILE = "config.toml"
 EXECUTORS = ("local", "kubernetes")
 
@@ -45,6 +46,8 @@ class Settings:
     """Of names that have none."""
     dagster_home: Path
     origins: Mapping[str, Setting]
+    sql_password: str | None = field(default=None, repr=False)
+    """For databases that output is sent to. From the environment only, and shown nowhere."""
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
@@ -80,6 +83,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         project=found[PROJECT].value,
         dagster_home=Path(found[DAGSTER_HOME].value).expanduser().absolute(),
         origins=found,
+        sql_password=environ.get(SQL_PASSWORD) or None,
     )
 
 

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any, assert_never
 
+import msgspec
+
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.model import Branch, Commit, Project, Repo, RepoName, RepoType
@@ -121,6 +123,7 @@ def job_document(job: Job) -> Fields:
         **dataclasses.asdict(job.counters),
         "restarts": job.restarts,
         "run_id": job.run_id,
+        "egress": None if job.delivered is None else msgspec.structs.asdict(job.delivered),
     }
 
 

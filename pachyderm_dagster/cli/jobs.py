@@ -12,7 +12,7 @@ from pachyderm_dagster.cli.home import reading, writing
 from pachyderm_dagster.cli.job_names import find_jobs
 from pachyderm_dagster.cli.lazy import load
 from pachyderm_dagster.cli.options import COUNT, LARGEST_COUNT, in_project
-from pachyderm_dagster.cli.printing import Column, Document, Printer, Times, optional, printing, shorten, show_duration, size, text, time, to_json
+from pachyderm_dagster.cli.printing import Column, Document, Printer, Times, optional, printing, shorten, show_duration, show_size, size, text, time, to_json
 from pachyderm_dagster.executors.live import find_running
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import references, repos
@@ -39,6 +39,14 @@ def _duration(document: Document, times: Times) -> str:
 
 def _state(document: Document, _: Times) -> str:
     return shorten(f"{document['state']}: {document['reason']}") if document["reason"] else str(document["state"])
+
+
+def _egress(document: Document) -> str:
+    done = document["egress"]
+    if done is None:
+        return ""
+    tables = "".join(f", {rows:,} rows in {table}" for table, rows in (done["rows"] or {}).items())
+    return f"{done['files']:,} files, {show_size(done['bytes'])}{tables}, try {done['tries']}"
 
 
 COLUMNS = (
@@ -80,6 +88,7 @@ LINES = (
     Column("Download time", lambda document, _: f"{document['download_seconds']:.3f} s"),
     Column("Process time", lambda document, _: f"{document['process_seconds']:.3f} s"),
     Column("Upload time", lambda document, _: f"{document['upload_seconds']:.3f} s"),
+    Column("Egress", lambda document, _: _egress(document)),
     Column("Restarts", text("restarts")),
     Column("Dagster run", optional("run_id")),
     Column("Running", lambda document, times: ", ".join(f"{one['datum'][:12]} ({times.show(one['started'])})" for one in document["running"])),

@@ -79,6 +79,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "list job": Here("jobs:list_job", "List jobs, or job sets."),
         "inspect job": Here("jobs:inspect_job", "Show a job, or all jobs of a set."),
         "wait job": Here("wait:wait_job", "Wait until a job or a job set is finished."),
+        "retry egress": Here("retry_egress:retry_egress", "Send the output of a job again, and run nothing."),
         "stop job": Here("jobs:stop_job", "End a job that is not finished."),
         "delete job": Here("jobs:delete_job", "Remove a job from the lists."),
         "list datum": Here("datums:list_datum", "List the datums of a job, or those that a pipeline would have."),
@@ -139,6 +140,7 @@ VERBS = {
     "diff": "Compare files.",
     "stop": "Stop a pipeline or a job, or leave a transaction.",
     "rerun": "Run a pipeline again.",
+    "retry": "Send output again.",
     "run": "Run cron inputs now.",
     "validate": "Check a pipeline file.",
 }

@@ -16,13 +16,14 @@ import msgspec
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.executors.run_folder import RunFolder
 from pachyderm_dagster.executors.worker_process import WorkerProcess
+from pachyderm_dagster.settings import METADATA_URL, SQL_PASSWORD
 from pachyderm_dagster.worker.protocol import DatumResult, DatumState, DatumTask, WorkerReady, WorkerRefused, WorkerSetup
 
 _MOST_DEATHS_OF_A_DATUM = 2
 _MOST_FAILED_STARTS = 3
 _END_SECONDS = 5.0
-# May hold the password of the database; user code could read it from a worker's own environment too.
-_KEPT_FROM_WORKERS = ("PACHYDERM_METADATA_URL",)
+# Hold passwords, of the record and of where output is sent; user code could read them from a worker's own environment too.
+_KEPT_FROM_WORKERS = (METADATA_URL, SQL_PASSWORD)
 
 _log = logging.getLogger(__name__)
 

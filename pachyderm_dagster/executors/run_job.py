@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime as dt
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,7 +13,8 @@ import msgspec
 
 from pachyderm_dagster.coordination.leases import HeldLease, hold
 from pachyderm_dagster.coordination.names import job_lease
-from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, StateError
+from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, PachydermError, StateError
+from pachyderm_dagster.executors.deliver import deliver, delivery_from
 from pachyderm_dagster.executors.tasks import datum_tasks
 from pachyderm_dagster.executors.watch import Watch
 from pachyderm_dagster.metadata.database import Transaction
@@ -23,8 +25,9 @@ from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.assembly import JobTrees, assemble_meta, assemble_output
 from pachyderm_dagster.pps.counting import begin, keep_up
 from pachyderm_dagster.pps.datums import Datums, DatumState
+from pachyderm_dagster.pps.egress import Egress
 from pachyderm_dagster.pps.job_inputs import JobInputs, find_results_root, load_job_inputs, replace_results
-from pachyderm_dagster.pps.model import Counters, Job, JobState
+from pachyderm_dagster.pps.model import Counters, Delivered, Job, JobState
 from pachyderm_dagster.pps.plan import Plan
 from pachyderm_dagster.pps.planning import DatumInputs, Sources, decode_base, find_datums, find_plan, hashes_of, make_sources
 from pachyderm_dagster.pps.recovery import job_records
@@ -60,7 +63,7 @@ class Executor(Protocol):
 
 
 def run_job(workspace: Workspace, job: Job, *, executor: Executor, run_id: str | None = None, on_progress: OnProgress = lambda _state, _counters: None) -> Job:
-    """Runs `job` and returns it as it ended: SUCCESS, FAILURE, KILLED or UNRUNNABLE.
+    """Runs `job` and returns it as it ended: SUCCESS, EGRESS_FAILURE, FAILURE, KILLED or UNRUNNABLE.
 
     Killed between any two lines, the next call starts over and restores what was done. `on_progress` is called when datums end, at most about once a second.
 
@@ -108,6 +111,7 @@ class _Outcome:
     reason: str
     output: TreeRoot | None = None
     meta: TreeRoot | None = None
+    delivered: Delivered | None = None
 
 
 @dataclass(slots=True)
@@ -164,17 +168,38 @@ class _JobRun:
         except _Unprepared as error:
             return _Outcome(JobState.FAILURE, str(error.__cause__))
         except _OutOfTime:
-            return _Outcome(JobState.KILLED, f"the job took longer than its job_timeout of {spec.job_timeout:g} s")
+            return self._out_of_time()
         meta = assemble_meta(self.meta_trees, base.meta, chosen, done)
         failed = [one for one in done if one.state is DatumState.FAILED]
         if failed:
             return _Outcome(JobState.FAILURE, self._failure(failed), meta=meta)
-        self._report(JobState.FINISHING)
+        self._report(JobState.FINISHING if spec.egress is None else JobState.EGRESSING)
         try:
             output = assemble_output(self.workspace.pfs.trees, self.meta_trees, base, chosen, done)
         except InvalidError as error:
             return _Outcome(JobState.FAILURE, str(error), meta=meta)
-        return _Outcome(JobState.SUCCESS, "", output, meta)
+        if spec.egress is None:
+            return _Outcome(JobState.SUCCESS, "", output, meta)
+        try:
+            outcome = self._deliver(spec.egress, output, meta)
+        except _OutOfTime:
+            return self._out_of_time()
+        self._report(JobState.FINISHING)
+        return outcome
+
+    def _deliver(self, egress: Egress, output: TreeRoot, meta: TreeRoot) -> _Outcome:
+        """Brings the output to where the egress says; it stays as good as it is when that fails."""
+        stopped = threading.Event()
+        self.on_progress(JobState.EGRESSING, self.counters)
+        with Watch(lambda: self._check(JobState.EGRESSING), stopped.set, REPORT_SECONDS):
+            try:
+                delivered = deliver(delivery_from(self.workspace, egress, output.encode()), stopped)
+            except PachydermError as error:
+                return _Outcome(JobState.EGRESS_FAILURE, f"egress: {error}", output, meta)
+            return _Outcome(JobState.SUCCESS, "", output, meta, delivered)
+
+    def _out_of_time(self) -> _Outcome:
+        return _Outcome(JobState.KILLED, f"the job took longer than its job_timeout of {self.inputs.pipeline.spec.job_timeout:g} s")
 
     def _plan(self, datums: Datums, base: JobTrees) -> tuple[Plan, list[Done]]:
         """The plan, and the results of the datums that it restores."""
@@ -197,7 +222,7 @@ class _JobRun:
         writer = ContentWriter(self.workspace.store)
         running = self.executor.run(self._setup(), tasks, self._parallelism(len(chosen.run)))
         try:
-            with contextlib.closing(running) as results, Watch(self._check, self.executor.stop, REPORT_SECONDS):
+            with contextlib.closing(running) as results, Watch(lambda: self._check(JobState.RUNNING), self.executor.stop, REPORT_SECONDS):
                 for result in results:
                     done.append(self._done(result, hashes[result.id], read.pop(result.id), writer))
                     now = time.monotonic()
@@ -329,14 +354,14 @@ class _JobRun:
         if not self.workspace.database.write(lambda txn: jobs.report(txn, self.inputs.job, state, self._shown)):
             raise _Stopped
 
-    def _check(self) -> None:
-        """Called beside running datums: reports, and raises what must end them."""
+    def _check(self, state: JobState) -> None:
+        """Called beside long work: reports, and raises what must end it."""
         limit = self.inputs.pipeline.spec.job_timeout
         if self.lease.is_lost():
             raise _lease_lost(self.inputs.job)
         if limit is not None and time.monotonic() - self.started > limit:
             raise _OutOfTime
-        self._report(JobState.RUNNING)
+        self._report(state)
 
     def _finish(self, outcome: _Outcome) -> None:
         if self.lease.is_lost():
@@ -345,7 +370,7 @@ class _JobRun:
 
         def change(txn: Transaction) -> None:
             check_not_collected(txn, self._since)
-            jobs.finish(txn, self.inputs.job, outcome.state, reason=outcome.reason, counters=self.counters, records=records)
+            jobs.finish(txn, self.inputs.job, outcome.state, reason=outcome.reason, counters=self.counters, delivered=outcome.delivered, records=records)
 
         try:
             self.workspace.database.write(change)
@@ -359,7 +384,17 @@ class _JobRun:
         packs = PackWriter(self.workspace.store)
         with self.workspace.database.read() as txn:
             job = jobs.refresh(txn, self.inputs.job)
-            records = job_records(txn, job, outcome.state, reason=outcome.reason, finished=finished, counters=self.counters, output=output, meta=meta)
+            records = job_records(
+                txn,
+                job,
+                outcome.state,
+                reason=outcome.reason,
+                finished=finished,
+                counters=self.counters,
+                output=output,
+                meta=meta,
+                delivered=outcome.delivered,
+            )
         add_record(packs, records.output)
         add_record(packs, records.meta)
         packs.flush()

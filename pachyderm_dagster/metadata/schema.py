@@ -8,7 +8,7 @@ from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.metadata import tables
 from pachyderm_dagster.metadata.engines import VERSION_TABLE
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """Those that this version can read or upgrade, oldest first."""
 SCHEMA_REVISION = REVISIONS[-1]
 _CREATION_LOCK = 7274

@@ -11,7 +11,7 @@ from pachyderm_dagster.pfs.horizon import release_results
 from pachyderm_dagster.pfs.model import BranchName, Commit
 from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.inputs import Leaf, leaves
-from pachyderm_dagster.pps.model import Job, JobState, Pipeline
+from pachyderm_dagster.pps.model import GOOD, Job, Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def find_base(txn: Transaction, above: int | None) -> Base:
         row = txn.first(
             sa.select(t.commit.c.tree, t.job.c.meta_commit_id)
             .join_from(t.job, t.commit, t.job.c.output_commit_id == t.commit.c.id)
-            .where(t.job.c.output_commit_id == above, t.job.c.state == JobState.SUCCESS, t.commit.c.error.is_(None), t.commit.c.forgotten.is_(False))
+            .where(t.job.c.output_commit_id == above, t.job.c.state.in_(GOOD), t.commit.c.error.is_(None), t.commit.c.forgotten.is_(False))
         )
         if row is not None:
             meta = txn.first(sa.select(t.commit.c.tree).where(t.commit.c.id == row.meta_commit_id))

@@ -5,6 +5,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from pachyderm_dagster.errors import NotFoundError, StateError
@@ -13,7 +14,7 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.commit_records import CommitRecord
 from pachyderm_dagster.pfs.model import Origin, RepoName, RepoType
-from pachyderm_dagster.pps.model import TERMINAL, UNFINISHED, Counters, Job, JobState, PipelineState
+from pachyderm_dagster.pps.model import TERMINAL, UNFINISHED, Counters, Delivered, Job, JobState, PipelineState
 
 _COUNTERS = tuple(field.name for field in dataclasses.fields(Counters))
 
@@ -80,6 +81,7 @@ def list_job(
             run_id=row.run_id,
             output_commit=row.output_commit_id,
             meta_commit=row.meta_commit_id,
+            delivered=None if row.delivered is None else msgspec.convert(row.delivered, Delivered),
         )
         for row in txn.all(statement)
     ]
@@ -188,9 +190,10 @@ def finish(
     *,
     reason: str = "",
     counters: Counters | None = None,
+    delivered: Delivered | None = None,
     records: JobRecords | None = None,
 ) -> None:
-    """Ends a job and closes its commits, with an error unless it succeeded.
+    """Ends a job and closes its commits, with an error unless their content is good.
 
     Args:
         records: those of its commits, which the store holds; None when they end without content, and are recorded after this transaction.
@@ -200,6 +203,7 @@ def finish(
     """
     values: dict[str, object] = {"state": state, "reason": reason, "finished": txn.clock.now() if records is None else records.output.finished}
     values |= {"checkpoint": None} if counters is None else {"checkpoint": None, **dataclasses.asdict(counters)}
+    values |= {} if delivered is None else {"delivered": msgspec.to_builtins(delivered)}
     if txn.run(sa.update(t.job).where(t.job.c.id == job.key, t.job.c.state.not_in(TERMINAL)).values(**values)) != 1:
         raise StateError("job-finished", f"job '{job}' was ended by somebody else")
     if records is not None:
@@ -212,7 +216,20 @@ def finish(
 
 def error_of(state: JobState, reason: str) -> str | None:
     """The error of the commits of a job that ended like this."""
-    return None if state is JobState.SUCCESS else f"job {state}: {reason}"
+    return None if state.has_output else f"job {state}: {reason}"
+
+
+def redeliver(txn: Transaction, job: Job, state: JobState, *, reason: str = "", delivered: Delivered | None = None) -> None:
+    """Records how another egress of a job with a good output went. Everything else about the job stays as it was.
+
+    Raises:
+        NotFoundError: `job-not-found`, when it was deleted meanwhile.
+    """
+    refresh(txn, job)
+    values = {"state": state, "reason": reason} | ({} if delivered is None else {"delivered": msgspec.to_builtins(delivered)})
+    txn.run(sa.update(t.job).where(t.job.c.id == job.key).values(**values))
+    # The record of its output commit tells of the job.
+    txn.run(sa.update(t.commit).where(t.commit.c.id == job.output_commit).values(recorded=False))
 
 
 def stop(txn: Transaction, job: Job, *, reason: str) -> None:

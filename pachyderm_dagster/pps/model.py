@@ -4,6 +4,8 @@ import datetime as dt
 import enum
 from dataclasses import dataclass
 
+import msgspec
+
 from pachyderm_dagster.pfs.model import BranchName, RepoName
 from pachyderm_dagster.pps.spec import PipelineSpec, UserSpec
 
@@ -24,19 +26,28 @@ class JobState(enum.StrEnum):
     CREATED = "CREATED"  # its output commit exists; its inputs may still be open
     STARTING = "STARTING"  # a run has claimed it
     RUNNING = "RUNNING"  # datums are planned or running
+    EGRESSING = "EGRESSING"  # its output is whole and is being copied to where the pipeline's egress says
     FINISHING = "FINISHING"  # the output commit is put together
     SUCCESS = "SUCCESS"
+    EGRESS_FAILURE = "EGRESS_FAILURE"  # the output commit is good; its egress failed and can be retried alone
     FAILURE = "FAILURE"  # a datum failed, or the outputs collide
     KILLED = "KILLED"  # stopped by a user, an update, or its time limit
     UNRUNNABLE = "UNRUNNABLE"  # an input commit has an error
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the job will never change again."""
+        """Whether the job has ended."""
         return self in TERMINAL
 
+    @property
+    def has_output(self) -> bool:
+        """Whether the job has ended with a good output commit."""
+        return self in GOOD
 
-TERMINAL = frozenset({JobState.SUCCESS, JobState.FAILURE, JobState.KILLED, JobState.UNRUNNABLE})
+
+GOOD = frozenset({JobState.SUCCESS, JobState.EGRESS_FAILURE})
+"""States of jobs whose output commit is whole."""
+TERMINAL = frozenset({*GOOD, JobState.FAILURE, JobState.KILLED, JobState.UNRUNNABLE})
 UNFINISHED = tuple(state for state in JobState if state not in TERMINAL)
 
 
@@ -81,6 +92,21 @@ class Counters:
     upload_seconds: float = 0.0
 
 
+class Delivered(msgspec.Struct, frozen=True, kw_only=True):
+    """What the egress of a job wrote.
+
+    Args:
+        rows: of each table, when it went to a database.
+        bytes: of the files that were read for it.
+    """
+
+    files: int
+    bytes: int
+    tries: int
+    finished: dt.datetime
+    rows: dict[str, int] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A job as listed. Its id is that of its commit set, so a job is named `pipeline@id`."""
@@ -101,6 +127,8 @@ class Job:
     """Dagster's run, once one has claimed the job."""
     output_commit: int
     meta_commit: int
+    delivered: Delivered | None = None
+    """What its egress wrote, once it is done."""
 
     def __str__(self) -> str:
         return f"{self.pipeline}@{self.id}"

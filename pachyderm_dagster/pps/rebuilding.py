@@ -187,6 +187,7 @@ def _job_row(set_id: str, job: StoredJob, output: int, meta: int) -> dict[str, A
         **job.counters,
         "restarts": job.restarts,
         "run_id": job.run_id,
+        "delivered": None if job.delivered is None else msgspec.to_builtins(job.delivered),
     }
 
 

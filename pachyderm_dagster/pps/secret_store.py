@@ -127,16 +127,18 @@ class SecretStore:
         """
         for use in spec.transform.secrets:
             _check_key(self.get(use.name), use.key)
+        if spec.egress is not None and spec.egress.sql_database is not None and spec.egress.sql_database.secret is not None:
+            self.text(spec.egress.sql_database.secret.name, spec.egress.sql_database.secret.key)
 
     def variables(self, uses: Iterable[SecretUse]) -> dict[str, str]:
         """The environment variables that a pipeline's secrets become. Errors as `check_uses`; InvalidError `secret-invalid` for a value that is no text."""
-        found = {}
-        for use in uses:
-            if use.env_var:
-                secret = self.get(use.name)
-                _check_key(secret, use.key)
-                found[use.env_var] = _as_text(secret, use.key)
-        return found
+        return {use.env_var: self.text(use.name, use.key) for use in uses if use.env_var}
+
+    def text(self, name: str, key: str) -> str:
+        """The value under a key. Errors as `variables`."""
+        secret = self.get(name)
+        _check_key(secret, key)
+        return _as_text(secret, key)
 
     def files(self, uses: Iterable[SecretUse]) -> dict[str, dict[str, bytes]]:
         """By mount path the files, by name, that a pipeline's secrets become. Errors as `check_uses`."""

@@ -12,6 +12,7 @@ import msgspec
 from pachyderm_dagster.codec import digest
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH
+from pachyderm_dagster.pps.egress import Egress
 from pachyderm_dagster.pps.inputs import SET_INPUTS, CronInput, CrossInput, GroupInput, Input, JoinInput, PfsInput, UnionInput, leaves, sorted_input
 
 Seconds: TypeAlias = Annotated[float, "seconds"]
@@ -138,6 +139,7 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     input: Input
     description: str = ""
     output_branch: str = DEFAULT_BRANCH
+    egress: Egress | None = None
     parallelism_spec: ParallelismSpec = ParallelismSpec()
     datum_set_spec: DatumSetSpec | None = None
     datum_tries: int = 3

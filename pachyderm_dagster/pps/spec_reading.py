@@ -14,6 +14,7 @@ from pachyderm_dagster.pfs.conditions import check_trigger, parse_size
 from pachyderm_dagster.pfs.globs import Glob, template_groups
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, checked_branch_name, checked_project_name, checked_repo_name
 from pachyderm_dagster.pps.documents import read_documents
+from pachyderm_dagster.pps.egress import Egress, folder_url
 from pachyderm_dagster.pps.input_rules import check_input, with_defaults
 from pachyderm_dagster.pps.inputs import SET_INPUTS, Batch, ByteCount, CronInput, Input, PfsInput, TriggerSpec
 from pachyderm_dagster.pps.model import MAX_KUBERNETES_NAME
@@ -21,6 +22,7 @@ from pachyderm_dagster.pps.spec import JsonText, PipelineName, PipelineSpec, Qua
 from pachyderm_dagster.pps.strict import Place, StrictReader, as_object, as_string, is_set, shown, unknown_name
 from pachyderm_dagster.pps.vocabulary import OTHER_NAMES, REFUSED_INPUTS
 from pachyderm_dagster.schedules import check_cron
+from pachyderm_dagster.sql.vocabulary import check_url
 
 MAX_NAME = 51
 _PIPELINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -240,6 +242,26 @@ def _read_cron(reader: StrictReader, body: Any, place: Place) -> CronInput:
     return found
 
 
+def _read_egress(reader: StrictReader, value: Any, place: Place) -> Egress:
+    found = reader.build(Egress, reader.fields(Egress, as_object(value, place), place), place)
+    match found:
+        case Egress(object_storage=None, sql_database=None):
+            raise place.invalid("it says not where to; write 'object_storage' or 'sql_database'")
+        case Egress(object_storage=None, sql_database=database) if database is not None:
+            here = place.field("sql_database")
+            _check(here.field("url"), check_url, database.url)
+            columns = database.file_format.columns
+            if len(set(columns)) < len(columns) or "" in columns:
+                raise here.field("file_format").field("columns").invalid("each column is named once, and none is empty")
+        case Egress(object_storage=storage, sql_database=None) if storage is not None:
+            _check(place.field("object_storage").field("url"), folder_url, storage.url)
+        case _:
+            raise place.invalid("has 'object_storage' and 'sql_database'; an egress goes to one place: let a second pipeline read the output and send it there")
+    if not found.tries:
+        raise place.field("tries").invalid("expected a whole number, 1 or more")
+    return found
+
+
 def _check_input_name(place: Place, name: str) -> None:
     if name in _RESERVED_NAMES or len(name) > _MOST_NAME_CHARACTERS or not _INPUT_NAME.fullmatch(name):
         raise place.field("name").invalid(f"{name!r} cannot name an input: it becomes a directory below /pfs and a variable; choose another name")
@@ -298,4 +320,5 @@ _READERS: dict[Any, Callable[[StrictReader, Any, Place], Any]] = {
     Quantity: _read_quantity,
     JsonText: _read_json_text,
     dt.datetime: _read_time,
+    Egress: _read_egress,
 }

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pachyderm_dagster.pps.egress import Egress
 from pachyderm_dagster.pps.inputs import CronInput, PfsInput
 from pachyderm_dagster.pps.spec import ParallelismSpec, PipelineSpec, Reprocess, Resources, Transform
 from pachyderm_dagster.pps.strict import OtherNames
@@ -16,6 +17,10 @@ REFUSED_INPUTS: Mapping[str, str] = {
 
 def _reprocess(no_skip: Any) -> Any:
     return {True: Reprocess.EVERY_JOB, False: Reprocess.UNTIL_SUCCESS}.get(no_skip, no_skip) if isinstance(no_skip, bool) else no_skip
+
+
+def _object_storage(url: Any) -> Any:
+    return {"url": url} if url else None
 
 
 def _gpu(gpu: Any) -> Any:
@@ -34,7 +39,6 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
             "batch": "Pachyderm never acted on it",
         },
         refused={
-            "egress": "fetch the output after the job with `pachctl get file -r PIPELINE@master:/`",
             "service": "start the server beside the pipeline and let it read the output branch",
             "spout": "let the producer write to a repo with `pachctl put file`, and read that repo",
             "s3_out": "it comes with the S3 gateway; until then let the code write its output to /pfs/out",
@@ -59,6 +63,7 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
             "build": "Pachyderm removed it in 2.0; build the image and name it in `transform.image`",
         },
     ),
+    Egress: OtherNames(renamed={"URL": ("object_storage", _object_storage)}),
     ParallelismSpec: OtherNames(
         refused={
             "coefficient": "Pachyderm removed it in 2.0; write the number of workers as `constant`",

@@ -1,6 +1,7 @@
 """A pipeline's step: what Dagster is told of a job, and which commit set a run works on."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import dagster as dg
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
@@ -142,6 +143,25 @@ def test_failed_job_fails_its_step_with_reason_and_files_and_no_materialization(
     assert not evaluation.passed
     (failed,) = table(evaluation.metadata["pachyderm/failed_datums"])
     assert failed["files"] == f"images@{first.id}:/bad"
+
+
+def test_failed_egress_fails_the_check_and_leaves_the_asset_to_what_is_downstream(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    home.commit("images@master", {"/a": "1"})
+    home.pipeline("edges", "images", egress={"sql_database": {"url": f"sqlite:///{tmp_path}/file", "file_format": {"type": "CSV"}}})
+    home.pipeline("montage", "edges")
+    home.run_all()
+    home.commit("images@master", {"/b": "2"})
+    (request,) = home.tick().requests
+    result = home.run(request)
+    (edges, montage) = (home.jobs(name)[0] for name in ("edges", "montage"))
+    assert result.success
+    assert (edges.state, montage.state) == (JobState.EGRESS_FAILURE, JobState.SUCCESS)
+    assert len(home.materializations("default", "edges")) == 2
+    (evaluation,) = [evaluation for evaluation in result.get_asset_check_evaluations() if evaluation.asset_key == EDGES]
+    assert not evaluation.passed
+    assert evaluation.description is not None
+    assert "there is no table 'a'" in evaluation.description
 
 
 def test_jobs_downstream_of_a_failed_one_end_in_the_same_run(home: Home) -> None:

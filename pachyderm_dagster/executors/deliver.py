@@ -1,0 +1,154 @@
+"""Brings the output of a job to where the pipeline's egress says."""
+
+import io
+import threading
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pachyderm_dagster.clock import Clock
+from pachyderm_dagster.errors import ConflictError, UnreachableError
+from pachyderm_dagster.pfs.paths import path_of
+from pachyderm_dagster.pfs.uploading import Upload, upload
+from pachyderm_dagster.pps.egress import Egress, ObjectStorage, SqlDatabase, folder_url
+from pachyderm_dagster.pps.model import Delivered
+from pachyderm_dagster.sql.databases import open_database
+from pachyderm_dagster.sql.loading import TableFile, load
+from pachyderm_dagster.sql.row_files import Layout
+from pachyderm_dagster.storage.content import Content, ContentReader
+from pachyderm_dagster.storage.rows import FILE_ROWS, contents_of
+from pachyderm_dagster.storage.tree_reading import decode_root
+from pachyderm_dagster.storage.trees import Trees
+from pachyderm_dagster.workspace import Workspace
+
+FIRST_PAUSE_SECONDS = 2.0
+MAX_PAUSE_SECONDS = 60.0
+_BUFFER_BYTES = 1024 * 1024
+
+Passwords = Callable[[SqlDatabase], str | None]
+"""The password for a database."""
+
+
+class DeliveryStopped(Exception):
+    """Somebody asked for the end of it."""
+
+
+class Delivery(typing.NamedTuple):
+    """What is brought where.
+
+    Attributes:
+        output: encoded root of the files.
+        scratch: a folder for what has to be on disk for a while.
+        first_pause: seconds before the second try; twice as many before each further one, up to a minute.
+    """
+
+    egress: Egress
+    trees: Trees
+    reader: ContentReader
+    output: bytes | None
+    passwords: Passwords
+    scratch: Path
+    clock: Clock
+    first_pause: float = FIRST_PAUSE_SECONDS
+
+
+def delivery_from(workspace: Workspace, egress: Egress, output: bytes | None) -> Delivery:
+    """The delivery of an output of this workspace."""
+
+    def password(database: SqlDatabase) -> str | None:
+        secret = database.secret
+        return workspace.settings.sql_password if secret is None else workspace.secrets.text(secret.name, secret.key)
+
+    scratch = workspace.settings.home / "scratch"
+    return Delivery(egress, workspace.pfs.trees, workspace.pfs.reader, output, password, scratch, workspace.database.clock)
+
+
+def deliver(delivery: Delivery, stopped: threading.Event) -> Delivered:
+    """Brings everything there; what does not answer, or is in use by others, is tried again as often as the egress allows.
+
+    It may be done any number of times, with one result: objects are written over, tables emptied and filled.
+
+    Args:
+        stopped: ends it when it is set.
+
+    Raises:
+        DeliveryStopped: it was set. A table is as it was then; some objects may have been written.
+        PachydermError: as `uploading.upload` and `loading.load`, from the last try.
+    """
+    tries, pause = delivery.egress.tries, delivery.first_pause
+    for number in range(1, tries):
+        try:
+            return _deliver(delivery, number, stopped)
+        except (ConflictError, UnreachableError):
+            stopped.wait(min(pause * 2 ** (number - 1), MAX_PAUSE_SECONDS))
+    return _deliver(delivery, tries, stopped)
+
+
+def _deliver(delivery: Delivery, number: int, stopped: threading.Event) -> Delivered:
+    def check() -> None:
+        if stopped.is_set():
+            raise DeliveryStopped
+
+    check()
+    match delivery.egress:
+        case Egress(object_storage=ObjectStorage(url=url)):
+            done = upload(folder_url(url), (_upload(delivery.reader, path, content) for path, content in _files(delivery)), check)
+            return Delivered(files=done.files, bytes=done.bytes, tries=number, finished=delivery.clock.now())
+        case Egress(sql_database=SqlDatabase() as database):
+            return _load(delivery, database, number, check)
+        case _:
+            raise AssertionError("an egress names one of the two")
+
+
+def _load(delivery: Delivery, database: SqlDatabase, number: int, check: Callable[[], None]) -> Delivered:
+    size = 0
+
+    def files() -> Iterator[TableFile]:
+        nonlocal size
+        for path, content in _files(delivery):
+            size += content.size
+            yield TableFile(path, path.split("/")[1], lambda content=content: _open(delivery.reader, content))  # type: ignore[misc]
+
+    delivery.scratch.mkdir(parents=True, exist_ok=True)
+    layout = Layout(database.file_format.type, database.file_format.columns, delivery.scratch)
+    engine = open_database(database.url, delivery.passwords(database))
+    try:
+        loaded = load(engine, files(), layout, check)
+    finally:
+        engine.dispose()
+    return Delivered(files=loaded.files, bytes=size, tries=number, finished=delivery.clock.now(), rows=loaded.rows)
+
+
+def _files(delivery: Delivery) -> Iterator[tuple[str, Content]]:
+    """The output's files by path, in their order."""
+    for rows in delivery.trees.read(decode_root(FILE_ROWS, delivery.output)):
+        yield from zip(map(path_of, rows.column("key").to_pylist()), contents_of(rows), strict=True)
+
+
+def _upload(reader: ContentReader, path: str, content: Content) -> Upload:
+    return Upload(path.lstrip("/"), content.size, lambda: reader.stream(content))
+
+
+def _open(reader: ContentReader, content: Content) -> io.BufferedReader:
+    return io.BufferedReader(_Stream(reader.stream(content)), _BUFFER_BYTES)
+
+
+class _Stream(io.RawIOBase):
+    """A file to be read from its beginning to its end."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: typing.Any, /) -> int:
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = memoryview(piece)
+        taken = min(len(buffer), len(self._rest))
+        buffer[:taken], self._rest = self._rest[:taken], self._rest[taken:]
+        return taken
