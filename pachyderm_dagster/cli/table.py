@@ -84,6 +84,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "delete job": Here("jobs:delete_job", "Remove a job from the lists."),
         "list datum": Here("datums:list_datum", "List the datums of a job, or those that a pipeline would have."),
         "inspect datum": Here("datums:inspect_datum", "Show a datum."),
+        "next datum": Here("next_datum:next_datum", "In user code under datum batching: end a datum and take the next."),
         "logs": Here("logs:logs", "Print what user code said."),
     },
     "Secrets": {
@@ -138,6 +139,7 @@ VERBS = {
     "copy": "Copy files.",
     "collect": "Free space.",
     "diff": "Compare files.",
+    "next": "Take the next datum, in user code.",
     "stop": "Stop a pipeline or a job, or leave a transaction.",
     "rerun": "Run a pipeline again.",
     "retry": "Send output again.",

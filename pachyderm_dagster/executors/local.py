@@ -14,6 +14,7 @@ from typing import Self, assert_never
 import msgspec
 
 from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.executors.datum_sets import gather
 from pachyderm_dagster.executors.run_folder import RunFolder
 from pachyderm_dagster.executors.worker_process import WorkerProcess
 from pachyderm_dagster.settings import METADATA_URL, SQL_PASSWORD
@@ -87,9 +88,9 @@ class _Run:
         warn: Callable[[str], None],
     ) -> None:
         self._setup = setup
-        self._tasks = tasks
+        self._sets = gather(tasks)
         self._parallelism = parallelism
-        self._waiting: deque[DatumTask] = deque()
+        self._waiting: deque[tuple[DatumTask, ...]] = deque()
         self._environment = environment
         self._warn = warn
         self._warned = False
@@ -165,9 +166,9 @@ class _Run:
             self._selector.unregister(worker.stdin)
 
     def _look_ahead(self) -> int:
-        """How many tasks wait for a worker, counted up to one a worker."""
+        """How many sets of tasks wait for a worker, counted up to one a worker."""
         missing = self._parallelism - len(self._waiting)
-        self._waiting.extend(itertools.islice(self._tasks, max(0, missing)))
+        self._waiting.extend(itertools.islice(self._sets, max(0, missing)))
         return min(len(self._waiting), self._parallelism)
 
     def _give_tasks(self) -> None:
@@ -183,7 +184,8 @@ class _Run:
 
     def _give(self, worker: WorkerProcess) -> None:
         if self._waiting:
-            worker.give(self._waiting.popleft())
+            for task in self._waiting.popleft():
+                worker.give(task)
         else:
             worker.give_alone(self._left.popleft())
         self._watch_input(worker)

@@ -14,6 +14,7 @@ import msgspec
 from pachyderm_dagster.coordination.leases import HeldLease, hold
 from pachyderm_dagster.coordination.names import job_lease
 from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, PachydermError, StateError
+from pachyderm_dagster.executors.datum_sets import choose_sets, in_sets
 from pachyderm_dagster.executors.deliver import deliver, delivery_from
 from pachyderm_dagster.executors.tasks import datum_tasks
 from pachyderm_dagster.executors.watch import Watch
@@ -214,7 +215,7 @@ class _JobRun:
             return []
         hashes = dict(zip(chosen.ids(chosen.run).to_pylist(), datums.table.column("hash").take(chosen.run).to_pylist(), strict=True))
         read: dict[str, DatumInputs] = {}
-        tasks = _remembered(datum_tasks(self.workspace.pfs.trees, datums, chosen.run, sources), read)
+        tasks = self._in_sets(_remembered(datum_tasks(self.workspace.pfs.trees, datums, chosen.run, sources), read), len(chosen.run))
         done: list[Done] = []
         saved = 0
         reported = checkpoint = time.monotonic()
@@ -259,6 +260,7 @@ class _JobRun:
             datum_timeout=spec.datum_timeout,
             image=spec.transform.image,
             secret_files=secret_files,
+            datum_batching=spec.transform.datum_batching,
             environment={
                 **spec.transform.env,
                 **secret_variables,
@@ -271,6 +273,13 @@ class _JobRun:
                 "PPS_SPEC_COMMIT": self.inputs.spec_commit,
             },
         )
+
+    def _in_sets(self, tasks: Iterator[DatumTask], count: int) -> Iterator[DatumTask]:
+        """The tasks in datum sets, where the pipeline says how large or makes use of them; others are given to whoever has room."""
+        spec = self.inputs.pipeline.spec
+        if spec.datum_set_spec is None and not spec.transform.datum_batching:
+            return tasks
+        return in_sets(tasks, choose_sets(spec.datum_set_spec, count, self._parallelism(count)))
 
     def _parallelism(self, datums: int) -> int:
         return min(datums, self.inputs.pipeline.spec.parallelism_spec.constant or 1)

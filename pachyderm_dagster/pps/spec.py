@@ -59,6 +59,7 @@ class Transform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     working_dir: str = ""
     image_pull_secrets: tuple[str, ...] = ()
     memory_volume: bool = False
+    datum_batching: bool = False
 
 
 class ParallelismSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,7 +69,7 @@ class ParallelismSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DatumSetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many datums a worker takes at a time. 0: not set."""
+    """How many datums a worker takes at a time, by number, by bytes of input, or so that each worker gets so many sets. 0: not set."""
 
     number: int = 0
     size_bytes: int = 0
@@ -233,7 +234,6 @@ _SET_NAMES = {kind: name for name, kind in SET_INPUTS.items()}
 _NOT_CODE = ("image_pull_secrets", "memory_volume")
 _KUBERNETES_ONLY = (
     "autoscaling",
-    "datum_set_spec",
     "resource_requests",
     "resource_limits",
     "sidecar_resource_requests",

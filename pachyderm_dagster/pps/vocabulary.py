@@ -59,7 +59,6 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
             "dockerfile": "images are not built here; name a built one in `transform.image`",
         },
         refused={
-            "datum_batching": "remove it; `cmd` is started for each datum, and a glob that matches directories makes fewer datums",
             "build": "Pachyderm removed it in 2.0; build the image and name it in `transform.image`",
         },
     ),

@@ -126,6 +126,7 @@ def _run_datums(
             finished.put(datums.run(datum))
         except PachydermError as error:
             return error
+    datums.close()
     return None
 
 

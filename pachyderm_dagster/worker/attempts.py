@@ -2,12 +2,12 @@
 
 import os
 import signal
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.worker.output_log import OutputLog
-from pachyderm_dagster.worker.run import Command, Ending, Runner
+from pachyderm_dagster.worker.run import Command, Ending
 from pachyderm_dagster.worker.sandbox import PFS, Sandbox
 
 
@@ -35,20 +35,19 @@ class Attempts:
 
 
 def attempt(
-    runner: Runner,
+    run: Callable[[OutputLog], Ending],
     command: Command,
-    environment: Mapping[str, str],
     *,
-    error_command: Command | None,
+    recover: Callable[[OutputLog], Ending] | None,
     tries: int,
     accepted_codes: Collection[int],
     before_retry: Callable[[], None],
     sandbox: Sandbox,
     log: OutputLog,
 ) -> Attempts:
-    """Runs the command until a try ends with 0 or an accepted code, at most `tries` times; calls `before_retry` before each but the first.
+    """Calls `run`, which runs the command, until a try ends with 0 or an accepted code, at most `tries` times; calls `before_retry` before each but the first.
 
-    After each failed try the error command, if there is one, finds `/pfs` as the try left it; when it ends well there is no other try.
+    After each failed try the error command, which `recover` runs if there is one, finds `/pfs` as the try left it; when it ends well there is no other try.
     A command that cannot be started is not tried again, nor recovered. An ExecutionError of `before_retry` is the failure; any other error is raised.
     """
     done = Attempts(log=log)
@@ -57,7 +56,7 @@ def attempt(
             if done.count:
                 before_retry()
                 done.log.note(f"try {done.count + 1} of {tries}")
-            ending = runner.run(command, environment, done.log)
+            ending = run(done.log)
         except ExecutionError as error:
             done.failure = error
             break
@@ -67,17 +66,17 @@ def attempt(
         done.failure = _failure_of(command, ending, accepted_codes, done)
         if done.failure is None:
             return done
-        if error_command is not None and _recovers(runner, error_command, environment, accepted_codes, done):
+        if recover is not None and _recovers(recover, accepted_codes, done):
             done.recovered = True
             break
     done.failure = _with_hint(done.failure, command, done.log, sandbox)
     return done
 
 
-def _recovers(runner: Runner, command: Command, environment: Mapping[str, str], accepted_codes: Collection[int], done: Attempts) -> bool:
+def _recovers(recover: Callable[[OutputLog], Ending], accepted_codes: Collection[int], done: Attempts) -> bool:
     done.log.note("err_cmd")
     try:
-        ending = runner.run(command, environment, done.log)
+        ending = recover(done.log)
     except ExecutionError as error:
         done.log.note(f"err_cmd: {error}")
         return False
@@ -87,6 +86,8 @@ def _recovers(runner: Runner, command: Command, environment: Mapping[str, str], 
 
 def _failure_of(command: Command, ending: Ending, accepted_codes: Collection[int], done: Attempts) -> ExecutionError | None:
     code = ending.exit_code
+    if ending.failure is not None:
+        return ending.failure
     if code == 0 or code in accepted_codes:
         return None
     program = os.path.basename(command.argv[0])

@@ -3,19 +3,21 @@
 import os
 import secrets
 import shutil
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pachyderm_dagster.clock import Clock, SystemClock
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.storage.content import ContentReader
 from pachyderm_dagster.worker.attempts import Attempts, attempt
+from pachyderm_dagster.worker.batching import BatchProcess
 from pachyderm_dagster.worker.collect import OutputFile, collect
 from pachyderm_dagster.worker.folders import move_entries
 from pachyderm_dagster.worker.output_log import Listener, OutputLog
 from pachyderm_dagster.worker.protocol import DatumResult, DatumState, DatumTask, WorkerSetup
 from pachyderm_dagster.worker.publish import FinishedDatum
-from pachyderm_dagster.worker.run import Command, Runner
+from pachyderm_dagster.worker.run import Command, Ending, Runner
 from pachyderm_dagster.worker.sandbox import Sandbox
 from pachyderm_dagster.worker.stage import OUT, StagedDatum, build_environment, stage_again
 
@@ -49,6 +51,8 @@ class DatumRunner:
         self._reader = reader
         self._command = self._prepare(setup.cmd, setup.stdin, "stdin")
         self._error_command = self._prepare(setup.err_cmd, setup.err_stdin, "err-stdin") if setup.err_cmd else None
+
+        self._batch = self._make_batch() if setup.datum_batching else None
 
     def run(self, staged: StagedDatum) -> FinishedDatum:
         """Runs a datum to its end, whatever that is; its output lies in its folder afterwards and `/pfs` is empty.
@@ -90,12 +94,12 @@ class DatumRunner:
         except ExecutionError as error:
             lazy.close()
             return Attempts(failure=error)
+        environment = build_environment(self._setup.environment, staged.task, self._sandbox.root)
         try:
             done = attempt(
-                self._runner,
+                self._run_try(staged.task, environment),
                 self._command,
-                build_environment(self._setup.environment, staged.task, self._sandbox.root),
-                error_command=self._error_command,
+                recover=self._recovery(environment),
                 tries=self._setup.datum_tries,
                 accepted_codes=self._setup.accept_return_code,
                 before_retry=stage_anew,
@@ -108,6 +112,30 @@ class DatumRunner:
         done.started = begun
         return done
 
+    def _run_try(self, task: DatumTask, environment: Mapping[str, str]) -> Callable[[OutputLog], Ending]:
+        if self._batch is None:
+            return lambda log: self._runner.run(self._command, environment, log)
+        self._batch.begin_set(task.datum_set)
+        return self._batch.run
+
+    def _recovery(self, environment: Mapping[str, str]) -> Callable[[OutputLog], Ending] | None:
+        command = self._error_command
+        if command is None:
+            return None
+
+        def recover(log: OutputLog) -> Ending:
+            if self._batch is not None:
+                # Whatever runs ends with its command.
+                self._batch.stop()
+            return self._runner.run(command, environment, log)
+
+        return recover
+
+    def close(self) -> None:
+        """Ends user code that stayed for more datums."""
+        if self._batch is not None:
+            self._batch.stop()
+
     def _prepare(self, argv: tuple[str, ...], stdin: tuple[str, ...], stdin_name: str) -> Command:
         setup = self._setup
         return Command(
@@ -118,6 +146,15 @@ class DatumRunner:
             image=setup.image,
             timeout=setup.datum_timeout,
         )
+
+    def _make_batch(self) -> BatchProcess:
+        root = self._sandbox.root
+        environment = {**self._setup.environment, "PFS_ROOT": root}
+        # `pachctl` is found beside this interpreter where the user's path does not lead to it.
+        environment["PATH"] = os.pathsep.join([environment.get("PATH", os.defpath), os.path.dirname(sys.executable)])
+        # The root of a private namespace is in memory and seen by its processes alone.
+        folder = os.path.dirname(root) if self._sandbox.problem is None else self._setup.scratch
+        return BatchProcess(self._runner, self._command, environment, folder)
 
     def _keep(self, file: OutputFile) -> OutputFile:
         """A file that lies elsewhere may be changed by the next datum before it is stored: it is copied to `/pfs`, which stays this datum's."""

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import select
 import threading
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ MOST_FILES = 10_000
 """Each has a thread that waits for its reader; Pachyderm 1.x took as many."""
 _STACK_BYTES = 512 << 10
 _POKE_SECONDS = 0.005
+_ROOM_MILLISECONDS = 100
 
 
 @dataclass(slots=True)
@@ -110,11 +112,12 @@ class LazyFiles:
                 os.close(descriptor)
 
     def _fill(self, content: Content, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
         try:
             for piece in self.reader.stream(content):
                 view = memoryview(piece)
-                while view:
-                    written = os.write(descriptor, view)
+                while view and not self._closing:
+                    written = _write(descriptor, view)
                     view = view[written:]
                     with self._lock:
                         self.read_bytes += written
@@ -145,6 +148,17 @@ class LazyFiles:
             path = f"{self.folder}/{next(self._names)}"
         os.mkfifo(path, 0o666)
         return path
+
+
+def _write(descriptor: int, view: memoryview) -> int:
+    """Writes what the pipe takes, after a short wait for room in it; a reader that stays for the next datum may never take more."""
+    try:
+        return os.write(descriptor, view)
+    except BlockingIOError:
+        room = select.poll()
+        room.register(descriptor, select.POLLOUT)
+        room.poll(_ROOM_MILLISECONDS)
+        return 0
 
 
 def _end(pipe: _Pipe) -> None:

@@ -40,6 +40,7 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
         working_dir: where the program starts; None for the folder above `/pfs`.
         accept_return_code: exit codes that count as success beside 0.
         environment: all variables that user code gets, but those of its datum; the worker adds `PFS_ROOT`.
+        datum_batching: whether the program stays for a set of datums and asks for each.
         secret_files: by absolute path of a folder the files, by name, that only user code finds there.
         datum_tries: how often a datum is tried in all, at least 1.
         datum_timeout: seconds for one try; None for no limit.
@@ -55,6 +56,7 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     working_dir: str | None = None
     accept_return_code: tuple[int, ...] = ()
     environment: dict[str, str] = {}
+    datum_batching: bool = False
     secret_files: dict[str, dict[str, bytes]] = {}
     datum_tries: int = 3
     datum_timeout: float | None = None
@@ -87,12 +89,14 @@ class DatumTask(msgspec.Struct, frozen=True):
         index: of the datum in its job, given back with the result.
         inputs: what is staged.
         environment: variables of this datum, but the paths of the inputs, which the worker adds.
+        datum_set: number of its set; datums of one set are given to one worker, one after another. None: it is alone.
     """
 
     id: str
     index: int
     inputs: tuple[InputFile, ...]
     environment: dict[str, str] = {}
+    datum_set: int | None = None
 
 
 class DatumResult(msgspec.Struct, frozen=True, kw_only=True, tag="result"):

@@ -1,6 +1,7 @@
 """Runs the user's command once: starts it, reads what it prints, waits with a limit, ends all that it started."""
 
 import contextlib
+import enum
 import errno
 import os
 import select
@@ -47,10 +48,33 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How one try ended: its exit code (negative: the signal that ended it; None: the time was up) and the seconds it took."""
+    """How one try ended: its exit code (negative: the signal that ended it; None: the time was up) and the seconds it took.
+
+    Attributes:
+        failure: what is known to have failed, whatever the exit code.
+    """
 
     exit_code: int | None
     seconds: float
+    failure: ExecutionError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """User code that was started: the id of its first process, and the pipe from which its output is read."""
+
+    id: int
+    output: int
+
+
+class Event(enum.Enum):
+    """What a wait may end with beside an exit code."""
+
+    TIME_UP = enum.auto()  # the deadline passed
+    ASKED = enum.auto()  # somebody connects to the descriptor of requests
+
+
+TIME_UP, ASKED = Event.TIME_UP, Event.ASKED
 
 
 class Runner:
@@ -79,47 +103,66 @@ class Runner:
         Raises:
             ExecutionError: it cannot be started, and trying again is pointless: `command-not-found`, `command-not-executable`, `working-dir-invalid`.
         """
+        started = time.monotonic()
+        process = self.start(command, environment)
+        try:
+            found = self.wait(process, log, None if command.timeout is None else started + command.timeout)
+            seconds = time.monotonic() - started
+        finally:
+            self.end(process, log)
+        return Ending(None if isinstance(found, Event) else found, seconds)
+
+    def start(self, command: Command, environment: Mapping[str, str]) -> Process:
+        """Starts the command, which `end` must end. Errors as `run`."""
         output, output_writer = os.pipe()
         os.set_blocking(output, False)
-        started = time.monotonic()
         try:
-            try:
-                process = _start(command, environment, output_writer)
-            finally:
-                os.close(output_writer)
-            code = self._wait(process, output, log, None if command.timeout is None else started + command.timeout)
-            seconds = time.monotonic() - started
-            _end_session(process)
-            while _copy_output(output, log):
-                pass
-        finally:
+            return Process(_start(command, environment, output_writer), output)
+        except BaseException:
             os.close(output)
-        return Ending(code, seconds)
+            raise
+        finally:
+            os.close(output_writer)
 
-    def _wait(self, process: int, output: int, log: OutputLog, deadline: float | None) -> int | None:
-        """The exit code, or None when the deadline (of the monotonic clock) came first."""
-        open_outputs = {output}
-        self._poll.register(output, select.POLLIN)
+    def end(self, process: Process, log: OutputLog) -> None:
+        """Ends all that was started since, and reads what it still printed."""
+        try:
+            _end_session(process.id)
+            self.copy_output(process, log)
+        finally:
+            os.close(process.output)
+
+    def copy_output(self, process: Process, log: OutputLog) -> None:
+        """Reads what a process has printed by now."""
+        while _copy_output(process.output, log):
+            pass
+
+    def wait(self, process: Process, log: OutputLog, deadline: float | None, request: int | None = None) -> int | Event:
+        """Reads what the process prints until it ends, the deadline (of the monotonic clock) comes, or somebody connects to the socket `request`."""
+        watched = {process.output} if request is None else {process.output, request}
+        for descriptor in watched:
+            self._poll.register(descriptor, select.POLLIN)
         try:
             while True:
-                ready = self._poll.poll(_milliseconds(deadline, log.seconds_to_telling))
+                ready = [descriptor for descriptor, _ in self._poll.poll(_milliseconds(deadline, log.seconds_to_telling))]
                 log.tell()
                 if not ready and deadline is not None and time.monotonic() >= deadline:
-                    return None
-                for descriptor, _ in ready:
-                    if descriptor == self._parent:
-                        end_worker()
-                    if descriptor == self._woken:
-                        os.read(self._woken, _READ_BYTES)
-                        code = _reap(process)
-                        if code is not None:
-                            return code
-                    elif not _copy_output(output, log):
-                        # At its end it would wake poll() for ever.
-                        open_outputs.remove(output)
-                        self._poll.unregister(output)
+                    return TIME_UP
+                if self._parent in ready:
+                    end_worker()
+                if process.output in ready and not _copy_output(process.output, log):
+                    # At its end it would wake poll() for ever.
+                    watched.remove(process.output)
+                    self._poll.unregister(process.output)
+                if request in ready:
+                    return ASKED
+                if self._woken in ready:
+                    os.read(self._woken, _READ_BYTES)
+                    code = _reap(process.id)
+                    if code is not None:
+                        return code
         finally:
-            for descriptor in open_outputs:
+            for descriptor in watched:
                 self._poll.unregister(descriptor)
 
 

@@ -205,3 +205,22 @@ def test_job_whose_secret_was_deleted_fails_and_names_it(workspace: Workspace, c
     job = run_newest(workspace)
     assert job.state is JobState.FAILURE
     assert job.reason.startswith("secret 'db' does not exist")
+
+
+BATCHING = """
+pipeline: {name: p}
+transform:
+  datum_batching: true
+  cmd: [sh, -c, 'n=0; while pachctl next datum; do . "$PFS_ROOT/.env"; n=$((n + 1)); echo $n > $PFS_ROOT/out/$(basename $data); done']
+datum_set_spec: {number: 2}
+input: {pfs: {repo: data, glob: /*}}
+"""
+
+
+def test_batching_process_works_on_one_set_of_the_size_that_was_asked_for(workspace: Workspace, create: Callable[..., None]) -> None:
+    workspace.pfs.create_repo("data")
+    put(workspace, "data@master", {f"/{name}": b"" for name in "abcde"})
+    create(BATCHING)
+    job = run_newest(workspace)
+    assert job.state is JobState.SUCCESS, job.reason
+    assert read_all(workspace, "p@master") == {"/a": b"1\n", "/b": b"2\n", "/c": b"1\n", "/d": b"2\n", "/e": b"1\n"}
