@@ -1,6 +1,7 @@
 """What programs get: the documents of repos, branches, commits, pipelines and jobs. Their keys are a promise (docs/reference/cli.md)."""
 
 import dataclasses
+import json
 from typing import Any, assert_never
 
 import msgspec
@@ -101,6 +102,11 @@ def pipeline_document(pipeline: Pipeline) -> Fields:
 def pipeline_inspection(pipeline: Pipeline) -> Fields:
     """A pipeline with its specification as Pachyderm names and holds it: strings of JSON, before and with defaults."""
     return {**pipeline_document(pipeline), "user_spec_json": pipeline.user.document, "effective_spec_json": pipeline.spec.to_json()}
+
+
+def user_text(pipeline: Pipeline) -> str:
+    """What the user wrote, as it was written or, where that was not kept, as JSON."""
+    return pipeline.user.text or json.dumps(json.loads(pipeline.user.document), indent=2, ensure_ascii=False) + "\n"
 
 
 def defaults_document(found: Defaults) -> Fields:

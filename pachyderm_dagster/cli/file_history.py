@@ -1,8 +1,7 @@
 """`list file --history`."""
 
-import click
-
 from pachyderm_dagster.cli.file_documents import file_document, show_name
+from pachyderm_dagster.cli.numbers import ALL
 from pachyderm_dagster.cli.printing import Column, Printer, size, text, time
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs import references
@@ -11,22 +10,7 @@ from pachyderm_dagster.pfs.paths import clean_path
 from pachyderm_dagster.pfs.reading import is_glob
 from pachyderm_dagster.workspace import Workspace
 
-ALL = -1
-DIGITS = 9  # of a number of versions; nobody has more
 COLUMNS = (Column("COMMIT", text("commit")), Column("FINISHED", time("finished")), Column("SIZE", size("size_bytes")), Column("NAME", show_name))
-
-
-def number_of_versions(_context: click.Context, _option: click.Parameter, given: str | None) -> int | None:
-    """Reads `--history`: a number of versions, ALL for `all` or pachctl's -1; None for pachctl's `none`, which is as good as no option."""
-    match (given or "none").lower():
-        case "none" | "0":
-            return None
-        case "all" | "-1":
-            return ALL
-        case number if number.isdecimal() and len(number) <= DIGITS:
-            return int(number)
-        case other:
-            raise click.BadParameter(f"{other!r} is neither a number of up to {DIGITS} digits nor 'all'")
 
 
 def print_history(workspace: Workspace, printer: Printer, directory: str, most: int) -> None:

@@ -8,7 +8,8 @@ import click
 from pachyderm_dagster.cli.asking import check_not_waiting
 from pachyderm_dagster.cli.documents import commit_document
 from pachyderm_dagster.cli.file_documents import file_document, print_files, show_name
-from pachyderm_dagster.cli.file_history import number_of_versions, print_history
+from pachyderm_dagster.cli.file_history import print_history
+from pachyderm_dagster.cli.numbers import number_of_versions
 from pachyderm_dagster.cli.options import in_given_project, in_project
 from pachyderm_dagster.cli.printing import Column, Printer, printing, size, text
 from pachyderm_dagster.errors import InvalidError, NotFoundError

@@ -35,9 +35,11 @@ class Gone:
 
 
 _DEPLOY = "nothing has to be deployed on one machine: `pachyderm-dagster dev` starts what there is"
-_RUN = "`pachctl rerun pipeline NAME` makes a new job for what the inputs hold now, `pachctl run cron NAME` ticks a cron input"
+_RUN = (
+    "`pachctl rerun pipeline NAME` makes a new job for what the inputs hold now, `pachctl run cron NAME` ticks a cron input; "
+    "for older commits of them move their branches, `pachctl create branch REPO@BRANCH --head REPO@COMMIT`, several in one transaction"
+)
 _FUSE = "`pachctl get file -r REPO@BRANCH:/ -o FOLDER` copies the files"
-_EDIT = "`pachctl inspect pipeline NAME -o json` shows the specification, `pachctl update pipeline -f FILE` changes it"
 
 _ACCOUNTS = "there are no accounts and no licences: who may read and write the home, and the record and bucket that it names, may do everything"
 _LOOK = "`pachctl logs` shows what user code said, and `tracebacks/` in the home keeps errors that nobody foresaw"
@@ -61,8 +63,6 @@ GONE = {
     "update-dash": Gone("`pachyderm-dagster dev` starts the UI of the version that is installed"),
     "port-forward": Gone("`pachyderm-dagster dev` prints the address of the UI"),
     "run-pipeline": Gone(_RUN),
-    "edit-pipeline": Gone(_EDIT),
-    "extract-pipeline": Gone("`pachctl inspect pipeline NAME -o json` shows the specification under `spec`"),
     "flush-job": Gone("`pachctl wait job PIPELINE@ID` waits for a job, `pachctl wait job ID` for all jobs of a set"),
     "restart-datum": Gone("`pachctl stop job PIPELINE@ID`, then `pachctl rerun pipeline NAME`"),
     "mount": Gone(_FUSE),
@@ -71,14 +71,8 @@ GONE = {
 GONE_NOUNS = {
     ("run", "pipeline"): GONE["run-pipeline"],
     ("flush", "job"): GONE["flush-job"],
-    ("edit", "pipeline"): GONE["edit-pipeline"],
-    ("extract", "pipeline"): GONE["extract-pipeline"],
     ("restart", "datum"): GONE["restart-datum"],
     ("restart", "cluster"): Gone("nothing runs but `pachyderm-dagster dev`: end it with Ctrl-C and start it again"),
-    ("draw", "pipeline"): Gone(
-        "`pachyderm-dagster dev` draws the graph of repos and pipelines, `pachctl walk provenance -b REPO@BRANCH` lists what is above one"
-    ),
-    ("check", "status"): Gone("`pachctl list pipeline` shows the state of each and of its last job"),
 }
 _CONTEXT = "a context is a home folder: PACHYDERM_HOME chooses it, `pachctl config update context --project NAME` its active project"
 GONE_CONFIG = {

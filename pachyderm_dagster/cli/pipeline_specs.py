@@ -22,7 +22,7 @@ from pachyderm_dagster.errors import InvalidError, PachydermError
 from pachyderm_dagster.pfs.requests import Contents
 from pachyderm_dagster.pps.model import Pipeline
 from pachyderm_dagster.pps.requests import CreatePipeline, Made, Request, apply, spec_of
-from pachyderm_dagster.pps.spec import PipelineSpec, to_document
+from pachyderm_dagster.pps.spec import PipelineSpec, UserSpec, to_document
 
 SPEC_COLUMNS = (
     Column("NAME", lambda document, _: document["pipeline"]["name"]),
@@ -83,7 +83,7 @@ def pushing_images(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.pass_obj
 def create_pipeline(environ: Mapping[str, str], given: SpecText, dry_run: bool, project: str, printer: Printer) -> None:
     """It gets its first job at once, for what its inputs hold now."""
-    _make(environ, given, project, printer, dry_run=dry_run, update=False, reprocess=False)
+    make_pipelines(environ, user_specs(given), project, printer, dry_run=dry_run)
 
 
 @click.command(epilog="Example: pachctl update pipeline -f edges.json --reprocess")
@@ -96,7 +96,7 @@ def create_pipeline(environ: Mapping[str, str], given: SpecText, dry_run: bool, 
 @click.pass_obj
 def update_pipeline(environ: Mapping[str, str], given: SpecText, reprocess: bool, dry_run: bool, project: str, printer: Printer) -> None:
     """Its unfinished jobs are killed and it gets a new one. A pipeline that does not exist is made."""
-    _make(environ, given, project, printer, dry_run=dry_run, update=True, reprocess=reprocess)
+    make_pipelines(environ, user_specs(given), project, printer, dry_run=dry_run, update=True, reprocess=reprocess)
 
 
 @click.command(epilog="Example: pachctl validate pipeline -f edges.json")
@@ -107,8 +107,18 @@ def validate_pipeline(given: SpecText, printer: Printer) -> None:
     printer.many(map(to_document, complete_specs(given)), SPEC_COLUMNS)
 
 
-def _make(environ: Mapping[str, str], given: SpecText, project: str, printer: Printer, *, dry_run: bool, update: bool, reprocess: bool) -> None:
-    requests = [CreatePipeline("", project, update, reprocess, spec) for spec in user_specs(given)]
+def make_pipelines(
+    environ: Mapping[str, str],
+    given: Sequence[UserSpec],
+    project: str,
+    printer: Printer,
+    *,
+    dry_run: bool = False,
+    update: bool = False,
+    reprocess: bool = False,
+) -> None:
+    """Makes or updates pipelines one by one, or adds that to the active transaction. Those done before an error are told."""
+    requests = [CreatePipeline("", project, update, reprocess, spec) for spec in given]
     specs = _checked(environ, requests)
     if dry_run:
         printer.always_documents(*(to_document(made.spec) for made in try_out(environ, requests) if isinstance(made, Pipeline)))

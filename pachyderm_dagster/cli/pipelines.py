@@ -1,14 +1,16 @@
 """The commands for pipelines that need no content: look, start, stop, run again, delete."""
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
 
 from pachyderm_dagster.cli.asking import ask
-from pachyderm_dagster.cli.documents import document_of, pipeline_document, pipeline_inspection
+from pachyderm_dagster.cli.documents import document_of, pipeline_document, pipeline_inspection, user_text
 from pachyderm_dagster.cli.home import reading
-from pachyderm_dagster.cli.options import LARGEST_COUNT, force, in_project, only_one
+from pachyderm_dagster.cli.numbers import ALL, number_of_versions
+from pachyderm_dagster.cli.options import force, in_project, only_one
 from pachyderm_dagster.cli.printing import Column, Document, Printer, brief, optional, printing, text, time, to_json
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
@@ -84,25 +86,51 @@ def inspect_pipeline(environ: Mapping[str, str], pipeline: str, project: str, pr
     printer.one(pipeline_inspection(found), LINES)
 
 
+@click.command(epilog="Example: pachctl extract pipeline edges > edges.json")
+@click.argument("pipeline")
+@in_project
+@printing
+@click.pass_obj
+def extract_pipeline(environ: Mapping[str, str], pipeline: str, project: str, printer: Printer) -> None:
+    """As it was written, before defaults: comments and all, or as JSON where the text was not kept. `update pipeline -f` reads it."""
+    with reading(environ) as txn:
+        found = pipelines.get_pipeline(txn, parse_repo(pipeline, project=project))
+    if printer.for_programs:
+        printer.only_documents(json.loads(found.user.document))
+    else:
+        click.echo(user_text(found), nl=False)
+
+
 @click.command(epilog="Example: pachctl list pipeline -o json")
 @click.argument("pipeline", required=False)
 @click.option("-s", "--spec", "only_spec", is_flag=True, help="Their specifications, as JSON that `create pipeline` takes.")
-@click.option("--history", type=click.IntRange(-1, LARGEST_COUNT), default=0, metavar="N", help="Up to N older versions of each too; -1 for all.")
+@click.option("--history", callback=number_of_versions, metavar="N|all", help="Up to N older versions of each too, or all.")
+@click.option("-c", "--commit", "set_id", metavar="ID", help="Those with a job in this commit set, as they were then.")
 @click.option("--state", type=click.Choice([state.value for state in PipelineState], case_sensitive=False), help="Only those in this state.")
 @click.option("-A", "--all-projects", is_flag=True, help="The pipelines of every project.")
 @in_project
 @printing
 @click.pass_obj
 def list_pipeline(
-    environ: Mapping[str, str], pipeline: str | None, only_spec: bool, history: int, state: str | None, all_projects: bool, project: str, printer: Printer
+    environ: Mapping[str, str],
+    pipeline: str | None,
+    only_spec: bool,
+    history: int | None,
+    set_id: str | None,
+    state: str | None,
+    all_projects: bool,
+    project: str,
+    printer: Printer,
 ) -> None:
     """By name; the newest version comes first."""
     with reading(environ) as txn:
         repos.ensure_project(txn, project)
-        if pipeline is not None:
-            found = [pipelines.get_pipeline(txn, parse_repo(pipeline, project=project))]
+        name = None if pipeline is None else pipelines.get_pipeline(txn, parse_repo(pipeline, project=project)).name
+        if set_id is not None:
+            found = [one for one in pipelines.list_pipeline_of_set(txn, set_id) if all_projects or name is not None or one.name.project == project]
         else:
-            found = pipelines.list_pipeline(txn, project=None if all_projects else project)
+            found = pipelines.list_pipeline(txn, project=None if all_projects or name is not None else project)
+        found = [one for one in found if name is None or one.name == name]
         if history:
             found = [version for one in found for version in _versions(txn, one, history)]
     documents = [pipeline_document(one) for one in found if state is None or one.state == state]
@@ -162,5 +190,5 @@ def delete_pipeline(
 
 
 def _versions(txn: Transaction, pipeline: Pipeline, number: int) -> Iterable[Pipeline]:
-    found = pipelines.list_version(txn, pipeline.name)
-    return found if number == -1 else found[: number + 1]
+    found = [version for version in pipelines.list_version(txn, pipeline.name) if version.version <= pipeline.version]
+    return found if number == ALL else found[: number + 1]

@@ -71,6 +71,10 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "validate pipeline": Here("pipeline_specs:validate_pipeline", "Check a pipeline file without making anything."),
         "inspect pipeline": Here("pipelines:inspect_pipeline", "Show a pipeline."),
         "list pipeline": Here("pipelines:list_pipeline", "List the pipelines."),
+        "edit pipeline": Here("edit_pipeline:edit_pipeline", "Change a pipeline in an editor."),
+        "extract pipeline": Here("pipelines:extract_pipeline", "Print what a pipeline was made from."),
+        "draw pipeline": Here("draw_pipeline:draw_pipeline", "Draw which pipelines read what."),
+        "check status": Here("check_status:check_status", "List pipelines that work for longer than they are expected to."),
         "start pipeline": Here("pipelines:start_pipeline", "Let a stopped pipeline take new commits."),
         "stop pipeline": Here("pipelines:stop_pipeline", "Cut a pipeline off from new commits."),
         "rerun pipeline": Here("pipelines:rerun_pipeline", "Make one more job for what the inputs hold now."),
@@ -117,7 +121,9 @@ COMMANDS: Mapping[str, Entry] = {words: entry for section in SECTIONS.values() f
 VERBS = {
     "create": "Make projects, repos, branches, pipelines, secrets.",
     "update": "Change projects, repos and pipelines.",
-    "edit": "Change what is noted on objects.",
+    "edit": "Change a pipeline in an editor, or what is noted on objects.",
+    "extract": "Print a pipeline, or write all that the home holds.",
+    "check": "Look whether something takes too long.",
     "inspect": "Show one thing.",
     "list": "List things.",
     "delete": "Remove things.",
@@ -129,7 +135,7 @@ VERBS = {
     "squash": "Remove commits, not what they wrote.",
     "forget": "Give up the content of outputs.",
     "clear": "Take back what was put into an open commit.",
-    "draw": "Draw a history.",
+    "draw": "Draw a history, or a graph of pipelines.",
     "find": "Find commits by what they changed.",
     "walk": "Follow provenance.",
     "subscribe": "Follow new commits.",
@@ -176,6 +182,8 @@ OLD_NAMES: Mapping[str, Entry] = {
     "update-pipeline": OldName(COMMANDS["update pipeline"], "", as_given),
     "inspect-pipeline": OldName(COMMANDS["inspect pipeline"], "PIPELINE", as_given),
     "list-pipeline": OldName(COMMANDS["list pipeline"], "", as_given),
+    "edit-pipeline": OldName(COMMANDS["edit pipeline"], "PIPELINE", as_given),
+    "extract-pipeline": OldName(COMMANDS["extract pipeline"], "PIPELINE", as_given),
     "delete-pipeline": OldName(COMMANDS["delete pipeline"], "[PIPELINE]", as_given),
     "start-pipeline": OldName(COMMANDS["start pipeline"], "PIPELINE", as_given),
     "stop-pipeline": OldName(COMMANDS["stop pipeline"], "PIPELINE", as_given),
@@ -220,7 +228,7 @@ def root_group(name: str) -> LazyGroup:
     for verb, help in {**dict.fromkeys((verb for verb, _ in GONE_NOUNS), "Not here."), **VERBS}.items():
         gone = {noun: entry for (found, noun), entry in {**GONE_NOUNS, **SYNONYMS}.items() if found == verb}
         if verb in COMMANDS:
-            groups[verb] = CommandWithGroup(verb, alone=COMMANDS[verb], groups={}, unlisted=gone)
+            groups[verb] = CommandWithGroup(verb, alone=COMMANDS[verb], groups={}, unlisted={**_words_of(verb), **gone})
         else:
             groups[verb] = LazyGroup(verb, entries=_words_of(verb), groups={}, unlisted=gone, help=help)
     config = _config_group()

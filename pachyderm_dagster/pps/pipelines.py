@@ -164,6 +164,24 @@ def list_pipeline(txn: Transaction, *, project: str | None = None) -> list[Pipel
     return _list(txn, sa.true() if project is None else t.project.c.name == project)
 
 
+def list_pipeline_of_set(txn: Transaction, set_id: str) -> list[Pipeline]:
+    """The pipelines that have a job in a commit set, in the versions that these ran, by name.
+
+    Raises:
+        NotFoundError: `commit-set-not-found`.
+    """
+    commits.get_set(txn, set_id)
+    ran = t.job.c.pipeline_id == t.pipeline.c.id
+    rows = txn.all(
+        sa.select(t.project.c.name.label("project"), t.pipeline.c.name, t.job.c.version)
+        .join_from(t.job, t.pipeline, ran)
+        .join(t.project)
+        .where(t.job.c.set_id == set_id)
+        .order_by(t.project.c.name, t.pipeline.c.name)
+    )
+    return [get_pipeline(txn, RepoName(row.project, row.name), version=row.version) for row in rows]
+
+
 def list_version(txn: Transaction, name: RepoName) -> list[Pipeline]:
     """Every version of a pipeline, newest first.
 

@@ -146,6 +146,7 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     datum_tries: int = 3
     datum_timeout: Seconds | None = None
     job_timeout: Seconds | None = None
+    maximum_expected_uptime: Seconds | None = None
     salt: str | None = None
     reprocess_spec: Reprocess = Reprocess.UNTIL_SUCCESS
     autoscaling: bool = False

@@ -42,7 +42,6 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
             "service": "start the server beside the pipeline and let it read the output branch",
             "spout": "let the producer write to a repo with `pachctl put file`, and read that repo",
             "s3_out": "it comes with the S3 gateway; until then let the code write its output to /pfs/out",
-            "maximum_expected_uptime": "remove it; `job_timeout` ends a job that takes too long",
             "determined": "remove it and let `transform.cmd` start the experiment",
             "tf_job": "Pachyderm never ran it; let `transform.cmd` start the training",
             "spec_commit": "give the older spec itself, as `pachctl inspect pipeline` shows it",

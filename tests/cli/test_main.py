@@ -182,7 +182,6 @@ def test_removed_commands_say_what_to_use(pachctl: Pachctl) -> None:
         (("run", "pipeline", "edges", "--job", "1"), "rerun pipeline"),
         (("deploy", "local", "--dry-run"), "dev"),
         (("flush-job", "edges/1"), "wait job"),
-        (("edit", "pipeline", "edges"), "update pipeline"),
     ):
         answer = pachctl.run(*words)
         assert (answer.status, answer.code) == (1, "command-gone")

@@ -61,8 +61,6 @@ def test_options_that_can_do_nothing_here_are_refused(pachctl: Pachctl, line: st
         "shell",
         "connect localhost",
         "debug dump dump.tgz",
-        "draw pipeline",
-        "check status",
         "restart cluster",
         "config delete context minikube",
         "config import-kube minikube",

@@ -316,7 +316,7 @@ def test_wrong_field_is_refused_with_its_path(changes: dict[str, Any], message: 
 
 
 UNSUPPORTED = """
-    service spout s3_out s3Out tf_job maximum_expected_uptime determined spec_commit update reprocess dry_run inputs incremental
+    service spout s3_out s3Out tf_job determined spec_commit update reprocess dry_run inputs incremental
     transform.build parallelism_spec.coefficient parallelism_spec.strategy
     input.pfs.commit input.pfs.s3 input.pfs.from input.pfs.repo_type input.cron.project input.cron.commit input.git
 """
