@@ -124,6 +124,55 @@ def test_changed_schedule_goes_on_from_the_last_tick(workspace: Workspace, clock
     assert ticks(workspace) == [f"/2026-01-01T13:{minute}:00Z" for minute in ("00", "20", "40")]
 
 
+def test_two_crossed_clocks_tick_each_for_itself(workspace: Workspace, clock: ManualClock) -> None:
+    clocks = [{"cron": {"name": "often", "spec": "@hourly"}}, {"cron": {"name": "seldom", "spec": "0 */3 * * *"}}]
+    body = {"pipeline": {"name": "report"}, "transform": {"cmd": ["true"]}, "input": {"cross": clocks}}
+    for parsed in parse_specs(json.dumps(body), source="test"):
+        workspace.pps.create_pipeline(parsed)
+    clock.advance(3 * HOUR)
+    made = [commit.repo.name for commit in make_due_ticks(workspace, "default")]
+    assert sorted(made) == ["report_often"] * 3 + ["report_seldom"]
+    with workspace.database.read() as txn:
+        assert len(jobs.list_job(txn, pipeline=RepoName("default", "report"))) == 1 + 4
+
+
+def test_clock_that_never_ticks_is_ticked_by_hand(workspace: Workspace, clock: ManualClock) -> None:
+    create(workspace, "@never", start="2020-01-01T00:00:00Z")
+    clock.advance(HOUR)
+    assert make_due_ticks(workspace, "default") == []
+    workspace.pps.run_cron(RepoName("default", "report"))
+    assert ticks(workspace) == ["/2026-01-01T13:30:00Z"]
+
+
+def test_tick_by_hand_is_the_last_tick_of_an_interval(workspace: Workspace, clock: ManualClock) -> None:
+    create(workspace, "@every 90m")
+    clock.advance(HOUR)
+    workspace.pps.run_cron(RepoName("default", "report"))
+    clock.advance(2 * HOUR)
+    make_due_ticks(workspace, "default")
+    assert ticks(workspace) == ["/2026-01-01T13:30:00Z", "/2026-01-01T15:00:00Z"]
+
+
+def test_start_after_the_last_tick_is_honoured(workspace: Workspace, clock: ManualClock) -> None:
+    create(workspace)
+    clock.advance(HOUR)
+    make_due_ticks(workspace, "default")
+    create(workspace, start="2026-01-01T15:30:00Z", update=True)
+    clock.advance(4 * HOUR)
+    make_due_ticks(workspace, "default")
+    assert ticks(workspace) == ["/2026-01-01T13:00:00Z", "/2026-01-01T16:00:00Z", "/2026-01-01T17:00:00Z"]
+
+
+def test_ticks_missed_while_stopped_are_made_up_for_when_started(workspace: Workspace, clock: ManualClock) -> None:
+    create(workspace)
+    workspace.database.write(lambda txn: pipelines.stop_pipeline(txn, RepoName("default", "report")))
+    clock.advance(2 * HOUR)
+    make_due_ticks(workspace, "default")
+    workspace.database.write(lambda txn: pipelines.start_pipeline(txn, RepoName("default", "report")))
+    make_due_ticks(workspace, "default")
+    assert ticks(workspace) == ["/2026-01-01T13:00:00Z", "/2026-01-01T14:00:00Z"]
+
+
 def test_whoever_comes_second_leaves_the_ticks_to_the_first(workspace: Workspace, clock: ManualClock) -> None:
     create(workspace)
     clock.advance(HOUR)

@@ -59,11 +59,14 @@ def test_new_file_makes_few_new_batches(place: int, most: int) -> None:
     assert 1 <= new <= 25
 
 
-def test_boundaries_meet_again_after_two_or_three_batches_on_average() -> None:
+def test_new_or_deleted_file_makes_hardly_more_than_its_own_batch_new() -> None:
     files = numbered(20_000)
     before = set(batches(files, Batch(files=100)))
-    new = [len(set(batches(files | {f"/{place:06}x": 1}, Batch(files=100))) - before) for place in range(50, 19_000, 190)]
-    assert sum(new) / len(new) < 3.5
+    places = range(50, 19_000, 190)
+    added = [len(set(batches(files | {f"/{place:06}x": 1}, Batch(files=100))) - before) for place in places]
+    deleted = [len(set(batches({path: 1 for path in files if path != f"/{place:06}"}, Batch(files=100))) - before) for place in places]
+    assert sum(added) / len(added) < 1.3
+    assert sum(deleted) / len(deleted) < 1.3
 
 
 def test_batches_have_three_quarters_of_the_limit_on_average() -> None:
