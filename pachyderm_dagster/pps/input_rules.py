@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from pachyderm_dagster.pps.inputs import CronInput, GroupInput, Input, JoinInput, Leaf, PfsInput, find_repeated_name
+from pachyderm_dagster.pps.inputs import CronInput, GroupInput, Input, JoinInput, Leaf, PfsInput, find_repeated_name, leaves
 from pachyderm_dagster.pps.strict import Place
 
 
@@ -18,6 +18,10 @@ def check_input(input: Input, place: Place) -> None:
     repeated = find_repeated_name(input)
     if repeated is not None:
         raise place.invalid(f"two inputs have the name {repeated!r}; give one of them another 'name' (only members of one union may share it)")
+    references: dict[tuple[str, str | None, str, str], bool] = {}
+    for leaf in leaves(input):
+        if references.setdefault((leaf.name, leaf.project, leaf.repo, leaf.branch), leaf.reference) != leaf.reference:
+            raise place.invalid(f"{leaf.name!r} is read twice from one branch, and only once as a 'reference'; say it both times, or give one another 'name'")
     for leaf, within in _with_sets(input, frozenset()):
         for kind, field, template in ((JoinInput, "join_on", leaf.join_on), (GroupInput, "group_by", leaf.group_by)):
             if kind in within and isinstance(leaf, CronInput):

@@ -210,15 +210,16 @@ def nested_inputs(draw: st.DrawFn) -> Input:
 
     def shared(one: dict[str, Any], other: dict[str, Any]) -> Input:
         name = next(names)
+        if one["repo"] == other["repo"]:
+            other = other | {"reference": one["reference"]}
         return UnionInput((branch(name, glob="/(?)(*)", **one), branch(name, glob="/(*)(?)", **other)))
 
     def grow(members: st.SearchStrategy[Input]) -> st.SearchStrategy[Input]:
         lists = st.lists(members, min_size=1, max_size=3).map(tuple)
-        kinds = [st.builds(kind, lists) for kind in (CrossInput, UnionInput, JoinInput, GroupInput)]
-        fields = st.fixed_dictionaries(options)
-        return st.one_of(*kinds, st.builds(shared, fields, fields))
+        return st.one_of([st.builds(kind, lists) for kind in (CrossInput, UnionInput, JoinInput, GroupInput)])
 
-    input = draw(st.recursive(leaf, grow, max_leaves=6))
+    fields = st.fixed_dictionaries(options)
+    input = draw(st.recursive(st.one_of(leaf, st.builds(shared, fields, fields)), grow, max_leaves=6))
     assume(find_repeated_name(input) is None)
     return input
 

@@ -288,6 +288,10 @@ def test_fields_without_effect_that_are_unset_are_not_reported() -> None:
         ({"input": {"group": [{"cross": [DATA]}]}}, "input: 'data' needs a 'group_by' to have a key"),
         ({"input": {"group": [{"cron": {"name": "t", "spec": "@daily"}}]}}, "input: 't' is a clock, whose ticks have no key"),
         ({"input": {"group": [{"pfs": DATA["pfs"] | {"group_by": "a", "batch": {"files": 2}}}]}}, "input: 'data' has a 'batch' below a 'join' or 'group'"),
+        (
+            {"input": {"union": [DATA, {"pfs": DATA["pfs"] | {"glob": "/", "reference": True}}]}},
+            "input: 'data' is read twice from one branch, and only once as a 'reference'",
+        ),
         (with_input(batch={}), "input.pfs.batch: says neither 'files' nor 'bytes'"),
         (with_input(batch={"bytes": "many"}), "input.pfs.batch.bytes: 'many' is no size; write 500, 1K, 100M, 2.5GB or 1GiB"),
         (with_input(batch={"file": 1}), "input.pfs.batch.file: unknown field; did you mean 'files'?"),
