@@ -261,6 +261,8 @@ class _JobRun:
             image=spec.transform.image,
             secret_files=secret_files,
             datum_batching=spec.transform.datum_batching,
+            user=spec.transform.user,
+            memory_volume=spec.transform.memory_volume,
             environment={
                 **spec.transform.env,
                 **secret_variables,

@@ -245,7 +245,7 @@ _KUBERNETES_ONLY = (
     "pod_spec",
     "pod_patch",
 )
-_KUBERNETES_ONLY_TRANSFORM = ("image_pull_secrets", "memory_volume", "user")
+_KUBERNETES_ONLY_TRANSFORM = ("image_pull_secrets",)
 
 
 def kubernetes_only_fields(spec: PipelineSpec) -> tuple[str, ...]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
+import msgspec
+
 from pachyderm_dagster.errors import ExecutionError, PachydermError
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.open_store import open_store
@@ -26,6 +28,7 @@ from pachyderm_dagster.worker.publish import FinishedDatum, Publisher
 from pachyderm_dagster.worker.run import Runner, end_worker, outlive_signals
 from pachyderm_dagster.worker.sandbox import FIRST_PROCESS, Sandbox, enter
 from pachyderm_dagster.worker.stage import StagedDatum, stage
+from pachyderm_dagster.worker.users import User, find_user
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _CRASHED = 70
@@ -52,8 +55,15 @@ def main() -> None:
     setup = read_setup(stream)
     if setup is None:
         return
-    sandbox = enter(setup.scratch)
-    obstacle = _prepare(setup, sandbox)
+    sandbox = enter(setup.scratch, in_memory=setup.memory_volume)
+    user, obstacle = None, None
+    try:
+        _mount_secrets(setup, sandbox)
+        user = find_user(setup.user, own_id=os.geteuid()) if setup.user else None
+    except ExecutionError as error:
+        obstacle = error
+    if user is not None:
+        setup = _for_user(setup, user)
     # User code and stray prints must not be able to write into the answers.
     answers = os.dup(_STDOUT)
     os.dup2(_STDERR, _STDOUT)
@@ -78,7 +88,7 @@ def main() -> None:
         _send(answers, results)
         progress.answered += len(results)
 
-    pool = FolderPool(os.path.join(setup.scratch, "datums"))
+    pool = FolderPool(os.path.join(os.path.dirname(sandbox.folder), "datums"))
     publisher = Publisher(ContentWriter(store), pool, sandbox.root, answer, progress.is_last)
 
     def store_results() -> None:
@@ -98,23 +108,23 @@ def main() -> None:
         staged.put(None)
 
     threading.Thread(target=stage_tasks, name="stage", daemon=True).start()
-    datums = DatumRunner(setup, sandbox, Runner(_STDIN), reader, obstacle=obstacle, listener=lambda task, started: live_file(setup, task, started))
+    datums = DatumRunner(setup, sandbox, Runner(_STDIN), reader, user=user, obstacle=obstacle, listener=lambda task, started: live_file(setup, task, started))
     finished.put(_run_datums(datums, staged, finished))
     storing.join()
 
 
-def _prepare(setup: WorkerSetup, sandbox: Sandbox) -> ExecutionError | None:
-    """Makes what all user code finds beside `/pfs`; what keeps it from that."""
-    if not setup.secret_files:
-        return None
-    if sandbox.problem is not None:
+def _mount_secrets(setup: WorkerSetup, sandbox: Sandbox) -> None:
+    if setup.secret_files and sandbox.problem is not None:
         problem = f"secrets cannot be mounted at {', '.join(setup.secret_files)}: {sandbox.problem}; or give each an env_var instead of a mount_path"
-        return ExecutionError("secret-not-mounted", problem)
-    try:
-        mount_secrets(setup.secret_files)
-    except ExecutionError as error:
-        return error
-    return None
+        raise ExecutionError("secret-not-mounted", problem)
+    mount_secrets(setup.secret_files)
+
+
+def _for_user(setup: WorkerSetup, user: User) -> WorkerSetup:
+    """The setup with the variables that name the user, where the pipeline has not set them; what is staged from now on can be read by others."""
+    os.umask(0o022)
+    named = {name: value for name, value in user.variables if setup.environment.get(name) == os.environ.get(name)}
+    return msgspec.structs.replace(setup, environment={**setup.environment, **named})
 
 
 def _run_datums(

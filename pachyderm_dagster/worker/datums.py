@@ -20,12 +20,14 @@ from pachyderm_dagster.worker.publish import FinishedDatum
 from pachyderm_dagster.worker.run import Command, Ending, Runner
 from pachyderm_dagster.worker.sandbox import Sandbox
 from pachyderm_dagster.worker.stage import OUT, StagedDatum, build_environment, stage_again
+from pachyderm_dagster.worker.users import User
 
 
 class DatumRunner:
     """Runs the datums of one pipeline job, one after another.
 
     Args:
+        user: whom user code runs as; None for this process's own.
         obstacle: what keeps every one of them from running; they fail with it.
         listener: makes what gets the output of a datum while it runs; of the datum, and when it was started, in seconds since 1970.
         clock: says when datums are started.
@@ -38,10 +40,12 @@ class DatumRunner:
         runner: Runner,
         reader: ContentReader,
         *,
+        user: User | None = None,
         obstacle: ExecutionError | None = None,
         listener: Callable[[DatumTask, float], Listener],
         clock: Clock | None = None,
     ) -> None:
+        self._user = user
         self._obstacle = obstacle
         self._listener = listener
         self._clock = clock or SystemClock()
@@ -87,8 +91,10 @@ class DatumRunner:
         def stage_anew() -> None:
             lazy.close()
             stage_again(staged.task, folder, self._reader, self._sandbox.root, lazy)
+            self._hand_over(folder)
             lazy.open(folder)
 
+        self._hand_over(folder)
         try:
             lazy.open(folder)
         except ExecutionError as error:
@@ -111,6 +117,11 @@ class DatumRunner:
             log.close()
         done.started = begun
         return done
+
+    def _hand_over(self, folder: str) -> None:
+        """Lets the user of the code write its output."""
+        if self._user is not None:
+            os.chown(f"{folder}/{OUT}", self._user.id, self._user.group)
 
     def _run_try(self, task: DatumTask, environment: Mapping[str, str]) -> Callable[[OutputLog], Ending]:
         if self._batch is None:
@@ -145,6 +156,7 @@ class DatumRunner:
             working_dir=setup.working_dir or os.path.dirname(self._sandbox.root),
             image=setup.image,
             timeout=setup.datum_timeout,
+            user=self._user,
         )
 
     def _make_batch(self) -> BatchProcess:

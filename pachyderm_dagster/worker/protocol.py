@@ -41,6 +41,8 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
         accept_return_code: exit codes that count as success beside 0.
         environment: all variables that user code gets, but those of its datum; the worker adds `PFS_ROOT`.
         datum_batching: whether the program stays for a set of datums and asks for each.
+        user: name or number of the user that the program runs as; empty for the worker's own.
+        memory_volume: whether the files of datums are in memory instead of on a disk.
         secret_files: by absolute path of a folder the files, by name, that only user code finds there.
         datum_tries: how often a datum is tried in all, at least 1.
         datum_timeout: seconds for one try; None for no limit.
@@ -57,6 +59,8 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     accept_return_code: tuple[int, ...] = ()
     environment: dict[str, str] = {}
     datum_batching: bool = False
+    user: str = ""
+    memory_volume: bool = False
     secret_files: dict[str, dict[str, bytes]] = {}
     datum_tries: int = 3
     datum_timeout: float | None = None

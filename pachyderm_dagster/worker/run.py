@@ -7,16 +7,20 @@ import os
 import select
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import FrameType
 
 from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.worker import launch
 from pachyderm_dagster.worker.output_log import OutputLog
 from pachyderm_dagster.worker.processes import end_descendants
+from pachyderm_dagster.worker.users import User
 
 _READ_BYTES = 1 << 16
+_STATUS = 3
 # All whose action can be chosen. What this process or Python ignores of them, user code must not inherit.
 _SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 _REMEDIES = {
@@ -34,6 +38,7 @@ class Command:
         argv: the program and its arguments; no shell reads them.
         stdin_lines: what it gets as standard input, and `stdin_path`, the file that holds them.
         working_dir: where it starts.
+        user: the user that it runs as; None for the worker's own.
         image: the image that a cluster would run it in, for the message when the program is missing here; empty if it runs in that image.
         timeout: seconds for one try, None for no limit.
     """
@@ -44,6 +49,7 @@ class Command:
     working_dir: str
     image: str
     timeout: float | None
+    user: User | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,18 +216,9 @@ def _start(command: Command, environment: Mapping[str, str], output: int) -> int
     if program is None:
         raise _not_found(command, f"was not found in PATH={environment.get('PATH', os.defpath)}")
     try:
-        return os.posix_spawn(
-            program,
-            command.argv,
-            environment,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, command.stdin_path, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, output, 1),
-                (os.POSIX_SPAWN_DUP2, output, 2),
-            ],
-            setsid=True,
-            setsigdef=_SIGNALS,
-        )
+        if command.user is not None:
+            return _start_as(command.user, program, command, environment, output)
+        return _spawn(program, command.argv, command, environment, output)
     except FileNotFoundError as error:
         raise _not_found(command, "exists, but the interpreter that its first line names does not" if os.path.exists(program) else "does not exist") from error
     except OSError as error:
@@ -229,6 +226,44 @@ def _start(command: Command, environment: Mapping[str, str], output: int) -> int
         raise ExecutionError("command-not-executable", problem) from error
     except ValueError as error:
         raise ExecutionError("command-not-executable", f"command {program!r} cannot be run: {error} in its arguments or environment") from error
+
+
+def _spawn(program: str, argv: tuple[str, ...], command: Command, environment: Mapping[str, str], output: int, *, status: int | None = None) -> int:
+    """Starts a program in a session of its own; `status` is its descriptor of that number too."""
+    return os.posix_spawn(
+        program,
+        argv,
+        environment,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, command.stdin_path, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, output, 1),
+            (os.POSIX_SPAWN_DUP2, output, 2),
+            *([] if status is None else [(os.POSIX_SPAWN_DUP2, status, _STATUS)]),
+        ],
+        setsid=True,
+        setsigdef=_SIGNALS,
+    )
+
+
+def _start_as(user: User, program: str, command: Command, environment: Mapping[str, str], output: int) -> int:
+    """Starts the command as another user. Errors as `posix_spawn`."""
+    # What is opened again by its name, as /dev/stdout, asks who owns it.
+    os.fchown(output, user.id, user.group)
+    reader, writer = os.pipe()
+    try:
+        try:
+            ids = [str(user.id), str(user.group), ",".join(map(str, user.groups)), str(_STATUS)]
+            argv = (sys.executable, "-I", "-S", launch.__file__, *ids, program, *command.argv)
+            process = _spawn(sys.executable, argv, command, environment, output, status=writer)
+        finally:
+            os.close(writer)
+        failed = os.read(reader, _READ_BYTES)
+    finally:
+        os.close(reader)
+    if failed:
+        os.waitpid(process, 0)
+        raise OSError(int(failed), os.strerror(int(failed)))
+    return process
 
 
 def _not_found(command: Command, how: str) -> ExecutionError:

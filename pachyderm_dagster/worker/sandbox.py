@@ -58,23 +58,26 @@ class Sandbox:
     problem: str | None
 
 
-def enter(scratch: str) -> Sandbox:
+def enter(scratch: str, *, in_memory: bool = False) -> Sandbox:
     """Goes on in a child that has `/pfs` for its own, bound from `scratch`/pfs, with `/` as working folder; where the system forbids it, in a plain child.
+
+    With `in_memory`, where `/pfs` can be made, it and what lies beside its folder is in memory.
 
     Call it once, before any thread is started. The caller stays behind as the child's guard: it holds no standard input or output any more, ends when the child
     ends, and on SIGTERM ends the child and all user code first.
     """
     scratch = os.path.realpath(scratch)
-    folder = os.path.join(scratch, "pfs")
+    volume = os.path.join(scratch, "memory") if in_memory else scratch
+    folder = os.path.join(volume, "pfs")
     os.makedirs(folder, exist_ok=True)
     # Before there is a child: an end that is asked for while one starts must not leave it behind.
     signal.signal(signal.SIGTERM, _end_all)
     problem = _find_obstacle(scratch)
     for flags in () if problem else _ATTEMPTS:
-        problem = _go_on_in_child(flags, scratch)
+        problem = _go_on_in_child(flags, scratch, in_memory=in_memory)
         if problem is None:
             return Sandbox(PFS, folder, None)
-    _go_on_in_child(_NO_NAMESPACE, scratch)
+    _go_on_in_child(_NO_NAMESPACE, scratch, in_memory=False)
     return Sandbox(folder, folder, _advice(problem or "", read_text=_read_text))
 
 
@@ -86,7 +89,7 @@ def _find_obstacle(scratch: str) -> str | None:
     return None
 
 
-def _go_on_in_child(flags: int, scratch: str) -> str | None:
+def _go_on_in_child(flags: int, scratch: str, *, in_memory: bool) -> str | None:
     """Returns None in the child that entered the namespaces; in the caller it returns only when that failed, and says why."""
     report_reader, report = os.pipe()
     start, start_writer = os.pipe()
@@ -97,7 +100,7 @@ def _go_on_in_child(flags: int, scratch: str) -> str | None:
         os.close(report_reader)
         os.close(start_writer)
         try:
-            _enter_namespaces(flags, scratch)
+            _enter_namespaces(flags, scratch, in_memory=in_memory)
         except OSError as error:
             os.write(report, (error.strerror or str(error)).encode())
             os._exit(1)
@@ -120,7 +123,7 @@ def _go_on_in_child(flags: int, scratch: str) -> str | None:
     return said.decode() or "the system ended the process that tried"
 
 
-def _enter_namespaces(flags: int, scratch: str) -> None:
+def _enter_namespaces(flags: int, scratch: str, *, in_memory: bool) -> None:
     if flags == _NO_NAMESPACE:
         return
     user, group = os.geteuid(), os.getegid()
@@ -132,7 +135,7 @@ def _enter_namespaces(flags: int, scratch: str) -> None:
     if flags & linux.CLONE_NEWPID and os.fork():
         # Only a child enters the process namespace; the guard, its nearest adopter, becomes its parent.
         os._exit(0)
-    _build_root(scratch, with_proc=bool(flags & linux.CLONE_NEWPID))
+    _build_root(scratch, with_proc=bool(flags & linux.CLONE_NEWPID), in_memory=in_memory)
 
 
 def _wait_for_guard(start: int) -> None:
@@ -167,9 +170,14 @@ def _guard() -> NoReturn:
     os._exit(code)
 
 
-def _build_root(scratch: str, *, with_proc: bool) -> None:
+def _build_root(scratch: str, *, with_proc: bool, in_memory: bool) -> None:
     """Builds the new root and moves into it; later mounts of the machine still arrive (MS_SLAVE), none of these leave. The working folder is then `/`."""
     linux.mount("none", "/", flags=linux.MS_REC | linux.MS_SLAVE)
+    volume = scratch
+    if in_memory:
+        volume = os.path.join(scratch, "memory")
+        linux.mount("tmpfs", volume, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0755")
+        os.mkdir(os.path.join(volume, "pfs"))
     new_root = os.path.join(scratch, "root")
     os.makedirs(new_root, exist_ok=True)
     linux.mount("tmpfs", new_root, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0755")
@@ -179,7 +187,7 @@ def _build_root(scratch: str, *, with_proc: bool) -> None:
     os.chdir("/")
     bind_entries("/" + _OLD_ROOT, "/", leave_out=PFS.removeprefix("/"))
     os.mkdir(PFS)
-    linux.mount("/" + _OLD_ROOT + os.path.join(scratch, "pfs"), PFS, flags=linux.MS_BIND)
+    linux.mount("/" + _OLD_ROOT + os.path.join(volume, "pfs"), PFS, flags=linux.MS_BIND)
     if with_proc:
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     linux.detach("/" + _OLD_ROOT)

@@ -1,0 +1,47 @@
+"""Another user than the worker's, for user code to run as."""
+
+import os
+import pwd
+from dataclasses import dataclass
+
+from pachyderm_dagster.errors import ExecutionError
+
+ROOT_ID = 0
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Ids of a user, its first group and all its groups, and the variables that name it."""
+
+    id: int
+    group: int
+    groups: tuple[int, ...]
+    variables: tuple[tuple[str, str], ...]
+
+
+def find_user(name: str, *, own_id: int) -> User | None:
+    """The user of that name or number; None when it is the worker's own, whose number is `own_id`.
+
+    Raises:
+        ExecutionError: `user-invalid`, when there is no such user, or only root may run code as it.
+    """
+    try:
+        entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+    except (KeyError, OverflowError):
+        entry = None
+    if entry is not None:
+        groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
+        found = User(entry.pw_uid, entry.pw_gid, groups, (("HOME", entry.pw_dir), ("USER", entry.pw_name), ("LOGNAME", entry.pw_name)))
+    elif name.isdecimal():
+        # A number needs no entry; its group is then that of the same number.
+        found = User(int(name), int(name), (int(name),), (("HOME", "/"),))
+    else:
+        raise ExecutionError("user-invalid", f"transform.user {name!r} does not exist on this machine; name one of its users, or a number")
+    if found.id == own_id:
+        return None
+    if own_id != ROOT_ID:
+        way_out = "run the jobs as root, or remove transform.user"
+        raise ExecutionError(
+            "user-invalid", f"transform.user {name!r} is not the user that runs this worker (number {own_id}), and only root may change to it; {way_out}"
+        )
+    return found
