@@ -110,6 +110,8 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "upgrade": Here("upgrade:upgrade", "Bring the record of an older release to this one's schema."),
         "extract": Here("extract:extract", "Write all that the home holds to a file, folder or bucket."),
         "restore": Here("restore:restore", "Fill an empty home with what an extract, or another home, holds."),
+        "import extract": Here("import_extract:import_extract", "Read what `pachctl extract` of Pachyderm 1.x wrote."),
+        "import cluster": Here("import_cluster:import_cluster", "Read a Pachyderm 2.x cluster through its S3 gateway."),
         "fsck": Here("fsck:fsck", "Check a home, repair it, or rebuild a record that was lost."),
         "version": Here("version:version", "Show the version."),
         "completion": Here("completion:completion", "Print a script for completion in a shell."),
@@ -150,6 +152,7 @@ VERBS = {
     "rerun": "Run a pipeline again.",
     "retry": "Send output again.",
     "run": "Run cron inputs now.",
+    "import": "Come from Pachyderm.",
     "validate": "Check a pipeline file.",
 }
 

@@ -114,12 +114,17 @@ def list_objects(url: str) -> list[RemoteObject]:
         InvalidError: `source-unreadable`, when the store refuses or the URL is malformed.
         UnreachableError: `source-unreachable`.
     """
-    with _translated(url):
-        found = [RemoteObject(item["path"], item["size"], item["e_tag"]) for batch in obstore.list(_connect(url)) for item in batch]
-    files = sorted(without_folder_marks(found), key=lambda one: one.name.replace("/", SEPARATOR))
+    files = list_objects_if_any(url)
     if not files:
         raise NotFoundError("source-not-found", f"nothing is below {url}; check the bucket and the prefix")
     return files
+
+
+def list_objects_if_any(url: str) -> list[RemoteObject]:
+    """As `list_objects`, where there may be none."""
+    with _translated(url):
+        found = [RemoteObject(item["path"], item["size"], item["e_tag"]) for batch in obstore.list(_connect(url)) for item in batch]
+    return sorted(without_folder_marks(found), key=lambda one: one.name.replace("/", SEPARATOR))
 
 
 def without_folder_marks(objects: Sequence[RemoteObject]) -> list[RemoteObject]:

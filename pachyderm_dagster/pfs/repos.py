@@ -19,6 +19,9 @@ from pachyderm_dagster.pfs.model import (
     checked_repo_name,
 )
 
+IMPORTED = "imported-from"
+"""The key under which it is noted on a repo where it came from."""
+
 
 def ensure_project(txn: Transaction, name: str) -> int:
     """The project's row; `default` always exists.
@@ -108,6 +111,13 @@ def create_repo(txn: Transaction, name: RepoName, *, description: str = "", upda
         raise ExistsError("repo-exists", f"repo '{name}' exists already; choose another name, or `update repo` to change its description")
     txn.run(sa.update(t.repo).where(t.repo.c.id == found).values(description=description))
     return found
+
+
+def is_imported(txn: Transaction, name: RepoName) -> bool:
+    """Whether a repo came from a Pachyderm cluster: then its pipeline there may go on with it here."""
+    key = find_repo(txn, name)
+    row = None if key is None else txn.first(sa.select(t.repo.c.metadata).where(t.repo.c.id == key))
+    return row is not None and IMPORTED in row.metadata
 
 
 def find_repo(txn: Transaction, name: RepoName) -> int | None:

@@ -222,9 +222,11 @@ def _list(txn: Transaction, chosen: sa.ColumnElement[bool], *, version: int | No
 
 
 def _create_repos(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
-    if repos.find_repo(txn, name) is not None:
+    is_imported = repos.is_imported(txn, name)
+    if repos.find_repo(txn, name) is not None and not is_imported:
         raise ExistsError("repo-exists", f"repo '{name}' exists already, and a pipeline's output repo has its name; choose another name or delete the repo")
-    repos.create_repo(txn, name, description=spec.description or f"Output of pipeline {name.name}.")
+    if not is_imported:
+        repos.create_repo(txn, name, description=spec.description or f"Output of pipeline {name.name}.")
     for kind in (RepoType.SPEC, RepoType.META):
         repos.create_repo(txn, RepoName(name.project, name.name, kind))
 
@@ -247,7 +249,7 @@ def _check_inputs(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
 def _create_cron_repos(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
     own = _cron_repos(txn, name)
     for repo in _clock_repos(name, spec):
-        if repo in own and repos.find_repo(txn, repo) is not None:
+        if (repo in own and repos.find_repo(txn, repo) is not None) or repos.is_imported(txn, repo):
             continue
         # One that is not ours has somebody's data in it, which would go with the pipeline.
         repos.create_repo(txn, repo, description=f"Cron tick repo for pipeline {name.name}.")
