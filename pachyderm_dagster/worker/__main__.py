@@ -59,7 +59,7 @@ def main() -> None:
     user, obstacle = None, None
     try:
         _mount_secrets(setup, sandbox)
-        user = find_user(setup.user, own_id=os.geteuid()) if setup.user else None
+        user = _take_user(setup, sandbox)
     except ExecutionError as error:
         obstacle = error
     if user is not None:
@@ -118,6 +118,21 @@ def _mount_secrets(setup: WorkerSetup, sandbox: Sandbox) -> None:
         problem = f"secrets cannot be mounted at {', '.join(setup.secret_files)}: {sandbox.problem}; or give each an env_var instead of a mount_path"
         raise ExecutionError("secret-not-mounted", problem)
     mount_secrets(setup.secret_files)
+
+
+def _take_user(setup: WorkerSetup, sandbox: Sandbox) -> User | None:
+    """The user that user code runs as, whose groups this process has from now on; None for its own."""
+    user = find_user(setup.user, own_id=os.geteuid()) if setup.user else None
+    if user is not None:
+        if sandbox.problem is not None:
+            raise ExecutionError("user-invalid", f"transform.user {setup.user!r} cannot reach the files in {sandbox.root}: {sandbox.problem}")
+        try:
+            # Root needs none of its own.
+            os.setgroups(user.groups)
+        except OSError as error:
+            problem = f"nobody can change to transform.user {setup.user!r} here: {error.strerror}; remove it, or run the jobs as root"
+            raise ExecutionError("user-invalid", problem) from error
+    return user
 
 
 def _for_user(setup: WorkerSetup, user: User) -> WorkerSetup:

@@ -20,7 +20,7 @@ from pachyderm_dagster.worker.publish import FinishedDatum
 from pachyderm_dagster.worker.run import Command, Ending, Runner
 from pachyderm_dagster.worker.sandbox import Sandbox
 from pachyderm_dagster.worker.stage import OUT, StagedDatum, build_environment, stage_again
-from pachyderm_dagster.worker.users import User
+from pachyderm_dagster.worker.users import User, reaching_files_as
 
 
 class DatumRunner:
@@ -77,7 +77,9 @@ class DatumRunner:
         outputs: Sequence[OutputFile] = ()
         if done.failure is None:
             try:
-                outputs = [self._keep(file) for file in collect(self._sandbox.root, staged.originals)]
+                with reaching_files_as(self._user):
+                    found = collect(self._sandbox.root, staged.originals)
+                outputs = [self._keep(file) for file in found]
             except ExecutionError as error:
                 done.failure = error
         move_entries(folder, staged.folder)
@@ -174,7 +176,10 @@ class DatumRunner:
             return file
         copy = f"{self._sandbox.root}/{secrets.token_hex(8)}"
         try:
-            shutil.copyfile(file.source, copy)
+            with reaching_files_as(self._user):
+                descriptor = os.open(file.source, os.O_RDONLY | os.O_CLOEXEC)
+            with open(descriptor, "rb") as source, open(copy, "xb") as target:
+                shutil.copyfileobj(source, target)
         except OSError as error:
             raise ExecutionError("output-unreadable", f"{file.source}, to which {OUT}{file.path} links, cannot be copied: {error.strerror}") from error
         return OutputFile(file.path, copy)

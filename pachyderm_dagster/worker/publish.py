@@ -131,11 +131,13 @@ class Publisher:
 
 
 def _open(path: str) -> int:
+    # What was found was no link; one that took its place since may lead to what user code cannot read.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, flags)
     except PermissionError:
         allow_owner(path, stat.S_IRUSR)
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, flags)
 
 
 def _failed(result: DatumResult, error: ExecutionError) -> DatumResult:

@@ -1,10 +1,13 @@
 """Another user than the worker's, for user code to run as."""
 
+import contextlib
 import os
 import pwd
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.worker import linux
 
 ROOT_ID = 0
 
@@ -17,6 +20,22 @@ class User:
     group: int
     groups: tuple[int, ...]
     variables: tuple[tuple[str, str], ...]
+
+
+@contextlib.contextmanager
+def reaching_files_as(user: User | None) -> Iterator[None]:
+    """Within the block this thread reaches the files that the user reaches, and no others: links that user code left lead nowhere that it could not go itself.
+
+    The groups are those of the process, which must be the user's already.
+    """
+    if user is None:
+        yield
+        return
+    linux.set_file_ids(user.id, user.group)
+    try:
+        yield
+    finally:
+        linux.set_file_ids(ROOT_ID, ROOT_ID)
 
 
 def find_user(name: str, *, own_id: int) -> User | None:

@@ -1,6 +1,7 @@
 """User code that runs as another user, and files of datums in memory."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -26,6 +27,23 @@ def test_user_code_runs_as_the_user_and_no_more(place: Place, name: str) -> None
     assert (ran.state, ran.outputs) == ("SUCCESS", {"/f": "content", "/d/g": "x\n"}), ran
     assert ran.log.split()[:3] == ["65534", "65534", "y"]
     assert ran.log.rstrip().endswith("Permission denied")
+
+
+@root_only
+@pytest.mark.parametrize("groups", ["root:root", "root:nogroup"])
+def test_link_to_what_the_user_cannot_read_is_no_output(place: Place, groups: str) -> None:
+    with tempfile.TemporaryDirectory() as shared:
+        os.chmod(shared, 0o755)
+        private = Path(shared, "private")
+        private.write_text("private")
+        shutil.chown(private, *groups.split(":"))
+        private.chmod(0o640)
+        ran = place.run_one("ln", "-s", str(private), "/pfs/out/link", user="nobody")
+    if groups == "root:nogroup":
+        assert (ran.state, ran.outputs) == ("SUCCESS", {"/link": "private"})
+    else:
+        assert (ran.state, ran.outputs) == ("FAILED", {})
+        assert ran.reason.endswith("cannot be copied: Permission denied [output-unreadable]")
 
 
 @root_only
