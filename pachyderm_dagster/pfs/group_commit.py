@@ -90,16 +90,18 @@ class GroupCommit:
             write.writer.flush_chunks()
         with self._lock:
             queue = self._queues[target]
+        led = False
         try:
             with self._lock:
                 queue.waiting.append(write)
             with queue.leading:
                 if not write.is_over:
+                    led = True
                     with self._lock:
                         group, queue.waiting = queue.waiting, []
                     self._lead(target, write, group)
         except BaseException:
-            self._withdraw(queue, write)
+            self._withdraw(queue, write, led=led)
             raise
         finally:
             with self._lock:
@@ -110,14 +112,19 @@ class GroupCommit:
         assert write.commit is not None
         return write.commit
 
-    def _withdraw(self, queue: _Queue, write: Write) -> None:
-        """Lets nothing come of a write behind its caller's back: it leaves the queue, or what others do with it is waited for."""
+    def _withdraw(self, queue: _Queue, write: Write, *, led: bool) -> None:
+        """Lets nothing come of a write behind its caller's back: it leaves the queue, or what others do with it is waited for.
+
+        Args:
+            led: its caller was the leader, so that nobody else does anything with it.
+        """
         with self._lock:
             if write in queue.waiting:
                 queue.waiting.remove(write)
                 return
-        with queue.leading:
-            pass
+        if not led:
+            with queue.leading:
+                pass
 
     def _lead(self, target: Reference, own: Write, group: Sequence[Write]) -> None:
         """Decides every write of a group, whatever happens; `own` is the one whose caller leads."""

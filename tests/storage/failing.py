@@ -1,5 +1,6 @@
-"""A store that goes wrong at one call of its life."""
+"""Stores that go wrong at one call of their life, and one whose calls take as long as a test wants."""
 
+import datetime as dt
 import enum
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ class Fault(enum.Enum):
     DENIED = "access refused"
     FLIPPED = "a read gives one wrong bit"
     CUT = "a whole object is read short"
+    TORN = "the power went: of what was being stored the first half is there, under its name, and nobody was told anything"
 
 
 class FailingStore(CountingStore):
@@ -53,9 +55,17 @@ class FailingStore(CountingStore):
                 raise StorageError("storage-full", f"no room for {key}")
             case Fault.DENIED:
                 raise StorageError("storage-denied", f"{key} is refused")
-            case Fault.UNREACHABLE:
+            case Fault.UNREACHABLE | Fault.TORN:
                 raise UnreachableError("storage-unreachable", f"no answer for {key}")
         return call()
+
+    def _store_torn(self, key: str, data: Buffer | Sequence[Buffer]) -> None:
+        """What a write that is about to fail leaves, when it is the one that is torn."""
+        with self._lock:
+            is_torn = self._fault is Fault.TORN and self.calls + 1 == self._at
+        if is_torn:
+            whole = data if isinstance(data, bytes | bytearray | memoryview) else b"".join(data)
+            self._store.put_new(key, whole[: len(whole) // 2])
 
     def _read(self, key: str, call: Callable[[], bytes]) -> bytes:
         if not self._is_due():
@@ -73,9 +83,11 @@ class FailingStore(CountingStore):
         return bytes(data)
 
     def put_new(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        self._store_torn(key, data)
         return self._change(key, lambda: super(FailingStore, self).put_new(key, data))
 
     def keep(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        self._store_torn(key, data)
         return self._change(key, lambda: super(FailingStore, self).keep(key, data))
 
     def get(self, key: str) -> bytes:
@@ -91,3 +103,90 @@ class FailingStore(CountingStore):
 
     def delete(self, key: str) -> None:
         return self._change(key, lambda: super(FailingStore, self).delete(key))
+
+
+class TearingStore(CountingStore):
+    """Says of every write that it is durable, and of the one with number `at` only a part is there: the disk had not told the truth when the power went.
+
+    Attributes:
+        torn: the key of that one, once it was written.
+    """
+
+    def __init__(self, store: ObjectStore, at: int, *, part: float) -> None:
+        super().__init__(store)
+        self._at, self._part = at, part
+        self._lock = threading.Lock()
+        self._calls = 0
+        self.torn: str | None = None
+
+    def put_new(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        return super().put_new(key, self._torn(key, data))
+
+    def keep(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        return super().keep(key, self._torn(key, data))
+
+    def _torn(self, key: str, data: Buffer | Sequence[Buffer]) -> Buffer:
+        whole = bytes(data) if isinstance(data, bytes | bytearray | memoryview) else b"".join(data)
+        with self._lock:
+            self._calls += 1
+            if self._calls != self._at:
+                return whole
+            self.torn = key
+            return whole[: int(len(whole) * self._part)]
+
+
+class SlowStore(CountingStore):
+    """From `hold` to `release` every call takes as long as the time between them; `reached` is set when the first of them has begun."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        super().__init__(store)
+        self._free = threading.Event()
+        self._free.set()
+        self.reached = threading.Event()
+
+    def hold(self) -> None:
+        """Lets no call go on from now."""
+        self.reached.clear()
+        self._free.clear()
+
+    def release(self) -> None:
+        """Lets every call go on."""
+        self._free.set()
+
+    def _wait(self) -> None:
+        if self._free.is_set():
+            return
+        self.reached.set()
+        # In small parts, because a signal that comes just before a wait is only looked at behind it.
+        for _ in range(1200):
+            if self._free.wait(0.05):
+                return
+        raise AssertionError("a slow call was never let go on")
+
+    def put_new(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        self._wait()
+        return super().put_new(key, data)
+
+    def keep(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        self._wait()
+        return super().keep(key, data)
+
+    def get(self, key: str) -> bytes:
+        self._wait()
+        return super().get(key)
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        self._wait()
+        return super().get_range(key, offset, length)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        self._wait()
+        return super().list(prefix)
+
+    def delete(self, key: str) -> None:
+        self._wait()
+        super().delete(key)
+
+    def remove_older(self, key: str, before: dt.datetime) -> bool:
+        self._wait()
+        return super().remove_older(key, before)
