@@ -19,9 +19,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.errors import PachydermError, StateError
 from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.checking import Upkeep
 from pachyderm_dagster.pfs.client import Pfs
 from pachyderm_dagster.pfs.collecting import DEFAULT_GRACE
 from pachyderm_dagster.pfs.model import RepoName, Trigger
+from pachyderm_dagster.pps.checking import check_home
 from pachyderm_dagster.pps.rebuilding import rebuild_home
 from pachyderm_dagster.workspace import open_workspace
 from tests.pfs.versions_model import Files, RepoModel
@@ -49,6 +51,9 @@ class TickingClock(ManualClock):
 class Versions(RuleBasedStateMachine):
     """Two repos, and the model of each."""
 
+    store_url: str | None = None
+    """Of the store; None for a folder of the home."""
+
     def __init__(self) -> None:
         super().__init__()
         self.opened = contextlib.ExitStack()
@@ -57,7 +62,10 @@ class Versions(RuleBasedStateMachine):
         url = self.opened.enter_context(new_record_url(folder))
         self.folder = folder
         self.clock = TickingClock()
-        self.workspace = open_workspace({"PACHYDERM_HOME": str(folder), "PACHYDERM_METADATA_URL": url}, clock=self.clock)
+        environ = {"PACHYDERM_HOME": str(folder), "PACHYDERM_METADATA_URL": url}
+        if self.store_url is not None:
+            environ["PACHYDERM_STORAGE_URL"] = self.store_url
+        self.workspace = open_workspace(environ, clock=self.clock)
         self.opened.callback(self.workspace.close)
         self.pfs = self.workspace.pfs
         # Knows nothing of what the first one remembers, as another process.
@@ -65,7 +73,9 @@ class Versions(RuleBasedStateMachine):
         self.models = {repo: RepoModel() for repo in REPOS}
 
     def teardown(self) -> None:
-        self.opened.close()
+        with self.opened:
+            found = check_home(self.workspace.database, self.workspace.store, deep=True, progress=lambda _: None)
+            assert [one.problem for one in found if not isinstance(one.problem.repair, Upkeep)] == []
 
     @initialize()
     def create(self) -> None:
@@ -317,5 +327,15 @@ class Versions(RuleBasedStateMachine):
         return {row["path"]: b"".join(self.pfs.get_file(f"{reference}:{row['path']}")) for row in rows if row["type"] == "file"}
 
 
+class VersionsInMemory(Versions):
+    """The same on a store in memory, which a process loses when it ends."""
+
+    store_url = "memory://"
+
+
 TestVersions = Versions.TestCase
-TestVersions.settings = hypothesis.settings(max_examples=15, stateful_step_count=25, deadline=None)
+TestVersionsInMemory = VersionsInMemory.TestCase
+# Of a machine an example is many steps: a fraction of the examples that the profile asks for of one call.
+SETTINGS = hypothesis.settings(max_examples=max(15, hypothesis.settings().max_examples // 7), stateful_step_count=25)
+TestVersions.settings = SETTINGS
+TestVersionsInMemory.settings = SETTINGS
