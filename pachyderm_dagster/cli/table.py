@@ -89,6 +89,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "list datum": Here("datums:list_datum", "List the datums of a job, or those that a pipeline would have."),
         "inspect datum": Here("datums:inspect_datum", "Show a datum."),
         "next datum": Here("next_datum:next_datum", "In user code under datum batching: end a datum and take the next."),
+        "run datum": Here("run_datum:run_datum", "Run one datum here and now, and commit nothing."),
         "logs": Here("logs:logs", "Print what user code said."),
     },
     "Secrets": {
@@ -151,8 +152,8 @@ VERBS = {
     "stop": "Stop a pipeline or a job, or leave a transaction.",
     "rerun": "Run a pipeline again.",
     "retry": "Send output again.",
-    "run": "Run cron inputs now.",
     "import": "Come from Pachyderm.",
+    "run": "Run cron inputs, or one datum, now.",
     "validate": "Check a pipeline file.",
 }
 

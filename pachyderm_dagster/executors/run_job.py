@@ -16,6 +16,7 @@ from pachyderm_dagster.coordination.names import job_lease
 from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, PachydermError, StateError
 from pachyderm_dagster.executors.datum_sets import choose_sets, in_sets
 from pachyderm_dagster.executors.deliver import deliver, delivery_from
+from pachyderm_dagster.executors.setups import worker_setup
 from pachyderm_dagster.executors.tasks import datum_tasks
 from pachyderm_dagster.executors.watch import Watch
 from pachyderm_dagster.metadata.database import Transaction
@@ -241,40 +242,10 @@ class _JobRun:
         return done
 
     def _setup(self) -> WorkerSetup:
-        job, spec = self.inputs.job, self.inputs.pipeline.spec
         try:
-            secret_variables = self.workspace.secrets.variables(spec.transform.secrets)
-            secret_files = self.workspace.secrets.files(spec.transform.secrets)
+            return worker_setup(self.workspace, self.inputs.pipeline, set_id=self.inputs.job.id, spec_commit=self.inputs.spec_commit)
         except (NotFoundError, InvalidError) as error:
             raise _Unprepared from error
-        return WorkerSetup(
-            store_url=self.workspace.settings.storage_url,
-            scratch=str(self.workspace.settings.home / "scratch"),
-            cmd=spec.transform.cmd,
-            stdin=spec.transform.stdin,
-            err_cmd=spec.transform.err_cmd,
-            err_stdin=spec.transform.err_stdin,
-            working_dir=spec.transform.working_dir or None,
-            accept_return_code=spec.transform.accept_return_code,
-            datum_tries=spec.datum_tries,
-            datum_timeout=spec.datum_timeout,
-            image=spec.transform.image,
-            secret_files=secret_files,
-            datum_batching=spec.transform.datum_batching,
-            user=spec.transform.user,
-            memory_volume=spec.transform.memory_volume,
-            environment={
-                **spec.transform.env,
-                **secret_variables,
-                "PACH_JOB_ID": job.id,
-                "PACH_OUTPUT_COMMIT_ID": job.id,
-                "PACH_NAMESPACE": "local",
-                "PACH_IN_WORKER": "true",
-                "PPS_PIPELINE_NAME": job.pipeline.name,
-                "PPS_PROJECT_NAME": job.pipeline.project,
-                "PPS_SPEC_COMMIT": self.inputs.spec_commit,
-            },
-        )
 
     def _in_sets(self, tasks: Iterator[DatumTask], count: int) -> Iterator[DatumTask]:
         """The tasks in datum sets, where the pipeline says how large or makes use of them; others are given to whoever has room."""

@@ -14,21 +14,18 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
-import msgspec
-
-from pachyderm_dagster.errors import ExecutionError, PachydermError
+from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.worker.datums import DatumRunner
 from pachyderm_dagster.worker.folders import FolderPool
 from pachyderm_dagster.worker.live import live_file
-from pachyderm_dagster.worker.mounts import mount_secrets
-from pachyderm_dagster.worker.protocol import Answer, WorkerReady, WorkerRefused, WorkerSetup, encode, read_setup, read_task
+from pachyderm_dagster.worker.preparing import prepare
+from pachyderm_dagster.worker.protocol import Answer, WorkerReady, WorkerRefused, encode, read_setup, read_task
 from pachyderm_dagster.worker.publish import FinishedDatum, Publisher
 from pachyderm_dagster.worker.run import Runner, end_worker, outlive_signals
-from pachyderm_dagster.worker.sandbox import FIRST_PROCESS, Sandbox, enter
+from pachyderm_dagster.worker.sandbox import FIRST_PROCESS
 from pachyderm_dagster.worker.stage import StagedDatum, stage
-from pachyderm_dagster.worker.users import User, find_user
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _CRASHED = 70
@@ -55,15 +52,8 @@ def main() -> None:
     setup = read_setup(stream)
     if setup is None:
         return
-    sandbox = enter(setup.scratch, in_memory=setup.memory_volume)
-    user, obstacle = None, None
-    try:
-        _mount_secrets(setup, sandbox)
-        user = _take_user(setup, sandbox)
-    except ExecutionError as error:
-        obstacle = error
-    if user is not None:
-        setup = _for_user(setup, user)
+    prepared = prepare(setup, os.environ)
+    setup, sandbox = prepared.setup, prepared.sandbox
     # User code and stray prints must not be able to write into the answers.
     answers = os.dup(_STDOUT)
     os.dup2(_STDERR, _STDOUT)
@@ -108,38 +98,11 @@ def main() -> None:
         staged.put(None)
 
     threading.Thread(target=stage_tasks, name="stage", daemon=True).start()
-    datums = DatumRunner(setup, sandbox, Runner(_STDIN), reader, user=user, obstacle=obstacle, listener=lambda task, started: live_file(setup, task, started))
+    datums = DatumRunner(
+        setup, sandbox, Runner(_STDIN), reader, user=prepared.user, obstacle=prepared.obstacle, listener=lambda task, started: live_file(setup, task, started)
+    )
     finished.put(_run_datums(datums, staged, finished))
     storing.join()
-
-
-def _mount_secrets(setup: WorkerSetup, sandbox: Sandbox) -> None:
-    if setup.secret_files and sandbox.problem is not None:
-        problem = f"secrets cannot be mounted at {', '.join(setup.secret_files)}: {sandbox.problem}; or give each an env_var instead of a mount_path"
-        raise ExecutionError("secret-not-mounted", problem)
-    mount_secrets(setup.secret_files)
-
-
-def _take_user(setup: WorkerSetup, sandbox: Sandbox) -> User | None:
-    """The user that user code runs as, whose groups this process has from now on; None for its own."""
-    user = find_user(setup.user, own_id=os.geteuid()) if setup.user else None
-    if user is not None:
-        if sandbox.problem is not None:
-            raise ExecutionError("user-invalid", f"transform.user {setup.user!r} cannot reach the files in {sandbox.root}: {sandbox.problem}")
-        try:
-            # Root needs none of its own.
-            os.setgroups(user.groups)
-        except OSError as error:
-            problem = f"nobody can change to transform.user {setup.user!r} here: {error.strerror}; remove it, or run the jobs as root"
-            raise ExecutionError("user-invalid", problem) from error
-    return user
-
-
-def _for_user(setup: WorkerSetup, user: User) -> WorkerSetup:
-    """The setup with the variables that name the user, where the pipeline has not set them; what is staged from now on can be read by others."""
-    os.umask(0o022)
-    named = {name: value for name, value in user.variables if setup.environment.get(name) == os.environ.get(name)}
-    return msgspec.structs.replace(setup, environment={**setup.environment, **named})
 
 
 def _run_datums(

@@ -159,6 +159,7 @@ class DatumRunner:
             image=setup.image,
             timeout=setup.datum_timeout,
             user=self._user,
+            terminal=setup.terminal,
         )
 
     def _make_batch(self) -> BatchProcess:

@@ -46,6 +46,7 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
         secret_files: by absolute path of a folder the files, by name, that only user code finds there.
         datum_tries: how often a datum is tried in all, at least 1.
         datum_timeout: seconds for one try; None for no limit.
+        terminal: whether the command has the standard streams of the worker to itself; for one that is started where somebody types.
         image: named when a command is missing, because it is not used here; empty where user code does run in it.
     """
 
@@ -64,6 +65,7 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     secret_files: dict[str, dict[str, bytes]] = {}
     datum_tries: int = 3
     datum_timeout: float | None = None
+    terminal: bool = False
     image: str = ""
 
 

@@ -41,6 +41,7 @@ class Command:
         user: the user that it runs as; None for the worker's own.
         image: the image that a cluster would run it in, for the message when the program is missing here; empty if it runs in that image.
         timeout: seconds for one try, None for no limit.
+        terminal: the command has the standard streams of this process to itself, and no limit.
     """
 
     argv: tuple[str, ...]
@@ -50,6 +51,7 @@ class Command:
     image: str
     timeout: float | None
     user: User | None = None
+    terminal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,8 @@ class Runner:
             ExecutionError: it cannot be started, and trying again is pointless: `command-not-found`, `command-not-executable`, `working-dir-invalid`.
         """
         started = time.monotonic()
+        if command.terminal:
+            return Ending(_run_in_terminal(command, environment), time.monotonic() - started)
         process = self.start(command, environment)
         try:
             found = self.wait(process, log, None if command.timeout is None else started + command.timeout)
@@ -205,8 +209,22 @@ def _ignore(number: int, frame: FrameType | None) -> None:
     """A handler, so that Python writes to the wake-up descriptor; the default action would not."""
 
 
-def _start(command: Command, environment: Mapping[str, str], output: int) -> int:
-    """Starts the command in a session of its own; the id of its process."""
+def _run_in_terminal(command: Command, environment: Mapping[str, str]) -> int:
+    """The exit code. This process's own group gets the terminal: a shell gives it back to the group that it found, which it must see in its namespace."""
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
+        os.tcsetpgrp(0, os.getpgrp())
+    process = _start(command, environment, None)
+    _, status = os.waitpid(process, 0)
+    end_descendants()
+    return os.waitstatus_to_exitcode(status)
+
+
+def _start(command: Command, environment: Mapping[str, str], output: int | None) -> int:
+    """Starts the command, which prints to the descriptor `output`, in a session of its own; without it here, with this process's standard streams.
+    The id of its process.
+    """
     try:
         os.chdir(command.working_dir)
     except OSError as error:
@@ -228,27 +246,31 @@ def _start(command: Command, environment: Mapping[str, str], output: int) -> int
         raise ExecutionError("command-not-executable", f"command {program!r} cannot be run: {error} in its arguments or environment") from error
 
 
-def _spawn(program: str, argv: tuple[str, ...], command: Command, environment: Mapping[str, str], output: int, *, status: int | None = None) -> int:
-    """Starts a program in a session of its own; `status` is its descriptor of that number too."""
+def _spawn(program: str, argv: tuple[str, ...], command: Command, environment: Mapping[str, str], output: int | None, *, status: int | None = None) -> int:
+    """Starts a program, in a session of its own when it has an output; `status` is its descriptor of that number too."""
+    streams = (
+        []
+        if output is None
+        else [(os.POSIX_SPAWN_OPEN, 0, command.stdin_path, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]
+    )
     return os.posix_spawn(
         program,
         argv,
         environment,
         file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, command.stdin_path, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, output, 1),
-            (os.POSIX_SPAWN_DUP2, output, 2),
+            *streams,
             *([] if status is None else [(os.POSIX_SPAWN_DUP2, status, _STATUS)]),
         ],
-        setsid=True,
+        setsid=output is not None,
         setsigdef=_SIGNALS,
     )
 
 
-def _start_as(user: User, program: str, command: Command, environment: Mapping[str, str], output: int) -> int:
+def _start_as(user: User, program: str, command: Command, environment: Mapping[str, str], output: int | None) -> int:
     """Starts the command as another user. Errors as `posix_spawn`."""
-    # What is opened again by its name, as /dev/stdout, asks who owns it.
-    os.fchown(output, user.id, user.group)
+    if output is not None:
+        # What is opened again by its name, as /dev/stdout, asks who owns it.
+        os.fchown(output, user.id, user.group)
     reader, writer = os.pipe()
     try:
         try:

@@ -1,0 +1,47 @@
+"""What a worker of a pipeline must know before it gets datums."""
+
+from pachyderm_dagster.pps.model import Pipeline
+from pachyderm_dagster.worker.protocol import WorkerSetup
+from pachyderm_dagster.workspace import Workspace
+
+
+def worker_setup(workspace: Workspace, pipeline: Pipeline, *, set_id: str, spec_commit: str) -> WorkerSetup:
+    """The setup of workers for the datums of a job.
+
+    Args:
+        set_id: the job's.
+        spec_commit: id of the commit that made this version of the pipeline.
+
+    Raises:
+        NotFoundError: for a secret that is not there.
+        InvalidError: for one that cannot be used as the pipeline asks.
+    """
+    spec = pipeline.spec
+    return WorkerSetup(
+        store_url=workspace.settings.storage_url,
+        scratch=str(workspace.settings.home / "scratch"),
+        cmd=spec.transform.cmd,
+        stdin=spec.transform.stdin,
+        err_cmd=spec.transform.err_cmd,
+        err_stdin=spec.transform.err_stdin,
+        working_dir=spec.transform.working_dir or None,
+        accept_return_code=spec.transform.accept_return_code,
+        datum_tries=spec.datum_tries,
+        datum_timeout=spec.datum_timeout,
+        image=spec.transform.image,
+        secret_files=workspace.secrets.files(spec.transform.secrets),
+        datum_batching=spec.transform.datum_batching,
+        user=spec.transform.user,
+        memory_volume=spec.transform.memory_volume,
+        environment={
+            **spec.transform.env,
+            **workspace.secrets.variables(spec.transform.secrets),
+            "PACH_JOB_ID": set_id,
+            "PACH_OUTPUT_COMMIT_ID": set_id,
+            "PACH_NAMESPACE": "local",
+            "PACH_IN_WORKER": "true",
+            "PPS_PIPELINE_NAME": pipeline.name.name,
+            "PPS_PROJECT_NAME": pipeline.name.project,
+            "PPS_SPEC_COMMIT": spec_commit,
+        },
+    )
