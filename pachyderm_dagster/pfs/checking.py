@@ -91,9 +91,9 @@ def _cut_dangling(txn: Transaction) -> None:
 
 
 def _cut(name: str, row_id: int, gone: str) -> sa.Update | sa.Delete:
-    """Takes away the reference of a row to one that is gone, or the row where it cannot be without."""
+    """Takes away the reference of a row to one that is gone, or the row where it cannot be without, or would go with the other one."""
     table, is_row = t.metadata.tables[name], sa.literal_column("rowid") == row_id
-    optional = [key.parent for key in table.foreign_keys if key.column.table.name == gone and key.parent.nullable]
+    optional = [key.parent for key in table.foreign_keys if key.column.table.name == gone and key.parent.nullable and key.ondelete is None]
     return sa.update(table).where(is_row).values(dict.fromkeys(optional)) if optional else sa.delete(table).where(is_row)
 
 

@@ -35,6 +35,7 @@ def full_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a row in every table that refers to something."""
     home, files = tmp_path_factory.mktemp("full-home"), tmp_path_factory.mktemp("files")
     (files / "pipeline.json").write_text(json.dumps(COPY))
+    (files / "defaults.json").write_text('{"createPipelineRequest": {"datumTries": 2}}')
     (files / "a").write_text("first " * 100)
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("PACHYDERM_HOME", str(home))
@@ -49,6 +50,7 @@ def full_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "create branch data@release -t master --trigger-commits 2",
             "start commit data@opened",
             f"put file data@opened:/d -f {files}/a",
+            f"create defaults --project default -f {files}/defaults.json",
             "start transaction",
             "create repo later",
             "stop transaction",
