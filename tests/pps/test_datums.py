@@ -165,7 +165,8 @@ def slow_join(members: list[list[File]]) -> list[SlowDatum]:
 def slow_group(members: list[list[File]]) -> list[SlowDatum]:
     groups: dict[str, dict[object, File]] = {}
     for member in members:
-        for file in member:
+        # Of two globs that find one file, each with a key of its own for it, the order in the spec does not decide either.
+        for file in sorted(member, key=lambda file: leaf_key(file.leaf)):
             groups.setdefault(file.key(file.leaf.group_by), {}).setdefault(file.place, file)
     return [tuple(group.values()) for group in groups.values()]
 
