@@ -31,6 +31,8 @@ def _lines(collected: Collected) -> list[Column]:
     ]
     if collected.dry_run:
         lines += [Column("Referred to, of what is in use", size("live_bytes")), Column("In packs of which little is referred to", _tally("sparse"))]
+    if collected.unknown:
+        lines.append(Column("Kept, of commits that the record lacks", lambda document, _: f"{len(document['unknown_commits'])}: see `pachctl fsck --deep`"))
     if collected.held_by is not None:
         lines.append(Column("Held back", lambda document, _: f"job {document['held_by']} began at {rfc3339(document['before'])} and is not finished"))
     return lines
@@ -68,6 +70,7 @@ def _document(collected: Collected) -> Fields:
     found = collected.inventory
     tallies = {"freed": collected.freed, "kept": found.kept, "young": found.young, "sparse": found.sparse if collected.dry_run else None}
     document: Fields = {"dry_run": collected.dry_run, "before": collected.before, "held_by": collected.held_by}
+    document["unknown_commits"] = list(collected.unknown)
     for name, tally in tallies.items():
         document[f"{name}_objects"] = None if tally is None else tally.objects
         document[f"{name}_bytes"] = None if tally is None else tally.size_bytes

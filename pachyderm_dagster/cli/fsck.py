@@ -14,7 +14,7 @@ from pachyderm_dagster.cli.visible import visible
 from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.pfs.checking import Upkeep
 from pachyderm_dagster.pfs.references import parse_reference
-from pachyderm_dagster.pps.checking import Finding, check_home, fix_home
+from pachyderm_dagster.pps.checking import Consent, Finding, check_home, fix_home
 from pachyderm_dagster.pps.rebuilding import rebuild_home
 from pachyderm_dagster.pps.zombies import find_zombies
 from pachyderm_dagster.workspace import Workspace, open_workspace
@@ -32,6 +32,7 @@ LINES = (
 @click.option("-f", "--fix", is_flag=True, help="Put right what can be put right.")
 @click.option("--deep", is_flag=True, help="Read and verify all content too.")
 @click.option("--mark-lost", is_flag=True, help="With --fix: give commits whose content is lost an error, so that nothing builds upon them.")
+@click.option("--drop-unknown", is_flag=True, help="With --deep --fix: give up commits that the store holds and the record does not know.")
 @click.option("--zombie", metavar="REPO@REF", help="Only look for output files of this commit that no datum of its job wrote.")
 @click.option("--zombie-all", is_flag=True, help="The same for the newest output of every pipeline.")
 @click.option("--rebuild", is_flag=True, help="Make a record that was lost again, from the store.")
@@ -44,6 +45,7 @@ def fsck(
     fix: bool,
     deep: bool,
     mark_lost: bool,
+    drop_unknown: bool,
     zombie: str | None,
     zombie_all: bool,
     rebuild: bool,
@@ -55,8 +57,8 @@ def fsck(
 
     What a killed command left undone or behind, which hurts nothing, is told too, and is none.
     """
-    if (force and not rebuild) or (mark_lost and not fix) or (rebuild and (fix or deep or zombie or zombie_all)):
-        raise click.UsageError("--force goes with --rebuild alone, --mark-lost with --fix", click.get_current_context())
+    if (force and not rebuild) or (mark_lost and not fix) or (drop_unknown and not (fix and deep)) or (rebuild and (fix or deep or zombie or zombie_all)):
+        raise click.UsageError("--force goes with --rebuild alone, --mark-lost with --fix, --drop-unknown with --deep --fix", click.get_current_context())
     workspace = open_workspace(environ, project=project, rebuilding=rebuild)
     try:
         if rebuild:
@@ -66,7 +68,7 @@ def fsck(
             reference = None if zombie is None else parse_reference(zombie, project=project)
             found = [Finding(problem, fixed=False) for problem in find_zombies(workspace.database, workspace.store, reference)]
         else:
-            found = _look(workspace, fix=fix, deep=deep, mark_lost=mark_lost)
+            found = _look(workspace, Consent(mark_lost=mark_lost, drop_unknown=drop_unknown) if fix else None, deep=deep)
     finally:
         workspace.close()
     if found or printer.for_programs:
@@ -90,10 +92,10 @@ def _is_upkeep(found: Finding) -> bool:
     return isinstance(found.problem.repair, Upkeep)
 
 
-def _look(workspace: Workspace, *, fix: bool, deep: bool, mark_lost: bool) -> list[Finding]:
+def _look(workspace: Workspace, fixing: Consent | None, *, deep: bool) -> list[Finding]:
     with Progress("fsck") as progress:
-        if fix:
-            return fix_home(workspace.database, workspace.store, deep=deep, mark_lost=mark_lost, progress=progress.advance)
+        if fixing is not None:
+            return fix_home(workspace.database, workspace.store, fixing, deep=deep, progress=progress.advance)
         return check_home(workspace.database, workspace.store, deep=deep, progress=progress.advance)
 
 

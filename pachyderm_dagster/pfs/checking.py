@@ -34,6 +34,13 @@ class RestoreRoot:
     commit: int
 
 
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Commits that the store tells of and the record does not, by the rows of their repos and their ids: only for who asks for it."""
+
+    commits: tuple[tuple[int, str], ...]
+
+
 class Upkeep(enum.Enum):
     """What is done for the store, whoever does it."""
 
@@ -41,7 +48,7 @@ class Upkeep(enum.Enum):
     SWEEP = "sweep"  # what killed writes left
 
 
-Repair: TypeAlias = Change | MarkLost | RestoreRoot | Upkeep
+Repair: TypeAlias = Change | MarkLost | RestoreRoot | GiveUp | Upkeep
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,14 @@ from pachyderm_dagster.pfs.commit_records import CommitRecord, add_record, find_
 from pachyderm_dagster.pfs.horizon import move_horizon
 from pachyderm_dagster.pfs.marking import mark
 from pachyderm_dagster.pfs.model import RepoType
-from pachyderm_dagster.pfs.roots import HeldTree, PipelineTrees, list_layers, list_trees
+from pachyderm_dagster.pfs.root_checking import find_root
+from pachyderm_dagster.pfs.roots import HeldTree, PipelineTrees, list_layers, list_trees, root_of
 from pachyderm_dagster.pfs.store_ids import check_own_store
+from pachyderm_dagster.pfs.unknown_commits import KnownCommits, name_of, read_known
 from pachyderm_dagster.storage.collection import Candidate, Inventory, Tally, sweep, sweep_leftovers, take_inventory
 from pachyderm_dagster.storage.objects import ObjectStore, Ref, is_damage
 from pachyderm_dagster.storage.packs import PackWriter, find_pack_index
+from pachyderm_dagster.storage.reachable import Reachable
 
 # Longer than anybody writes one file or copies one directory; jobs may take longer, they hold the horizon back themselves.
 DEFAULT_GRACE = dt.timedelta(hours=24)
@@ -43,6 +46,7 @@ class Collected:
         inventory: what was there.
         freed: what is gone; in a dry run what would be.
         head_bytes: the sum of the files' sizes in the heads of all branches.
+        unknown: commits that the store tells of and the record does not, which were kept.
     """
 
     before: dt.datetime
@@ -50,6 +54,7 @@ class Collected:
     inventory: Inventory
     freed: Tally
     head_bytes: int
+    unknown: tuple[str, ...]
     dry_run: bool
 
 
@@ -59,12 +64,22 @@ class _Roots:
 
     before: dt.datetime
     held_by: str | None
+    known: KnownCommits
     # By kind and encoded root: what several hold is walked once.
     trees: dict[tuple[str, bytes], HeldTree] = field(default_factory=dict)
     layers: set[bytes] = field(default_factory=set)
     head_bytes: int = 0
     # Of each commit, by the row of its repo and its id: a digest of its tree (None for none), and whether the store's record of it is as the row is.
     commits: dict[tuple[int, str], tuple[bytes | None, bool]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pack:
+    """A candidate: how many blobs its index names, and the records of commits among them."""
+
+    candidate: Candidate
+    blobs: int
+    records: tuple[CommitRecord, ...]
 
 
 def collect(
@@ -105,7 +120,7 @@ def _begin(txn: Transaction, grace: dt.timedelta) -> _Roots:
 
 
 def _read_roots(txn: Transaction, grace: dt.timedelta) -> _Roots:
-    roots = _Roots(*_limit(txn, grace))
+    roots = _Roots(*_limit(txn, grace), read_known(txn))
     roots.trees = {(held.kind, held.tree): held for held in list_trees(txn, since=roots.before)}
     roots.layers = {held.layer for held in list_layers(txn, since=roots.before)}
     for row in txn.connection.execute(sa.select(t.commit.c.repo_id, t.commit.c.set_id, t.commit.c.tree, t.commit.c.recorded)):
@@ -133,7 +148,13 @@ def _limit(txn: Transaction, grace: dt.timedelta) -> tuple[dt.datetime, str | No
 def _collect(store: ObjectStore, roots: _Roots, kept: PipelineTrees, *, check: Callable[[], None], dry_run: bool) -> Collected:
     reached = mark(store, roots.trees, roots.layers, kept, measure=dry_run, check=check)
     inventory, candidates = take_inventory(store, reached, roots.before, measure=dry_run)
-    doomed = _rescue_records(store, roots.commits, candidates, inventory, dry_run=dry_run)
+    packs = _read_packs(store, candidates)
+    unknown = _keep_unknown(reached, roots.known, packs, kept)
+    if unknown:
+        inventory, candidates = take_inventory(store, reached, roots.before, measure=dry_run)
+        left = {candidate.id for candidate in candidates}
+        packs = [pack for pack in packs if pack.candidate.id in left]
+    doomed = _rescue_records(store, roots.commits, packs, inventory, dry_run=dry_run)
     inventory.garbage.add(len(doomed), sum(candidate.size_bytes for candidate in doomed))
     if dry_run:
         freed = Tally(inventory.garbage.objects + inventory.leftovers.objects, inventory.garbage.size_bytes + inventory.leftovers.size_bytes)
@@ -141,38 +162,65 @@ def _collect(store: ObjectStore, roots: _Roots, kept: PipelineTrees, *, check: C
         freed = sweep(store, doomed, roots.before, check)
         leftovers = sweep_leftovers(store, roots.before)
         freed.add(leftovers.objects, leftovers.size_bytes)
-    return Collected(roots.before, roots.held_by, inventory, freed, roots.head_bytes, dry_run)
+    return Collected(roots.before, roots.held_by, inventory, freed, roots.head_bytes, unknown, dry_run)
+
+
+def _keep_unknown(reached: Reachable, known: KnownCommits, packs: Sequence[_Pack], kept: PipelineTrees) -> tuple[str, ...]:
+    """Marks what commits hold that the record does not know and that nobody removed: it may be older than they are. Their names."""
+    names = dict[str, None]()
+    for pack in packs:
+        unknown = [record for record in pack.records if not known.knows(record)]
+        if unknown:
+            reached.add_refs([Ref(pack.candidate.id, 0, pack.candidate.size_bytes)])
+        for record in unknown:
+            names[name_of(record)] = None
+            if record.tree is not None and find_root(record.tree) is not None:
+                _mark_what_is_left(reached, HeldTree(name_of(record), record.repo_type, record.tree), kept)
+    return tuple(names)
+
+
+def _mark_what_is_left(reached: Reachable, held: HeldTree, kept: PipelineTrees) -> None:
+    try:
+        reached.add_tree(root_of(held, kept))
+    except PachydermError as error:
+        # A collection of an older release may have come upon it.
+        if not is_damage(error):
+            raise
 
 
 def _rescue_records(
-    store: ObjectStore,
-    commits: Mapping[tuple[int, str], tuple[bytes | None, bool]],
-    candidates: Sequence[Candidate],
-    inventory: Inventory,
-    *,
-    dry_run: bool,
+    store: ObjectStore, commits: Mapping[tuple[int, str], tuple[bytes | None, bool]], packs: Sequence[_Pack], inventory: Inventory, *, dry_run: bool
 ) -> list[Candidate]:
     """The candidates without those that are packs of nothing but records of commits that exist. Records among other things are stored again, apart."""
     doomed: list[Candidate] = []
     rescued: dict[tuple[int, str], CommitRecord] = {}
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="indexes") as pool:
-        indexes = pool.map(partial(_index_of, store), candidates)
-        for candidate, index in zip(candidates, indexes, strict=True):
-            records = [_live_record(store, commits, blob_id, ref) for blob_id, ref in index]
-            if index and all(record is not None for record in records):
-                inventory.kept.add(1, candidate.size_bytes)
-                continue
-            doomed.append(candidate)
-            for record in filter(None, records):
-                known = rescued.get((record.repo_id, record.id))
-                if known is None or known.written < record.written:
-                    rescued[record.repo_id, record.id] = record
+    for pack in packs:
+        live = [record for record in pack.records if _is_live(commits, record)]
+        if pack.blobs and len(live) == pack.blobs:
+            inventory.kept.add(1, pack.candidate.size_bytes)
+            continue
+        doomed.append(pack.candidate)
+        for record in live:
+            known = rescued.get((record.repo_id, record.id))
+            if known is None or known.written < record.written:
+                rescued[record.repo_id, record.id] = record
     if rescued and not dry_run:
-        packs = PackWriter(store)
+        writer = PackWriter(store)
         for record in rescued.values():
-            add_record(packs, record)
-        packs.flush()
+            add_record(writer, record)
+        writer.flush()
     return doomed
+
+
+def _read_packs(store: ObjectStore, candidates: Sequence[Candidate]) -> list[_Pack]:
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="indexes") as pool:
+        return list(pool.map(partial(_read_pack, store), candidates))
+
+
+def _read_pack(store: ObjectStore, candidate: Candidate) -> _Pack:
+    index = _index_of(store, candidate)
+    found = (_find_record(store, ref) for blob_id, ref in index if find_recorded_id(blob_id) is not None)
+    return _Pack(candidate, len(index), tuple(record for record in found if record is not None))
 
 
 def _index_of(store: ObjectStore, candidate: Candidate) -> list[tuple[bytes, Ref]]:
@@ -185,19 +233,19 @@ def _index_of(store: ObjectStore, candidate: Candidate) -> list[tuple[bytes, Ref
         return []
 
 
-def _live_record(store: ObjectStore, commits: Mapping[tuple[int, str], tuple[bytes | None, bool]], blob_id: bytes, ref: Ref) -> CommitRecord | None:
-    """The record in a blob, when it is one of a commit that exists and says what the commit holds, or is the only one there may be."""
-    if find_recorded_id(blob_id) is None:
-        return None
+def _find_record(store: ObjectStore, ref: Ref) -> CommitRecord | None:
     try:
-        record = read_record(store, ref)
+        return read_record(store, ref)
     except PachydermError as error:
         if not is_damage(error):
             raise
         return None
+
+
+def _is_live(commits: Mapping[tuple[int, str], tuple[bytes | None, bool]], record: CommitRecord) -> bool:
+    """Whether a record is one of a commit that exists and says what the commit holds, or is the only one there may be."""
     found = commits.get((record.repo_id, record.id))
     if found is None:
-        return None
+        return False
     tree, recorded = found
-    is_true = tree == (None if record.tree is None else content_digest(record.tree))
-    return record if is_true or not recorded else None
+    return tree == (None if record.tree is None else content_digest(record.tree)) or not recorded

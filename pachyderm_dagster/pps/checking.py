@@ -9,9 +9,10 @@ import sqlalchemy as sa
 
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database
-from pachyderm_dagster.pfs.checking import Change, MarkLost, Problem, RestoreRoot, Upkeep
+from pachyderm_dagster.pfs.checking import Change, GiveUp, MarkLost, Problem, RestoreRoot, Upkeep
 from pachyderm_dagster.pfs.restoring import give_up_roots, restore_roots
 from pachyderm_dagster.pfs.store_ids import check_own_store
+from pachyderm_dagster.pfs.unknown_commits import give_up
 from pachyderm_dagster.pps.recovery import keep
 from pachyderm_dagster.pps.row_checking import check_rows
 from pachyderm_dagster.pps.store_checking import check_store
@@ -47,17 +48,27 @@ def check_home(database: Database, store: ObjectStore, *, deep: bool, progress: 
     return [Finding(problem, fixed=False) for problem in problems]
 
 
-def fix_home(database: Database, store: ObjectStore, *, deep: bool, mark_lost: bool, progress: Callable[[int], None]) -> list[Finding]:
-    """Puts right what can be, the record first, and says what was found. Arguments and errors as of `check_home`.
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What gives something up, and is done only for who says so.
 
-    Args:
+    Attributes:
         mark_lost: commits whose content is lost get an error.
+        drop_unknown: commits that the store tells of and the record does not are given up.
+    """
+
+    mark_lost: bool = False
+    drop_unknown: bool = False
+
+
+def fix_home(database: Database, store: ObjectStore, consent: Consent, *, deep: bool, progress: Callable[[int], None]) -> list[Finding]:
+    """Puts right what can be, the record first, and says what was found. Arguments and errors as of `check_home`.
 
     Raises:
         StorageError: `store-of-another`; nothing was changed.
     """
     check_own_store(database, store)
-    found = list(_fix_rows(database, store, mark_lost=mark_lost))
+    found = list(_fix_rows(database, store, consent))
     finish_mending(store)
     report = check_store(database, store, deep=deep, progress=progress)
     left = report.problems
@@ -66,13 +77,13 @@ def fix_home(database: Database, store: ObjectStore, *, deep: bool, mark_lost: b
     still = _named(left)
     for problem in report.problems:
         is_gone = (problem.code, problem.message) not in still
-        found.append(Finding(problem, fixed=is_gone or _repair(database, store, problem, mark_lost=mark_lost)))
+        found.append(Finding(problem, fixed=is_gone or _repair(database, store, problem, consent)))
     for problem in _leftovers(database, store):
-        found.append(Finding(problem, fixed=_repair(database, store, problem, mark_lost=mark_lost)))
+        found.append(Finding(problem, fixed=_repair(database, store, problem, consent)))
     return found
 
 
-def _fix_rows(database: Database, store: ObjectStore, *, mark_lost: bool) -> Iterator[Finding]:
+def _fix_rows(database: Database, store: ObjectStore, consent: Consent) -> Iterator[Finding]:
     """Repairs, and looks again, since one repair may bring up another problem."""
     seen: dict[tuple[str, str], Problem] = {}
     left = _look(database)
@@ -80,9 +91,9 @@ def _fix_rows(database: Database, store: ObjectStore, *, mark_lost: bool) -> Ite
         seen |= _named(left)
         if not any(problem.repair for problem in left):
             break
-        _restore_roots(database, store, left, mark_lost=mark_lost)
+        _restore_roots(database, store, left, mark_lost=consent.mark_lost)
         for problem in left:
-            _repair(database, store, problem, mark_lost=False)
+            _repair(database, store, problem, Consent())
         left = _look(database)
     still = _named(left)
     for name, problem in (seen | still).items():
@@ -96,7 +107,7 @@ def _restore_roots(database: Database, store: ObjectStore, problems: Sequence[Pr
         database.write(lambda txn: give_up_roots(txn, lost, error=_LOST))
 
 
-def _repair(database: Database, store: ObjectStore, problem: Problem, *, mark_lost: bool) -> bool:
+def _repair(database: Database, store: ObjectStore, problem: Problem, consent: Consent) -> bool:
     """Does what puts one problem right; false where nothing does, or it was not asked for, or it is done for several at once."""
     match problem.repair:
         case None | RestoreRoot():
@@ -104,16 +115,20 @@ def _repair(database: Database, store: ObjectStore, problem: Problem, *, mark_lo
         case Change(act):
             database.write(act)
         case MarkLost(commit):
-            if not mark_lost:
+            if not consent.mark_lost:
                 return False
             broken = sa.update(t.commit).where(t.commit.c.id == commit, t.commit.c.error.is_(None)).values(error=_LOST)
             database.write(lambda txn: txn.run(broken))
+        case GiveUp(unknown):
+            if not consent.drop_unknown:
+                return False
+            database.write(lambda txn: give_up(txn, unknown))
         case Upkeep.SAVE:
             keep(database, store)
         case Upkeep.SWEEP:
             sweep_leftovers(store, database.clock.now() - LEFTOVER_AGE)
-        case unknown:
-            assert_never(unknown)
+        case other:
+            assert_never(other)
     return True
 
 

@@ -8,12 +8,14 @@ import sqlalchemy as sa
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database
-from pachyderm_dagster.pfs.checking import Change, MarkLost, Problem
+from pachyderm_dagster.pfs.checking import Change, GiveUp, MarkLost, Problem
+from pachyderm_dagster.pfs.commit_records import CommitRecord
 from pachyderm_dagster.pfs.paths import path_of
 from pachyderm_dagster.pfs.rebuilding import read_holdings
 from pachyderm_dagster.pfs.root_checking import find_root
 from pachyderm_dagster.pfs.roots import HeldLayer, HeldTree, list_layers, list_trees, root_of
 from pachyderm_dagster.pfs.staging import load_layer
+from pachyderm_dagster.pfs.unknown_commits import Key, name_of, read_known
 from pachyderm_dagster.pps.reachable_details import PIPELINE_TREES
 from pachyderm_dagster.storage.checking import Hurting, ObjectSizes, StoreChecker, content_columns
 from pachyderm_dagster.storage.mending import Expected
@@ -51,20 +53,36 @@ def check_store(database: Database, store: ObjectStore, *, deep: bool, progress:
     problems = list(_check_layers(store, checker, layers))
     problems += _problems(store, checker, trees)
     if deep:
-        problems += _unrecorded(database, store)
+        records = read_holdings(store, lambda _: None).records
+        problems += [*_unrecorded(database, records), *_unknown(database, records)]
     damage = {ref: checker.found.expected.get(ref) for ref in checker.found.damage}
     return StoreReport(checker.objects, checker.found.nodes, checker.found.bytes_read, tuple(problems), damage)
 
 
-def _unrecorded(database: Database, store: ObjectStore) -> Iterator[Problem]:
+def _unrecorded(database: Database, held: Mapping[Key, CommitRecord]) -> Iterator[Problem]:
     """Commits of whose records the record says that they are in the store, and which are not."""
-    held = read_holdings(store, lambda _: None).records
     with database.read() as txn:
         rows = txn.all(sa.select(t.commit.c.id, t.commit.c.repo_id, t.commit.c.set_id).where(t.commit.c.recorded == sa.true()))
     lost = [row.id for row in rows if (row.repo_id, row.set_id) not in held]
     if lost:
         yield Problem(
             "records-lost", f"the records of {len(lost)} commits, from which a lost record would be rebuilt, are not in the store", _forget_records(lost)
+        )
+
+
+def _unknown(database: Database, held: Mapping[Key, CommitRecord]) -> Iterator[Problem]:
+    """Commits that the store tells of and the record does not, though nobody removed them."""
+    with database.read() as txn:
+        known = read_known(txn)
+    unknown = [key for key, record in held.items() if not known.knows(record)]
+    if unknown:
+        named = ", ".join(f"'{name_of(held[key])}'" for key in unknown[:_NAMED]) + (", ..." if len(unknown) > _NAMED else "")
+        yield Problem(
+            "commits-unknown",
+            f"the store holds {len(unknown)} commits that the record does not know: {named}; the record is older than they are, or lost them, or a write was "
+            "killed at its very end. `pachctl fsck --rebuild --force` brings them back, and keeps a copy of the record as it is; "
+            "`pachctl fsck --deep --fix --drop-unknown` gives them up; until then the collector keeps what they hold",
+            GiveUp(tuple(unknown)),
         )
 
 

@@ -18,7 +18,7 @@ from pachyderm_dagster.pfs import belonging, reading
 from pachyderm_dagster.pfs.collecting import LEASE, Collected
 from pachyderm_dagster.pfs.commit_records import find_recorded_id
 from pachyderm_dagster.pfs.rebuilding import read_holdings
-from pachyderm_dagster.pps.checking import fix_home
+from pachyderm_dagster.pps.checking import Consent, fix_home
 from pachyderm_dagster.storage.folder_store import FolderStore
 from pachyderm_dagster.storage.objects import ObjectStore, object_key
 from pachyderm_dagster.storage.packs import find_pack_index
@@ -444,7 +444,7 @@ def test_nothing_is_removed_or_mended_in_the_store_of_another_record(place: Work
             mistaken.collect_garbage(grace=NOW, dry_run=dry_run)
         assert caught.value.code == "store-of-another"
     with pytest.raises(StorageError) as caught:
-        fix_home(mistaken.database, mistaken.store, deep=False, mark_lost=True, progress=lambda _: None)
+        fix_home(mistaken.database, mistaken.store, Consent(mark_lost=True), deep=False, progress=lambda _: None)
     assert caught.value.code == "store-of-another"
     structures = [found.key for found in place.store.list("structure")]
     mistaken.pfs.create_repo("elsewhere")
