@@ -5,12 +5,16 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import sqlalchemy as sa
+
 from pachyderm_dagster.clock import Clock, SystemClock
 from pachyderm_dagster.coordination.leases import DatabaseLeases, Leases
-from pachyderm_dagster.errors import InvalidError, PachydermError
+from pachyderm_dagster.errors import InvalidError, PachydermError, StorageError, UnreachableError
+from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, open_engine
 from pachyderm_dagster.pfs.belonging import claim_store
 from pachyderm_dagster.pfs.propagation import propagate
+from pachyderm_dagster.pfs.store_ids import UNMARKED, check_mark, find_mark
 from pachyderm_dagster.pps.jobs import create_jobs
 from pachyderm_dagster.pps.recovery import keep
 from pachyderm_dagster.pps.stopping import pause_taken
@@ -29,6 +33,7 @@ class StoreOfRecord:
     def __init__(self, url: str) -> None:
         self._url = url
         self._store: ObjectStore | None = None
+        self._own_id: str | None = None
 
     def open(self) -> ObjectStore:
         """The store, always the same one. Errors as `open_store`."""
@@ -36,6 +41,30 @@ class StoreOfRecord:
             # Imported by name because importing what reads buckets takes as long as a whole command that looks.
             self._store = importlib.import_module("pachyderm_dagster.storage.open_store").open_store(self._url)
         return self._store
+
+    def check(self, database: Database) -> None:
+        """Refuses a change when the store is another record's by now, which would not know of it. What was stored for the change lies there already, so that
+        a record that takes the store after this check finds it. A store that does not answer now refuses by itself what needs it.
+
+        Raises:
+            StorageError: `store-of-another`, `store-unmarked`; InvalidError, StateError, NotFoundError, StorageError: as `open_store`.
+        """
+        try:
+            mark = find_mark(self.open())
+        except UnreachableError:
+            return
+        except StorageError as error:
+            if error.code != UNMARKED:
+                raise
+            return
+        if mark is not None and mark.id == self._own_id:
+            return
+        with database.read() as txn:
+            state = txn.first(sa.select(t.record_state.c.store_id, t.record_state.c.saved))
+        if state is None or state.store_id is None:
+            return
+        check_mark(mark, state.store_id, is_saved=state.saved > 0)
+        self._own_id = state.store_id
 
     def follow(self, database: Database) -> None:
         """Keeps what changed. The change itself is done, so that a store that fails now is no failure of it: the next change, or fsck, makes up for it."""
@@ -73,11 +102,13 @@ def open_record(environ: Mapping[str, str], *, clock: Clock | None = None, rebui
     if settings.executor != "local":
         raise InvalidError("config-invalid", f"{EXECUTOR} is {settings.executor!r}; this version runs datums as local processes only: set it to 'local'")
     store = StoreOfRecord(settings.storage_url)
-    database = Database(open_engine(settings.metadata_url), clock or SystemClock(), finishers=(pause_taken, propagate, create_jobs), follow=store.follow)
+    # For what the store never knows of: a claim to it, and leases, which must not wait for a store that does not answer.
+    apart = Database(open_engine(settings.metadata_url), clock or SystemClock())
+    database = Database(apart.engine, apart.clock, finishers=(pause_taken, propagate, create_jobs), precede=store.check, follow=store.follow)
     if not rebuilding:
         try:
-            claim_store(database, store.open, settings.storage_url)
+            claim_store(apart, store.open, settings.storage_url)
         except PachydermError:
             database.close()
             raise
-    return Record(settings, database, DatabaseLeases(database), store)
+    return Record(settings, database, DatabaseLeases(apart), store)

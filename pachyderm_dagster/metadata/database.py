@@ -86,13 +86,17 @@ class Database:
         engine: from `open_engine`.
         clock: time and ids of its transactions.
         finishers: run in order at the end of every writing transaction (propagation, then job creation), inside it.
+        precede: called before every writing transaction, outside of it; what it raises refuses the change.
         follow: called when a writing transaction is over that changed the structure, or commits whose records the store lacks.
     """
 
-    def __init__(self, engine: sa.Engine, clock: Clock, finishers: Sequence[Finisher] = (), follow: Follower | None = None) -> None:
+    def __init__(
+        self, engine: sa.Engine, clock: Clock, finishers: Sequence[Finisher] = (), *, precede: Follower | None = None, follow: Follower | None = None
+    ) -> None:
         self.engine = engine
         self.clock = clock
         self._finishers = tuple(finishers)
+        self._precede = precede
         self._follow = follow
 
     @contextlib.contextmanager
@@ -127,6 +131,8 @@ class Database:
 
         Each has an id, and so a commit set, and an end of its own; it is given what the one before it returned, the first None.
         """
+        if self._precede is not None:
+            self._precede(self)
         for attempt in range(ATTEMPTS):
             try:
                 with translated(), self.engine.begin() as connection:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from pachyderm_dagster.errors import StorageError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, Transaction
-from pachyderm_dagster.pfs.store_ids import STORE_ID_KEY, check_restored, find_store_id
+from pachyderm_dagster.pfs.store_ids import StoreMark, check_restored, find_store_id, is_marked, put_mark
 from pachyderm_dagster.pfs.structure import PREFIX
 from pachyderm_dagster.storage.objects import OBJECTS, ObjectStore
 
@@ -30,11 +30,12 @@ def claim_store(database: Database, open_store: Callable[[], ObjectStore], where
     if used:
         raise StorageError(
             "record-lost",
-            f"the record is new or empty, but the store at {where} holds data; if the record was lost, `pachctl fsck --rebuild` makes it again from the store; "
-            "otherwise use another PACHYDERM_STORAGE_URL, for a store belongs to one record",
+            f"the record is new or empty, but the store at {where} holds data; if the record was lost, `pachctl fsck --rebuild` makes it again from the store, "
+            "which then is that record's: another home that still uses the store is refused from then on. "
+            "Otherwise use another PACHYDERM_STORAGE_URL, for a store belongs to one record",
         )
     own_id = database.write(own)
-    if not store.put_new(STORE_ID_KEY, own_id.encode()) and find_store_id(store) != own_id:
+    if not put_mark(store, StoreMark(own_id)) and find_store_id(store) != own_id:
         database.write(lambda txn: txn.run(sa.delete(t.record_state).where(t.record_state.c.store_id == own_id)))
         raise StorageError(
             "record-lost", f"another record took the store at {where} meanwhile; use another PACHYDERM_STORAGE_URL, for a store belongs to one record"
@@ -43,7 +44,7 @@ def claim_store(database: Database, open_store: Callable[[], ObjectStore], where
 
 def is_used(store: ObjectStore) -> bool:
     """Whether the store holds more than the marker of its format."""
-    return find_store_id(store) is not None or any(next(iter(store.list(prefix)), None) is not None for prefix in (PREFIX, OBJECTS))
+    return is_marked(store) or any(next(iter(store.list(prefix)), None) is not None for prefix in (PREFIX, OBJECTS))
 
 
 def own(txn: Transaction) -> str:

@@ -36,9 +36,20 @@ class RestoreRoot:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Commits that the store tells of and the record does not, by the rows of their repos and their ids: only for who asks for it."""
+    """What the store tells of and the record does not: only for who asks for it.
+
+    Attributes:
+        commits: by the rows of their repos and their ids.
+        structure: the number of the structure that the record never had.
+    """
 
     commits: tuple[tuple[int, str], ...]
+    structure: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MarkStore:
+    """The mark that says whose the store is, written again."""
 
 
 class Upkeep(enum.Enum):
@@ -48,7 +59,7 @@ class Upkeep(enum.Enum):
     SWEEP = "sweep"  # what killed writes left
 
 
-Repair: TypeAlias = Change | MarkLost | RestoreRoot | GiveUp | Upkeep
+Repair: TypeAlias = Change | MarkLost | RestoreRoot | GiveUp | MarkStore | Upkeep
 
 
 @dataclass(frozen=True, slots=True)

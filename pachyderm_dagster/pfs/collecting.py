@@ -97,7 +97,7 @@ def collect(
     if dry_run:
         with database.read() as txn:
             roots = _read_roots(txn, grace)
-        return _collect(store, roots, kept, check=lambda: None, dry_run=True)
+        return _collect(store, roots, kept, check=lambda: None, check_sweep=None)
     with hold(leases, LEASE, database.clock.new_id()) as held:
         if held is None:
             raise ConflictError("collection-running", "another process is collecting garbage; try again when it is done")
@@ -106,8 +106,12 @@ def collect(
             if held.is_lost():
                 raise ConflictError("collection-running", "this process lost its claim on the collection and stopped; start it again")
 
+        def check_sweep() -> None:
+            check()
+            check_own_store(database, store)
+
         store.recover()
-        return _collect(store, database.write(lambda txn: _begin(txn, grace)), kept, check=check, dry_run=False)
+        return _collect(store, database.write(lambda txn: _begin(txn, grace)), kept, check=check, check_sweep=check_sweep)
 
 
 def _begin(txn: Transaction, grace: dt.timedelta) -> _Roots:
@@ -145,7 +149,9 @@ def _limit(txn: Transaction, grace: dt.timedelta) -> tuple[dt.datetime, str | No
     return before, held_by
 
 
-def _collect(store: ObjectStore, roots: _Roots, kept: PipelineTrees, *, check: Callable[[], None], dry_run: bool) -> Collected:
+def _collect(store: ObjectStore, roots: _Roots, kept: PipelineTrees, *, check: Callable[[], None], check_sweep: Callable[[], None] | None) -> Collected:
+    """Collects; without `check_sweep`, which is called when all is known that can go, nothing is removed."""
+    dry_run = check_sweep is None
     reached = mark(store, roots.trees, roots.layers, kept, measure=dry_run, check=check)
     inventory, candidates = take_inventory(store, reached, roots.before, measure=dry_run)
     packs = _read_packs(store, candidates)
@@ -156,9 +162,10 @@ def _collect(store: ObjectStore, roots: _Roots, kept: PipelineTrees, *, check: C
         packs = [pack for pack in packs if pack.candidate.id in left]
     doomed = _rescue_records(store, roots.commits, packs, inventory, dry_run=dry_run)
     inventory.garbage.add(len(doomed), sum(candidate.size_bytes for candidate in doomed))
-    if dry_run:
+    if check_sweep is None:
         freed = Tally(inventory.garbage.objects + inventory.leftovers.objects, inventory.garbage.size_bytes + inventory.leftovers.size_bytes)
     else:
+        check_sweep()
         freed = sweep(store, doomed, roots.before, check)
         leftovers = sweep_leftovers(store, roots.before)
         freed.add(leftovers.objects, leftovers.size_bytes)

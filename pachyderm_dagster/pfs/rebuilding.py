@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from pachyderm_dagster.errors import PachydermError, StateError
+from pachyderm_dagster.errors import PachydermError, StateError, StorageError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.counting import count_on
 from pachyderm_dagster.metadata.database import Transaction
@@ -17,8 +17,8 @@ from pachyderm_dagster.pfs import branches, commits
 from pachyderm_dagster.pfs.commit_records import CommitRecord, find_recorded_id, read_record
 from pachyderm_dagster.pfs.model import RepoName, RepoType
 from pachyderm_dagster.pfs.provenance import find_unread
-from pachyderm_dagster.pfs.store_ids import find_store_id
-from pachyderm_dagster.pfs.structure import NUMBERED, StoredBranch, StoredProject, StoredRepo, Structure, load
+from pachyderm_dagster.pfs.store_ids import UNMARKED, StoreMark, check_mark, find_mark, replace_mark
+from pachyderm_dagster.pfs.structure import NUMBERED, StoredBranch, StoredProject, StoredRepo, Structure, list_keys, load_newest, number_of
 from pachyderm_dagster.storage.objects import OBJECTS, ObjectStore, find_object_id, is_damage
 from pachyderm_dagster.storage.packs import find_pack_index
 
@@ -41,13 +41,13 @@ class Holdings:
     """What a store holds of its record.
 
     Attributes:
-        store_id: that of the record it belongs to.
+        number: that of the newest structure, whether it can be read or not.
         records: the newest of each commit that was not removed.
         removed: older knowledge of commits that were squashed, by which their children find their parents.
         built_upon: the names of commits that later writes continued or read, so that they are known to have been made.
     """
 
-    store_id: str | None
+    number: int
     structure: Structure | None
     records: Mapping[Key, CommitRecord]
     removed: Mapping[Key, CommitRecord]
@@ -78,8 +78,9 @@ def read_holdings(store: ObjectStore, progress: Callable[[int], None]) -> Holdin
     Raises:
         StorageError, UnreachableError: when the store refuses or does not answer.
     """
-    structure = load(store)
-    losses: list[Loss] = []
+    keys = list_keys(store)
+    structure, damage = load_newest(store, keys)
+    losses = [] if structure is None else _older_structure(structure, damage)
     newest: dict[Key, CommitRecord] = {}
     built_upon: set[str] = set()
     for records in _records(store, losses, progress):
@@ -90,17 +91,38 @@ def read_holdings(store: ObjectStore, progress: Callable[[int], None]) -> Holdin
                 newest[key] = found
     if structure is None:
         losses.append(Loss("structure-missing", "the store holds no structure: pipelines, triggers, descriptions and branches without a commit are not known"))
-        return Holdings(find_store_id(store), None, newest, {}, tuple(losses), frozenset(built_upon))
+        return Holdings(number_of(keys), None, newest, {}, tuple(losses), frozenset(built_upon))
     gone = set(structure.removed)
     known = {repo.id for repo in structure.repos}
     deleted = {key for key in newest if key[0] not in known and key[0] <= structure.last_rows.get("repo", 0)}
     kept = {key: record for key, record in newest.items() if key not in gone and key not in deleted}
     squashed = {key: record for key, record in newest.items() if key in gone}
-    return Holdings(find_store_id(store), structure, kept, squashed, tuple(losses), frozenset(built_upon))
+    return Holdings(number_of(keys), structure, kept, squashed, tuple(losses), frozenset(built_upon))
 
 
-def rebuild(txn: Transaction, found: Holdings) -> Rebuilt:
-    """Fills an empty record with what a store holds of it: all but pipelines and jobs.
+def take_store(store: ObjectStore, own: str | None, new: str) -> None:
+    """Makes a store that of the record `new`, which is to be rebuilt from it: to be called before it is read, so that what another one still writes is found.
+
+    Args:
+        own: the id of the record that is there now; None of one that is empty.
+
+    Raises:
+        StorageError: `store-of-another`, when the record that is there is of another store.
+    """
+    try:
+        mark = find_mark(store)
+    except StorageError as error:
+        if error.code != UNMARKED:
+            raise
+        mark = None
+    # Where it was taken by a rebuild that was killed, or by another home, the record that it was taken from may take it back.
+    if own is not None and mark is not None and mark.previous != own:
+        check_mark(mark, own, is_saved=False)
+    replace_mark(store, StoreMark(new, None if mark is None else own or mark.id))
+
+
+def rebuild(txn: Transaction, found: Holdings, store_id: str) -> Rebuilt:
+    """Fills an empty record with what a store holds of it: all but pipelines and jobs. `store_id` is the id that both have now.
 
     Raises:
         StateError: `record-not-empty`.
@@ -117,8 +139,7 @@ def rebuild(txn: Transaction, found: Holdings) -> Rebuilt:
         now = txn.clock.now()
         _insert(txn, t.removed_commit, ({"repo_id": repo, "set_id": id, "removed": now} for repo, id in found.structure.removed))
         _insert(txn, t.cluster_metadata, ({"key": key, "value": value} for key, value in found.structure.cluster_metadata.items()))
-    number = 0 if found.structure is None else found.structure.number
-    txn.connection.execute(sa.insert(t.record_state).values(id=1, store_id=found.store_id, changed=number, saved=number))
+    txn.connection.execute(sa.insert(t.record_state).values(id=1, store_id=store_id, changed=found.number, saved=found.number))
     txn.structure_changed = txn.records_due = True
     return rebuilt
 
@@ -155,6 +176,11 @@ def check_empty(txn: Transaction) -> None:
     """
     if txn.first(sa.select(t.record_state.c.id)) is not None or txn.first(sa.select(t.project.c.id)) is not None:
         raise StateError("record-not-empty", "the record is not empty, so it was not lost; `--force` keeps a copy of it and rebuilds it from the store")
+
+
+def _older_structure(structure: Structure, damage: Sequence[str]) -> list[Loss]:
+    told = f"projects, repos, branches, triggers and pipelines are as they were at {structure.written:%Y-%m-%d %H:%M:%S} UTC, but for what commits tell"
+    return [Loss("structure-damaged", f"{reason}; {told}") for reason in damage]
 
 
 def _records(store: ObjectStore, losses: list[Loss], progress: Callable[[int], None]) -> Iterator[list[CommitRecord]]:

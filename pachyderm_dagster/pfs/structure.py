@@ -20,7 +20,7 @@ from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.counting import last_row
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs.commit_records import CommitRecord, add_record, load_records
-from pachyderm_dagster.pfs.store_ids import STORE_ID_KEY, check_store_id
+from pachyderm_dagster.pfs.store_ids import StoreMark, check_mark, find_mark, put_mark
 from pachyderm_dagster.storage.objects import ObjectStore, corrupt_object, is_damage
 from pachyderm_dagster.storage.packs import PackWriter
 
@@ -129,19 +129,24 @@ def save(database: Database, store: ObjectStore, sections: Mapping[str, Section]
 
     Raises:
         StorageError, UnreachableError: as `ObjectStore.put_new`; the next call tries again.
-        StorageError: `store-of-another`.
+        StorageError: `store-of-another`, `store-unmarked`; `record-behind`, when the store holds a later structure than the record has.
     """
+    # First, so that who stored these had changed the record before it is read.
+    keys = list_keys(store)
     with database.read() as txn:
         state = txn.first(sa.select(t.record_state))
         if state is None or state.saved >= state.changed:
             return
         structure = take(txn, state.changed, sections)
-    check_store_id(store, state.store_id if state.saved else _mark_store(database, store, state.store_id))
-    store.put_new(f"{PREFIX}/{structure.number:016d}-{secrets.token_hex(8)}", encode(structure))
+    check_ahead(keys, state.changed)
+    own = state.store_id if state.saved else _mark_store(database, store, state.store_id)
+    check_mark(find_mark(store), own, is_saved=state.saved > 0)
+    key = f"{PREFIX}/{structure.number:016d}-{secrets.token_hex(8)}"
+    store.put_new(key, encode(structure))
     newest = sa.update(t.record_state).where(t.record_state.c.saved < structure.number).values(saved=structure.number)
     database.write(lambda txn: txn.run(newest))
-    for key in list_keys(store)[KEPT:]:
-        store.delete(key)
+    for old in sorted([*keys, key], reverse=True)[KEPT:]:
+        store.delete(old)
 
 
 def save_commits(database: Database, store: ObjectStore, jobs_of: JobsOf) -> int:
@@ -184,19 +189,51 @@ def list_keys(store: ObjectStore) -> list[str]:
     return sorted((found.key for found in store.list(PREFIX) if _KEY.fullmatch(found.key)), reverse=True)
 
 
+def number_of(keys: Sequence[str]) -> int:
+    """The number of the newest structure among keys as `list_keys` gives them; 0 when there is none."""
+    found = _KEY.fullmatch(keys[0]) if keys else None
+    return 0 if found is None else int(found[1])
+
+
+def check_ahead(keys: Sequence[str], changed: int) -> None:
+    """Does nothing when the record has seen all changes of which the store holds structures, at `keys`.
+
+    Raises:
+        StorageError: `record-behind`.
+    """
+    if number_of(keys) > changed:
+        raise StorageError("record-behind", behind(keys, changed))
+
+
+def behind(keys: Sequence[str], changed: int) -> str:
+    """What is wrong with a record that has seen `changed` changes, fewer than the store."""
+    return (
+        f"the store holds structure {number_of(keys)}, and the record has seen {changed} changes: it was restored from a backup, or a copy of it is in use. "
+        "`pachctl fsck --rebuild --force` takes what the store holds, and keeps a copy of the record; "
+        "`pachctl fsck --deep --fix --drop-unknown` goes on with the record as it is"
+    )
+
+
 def load(store: ObjectStore) -> Structure | None:
-    """The newest structure that can be read; None when there is none.
+    """The newest structure that can be read; None when there is none. Errors as `load_newest`."""
+    return load_newest(store, list_keys(store))[0]
+
+
+def load_newest(store: ObjectStore, keys: Sequence[str]) -> tuple[Structure | None, list[str]]:
+    """The newest structure that can be read at keys as `list_keys` gives them, and what is wrong with newer ones.
 
     Raises:
         StorageError: `structure-format`, when a later version of this program wrote it.
     """
-    for key in list_keys(store):
+    damage: list[str] = []
+    for key in keys:
         try:
-            return decode(store.get(key), key)
+            return decode(store.get(key), key), damage
         except PachydermError as error:
             if not is_damage(error):
                 raise
-    return None
+            damage.append(error.message)
+    return None, damage
 
 
 def encode(structure: Structure) -> bytes:
@@ -247,7 +284,7 @@ def _mark_store(database: Database, store: ObjectStore, store_id: str | None) ->
     chosen = store_id or database.clock.new_id()
     if store_id is None:
         database.write(lambda txn: txn.run(sa.update(t.record_state).values(store_id=chosen)))
-    store.put_new(STORE_ID_KEY, chosen.encode())
+    put_mark(store, StoreMark(chosen))
     return chosen
 
 

@@ -7,9 +7,11 @@ from typing import assert_never
 
 import sqlalchemy as sa
 
+from pachyderm_dagster.errors import StorageError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database
-from pachyderm_dagster.pfs.checking import Change, GiveUp, MarkLost, Problem, RestoreRoot, Upkeep
+from pachyderm_dagster.pfs.checking import Change, GiveUp, MarkLost, MarkStore, Problem, RestoreRoot, Upkeep
+from pachyderm_dagster.pfs.kept_checking import check_kept, mark_again, overtake
 from pachyderm_dagster.pfs.restoring import give_up_roots, restore_roots
 from pachyderm_dagster.pfs.store_ids import check_own_store
 from pachyderm_dagster.pfs.unknown_commits import give_up
@@ -44,7 +46,12 @@ def check_home(database: Database, store: ObjectStore, *, deep: bool, progress: 
     Raises:
         StorageError, UnreachableError: when the store refuses or does not answer.
     """
-    problems = [*_look(database), *check_store(database, store, deep=deep, progress=progress).problems, *_leftovers(database, store)]
+    problems = [
+        *check_kept(database, store),
+        *_look(database),
+        *check_store(database, store, deep=deep, progress=progress).problems,
+        *_leftovers(database, store),
+    ]
     return [Finding(problem, fixed=False) for problem in problems]
 
 
@@ -67,8 +74,8 @@ def fix_home(database: Database, store: ObjectStore, consent: Consent, *, deep: 
     Raises:
         StorageError: `store-of-another`; nothing was changed.
     """
-    check_own_store(database, store)
-    found = list(_fix_rows(database, store, consent))
+    found = list(_fix_kept(database, store, consent))
+    found += _fix_rows(database, store, consent)
     finish_mending(store)
     report = check_store(database, store, deep=deep, progress=progress)
     left = report.problems
@@ -81,6 +88,17 @@ def fix_home(database: Database, store: ObjectStore, consent: Consent, *, deep: 
     for problem in _leftovers(database, store):
         found.append(Finding(problem, fixed=_repair(database, store, problem, consent)))
     return found
+
+
+def _fix_kept(database: Database, store: ObjectStore, consent: Consent) -> Iterator[Finding]:
+    problems = list(check_kept(database, store))
+    for problem in problems:
+        if problem.code == "store-of-another":
+            check_own_store(database, store)
+        _repair(database, store, problem, consent)
+    still = _named(list(check_kept(database, store))) if problems else {}
+    for name, problem in _named(problems).items():
+        yield Finding(problem, fixed=name not in still)
 
 
 def _fix_rows(database: Database, store: ObjectStore, consent: Consent) -> Iterator[Finding]:
@@ -119,16 +137,31 @@ def _repair(database: Database, store: ObjectStore, problem: Problem, consent: C
                 return False
             broken = sa.update(t.commit).where(t.commit.c.id == commit, t.commit.c.error.is_(None)).values(error=_LOST)
             database.write(lambda txn: txn.run(broken))
-        case GiveUp(unknown):
+        case GiveUp(unknown, number):
             if not consent.drop_unknown:
                 return False
             database.write(lambda txn: give_up(txn, unknown))
+            if number:
+                database.write(lambda txn: overtake(txn, number))
+        case MarkStore():
+            mark_again(database, store)
         case Upkeep.SAVE:
-            keep(database, store)
+            return _save(database, store)
         case Upkeep.SWEEP:
             sweep_leftovers(store, database.clock.now() - LEFTOVER_AGE)
         case other:
             assert_never(other)
+    return True
+
+
+def _save(database: Database, store: ObjectStore) -> bool:
+    try:
+        keep(database, store)
+    except StorageError as error:
+        # Told as a problem of its own, which has to be decided first.
+        if error.code != "record-behind":
+            raise
+        return False
     return True
 
 

@@ -53,24 +53,28 @@ def rebuild_home(database: Database, store: ObjectStore, *, force: bool, progres
 
     Raises:
         StateError: `record-not-empty`; `restore-unfinished`.
+        StorageError: `store-of-another`, when the record holds something and is of another store.
         StorageError, UnreachableError: when the store refuses or does not answer; `home-unusable`, when the copy cannot be written.
     """
     with database.read() as txn:
+        is_empty = True
         try:
             rebuilding.check_empty(txn)
-            empty = True
         except StateError:
             if not force:
                 raise
-            empty = False
+            is_empty = False
+        state = txn.first(sa.select(t.record_state.c.store_id))
     check_restored(store, "this home")
+    store_id = database.clock.new_id()
+    rebuilding.take_store(store, None if state is None else state.store_id, store_id)
     holdings = rebuilding.read_holdings(store, progress)
-    copy = None if empty else set_aside(database, database.clock.now())
-    return dataclasses.replace(rebuild(database, holdings, partial(_is_readable, store)), copy=copy)
+    copy = None if is_empty else set_aside(database, database.clock.now())
+    return dataclasses.replace(rebuild(database, holdings, store_id, partial(_is_readable, store)), copy=copy)
 
 
-def rebuild(database: Database, found: Holdings, is_readable: IsReadable) -> Rebuilding:
-    """Fills an empty record with what its store holds, in one transaction.
+def rebuild(database: Database, found: Holdings, store_id: str, is_readable: IsReadable) -> Rebuilding:
+    """Fills an empty record with what its store holds, in one transaction. `store_id` is the id that both have now.
 
     Raises:
         StateError: `record-not-empty`.
@@ -79,7 +83,7 @@ def rebuild(database: Database, found: Holdings, is_readable: IsReadable) -> Reb
     results = _results(found, jobs, is_readable)
 
     def change(txn: Transaction) -> Rebuilding:
-        rebuilt = rebuilding.rebuild(txn, found)
+        rebuilt = rebuilding.rebuild(txn, found, store_id)
         pipelines = _insert_pipelines(txn, found, results)
         _insert_defaults(txn, found)
         last = 0 if found.structure is None else found.structure.last_rows.get(t.pipeline.name, 0)

@@ -80,7 +80,7 @@ def _unknown(database: Database, held: Mapping[Key, CommitRecord]) -> Iterator[P
         yield Problem(
             "commits-unknown",
             f"the store holds {len(unknown)} commits that the record does not know: {named}; the record is older than they are, or lost them, or a write was "
-            "killed at its very end. `pachctl fsck --rebuild --force` brings them back, and keeps a copy of the record as it is; "
+            "killed or refused at its very end. `pachctl fsck --rebuild --force` brings them back, and keeps a copy of the record as it is; "
             "`pachctl fsck --deep --fix --drop-unknown` gives them up; until then the collector keeps what they hold",
             GiveUp(tuple(unknown)),
         )

@@ -2,7 +2,7 @@
 
 import os
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -314,3 +314,51 @@ def test_store_that_does_not_answer_ends_the_check_and_marks_nothing(pachctl: Pa
             break
         assert code == "storage-unreachable"
     assert 3 < calls < 99
+
+
+def structures(home: Path) -> list[Path]:
+    """The structure objects, the newest first."""
+    return sorted((home / "objects" / "structure").iterdir(), reverse=True)
+
+
+def empty_all(home: Path) -> None:
+    for path in structures(home):
+        path.chmod(0o644)
+        path.write_bytes(b"")
+
+
+def flip_newest(home: Path) -> None:
+    path = structures(home)[0]
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+
+def delete_newest(home: Path) -> None:
+    structures(home)[0].unlink()
+
+
+def delete_all(home: Path) -> None:
+    for path in structures(home):
+        path.unlink()
+
+
+@pytest.mark.parametrize("damage", [empty_all, flip_newest, delete_newest, delete_all])
+def test_lost_or_damaged_structure_is_found_and_saved_again(pachctl: Pachctl, home: Path, damage: Callable[[Path], None]) -> None:
+    pachctl("update", "repo", "data", "-d", "described last")
+    damage(home)
+    assert codes(fsck(pachctl)) == ["structure-lost"]
+    assert fsck(pachctl, "--fix").status == 0
+    assert fsck(pachctl, "--deep").out == ""
+    lose_record()
+    assert pachctl("fsck", "--rebuild", "-o", "json").document["losses"] == []
+    assert pachctl.json("list", "repo")[0]["description"] == "described last"
+
+
+def test_rebuild_says_that_the_newest_structure_was_damaged(pachctl: Pachctl, home: Path) -> None:
+    pachctl("update", "repo", "data", "-d", "described last")
+    flip_newest(home)
+    lose_record()
+    losses = pachctl("fsck", "--rebuild", "-o", "json").document["losses"]
+    assert [loss["code"] for loss in losses] == ["structure-damaged"]
+    pachctl("create", "repo", "more")
+    assert fsck(pachctl).out == ""

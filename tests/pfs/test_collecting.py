@@ -447,7 +447,9 @@ def test_nothing_is_removed_or_mended_in_the_store_of_another_record(place: Work
         fix_home(mistaken.database, mistaken.store, Consent(mark_lost=True), deep=False, progress=lambda _: None)
     assert caught.value.code == "store-of-another"
     structures = [found.key for found in place.store.list("structure")]
-    mistaken.pfs.create_repo("elsewhere")
+    with pytest.raises(StorageError) as caught:
+        mistaken.pfs.create_repo("elsewhere")
+    assert caught.value.code == "store-of-another"
     mistaken.close()
     assert [found.key for found in place.store.list("structure")] == structures
     assert read(place, "data@master:/a") == LARGE

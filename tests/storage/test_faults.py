@@ -75,7 +75,7 @@ def run(folder: Path, store: ObjectStore, fault: Fault, at: int) -> bool:
     failing = FailingStore(store, fault, at)
     of_record = StoreOfRecord("memory://")
     of_record._store = failing
-    database = Database(open_engine(f"sqlite:///{folder}/{at}.db"), ManualClock(), [propagate], of_record.follow)
+    database = Database(open_engine(f"sqlite:///{folder}/{at}.db"), ManualClock(), [propagate], follow=of_record.follow)
     with closing(database):
         sound = Pfs(database, store)
         sound.create_repo("data")
