@@ -20,6 +20,7 @@ from pachyderm_dagster.pps.recovery import keep
 from pachyderm_dagster.pps.stopping import pause_taken
 from pachyderm_dagster.settings import COORDINATION_URL, EXECUTOR, Settings, load_settings
 from pachyderm_dagster.storage.objects import ObjectStore
+from pachyderm_dagster.storage.storage_urls import check_home_url
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def open_record(environ: Mapping[str, str], *, clock: Clock | None = None, rebui
         rebuilding: it may be lost, and is not made the record of the store.
 
     Raises:
-        InvalidError: `config-invalid`, for settings that cannot be used.
+        InvalidError: `config-invalid`, `storage-url-invalid`, for settings that cannot be used.
         StateError: `home-version`.
         StorageError: `record-lost`, when it is new or empty and the store is not.
         UnreachableError, StorageError: as `open_engine`.
@@ -101,6 +102,7 @@ def open_record(environ: Mapping[str, str], *, clock: Clock | None = None, rebui
         raise InvalidError("config-invalid", f"{COORDINATION_URL} is {settings.coordination_url!r}; this version takes database:// only")
     if settings.executor != "local":
         raise InvalidError("config-invalid", f"{EXECUTOR} is {settings.executor!r}; this version runs datums as local processes only: set it to 'local'")
+    check_home_url(settings.storage_url)
     store = StoreOfRecord(settings.storage_url)
     # For what the store never knows of: a claim to it, and leases, which must not wait for a store that does not answer.
     apart = Database(open_engine(settings.metadata_url), clock or SystemClock())

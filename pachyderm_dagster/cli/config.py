@@ -11,6 +11,7 @@ from pachyderm_dagster.cli.printing import Column, Printer, printing, text
 from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.settings import HOME, PROJECT, load_settings, save_setting
+from pachyderm_dagster.storage.storage_urls import check_home_url
 
 COLUMNS = (Column("SETTING", text("name")), Column("VALUE", text("value")), Column("ORIGIN", text("origin")))
 CONTEXT_COLUMNS = (
@@ -38,7 +39,9 @@ def config(environ: Mapping[str, str], printer: Printer) -> None:
     """Origins are `environment`, `config.toml` (in the home) and `default`. Passwords are not shown. `config update context --project NAME` chooses the
     active project; `config get context` shows it.
     """
-    found = load_settings(environ).origins
+    settings = load_settings(environ)
+    check_home_url(settings.storage_url)
+    found = settings.origins
     printer.many(({"name": name, "value": without_password(one.value), "origin": one.origin} for name, one in found.items()), COLUMNS)
 
 

@@ -14,6 +14,7 @@ from pachyderm_dagster.cli.lazy import load
 from pachyderm_dagster.cli.names import NAMES, completion_variable
 from pachyderm_dagster.cli.table import root_group
 from pachyderm_dagster.errors import InvalidError, NotFoundError, PachydermError, StorageError
+from pachyderm_dagster.settings import STORAGE_URL, load_settings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,6 +75,16 @@ def _tell_of_transaction() -> None:
         print(f"note: transaction '{active}' is active; it makes nothing before `pachctl finish transaction`", file=sys.stderr)
 
 
+def _refuse_store_in_memory(environ: Mapping[str, str]) -> None:
+    """A command is a process: what it stored there would be gone with it, and the record would stay."""
+    try:
+        url = load_settings(environ).storage_url
+    except PachydermError:
+        return  # what needs the settings says so
+    if url.startswith("memory:"):
+        raise InvalidError("storage-url-invalid", f"{STORAGE_URL} is {url!r}, a store that ends with each command; name a folder or a bucket")
+
+
 def _run(name: str, arguments: list[str]) -> int:
     # Not `Command.main`, which has its own mind about closed pipes, Ctrl-C and exit statuses.
     asked = os.environ.get(completion_variable(name))
@@ -83,6 +94,7 @@ def _run(name: str, arguments: list[str]) -> int:
     group = root_group(name)
     try:
         with group.make_context(name, arguments, obj=os.environ) as context:
+            _refuse_store_in_memory(os.environ)
             status = group.invoke(context)
     except click.exceptions.Exit as ended:
         return ended.exit_code

@@ -1,6 +1,7 @@
 """Storage URLs in messages; apart from `buckets`, because most homes have their store in a folder and need nothing that reaches a bucket."""
 
-from urllib.parse import urlsplit
+from pathlib import Path
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pachyderm_dagster.errors import InvalidError
 
@@ -10,6 +11,34 @@ _FORMS = "file:///folder, s3://bucket/prefix, gs://bucket/prefix, az://container
 def unknown_url(url: str) -> InvalidError:
     """The error for a URL of no known form."""
     return InvalidError("storage-url-invalid", f"storage URL {shown(url)!r} is not understood; it takes {_FORMS}")
+
+
+def check_home_url(url: str) -> None:
+    """Does nothing for a URL that can name the store of a home; nothing is asked of a service.
+
+    Raises:
+        InvalidError: `storage-url-invalid`.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        # The text is not shown: it may hold a password.
+        raise InvalidError("storage-url-invalid", f"the storage URL is no URL; it takes {_FORMS}") from None
+    if not _is_known(parts):
+        raise unknown_url(url)
+    if parts.scheme == "file" and (folder := Path(unquote(parts.path))).exists() and not folder.is_dir():
+        raise InvalidError("storage-url-invalid", f"storage URL {shown(url)!r} names something that is no folder; name a folder, which need not exist yet")
+
+
+def _is_known(parts: SplitResult) -> bool:
+    match parts.scheme:
+        case "file":
+            return bool(parts.path) and parts.netloc in ("", "localhost") and not parts.query
+        case "memory":
+            return not parts.netloc and not parts.path and not parts.query
+        case "s3" | "gs" | "az":
+            return bool(parts.netloc) and "@" not in parts.netloc and not parts.fragment
+    return False
 
 
 def shown(url: str) -> str:

@@ -135,3 +135,14 @@ def test_marks_of_earlier_releases_are_read() -> None:
     assert decode_mark(b"0123456789abcdef0123456789abcdef") == StoreMark("0123456789abcdef0123456789abcdef")
     taken = StoreMark("0" * 32, "1" * 32)
     assert decode_mark(encode_mark(taken)) == taken
+
+
+@pytest.mark.parametrize("url", ["foo", "http://x/y", "file:///etc/hostname", "s3://user:secret@bucket/x", "memory://", "s3://[x", "file://elsewhere/x"])
+def test_storage_url_that_no_home_can_have_is_refused_before_anything_is_done(pachctl: Pachctl, monkeypatch: pytest.MonkeyPatch, first: Path, url: str) -> None:
+    with monkeypatch.context() as patched:
+        patched.setenv("PACHYDERM_STORAGE_URL", url)
+        for words in (["create", "repo", "more"], ["config"]):
+            answer = pachctl.run(*words)
+            assert answer.code == "storage-url-invalid"
+            assert "secret" not in answer.err
+    assert [repo["name"] for repo in pachctl.json("list", "repo")] == ["data"]
