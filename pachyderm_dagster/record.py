@@ -72,6 +72,8 @@ class StoreOfRecord:
         try:
             keep(database, self.open())
         except PachydermError as error:
+            if error.code == "record-unusable":
+                raise StorageError(error.code, f"the change is done, but the record is damaged: {error.message}") from error
             log.warning("the change is done, but not saved in the store for the case that the record is lost: %s; `pachctl fsck --fix` saves it", error)
 
 

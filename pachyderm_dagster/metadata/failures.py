@@ -17,6 +17,7 @@ _FULL = {"53100"}  # disk_full
 _DENIED = {"42501", "28000", "28P01"}  # insufficient_privilege, invalid_authorization_specification, invalid_password
 _READ_ONLY = {"25006"}  # read_only_sql_transaction: what a standby says
 _TEXT = {"22021", "22P05"}  # character_not_in_repertoire, untranslatable_character
+_NO_SUCH = {"42P01", "42703"}  # undefined_table, undefined_column
 _GONE = "08", "57P", "53"  # connection exceptions, shutdowns, a server without connections or memory to spare
 
 
@@ -50,6 +51,9 @@ def _failure(error: exc.DBAPIError) -> PachydermError | LostRace | None:
 
 
 def _sqlite_failure(error: sqlite3.Error) -> PachydermError | None:
+    # Of this there is no code; the texts of SQLite are in no other language.
+    if str(error).startswith(("no such table", "no such column")):
+        return _incomplete(str(error))
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:  # the rest of an extended code says where it happened
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return _busy()
@@ -79,6 +83,8 @@ def _postgresql_failure(error: exc.DBAPIError) -> PachydermError | LostRace | No
         return _busy()
     if state in _FULL:
         return _full()
+    if state in _NO_SUCH:
+        return _incomplete(text)
     if state in _DENIED:
         return StorageError("record-denied", f"the record's server refuses access: {text}; check the user of PACHYDERM_METADATA_URL and what it may do")
     if state in _READ_ONLY:
@@ -96,6 +102,12 @@ def _postgresql_failure(error: exc.DBAPIError) -> PachydermError | LostRace | No
 
 def _busy() -> ConflictError:
     return ConflictError("database-busy", f"others have held the record for {BUSY_TIMEOUT_SECONDS} s; try again when they are done")
+
+
+def _incomplete(text: str) -> StorageError:
+    return StorageError(
+        "record-unusable", f"the record lacks a part of itself: {text}; restore it from a backup, or move it away and run `pachctl fsck --rebuild`"
+    )
 
 
 def _full() -> StorageError:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from pachyderm_dagster.errors import InvalidError, NotFoundError, StateError
+from pachyderm_dagster.errors import InvalidError, NotFoundError, StateError, StorageError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, repos
@@ -247,8 +247,17 @@ def check_content(commit: Commit) -> None:
 
 
 def get_commit(txn: Transaction, commit_id: int) -> Commit:
-    """The commit in this row."""
-    return list_rows(txn, sa.select(t.commit.c.id).where(t.commit.c.id == commit_id))[0]
+    """The commit in this row.
+
+    Raises:
+        StorageError: `record-unusable`, when something refers to a row that is gone.
+    """
+    found = list_rows(txn, sa.select(t.commit.c.id).where(t.commit.c.id == commit_id))
+    if not found:
+        raise StorageError(
+            "record-unusable", f"the record refers to row {commit_id} of its commits, which is gone; `pachctl fsck` tells what is damaged, and what mends it"
+        )
+    return found[0]
 
 
 def find_parent(txn: Transaction, commit_id: int) -> int | None:
