@@ -130,7 +130,9 @@ def test_write_that_takes_longer_than_the_grace_of_a_collection_is_done_again_or
         failure = writing.exception()
     assert paths(workspace.pfs) == ["/first", *([] if failure else ["/late"])]
     assert failure is None or (isinstance(failure, ConflictError) and failure.code == "write-collected")
-    assert check_home(workspace.database, workspace.store, deep=True, progress=lambda _: None) == []
+    found = check_home(workspace.database, workspace.store, deep=True, progress=lambda _: None)
+    # What a refused write stored cannot be told from what a record that was restored forgot.
+    assert {finding.problem.code for finding in found} <= ({"commits-unknown"} if failure else set())
 
 
 def test_slow_collection_takes_nothing_that_was_written_meanwhile(workspace: Workspace, slow: SlowStore, clock: ManualClock) -> None:
