@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import click
 
 from pachyderm_dagster.cli.documents import Fields
+from pachyderm_dagster.cli.options import gone_option
 from pachyderm_dagster.cli.printing import Cell, Column, Printer, printing, rfc3339, show_size, size
 from pachyderm_dagster.durations import parse_duration
-from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.collecting import DEFAULT_GRACE, Collected
 from pachyderm_dagster.workspace import open_workspace
 
@@ -38,15 +38,10 @@ def _lines(collected: Collected) -> list[Column]:
     return lines
 
 
-def _refuse(_context: click.Context, option: click.Parameter, value: object) -> None:
-    if value is not None:
-        raise InvalidError("option-gone", f"{option.opts[-1]} does nothing here: what is in use is kept exactly, 32 bytes an object; leave it out")
-
-
 @click.command(epilog="Example: pachctl collect garbage --dry-run")
 @click.option("--dry-run", is_flag=True, help="Only say what would go, and more about what is there.")
 @click.option("--grace", metavar="DURATION", help="Leave alone what was stored or given up since so long ago: 1h30m, 0s. 24h unless given.")
-@click.option("-m", "--memory", hidden=True, expose_value=False, callback=_refuse)
+@gone_option("-m", "--memory", instead="what is in use is kept exactly, 32 bytes an object; leave it out")
 @printing
 @click.pass_obj
 def collect_garbage(environ: Mapping[str, str], dry_run: bool, grace: str | None, printer: Printer) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from pachyderm_dagster.cli.home import reading
+from pachyderm_dagster.cli.options import gone_option
 from pachyderm_dagster.cli.printing import Column, Printer, printing, text
-from pachyderm_dagster.errors import InvalidError, NotFoundError
+from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.settings import HOME, PROJECT, load_settings, save_setting
 from pachyderm_dagster.storage.storage_urls import check_home_url
@@ -45,15 +46,10 @@ def config(environ: Mapping[str, str], printer: Printer) -> None:
     printer.many(({"name": name, "value": without_password(one.value), "origin": one.origin} for name, one in found.items()), COLUMNS)
 
 
-def _refuse(_context: click.Context, option: click.Parameter, value: object) -> None:
-    if value is not None:
-        raise InvalidError("option-gone", f"{option.opts[-1]} does nothing here: a context is a home folder; {HOME} chooses another one")
-
-
 def _elsewhere(command: Any) -> Any:
     """Pachyderm's options for where a server is, which are refused."""
     for name in _ELSEWHERE:
-        command = click.option(name, hidden=True, expose_value=False, callback=_refuse)(command)
+        command = gone_option(name, instead=f"a context is a home folder; {HOME} chooses another one")(command)
     return command
 
 

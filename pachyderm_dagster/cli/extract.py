@@ -6,22 +6,14 @@ from contextlib import closing
 
 import click
 
+from pachyderm_dagster.cli.options import gone_option
 from pachyderm_dagster.cli.printing import show_size
 from pachyderm_dagster.cli.progress import Progress
-from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.moving.extracting import extracting
 from pachyderm_dagster.moving.places import url_of, write_file, write_store, write_stream
 from pachyderm_dagster.workspace import open_workspace
 
-
-def _refuse(_context: click.Context, option: click.Parameter, is_given: bool) -> None:
-    if is_given:
-        instead = {
-            "--no-repos": "`pachctl list pipeline -o json` shows the specifications of pipelines alone",
-            "--no-pipelines": "`pachctl restore --no-pipelines` leaves them out of what it fills",
-        }
-        name = option.opts[0]
-        raise InvalidError("option-gone", f"an extract is whole, so that ids, provenance and skips stay true: there is no {name}; {instead[name]}")
+_WHOLE = "an extract is whole, so that ids, provenance and skips stay true"
 
 
 @click.command(epilog="Example: pachctl extract -o home.extract")
@@ -35,8 +27,8 @@ def _refuse(_context: click.Context, option: click.Parameter, is_given: bool) ->
     help="Where it goes, standard output unless given: a file, or a folder (it exists, or ends in /) or bucket (s3://bucket/prefix), brought up to date.",
 )
 @click.option("--no-objects", is_flag=True, help="The record alone, for a store that stays where it is.")
-@click.option("--no-repos", is_flag=True, hidden=True, expose_value=False, callback=_refuse)
-@click.option("--no-pipelines", is_flag=True, hidden=True, expose_value=False, callback=_refuse)
+@gone_option("--no-repos", is_flag=True, instead=f"{_WHOLE}; `pachctl list pipeline -o json` shows the specifications of pipelines alone")
+@gone_option("--no-pipelines", is_flag=True, instead=f"{_WHOLE}; `pachctl restore --no-pipelines` leaves them out of what it fills")
 @click.pass_obj
 def extract(environ: Mapping[str, str], place: str | None, no_objects: bool) -> None:
     """Projects, repos, branches, commits with all their files, pipelines with all their versions, jobs and results of datums, open commits and transactions:

@@ -12,13 +12,13 @@ from pachyderm_dagster.cli.asking import add_to_active
 from pachyderm_dagster.cli.documents import document_of
 from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.lazy import load
-from pachyderm_dagster.cli.options import in_project
+from pachyderm_dagster.cli.options import gone_option, in_project
 from pachyderm_dagster.cli.pipelines import show_input
 from pachyderm_dagster.cli.printing import Column, Printer, printing
 from pachyderm_dagster.cli.secrets import secret_store
 from pachyderm_dagster.cli.spec_files import STANDARD_INPUT, SpecText, complete_specs, read_text, tell_unused, user_specs
 from pachyderm_dagster.cli.templates import parse_arguments, render
-from pachyderm_dagster.errors import InvalidError, PachydermError
+from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.pfs.requests import Contents
 from pachyderm_dagster.pps.model import Pipeline
 from pachyderm_dagster.pps.requests import CreatePipeline, Made, Request, apply, spec_of
@@ -62,15 +62,11 @@ def from_file_or_template(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def pushing_images(command: Callable[..., Any]) -> Callable[..., Any]:
     """Pachyderm's options for pushing images, which are refused with what to do."""
-
-    def refuse(_context: click.Context, option: click.Parameter, value: object) -> None:
-        if value:
-            raise InvalidError("option-gone", f"{option.opts[-1]} does nothing here; push the image with its own tool and name it in transform.image")
-
+    instead = "push the image with its own tool and name it in transform.image"
     for names in (("-p", "--push-images"), ("-b", "--build")):
-        command = click.option(*names, is_flag=True, hidden=True, expose_value=False, callback=refuse)(command)
+        command = gone_option(*names, is_flag=True, instead=instead)(command)
     for names in (("-r", "--registry"), ("-u", "--username")):
-        command = click.option(*names, hidden=True, expose_value=False, callback=refuse)(command)
+        command = gone_option(*names, instead=instead)(command)
     return command
 
 

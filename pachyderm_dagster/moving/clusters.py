@@ -95,12 +95,12 @@ def _bring_commits(arrivals: Arrivals, head: GatewayBucket, told: Sequence[Clust
             read=tuple((repo, id, head.branch) for repo, id in commit.read),
         )
         try:
-            arrivals.make_commit(arriving, _arriving(() if commit.error else read(bucket)))
+            is_new = arrivals.make_commit(arriving, _arriving(() if commit.error else read(bucket)))
         except NotFoundError:
             brought.skipped.append(f"commit {name}, whose bucket {bucket.name} the gateway does not show")
             continue
         made.add(commit.id)
-        brought.commits += 1
+        brought.commits += is_new
         last = commit.id
     if last is not None:
         arrivals.make_branch(head.repo, head.branch, last)

@@ -126,8 +126,7 @@ class _Replaying:
             return
         commit = self._commit_of(request, repo, text_of(parent, 2) or None)
         files = self._files(message_of(request, 3), messages_of(request, 7))
-        self._arrivals.make_commit(commit, self._readable(commit, files))
-        self.found.commits += 1
+        self.found.commits += self._arrivals.make_commit(commit, self._readable(commit, files))
 
     def _commit_of(self, request: Fields, repo: str, parent: str | None) -> ArrivingCommit:
         is_auto = number_of(message_of(request, 12) or {}, 1) == _AUTO

@@ -153,8 +153,9 @@ def _read_header(frames: Iterator[Frame]) -> Header:
 
 
 def _check_end(end: End, header: Header, spool: Spool) -> None:
-    if end.rows != spool.rows or end.objects != (header.objects or 0):
-        raise StorageError("extract-corrupt", f"the extract holds {spool.rows:,} rows where {end.rows:,} should be; extract again")
+    for what, found, wanted in (("rows", spool.rows, end.rows), ("objects", header.objects or 0, end.objects)):
+        if found != wanted:
+            raise StorageError("extract-corrupt", f"the extract holds {found:,} {what} where {wanted:,} should be; extract again")
 
 
 def _own_store_id(engine: sa.Engine) -> str | None:

@@ -18,7 +18,6 @@ _LONGEST_FRAME = 1 << 31
 _SNAPPY_BEGIN = b"\xff\x06\x00\x00sNaPpY"
 _SNAPPY = pa.Codec("snappy")
 _CRC_BYTES = 4
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 def fields_of(message: bytes) -> dict[int, list[Value]]:
@@ -31,6 +30,7 @@ def fields_of(message: bytes) -> dict[int, list[Value]]:
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
+        # The kinds of the wire: numbers of variable length, of 8 bytes, bytes with their length, numbers of 4 bytes.
         match tag & 7:
             case 0:
                 value: Value

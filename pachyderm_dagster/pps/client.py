@@ -161,7 +161,7 @@ class Pps:
         return self._planned(spec, read, salt, base, results)
 
     def list_planned(self, planned: PlannedDatums, *, states: Collection[ShownState] = (), begun: str = "") -> Iterator[DatumInfo]:
-        """The datums of a plan, by id: SKIPPED those that would not run, UNKNOWN the others."""
+        """The datums of a plan, by id: SKIPPED those that would not run; the others UNKNOWN, or STARTING when it is the plan of a job."""
         return self._listing.planned(planned, states=states, begun=begun)
 
     def _planned(self, spec: PipelineSpec, read: Iterable[tuple[Leaf, Commit]], salt: str, base: Base, results: bytes | None) -> PlannedDatums:

@@ -118,9 +118,8 @@ class DatumListing:
         """The same of a job that has not ended."""
         ids = planned.datums.table.column("id").combine_chunks()
         kinds = _kinds(planned)
-        rows = pc.sort_indices(ids).to_numpy()
-        if begun:
-            rows = rows[pc.starts_with(ids, begun).to_numpy(zero_copy_only=False)[rows]]
+        begin = pc.indices_nonzero(pc.starts_with(ids, begun))
+        rows = begin.take(pc.sort_indices(ids.take(begin))).to_numpy()
         for start in range(0, len(rows), _BLOCK):
             yield from self._block(planned, ids, kinds, rows[start : start + _BLOCK], states)
 

@@ -23,7 +23,7 @@ class TableFile:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Rows and bytes that were loaded; a table into which a file without rows went has 0."""
+    """How many rows were loaded into each table, and from how many files; a table into which a file without rows went has 0."""
 
     rows: dict[str, int]
     files: int
