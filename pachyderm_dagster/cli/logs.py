@@ -65,8 +65,9 @@ def logs(
     wanted = Form(form or (Form.JSON if raw else Form.TABLE))
     with closing(open_workspace(environ, project=project)) as workspace:
         oldest = None if since is None else workspace.database.clock.now() - dt.timedelta(seconds=parse_duration(since))
-        found = _Logs(workspace, _jobs(workspace, project, pipeline, job), datum or "", oldest, ends=job is not None)
         files = tuple(inputs.split(",")) if inputs else ()
+        with_details = bool(files) or wanted is not Form.TABLE
+        found = _Logs(workspace, _jobs(workspace, project, pipeline, job), datum or "", oldest, ends=job is not None, with_details=with_details)
         lines = _chosen(found.so_far(), files, oldest)
         for line in lines if tail is None else deque(lines, maxlen=tail):
             _show(line, wanted, timestamps=timestamps)
@@ -98,13 +99,16 @@ class _Logs:
     Args:
         find: the jobs, the oldest first.
         ends: whether following ends when all of them have ended.
+        with_details: whether anybody wants to know what datums that run read, for which a job has to be planned again.
     """
 
-    def __init__(self, workspace: Workspace, find: Callable[[], list[Job]], datum: str, oldest: dt.datetime | None, *, ends: bool) -> None:
+    def __init__(self, workspace: Workspace, find: Callable[[], list[Job]], datum: str, oldest: dt.datetime | None, *, ends: bool, with_details: bool) -> None:
         self._workspace, self._find, self._datum, self._oldest, self._ends = workspace, find, datum, oldest, ends
+        self._with_details = with_details
         self._over: set[int] = set()
         self._told: dict[int, TreeRoot] = {}
         self._plans: dict[int, PlannedDatums] = {}
+        self._details: dict[tuple[int, str], DatumDetails] = {}
         self._bytes: dict[str, int] = {}
         """Of datums that were told of while they ran, how much was."""
 
@@ -154,12 +158,17 @@ class _Logs:
                     yield LogLine(job, id, details, line, now, told + end)
 
     def _details_of(self, job: Job, datum: str) -> DatumDetails:
-        """What is known of a datum that runs; nothing when the job is over by now."""
-        pps = self._workspace.pps
-        if job.key not in self._plans:
-            self._plans[job.key] = pps.plan_of_job(job)
-        found = next(pps.list_planned(self._plans[job.key], begun=datum), None)
-        return DatumDetails(inputs=()) if found is None else DatumDetails(inputs=found.details.inputs, reads=found.details.reads)
+        """What is known of a datum that runs; nothing when the job is over by now, or nobody wants to know."""
+        if not self._with_details:
+            return DatumDetails(inputs=())
+        key = job.key, datum
+        if key not in self._details:
+            pps = self._workspace.pps
+            if job.key not in self._plans:
+                self._plans[job.key] = pps.plan_of_job(job)
+            found = next(pps.list_planned(self._plans[job.key], begun=datum), None)
+            self._details[key] = DatumDetails(inputs=()) if found is None else DatumDetails(inputs=found.details.inputs, reads=found.details.reads)
+        return self._details[key]
 
 
 def _show(line: LogLine, form: Form, *, timestamps: bool) -> None:
