@@ -14,7 +14,7 @@ from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, open_engine
 from pachyderm_dagster.pfs.belonging import claim_store
 from pachyderm_dagster.pfs.propagation import propagate
-from pachyderm_dagster.pfs.store_ids import UNMARKED, check_mark, find_mark
+from pachyderm_dagster.pfs.store_ids import check_mark, find_mark
 from pachyderm_dagster.pps.jobs import create_jobs
 from pachyderm_dagster.pps.recovery import keep
 from pachyderm_dagster.pps.stopping import pause_taken
@@ -55,7 +55,7 @@ class StoreOfRecord:
         except UnreachableError:
             return
         except StorageError as error:
-            if error.code != UNMARKED:
+            if error.code != "store-unmarked":
                 raise
             return
         if mark is not None and mark.id == self._own_id:

@@ -17,7 +17,7 @@ from pachyderm_dagster.pfs import branches, commits
 from pachyderm_dagster.pfs.commit_records import CommitRecord, find_recorded_id, read_record
 from pachyderm_dagster.pfs.model import RepoName, RepoType
 from pachyderm_dagster.pfs.provenance import find_unread
-from pachyderm_dagster.pfs.store_ids import UNMARKED, StoreMark, check_mark, find_mark, replace_mark
+from pachyderm_dagster.pfs.store_ids import StoreMark, check_mark, find_mark, replace_mark
 from pachyderm_dagster.pfs.structure import NUMBERED, StoredBranch, StoredProject, StoredRepo, Structure, list_keys, load_newest, number_of
 from pachyderm_dagster.storage.objects import OBJECTS, ObjectStore, find_object_id, is_damage
 from pachyderm_dagster.storage.packs import find_pack_index
@@ -112,7 +112,7 @@ def take_store(store: ObjectStore, own: str | None, new: str) -> None:
     try:
         mark = find_mark(store)
     except StorageError as error:
-        if error.code != UNMARKED:
+        if error.code != "store-unmarked":
             raise
         mark = None
     # Where it was taken by a rebuild that was killed, or by another home, the record that it was taken from may take it back.

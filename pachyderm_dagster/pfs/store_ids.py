@@ -13,7 +13,6 @@ from pachyderm_dagster.storage.objects import ObjectStore
 
 STORE_ID_KEY = "record"
 RESTORING_KEY = "restoring"
-UNMARKED = "store-unmarked"
 _TAG = "store-mark"
 _NONE = "-"
 
@@ -50,7 +49,8 @@ def decode_mark(data: bytes) -> StoreMark:
         case [id, previous, checksum] if checksum == _checksum(id, previous):
             return StoreMark(id, None if previous == _NONE else previous)
     raise StorageError(
-        UNMARKED, f"the object {STORE_ID_KEY!r} in the store, which says to which record the store belongs, is damaged; `pachctl fsck --fix` writes it again"
+        "store-unmarked",
+        f"the object {STORE_ID_KEY!r} in the store, which says to which record the store belongs, is damaged; `pachctl fsck --fix` writes it again",
     )
 
 
@@ -154,7 +154,7 @@ def check_mark(mark: StoreMark | None, own: str | None, *, is_saved: bool) -> No
     """
     if mark is None and is_saved and own is not None:
         raise StorageError(
-            UNMARKED,
+            "store-unmarked",
             f"the store has no object {STORE_ID_KEY!r}, which says that it is the store of this record: check PACHYDERM_STORAGE_URL; if it is right, "
             "`pachctl fsck --fix` writes it again",
         )
