@@ -195,7 +195,6 @@ def _give_heads(txn: Transaction, moved: Sequence[tuple[int, bool, set[int]]]) -
     Args:
         moved: branches, whether each one's old head was asked for, and what that had read.
     """
-    txn.touched_branches.update(branch_id for branch_id, _ in find_unread(txn, [branch_id for branch_id, _, _ in moved]))
     stale = []
     edges = all_edges(txn)
     # What is read gets its empty head before what reads it.
@@ -211,6 +210,8 @@ def _give_heads(txn: Transaction, moved: Sequence[tuple[int, bool, set[int]]]) -
         heads = {found.head_id for found in txn.all(sa.select(t.branch.c.head_id).where(t.branch.c.id.in_(upstream)))}
         if head_id is None or (heads & read_before) - _read(txn, head_id):
             txn.touched_branches.add(branch_id)
+    # Last: what a branch is made from may only now have a head again.
+    txn.touched_branches.update(branch_id for branch_id, _ in find_unread(txn, [branch_id for branch_id, _, _ in moved]))
 
 
 def _read(txn: Transaction, commit_id: int) -> set[int]:

@@ -322,3 +322,17 @@ def test_cleared_commit_holds_what_it_began_with(pfs: Pfs) -> None:
     assert paths(pfs, "data@master") == ["/a"]
     pfs.finish_commit("data@master")
     assert refused(pfs.clear_commit, "data@master") == "commit-finished"
+
+
+def test_head_that_falls_back_is_made_again_from_a_source_that_is_emptied_with_it(workspace: Workspace) -> None:
+    pfs = workspace.pfs
+    first = put(pfs, "data@out", "/a")
+    pfs.create_branch("data@out", provenance=["more@new"], head=first.id)
+    made = pfs.inspect_branch("data@out").head
+    assert made != first.id
+    assert pfs.inspect_branch("more@new").head == made
+    pfs.drop_commit_set(str(made))
+    again, emptied = pfs.inspect_branch("data@out").head, pfs.inspect_branch("more@new").head
+    assert [str(read) for read in pfs.inspect_commit(f"data@{again}").direct_provenance] == [f"more@{emptied}"]
+    assert pfs.inspect_commit(f"data@{again}").parent == first.id
+    assert list(check_home(workspace.database, workspace.store, deep=True, progress=lambda _: None)) == []
