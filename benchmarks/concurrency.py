@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.measuring import line, milliseconds, percentile, places, work
 from pachyderm_dagster.workspace import Workspace, open_workspace
+from tests.records import new_record_url
 
 WRITERS, PUTS = 64, 10
 READERS_WRITERS, READS = 10, 500
@@ -20,8 +21,10 @@ def main() -> None:
     """Prints the figures, on disk and on tmpfs."""
     for folder in places():
         measure(folder / "sqlite", None, aim=200)
-        if url := os.environ.get("TEST_METADATA_URL"):
-            measure(folder / "postgresql", url, aim=500)
+        if os.environ.get("TEST_METADATA_URL"):
+            # A record of its own for each place, since each has a store of its own.
+            with new_record_url(folder) as url:
+                measure(folder / "postgresql", url, aim=500)
         else:
             line("on PostgreSQL: no server (TEST_METADATA_URL is not set)", None)
 
