@@ -1,14 +1,15 @@
 """Brings the output of a job to where the pipeline's egress says."""
 
-import io
 import threading
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pachyderm_dagster.clock import Clock
-from pachyderm_dagster.errors import ConflictError, UnreachableError
+from pachyderm_dagster.errors import ConflictError, PachydermError, UnreachableError
+from pachyderm_dagster.executors.watch import Watch
 from pachyderm_dagster.pfs.paths import path_of
+from pachyderm_dagster.pfs.streams import Pieces, as_file
 from pachyderm_dagster.pfs.uploading import Upload, upload
 from pachyderm_dagster.pps.egress import Egress, ObjectStorage, SqlDatabase, folder_url
 from pachyderm_dagster.pps.model import Delivered
@@ -23,7 +24,7 @@ from pachyderm_dagster.workspace import Workspace
 
 FIRST_PAUSE_SECONDS = 2.0
 MAX_PAUSE_SECONDS = 60.0
-_BUFFER_BYTES = 1024 * 1024
+_LOOK_SECONDS = 1.0
 
 Passwords = Callable[[SqlDatabase], str | None]
 """The password for a database."""
@@ -84,6 +85,16 @@ def deliver(delivery: Delivery, stopped: threading.Event) -> Delivered:
     return _deliver(delivery, tries, stopped)
 
 
+def deliver_watched(delivery: Delivery, check: Callable[[], None]) -> Delivered | PachydermError:
+    """As `deliver`, with `check` called beside it, about once a second; what that raises ends it and is raised. An error of the last try is returned."""
+    stopped = threading.Event()
+    with Watch(check, stopped.set, _LOOK_SECONDS):
+        try:
+            return deliver(delivery, stopped)
+        except PachydermError as error:
+            return error
+
+
 def _deliver(delivery: Delivery, number: int, stopped: threading.Event) -> Delivered:
     def check() -> None:
         if stopped.is_set():
@@ -107,7 +118,7 @@ def _load(delivery: Delivery, database: SqlDatabase, number: int, check: Callabl
         nonlocal size
         for path, content in _files(delivery):
             size += content.size
-            yield TableFile(path, path.split("/")[1], lambda content=content: _open(delivery.reader, content))  # type: ignore[misc]
+            yield TableFile(path, path.split("/")[1], lambda content=content: as_file(Pieces(delivery.reader.stream(content))))  # type: ignore[misc]
 
     delivery.scratch.mkdir(parents=True, exist_ok=True)
     layout = Layout(database.file_format.type, database.file_format.columns, delivery.scratch)
@@ -127,28 +138,3 @@ def _files(delivery: Delivery) -> Iterator[tuple[str, Content]]:
 
 def _upload(reader: ContentReader, path: str, content: Content) -> Upload:
     return Upload(path.lstrip("/"), content.size, lambda: reader.stream(content))
-
-
-def _open(reader: ContentReader, content: Content) -> io.BufferedReader:
-    return io.BufferedReader(_Stream(reader.stream(content)), _BUFFER_BYTES)
-
-
-class _Stream(io.RawIOBase):
-    """A file to be read from its beginning to its end."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: typing.Any, /) -> int:
-        while not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._rest = memoryview(piece)
-        taken = min(len(buffer), len(self._rest))
-        buffer[:taken], self._rest = self._rest[:taken], self._rest[taken:]
-        return taken

@@ -1,19 +1,14 @@
 """Repeats the egress of a job that has ended, and nothing else of it."""
 
-import threading
-
 from pachyderm_dagster.coordination.leases import HeldLease, hold
 from pachyderm_dagster.coordination.names import job_lease
 from pachyderm_dagster.errors import ConflictError, InvalidError, PachydermError, StateError
-from pachyderm_dagster.executors.deliver import Delivery, deliver, delivery_from
-from pachyderm_dagster.executors.watch import Watch
+from pachyderm_dagster.executors.deliver import Delivery, deliver_watched, delivery_from
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.model import Job, JobState
 from pachyderm_dagster.workspace import Workspace
-
-_LOOK_SECONDS = 1.0
 
 
 def retry_egress(workspace: Workspace, job: Job) -> Job:
@@ -53,17 +48,12 @@ def _delivery(txn: Transaction, workspace: Workspace, job: Job) -> Delivery:
 
 
 def _deliver_again(workspace: Workspace, job: Job, delivery: Delivery, held: HeldLease) -> None:
-    stopped = threading.Event()
-
     def check() -> None:
         if held.is_lost():
             raise ConflictError("job-running", f"this process lost its claim on job '{job}' and stopped; try again")
 
-    with Watch(check, stopped.set, _LOOK_SECONDS):
-        try:
-            delivered = deliver(delivery, stopped)
-        except PachydermError as error:
-            reason = str(error)
-            workspace.database.write(lambda txn: jobs.redeliver(txn, job, JobState.EGRESS_FAILURE, reason=f"egress: {reason}"))
-            return
-    workspace.database.write(lambda txn: jobs.redeliver(txn, job, JobState.SUCCESS, delivered=delivered))
+    ended = deliver_watched(delivery, check)
+    if isinstance(ended, PachydermError):
+        workspace.database.write(lambda txn: jobs.redeliver(txn, job, JobState.EGRESS_FAILURE, reason=f"egress: {ended}"))
+    else:
+        workspace.database.write(lambda txn: jobs.redeliver(txn, job, JobState.SUCCESS, delivered=ended))

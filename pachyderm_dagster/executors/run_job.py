@@ -1,9 +1,7 @@
 """Runs one job from claim to finished output commit; one function below Dagster, called by a step."""
 
 import contextlib
-import dataclasses
 import datetime as dt
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,39 +13,34 @@ from pachyderm_dagster.coordination.leases import HeldLease, hold
 from pachyderm_dagster.coordination.names import job_lease
 from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, PachydermError, StateError
 from pachyderm_dagster.executors.datum_sets import choose_sets, in_sets
-from pachyderm_dagster.executors.deliver import deliver, delivery_from
+from pachyderm_dagster.executors.deliver import deliver_watched, delivery_from
+from pachyderm_dagster.executors.keeping import ResultKeeper, add_result
 from pachyderm_dagster.executors.setups import worker_setup
 from pachyderm_dagster.executors.tasks import datum_tasks
 from pachyderm_dagster.executors.watch import Watch
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.commit_records import add_record
-from pachyderm_dagster.pfs.horizon import check_not_collected, is_collected
-from pachyderm_dagster.pfs.paths import key_of
+from pachyderm_dagster.pfs.horizon import check_not_collected
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.assembly import JobTrees, assemble_meta, assemble_output
 from pachyderm_dagster.pps.counting import begin, keep_up
 from pachyderm_dagster.pps.datums import Datums, DatumState
 from pachyderm_dagster.pps.egress import Egress
-from pachyderm_dagster.pps.job_inputs import JobInputs, find_results_root, load_job_inputs, replace_results
+from pachyderm_dagster.pps.job_inputs import JobInputs, load_job_inputs
 from pachyderm_dagster.pps.model import Counters, Delivered, Job, JobState
 from pachyderm_dagster.pps.plan import Plan
 from pachyderm_dagster.pps.planning import DatumInputs, Sources, decode_base, find_datums, find_plan, hashes_of, make_sources
 from pachyderm_dagster.pps.recovery import job_records
-from pachyderm_dagster.pps.results import RESULT_ROWS, DatumDetails, Done, load_results, meta_rows, result_rows
+from pachyderm_dagster.pps.results import RESULT_ROWS, DatumDetails, Done, load_results
 from pachyderm_dagster.pps.spec import Reprocess
-from pachyderm_dagster.storage.content import ContentWriter
 from pachyderm_dagster.storage.packs import PackWriter
 from pachyderm_dagster.storage.rows import DATUM_ROWS
 from pachyderm_dagster.storage.tree_reading import decode_root
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerSetup
-from pachyderm_dagster.worker.protocol import DatumState as ResultState
 from pachyderm_dagster.workspace import Workspace
 
 REPORT_SECONDS = 1.0
-# The first comes after a second, and the time doubles up to this.
-CHECKPOINT_SECONDS = 10.0
-_STORED_STATES = {ResultState.SUCCESS: DatumState.PROCESSED, ResultState.FAILED: DatumState.FAILED, ResultState.RECOVERED: DatumState.RECOVERED}
 
 OnProgress = Callable[[JobState, Counters], None]
 
@@ -129,12 +122,10 @@ class _JobRun:
     started: float = field(default_factory=time.monotonic)
     meta_trees: Trees = field(init=False)
     result_trees: Trees = field(init=False)
-    checkpoint: TreeRoot = field(init=False)
 
     def __post_init__(self) -> None:
         self.meta_trees = Trees(self.workspace.store, DATUM_ROWS)
         self.result_trees = Trees(self.workspace.store, RESULT_ROWS)
-        self.checkpoint = self.meta_trees.empty
 
     @property
     def _since(self) -> dt.datetime:
@@ -191,14 +182,11 @@ class _JobRun:
 
     def _deliver(self, egress: Egress, output: TreeRoot, meta: TreeRoot) -> _Outcome:
         """Brings the output to where the egress says; it stays as good as it is when that fails."""
-        stopped = threading.Event()
         self.on_progress(JobState.EGRESSING, self.counters)
-        with Watch(lambda: self._check(JobState.EGRESSING), stopped.set, REPORT_SECONDS):
-            try:
-                delivered = deliver(delivery_from(self.workspace, egress, output.encode()), stopped)
-            except PachydermError as error:
-                return _Outcome(JobState.EGRESS_FAILURE, f"egress: {error}", output, meta)
-            return _Outcome(JobState.SUCCESS, "", output, meta, delivered)
+        ended = deliver_watched(delivery_from(self.workspace, egress, output.encode()), lambda: self._check(JobState.EGRESSING))
+        if isinstance(ended, PachydermError):
+            return _Outcome(JobState.EGRESS_FAILURE, f"egress: {ended}", output, meta)
+        return _Outcome(JobState.SUCCESS, "", output, meta, ended)
 
     def _out_of_time(self) -> _Outcome:
         return _Outcome(JobState.KILLED, f"the job took longer than its job_timeout of {self.inputs.pipeline.spec.job_timeout:g} s")
@@ -217,29 +205,20 @@ class _JobRun:
         hashes = dict(zip(chosen.ids(chosen.run).to_pylist(), datums.table.column("hash").take(chosen.run).to_pylist(), strict=True))
         read: dict[str, DatumInputs] = {}
         tasks = self._in_sets(_remembered(datum_tasks(self.workspace.pfs.trees, datums, chosen.run, sources), read), len(chosen.run))
-        done: list[Done] = []
-        saved = 0
-        reported = checkpoint = time.monotonic()
-        wait = REPORT_SECONDS
-        writer = ContentWriter(self.workspace.store)
         running = self.executor.run(self._setup(), tasks, self._parallelism(len(chosen.run)))
+        keeper = ResultKeeper(self.workspace, self.inputs, self.meta_trees, self.result_trees)
+        reported = time.monotonic()
         try:
             with contextlib.closing(running) as results, Watch(lambda: self._check(JobState.RUNNING), self.executor.stop, REPORT_SECONDS):
                 for result in results:
-                    done.append(self._done(result, hashes[result.id], read.pop(result.id), writer))
-                    now = time.monotonic()
-                    if now - reported >= REPORT_SECONDS:
+                    self.counters = add_result(self.counters, result)
+                    keeper.add(result, hashes[result.id], read.pop(result.id))
+                    if time.monotonic() - reported >= REPORT_SECONDS:
                         self.on_progress(JobState.RUNNING, self._shown)
-                        reported = now
-                    if now - checkpoint >= wait:
-                        writer.flush()
-                        self._save_results(done[saved:])
-                        self._save_checkpoint(done[saved:])
-                        saved, checkpoint, wait = len(done), now, min(2 * wait, CHECKPOINT_SECONDS)
+                        reported = time.monotonic()
         finally:
-            writer.close()
-            self._save_results(done[saved:])
-        return done
+            keeper.close()
+        return keeper.done
 
     def _setup(self) -> WorkerSetup:
         try:
@@ -257,71 +236,12 @@ class _JobRun:
     def _parallelism(self, datums: int) -> int:
         return min(datums, self.inputs.pipeline.spec.parallelism_spec.constant or 1)
 
-    def _done(self, result: DatumResult, hash: bytes, inputs: DatumInputs, writer: ContentWriter) -> Done:
-        self._count(result)
-        state = _STORED_STATES[result.state]
-        details = DatumDetails(
-            inputs=inputs.references,
-            reads=inputs.reads,
-            job=str(self.inputs.job),
-            state=state.name,
-            hash=hash.hex(),
-            index=result.index,
-            reason=result.reason,
-            exit_code=result.exit_code,
-            tries=result.tries,
-            download_seconds=result.download_seconds,
-            process_seconds=result.process_seconds,
-            upload_seconds=result.upload_seconds,
-            download_bytes=result.download_bytes,
-            upload_bytes=result.upload_bytes,
-            log=result.log,
-            log_times=result.log_times if result.log is not None else (),
-            started=result.started or None,
-        )
-        outputs = tuple((key_of(path), content) for path, content in result.outputs)
-        return Done(result.id, hash, state, self.inputs.job.id, outputs, writer.write(msgspec.json.encode(details)))
-
-    def _count(self, result: DatumResult) -> None:
-        counters, state = self.counters, result.state
-        self.counters = dataclasses.replace(
-            counters,
-            data_processed=counters.data_processed + (state is ResultState.SUCCESS),
-            data_failed=counters.data_failed + (state is ResultState.FAILED),
-            data_recovered=counters.data_recovered + (state is ResultState.RECOVERED),
-            download_bytes=counters.download_bytes + result.download_bytes,
-            upload_bytes=counters.upload_bytes + result.upload_bytes,
-            download_seconds=counters.download_seconds + result.download_seconds,
-            process_seconds=counters.process_seconds + result.process_seconds,
-            upload_seconds=counters.upload_seconds + result.upload_seconds,
-        )
-
     def _failure(self, failed: list[Done]) -> str:
         """The reason of a job with failed datums: names one, and how many there are."""
         reader = self.workspace.pfs.reader
         details = msgspec.json.decode(reader.read(failed[0].details), type=DatumDetails)
         others = f" (and {len(failed) - 1} more datums)" if len(failed) > 1 else ""
         return f"datum {failed[0].id[:12]}… of {', '.join(details.inputs)} failed: {details.reason}{others}"
-
-    def _save_results(self, done: list[Done]) -> None:
-        """Adds results to the pipeline's, so that no later job has to make them again."""
-        rows = result_rows(done)
-        while len(rows):
-            with self.workspace.database.read() as txn:
-                old = find_results_root(txn, self.inputs.pipeline)
-            new = self.result_trees.apply(self.result_trees.decode(old), rows).encode()
-
-            def change(txn: Transaction, old: bytes | None = old, new: bytes = new) -> bool:
-                # Only a job that somebody ended meanwhile can be overtaken by the collector.
-                return is_collected(txn, self._since) or replace_results(txn, self.inputs.pipeline, old, new)
-
-            if self.workspace.database.write(change):
-                return
-
-    def _save_checkpoint(self, done: list[Done]) -> None:
-        """Adds datums to those that are known to have ended, for people who look while the job runs."""
-        self.checkpoint = self.meta_trees.apply(self.checkpoint, meta_rows(done))
-        self.workspace.database.write(lambda txn: jobs.save_checkpoint(txn, self.inputs.job, self.checkpoint.encode()))
 
     @property
     def _shown(self) -> Counters:

@@ -1,0 +1,123 @@
+"""Keeps what datums gave while their job runs: details in the store, results with the pipeline, checkpoints with the job."""
+
+import dataclasses
+import time
+
+import msgspec
+
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs.horizon import is_collected
+from pachyderm_dagster.pfs.paths import key_of
+from pachyderm_dagster.pps import jobs
+from pachyderm_dagster.pps.datums import DatumState
+from pachyderm_dagster.pps.job_inputs import JobInputs, find_results_root, replace_results
+from pachyderm_dagster.pps.model import Counters, Job
+from pachyderm_dagster.pps.planning import DatumInputs
+from pachyderm_dagster.pps.results import DatumDetails, Done, meta_rows, result_rows
+from pachyderm_dagster.storage.content import ContentWriter
+from pachyderm_dagster.storage.trees import Trees
+from pachyderm_dagster.worker.protocol import DatumResult
+from pachyderm_dagster.worker.protocol import DatumState as ResultState
+from pachyderm_dagster.workspace import Workspace
+
+FIRST_CHECKPOINT_SECONDS = 1.0
+# The time between two doubles up to this.
+CHECKPOINT_SECONDS = 10.0
+_STORED_STATES = {ResultState.SUCCESS: DatumState.PROCESSED, ResultState.FAILED: DatumState.FAILED, ResultState.RECOVERED: DatumState.RECOVERED}
+
+
+class ResultKeeper:
+    """Keeps the results of a job's datums.
+
+    Attributes:
+        done: all of them.
+    """
+
+    def __init__(self, workspace: Workspace, inputs: JobInputs, meta_trees: Trees, result_trees: Trees) -> None:
+        self.done: list[Done] = []
+        self._workspace, self._inputs = workspace, inputs
+        self._meta_trees, self._result_trees = meta_trees, result_trees
+        self._writer = ContentWriter(workspace.store)
+        self._checkpoint = meta_trees.empty
+        self._saved = 0
+        self._wait = FIRST_CHECKPOINT_SECONDS
+        self._next = time.monotonic() + self._wait
+
+    def add(self, result: DatumResult, hash: bytes, inputs: DatumInputs) -> None:
+        """Takes a result; saves it with those before it when it is time to."""
+        job = self._inputs.job
+        details = self._writer.write(msgspec.json.encode(_details(result, hash, inputs, job)))
+        outputs = tuple((key_of(path), content) for path, content in result.outputs)
+        self.done.append(Done(result.id, hash, _STORED_STATES[result.state], job.id, outputs, details))
+        if time.monotonic() >= self._next:
+            self._writer.flush()
+            self._save_checkpoint(self._save_results())
+            self._wait = min(2 * self._wait, CHECKPOINT_SECONDS)
+            self._next = time.monotonic() + self._wait
+
+    def close(self) -> None:
+        """Saves the rest, however the job ends: no later one has to run these datums again."""
+        self._writer.close()
+        self._save_results()
+
+    def _save_results(self) -> list[Done]:
+        """Adds what came since the last time to the results of the pipeline, and returns it."""
+        done = self.done[self._saved :]
+        self._saved = len(self.done)
+        pipeline, started = self._inputs.pipeline, self._inputs.job.started
+        assert started is not None
+        rows = result_rows(done)
+        while len(rows):
+            with self._workspace.database.read() as txn:
+                old = find_results_root(txn, pipeline)
+            new = self._result_trees.apply(self._result_trees.decode(old), rows).encode()
+
+            def change(txn: Transaction, old: bytes | None = old, new: bytes = new) -> bool:
+                # Only a job that somebody ended meanwhile can be overtaken by the collector.
+                return is_collected(txn, started) or replace_results(txn, pipeline, old, new)
+
+            if self._workspace.database.write(change):
+                break
+        return done
+
+    def _save_checkpoint(self, done: list[Done]) -> None:
+        """Adds datums to those that are known to have ended, for people who look while the job runs."""
+        self._checkpoint = self._meta_trees.apply(self._checkpoint, meta_rows(done))
+        self._workspace.database.write(lambda txn: jobs.save_checkpoint(txn, self._inputs.job, self._checkpoint.encode()))
+
+
+def add_result(counters: Counters, result: DatumResult) -> Counters:
+    """The counters of a job with one more datum that ended."""
+    return dataclasses.replace(
+        counters,
+        data_processed=counters.data_processed + (result.state is ResultState.SUCCESS),
+        data_failed=counters.data_failed + (result.state is ResultState.FAILED),
+        data_recovered=counters.data_recovered + (result.state is ResultState.RECOVERED),
+        download_bytes=counters.download_bytes + result.download_bytes,
+        upload_bytes=counters.upload_bytes + result.upload_bytes,
+        download_seconds=counters.download_seconds + result.download_seconds,
+        process_seconds=counters.process_seconds + result.process_seconds,
+        upload_seconds=counters.upload_seconds + result.upload_seconds,
+    )
+
+
+def _details(result: DatumResult, hash: bytes, inputs: DatumInputs, job: Job) -> DatumDetails:
+    return DatumDetails(
+        inputs=inputs.references,
+        reads=inputs.reads,
+        job=str(job),
+        state=_STORED_STATES[result.state].name,
+        hash=hash.hex(),
+        index=result.index,
+        reason=result.reason,
+        exit_code=result.exit_code,
+        tries=result.tries,
+        download_seconds=result.download_seconds,
+        process_seconds=result.process_seconds,
+        upload_seconds=result.upload_seconds,
+        download_bytes=result.download_bytes,
+        upload_bytes=result.upload_bytes,
+        log=result.log,
+        log_times=result.log_times if result.log is not None else (),
+        started=result.started or None,
+    )
