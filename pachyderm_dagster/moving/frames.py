@@ -10,12 +10,12 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import pyarrow as pa
 
 from pachyderm_dagster.codec import DIGEST_BYTES, Buffer, digest
 from pachyderm_dagster.errors import StateError, StorageError
+from pachyderm_dagster.storage.chunks import Readable
 
 MARKER = b"pachyderm-dagster extract "
 VERSION = 1
@@ -49,14 +49,6 @@ class Frame:
     place: int = 0
 
 
-class ByteSource(Protocol):
-    """What an extract is read from."""
-
-    def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; none at the end."""
-        ...
-
-
 class FrameEncoder:
     """Turns frames into the bytes of an extract, one after another."""
 
@@ -78,7 +70,7 @@ class FrameEncoder:
         return [head, name, written, self._check]
 
 
-def read_frames(source: ByteSource, where: str) -> Iterator[Frame]:
+def read_frames(source: Readable, where: str) -> Iterator[Frame]:
     """The frames of an extract up to its last; each is checked before it is given. `where` names the extract in messages.
 
     Raises:
@@ -130,7 +122,7 @@ def _corrupt(where: str, told: str) -> StorageError:
 class _Reader:
     """Reads exactly so many bytes."""
 
-    def __init__(self, source: ByteSource, where: str) -> None:
+    def __init__(self, source: Readable, where: str) -> None:
         self.where = where
         self.place = 0
         self._source = source

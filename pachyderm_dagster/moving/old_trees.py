@@ -7,7 +7,6 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pachyderm_dagster.moving.frames import ByteSource
 from pachyderm_dagster.moving.wire import Fields, bytes_of, fields_of, is_snappy, message_of, messages_of, number_of, read_framed, text_of, unsnapped
 
 # Field numbers of hashtree.proto.
@@ -46,7 +45,7 @@ class OldFile:
 def files_of_tree(data: bytes) -> Iterator[OldFile]:
     """The files of a serialized tree of a commit that has one."""
     if is_snappy(data):
-        data = _all(unsnapped(io.BytesIO(data)))
+        data = b"".join(unsnapped(io.BytesIO(data)))
     if data[8 : 8 + len(_FILES_BUCKET)] == _FILES_BUCKET:
         yield from _files_of_buckets(data)
         return
@@ -90,10 +89,3 @@ def _file(path: str, node: Fields) -> Iterator[OldFile]:
 def _block_range(reference: Fields) -> BlockRange:
     within = message_of(reference, 2) or {}
     return BlockRange(text_of(message_of(reference, 1) or {}, _HASH), number_of(within, 1), number_of(within, 2))
-
-
-def _all(source: ByteSource) -> bytes:
-    pieces = []
-    while piece := source.read(1 << 20):
-        pieces.append(piece)
-    return b"".join(pieces)

@@ -14,9 +14,11 @@ from pachyderm_dagster.codec import Buffer
 from pachyderm_dagster.errors import InvalidError, NotFoundError, StateError, StorageError
 from pachyderm_dagster.moving.copying import copy_objects, is_empty, without_present
 from pachyderm_dagster.moving.extracting import Extraction
-from pachyderm_dagster.moving.frames import ByteSource, Frame, FrameEncoder, read_frames
+from pachyderm_dagster.moving.frames import Frame, FrameEncoder, read_frames
 from pachyderm_dagster.pfs.store_ids import find_store_id
+from pachyderm_dagster.pfs.streams import Pieces
 from pachyderm_dagster.pfs.structure import PREFIX as STRUCTURES
+from pachyderm_dagster.storage.chunks import Readable
 from pachyderm_dagster.storage.objects import OBJECTS, ObjectStore, find_object_id
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.storage.storage_urls import shown
@@ -84,7 +86,7 @@ def write_store(extraction: Extraction, url: str, progress: Callable[[int], None
 
 
 @contextlib.contextmanager
-def open_frames(place: str, stdin: ByteSource) -> Iterator[tuple[Iterator[Frame], ObjectStore | None]]:
+def open_frames(place: str, stdin: Readable) -> Iterator[tuple[Iterator[Frame], ObjectStore | None]]:
     """The frames of the extract at a place (`-` is standard input), and the store with its objects where they lie beside it.
 
     Raises:
@@ -95,7 +97,7 @@ def open_frames(place: str, stdin: ByteSource) -> Iterator[tuple[Iterator[Frame]
         yield read_frames(stdin, "standard input"), None
     elif (url := url_of(place)) is not None:
         store = open_store(url)
-        yield read_frames(_Parts(store, _newest(store, shown(url))), shown(url)), store
+        yield read_frames(Pieces(store.get(key) for key in _newest(store, shown(url))), shown(url)), store
     else:
         try:
             file = open(place, "rb")  # noqa: SIM115 - the error is that of opening, not of what is done with the file
@@ -155,18 +157,3 @@ def _newest(store: ObjectStore, where: str) -> list[str]:
         raise StorageError("extract-torn", f"the extract at {where} was interrupted; `pachctl extract -o {where}` goes on with it")
     folder = max(complete, key=lambda info: info.modified).key.removesuffix(COMPLETE)
     return sorted(info.key for info in found if info.key.startswith(folder) and not info.key.endswith(f"/{COMPLETE}"))
-
-
-class _Parts:
-    """Objects of a store, read as one file."""
-
-    def __init__(self, store: ObjectStore, keys: Sequence[str]) -> None:
-        self._store = store
-        self._keys = list(reversed(keys))
-        self._rest = memoryview(b"")
-
-    def read(self, size: int, /) -> bytes:
-        while not self._rest and self._keys:
-            self._rest = memoryview(self._store.get(self._keys.pop()))
-        piece, self._rest = self._rest[:size], self._rest[size:]
-        return bytes(piece)

@@ -8,13 +8,14 @@ from typing import Any
 
 from pachyderm_dagster.errors import InvalidError, PachydermError
 from pachyderm_dagster.moving.arrivals import Arrivals, ArrivingCommit, ArrivingFile
-from pachyderm_dagster.moving.frames import ByteSource
 from pachyderm_dagster.moving.old_objects import OldObjects
 from pachyderm_dagster.moving.old_pipelines import document_of, time_of
 from pachyderm_dagster.moving.old_trees import OldFile, files_of_shard, files_of_tree
 from pachyderm_dagster.moving.wire import Fields, bytes_of, fields_of, message_of, messages_of, number_of, read_framed, text_of, unsnapped
+from pachyderm_dagster.pfs.streams import Pieces
 from pachyderm_dagster.pps.spec import PipelineSpec
 from pachyderm_dagster.pps.spec_reading import parse_specs
+from pachyderm_dagster.storage.chunks import Readable
 
 # Field numbers of admin.proto: the versions of operations, and the operations, which have the same numbers in all of them.
 _VERSIONS = {1: "1.7", 2: "1.8", 3: "1.9", 4: "1.10", 5: "1.11", 6: "1.12", 7: "1.13"}
@@ -44,7 +45,7 @@ class Replayed:
     left: dict[str, int] = field(default_factory=dict)
 
 
-def replay(source: ByteSource, arrivals: Arrivals, progress: Callable[[int], None]) -> Replayed:
+def replay(source: Readable, arrivals: Arrivals, progress: Callable[[int], None]) -> Replayed:
     """Makes what an extract holds. Run again, it goes on: repos that came from Pachyderm and commits that are there already stay as they are.
 
     Args:
@@ -58,7 +59,7 @@ def replay(source: ByteSource, arrivals: Arrivals, progress: Callable[[int], Non
     """
     with OldObjects() as objects:
         replaying = _Replaying(objects, arrivals)
-        for frame in read_framed(unsnapped(source)):
+        for frame in read_framed(Pieces(unsnapped(source))):
             replaying.take(fields_of(frame))
             progress(len(frame))
         return replaying.found

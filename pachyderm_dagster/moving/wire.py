@@ -7,7 +7,8 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.moving.frames import ByteSource
+from pachyderm_dagster.pfs.streams import WholeReads
+from pachyderm_dagster.storage.chunks import Readable
 
 Value: TypeAlias = int | bytes
 Fields: TypeAlias = Mapping[int, list[Value]]
@@ -18,6 +19,7 @@ _LONGEST_FRAME = 1 << 31
 _SNAPPY_BEGIN = b"\xff\x06\x00\x00sNaPpY"
 _SNAPPY = pa.Codec("snappy")
 _CRC_BYTES = 4
+_PIECE_BYTES = 1 << 20
 
 
 def fields_of(message: bytes) -> dict[int, list[Value]]:
@@ -83,67 +85,47 @@ def messages_of(fields: Fields, number: int) -> list[dict[int, list[Value]]]:
     return [fields_of(value) for value in fields.get(number, ()) if isinstance(value, bytes)]
 
 
-def read_framed(source: ByteSource) -> Iterator[bytes]:
+def read_framed(source: Readable) -> Iterator[bytes]:
     """What lies in a stream, each behind its length in 8 bytes, little endian.
 
     Raises:
         InvalidError: `import-invalid`, when it ends in the middle of one, or has a length that nothing has.
     """
-    while head := _read(source, _LENGTH.size):
+    whole = WholeReads(source)
+    while head := whole.read(_LENGTH.size):
         if len(head) < _LENGTH.size:
             raise _invalid("an end in the middle of a length")
         (length,) = _LENGTH.unpack(head)
         if not 0 <= length < _LONGEST_FRAME:
             raise _invalid(f"a length of {length:,} bytes")
-        body = _read(source, length)
+        body = whole.read(length)
         if len(body) < length:
             raise _invalid(f"an end after {len(body):,} of {length:,} bytes: the file was cut off")
         yield body
 
 
-def unsnapped(source: ByteSource) -> ByteSource:
-    """A stream without the snappy frames around it, if there are any."""
-    begin = _read(source, len(_SNAPPY_BEGIN))
-    return _Unsnapped(source) if begin == _SNAPPY_BEGIN else _Rejoined(begin, source)
+def unsnapped(source: Readable) -> Iterator[bytes]:
+    """A stream in pieces, without the snappy frames around it if there are any (framing_format.txt of google/snappy).
+
+    Their CRC-32C is not looked at: objects are compared with their SHA-512.
+    """
+    whole = WholeReads(source)
+    begin = whole.read(len(_SNAPPY_BEGIN))
+    if begin != _SNAPPY_BEGIN:
+        yield begin
+        yield from iter(lambda: source.read(_PIECE_BYTES), b"")
+        return
+    while head := whole.read(4):
+        kind, length = head[0], int.from_bytes(head[1:], "little")
+        body = whole.read(length)
+        if len(head) < 4 or len(body) < length:
+            raise _invalid("an end in the middle of a snappy frame: the file was cut off")
+        yield _unpacked(kind, body)
 
 
 def is_snappy(data: bytes) -> bool:
     """Whether bytes begin as snappy's frames do."""
     return data.startswith(_SNAPPY_BEGIN)
-
-
-class _Rejoined:
-    """A stream with what was read of it already before it."""
-
-    def __init__(self, begin: bytes, source: ByteSource) -> None:
-        self._begin, self._source = begin, source
-
-    def read(self, size: int, /) -> bytes:
-        if not self._begin:
-            return self._source.read(size)
-        piece, self._begin = self._begin[:size], self._begin[size:]
-        return piece
-
-
-class _Unsnapped:
-    """What snappy frames hold (framing_format.txt of google/snappy). Their CRC-32C is not looked at: objects are compared with their SHA-512."""
-
-    def __init__(self, source: ByteSource) -> None:
-        self._source = source
-        self._rest = memoryview(b"")
-
-    def read(self, size: int, /) -> bytes:
-        while not self._rest:
-            head = _read(self._source, 4)
-            if not head:
-                return b""
-            kind, length = head[0], int.from_bytes(head[1:], "little")
-            body = _read(self._source, length)
-            if len(head) < 4 or len(body) < length:
-                raise _invalid("an end in the middle of a snappy frame: the file was cut off")
-            self._rest = memoryview(_unpacked(kind, body))
-        piece, self._rest = self._rest[:size], self._rest[size:]
-        return bytes(piece)
 
 
 def _unpacked(kind: int, body: bytes) -> bytes:
@@ -159,17 +141,6 @@ def _unpacked(kind: int, body: bytes) -> bytes:
         return bytes(_SNAPPY.decompress(block, length, asbytes=True))
     except OSError as error:
         raise _invalid("a snappy frame that cannot be unpacked") from error
-
-
-def _read(source: ByteSource, size: int) -> bytes:
-    pieces, left = [], size
-    while left:
-        piece = source.read(left)
-        if not piece:
-            break
-        pieces.append(piece)
-        left -= len(piece)
-    return b"".join(pieces)
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
