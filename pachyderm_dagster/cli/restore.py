@@ -14,16 +14,13 @@ from pachyderm_dagster.cli.visible import visible
 from pachyderm_dagster.clock import SystemClock
 from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.metadata import tables as t
-from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.moving.extracting import Header, extracting
 from pachyderm_dagster.moving.frames import Frame
 from pachyderm_dagster.moving.places import open_frames
 from pachyderm_dagster.moving.restoring import finish_restoring
 from pachyderm_dagster.moving.restoring import restore as fill_home
+from pachyderm_dagster.pfs.store_ids import find_own_store_id
 from pachyderm_dagster.pps.checking import check_home
-from pachyderm_dagster.pps.deletion import delete_pipelines
-from pachyderm_dagster.pps.pipelines import list_pipeline
-from pachyderm_dagster.pps.recovery import keep
 from pachyderm_dagster.settings import HOME, METADATA_URL, STORAGE_URL, load_settings
 from pachyderm_dagster.storage.objects import ObjectStore
 from pachyderm_dagster.workspace import Workspace, open_workspace
@@ -62,7 +59,8 @@ def restore(environ: Mapping[str, str], place: str | None, home: str | None, no_
 
         header = fill_home(settings, SystemClock(), frames, beside, show)
     with contextlib.closing(open_workspace(environ)) as workspace:
-        document = _finish(workspace, header, no_pipelines=no_pipelines)
+        finish_restoring(workspace, without_pipelines=no_pipelines)
+        document = _document(workspace, header)
         problems = _check(workspace, deep=verify)
     printer.one(document, LINES)
     for problem in problems:
@@ -89,23 +87,14 @@ def _source(environ: Mapping[str, str], place: str | None, home: str | None) -> 
 
 def _store_id(workspace: Workspace) -> str | None:
     with workspace.database.read() as txn:
-        row = txn.first(sa.select(t.record_state.c.store_id))
-        return None if row is None else row.store_id
+        return find_own_store_id(txn.connection)
 
 
-def _finish(workspace: Workspace, header: Header, *, no_pipelines: bool) -> Fields:
-    """The rest of a restore, which can be done again: pipelines go, the store gets what is kept of the record. What is there then, in numbers."""
-    if no_pipelines:
-        workspace.database.write(_delete_pipelines)
-    keep(workspace.database, workspace.store)
-    finish_restoring(workspace.store)
+def _document(workspace: Workspace, header: Header) -> Fields:
+    """What is there now, in numbers."""
     with workspace.database.read() as txn:
         counts = {name: txn.connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one() for name, table in COUNTED.items()}
     return {"id": header.id, "extracted": header.written, **counts, "objects": header.objects, "size_bytes": header.size_bytes}
-
-
-def _delete_pipelines(txn: Transaction) -> None:
-    delete_pipelines(txn, [pipeline.name for pipeline in list_pipeline(txn)], force=True, keep_repo=True)
 
 
 def _check(workspace: Workspace, *, deep: bool) -> list[str]:

@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import msgspec
-import sqlalchemy as sa
 
 from pachyderm_dagster.coordination.leases import hold
 from pachyderm_dagster.errors import ConflictError
-from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.counting import last_rows
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.metadata.dumping import OF_ITS_STORE, PASSING, dump
@@ -21,7 +19,7 @@ from pachyderm_dagster.moving.spool import Spool
 from pachyderm_dagster.pfs.collecting import LEASE
 from pachyderm_dagster.pfs.marking import mark
 from pachyderm_dagster.pfs.roots import HeldTree, list_layers, list_trees
-from pachyderm_dagster.pfs.store_ids import check_own_store
+from pachyderm_dagster.pfs.store_ids import check_own_store, find_own_store_id
 from pachyderm_dagster.pps.reachable_details import PIPELINE_TREES
 from pachyderm_dagster.workspace import Workspace
 
@@ -149,13 +147,12 @@ def _held(txn: Transaction, now: dt.datetime) -> tuple[dict[tuple[str, bytes], H
 
 
 def _header(txn: Transaction, id: str | None) -> Header:
-    state = txn.first(sa.select(t.record_state.c.store_id))
     return Header(
         id=id or txn.clock.new_id(),
         written=txn.clock.now(),
         revision=SCHEMA_REVISION,
         last_rows=dict(last_rows(txn.connection)),
-        store_id=None if state is None else state.store_id,
+        store_id=find_own_store_id(txn.connection),
         objects=None,
         size_bytes=None,
     )

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from pachyderm_dagster.clock import Clock
 from pachyderm_dagster.errors import StateError, StorageError
 from pachyderm_dagster.metadata import tables as t
+from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.metadata.dumping import Batch
 from pachyderm_dagster.metadata.engines import connect
 from pachyderm_dagster.metadata.failures import translated
@@ -23,12 +24,16 @@ from pachyderm_dagster.moving.extracting import End, Header
 from pachyderm_dagster.moving.filling import fill
 from pachyderm_dagster.moving.frames import Frame, FrameKind
 from pachyderm_dagster.moving.spool import Spool
-from pachyderm_dagster.pfs.store_ids import RESTORING_KEY, check_store_id, find_restoring, find_store_id
+from pachyderm_dagster.pfs.store_ids import RESTORING_KEY, check_store_id, find_own_store_id, find_restoring, find_store_id
 from pachyderm_dagster.pfs.structure import PREFIX as STRUCTURES
+from pachyderm_dagster.pps.deletion import delete_pipelines
+from pachyderm_dagster.pps.pipelines import list_pipeline
+from pachyderm_dagster.pps.recovery import keep
 from pachyderm_dagster.settings import Settings
 from pachyderm_dagster.storage.objects import OBJECTS, ObjectStore
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.storage.storage_urls import shown
+from pachyderm_dagster.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +81,16 @@ def restore(settings: Settings, clock: Clock, frames: Iterator[Frame], beside: O
     return header
 
 
-def finish_restoring(store: ObjectStore) -> None:
-    """The last step, when the store holds what is kept of the record too: the home is whole."""
-    store.delete(RESTORING_KEY)
+def finish_restoring(workspace: Workspace, *, without_pipelines: bool) -> None:
+    """The rest of a restore, which can be done again: pipelines go, the store gets what is kept of the record, and the home is whole.
+
+    Args:
+        without_pipelines: what they wrote stays.
+    """
+    if without_pipelines:
+        workspace.database.write(_delete_pipelines)
+    keep(workspace.database, workspace.store)
+    workspace.store.delete(RESTORING_KEY)
 
 
 def _load_with_objects(
@@ -161,10 +173,11 @@ def _check_end(end: End, header: Header, spool: Spool) -> None:
 def _own_store_id(engine: sa.Engine) -> str | None:
     """The id of the store that a record belongs to, if there is a record and it has one."""
     with translated(), engine.connect() as connection:
-        if revision_of(connection) is None:
-            return None
-        row = connection.execute(sa.select(t.record_state.c.store_id)).first()
-        return None if row is None else row.store_id
+        return None if revision_of(connection) is None else find_own_store_id(connection)
+
+
+def _delete_pipelines(txn: Transaction) -> None:
+    delete_pipelines(txn, [pipeline.name for pipeline in list_pipeline(txn)], force=True, keep_repo=True)
 
 
 def _is_blank(engine: sa.Engine) -> bool:

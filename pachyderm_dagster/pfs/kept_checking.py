@@ -8,7 +8,7 @@ from pachyderm_dagster.errors import StorageError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs.checking import Change, GiveUp, MarkStore, Problem
-from pachyderm_dagster.pfs.store_ids import StoreMark, check_own_store, replace_mark
+from pachyderm_dagster.pfs.store_ids import StoreMark, check_own_store, find_own_store_id, replace_mark
 from pachyderm_dagster.pfs.structure import behind, list_keys, load_newest, number_of
 from pachyderm_dagster.storage.objects import ObjectStore
 
@@ -49,9 +49,9 @@ def mark_again(database: Database, store: ObjectStore) -> None:
         StorageError: `store-of-another`.
     """
     with database.read() as txn:
-        row = txn.first(sa.select(t.record_state.c.store_id))
-    if row is not None and row.store_id is not None:
-        replace_mark(store, StoreMark(row.store_id))
+        own_id = find_own_store_id(txn.connection)
+    if own_id is not None:
+        replace_mark(store, StoreMark(own_id))
 
 
 def overtake(txn: Transaction, number: int) -> None:

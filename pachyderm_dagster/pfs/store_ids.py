@@ -97,6 +97,11 @@ def replace_mark(store: ObjectStore, mark: StoreMark) -> None:
         check_store_id(store, mark.id)
 
 
+def find_own_store_id(connection: sa.Connection) -> str | None:
+    """The id of the store that a record belongs to; None of a record that is new, or older than these ids and not written since."""
+    return connection.execute(sa.select(t.record_state.c.store_id)).scalar()
+
+
 def find_restoring(store: ObjectStore) -> tuple[str, str] | None:
     """The restore that has begun to fill a store and is not done: the id of the extract, and the id that the store gets."""
     try:

@@ -17,7 +17,7 @@ from pachyderm_dagster.metadata.emptying import set_aside
 from pachyderm_dagster.pfs import rebuilding
 from pachyderm_dagster.pfs.model import RepoType
 from pachyderm_dagster.pfs.rebuilding import Holdings, Key, Loss, Rebuilt
-from pachyderm_dagster.pfs.store_ids import check_restored
+from pachyderm_dagster.pfs.store_ids import check_restored, find_own_store_id
 from pachyderm_dagster.pps import defaults
 from pachyderm_dagster.pps.defaults import StoredDefaults
 from pachyderm_dagster.pps.recovery import SECTION, StoredJob, StoredPipeline, from_builtins
@@ -64,10 +64,10 @@ def rebuild_home(database: Database, store: ObjectStore, *, force: bool, progres
             if not force:
                 raise
             is_empty = False
-        state = txn.first(sa.select(t.record_state.c.store_id))
+        own_id = find_own_store_id(txn.connection)
     check_restored(store, "this home")
     store_id = database.clock.new_id()
-    rebuilding.take_store(store, None if state is None else state.store_id, store_id)
+    rebuilding.take_store(store, own_id, store_id)
     holdings = rebuilding.read_holdings(store, progress)
     copy = None if is_empty else set_aside(database, database.clock.now())
     return dataclasses.replace(rebuild(database, holdings, store_id, partial(_is_readable, store)), copy=copy)
