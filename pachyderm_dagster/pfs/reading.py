@@ -77,7 +77,7 @@ def list_entries(trees: Trees, root: TreeRoot, path: str, *, label: str) -> Iter
         InvalidError: `path-invalid`.
     """
     found = inspect_file(trees, root, path, label=label)
-    return children(trees, root, found.path) if found.type == DIRECTORY else iter([_entry_of(found)])
+    return children(trees, root, found.path) if found.type == DIRECTORY else iter([entry_of(found)])
 
 
 def walk(trees: Trees, root: TreeRoot, path: str, *, label: str) -> pa.Table:
@@ -88,7 +88,7 @@ def walk(trees: Trees, root: TreeRoot, path: str, *, label: str) -> pa.Table:
         InvalidError: `path-invalid`.
     """
     top = inspect_file(trees, root, path, label=label)
-    first = _entry_of(top)
+    first = entry_of(top)
     if top.type != DIRECTORY:
         return first
     return pa.concat_tables([first, scan(trees, root, *directory_range(top.path), None)])
@@ -110,22 +110,13 @@ def get_content(trees: Trees, root: TreeRoot, path: str, *, label: str) -> Conte
         NotFoundError: `file-not-found`.
         InvalidError: `not-a-file` for a directory, `multiple-matches`, `path-invalid`, `glob-invalid`.
     """
-    if is_glob(path):
-        matches = _matches(trees, root, path, label)
-        if len(matches) > 1:
-            raise InvalidError(
-                "multiple-matches",
-                f"{len(matches):,} files and directories of {label} match {shown(path)}, one is read at a time; name one, or take all with -r",
-            )
-        cleaned = matches.column("path")[0].as_py()
-    else:
-        cleaned = clean_path(path)
+    cleaned = clean_path(only_match(glob_files(trees, root, path), path, label=label) if is_glob(path) else path)
     rows = trees.find(root, pa.array([key_of(cleaned)]))
     if len(rows):
         return contents_of(rows)[0]
     if find_entry(trees, root, cleaned) is None:
         raise _not_found(trees, root, cleaned, label)
-    raise InvalidError("not-a-file", f"{cleaned!r} in {label} is a directory; name a file in it, or take all of it with -r")
+    raise not_a_file(cleaned, label)
 
 
 def get_contents(trees: Trees, root: TreeRoot, paths: Iterable[str], *, label: str) -> dict[str, Content]:
@@ -151,7 +142,7 @@ def rows_below(trees: Trees, root: TreeRoot, path: str, *, label: str) -> pa.Tab
         InvalidError: `path-invalid`, `glob-invalid`.
     """
     if is_glob(path):
-        return _rows_of_matches(trees, root, _matches(trees, root, path, label))
+        return rows_of_matches(trees, root, some_matches(glob_files(trees, root, path), path, label=label))
     info = inspect_file(trees, root, path, label=label)
     if info.type == DIRECTORY:
         return trees.table(root, *directory_range(info.path))
@@ -163,7 +154,39 @@ def is_glob(path: str) -> bool:
     return any(character in path for character in GLOB_CHARACTERS)
 
 
-def _entry_of(file: FileInfo) -> pa.Table:
+def some_matches(matches: pa.Table, pattern: str, *, label: str) -> pa.Table:
+    """What a pattern matches, when that is anything.
+
+    Raises:
+        NotFoundError: `file-not-found`.
+    """
+    if not len(matches):
+        raise NotFoundError("file-not-found", f"nothing in {label} matches {shown(pattern)}; `glob file` shows what a pattern matches")
+    return matches
+
+
+def only_match(matches: pa.Table, pattern: str, *, label: str) -> str:
+    """The path of what a pattern matches, when that is one.
+
+    Raises:
+        NotFoundError: `file-not-found`.
+        InvalidError: `multiple-matches`.
+    """
+    found: list[str] = some_matches(matches, pattern, label=label).column("path").to_pylist()
+    if len(found) > 1:
+        raise InvalidError(
+            "multiple-matches", f"{len(found):,} files and directories of {label} match {shown(pattern)}, one is read at a time; name one, or take all with -r"
+        )
+    return found[0]
+
+
+def not_a_file(path: str, label: str) -> InvalidError:
+    """The error for a directory where a file is needed."""
+    return InvalidError("not-a-file", f"{path!r} in {label} is a directory; name a file in it, or take all of it with -r")
+
+
+def entry_of(file: FileInfo) -> pa.Table:
+    """A table of one entry."""
     return pa.Table.from_pylist([{"path": file.path, "type": file.type, "size": file.size_bytes, "hash": bytes.fromhex(file.hash)}], schema=ENTRIES)
 
 
@@ -171,14 +194,8 @@ def _place(content: Content) -> tuple[bytes, int]:
     return (content.refs[0].object, content.refs[0].offset) if content.refs else (b"", 0)
 
 
-def _matches(trees: Trees, root: TreeRoot, pattern: str, label: str) -> pa.Table:
-    matches = glob_files(trees, root, pattern)
-    if not len(matches):
-        raise NotFoundError("file-not-found", f"nothing in {label} matches {shown(pattern)}; `glob file` shows what a pattern matches")
-    return matches
-
-
-def _rows_of_matches(trees: Trees, root: TreeRoot, matches: pa.Table) -> pa.Table:
+def rows_of_matches(trees: Trees, root: TreeRoot, matches: pa.Table) -> pa.Table:
+    """The file rows of entries and of everything below them, each once, in key order."""
     is_directory = pc.equal(matches.column("type"), DIRECTORY)
     below = [trees.kind.schema.empty_table()]
     taken = None

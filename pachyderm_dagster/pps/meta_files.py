@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pachyderm_dagster.errors import InvalidError, NotFoundError
+from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.pfs.entries import DIRECTORY, ENTRIES, FileInfo, after_prefix
 from pachyderm_dagster.pfs.file_trees import StoredFiles, in_memory
 from pachyderm_dagster.pfs.globs import Glob, Level
-from pachyderm_dagster.pfs.paths import ROOT, clean_path
-from pachyderm_dagster.pfs.reading import is_glob
+from pachyderm_dagster.pfs.paths import ROOT, clean_path, key_of, path_of
+from pachyderm_dagster.pfs.reading import entry_of, is_glob, not_a_file, only_match, rows_of_matches, some_matches
 from pachyderm_dagster.pfs.searching import in_key_order
 from pachyderm_dagster.pps.meta_rows import META, PFS, DatumFiles
 from pachyderm_dagster.storage.content import Content
@@ -91,28 +91,26 @@ class MetaFiles:
         return self._scan(elements, None)
 
     def find_content(self, path: str) -> Content:
-        if is_glob(path):
-            matches = self.glob(path)
-            if len(matches) > 1:
-                raise InvalidError(
-                    "multiple-matches", f"{len(matches):,} files and directories of {self.label} match {path!r}, one is read at a time; name one"
-                )
-            if not len(matches):
-                raise NotFoundError("file-not-found", f"nothing in {self.label} matches {path!r}; `glob file` shows what a pattern matches")
-            path = matches.column("path")[0].as_py()
-        cleaned = clean_path(path)
+        cleaned = clean_path(only_match(self.glob(path), path, label=self.label) if is_glob(path) else path)
         elements = _elements(cleaned)
         if len(elements) <= 2:
             self.inspect(cleaned)
-            raise InvalidError("not-a-file", f"{cleaned!r} in {self.label} is a directory; name a file in it, or take all of it with -r")
+            raise not_a_file(cleaned, self.label)
         return self._below(elements).find_content(cleaned)
 
     def find_contents(self, paths: Iterable[str]) -> dict[str, Content]:
-        return {cleaned: self.find_content(cleaned) for cleaned in map(clean_path, paths)}
+        cleaned = {clean_path(path) for path in paths}
+        below = self._below_all(cleaned)
+        found = below.trees.find(below.root, pa.array(map(key_of, cleaned), pa.string())).column(KEY).to_pylist()
+        for path in sorted(cleaned - set(map(path_of, found))):
+            self.find_content(path)  # says what is wrong with it
+        return below.find_contents(cleaned)
 
     def rows_below(self, path: str) -> pa.Table:
         if is_glob(path):
-            return self._rows_of_matches(path)
+            matches = some_matches(self.glob(path), path, label=self.label)
+            below = self._below_all(matches.column("path").to_pylist())
+            return rows_of_matches(below.trees, below.root, matches)
         cleaned = clean_path(path)
         elements = _elements(cleaned)
         if len(elements) >= 2:
@@ -121,19 +119,6 @@ class MetaFiles:
         kinds = tuple(elements) or KINDS
         tables = [self.files.rows(table, (kind,), _everything) for kind in kinds for table in self.trees.read(self.root)]
         return pa.concat_tables([self.files.empty, *tables])
-
-    def _rows_of_matches(self, pattern: str) -> pa.Table:
-        matches = self.glob(pattern).column("path").to_pylist()
-        if not matches:
-            raise NotFoundError("file-not-found", f"nothing in {self.label} matches {pattern!r}; `glob file` shows what a pattern matches")
-        found = [self.files.empty]
-        taken: str | None = None
-        for path in matches:
-            # In key order a directory comes before everything below it.
-            if taken is None or not path.startswith(taken):
-                taken = path.rstrip("/") + "/"
-                found.append(self.rows_below(path))
-        return pa.concat_tables(found)
 
     def _scan(self, elements: Sequence[str], glob: Glob | None) -> pa.Table:
         """Entries of everything (that matches) below the first two levels that `elements` name, and of these levels."""
@@ -158,6 +143,14 @@ class MetaFiles:
             if part.root.count:
                 return part
         return self._tree(rows, (kind,), _everything)
+
+    def _below_all(self, paths: Iterable[str]) -> StoredFiles:
+        """The files of all datums that paths lead to, of the parts that they lead to."""
+        named = [_elements(path) for path in paths]
+        depth = min(map(len, named), default=0)
+        kinds = KINDS if depth < 1 else [kind for kind in KINDS if any(kind == elements[0] for elements in named)]
+        rows = self.trees.table(self.root) if depth < 2 else self.trees.find(self.root, pa.array({elements[1] for elements in named}, pa.string()))
+        return self._tree(rows, kinds, _everything if depth < 3 else {elements[2] for elements in named}.__contains__)
 
     def _tree(self, rows: pa.Table, kinds: Sequence[str], wanted: Wanted) -> StoredFiles:
         return in_memory(self.files.file_trees, self.files.rows(rows, kinds, wanted), self.label)
@@ -190,10 +183,10 @@ class MetaFiles:
                 yield rows
 
     def _top(self) -> pa.Table:
-        return _entry(FileInfo(ROOT, DIRECTORY, 0, self.root.id.hex()))
+        return entry_of(FileInfo(ROOT, DIRECTORY, 0, self.root.id.hex()))
 
     def _kinds(self, kinds: Iterable[str]) -> pa.Table:
-        return pa.concat_tables([ENTRIES.empty_table(), *(_entry(FileInfo(f"/{kind}", DIRECTORY, 0, self.root.id.hex())) for kind in kinds)])
+        return pa.concat_tables([ENTRIES.empty_table(), *(entry_of(FileInfo(f"/{kind}", DIRECTORY, 0, self.root.id.hex())) for kind in kinds)])
 
 
 def _elements(path: str) -> list[str]:
@@ -211,7 +204,3 @@ def _directories(rows: pa.Table, kind: str) -> pa.Table:
     paths = pc.binary_join_element_wise(f"/{kind}/", rows.column(KEY), "")
     hashes = pa.chunked_array([pc.struct_field(chunk, "hash") for chunk in rows.column("details").chunks])
     return pa.table([paths, pa.repeat(DIRECTORY, len(rows)), pa.repeat(0, len(rows)), hashes], schema=ENTRIES)
-
-
-def _entry(file: FileInfo) -> pa.Table:
-    return pa.Table.from_pylist([{"path": file.path, "type": file.type, "size": file.size_bytes, "hash": bytes.fromhex(file.hash)}], schema=ENTRIES)

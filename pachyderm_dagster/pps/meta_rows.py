@@ -1,6 +1,6 @@
 """File rows of what datums read, wrote, took and said, from the rows of a meta tree."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -17,7 +17,7 @@ from pachyderm_dagster.pfs.paths import AFTER_SEPARATOR, SEPARATOR, directory_ra
 from pachyderm_dagster.pfs.references import Reference, parse_reference
 from pachyderm_dagster.pps.job_inputs import find_results_root
 from pachyderm_dagster.pps.pipelines import find_pipeline
-from pachyderm_dagster.pps.results import DatumDetails, DatumRead
+from pachyderm_dagster.pps.results import DatumDetails, DatumRead, output_keys
 from pachyderm_dagster.storage.content import Content, ContentReader
 from pachyderm_dagster.storage.rows import FILE_ROWS, KEY, content_array, contents_of
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
@@ -82,10 +82,10 @@ class DatumFiles:
                 if wanted(read.name):
                     commit, _, path = reference.partition(":")
                     by_commit.setdefault(commit, []).append(_Read(_key(PFS, id, read.name), path, read.type == "dir"))
+        roots = self._find_roots(by_commit)
         for commit, files in by_commit.items():
-            root = self._root(commit)
-            if root is not None:
-                yield from self._rows_read(root, files)
+            if commit in roots:
+                yield from self._rows_read(roots[commit], files)
 
     def _rows_read(self, root: TreeRoot, read: Sequence[_Read]) -> Iterator[pa.Table]:
         files = [one for one in read if not one.is_directory]
@@ -97,33 +97,38 @@ class DatumFiles:
                 yield _moved(self.file_trees.table(root, *directory_range(one.path)), one.folder)
 
     def _outputs(self, datums: pa.Table) -> Iterator[pa.Table]:
-        for job in pc.unique(datums.column("job")).to_pylist():
-            chosen = datums.filter(pc.equal(datums.column("job"), job))
-            root = self._root(f"{self.pipeline}@{job}")
-            for id, hash, keys in zip(*(chosen.column(name).to_pylist() for name in (KEY, "hash", "outputs")), strict=True):
-                found = self._written(root, id, hash.hex(), keys) if keys else self.empty
-                if len(found):
-                    yield _moved(found, _key(PFS, id, OUT))
+        writers = datums.filter(pc.greater(pc.list_value_length(datums.column("outputs")), 0))
+        jobs = {f"{self.pipeline}@{job}": job for job in pc.unique(writers.column("job")).to_pylist()}
+        roots = self._find_roots(jobs)
+        for name, job in jobs.items():
+            chosen = writers.filter(pc.equal(writers.column("job"), job))
+            yield from [self._written(roots[name], chosen)] if name in roots else self._remembered(chosen)
 
-    def _written(self, root: TreeRoot | None, id: str, hash: str, keys: Sequence[str]) -> pa.Table:
-        """What a datum wrote, as rows of the output of the job that ran it; of a job without one as the pipeline remembers it."""
-        if root is not None:
-            rows = self.file_trees.find(root, pa.array(keys, pa.string()))
-            return rows.filter(pc.equal(rows.column("datum"), bytes.fromhex(id)))
+    def _written(self, root: TreeRoot, datums: pa.Table) -> pa.Table:
+        """What datums wrote, from the output of the job that ran them."""
+        rows = self.file_trees.find(root, pc.unique(output_keys(datums)))
+        ids = datums.column(KEY).combine_chunks()
+        writer = pc.index_in(rows.column("datum").combine_chunks(), value_set=pa.array(map(bytes.fromhex, ids.to_pylist()), pa.binary()))
+        folders = pc.binary_join_element_wise(PFS, ids.take(writer.drop_null()), OUT, SEPARATOR)
+        return _moved(rows.filter(pc.is_valid(writer)), folders)
+
+    def _remembered(self, datums: pa.Table) -> Iterator[pa.Table]:
+        """What datums of a job without output wrote, from the results of the pipeline."""
         with self.database.read() as txn:
             pipeline = find_pipeline(txn, self.pipeline)
-            results = None if pipeline is None else find_results_root(txn, pipeline)
-        rows = self.result_trees.table(self.result_trees.decode(results), hash + SEPARATOR, hash + AFTER_SEPARATOR)
-        names = pc.utf8_slice_codeunits(rows.column(KEY), len(hash) + 1)
-        return rows.drop_columns(["job"]).set_column(0, KEY, names)
+            results = self.result_trees.decode(None if pipeline is None else find_results_root(txn, pipeline))
+        for id, hash in zip(datums.column(KEY).to_pylist(), datums.column("hash").to_pylist(), strict=True):
+            rows = self.result_trees.table(results, hash.hex() + SEPARATOR, hash.hex() + AFTER_SEPARATOR)
+            names = pc.utf8_slice_codeunits(rows.column(KEY), len(hash.hex()) + 1)
+            yield _moved(rows.drop_columns(["job"]).set_column(0, KEY, names), _key(PFS, id, OUT))
 
-    def _root(self, commit: str) -> TreeRoot | None:
-        """The content of `repo@id`; None when it is gone."""
-        if commit not in self._roots:
-            with self.database.read() as txn:
-                tree = _find_tree(txn, parse_reference(commit))
-            self._roots[commit] = None if tree is None else self.file_trees.decode(tree)
-        return self._roots[commit]
+    def _find_roots(self, commits: Iterable[str]) -> dict[str, TreeRoot]:
+        """The contents of those of the commits (`repo@id`) that are there."""
+        new = [commit for commit in commits if commit not in self._roots]
+        with self.database.read() as txn:
+            trees = {commit: _find_tree(txn, parse_reference(commit)) for commit in new}
+        self._roots.update({commit: None if tree is None else self.file_trees.decode(tree) for commit, tree in trees.items()})
+        return {commit: root for commit in commits if (root := self._roots[commit]) is not None}
 
 
 def _find_tree(txn: Transaction, at: Reference) -> bytes | None:
@@ -157,9 +162,9 @@ def _rows(files: Sequence[tuple[str, Content]]) -> pa.Table:
     return pa.table([pa.array([key for key, _ in files], pa.string()), pa.array([b""] * len(files), pa.binary()), size, hash, refs], schema=FILE_ROWS.schema)
 
 
-def _moved(rows: pa.Table, folder: str) -> pa.Table:
-    """File rows below another folder."""
-    return rows.set_column(0, KEY, pc.binary_join_element_wise(folder, rows.column(KEY), SEPARATOR)).cast(FILE_ROWS.schema)
+def _moved(rows: pa.Table, folder: str | pa.StringArray) -> pa.Table:
+    """File rows below another folder, or each below its own."""
+    return rows.set_column(0, KEY, pc.binary_join_element_wise(folder, rows.column(KEY).combine_chunks(), SEPARATOR)).cast(FILE_ROWS.schema)
 
 
 def _first_of_each(rows: pa.Table) -> pa.Table:

@@ -128,6 +128,13 @@ def test_meta_commit_reads_as_a_copy_of_it_does(worked: Workspace) -> None:
         # The upper levels have no sizes. Hashes of directories are those of one path in one kind of repo.
         seen = [{path: found[: 3 if found[0] == "file" else 2] for path, found in entry.items() if path.count("/") > 2} for entry in entries]
         assert seen[0] == seen[1], pattern
+        if not entries[0]:
+            continue
+        below = [worked.pfs.files(reference).rows_below(pattern).to_pylist() for reference in ("work.meta@master", "copy@master")]
+        assert [(row["key"], row["size"], row["hash"]) for row in below[0]] == [(row["key"], row["size"], row["hash"]) for row in below[1]], pattern
+        files = [path for path, (kind, _, _) in entries[0].items() if kind == "file"]
+        contents = [worked.pfs.files(reference).find_contents(files) for reference in ("work.meta@master", "copy@master")]
+        assert {path: content.hash for path, content in contents[0].items()} == {path: content.hash for path, content in contents[1].items()}
         deep |= entries[0]
     assert sum(found[0] == "file" for found in deep.values()) > 20
     walked = [worked.pfs.files(reference).walk("/").column("path").to_pylist() for reference in ("work.meta@master", "copy@master")]
@@ -166,6 +173,8 @@ def test_what_is_not_there_is_refused(worked: Workspace) -> None:
         with pytest.raises(InvalidError) as caught:
             worked.pfs.find_content("work.meta@master", path)
         assert caught.value.code == "not-a-file"
+    with pytest.raises(NotFoundError, match=f"/pfs/{id}/out/nothing"):
+        worked.pfs.files("work.meta@master").find_contents([f"/meta/{id}/meta", f"/pfs/{id}/out/nothing"])
     with pytest.raises(InvalidError) as refused:
         worked.pfs.root("work.meta@master")
     assert refused.value.code == "meta-repo"
