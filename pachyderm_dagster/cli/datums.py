@@ -132,10 +132,7 @@ def _find(workspace: Workspace, job: str, project: str) -> Job:
 
 
 def _running(workspace: Workspace, job: Job) -> dict[str, dt.datetime]:
-    if job.state.is_terminal:
-        return {}
-    name = f"{job.pipeline.project}/{job.pipeline.name}@{job.id}"
-    return {one.datum.datum: dt.datetime.fromtimestamp(one.datum.started, dt.UTC) for one in find_running(workspace.settings.home, name)}
+    return {one.datum.datum: one.started for one in find_running(workspace.settings.home, job)}
 
 
 def _only_spec(source: str) -> PipelineSpec:

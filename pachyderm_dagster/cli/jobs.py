@@ -1,6 +1,5 @@
 """The commands for jobs that only need the record."""
 
-import datetime as dt
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -189,10 +188,7 @@ def inspect_job(environ: Mapping[str, str], job: str, wait: bool, expand: bool, 
 
 
 def _running(environ: Mapping[str, str], job: Job) -> list[Fields]:
-    if job.state.is_terminal:
-        return []
-    found = find_running(load_settings(environ).home, f"{job.pipeline.project}/{job.pipeline.name}@{job.id}")
-    return [{"datum": one.datum.datum, "started": dt.datetime.fromtimestamp(one.datum.started, dt.UTC)} for one in found]
+    return [{"datum": one.datum.datum, "started": one.started} for one in find_running(load_settings(environ).home, job)]
 
 
 @click.command(epilog="Example: pachctl stop job edges@master")

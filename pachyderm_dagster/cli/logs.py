@@ -140,13 +140,11 @@ class _Logs:
         if before is None or root.id != before.id:
             yield from pps.logs(job, datum=self._datum, after=before, told=self._bytes)
             self._told[job.key] = root
-        if not job.state.is_terminal:
-            yield from self._live(job)
+        yield from self._live(job)
 
     def _live(self, job: Job) -> Iterator[LogLine]:
         """Whole lines of the datums that run now."""
-        name = f"{job.pipeline.project}/{job.pipeline.name}@{job.id}"
-        for running in find_running(self._workspace.settings.home, name):
+        for running in find_running(self._workspace.settings.home, job):
             id = running.datum.datum
             told = self._bytes.get(id, 0)
             text = running.output(told)

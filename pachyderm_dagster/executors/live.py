@@ -1,5 +1,6 @@
 """Which datums run on this machine now, and what they have printed: read from the files that their workers keep (worker/live.py)."""
 
+import datetime as dt
 import glob
 import os
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.worker.live import LIVE_PREFIX, LiveDatum
 
 
@@ -20,6 +22,10 @@ class Running:
     begins: int
     """Where in the file its output begins."""
 
+    @property
+    def started(self) -> dt.datetime:
+        return dt.datetime.fromtimestamp(self.datum.started, dt.UTC)
+
     def output(self, start: int) -> bytes:
         """What it has printed behind the first `start` bytes; nothing when it has ended meanwhile."""
         try:
@@ -30,10 +36,13 @@ class Running:
             return b""
 
 
-def find_running(home: Path, job: str | None = None) -> Iterator[Running]:
-    """The datums that run for longer than a moment, of one job (`project/pipeline@id`) or of all, the one started first before the others."""
+def find_running(home: Path, job: Job) -> Iterator[Running]:
+    """The datums of a job that run for longer than a moment, the one started first before the others; none of one that ended."""
+    if job.state.is_terminal:
+        return
+    name = f"{job.pipeline.project}/{job.pipeline.name}@{job.id}"
     found = [one for path in glob.iglob(f"{glob.escape(str(home))}/scratch/run-*/worker-*/{LIVE_PREFIX}*") if (one := _read(path)) is not None]
-    yield from (one for one in sorted(found, key=lambda one: one.datum.started) if job is None or one.datum.job == job)
+    yield from (one for one in sorted(found, key=lambda one: one.datum.started) if one.datum.job == name)
 
 
 def _read(path: str) -> Running | None:

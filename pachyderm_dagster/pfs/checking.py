@@ -28,7 +28,7 @@ class MarkLost:
 
 
 @dataclass(frozen=True, slots=True)
-class RestoreRoot:
+class MendRoot:
     """The content of a commit, as the store's own record of the commit says it is."""
 
     commit: int
@@ -59,7 +59,7 @@ class Upkeep(enum.Enum):
     SWEEP = "sweep"  # what killed writes left
 
 
-Repair: TypeAlias = Change | MarkLost | RestoreRoot | GiveUp | MarkStore | Upkeep
+Repair: TypeAlias = Change | MarkLost | MendRoot | GiveUp | MarkStore | Upkeep
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pachyderm_dagster.errors import StorageError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits
-from pachyderm_dagster.pfs.checking import Change, Problem, RestoreRoot
+from pachyderm_dagster.pfs.checking import Change, MendRoot, Problem
 from pachyderm_dagster.pfs.horizon import LAYER
 from pachyderm_dagster.pfs.staging import layer_ref
 from pachyderm_dagster.storage.tree_reading import TreeRoot
@@ -60,7 +60,7 @@ def _commits(txn: Transaction) -> Iterator[Problem]:
 
 def _lost(txn: Transaction, commit_id: int, found: str) -> Problem:
     message = f"the content of commit '{commits.get_commit(txn, commit_id)}' cannot be found: {found}"
-    return Problem("root-damaged", message, RestoreRoot(commit_id))
+    return Problem("root-damaged", message, MendRoot(commit_id))
 
 
 def _is_layer(staged: bytes) -> bool:

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from pachyderm_dagster.errors import StorageError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database
-from pachyderm_dagster.pfs.checking import Change, GiveUp, MarkLost, MarkStore, Problem, RestoreRoot, Upkeep
+from pachyderm_dagster.pfs.checking import Change, GiveUp, MarkLost, MarkStore, MendRoot, Problem, Upkeep
 from pachyderm_dagster.pfs.kept_checking import check_kept, mark_again, overtake
-from pachyderm_dagster.pfs.restoring import give_up_roots, restore_roots
+from pachyderm_dagster.pfs.root_mending import give_up_roots, mend_roots
 from pachyderm_dagster.pfs.store_ids import check_own_store
 from pachyderm_dagster.pfs.unknown_commits import give_up
 from pachyderm_dagster.pps.recovery import keep
@@ -109,7 +109,7 @@ def _fix_rows(database: Database, store: ObjectStore, consent: Consent) -> Itera
         seen |= _named(left)
         if not any(problem.repair for problem in left):
             break
-        _restore_roots(database, store, left, mark_lost=consent.mark_lost)
+        _mend_roots(database, store, left, mark_lost=consent.mark_lost)
         for problem in left:
             _repair(database, store, problem, Consent())
         left = _look(database)
@@ -118,9 +118,9 @@ def _fix_rows(database: Database, store: ObjectStore, consent: Consent) -> Itera
         yield Finding(problem, fixed=name not in still)
 
 
-def _restore_roots(database: Database, store: ObjectStore, problems: Sequence[Problem], *, mark_lost: bool) -> None:
-    damaged = {problem.repair.commit for problem in problems if isinstance(problem.repair, RestoreRoot)}
-    lost = damaged - restore_roots(database, store, damaged) if damaged else set()
+def _mend_roots(database: Database, store: ObjectStore, problems: Sequence[Problem], *, mark_lost: bool) -> None:
+    damaged = {problem.repair.commit for problem in problems if isinstance(problem.repair, MendRoot)}
+    lost = damaged - mend_roots(database, store, damaged) if damaged else set()
     if lost and mark_lost:
         database.write(lambda txn: give_up_roots(txn, lost, error=_LOST))
 
@@ -128,7 +128,7 @@ def _restore_roots(database: Database, store: ObjectStore, problems: Sequence[Pr
 def _repair(database: Database, store: ObjectStore, problem: Problem, consent: Consent) -> bool:
     """Does what puts one problem right; false where nothing does, or it was not asked for, or it is done for several at once."""
     match problem.repair:
-        case None | RestoreRoot():
+        case None | MendRoot():
             return False
         case Change(act):
             database.write(act)

@@ -11,7 +11,7 @@ from pachyderm_dagster.pfs.root_checking import find_root
 from pachyderm_dagster.storage.objects import ObjectStore
 
 
-def restore_roots(database: Database, store: ObjectStore, commit_ids: Collection[int]) -> set[int]:
+def mend_roots(database: Database, store: ObjectStore, commit_ids: Collection[int]) -> set[int]:
     """Restores content and size of commits; returns those of which the store has a record that can be read. Reads the indexes of all packs.
 
     Raises:
