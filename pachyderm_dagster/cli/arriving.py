@@ -3,31 +3,30 @@
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from pachyderm_dagster.cli.visible import visible
 from pachyderm_dagster.errors import PachydermError
-from pachyderm_dagster.pps.spec import PipelineSpec
+from pachyderm_dagster.moving.arriving_pipelines import ArrivingPipeline
 from pachyderm_dagster.storage.system_errors import storage_errors
 from pachyderm_dagster.workspace import Workspace
 
 
-def write_specs(path: str, documents: Iterable[dict[str, Any]]) -> None:
+def write_specs(path: str, pipelines: Iterable[ArrivingPipeline]) -> None:
     """Writes specifications to a file, as `create pipeline` reads them."""
     with storage_errors("write", path):
-        Path(path).write_text("".join(json.dumps(document, indent=2, ensure_ascii=False) + "\n" for document in documents))
+        Path(path).write_text("".join(json.dumps(each.document, indent=2, ensure_ascii=False) + "\n" for each in pipelines))
 
 
-def create(workspace: Workspace, specs: Sequence[PipelineSpec]) -> list[str]:
+def create(workspace: Workspace, pipelines: Iterable[ArrivingPipeline]) -> list[str]:
     """Creates pipelines; says which could not be, and why."""
     refused = []
-    for spec in specs:
+    for each in pipelines:
         try:
-            workspace.pps.create_pipeline(spec)
+            workspace.pps.create_pipeline(each.spec)
         except PachydermError as error:
-            refused.append(f"pipeline '{spec.pipeline.name}': {error}")
+            refused.append(f"pipeline '{each.spec.pipeline.name}': {error}")
     return refused
 
 

@@ -54,11 +54,17 @@ def import_cluster(
         if pipelines_from is not None:
             bring_pipelines(read_pipelines(pipelines_from.read(), pipelines_from.name), brought)
         if pipelines is not None:
-            write_specs(pipelines, brought.documents)
+            write_specs(pipelines, brought.pipelines)
         if create_pipelines:
-            brought.skipped += create(workspace, brought.specs)
+            brought.skipped += create(workspace, brought.pipelines)
     tell_skipped(brought.skipped)
-    counts = {"repos": len(brought.repos), "branches": brought.branches, "commits": brought.commits, "heads": brought.heads, "pipelines": len(brought.specs)}
+    counts = {
+        "repos": len(brought.repos),
+        "branches": brought.branches,
+        "commits": brought.commits,
+        "heads": brought.heads,
+        "pipelines": len(brought.pipelines),
+    }
     printer.one({**counts, "skipped": brought.skipped}, LINES)
 
 

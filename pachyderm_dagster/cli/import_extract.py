@@ -36,8 +36,8 @@ def import_extract(environ: Mapping[str, str], source: BinaryIO, pipelines: str 
         with Progress("import extract") as progress:
             found = replay(source, Arrivals(workspace, project, "pachyderm-1"), progress.advance)
         if pipelines is not None:
-            write_specs(pipelines, found.documents)
-        skipped = [*found.skipped, *(create(workspace, found.specs) if create_pipelines else ())]
+            write_specs(pipelines, found.pipelines)
+        skipped = [*found.skipped, *(create(workspace, found.pipelines) if create_pipelines else ())]
     tell_skipped(skipped)
-    counts = {"repos": found.repos, "commits": found.commits, "branches": found.branches, "pipelines": len(found.specs)}
+    counts = {"repos": found.repos, "commits": found.commits, "branches": found.branches, "pipelines": len(found.pipelines)}
     printer.one({"version": found.version, **counts, "left": found.left, "skipped": skipped}, LINES)

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import click
 
@@ -18,6 +18,11 @@ from pachyderm_dagster.storage.chunks import Readable
 
 STANDARD_INPUT = "-"
 LARGEST = 16 * 1024 * 1024
+_Read = TypeVar("_Read", covariant=True)
+
+
+class _Parse(Protocol[_Read]):
+    def __call__(self, text: str, *, source: str, notes: list[str]) -> _Read: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +56,7 @@ def complete_specs(found: SpecText) -> list[PipelineSpec]:
     Raises:
         InvalidError: `spec-invalid`, `spec-unsupported`.
     """
-    notes: list[str] = []
-    specs = parse_specs(found.text, source=found.source, notes=notes)
-    _tell(notes)
-    return specs
+    return _telling(parse_specs, found)
 
 
 def user_specs(found: SpecText) -> list[UserSpec]:
@@ -63,10 +65,7 @@ def user_specs(found: SpecText) -> list[UserSpec]:
     Raises:
         InvalidError: `spec-invalid`, `spec-unsupported`.
     """
-    notes: list[str] = []
-    specs = parse_user_specs(found.text, source=found.source, notes=notes)
-    _tell(notes)
-    return specs
+    return _telling(parse_user_specs, found)
 
 
 def defaults_body(found: SpecText) -> dict[str, Any]:
@@ -75,15 +74,15 @@ def defaults_body(found: SpecText) -> dict[str, Any]:
     Raises:
         InvalidError: `spec-invalid`, `spec-unsupported`.
     """
+    return _telling(parse_defaults, found)
+
+
+def _telling(parse: _Parse[_Read], found: SpecText) -> _Read:
     notes: list[str] = []
-    body = parse_defaults(found.text, source=found.source, notes=notes)
-    _tell(notes)
-    return body
-
-
-def _tell(notes: Iterable[str]) -> None:
+    parsed = parse(found.text, source=found.source, notes=notes)
     for note in notes:
         click.echo(f"note: {note}", err=True)
+    return parsed
 
 
 def tell_unused(specs: Iterable[PipelineSpec], environ: Mapping[str, str]) -> None:

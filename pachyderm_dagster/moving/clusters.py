@@ -1,16 +1,15 @@
 """Brings over what a Pachyderm 2.x cluster shows: the heads of branches, commits by their ids, pipelines as specifications."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from pachyderm_dagster.errors import NotFoundError, PachydermError
+from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.moving.arrivals import Arrivals, ArrivingCommit, ArrivingFile
+from pachyderm_dagster.moving.arriving_pipelines import ArrivingPipeline, find_arriving
 from pachyderm_dagster.moving.cluster_documents import ClusterCommit
 from pachyderm_dagster.moving.gateway import GatewayBucket, GatewayFile, by_branch
-from pachyderm_dagster.pps.spec import PipelineSpec
-from pachyderm_dagster.pps.spec_reading import parse_specs
 
 MARK = "pachyderm-2"
 Reader = Callable[[GatewayBucket], Iterable[GatewayFile]]
@@ -29,8 +28,7 @@ class Brought:
     commits: int = 0
     branches: int = 0
     heads: int = 0
-    specs: list[PipelineSpec] = field(default_factory=list)
-    documents: list[dict[str, Any]] = field(default_factory=list)
+    pipelines: list[ArrivingPipeline] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
 
@@ -63,15 +61,8 @@ def bring_pipelines(documents: Sequence[Mapping[str, Any]], brought: Brought) ->
     """Reads specifications; what is refused here is named."""
     for document in documents:
         name = (document.get("pipeline") or {}).get("name")
-        try:
-            notes: list[str] = []
-            (spec,) = parse_specs(json.dumps(document), source=f"pipeline '{name}'", notes=notes)
-        except PachydermError as error:
-            brought.skipped.append(f"pipeline '{name}': {error}")
-            continue
-        brought.skipped += notes
-        brought.specs.append(spec)
-        brought.documents.append(dict(document))
+        found = find_arriving(str(name), partial(dict, document), brought.skipped)
+        brought.pipelines += [] if found is None else [found]
 
 
 def _bring_commits(arrivals: Arrivals, head: GatewayBucket, told: Sequence[ClusterCommit], read: Reader, brought: Brought) -> None:

@@ -1,20 +1,18 @@
 """Replays the extract of a Pachyderm 1.x cluster: objects are kept aside, repos, commits and branches made as they were, pipelines read."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from pachyderm_dagster.errors import InvalidError, PachydermError
+from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.moving.arrivals import Arrivals, ArrivingCommit, ArrivingFile
+from pachyderm_dagster.moving.arriving_pipelines import ArrivingPipeline, find_arriving
 from pachyderm_dagster.moving.old_objects import OldObjects
 from pachyderm_dagster.moving.old_pipelines import document_of, time_of
 from pachyderm_dagster.moving.old_trees import OldFile, files_of_shard, files_of_tree
 from pachyderm_dagster.moving.wire import Fields, bytes_of, fields_of, message_of, messages_of, number_of, read_framed, text_of, unsnapped
 from pachyderm_dagster.pfs.streams import Pieces
-from pachyderm_dagster.pps.spec import PipelineSpec
-from pachyderm_dagster.pps.spec_reading import parse_specs
 from pachyderm_dagster.storage.chunks import Readable
 
 # Field numbers of admin.proto: the versions of operations, and the operations, which have the same numbers in all of them.
@@ -29,8 +27,7 @@ class Replayed:
 
     Attributes:
         version: of Pachyderm that wrote it.
-        specs: pipelines, ready to be created, in the order of what they read.
-        documents: the same as users write them.
+        pipelines: in the order of what they read.
         skipped: what did not come along, and why.
         left: operations that have no counterpart, by kind.
     """
@@ -39,8 +36,7 @@ class Replayed:
     repos: int = 0
     commits: int = 0
     branches: int = 0
-    specs: list[PipelineSpec] = field(default_factory=list)
-    documents: list[dict[str, Any]] = field(default_factory=list)
+    pipelines: list[ArrivingPipeline] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     left: dict[str, int] = field(default_factory=dict)
 
@@ -175,16 +171,8 @@ class _Replaying:
 
     def _read_pipeline(self, request: Fields) -> None:
         name = text_of(message_of(request, 1) or {}, 1)
-        try:
-            document = document_of(request)
-            notes: list[str] = []
-            (spec,) = parse_specs(json.dumps(document), source=f"pipeline '{name}'", notes=notes)
-        except PachydermError as error:
-            self.found.skipped.append(f"pipeline '{name}': {error}")
-            return
-        self.found.skipped += notes
-        self.found.specs.append(spec)
-        self.found.documents.append(document)
+        found = find_arriving(name, partial(document_of, request), self.found.skipped)
+        self.found.pipelines += [] if found is None else [found]
 
 
 def _provenance(request: Fields) -> Iterator[tuple[Fields, str]]:
