@@ -64,14 +64,12 @@ GONE = {
     "port-forward": Gone("`pachyderm-dagster dev` prints the address of the UI"),
     "run-pipeline": Gone(_RUN),
     "flush-job": Gone("`pachctl wait job PIPELINE@ID` waits for a job, `pachctl wait job ID` for all jobs of a set"),
-    "restart-datum": Gone("`pachctl stop job PIPELINE@ID`, then `pachctl rerun pipeline NAME`"),
     "mount": Gone(_FUSE),
     "unmount": Gone(_FUSE),
 }
 GONE_NOUNS = {
     ("run", "pipeline"): GONE["run-pipeline"],
     ("flush", "job"): GONE["flush-job"],
-    ("restart", "datum"): GONE["restart-datum"],
     ("restart", "cluster"): Gone("nothing runs but `pachyderm-dagster dev`: end it with Ctrl-C and start it again"),
 }
 _CONTEXT = "a context is a home folder: PACHYDERM_HOME chooses it, `pachctl config update context --project NAME` its active project"

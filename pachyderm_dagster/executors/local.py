@@ -15,6 +15,7 @@ import msgspec
 
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.executors.datum_sets import gather
+from pachyderm_dagster.executors.restarting import take_requests
 from pachyderm_dagster.executors.run_folder import RunFolder
 from pachyderm_dagster.executors.worker_process import WorkerProcess
 from pachyderm_dagster.settings import METADATA_URL, SQL_PASSWORD
@@ -69,6 +70,10 @@ class LocalExecutor:
         for run in list(self._runs):
             run.stop()
 
+    def restart_asked(self) -> int:
+        """Has the datums run again of which somebody asked that (`restarting.ask_restart`), as if they had not begun; how many. From any thread."""
+        return sum(run.restart_asked() for run in list(self._runs))
+
     def __enter__(self) -> Self:
         return self
 
@@ -117,6 +122,17 @@ class _Run:
             finally:
                 self.stop()
                 self._close()
+
+    def restart_asked(self) -> int:
+        """Ends the workers that run datums of which somebody asked that; how many. `_bury` gives the datums to others."""
+        with self._lock:
+            # Before there is a worker there is no folder.
+            asked = take_requests(self._folder.path) if self._workers and not self._stopped else []
+            chosen = [worker for worker in self._workers if not worker.restarting and any(map(worker.runs, asked))]
+            for worker in chosen:
+                worker.restarting = True
+                worker.ask_to_end()
+        return len(chosen)
 
     def stop(self) -> None:
         """Ends all workers and waits until they are gone; user code goes with them."""
@@ -217,9 +233,20 @@ class _Run:
         with self._lock:
             self._workers.remove(worker)
         ended = worker.wait_end(_END_SECONDS)
+        worker.forget_live()
         worker.close()
         if self._stopped:
             return
+        if worker.restarting:
+            # It killed nothing. The datum that it ran comes before those that nobody has begun.
+            self._waiting.extendleft((task,) for task in reversed(worker.in_flight.values()))
+        else:
+            yield from self._blame(worker, ended)
+        if self._left or self._look_ahead():
+            self._start_worker()
+
+    def _blame(self, worker: WorkerProcess, ended: str) -> Iterator[DatumResult]:
+        """Has the tasks of a worker that died run once more, and fails those with which another died before."""
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts == _MOST_FAILED_STARTS:
@@ -231,5 +258,3 @@ class _Run:
             else:
                 reason = ExecutionError("worker-died", f"two worker processes ended while they ran this datum; the last one {ended}")
                 yield DatumResult(id=task.id, index=task.index, state=DatumState.FAILED, reason=str(reason))
-        if self._left or self._look_ahead():
-            self._start_worker()

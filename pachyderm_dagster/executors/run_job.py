@@ -56,6 +56,10 @@ class Executor(Protocol):
         """Kills what runs, from another thread too; `run` ends."""
         ...
 
+    def restart_asked(self) -> int:
+        """Has datums that run begin anew where people asked for that; how many. Called about once a second, from another thread."""
+        ...
+
 
 def run_job(workspace: Workspace, job: Job, *, executor: Executor, run_id: str | None = None, on_progress: OnProgress = lambda _state, _counters: None) -> Job:
     """Runs `job` and returns it as it ended: SUCCESS, EGRESS_FAILURE, FAILURE, KILLED or UNRUNNABLE.
@@ -209,7 +213,7 @@ class _JobRun:
         keeper = ResultKeeper(self.workspace, self.inputs, self.meta_trees, self.result_trees)
         reported = time.monotonic()
         try:
-            with contextlib.closing(running) as results, Watch(lambda: self._check(JobState.RUNNING), self.executor.stop, REPORT_SECONDS):
+            with contextlib.closing(running) as results, Watch(self._check_running, self.executor.stop, REPORT_SECONDS):
                 for result in results:
                     self.counters = add_result(self.counters, result)
                     keeper.add(result, hashes[result.id], read.pop(result.id))
@@ -255,6 +259,12 @@ class _JobRun:
         """
         if not self.workspace.database.write(lambda txn: jobs.report(txn, self.inputs.job, state, self._shown)):
             raise _Stopped
+
+    def _check_running(self) -> None:
+        restarted = self.executor.restart_asked()
+        if restarted:
+            self.workspace.database.write(lambda txn: jobs.add_restarts(txn, self.inputs.job, restarted))
+        self._check(JobState.RUNNING)
 
     def _check(self, state: JobState) -> None:
         """Called beside long work: reports, and raises what must end it."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pachyderm_dagster
+from pachyderm_dagster.worker.live import LIVE_PREFIX
 from pachyderm_dagster.worker.protocol import Answer, DatumResult, DatumTask, WorkerReady, WorkerSetup, encode, take_answers
 
 _READ_BYTES = 1 << 20
@@ -32,11 +33,13 @@ class WorkerProcess:
         in_flight: tasks without an answer, by index.
         ready: whether the worker takes tasks.
         alone: whether its only task must stay the only one, because a worker died with it before.
+        restarting: whether it was ended so that its datum is run again.
     """
 
     def __init__(self, setup: WorkerSetup, environment: Mapping[str, str]) -> None:
         package_folder = str(Path(pachyderm_dagster.__file__).parents[1])
         search_path = [package_folder, *filter(None, [environment.get("PYTHONPATH")])]
+        self._folder = setup.scratch
         self._last_words = Path(setup.scratch) / "stderr"
         tasks, self.stdin = os.pipe()
         self.stdout, answers = os.pipe()
@@ -63,6 +66,7 @@ class WorkerProcess:
         self.in_flight: dict[int, DatumTask] = {}
         self.ready = False
         self.alone = False
+        self.restarting = False
         self._seconds_per_datum = _AHEAD_SECONDS
         self._received = bytearray()
         self._unsent = bytearray()
@@ -115,6 +119,10 @@ class WorkerProcess:
                 self.ready = True
         return answers
 
+    def runs(self, id: str) -> bool:
+        """Whether it runs this datum now, and has for more than a moment. From any thread."""
+        return os.path.exists(f"{self._folder}/{LIVE_PREFIX}{id}")
+
     def ask_to_end(self) -> None:
         """Has the worker kill its user code and end; returns at once."""
         # To its session: the guard of the worker and, where it is not the first process of a namespace, the worker.
@@ -132,6 +140,12 @@ class WorkerProcess:
         ended = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
         words = self._last_words.read_bytes()[-_LAST_WORDS_BYTES:].decode(errors="replace").strip()
         return f"{ended}; its last words: {words.splitlines()[-1]}" if words else ended
+
+    def forget_live(self) -> None:
+        """Takes away what a worker that ended says of the datum that it ran."""
+        for task in self.in_flight.values():
+            with contextlib.suppress(OSError):
+                os.unlink(f"{self._folder}/{LIVE_PREFIX}{task.id}")
 
     def close(self) -> None:
         """Lets go of the pipes."""

@@ -164,6 +164,11 @@ def report(txn: Transaction, job: Job, state: JobState, counters: Counters) -> b
     return txn.run(sa.update(t.job).where(t.job.c.id == job.key, t.job.c.state.not_in(TERMINAL)).values(**values)) == 1
 
 
+def add_restarts(txn: Transaction, job: Job, count: int) -> None:
+    """Counts datums of an unfinished job that were begun anew because somebody asked for that."""
+    txn.run(sa.update(t.job).where(t.job.c.id == job.key, t.job.c.state.not_in(TERMINAL)).values(restarts=t.job.c.restarts + count))
+
+
 def find_checkpoint(txn: Transaction, job: Job) -> bytes | None:
     """The encoded root of a meta tree of those datums of an unfinished job that have ended; None when none was written down."""
     row = txn.first(sa.select(t.job.c.checkpoint).where(t.job.c.id == job.key))

@@ -43,6 +43,9 @@ class InProcessExecutor:
     def stop(self) -> None:
         self.stopped = True
 
+    def restart_asked(self) -> int:
+        return 0
+
 
 def put(workspace: Workspace, branch: str, files: dict[str, bytes | None]) -> None:
     """One commit: writes files, and deletes those whose content is None."""

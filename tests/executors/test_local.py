@@ -17,7 +17,9 @@ import msgspec
 import pytest
 
 from pachyderm_dagster.errors import ExecutionError, InvalidError, NotFoundError, StorageError
+from pachyderm_dagster.executors.live import Running, find_running
 from pachyderm_dagster.executors.local import LocalExecutor
+from pachyderm_dagster.executors.restarting import ask_restart
 from pachyderm_dagster.executors.run_folder import RunFolder
 from pachyderm_dagster.executors.worker_process import WorkerProcess
 from pachyderm_dagster.storage.objects import object_key
@@ -198,6 +200,52 @@ def test_datum_that_kills_two_workers_fails_and_others_do_not(place: Place, exec
     killer.join()
     assert [results[index].state for index in range(6)] == [DatumState.FAILED if index == 2 else DatumState.SUCCESS for index in range(6)]
     assert results[2].reason == "two worker processes ended while they ran this datum; the last one was ended by signal 9 [worker-died]"
+
+
+def test_datum_that_was_asked_for_runs_again_before_those_that_wait(place: Place, executor: LocalExecutor, tmp_path: Path) -> None:
+    started = fifo(tmp_path / "started")
+    restarts: list[int] = []
+
+    def restart() -> None:
+        for _ in range(3):
+            started.read_text()
+            while not (found := list(find_running(tmp_path))):
+                pass
+            assert ask_restart(found[0])
+            restarts.append(executor.restart_asked())
+            restarts.append(executor.restart_asked())
+
+    restarter = threading.Thread(target=restart)
+    restarter.start()
+    count = f"ls -d {tmp_path}/try-* 2> /dev/null | wc -l"
+    script = f"n=$({count}); test $n = 3 && exit; mkdir {tmp_path}/try-$n; echo x > {started}; sleep 600"
+    tasks = [place.task(0, environment={"SCRIPT": script}), *(place.task(index, environment={"SCRIPT": "true"}) for index in range(1, 300))]
+    results = list(executor.run(place.setup("sh", "-c", 'eval "$SCRIPT"', datum_tries=1), tasks, 1))
+    restarter.join()
+    assert restarts == [1, 0] * 3
+    assert [results[0].index, results[0].state, results[0].tries] == [0, DatumState.SUCCESS, 1]
+    assert sorted(result.index for result in results) == list(range(300))
+    assert list(find_running(tmp_path)) == []
+    assert processes_of(tmp_path) == []
+
+
+def test_nothing_is_asked_of_a_run_that_is_over(place: Place, executor: LocalExecutor, tmp_path: Path) -> None:
+    started, gate = fifo(tmp_path / "started"), fifo(tmp_path / "gate")
+    found: list[Running] = []
+
+    def look() -> None:
+        started.read_text()
+        while not found:
+            found.extend(find_running(tmp_path))
+        gate.write_text("go")
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    list(executor.run(place.setup("sh", "-c", f"echo x > {started}; cat {gate}"), [place.task(0)], 1))
+    looker.join()
+    assert not ask_restart(found[0])
+    assert executor.restart_asked() == 0
+    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 def start_elsewhere(place: Place, prefix: list[str], script: str) -> "subprocess.Popen[str]":
