@@ -350,7 +350,9 @@ def _insert_branches(txn: Transaction, structure: Structure | None, line: "_Line
     _insert(txn, t.branch_trigger, ({"branch_id": branch, **msgspec.structs.asdict(trigger)} for branch, trigger in triggers))
     read = {upstream for branch in stored for upstream, _ in branch.provenance}
     for branch in stored:
-        if heads[branch.id] is None and branch.id in read and not branch.provenance:
+        # One that is made from others gets its head by propagation.
+        must_have = branch.id in read or (branch.repo_id, branch.name) in line.children
+        if heads[branch.id] is None and must_have and not branch.provenance:
             branches.add_empty_root(txn, branch.id)
 
 
@@ -394,7 +396,8 @@ class _Line:
                 self.children.setdefault((key[0], label), {}).setdefault(records[key].parent, []).append(key)
 
     def tip(self, branch: StoredBranch) -> Key | None:
-        """The head of a branch: the one that the structure tells of, and what continued it since."""
+        """The head of a branch: the one that the structure tells of, and what continued it since. Where that is lost, the newest that bears the branch's name."""
+        place = branch.repo_id, branch.name
         head: Key | None = None
         if branch.head is not None:
             repo = self._rebuilt.repos[branch.repo_id]
@@ -403,9 +406,10 @@ class _Line:
             if (branch.repo_id, branch.head) not in self.records:
                 self._rebuilt.losses.append(_lost_head(branch, name))
             if not known:
-                return None
+                # The first commit of a branch that began anew, while it was open: what bears the name beside it was left behind.
+                return None if branch.finished is None or place not in self.children else self.tip_of_unsaved(place)
             head = branch.repo_id, known[0]
-        return self._follow((branch.repo_id, branch.name), head, branch.passed)
+        return self._follow(place, head, branch.passed)
 
     def tip_of_unsaved(self, place: tuple[int, str]) -> Key:
         """The head of a branch that only its commits tell of."""

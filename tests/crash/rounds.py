@@ -322,9 +322,12 @@ def rebuilt_differences(expected: World, found: World, ghosts: Contents) -> list
     for repo, model in found.repos.items():
         known = expected.repos.get(repo, RepoModel())
         extra = {id for id in model.versions if id not in known.versions}
+        # A branch that began anew, and whose first commit was not finished, is empty.
+        begun = {model.heads.get(branch) for branch, head in known.heads.items() if head is None}
         for id in extra:
             version = model.versions[id]
-            if (repo, version.files) not in ghosts and not (repo == MADE and version.is_open):
+            empty = id in begun and not version.files and version.parent is None
+            if (repo, version.files) not in ghosts and not empty and not (repo == MADE and version.is_open):
                 told.append(f"{repo}@{id} is there, {shown(version)}, and nobody wrote it")
         # A head may be a ghost, and a branch there for it alone; under ghosts is what was acknowledged.
         heads = {

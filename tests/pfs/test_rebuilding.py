@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from pachyderm_dagster.metadata import tables as t
+from pachyderm_dagster.pfs import structure
 from pachyderm_dagster.pfs.commit_records import add_record, load_record
 from pachyderm_dagster.storage.packs import PackWriter
 from pachyderm_dagster.workspace import Workspace, open_workspace
@@ -193,10 +194,36 @@ def test_branch_that_began_anew_is_not_led_to_what_it_left(pachctl: Pachctl) -> 
     workspace.database.write(lambda txn: txn.run(sa.update(t.branch).values(head_id=None)))
     workspace.close()
     rebuilt(pachctl)
-    assert pachctl.json("inspect", "branch", "books@master")[0]["head"] is None
+    assert not pachctl.json("list", "file", "books@master")
     pachctl.put("books@master:/anew", "2")
     rebuilt(pachctl)
     assert [file["path"] for file in pachctl.json("list", "file", "books@master")] == ["/anew"]
+
+
+def test_branch_at_an_open_first_commit_is_empty_and_keeps_apart_what_it_left(pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "data")
+    left = pachctl.put("data@master:/a", "a")
+    pachctl("start", "commit", "data@other")
+    pachctl("create", "branch", "data@master", "--head", "other")
+    answer = rebuilt(pachctl)
+    assert {loss["code"] for loss in answer["losses"]} == {"unfinished-commit"}
+    assert not pachctl.json("fsck", "--deep")
+    assert not pachctl.json("list", "file", "data@master")
+    assert pachctl("get", "file", f"data@{left}:/a").out == "a"
+
+
+def test_branch_whose_head_has_no_record_is_at_the_newest_that_bears_its_name(pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "data")
+    last = [pachctl.put("data@master:/a", text) for text in "ab"][-1]
+    # A process that is killed between the two: the structure names a head whose record is not stored yet.
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(structure, "save_commits", lambda *_: 0)
+        pachctl("delete", "branch", "data@master")
+        pachctl("create", "branch", "data@master")
+    answer = rebuilt(pachctl)
+    assert [loss["code"] for loss in answer["losses"]] == ["head-missing"]
+    assert not pachctl.json("fsck", "--deep")
+    assert pachctl.json("inspect", "branch", "data@master")[0]["head"] == last
 
 
 def test_commit_after_the_last_saved_structure_is_the_head(pachctl: Pachctl, environment_of_its_own: Path) -> None:
