@@ -1,7 +1,6 @@
 """`restart datum`."""
 
 import dataclasses
-import datetime as dt
 from collections.abc import Mapping
 from contextlib import closing
 
@@ -36,7 +35,7 @@ def restart_datum(environ: Mapping[str, str], job: str, files: str, project: str
             found = find_job(txn, job, project=project)
         if found.state.is_terminal:
             raise StateError("job-finished", f"job '{found}' is {found.state} already; `pachctl rerun pipeline` makes another one")
-        running = {one.datum.datum: one for one in find_running(workspace.settings.home, f"{found.pipeline.project}/{found.pipeline.name}@{found.id}")}
+        running = {one.datum.datum: one for one in find_running(workspace.settings.home, found)}
         datums = _infos(workspace, found, running)
         chosen = [datum for datum in datums if all(map(datum.details.has_read, files.split(",")))]
         asked = [datum for datum in chosen if ask_restart(running[datum.id])]
@@ -49,7 +48,7 @@ def _infos(workspace: Workspace, job: Job, running: Mapping[str, Running]) -> li
     """What is known of the datums that run."""
     if not running:
         return []
-    started = {id: dt.datetime.fromtimestamp(one.datum.started, dt.UTC) for id, one in running.items()}
+    started = {id: one.started for id, one in running.items()}
     planned = dataclasses.replace(workspace.pps.plan_of_job(job), running=started)
     return [info for id in running for info in workspace.pps.list_planned(planned, states={ShownState.STARTING}, begun=id)]
 
