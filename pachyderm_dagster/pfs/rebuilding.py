@@ -396,7 +396,7 @@ class _Line:
                 self.children.setdefault((key[0], label), {}).setdefault(records[key].parent, []).append(key)
 
     def tip(self, branch: StoredBranch) -> Key | None:
-        """The head of a branch: the one that the structure tells of, and what continued it since. Where that is lost, the newest that bears the branch's name."""
+        """The head of a branch: the one that the structure tells of, and what continued it since. Where it is lost, the newest of the branch's name."""
         place = branch.repo_id, branch.name
         head: Key | None = None
         if branch.head is not None:
