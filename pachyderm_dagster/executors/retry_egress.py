@@ -3,7 +3,7 @@
 from pachyderm_dagster.coordination.leases import HeldLease, hold
 from pachyderm_dagster.coordination.names import job_lease
 from pachyderm_dagster.errors import ConflictError, InvalidError, PachydermError, StateError
-from pachyderm_dagster.executors.deliver import Delivery, deliver_watched, delivery_from
+from pachyderm_dagster.executors.egress import EgressRun, egress_run, run_egress_watched
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pps import jobs, pipelines
@@ -26,13 +26,13 @@ def retry_egress(workspace: Workspace, job: Job) -> Job:
         if held is None:
             raise ConflictError("job-running", f"another process is at work on job '{job}'; `pachctl wait job {job}` waits until it has ended")
         with workspace.database.read() as txn:
-            delivery = _delivery(txn, workspace, job)
-        _deliver_again(workspace, job, delivery, held)
+            run = _find_run(txn, workspace, job)
+        _run_again(workspace, job, run, held)
         with workspace.database.read() as txn:
             return jobs.refresh(txn, job)
 
 
-def _delivery(txn: Transaction, workspace: Workspace, job: Job) -> Delivery:
+def _find_run(txn: Transaction, workspace: Workspace, job: Job) -> EgressRun:
     now = jobs.refresh(txn, job)
     egress = pipelines.get_pipeline(txn, now.pipeline, version=now.version).spec.egress
     if egress is None:
@@ -44,16 +44,16 @@ def _delivery(txn: Transaction, workspace: Workspace, job: Job) -> Delivery:
         raise StateError(
             "job-without-output", f"{what}; {'`pachctl rerun pipeline` makes another' if now.state.is_terminal else '`pachctl wait job` waits for it'}"
         )
-    return delivery_from(workspace, egress, commits.readable_tree(txn, now.output_commit))
+    return egress_run(workspace, egress, commits.readable_tree(txn, now.output_commit))
 
 
-def _deliver_again(workspace: Workspace, job: Job, delivery: Delivery, held: HeldLease) -> None:
+def _run_again(workspace: Workspace, job: Job, run: EgressRun, held: HeldLease) -> None:
     def check() -> None:
         if held.is_lost():
             raise ConflictError("job-running", f"this process lost its claim on job '{job}' and stopped; try again")
 
-    ended = deliver_watched(delivery, check)
+    ended = run_egress_watched(run, check)
     if isinstance(ended, PachydermError):
-        workspace.database.write(lambda txn: jobs.redeliver(txn, job, JobState.EGRESS_FAILURE, reason=f"egress: {ended}"))
+        workspace.database.write(lambda txn: jobs.record_egress(txn, job, JobState.EGRESS_FAILURE, reason=f"egress: {ended}"))
     else:
-        workspace.database.write(lambda txn: jobs.redeliver(txn, job, JobState.SUCCESS, delivered=ended))
+        workspace.database.write(lambda txn: jobs.record_egress(txn, job, JobState.SUCCESS, delivered=ended))

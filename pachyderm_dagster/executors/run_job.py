@@ -13,7 +13,7 @@ from pachyderm_dagster.coordination.leases import HeldLease, hold
 from pachyderm_dagster.coordination.names import job_lease
 from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, PachydermError, StateError
 from pachyderm_dagster.executors.datum_sets import choose_sets, in_sets
-from pachyderm_dagster.executors.deliver import deliver_watched, delivery_from
+from pachyderm_dagster.executors.egress import egress_run, run_egress_watched
 from pachyderm_dagster.executors.keeping import ResultKeeper, add_result
 from pachyderm_dagster.executors.setups import worker_setup
 from pachyderm_dagster.executors.tasks import datum_tasks
@@ -27,7 +27,7 @@ from pachyderm_dagster.pps.counting import begin, keep_up
 from pachyderm_dagster.pps.datums import Datums, DatumState
 from pachyderm_dagster.pps.egress import Egress
 from pachyderm_dagster.pps.job_inputs import JobInputs, load_job_inputs
-from pachyderm_dagster.pps.model import Counters, Delivered, Job, JobState
+from pachyderm_dagster.pps.model import Counters, EgressResult, Job, JobState
 from pachyderm_dagster.pps.plan import Plan
 from pachyderm_dagster.pps.planning import DatumInputs, Sources, decode_base, find_datums, find_plan, hashes_of, make_sources
 from pachyderm_dagster.pps.recovery import job_records
@@ -110,7 +110,7 @@ class _Outcome:
     reason: str
     output: TreeRoot | None = None
     meta: TreeRoot | None = None
-    delivered: Delivered | None = None
+    delivered: EgressResult | None = None
 
 
 @dataclass(slots=True)
@@ -178,16 +178,16 @@ class _JobRun:
         if spec.egress is None:
             return _Outcome(JobState.SUCCESS, "", output, meta)
         try:
-            outcome = self._deliver(spec.egress, output, meta)
+            outcome = self._send(spec.egress, output, meta)
         except _OutOfTime:
             return self._out_of_time()
         self._report(JobState.FINISHING)
         return outcome
 
-    def _deliver(self, egress: Egress, output: TreeRoot, meta: TreeRoot) -> _Outcome:
+    def _send(self, egress: Egress, output: TreeRoot, meta: TreeRoot) -> _Outcome:
         """Brings the output to where the egress says; it stays as good as it is when that fails."""
         self.on_progress(JobState.EGRESSING, self.counters)
-        ended = deliver_watched(delivery_from(self.workspace, egress, output.encode()), lambda: self._check(JobState.EGRESSING))
+        ended = run_egress_watched(egress_run(self.workspace, egress, output.encode()), lambda: self._check(JobState.EGRESSING))
         if isinstance(ended, PachydermError):
             return _Outcome(JobState.EGRESS_FAILURE, f"egress: {ended}", output, meta)
         return _Outcome(JobState.SUCCESS, "", output, meta, ended)

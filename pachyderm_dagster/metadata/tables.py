@@ -297,7 +297,7 @@ job = sa.Table(
     sa.Column("run_id", sa.Text, nullable=True),
     # While it is unfinished the datums that have ended, as a meta tree has them. Nothing else may refer to that: an unfinished job holds collection back.
     sa.Column("checkpoint", sa.LargeBinary, nullable=True),
-    # What its egress wrote (pps.model.Delivered).
+    # What its egress wrote (pps.model.EgressResult).
     sa.Column("delivered", sa.JSON(none_as_null=True), nullable=True),
     sa.UniqueConstraint("pipeline_id", "set_id"),
     sqlite_autoincrement=True,

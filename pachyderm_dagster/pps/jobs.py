@@ -14,7 +14,7 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.commit_records import CommitRecord
 from pachyderm_dagster.pfs.model import Origin, RepoName, RepoType
-from pachyderm_dagster.pps.model import TERMINAL, UNFINISHED, Counters, Delivered, Job, JobState, PipelineState
+from pachyderm_dagster.pps.model import TERMINAL, UNFINISHED, Counters, EgressResult, Job, JobState, PipelineState
 
 _COUNTERS = tuple(field.name for field in dataclasses.fields(Counters))
 
@@ -81,7 +81,7 @@ def list_job(
             run_id=row.run_id,
             output_commit=row.output_commit_id,
             meta_commit=row.meta_commit_id,
-            delivered=None if row.delivered is None else msgspec.convert(row.delivered, Delivered),
+            delivered=None if row.delivered is None else msgspec.convert(row.delivered, EgressResult),
         )
         for row in txn.all(statement)
     ]
@@ -195,7 +195,7 @@ def finish(
     *,
     reason: str = "",
     counters: Counters | None = None,
-    delivered: Delivered | None = None,
+    delivered: EgressResult | None = None,
     records: JobRecords | None = None,
 ) -> None:
     """Ends a job and closes its commits, with an error unless their content is good.
@@ -224,7 +224,7 @@ def error_of(state: JobState, reason: str) -> str | None:
     return None if state.has_output else f"job {state}: {reason}"
 
 
-def redeliver(txn: Transaction, job: Job, state: JobState, *, reason: str = "", delivered: Delivered | None = None) -> None:
+def record_egress(txn: Transaction, job: Job, state: JobState, *, reason: str = "", delivered: EgressResult | None = None) -> None:
     """Records how another egress of a job with a good output went. Everything else about the job stays as it was.
 
     Raises:

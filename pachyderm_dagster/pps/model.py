@@ -92,7 +92,7 @@ class Counters:
     upload_seconds: float = 0.0
 
 
-class Delivered(msgspec.Struct, frozen=True, kw_only=True):
+class EgressResult(msgspec.Struct, frozen=True, kw_only=True):
     """What the egress of a job wrote.
 
     Args:
@@ -127,7 +127,7 @@ class Job:
     """Dagster's run, once one has claimed the job."""
     output_commit: int
     meta_commit: int
-    delivered: Delivered | None = None
+    delivered: EgressResult | None = None
     """What its egress wrote, once it is done."""
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ from pachyderm_dagster.pfs import structure
 from pachyderm_dagster.pfs.commit_records import load_records
 from pachyderm_dagster.pps import defaults
 from pachyderm_dagster.pps.jobs import JobRecords, error_of
-from pachyderm_dagster.pps.model import TERMINAL, Counters, Delivered, Job, JobState
+from pachyderm_dagster.pps.model import TERMINAL, Counters, EgressResult, Job, JobState
 from pachyderm_dagster.storage.objects import ObjectStore
 
 SECTION = "pipelines"
@@ -67,7 +67,7 @@ class StoredJob(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int
     run_id: str | None
     results: bytes | None
-    delivered: Delivered | None = None
+    delivered: EgressResult | None = None
 
 
 def keep(database: Database, store: ObjectStore) -> None:
@@ -113,14 +113,16 @@ def jobs_of(txn: Transaction, commit_ids: Sequence[int]) -> Mapping[int, dict[st
                 restarts=row.restarts,
                 run_id=row.run_id,
                 results=bytes(row.results) if row.results is not None else None,
-                delivered=None if row.delivered is None else msgspec.convert(row.delivered, Delivered),
+                delivered=None if row.delivered is None else msgspec.convert(row.delivered, EgressResult),
             )
         )
         for row in rows
     }
 
 
-def ended_job(txn: Transaction, job: Job, *, state: str, reason: str, finished: dt.datetime, counters: Counters, delivered: Delivered | None) -> dict[str, Any]:
+def ended_job(
+    txn: Transaction, job: Job, *, state: str, reason: str, finished: dt.datetime, counters: Counters, delivered: EgressResult | None
+) -> dict[str, Any]:
     """What is kept of a job that is about to end like this."""
     row = txn.first(sa.select(t.pipeline.c.id, t.pipeline.c.results).join(t.job).where(t.job.c.id == job.key))
     assert row is not None
@@ -153,7 +155,7 @@ def job_records(
     counters: Counters,
     output: tuple[bytes, int] | None,
     meta: tuple[bytes, int] | None,
-    delivered: Delivered | None = None,
+    delivered: EgressResult | None = None,
 ) -> JobRecords:
     """The records of the commits of a job that is about to end like this: to be stored before `jobs.finish` is given them.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pachyderm_dagster.errors import InvalidError, StateError, UnreachableError
-from pachyderm_dagster.executors.deliver import Delivery, DeliveryStopped, deliver
+from pachyderm_dagster.executors.egress import EgressRun, EgressStopped, run_egress
 from pachyderm_dagster.executors.retry_egress import retry_egress
 from pachyderm_dagster.executors.run_job import run_job
 from pachyderm_dagster.pps import jobs, recovery
@@ -196,7 +196,7 @@ def test_only_a_job_with_a_good_output_and_an_egress_can_retry_it(
     assert refused.value.code == "no-egress"
 
 
-def test_what_was_delivered_is_in_the_record_of_the_commit(
+def test_what_egress_wrote_is_in_the_record_of_the_commit(
     workspace: Workspace, create: Callable[..., None], executor: InProcessExecutor, tmp_path: Path
 ) -> None:
     put(workspace, "data@master", {"/a": b"one"})
@@ -208,10 +208,10 @@ def test_what_was_delivered_is_in_the_record_of_the_commit(
     assert stored.delivered is not None
 
 
-def deliver_to_nobody(workspace: Workspace, tries: int, stopped: threading.Event) -> None:
+def send_to_nobody(workspace: Workspace, tries: int, stopped: threading.Event) -> None:
     egress = Egress(sql_database=SqlDatabase(url="postgresql://nobody@127.0.0.1:1/none", file_format=SqlFileFormat(type=FileType.CSV)), tries=tries)
     pfs = workspace.pfs
-    deliver(Delivery(egress, pfs.trees, pfs.reader, None, lambda _: None, workspace.settings.home, workspace.database.clock, first_pause=0.0), stopped)
+    run_egress(EgressRun(egress, pfs.trees, pfs.reader, None, lambda _: None, workspace.settings.home, workspace.database.clock, first_pause=0.0), stopped)
 
 
 def test_a_destination_that_does_not_answer_is_asked_as_often_as_the_spec_says(workspace: Workspace) -> None:
@@ -226,16 +226,16 @@ def test_a_destination_that_does_not_answer_is_asked_as_often_as_the_spec_says(w
 
     pauses = Pauses()
     with pytest.raises(UnreachableError):
-        deliver_to_nobody(workspace, 4, pauses)
+        send_to_nobody(workspace, 4, pauses)
     assert pauses.waited == [0.0, 0.0, 0.0]
 
 
-def test_a_delivery_can_be_stopped(workspace: Workspace, tmp_path: Path) -> None:
+def test_an_egress_can_be_stopped(workspace: Workspace, tmp_path: Path) -> None:
     stopped = threading.Event()
     stopped.set()
-    with pytest.raises(DeliveryStopped):
-        deliver_to_nobody(workspace, 4, stopped)
+    with pytest.raises(EgressStopped):
+        send_to_nobody(workspace, 4, stopped)
     pfs = workspace.pfs
     egress = Egress(object_storage=ObjectStorage(tmp_path.as_uri()))
-    with pytest.raises(DeliveryStopped):
-        deliver(Delivery(egress, pfs.trees, pfs.reader, None, lambda _: None, tmp_path, workspace.database.clock), stopped)
+    with pytest.raises(EgressStopped):
+        run_egress(EgressRun(egress, pfs.trees, pfs.reader, None, lambda _: None, tmp_path, workspace.database.clock), stopped)

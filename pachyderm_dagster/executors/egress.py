@@ -12,7 +12,7 @@ from pachyderm_dagster.pfs.paths import path_of
 from pachyderm_dagster.pfs.streams import Pieces, as_file
 from pachyderm_dagster.pfs.uploading import Upload, upload
 from pachyderm_dagster.pps.egress import Egress, ObjectStorage, SqlDatabase, folder_url
-from pachyderm_dagster.pps.model import Delivered
+from pachyderm_dagster.pps.model import EgressResult
 from pachyderm_dagster.sql.databases import open_database
 from pachyderm_dagster.sql.loading import TableFile, load
 from pachyderm_dagster.sql.row_files import Layout
@@ -30,11 +30,11 @@ Passwords = Callable[[SqlDatabase], str | None]
 """The password for a database."""
 
 
-class DeliveryStopped(Exception):
+class EgressStopped(Exception):
     """Somebody asked for the end of it."""
 
 
-class Delivery(typing.NamedTuple):
+class EgressRun(typing.NamedTuple):
     """What is brought where.
 
     Attributes:
@@ -53,18 +53,18 @@ class Delivery(typing.NamedTuple):
     first_pause: float = FIRST_PAUSE_SECONDS
 
 
-def delivery_from(workspace: Workspace, egress: Egress, output: bytes | None) -> Delivery:
-    """The delivery of an output of this workspace."""
+def egress_run(workspace: Workspace, egress: Egress, output: bytes | None) -> EgressRun:
+    """The egress of an output of this workspace."""
 
     def password(database: SqlDatabase) -> str | None:
         secret = database.secret
         return workspace.settings.sql_password if secret is None else workspace.secrets.text(secret.name, secret.key)
 
     scratch = workspace.settings.home / "scratch"
-    return Delivery(egress, workspace.pfs.trees, workspace.pfs.reader, output, password, scratch, workspace.database.clock)
+    return EgressRun(egress, workspace.pfs.trees, workspace.pfs.reader, output, password, scratch, workspace.database.clock)
 
 
-def deliver(delivery: Delivery, stopped: threading.Event) -> Delivered:
+def run_egress(run: EgressRun, stopped: threading.Event) -> EgressResult:
     """Brings everything there; what does not answer, or is in use by others, is tried again as often as the egress allows.
 
     It may be done any number of times, with one result: objects are written over, tables emptied and filled.
@@ -73,66 +73,66 @@ def deliver(delivery: Delivery, stopped: threading.Event) -> Delivered:
         stopped: ends it when it is set.
 
     Raises:
-        DeliveryStopped: it was set. A table is as it was then; some objects may have been written.
+        EgressStopped: it was set. A table is as it was then; some objects may have been written.
         PachydermError: as `uploading.upload` and `loading.load`, from the last try.
     """
-    tries, pause = delivery.egress.tries, delivery.first_pause
+    tries, pause = run.egress.tries, run.first_pause
     for number in range(1, tries):
         try:
-            return _deliver(delivery, number, stopped)
+            return _try(run, number, stopped)
         except (ConflictError, UnreachableError):
             stopped.wait(min(pause * 2 ** (number - 1), MAX_PAUSE_SECONDS))
-    return _deliver(delivery, tries, stopped)
+    return _try(run, tries, stopped)
 
 
-def deliver_watched(delivery: Delivery, check: Callable[[], None]) -> Delivered | PachydermError:
-    """As `deliver`, with `check` called beside it, about once a second; what that raises ends it and is raised. An error of the last try is returned."""
+def run_egress_watched(run: EgressRun, check: Callable[[], None]) -> EgressResult | PachydermError:
+    """As `run_egress`, with `check` called beside it, about once a second; what that raises ends it and is raised. An error of the last try is returned."""
     stopped = threading.Event()
     with Watch(check, stopped.set, _LOOK_SECONDS):
         try:
-            return deliver(delivery, stopped)
+            return run_egress(run, stopped)
         except PachydermError as error:
             return error
 
 
-def _deliver(delivery: Delivery, number: int, stopped: threading.Event) -> Delivered:
+def _try(run: EgressRun, number: int, stopped: threading.Event) -> EgressResult:
     def check() -> None:
         if stopped.is_set():
-            raise DeliveryStopped
+            raise EgressStopped
 
     check()
-    match delivery.egress:
+    match run.egress:
         case Egress(object_storage=ObjectStorage(url=url)):
-            done = upload(folder_url(url), (_upload(delivery.reader, path, content) for path, content in _files(delivery)), check)
-            return Delivered(files=done.files, bytes=done.bytes, tries=number, finished=delivery.clock.now())
+            done = upload(folder_url(url), (_upload(run.reader, path, content) for path, content in _files(run)), check)
+            return EgressResult(files=done.files, bytes=done.bytes, tries=number, finished=run.clock.now())
         case Egress(sql_database=SqlDatabase() as database):
-            return _load(delivery, database, number, check)
+            return _load(run, database, number, check)
         case _:
             raise AssertionError("an egress names one of the two")
 
 
-def _load(delivery: Delivery, database: SqlDatabase, number: int, check: Callable[[], None]) -> Delivered:
+def _load(run: EgressRun, database: SqlDatabase, number: int, check: Callable[[], None]) -> EgressResult:
     size = 0
 
     def files() -> Iterator[TableFile]:
         nonlocal size
-        for path, content in _files(delivery):
+        for path, content in _files(run):
             size += content.size
-            yield TableFile(path, path.split("/")[1], lambda content=content: as_file(Pieces(delivery.reader.stream(content))))  # type: ignore[misc]
+            yield TableFile(path, path.split("/")[1], lambda content=content: as_file(Pieces(run.reader.stream(content))))  # type: ignore[misc]
 
-    delivery.scratch.mkdir(parents=True, exist_ok=True)
-    layout = Layout(database.file_format.type, database.file_format.columns, delivery.scratch)
-    engine = open_database(database.url, delivery.passwords(database))
+    run.scratch.mkdir(parents=True, exist_ok=True)
+    layout = Layout(database.file_format.type, database.file_format.columns, run.scratch)
+    engine = open_database(database.url, run.passwords(database))
     try:
         loaded = load(engine, files(), layout, check)
     finally:
         engine.dispose()
-    return Delivered(files=loaded.files, bytes=size, tries=number, finished=delivery.clock.now(), rows=loaded.rows)
+    return EgressResult(files=loaded.files, bytes=size, tries=number, finished=run.clock.now(), rows=loaded.rows)
 
 
-def _files(delivery: Delivery) -> Iterator[tuple[str, Content]]:
+def _files(run: EgressRun) -> Iterator[tuple[str, Content]]:
     """The output's files by path, in their order."""
-    for rows in delivery.trees.read(decode_root(FILE_ROWS, delivery.output)):
+    for rows in run.trees.read(decode_root(FILE_ROWS, run.output)):
         yield from zip(map(path_of, rows.column("key").to_pylist()), contents_of(rows), strict=True)
 
 
