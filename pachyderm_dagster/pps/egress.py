@@ -17,36 +17,47 @@ class ObjectStorage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Each file is written to `<url>/<path>`."""
 
     url: str
+    """`s3://`, `gs://`, `az://` or `file:///`, with a prefix."""
 
 
 class SqlFileFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the files hold rows."""
 
     type: FileType
+    """`CSV`; `JSON`, an object a line; `PARQUET`."""
     columns: tuple[str, ...] = ()
+    """Which columns the files have."""
 
 
 class SqlSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the password lies: a secret, and the key in it."""
 
     name: str
+    """Of the secret."""
     key: str
+    """Whose value is the password."""
 
 
 class SqlDatabase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Each file's rows replace those of the table that its path begins with."""
 
     url: str
+    """`postgresql://`, `mysql://` or `sqlite:////`, without a password."""
     file_format: SqlFileFormat
+    """How files hold rows."""
     secret: SqlSecret | None = None
+    """Where the password is; without it the variable `PACHYDERM_SQL_PASSWORD` has it."""
 
 
 class Egress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where output goes: to one of the two. `tries` is how often a destination that does not answer is asked."""
+    """Where output goes: to one of the two."""
 
     object_storage: ObjectStorage | None = None
+    """A bucket or folder."""
     sql_database: SqlDatabase | None = None
+    """Tables."""
     tries: int = DEFAULT_TRIES
+    """How often a destination that does not answer is asked, with growing pauses."""
 
 
 def folder_url(url: str) -> str:

@@ -15,25 +15,36 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """How much is put together into one datum, at most. 0: not set; with both set, what is reached first counts."""
 
     files: int = 0
+    """So many matches of the glob."""
     bytes: ByteCount = 0
+    """So much in their files, such as `1GB` or `512MiB`."""
 
 
 class PropagationSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a commit on the branch starts."""
 
     never: bool = False
-    """Nothing: whatever starts a job for another reason reads the head."""
+    """None: a job that starts for another reason reads the head."""
 
 
 class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What moves the branch that is read; the fields are those of `pfs.model.Trigger`."""
+    """What moves the branch that is read.
+
+    The fields are those of `pfs.model.Trigger`.
+    """
 
     branch: str = DEFAULT_BRANCH
+    """The branch that is followed."""
     all: bool = False
+    """All conditions have to hold, not any one."""
     size: str = ""
+    """So much was added, such as `100M`."""
     commits: int = 0
+    """So many commits were made."""
     rate_limit_spec: str = ""
+    """The last time is longer ago than this schedule allows."""
     cron_spec: str = ""
+    """A schedule of its own; the other conditions do not count then."""
 
     def trigger(self) -> Trigger:
         """The trigger of the branch."""
@@ -44,29 +55,33 @@ class PfsInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A branch of a repo; each match of `glob` is a datum's share."""
 
     name: str
-    """Directory below /pfs, and the environment variable that holds the datum's path."""
+    """The folder below `/pfs`, and the variable that holds the datum's path. No blanks, `/` or `=`, and none of `out`, `.env`, `.scratch`."""
     repo: str
+    """What is read."""
     glob: str
+    """What is a datum: each match is one, or a share of one."""
     branch: str = DEFAULT_BRANCH
+    """Of the repo; it may not exist yet."""
     project: str | None = None
-    """None: the pipeline's."""
+    """Of the repo."""
     empty_files: bool = False
-    """The datum's files are there with their names, without their content."""
+    """The files are there with their names, without their content."""
     lazy: bool = False
-    """The datum's files are named pipes, which are filled when they are opened."""
+    """The files are named pipes, which are filled when they are opened."""
     join_on: str = ""
-    """The key of a file within a join: a text in which `$1` is what the glob's first group captured."""
+    """The key of a file below a join: a text in which `$1` is what the glob's first group captured."""
     outer_join: bool = False
-    """Within a join: a file whose key another member lacks is a datum without that member."""
+    """Below a join: a file whose key another member lacks is a datum without that member."""
     group_by: str = ""
-    """The key of a file within a group, as `join_on`."""
+    """The key of a file below a group, as `join_on`."""
     reference: bool = False
-    """The content does not count: when it changes, no datum runs again for it."""
+    """The content does not count: when only that changes, no datum runs again."""
     batch: Batch | None = None
-    """Several matches of the glob are one datum."""
+    """Several matches of the glob, neighbours by path, are one datum."""
     trigger: TriggerSpec | None = None
     """The branch follows another one of its repo."""
     propagation_spec: PropagationSpec | None = None
+    """What a commit on the branch starts."""
 
     def repo_name(self, pipeline_project: str) -> RepoName:
         """The repo it reads, when its pipeline is in `pipeline_project`."""
@@ -77,12 +92,15 @@ class CronInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """A clock: each tick commits an empty file, named after its time, to a repo of the pipeline's own."""
 
     name: str
+    """The folder below `/pfs`, and the variable that holds the tick's path."""
     spec: str
+    """Five fields, in UTC, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`, `@every 1h30m`, `@never`."""
     repo: str
+    """Where ticks are committed; made with the pipeline."""
     start: dt.datetime | None = None
-    """The schedule counts from here; None: from the pipeline's creation."""
+    """The schedule counts from here, and ticks since then are made up for."""
     overwrite: bool = False
-    """Each tick removes the files of earlier ticks."""
+    """A tick removes those before it, so that a job has one datum."""
 
     # What a clock cannot have.
     lazy: ClassVar[bool] = False

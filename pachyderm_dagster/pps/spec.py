@@ -14,9 +14,9 @@ from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH
 from pachyderm_dagster.pps.egress import Egress
 from pachyderm_dagster.pps.inputs import SET_INPUTS, CronInput, CrossInput, GroupInput, Input, JoinInput, PfsInput, UnionInput, leaves, sorted_input
+from pachyderm_dagster.pps.pods import Metadata, Resources, SchedulingSpec, Toleration
 
 Seconds: TypeAlias = Annotated[float, "seconds"]
-Quantity: TypeAlias = Annotated[str, "quantity"]
 JsonText: TypeAlias = Annotated[str, "json"]
 
 
@@ -32,133 +32,126 @@ class PipelineName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The pipeline's name, which is its output repo's too."""
 
     name: str
+    """Of the pipeline and of its output repo: up to 51 letters, digits, `_` and `-`, the first a letter or digit."""
     project: str | None = None
+    """Where it is made; `{"name": …}` is taken too."""
 
 
 class SecretUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A secret that the code gets: all of it as files below `mount_path`, or the value under `key` in the variable `env_var`."""
 
     name: str
+    """Of the secret."""
     key: str = ""
+    """Whose value `env_var` gets."""
     mount_path: str = ""
+    """An absolute folder, where every key is a file."""
     env_var: str = ""
+    """The variable that holds the value under `key`."""
 
 
 class Transform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The user's code and how it is started."""
 
     image: str = "ubuntu:20.04"
+    """Kept; on one machine the program is that of the machine."""
     cmd: tuple[str, ...] = ()
+    """The program and its arguments; no shell reads them. Without it a job that has datums to run fails."""
     stdin: tuple[str, ...] = ()
+    """Lines of the program's standard input, which is empty without it."""
     err_cmd: tuple[str, ...] = ()
+    """A program that runs after a failed try; when it ends well, the datum is recovered."""
     err_stdin: tuple[str, ...] = ()
+    """Lines of its standard input."""
     env: dict[str, str] = {}
+    """Environment variables."""
     secrets: tuple[SecretUse, ...] = ()
+    """What the code gets and nobody sees."""
     accept_return_code: tuple[int, ...] = ()
+    """Exit codes that count as success beside 0."""
     user: str = ""
+    """Name or number of the user that the program runs as, when root runs the jobs; another user's jobs run as that user only. `/pfs/out` is its own, all
+    else in `/pfs` it can read. Under `datum_batching` it must be able to run `pachctl`."""
     working_dir: str = ""
+    """Where the program starts."""
     image_pull_secrets: tuple[str, ...] = ()
+    """Secrets for the registry of the image."""
     memory_volume: bool = False
+    """The files of datums are in memory, at most half of the machine's, not on a disk; on a disk all the same where `/pfs` cannot be made."""
     datum_batching: bool = False
+    """The command stays for a set of datums and asks for one after the other."""
 
 
 class ParallelismSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many workers share a job."""
 
     constant: int = 1
+    """How many datums run at the same time."""
 
 
 class DatumSetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many datums a worker takes at a time, by number, by bytes of input, or so that each worker gets so many sets. 0: not set."""
 
     number: int = 0
+    """So many datums."""
     size_bytes: int = 0
+    """Datums until their files have so many bytes; the datum that reaches it is the last."""
     per_worker: int = 0
-
-
-class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the pods are marked with."""
-
-    annotations: dict[str, str] = {}
-    labels: dict[str, str] = {}
-
-
-class Gpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Devices of one kind."""
-
-    type: str = "nvidia.com/gpu"
-    number: int = 0
-
-
-class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a container asks for or may use, in Kubernetes' quantities."""
-
-    cpu: float = 0.0
-    memory: Quantity = ""
-    disk: Quantity = ""
-    gpu: Gpu | None = None
-
-
-class SchedulingSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where pods go."""
-
-    node_selector: dict[str, str] = {}
-    priority_class_name: str = ""
-
-
-class TolerationOperator(enum.StrEnum):
-    """How a toleration compares."""
-
-    EXISTS = "EXISTS"  # the taint's key is there
-    EQUAL = "EQUAL"  # key and value are the same
-
-
-class TaintEffect(enum.StrEnum):
-    """Which taints a toleration is about."""
-
-    ALL_EFFECTS = "ALL_EFFECTS"
-    NO_SCHEDULE = "NO_SCHEDULE"  # no new pods
-    PREFER_NO_SCHEDULE = "PREFER_NO_SCHEDULE"  # no new pods while there is another node
-    NO_EXECUTE = "NO_EXECUTE"  # running pods leave too
-
-
-class Toleration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A taint that the pods bear."""
-
-    operator: TolerationOperator
-    key: str = ""
-    value: str = ""
-    effect: TaintEffect = TaintEffect.ALL_EFFECTS
-    toleration_seconds: int | None = None
+    """So that each worker gets so many sets."""
 
 
 class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A pipeline: what it reads, what it runs on each datum, how it is run."""
 
     pipeline: PipelineName
+    """Its name."""
     transform: Transform
+    """What it runs."""
     input: Input
+    """What it reads."""
     description: str = ""
+    """For people; describes the output repo too."""
     output_branch: str = DEFAULT_BRANCH
+    """The branch of the output repo that it writes."""
     egress: Egress | None = None
+    """Where the output goes besides."""
     parallelism_spec: ParallelismSpec = ParallelismSpec()
+    """How widely it runs."""
     datum_set_spec: DatumSetSpec | None = None
+    """How many datums a worker is given at a time, and a batching process works on. Without it a worker gets datums as it has room, under `datum_batching` four
+    sets a worker of at most 1,000 datums."""
     datum_tries: int = 3
+    """How often a datum is tried in all."""
     datum_timeout: Seconds | None = None
+    """For one try; what takes longer is stopped, and the try has failed."""
     job_timeout: Seconds | None = None
+    """For the job, which is `KILLED` after it."""
     maximum_expected_uptime: Seconds | None = None
+    """`check status` lists the pipeline while a job of it runs for longer; nothing is stopped."""
     salt: str | None = None
+    """Part of every datum's hash: another salt, and all datums run again."""
     reprocess_spec: Reprocess = Reprocess.UNTIL_SUCCESS
+    """`until_success` skips what was processed, `every_job` nothing, ever, `code_change` what the same code has processed."""
     autoscaling: bool = False
+    """Workers come and go with the work."""
     resource_requests: Resources | None = None
+    """What the code is given at least."""
     resource_limits: Resources | None = None
+    """What the code is given at most."""
     sidecar_resource_requests: Resources | None = None
+    """What the container beside it is given at least."""
     sidecar_resource_limits: Resources | None = None
+    """What the container beside it is given at most."""
     scheduling_spec: SchedulingSpec | None = None
+    """Where pods go."""
     tolerations: tuple[Toleration, ...] = ()
+    """Taints that pods bear."""
     metadata: Metadata | None = None
+    """What pods are marked with."""
     pod_spec: JsonText = ""
+    """A merge patch (RFC 7396) for pods."""
     pod_patch: JsonText = ""
+    """A patch (RFC 6902) for pods."""
 
     def to_json(self) -> str:
         """The canonical JSON: equal specs give equal text; `from_json` and `parse_specs` read it back. Keys in snake_case, durations in seconds."""
@@ -233,7 +226,7 @@ class UserSpec(msgspec.Struct, frozen=True):
 _SET_NAMES = {kind: name for name, kind in SET_INPUTS.items()}
 # Of the transform, what is about getting the code and not the code.
 _NOT_CODE = ("image_pull_secrets", "memory_volume")
-_KUBERNETES_ONLY = (
+KUBERNETES_ONLY = (
     "autoscaling",
     "resource_requests",
     "resource_limits",
@@ -245,13 +238,13 @@ _KUBERNETES_ONLY = (
     "pod_spec",
     "pod_patch",
 )
-_KUBERNETES_ONLY_TRANSFORM = ("image_pull_secrets",)
+KUBERNETES_ONLY_TRANSFORM = ("image_pull_secrets",)
 
 
 def kubernetes_only_fields(spec: PipelineSpec) -> tuple[str, ...]:
     """Fields that this spec sets and that mean something on Kubernetes only: a local run goes without them. The image is not among them."""
-    found = [name for name in _KUBERNETES_ONLY if getattr(spec, name)]
-    return (*(f"transform.{name}" for name in _KUBERNETES_ONLY_TRANSFORM if getattr(spec.transform, name)), *found)
+    found = [name for name in KUBERNETES_ONLY if getattr(spec, name)]
+    return (*(f"transform.{name}" for name in KUBERNETES_ONLY_TRANSFORM if getattr(spec.transform, name)), *found)
 
 
 def to_document(value: object) -> Any:

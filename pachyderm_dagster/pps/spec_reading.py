@@ -18,7 +18,8 @@ from pachyderm_dagster.pps.egress import Egress, folder_url
 from pachyderm_dagster.pps.input_rules import check_input, with_defaults
 from pachyderm_dagster.pps.inputs import SET_INPUTS, Batch, ByteCount, CronInput, Input, PfsInput, TriggerSpec
 from pachyderm_dagster.pps.model import MAX_KUBERNETES_NAME
-from pachyderm_dagster.pps.spec import JsonText, PipelineName, PipelineSpec, Quantity, Seconds, SecretUse, UserSpec
+from pachyderm_dagster.pps.pods import Quantity
+from pachyderm_dagster.pps.spec import JsonText, PipelineName, PipelineSpec, Seconds, SecretUse, UserSpec
 from pachyderm_dagster.pps.strict import Place, StrictReader, as_object, as_string, is_set, shown, unknown_name
 from pachyderm_dagster.pps.vocabulary import OTHER_NAMES, REFUSED_INPUTS
 from pachyderm_dagster.schedules import check_cron

@@ -5,7 +5,8 @@ from typing import Any
 
 from pachyderm_dagster.pps.egress import Egress
 from pachyderm_dagster.pps.inputs import CronInput, PfsInput
-from pachyderm_dagster.pps.spec import ParallelismSpec, PipelineSpec, Reprocess, Resources, Transform
+from pachyderm_dagster.pps.pods import Resources
+from pachyderm_dagster.pps.spec import ParallelismSpec, PipelineSpec, Reprocess, Transform
 from pachyderm_dagster.pps.strict import OtherNames
 
 _REQUEST = "say it on the command line: `pachctl update pipeline -f FILE`, with `--reprocess` to run all datums again"

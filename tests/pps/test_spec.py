@@ -10,20 +10,8 @@ from hypothesis import strategies as st
 from pachyderm_dagster.codec import digest
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pps.inputs import Batch, CronInput, CrossInput, Input, PfsInput, PropagationSpec, TriggerSpec, UnionInput
-from pachyderm_dagster.pps.spec import (
-    DatumSetSpec,
-    Gpu,
-    Metadata,
-    ParallelismSpec,
-    PipelineName,
-    PipelineSpec,
-    Reprocess,
-    Resources,
-    Toleration,
-    TolerationOperator,
-    Transform,
-    kubernetes_only_fields,
-)
+from pachyderm_dagster.pps.pods import Gpu, Metadata, Resources, Toleration, TolerationOperator
+from pachyderm_dagster.pps.spec import DatumSetSpec, ParallelismSpec, PipelineName, PipelineSpec, Reprocess, Transform, kubernetes_only_fields
 from pachyderm_dagster.pps.spec_reading import parse_specs
 from tests.pps.builders import branch
 

@@ -18,20 +18,8 @@ from pachyderm_dagster.pps.inputs import (
     TriggerSpec,
     UnionInput,
 )
-from pachyderm_dagster.pps.spec import (
-    DatumSetSpec,
-    Gpu,
-    Metadata,
-    PipelineName,
-    PipelineSpec,
-    Reprocess,
-    Resources,
-    SchedulingSpec,
-    TaintEffect,
-    Toleration,
-    TolerationOperator,
-    Transform,
-)
+from pachyderm_dagster.pps.pods import Gpu, Metadata, Resources, SchedulingSpec, TaintEffect, Toleration, TolerationOperator
+from pachyderm_dagster.pps.spec import DatumSetSpec, PipelineName, PipelineSpec, Reprocess, Transform
 from pachyderm_dagster.pps.spec_reading import parse_specs
 
 WORDCOUNT = (
