@@ -1,103 +1,24 @@
 """Rebuilding a lost record from its store: the newest structure, and every commit's own record (docs/design/0008)."""
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from pachyderm_dagster.errors import PachydermError, StateError, StorageError
+from pachyderm_dagster.errors import StateError, StorageError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.counting import count_on
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits
-from pachyderm_dagster.pfs.commit_records import CommitRecord, find_recorded_id, read_record
-from pachyderm_dagster.pfs.model import RepoName, RepoType
+from pachyderm_dagster.pfs.branch_lines import BranchLines
+from pachyderm_dagster.pfs.commit_records import CommitRecord
+from pachyderm_dagster.pfs.holdings import Holdings, Key, Loss, Rebuilt, named
 from pachyderm_dagster.pfs.provenance import find_unread
 from pachyderm_dagster.pfs.store_ids import StoreMark, check_mark, find_mark, replace_mark
-from pachyderm_dagster.pfs.structure import NUMBERED, StoredBranch, StoredProject, StoredRepo, Structure, list_keys, load_newest, number_of
-from pachyderm_dagster.storage.objects import OBJECTS, ObjectStore, find_object_id, is_damage
-from pachyderm_dagster.storage.packs import find_pack_index
-
-_THREADS = 8
-_AT_ONCE = 1024
-Key = tuple[int, str]
-"""A commit: the row of its repo and the id of its set."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Something that could not be restored as it was. `code` is stable, for programs."""
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Holdings:
-    """What a store holds of its record.
-
-    Attributes:
-        number: that of the newest structure, whether it can be read or not.
-        records: the newest of each commit that was not removed.
-        removed: older knowledge of commits that were squashed, by which their children find their parents.
-        built_upon: the names of commits that later writes continued or read, so that they are known to have been made.
-    """
-
-    number: int
-    structure: Structure | None
-    records: Mapping[Key, CommitRecord]
-    removed: Mapping[Key, CommitRecord]
-    losses: tuple[Loss, ...]
-    built_upon: frozenset[str] = frozenset()
-
-
-@dataclass(slots=True)
-class Rebuilt:
-    """What was made again.
-
-    Attributes:
-        commits: rows by commit, in the order of `order`.
-        order: parents and provenance before what was made from them, the older first.
-    """
-
-    repos: dict[int, StoredRepo]
-    projects: dict[int, StoredProject]
-    branches: dict[int, StoredBranch]
-    order: list[Key]
-    commits: dict[Key, int]
-    losses: list[Loss] = field(default_factory=list)
-
-
-def read_holdings(store: ObjectStore, progress: Callable[[int], None]) -> Holdings:
-    """Reads everything that a store holds of its record: the indexes of all packs, and the records that they name. `progress` is told of each object.
-
-    Raises:
-        StorageError, UnreachableError: when the store refuses or does not answer.
-    """
-    keys = list_keys(store)
-    structure, damage = load_newest(store, keys)
-    losses = [] if structure is None else _older_structure(structure, damage)
-    newest: dict[Key, CommitRecord] = {}
-    built_upon: set[str] = set()
-    for records in _records(store, losses, progress):
-        built_upon |= _built_upon(records)
-        for found in records:
-            key = (found.repo_id, found.id)
-            if key not in newest or newest[key].written < found.written:
-                newest[key] = found
-    if structure is None:
-        losses.append(Loss("structure-missing", "the store holds no structure: pipelines, triggers, descriptions and branches without a commit are not known"))
-        return Holdings(number_of(keys), None, newest, {}, tuple(losses), frozenset(built_upon))
-    gone = set(structure.removed)
-    known = {repo.id for repo in structure.repos}
-    deleted = {key for key in newest if key[0] not in known and key[0] <= structure.last_rows.get("repo", 0)}
-    kept = {key: record for key, record in newest.items() if key not in gone and key not in deleted}
-    squashed = {key: record for key, record in newest.items() if key in gone}
-    return Holdings(number_of(keys), structure, kept, squashed, tuple(losses), frozenset(built_upon))
+from pachyderm_dagster.pfs.structure import NUMBERED, StoredBranch, StoredProject, StoredRepo, Structure
+from pachyderm_dagster.storage.objects import ObjectStore
 
 
 def take_store(store: ObjectStore, own: str | None, new: str) -> None:
@@ -134,7 +55,7 @@ def rebuild(txn: Transaction, found: Holdings, store_id: str) -> Rebuilt:
     _insert(txn, t.repo, map(msgspec.structs.asdict, repos.values()))
     records = _usable(found, repos, rebuilt.losses)
     _insert_commits(txn, records, found.removed, rebuilt)
-    _insert_branches(txn, found.structure, _Line(records, rebuilt, found.built_upon), rebuilt)
+    _insert_branches(txn, found.structure, BranchLines(records, rebuilt, found.built_upon), rebuilt)
     if found.structure is not None:
         now = txn.clock.now()
         _insert(txn, t.removed_commit, ({"repo_id": repo, "set_id": id, "removed": now} for repo, id in found.structure.removed))
@@ -178,51 +99,6 @@ def check_empty(txn: Transaction) -> None:
         raise StateError("record-not-empty", "the record is not empty, so it was not lost; `--force` keeps a copy of it and rebuilds it from the store")
 
 
-def _older_structure(structure: Structure, damage: Sequence[str]) -> list[Loss]:
-    told = f"projects, repos, branches, triggers and pipelines are as they were at {structure.written:%Y-%m-%d %H:%M:%S} UTC, but for what commits tell"
-    return [Loss("structure-damaged", f"{reason}; {told}") for reason in damage]
-
-
-def _records(store: ObjectStore, losses: list[Loss], progress: Callable[[int], None]) -> Iterator[list[CommitRecord]]:
-    """The records of each pack."""
-
-    def read(found: tuple[bytes, int]) -> tuple[list[CommitRecord], Loss | None]:
-        object_id, size = found
-        try:
-            index = find_pack_index(store, object_id, size) or ()
-            return [read_record(store, ref) for blob_id, ref in index if find_recorded_id(blob_id) is not None], None
-        except PachydermError as error:
-            if not is_damage(error):
-                raise
-            return [], Loss("record-damaged", f"{error.message}; commits that only it records are lost")
-
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="indexes") as pool:
-        objects = ((object_id, info.size) for info in store.list(OBJECTS) if (object_id := find_object_id(info.key)) is not None)
-        for group in _groups(objects):
-            for records, loss in pool.map(read, group):
-                losses += [loss] if loss is not None else []
-                progress(1)
-                yield records
-
-
-def _built_upon(records: Sequence[CommitRecord]) -> set[str]:
-    """What the records of a pack continue or read and do not bring themselves: their writer found it made. What lies beside them may have failed with them."""
-    brought = {_named(record) for record in records}
-    parents = {_named(record, record.parent) for record in records if record.parent is not None}
-    read = {f"{RepoName(source.project, source.repo, RepoType(source.type))}@{source.id}" for record in records for source in record.provenance}
-    return (parents | read) - brought
-
-
-def _groups(objects: Iterable[tuple[bytes, int]]) -> Iterator[list[tuple[bytes, int]]]:
-    group: list[tuple[bytes, int]] = []
-    for found in objects:
-        group.append(found)
-        if len(group) == _AT_ONCE:
-            yield group
-            group = []
-    yield group
-
-
 def _repos(txn: Transaction, found: Holdings) -> tuple[dict[int, StoredProject], dict[int, StoredRepo]]:
     """The projects and repos by row: those of the structure, and those that commits tell of which came after it."""
     structure = found.structure
@@ -246,7 +122,7 @@ def _usable(found: Holdings, repos: Mapping[int, StoredRepo], losses: list[Loss]
     usable = {}
     for key, record in found.records.items():
         if key[0] not in repos:
-            losses.append(Loss("repo-replaced", f"commit '{_named(record)}' is of a repo that a later one of its name replaced; it is left out"))
+            losses.append(Loss("repo-replaced", f"commit '{named(record)}' is of a repo that a later one of its name replaced; it is left out"))
         elif record.finished is not None:
             usable[key] = record
     return usable
@@ -264,7 +140,7 @@ def _insert_commits(txn: Transaction, records: Mapping[Key, CommitRecord], remov
             if repo_id is not None and (repo_id, source.id) in records:
                 upstream[key].append(((repo_id, source.id), source.branch))
             elif repo_id is not None:
-                losses = Loss("provenance-missing", f"commit '{_named(record)}' was made from '{source.repo}@{source.id}', of which the store has no record")
+                losses = Loss("provenance-missing", f"commit '{named(record)}' was made from '{source.repo}@{source.id}', of which the store has no record")
                 rebuilt.losses.append(losses)
     rebuilt.order = _ordered(records, parents, upstream)
     rebuilt.commits = {key: row for row, key in enumerate(rebuilt.order, start=1)}
@@ -289,7 +165,7 @@ def _parent(key: Key, record: CommitRecord, records: Mapping[Key, CommitRecord],
     while above is not None and (key[0], above) not in records:
         if (key[0], above) not in removed:
             losses.append(
-                Loss("parent-missing", f"commit '{_named(record)}' continues '{record.repo}@{above}', of which the store has no record; it has no parent now")
+                Loss("parent-missing", f"commit '{named(record)}' continues '{record.repo}@{above}', of which the store has no record; it has no parent now")
             )
             return None
         above = removed[key[0], above].parent
@@ -319,7 +195,7 @@ def _ordered(records: Mapping[Key, CommitRecord], parents: Mapping[Key, Key | No
     return order
 
 
-def _insert_branches(txn: Transaction, structure: Structure | None, line: "_Line", rebuilt: Rebuilt) -> None:
+def _insert_branches(txn: Transaction, structure: Structure | None, line: BranchLines, rebuilt: Rebuilt) -> None:
     stored = () if structure is None else structure.branches
     rebuilt.branches = {branch.id: branch for branch in stored}
     known = {(branch.repo_id, branch.name) for branch in stored}
@@ -370,86 +246,6 @@ def _unsaved_branch(row: int, place: tuple[int, str], tip: CommitRecord) -> Stor
         provenance=(),
         trigger=None,
     )
-
-
-class _Line:
-    """How branches went on.
-
-    A write that was overtaken or killed leaves a record too, of a commit that was never made. Where several continue one commit, that is followed which
-    others built upon; where that does not tell, the one that began last. Those that are left out are told as losses.
-    """
-
-    def __init__(self, records: Mapping[Key, CommitRecord], rebuilt: Rebuilt, built_upon: Collection[str]) -> None:
-        self.records = records
-        self.children: dict[tuple[int, str], dict[str | None, list[Key]]] = {}
-        self._rebuilt = rebuilt
-        self._made: set[Key] = set()
-        for key in reversed(rebuilt.order):
-            record = records[key]
-            if key in self._made or _named(record) in built_upon:
-                self._made.add(key)
-                if record.parent is not None:
-                    self._made.add((key[0], record.parent))
-        for key in rebuilt.order:
-            label = records[key].branch
-            if label is not None:
-                self.children.setdefault((key[0], label), {}).setdefault(records[key].parent, []).append(key)
-
-    def tip(self, branch: StoredBranch) -> Key | None:
-        """The head of a branch: the one that the structure tells of, and what continued it since. Where it is lost, the newest of the branch's name."""
-        place = branch.repo_id, branch.name
-        head: Key | None = None
-        if branch.head is not None:
-            repo = self._rebuilt.repos[branch.repo_id]
-            name = f"{RepoName(self._rebuilt.projects[repo.project_id].name, repo.name, RepoType(repo.type))}@{branch.name}"
-            known = [id for id in (branch.head, branch.finished) if id is not None and (branch.repo_id, id) in self.records]
-            if (branch.repo_id, branch.head) not in self.records:
-                self._rebuilt.losses.append(_lost_head(branch, name))
-            if not known:
-                # The first commit of a branch that began anew, while it was open: what bears the name beside it was left behind.
-                return None if branch.finished is None or place not in self.children else self.tip_of_unsaved(place)
-            head = branch.repo_id, known[0]
-        return self._follow(place, head, branch.passed)
-
-    def tip_of_unsaved(self, place: tuple[int, str]) -> Key:
-        """The head of a branch that only its commits tell of."""
-        every_one = {key for keys in self.children[place].values() for key in keys}
-        roots = [key for parent, keys in self.children[place].items() for key in keys if (place[0], parent) not in every_one]
-        root = self._chosen(place, roots)
-        return self._follow(place, root, ()) or root
-
-    def _follow(self, place: tuple[int, str], head: Key | None, passed: Collection[str]) -> Key | None:
-        children = self.children.get(place, {})
-        while after := [key for key in children.get(None if head is None else head[1], ()) if key[1] not in passed]:
-            head = self._chosen(place, after)
-        return head
-
-    def _chosen(self, place: tuple[int, str], rivals: Sequence[Key]) -> Key:
-        best = max(rivals, key=lambda key: (key in self._made, self._rebuilt.commits[key]))
-        self._rebuilt.losses += (_rival(self.records[key], self.records[best], place[1]) for key in rivals if key != best)
-        return best
-
-
-def _rival(left_out: CommitRecord, followed: CommitRecord, branch: str) -> Loss:
-    name = _named(left_out)
-    return Loss(
-        "rival-commit",
-        f"commits '{name}' and '{followed.id}' both continue the same one on branch '{branch}', which goes on with the latter; the former is most likely of a "
-        f"write that failed, otherwise read it and put what it holds again: `pachctl list file {name}:/`",
-    )
-
-
-def _lost_head(branch: StoredBranch, name: str) -> Loss:
-    told = f"commit '{branch.head}', the head of branch '{name}',"
-    if branch.head == branch.finished:
-        return Loss("head-missing", f"{told} has no record in the store")
-    lost = "it is made anew" if branch.provenance else "what was put into it is lost"
-    return Loss("unfinished-commit", f"{told} was not finished: {lost}")
-
-
-def _named(record: CommitRecord, id: str | None = None) -> str:
-    """A commit's name, or that of another of its repo."""
-    return f"{RepoName(record.project, record.repo, RepoType(record.repo_type))}@{id or record.id}"
 
 
 def _insert(txn: Transaction, table: sa.Table, rows: Iterable[dict[str, Any]]) -> None:

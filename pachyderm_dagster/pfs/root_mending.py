@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, Transaction
-from pachyderm_dagster.pfs.rebuilding import read_holdings
+from pachyderm_dagster.pfs.holdings import read_holdings
 from pachyderm_dagster.pfs.root_checking import find_root
 from pachyderm_dagster.storage.objects import ObjectStore
 

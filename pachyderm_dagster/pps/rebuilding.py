@@ -15,8 +15,8 @@ from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.metadata.emptying import set_aside
 from pachyderm_dagster.pfs import rebuilding
+from pachyderm_dagster.pfs.holdings import Holdings, Key, Loss, Rebuilt, read_holdings
 from pachyderm_dagster.pfs.model import RepoType
-from pachyderm_dagster.pfs.rebuilding import Holdings, Key, Loss, Rebuilt
 from pachyderm_dagster.pfs.store_ids import check_restored, find_own_store_id
 from pachyderm_dagster.pps import defaults
 from pachyderm_dagster.pps.defaults import StoredDefaults
@@ -68,7 +68,7 @@ def rebuild_home(database: Database, store: ObjectStore, *, force: bool, progres
     check_restored(store, "this home")
     store_id = database.clock.new_id()
     rebuilding.take_store(store, own_id, store_id)
-    holdings = rebuilding.read_holdings(store, progress)
+    holdings = read_holdings(store, progress)
     copy = None if is_empty else set_aside(database, database.clock.now())
     return dataclasses.replace(rebuild(database, holdings, store_id, partial(_is_readable, store)), copy=copy)
 

@@ -10,8 +10,8 @@ from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database
 from pachyderm_dagster.pfs.checking import Change, GiveUp, MarkLost, Problem
 from pachyderm_dagster.pfs.commit_records import CommitRecord
+from pachyderm_dagster.pfs.holdings import read_holdings
 from pachyderm_dagster.pfs.paths import path_of
-from pachyderm_dagster.pfs.rebuilding import read_holdings
 from pachyderm_dagster.pfs.root_checking import find_root
 from pachyderm_dagster.pfs.roots import HeldLayer, HeldTree, list_layers, list_trees, root_of
 from pachyderm_dagster.pfs.staging import load_layer

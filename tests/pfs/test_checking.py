@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from pachyderm_dagster.codec import Buffer, content_digest
 from pachyderm_dagster.errors import StorageError, UnreachableError
 from pachyderm_dagster.metadata import tables as t
-from pachyderm_dagster.pfs.rebuilding import read_holdings
+from pachyderm_dagster.pfs.holdings import read_holdings
 from pachyderm_dagster.pps.checking import LEFTOVER_AGE
 from pachyderm_dagster.storage.folder_store import FolderStore
 from pachyderm_dagster.storage.open_store import open_store

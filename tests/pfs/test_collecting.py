@@ -17,7 +17,7 @@ from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.pfs import belonging, reading
 from pachyderm_dagster.pfs.collecting import LEASE, Collected
 from pachyderm_dagster.pfs.commit_records import find_recorded_id
-from pachyderm_dagster.pfs.rebuilding import read_holdings
+from pachyderm_dagster.pfs.holdings import read_holdings
 from pachyderm_dagster.pps.checking import Consent, fix_home
 from pachyderm_dagster.storage.folder_store import FolderStore
 from pachyderm_dagster.storage.objects import ObjectStore, object_key

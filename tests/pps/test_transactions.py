@@ -14,9 +14,9 @@ from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits, repos, requests, user_transactions
 from pachyderm_dagster.pfs.commit_records import CommitRecord
+from pachyderm_dagster.pfs.holdings import read_holdings
 from pachyderm_dagster.pfs.model import BranchName, Commit, RepoName
 from pachyderm_dagster.pfs.object_metadata import parse_edit
-from pachyderm_dagster.pfs.rebuilding import read_holdings
 from pachyderm_dagster.pfs.references import Reference, parse_reference
 from pachyderm_dagster.pps import jobs, transactions
 from pachyderm_dagster.pps.requests import CreatePipeline, DeletePipeline, DeleteProject, Request, StopPipeline, describe
