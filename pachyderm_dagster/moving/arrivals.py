@@ -142,15 +142,19 @@ class Arrivals:
                 stored_bytes=stored,
                 metadata={},
             )
-            for name, id, branch in commit.read:
-                upstream = repos.find_repo(txn, RepoName(self._project, name))
-                above = None if upstream is None else _find(txn, upstream, id)
-                if above is not None:
-                    txn.run(sa.insert(t.commit_provenance).values(commit_id=row, upstream_id=above, branch_name=branch))
+            self._insert_provenance(txn, row, commit)
 
         self._database.write(change)
         self._last[commit.repo] = tree.encode(), now
         return True
+
+    def _insert_provenance(self, txn: Transaction, row: int, commit: ArrivingCommit) -> None:
+        """What a commit was made from, as far as it came along."""
+        for name, id, branch in commit.read:
+            upstream = repos.find_repo(txn, RepoName(self._project, name))
+            above = None if upstream is None else _find(txn, upstream, id)
+            if above is not None:
+                txn.run(sa.insert(t.commit_provenance).values(commit_id=row, upstream_id=above, branch_name=branch))
 
     def make_branch(self, repo: str, branch: str, head: str | None) -> None:
         """Makes a branch, or moves it to its head, and has the commits below that bear its name, as far as they have none."""

@@ -65,26 +65,27 @@ def list_job(
         statement = statement.where(t.job.c.id == key)
     if unfinished_only:
         statement = statement.where(t.job.c.state.in_(UNFINISHED))
-    return [
-        Job(
-            key=row.id,
-            id=row.set_id,
-            pipeline=RepoName(row.project, row.name),
-            version=row.version,
-            state=JobState(row.state),
-            reason=row.reason,
-            created=row.created,
-            started=row.started,
-            finished=row.finished,
-            counters=Counters(**{name: getattr(row, name) for name in _COUNTERS}),
-            restarts=row.restarts,
-            run_id=row.run_id,
-            output_commit=row.output_commit_id,
-            meta_commit=row.meta_commit_id,
-            delivered=None if row.delivered is None else msgspec.convert(row.delivered, EgressResult),
-        )
-        for row in txn.all(statement)
-    ]
+    return list(map(_job, txn.all(statement)))
+
+
+def _job(row: sa.Row[Any]) -> Job:
+    return Job(
+        key=row.id,
+        id=row.set_id,
+        pipeline=RepoName(row.project, row.name),
+        version=row.version,
+        state=JobState(row.state),
+        reason=row.reason,
+        created=row.created,
+        started=row.started,
+        finished=row.finished,
+        counters=Counters(**{name: getattr(row, name) for name in _COUNTERS}),
+        restarts=row.restarts,
+        run_id=row.run_id,
+        output_commit=row.output_commit_id,
+        meta_commit=row.meta_commit_id,
+        delivered=None if row.delivered is None else msgspec.convert(row.delivered, EgressResult),
+    )
 
 
 def get_job(txn: Transaction, pipeline: RepoName, set_id: str) -> Job:

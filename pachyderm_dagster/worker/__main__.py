@@ -57,14 +57,7 @@ def main() -> None:
     # User code and stray prints must not be able to write into the answers.
     answers = os.dup(_STDOUT)
     os.dup2(_STDERR, _STDOUT)
-    if os.getpid() == FIRST_PROCESS:
-        # Its guard ends it, and nobody inside.
-        outlive_signals()
-    else:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, _end)
-    sys.excepthook = lambda _kind, error, _trace: _crash(error)
-    threading.excepthook = lambda details: _crash(details.exc_value)
+    _arrange_ends()
     try:
         store = open_store(setup.store_url)
     except PachydermError as error:
@@ -103,6 +96,18 @@ def main() -> None:
     )
     finished.put(_run_datums(datums, staged, finished))
     storing.join()
+
+
+def _arrange_ends() -> None:
+    """Says who may end this process, and that a thread which fails ends all of it."""
+    if os.getpid() == FIRST_PROCESS:
+        # Its guard ends it, and nobody inside.
+        outlive_signals()
+    else:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, _end)
+    sys.excepthook = lambda _kind, error, _trace: _crash(error)
+    threading.excepthook = lambda details: _crash(details.exc_value)
 
 
 def _run_datums(
