@@ -7,6 +7,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.cli.pachctl import Pachctl
 from tests.records import SERVER, new_record_url
 
 SETTINGS_PREFIXES = ("PACHYDERM_", "DAGSTER_", "AWS_", "AZURE_", "AZURITE_", "GOOGLE_")
@@ -39,3 +40,9 @@ def metadata_url(tmp_path: Path) -> Iterator[str]:
     """The URL of a record of the test's own, on each database that the suite runs on; opening it makes it."""
     with new_record_url(tmp_path) as url:
         yield url
+
+
+@pytest.fixture
+def pachctl(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Pachctl:
+    """The command line, on a home of the test's own."""
+    return Pachctl(capsysbinary, monkeypatch)

@@ -25,12 +25,6 @@ LOUD = {
 }
 
 
-@pytest.fixture
-def pachctl(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Pachctl:
-    """The command line, on a home of the test's own."""
-    return Pachctl(capsysbinary, monkeypatch)
-
-
 @pytest.fixture(scope="session")
 def home_with_jobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with books, their words counted, the counts put together, and one failure.

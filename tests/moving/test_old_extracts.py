@@ -11,11 +11,6 @@ from tests.cli.pachctl import Pachctl
 EXTRACTS = Path(__file__).parent / "extracts"
 
 
-@pytest.fixture
-def pachctl(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Pachctl:
-    return Pachctl(capsysbinary, monkeypatch)
-
-
 @pytest.mark.parametrize("extract", sorted(EXTRACTS.glob("*.extract")), ids=lambda path: path.stem)
 def test_extract_of_an_earlier_schema_is_restored(pachctl: Pachctl, extract: Path) -> None:
     held = json.loads(extract.with_suffix(".json").read_text())

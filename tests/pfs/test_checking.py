@@ -24,11 +24,6 @@ HOME_OF_0001 = ROOT / "tests" / "metadata" / "homes" / "0001.tar.gz"
 
 
 @pytest.fixture
-def pachctl(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Pachctl:
-    return Pachctl(capsysbinary, monkeypatch)
-
-
-@pytest.fixture
 def home(environment_of_its_own: Path, pachctl: Pachctl) -> Path:
     """A home with a repo of two commits: /a, then /b in a pack of its own."""
     pachctl("create", "repo", "data")

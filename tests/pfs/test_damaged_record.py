@@ -15,11 +15,6 @@ pytestmark = pytest.mark.skipif(SERVER is not None, reason="damages the file of 
 
 
 @pytest.fixture
-def pachctl(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Pachctl:
-    return Pachctl(capsysbinary, monkeypatch)
-
-
-@pytest.fixture
 def home(environment_of_its_own: Path, pachctl: Pachctl) -> Path:
     pachctl("create", "repo", "data")
     pachctl.put("data@master:/a", "a")

@@ -39,6 +39,16 @@ class Place:
         rows = self.trees.table(root)
         return {path_of(key): self.reader.read(content) for key, content in zip(rows.column("key").to_pylist(), contents_of(rows), strict=True)}
 
+    def staged(self, puts: Sequence[str], deletes: Sequence[str], directories: Sequence[str]) -> FileSet:
+        found = FileSet(self.writer)
+        for directory in directories:
+            found.delete_directory(directory)
+        for path in deletes:
+            found.delete(path)
+        for path in puts:
+            found.put_bytes(path, b"")
+        return found
+
     def tree(self, files: dict[str, bytes]) -> TreeRoot:
         staged = FileSet(self.writer)
         for path, data in files.items():
@@ -196,13 +206,7 @@ def test_a_path_is_not_both_file_and_directory(
     place: Place, base: dict[str, bytes], puts: list[str], deletes: list[str], directories: list[str], names: tuple[str, str]
 ) -> None:
     root = place.tree(base)
-    staged = FileSet(place.writer)
-    for directory in directories:
-        staged.delete_directory(directory)
-    for path in deletes:
-        staged.delete(path)
-    for path in puts:
-        staged.put_bytes(path, b"")
+    staged = place.staged(puts, deletes, directories)
     with pytest.raises(InvalidError) as caught:
         place.merge(root, staged.layers())
     assert caught.value.code == "path-conflict"
@@ -223,13 +227,7 @@ def test_a_file_may_take_the_place_of_a_directory_that_goes(
     place: Place, base: dict[str, bytes], puts: list[str], deletes: list[str], directories: list[str]
 ) -> None:
     root = place.tree(base)
-    staged = FileSet(place.writer)
-    for directory in directories:
-        staged.delete_directory(directory)
-    for path in deletes:
-        staged.delete(path)
-    for path in puts:
-        staged.put_bytes(path, b"")
+    staged = place.staged(puts, deletes, directories)
     assert set(puts) <= set(place.files(place.merge(root, staged.layers())))
 
 

@@ -20,12 +20,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.pfs import commits
-from pachyderm_dagster.pfs.checking import Upkeep
 from pachyderm_dagster.pfs.model import BranchName, Commit, RepoName
 from pachyderm_dagster.pfs.requests import CreateProject, StartCommit
-from pachyderm_dagster.pps.checking import check_home
 from pachyderm_dagster.workspace import open_workspace
 from tests.pfs.graph_model import Branch, Files, Graph, Id, Refused
+from tests.pfs.whole import check_whole
 from tests.records import new_record_url
 
 REPOS = ("A", "B", "C", "lab/D")
@@ -62,8 +61,7 @@ class ProvenanceGraph(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         with self.opened:
-            found = check_home(self.workspace.database, self.workspace.store, deep=True, progress=lambda _: None)
-            assert [one.problem for one in found if not isinstance(one.problem.repair, Upkeep)] == []
+            check_whole(self.workspace)
 
     @initialize()
     def create(self) -> None:

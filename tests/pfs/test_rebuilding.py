@@ -29,11 +29,6 @@ TOTAL = {
 }
 
 
-@pytest.fixture
-def pachctl(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Pachctl:
-    return Pachctl(capsysbinary, monkeypatch)
-
-
 def everything(pachctl: Pachctl) -> dict[str, list[Document]]:
     """All that the command line tells."""
     repos = pachctl.json("list", "repo", "--all")

@@ -14,11 +14,6 @@ pytestmark = pytest.mark.skipif(SERVER is not None, reason="homes share the serv
 
 
 @pytest.fixture
-def pachctl(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Pachctl:
-    return Pachctl(capsysbinary, monkeypatch)
-
-
-@pytest.fixture
 def first(environment_of_its_own: Path, pachctl: Pachctl) -> Path:
     """A home with a commit."""
     pachctl("create", "repo", "data")

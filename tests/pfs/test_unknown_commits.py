@@ -15,11 +15,6 @@ LARGE = os.urandom(1_200_000)
 of_files = pytest.mark.skipif(SERVER is not None, reason="copies the file of the record")
 
 
-@pytest.fixture
-def pachctl(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Pachctl:
-    return Pachctl(capsysbinary, monkeypatch)
-
-
 def age(home: Path) -> None:
     """Makes every object a year old."""
     for path in (home / "objects").rglob("*"):

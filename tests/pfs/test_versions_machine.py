@@ -19,14 +19,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.errors import PachydermError, StateError
 from pachyderm_dagster.pfs import commits
-from pachyderm_dagster.pfs.checking import Upkeep
 from pachyderm_dagster.pfs.client import Pfs
 from pachyderm_dagster.pfs.collecting import DEFAULT_GRACE
 from pachyderm_dagster.pfs.model import RepoName, Trigger
-from pachyderm_dagster.pps.checking import check_home
 from pachyderm_dagster.pps.rebuilding import rebuild_home
 from pachyderm_dagster.workspace import open_workspace
 from tests.pfs.versions_model import Files, RepoModel
+from tests.pfs.whole import check_whole
 from tests.records import SERVER, new_record_url
 
 REPOS = ("data", "copies")
@@ -74,8 +73,7 @@ class Versions(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         with self.opened:
-            found = check_home(self.workspace.database, self.workspace.store, deep=True, progress=lambda _: None)
-            assert [one.problem for one in found if not isinstance(one.problem.repair, Upkeep)] == []
+            check_whole(self.workspace)
 
     @initialize()
     def create(self) -> None:

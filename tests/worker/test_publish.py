@@ -50,6 +50,16 @@ class Desk:
         Path(folder, "out", "f").write_bytes(data)
         self.queue.put(FinishedDatum(DatumResult(id=f"{index:064x}", index=index, state=DatumState.SUCCESS), folder, [OutputFile("/f", "/pfs/out/f")], log))
 
+    def answers_before_the_end(self) -> bool:
+        """Whether it answers one result while others may still come."""
+        serving = threading.Thread(target=self.publisher.serve, args=(self.queue,))
+        serving.start()
+        self.finish(0, b"x")
+        answered = self.has_answered.wait(10)
+        self.queue.put(None)
+        serving.join()
+        return answered
+
     def serve(self) -> None:
         self.queue.put(None)
         self.publisher.serve(self.queue)
@@ -88,24 +98,12 @@ def test_batch_is_answered_when_it_is_full(tmp_path: Path) -> None:
 
 def test_last_datum_is_answered_at_once(tmp_path: Path) -> None:
     desk = Desk(tmp_path, FolderStore(tmp_path / "store"), 1, batch_seconds=1000)
-    serving = threading.Thread(target=desk.publisher.serve, args=(desk.queue,))
-    serving.start()
-    desk.finish(0, b"x")
-    answered = desk.has_answered.wait(10)
-    desk.queue.put(None)
-    serving.join()
-    assert answered
+    assert desk.answers_before_the_end()
 
 
 def test_lonely_result_is_answered_although_others_are_on_their_way(tmp_path: Path) -> None:
     desk = Desk(tmp_path, FolderStore(tmp_path / "store"), 2)
-    serving = threading.Thread(target=desk.publisher.serve, args=(desk.queue,))
-    serving.start()
-    desk.finish(0, b"x")
-    answered = desk.has_answered.wait(10)
-    desk.queue.put(None)
-    serving.join()
-    assert answered
+    assert desk.answers_before_the_end()
 
 
 def test_link_to_input_is_not_uploaded(tmp_path: Path) -> None:
