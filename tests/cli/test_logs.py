@@ -1,63 +1,35 @@
 """`logs`, and what is seen of datums, while a job runs and afterwards."""
 
 import json
-import os
-import threading
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from pachyderm_dagster.executors.local import LocalExecutor
-from pachyderm_dagster.executors.run_job import run_job
-from pachyderm_dagster.pps import jobs
-from pachyderm_dagster.workspace import open_workspace
+from tests.cli.job_thread import JobThread
 from tests.cli.pachctl import Pachctl
 
 
-class RunningJob:
-    """A job of two datums, of which the slow one has printed a line and waits until `let_go`; it is over when this is left."""
+class RunningJob(JobThread):
+    """A job of two datums, of which the slow one has printed a line and waits until `let_go`."""
 
     def __init__(self, pachctl: Pachctl, home: Path, folder: Path) -> None:
-        self._home, self._reached, self._open = home, folder / "reached", folder / "open"
-        os.mkfifo(self._reached)
-        # As soon as others see that it runs, it says so.
-        seen = f"while ! ls {home}/scratch/run-*/worker-*/live-* > /dev/null 2>&1; do sleep 0.05; done; echo here > {self._reached}"
+        self._open = folder / "open"
         wait = f"while ! test -e {self._open}; do sleep 0.05; done"
-        script = f'echo reading $(basename $data); case $data in */slow) echo "begun"; {seen}; {wait}; echo over;; esac; cp $data $PFS_ROOT/out/'
-        spec = {"pipeline": {"name": "work"}, "input": {"pfs": {"repo": "data", "glob": "/*"}}, "transform": {"cmd": ["sh", "-c", script]}}
-        (folder / "spec.json").write_text(json.dumps(spec))
-        pachctl("create", "repo", "data")
-        pachctl.put("data@master:/quick", "q")
-        pachctl("create", "pipeline", "-f", str(folder / "spec.json"))
-        self._run()
-        self.id = pachctl.put("data@master:/slow", "s")
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> "RunningJob":
-        self._thread.start()
-        assert self._reached.read_text() == "here\n"
-        return self
+        script = f'echo reading $(basename $data); case $data in */slow) echo "begun"; {{here}}; {wait}; echo over;; esac; cp $data $PFS_ROOT/out/'
+        super().__init__(pachctl, home, folder, script, ("/quick", "/slow"))
 
     def let_go(self) -> None:
         self._open.touch()
 
-    def __exit__(self, *_: object) -> None:
-        self.let_go()
-        self._thread.join()
-
-    def _run(self) -> None:
-        with closing(open_workspace({"PACHYDERM_HOME": str(self._home)})) as workspace, LocalExecutor(os.environ) as executor:
-            with workspace.database.read() as txn:
-                (job,) = jobs.list_job(txn, unfinished_only=True)
-            run_job(workspace, job, executor=executor)
-
 
 @pytest.fixture
 def running(pachctl: Pachctl, environment_of_its_own: Path, tmp_path: Path) -> Iterator[RunningJob]:
-    with RunningJob(pachctl, environment_of_its_own, tmp_path) as job:
-        yield job
+    job = RunningJob(pachctl, environment_of_its_own, tmp_path)
+    job.start()
+    yield job
+    job.let_go()
+    job.join()
 
 
 def test_datum_that_runs_is_seen_with_its_output(running: RunningJob, pachctl: Pachctl) -> None:
