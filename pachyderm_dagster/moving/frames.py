@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from pachyderm_dagster.codec import DIGEST_BYTES, Buffer, digest
 from pachyderm_dagster.errors import StateError, StorageError
+from pachyderm_dagster.pfs.streams import WholeReads
 from pachyderm_dagster.storage.chunks import Readable
 
 MARKER = b"pachyderm-dagster extract "
@@ -125,19 +126,15 @@ class _Reader:
     def __init__(self, source: Readable, where: str) -> None:
         self.where = where
         self.place = 0
-        self._source = source
+        self._source = WholeReads(source)
 
     def take(self, size: int, told: str) -> bytes:
-        pieces, left = [], size
-        while left:
-            piece = self._source.read(min(left, 1 << 24))
-            if not piece:
-                end = f"ends after {self.place + size - left:,} bytes, in {told}"
-                raise StorageError("extract-torn", f"{self.where} {end}: the rest is missing; copy it again, or extract again")
-            pieces.append(piece)
-            left -= len(piece)
-        self.place += size
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        data = self._source.read(size)
+        self.place += len(data)
+        if len(data) < size:
+            end = f"ends after {self.place:,} bytes, in {told}"
+            raise StorageError("extract-torn", f"{self.where} {end}: the rest is missing; copy it again, or extract again")
+        return data
 
     def take_line(self) -> bytes:
         line = b""
