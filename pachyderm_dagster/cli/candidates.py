@@ -13,6 +13,9 @@ from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.lazy import load
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pps.jobs import list_job
+from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.pps.secret_store import SecretStore
 from pachyderm_dagster.settings import load_settings
 
@@ -173,13 +176,22 @@ def _paths(environ: Mapping[str, str], typed: Typed) -> list[str]:
 
 
 def _datums(environ: Mapping[str, str], typed: Typed) -> list[str]:
-    """Ids of datums of the job that stands before; this one reads a tree too."""
+    """Ids of datums of the job, or of the newest one of the pipeline, that stands before; this one reads a tree too."""
     if not typed.before:
         return []
     with closing(load("pachyderm_dagster.workspace:open_workspace")(environ, project=typed.project)) as workspace:
         with workspace.database.read() as txn:
-            job = load("pachyderm_dagster.cli.job_names:find_job")(txn, typed.before[0], project=typed.project)
+            job = _job(txn, typed.before[0], typed.project)
+        if job is None:
+            return []
         return [datum.id for datum in itertools.islice(workspace.pps.list_datum(job, begun=typed.begun), MOST_IDS)]
+
+
+def _job(txn: Transaction, named: str, project: str) -> Job | None:
+    if "@" in named:
+        found: Job = load("pachyderm_dagster.cli.job_names:find_job")(txn, named, project=project)
+        return found
+    return next(iter(list_job(txn, pipeline=RepoName(*_split(named, project)), number=1)), None)
 
 
 def _split(name: str, project: str) -> tuple[str, str]:

@@ -34,6 +34,15 @@ class Line:
     project: str | None = None
     waiting: str | Sequence[str] | None = None
     """What the option before takes, when it still waits for its value."""
+    named: list[str] = field(default_factory=list)
+    """The pipelines and jobs that options name."""
+
+    def take(self, takes: object, value: str) -> None:
+        """Reads the value of an option."""
+        if takes == "PROJECT":
+            self.project = value
+        elif isinstance(takes, str) and takes.startswith("PIPELINE"):
+            self.named.append(value)
 
 
 def answer(line: str, environ: Mapping[str, str]) -> int:
@@ -92,11 +101,10 @@ def _read(words: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> Lin
     for word in words:
         name, equals, value = word.partition("=")
         if line.waiting is not None:
-            if line.waiting == "PROJECT":
-                line.project = word
+            line.take(line.waiting, word)
             line.waiting = None
         elif equals and name in options:
-            line.project = value if options[name]["takes"] == "PROJECT" else line.project
+            line.take(options[name]["takes"], value)
         elif word in options:
             line.waiting = options[word]["takes"]
         elif not word.startswith("-"):
@@ -110,7 +118,7 @@ def _values(takes: str | Sequence[str], begun: str, line: Line, environ: Mapping
     if takes == FILE:
         return [Candidate(FILE)]
     names = load("pachyderm_dagster.cli.candidates:names")
-    return [Candidate(name) for name in names(environ, takes, begun, line.project, line.arguments)]
+    return [Candidate(name) for name in names(environ, takes, begun, line.project, line.arguments or line.named)]
 
 
 def _next_words(given: Sequence[str]) -> list[Candidate]:

@@ -11,8 +11,9 @@ import click
 from pachyderm_dagster.cli.asking import ask
 from pachyderm_dagster.cli.documents import Fields, defaults_document, document_of, pipeline_document
 from pachyderm_dagster.cli.home import reading
-from pachyderm_dagster.cli.pipeline_specs import ask_with_contents, from_file
+from pachyderm_dagster.cli.pipeline_specs import ask_with_contents, from_file, try_out
 from pachyderm_dagster.cli.printing import Column, Printer, listed, printing, text
+from pachyderm_dagster.cli.secrets import secret_store
 from pachyderm_dagster.cli.spec_files import defaults_body, read_text
 from pachyderm_dagster.pfs.requests import Contents
 from pachyderm_dagster.pps import pipelines
@@ -112,11 +113,20 @@ def _change(environ: Mapping[str, str], change: ChangeDefaults, wanted: Wanted, 
         printer.many(_would_change(environ, change), COLUMNS)
         return
     request = ChangeDefaults(change.project, change.body, change.update, wanted.regenerate or wanted.reprocess, wanted.reprocess)
+    if request.regenerate:
+        _check_secrets(environ, request)
     made = ask_with_contents(environ, request) if request.regenerate else ask(environ, request)
     if not printer.for_programs:
         for pipeline in (one for one in made if isinstance(one, Pipeline)):
             click.echo(f"pipeline '{pipeline.name}' has version {pipeline.version} now", err=True)
     printer.only_documents(*map(document_of, made))
+
+
+def _check_secrets(environ: Mapping[str, str], request: ChangeDefaults) -> None:
+    """Whether the pipelines that get another version find the secrets that it names, as `update pipeline` asks too."""
+    for made in try_out(environ, [request]):
+        if isinstance(made, Pipeline):
+            secret_store(environ).check_uses(made.spec)
 
 
 def _would_change(environ: Mapping[str, str], change: ChangeDefaults) -> list[Fields]:

@@ -16,6 +16,7 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.pfs.references import parse_repo
 from pachyderm_dagster.pps import pipelines
+from pachyderm_dagster.pps.alerts import list_alert
 from pachyderm_dagster.pps.model import Pipeline, PipelineState
 from pachyderm_dagster.pps.requests import DeletePipeline, RerunPipeline, StartPipeline, StopPipeline
 
@@ -32,6 +33,8 @@ def show_input(document: Mapping[str, Any]) -> str:
     return f"({mark.join(map(show_input, body))})"
 
 
+LATE = "uptime"
+"""Of a pipeline with a job that runs for longer than its `maximum_expected_uptime`; `check status` says more."""
 COLUMNS = (
     Column("PROJECT", text("project")),
     Column("NAME", text("name")),
@@ -39,6 +42,7 @@ COLUMNS = (
     Column("INPUT", lambda document, _: show_input(document["input"])),
     Column("CREATED", time("created")),
     Column("STATE / LAST JOB", lambda document, _: f"{document['state']} / {document['last_job_state'] or '-'}"),
+    Column("ALERTS", lambda document, _: ", ".join(document["alerts"])),
     Column("DESCRIPTION", brief("description")),
 )
 
@@ -133,7 +137,8 @@ def list_pipeline(
         found = [one for one in found if name is None or one.name == name]
         if history:
             found = [version for one in found for version in _versions(txn, one, history)]
-    documents = [pipeline_document(one) for one in found if state is None or one.state == state]
+        late = {alert.pipeline for alert in list_alert(txn)}
+    documents = [{**pipeline_document(one), "alerts": [LATE] if one.name in late else []} for one in found if state is None or one.state == state]
     if only_spec:
         for document in documents:
             printer.always_documents(document["spec"])

@@ -143,6 +143,17 @@ def delete_branch(txn: Transaction, name: BranchName, *, force: bool = False) ->
     txn.moved_branches.discard(row.id)
 
 
+def delete_unused_branch(txn: Transaction, name: BranchName) -> None:
+    """Removes a branch, with its trigger, unless it is gone or another branch is made from it or follows it."""
+    row = txn.first(sa.select(t.branch.c.id).where(t.branch.c.repo_id == repos.find_repo(txn, name.repo), t.branch.c.name == name.name))
+    if row is None:
+        return
+    made = txn.first(sa.select(t.branch_provenance.c.branch_id).where(t.branch_provenance.c.upstream_id == row.id))
+    following = txn.first(sa.select(t.branch_trigger.c.branch_id).where(t.branch_trigger.c.source_id == row.id))
+    if made is None and following is None:
+        delete_branch(txn, name, force=True)
+
+
 def output_branch(txn: Transaction, name: BranchName, branch_id: int) -> StateError:
     """The error for a user's write to a branch that is made from others."""
     writer = find_writer(txn, branch_id)

@@ -35,9 +35,10 @@ def list_alert(txn: Transaction, *, project: str | None = None) -> list[Alert]:
         .order_by(t.project.c.name, t.pipeline.c.name, t.job.c.id)
     )
     found, now = [], txn.clock.now()
+    uptimes = {name: pipelines.get_pipeline(txn, name).spec.maximum_expected_uptime for name in {RepoName(row.project, row.name) for row in rows}}
     for row in rows:
         name = RepoName(row.project, row.name)
-        expected = pipelines.get_pipeline(txn, name).spec.maximum_expected_uptime
+        expected = uptimes[name]
         if expected is not None and (now - row.started).total_seconds() > expected:
             found.append(Alert(name, row.set_id, now - row.started, dt.timedelta(seconds=expected)))
     return found

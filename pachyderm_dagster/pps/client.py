@@ -140,7 +140,7 @@ class Pps:
     def plan_datum(self, spec: PipelineSpec, *, project: str | None = None) -> PlannedDatums:
         """The datums that a pipeline would have now, and which of them an earlier job of that pipeline, if it exists, left a result for; nothing runs.
 
-        A branch counts as it was when it was last finished without an error.
+        A branch counts as it was when it was last finished without an error; one that a trigger will make, as the branch that it will follow.
 
         Args:
             project: of a pipeline that names none.
@@ -151,7 +151,7 @@ class Pps:
         """
         name = RepoName(spec.pipeline.project or project or self._project, spec.pipeline.name)
         with self.database.read() as txn:
-            read = [(leaf, commits.get_commit(txn, _head(txn, BranchName(leaf.repo_name(name.project), leaf.branch)))) for leaf in leaves(spec.input)]
+            read = [(leaf, commits.get_commit(txn, _head(txn, _planned_branch(txn, leaf, name.project)))) for leaf in leaves(spec.input)]
             pipeline = pipelines.find_pipeline(txn, name)
             if pipeline is None:
                 salt, base, results = "", Base(None, None), None
@@ -275,6 +275,15 @@ def _find_head(txn: Transaction, branch: BranchName) -> int | None:
     except NotFoundError:
         return None
     return head
+
+
+def _planned_branch(txn: Transaction, leaf: Leaf, project: str) -> BranchName:
+    """The branch that an input reads, or will: before a pipeline is made there is no branch that its trigger moves."""
+    repo = leaf.repo_name(project)
+    branch = BranchName(repo, leaf.branch)
+    if leaf.trigger is None or _find_head(txn, branch) is not None:
+        return branch
+    return BranchName(repo, leaf.trigger.branch)
 
 
 def _head(txn: Transaction, branch: BranchName) -> int:

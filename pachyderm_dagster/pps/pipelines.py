@@ -1,5 +1,7 @@
 """Pipelines: create, update, start, stop, delete. A pipeline is its versions, its repos and the provenance of its output branch."""
 
+import re
+
 import sqlalchemy as sa
 
 from pachyderm_dagster.errors import ExistsError, InvalidError, NotFoundError, StateError
@@ -112,7 +114,7 @@ def rerun_pipeline(txn: Transaction, name: RepoName, *, reprocess: bool = False)
 
 
 def delete_pipeline(txn: Transaction, name: RepoName, *, force: bool = False, keep_repo: bool = False) -> None:
-    """Removes a pipeline with its jobs, history and cron repos, and its output unless `keep_repo`.
+    """Removes a pipeline with its jobs, history, cron repos and the branches that only it follows by a trigger, and its output unless `keep_repo`.
 
     Raises:
         NotFoundError: `pipeline-not-found`.
@@ -124,6 +126,7 @@ def delete_pipeline(txn: Transaction, name: RepoName, *, force: bool = False, ke
         names = ", ".join(f"'{reader}'" for reader in readers)
         raise StateError("pipeline-in-use", f"pipeline '{name}' feeds {names}; delete what reads it first, or use --force")
     doomed = [RepoName(name.project, name.name, kind) for kind in (RepoType.META, RepoType.SPEC)] + sorted(_cron_repos(txn, name))
+    triggered = _triggered_branches(txn, name)
     jobs.stop_all(txn, name, reason="the pipeline was deleted")
     txn.run(sa.delete(t.job).where(t.job.c.pipeline_id == pipeline.key))
     txn.run(sa.delete(t.pipeline_version).where(t.pipeline_version.c.pipeline_id == pipeline.key))
@@ -137,6 +140,8 @@ def delete_pipeline(txn: Transaction, name: RepoName, *, force: bool = False, ke
         repo_id = repos.find_repo(txn, repo)
         if repo_id is not None:
             repos.remove_repo(txn, repo_id)
+    for branch in triggered:
+        branches.delete_unused_branch(txn, branch)
 
 
 def find_pipeline(txn: Transaction, name: RepoName, *, version: int | None = None) -> Pipeline | None:
@@ -260,6 +265,16 @@ def _cron_repos(txn: Transaction, name: RepoName) -> set[RepoName]:
     if find_pipeline(txn, name) is None:
         return set()
     return {repo for version in list_version(txn, name) for repo in _clock_repos(name, version.spec)}
+
+
+def _triggered_branches(txn: Transaction, name: RepoName) -> set[BranchName]:
+    """The branches that a trigger moves for some version of a pipeline, and that are called after the pipeline since it named none."""
+    inputs = [leaf for version in list_version(txn, name) for leaf in leaves(version.spec.input)]
+    return {
+        BranchName(leaf.repo_name(name.project), leaf.branch)
+        for leaf in inputs
+        if leaf.trigger is not None and re.fullmatch(rf"{re.escape(name.name)}-trigger-\d+", leaf.branch)
+    }
 
 
 def _clock_repos(name: RepoName, spec: PipelineSpec) -> list[RepoName]:

@@ -35,7 +35,7 @@ def taken(parameter: click.Parameter) -> Any:
     if isinstance(parameter.type, click.Path):
         return completing.FILE
     placeholder = parameter.metavar or ""
-    if placeholder.startswith("PATH|"):
+    if placeholder.startswith("PATH|") and parameter.name not in NAMED:
         return completing.FILE
     if parameter.name in NAMED and "@" not in placeholder and "^" not in placeholder:
         return NAMED[parameter.name]

@@ -101,6 +101,23 @@ def test_names_of_pipelines_jobs_and_transactions_are_completed(worked: Pachctl)
     assert words("pachctl resume transaction ") == [started]
 
 
+def test_datums_are_completed_of_the_job_or_the_newest_of_the_pipeline_that_is_named(worked: Pachctl) -> None:
+    newest, *_, oldest = worked.json("list", "job", "-p", "count")
+    ids = [datum["id"] for datum in worked.json("list", "datum", f"count@{newest['id']}")]
+    assert len(ids) == 3
+    for line in (
+        f"inspect datum count@{newest['id']} ",
+        f"logs -j count@{newest['id']} --datum ",
+        "logs -p count --datum ",
+        "logs --pipeline=count --datum ",
+        "run datum count ",
+    ):
+        assert words(f"pachctl {line}") == ids
+    assert words(f"pachctl logs -p count --datum {ids[0][:6]}") == ids[:1]
+    assert words(f"pachctl inspect datum count@{oldest['id']} ") == []
+    assert words("pachctl logs --datum ") == []
+
+
 def test_files_are_completed_folder_by_folder(books: Pachctl) -> None:
     assert words("pachctl get file books@master:/o") == ["books@master:/old and/"]
     assert words("pachctl get file 'books@master:/old and/") == ["books@master:/old and/moby dick"]

@@ -178,3 +178,15 @@ def test_defaults_that_break_a_pipeline_change_nothing(books: Pachctl) -> None:
     assert books.fail("create", "defaults", "--cluster", "--regenerate", stdin=b'{"create_pipeline_request": {"output_branch": "a b"}}') == "spec-invalid"
     assert books("inspect", "defaults", "--cluster").document == {"create_pipeline_request": {}}
     assert tries(books, "plain") == (1, 3)
+
+
+def test_pipelines_that_would_name_a_secret_that_is_missing_stay_as_they_are(books: Pachctl) -> None:
+    uses = {"secrets": [{"name": "warehouse", "key": "password", "env_var": "PASSWORD"}]}
+    body = json.dumps({"create_pipeline_request": {"transform": uses}}).encode()
+    assert books.fail("create", "defaults", "--cluster", "--regenerate", stdin=body) == "secret-not-found"
+    assert books("inspect", "defaults", "--cluster").document == {"create_pipeline_request": {}}
+    assert tries(books, "plain")[0] == 1
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "warehouse"}, "stringData": {"password": "word"}}
+    books("create", "secret", "-f", "-", stdin=json.dumps(secret).encode())
+    books("create", "defaults", "--cluster", "--regenerate", stdin=body)
+    assert tries(books, "plain")[0] == 2

@@ -163,11 +163,14 @@ def test_graph_of_pipelines_is_drawn(books: Pachctl) -> None:
 def test_status_tells_of_jobs_that_run_for_longer_than_expected(books: Pachctl) -> None:
     books("update", "pipeline", stdin=f"{TEXT}maximum_expected_uptime: 1h\n".encode())
     assert books.json("check", "status") == []
+    assert books.json("list", "pipeline")[0]["alerts"] == []
     started = SystemClock().now() - dt.timedelta(hours=2)
     change_record(sa.update(t.job).where(t.job.c.state == "CREATED").values(state="RUNNING", started=started))
     (alert,) = books.json("check", "status")
     assert (alert["pipeline"], alert["expected_seconds"], alert["up_seconds"] > 7199) == ("copy", 3600.0, True)
     assert "2 hours, and 1 hour was expected" in books("check", "status").out
+    assert {one["name"]: one["alerts"] for one in books.json("list", "pipeline")} == {"copy": ["uptime"]}
+    assert "ALERTS" in books("list", "pipeline").out
     books("create", "project", "other")
     assert books.json("check", "status", "--project", "other") == []
     assert [one["pipeline"] for one in books.json("check", "status", "--project", "other", "-A")] == ["copy"]

@@ -175,6 +175,24 @@ def test_update_uses_the_triggered_branch_again(workspace: Workspace, create: Cr
         assert {branch.name.name for branch in branches.list_branch(txn, RepoName("default", "left"))} == {"p-trigger-1", "master"}
 
 
+def test_branch_that_a_trigger_moves_for_one_pipeline_goes_with_it(workspace: Workspace, create: Create, run: Run) -> None:
+    def left() -> set[str]:
+        with workspace.database.read() as txn:
+            return {branch.name.name for branch in branches.list_branch(txn, RepoName("default", "left"))}
+
+    create(spec(TRIGGERED))
+    put(workspace, "left@master", {"/a": b"a"})
+    workspace.database.write(lambda txn: pipelines.delete_pipeline(txn, RepoName("default", "p")))
+    assert left() == {"master"}
+    create(spec(TRIGGERED.replace("trigger:", "branch: mine, trigger:")))
+    workspace.database.write(lambda txn: pipelines.delete_pipeline(txn, RepoName("default", "p")))
+    assert left() == {"master", "mine"}, "one that the file names may have been there before"
+    create(spec(TRIGGERED))
+    create(spec("{pfs: {repo: left, glob: '/*', branch: p-trigger-1}}").replace("name: p", "name: other"))
+    workspace.database.write(lambda txn: pipelines.delete_pipeline(txn, RepoName("default", "p")))
+    assert left() == {"master", "mine", "p-trigger-1"}, "another pipeline reads it"
+
+
 def test_restart_keeps_the_place_in_a_triggers_schedule(workspace: Workspace, create: Create) -> None:
     create(spec(TRIGGERED.replace("commits: 2", "cron_spec: '@daily'")))
 

@@ -11,6 +11,7 @@ from pachyderm_dagster.executors import run_job as running
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.datum_listing import DatumInfo, ShownState
+from pachyderm_dagster.pps.inputs import leaves
 from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.pps.spec_reading import parse_specs
 from pachyderm_dagster.workspace import Workspace
@@ -116,6 +117,19 @@ def test_plan_says_which_datums_would_run(workspace: Workspace, create: Callable
     assert len(workspace.pps.plan_datum(pairs)) == 9
     with workspace.database.read() as txn:
         assert len(jobs.list_job(txn)) == 2, "a plan makes nothing"
+
+
+def test_plan_of_a_trigger_that_has_no_branch_yet_is_that_of_what_it_will_follow(workspace: Workspace, create: Callable[..., None]) -> None:
+    workspace.pfs.create_repo("data")
+    put(workspace, "data@master", {"/a": b"a"})
+    triggered = COPY.replace("glob:", "trigger: {commits: 2}, glob:")
+    (spec,) = parse_specs(triggered, source="test")
+    assert [leaf.branch for leaf in leaves(spec.input)] == ["copy-trigger-1"]
+    assert shown(list(workspace.pps.list_planned(workspace.pps.plan_datum(spec)))) == {"a": "UNKNOWN"}
+    create(triggered)
+    assert len(workspace.pps.plan_datum(spec)) == 0, "the branch is there, and nothing has moved it"
+    put(workspace, "data@master", {"/b": b"b"})
+    assert shown(list(workspace.pps.list_planned(workspace.pps.plan_datum(spec)))) == {"a": "UNKNOWN", "b": "UNKNOWN"}
 
 
 def test_plan_of_what_does_not_exist_is_refused(workspace: Workspace) -> None:
