@@ -14,10 +14,10 @@ from pachyderm_dagster.executors.run_job import Executor, run_job
 from pachyderm_dagster.integration.commit_events import ensure_events, has_event, provenance_tags, version_tags
 from pachyderm_dagster.integration.job_events import counter_metadata, describe_progress, failure_metadata, output_metadata
 from pachyderm_dagster.integration.run_sets import set_of_run
-from pachyderm_dagster.integration.snapshot import LoadedPipeline, code_version
+from pachyderm_dagster.integration.snapshot import LoadedPipeline, code_version, read_snapshot
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits
-from pachyderm_dagster.pfs.model import BranchName, Commit, RepoName, RepoType
+from pachyderm_dagster.pfs.model import BranchName, Commit, RepoType
 from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.model import Counters, Job, JobState
 from pachyderm_dagster.workspace import Workspace
@@ -39,15 +39,15 @@ class JobStep:
 
     Args:
         key_of: the asset of a branch.
-        pipeline_keys: the pipeline of each asset that is one, for the whole code location.
         on_job: is told how far a job is, in the process of the run.
+        code_version: the user's own, in place of that of the specification.
     """
 
     pipeline: LoadedPipeline
     key: dg.AssetKey
     key_of: KeyOf
-    pipeline_keys: Mapping[dg.AssetKey, RepoName]
     on_job: OnJob = lambda _job, _state, _counters: None
+    code_version: str | None = None
 
     def run(self, context: dg.AssetExecutionContext, workspace: Workspace, executor: Executor) -> StepEvents:
         """Does the job, unless the set has none for this pipeline: then it yields nothing, and Dagster skips what is downstream.
@@ -86,7 +86,7 @@ class JobStep:
 
     def _find_job(self, context: dg.AssetExecutionContext, workspace: Workspace) -> Job | None:
         try:
-            set_id = set_of_run(workspace, context, self.pipeline_keys)
+            set_id = set_of_run(workspace, context)
         except PachydermError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         with workspace.database.read() as txn:
@@ -123,10 +123,11 @@ class JobStep:
 
     def _report_inputs(self, context: dg.AssetExecutionContext, workspace: Workspace, consumed: Mapping[BranchName, Commit]) -> None:
         """Makes sure that Dagster knows the commits which the job reads: without a sensor, or before its tick, nobody has told it."""
+        with workspace.database.read() as txn:
+            outputs = {pipeline.output for pipeline in read_snapshot(txn).pipelines}
         for branch, commit in consumed.items():
-            key = self.key_of(branch)
-            if key not in self.pipeline_keys and commit.error is None:
-                ensure_events(context.instance, key, _history(workspace, branch, commit))
+            if branch not in outputs and commit.error is None:
+                ensure_events(context.instance, self.key_of(branch), _history(workspace, branch, commit))
 
     def _materialized(
         self, context: dg.AssetExecutionContext, workspace: Workspace, job: Job, consumed: Mapping[BranchName, Commit]
@@ -137,7 +138,7 @@ class JobStep:
             asset_key=self.key,
             data_version=dg.DataVersion(commit.id),
             metadata=output_metadata(workspace, job, commit, consumed),
-            tags=output_tags(context.instance, workspace, job, consumed, self.key_of),
+            tags=output_tags(context.instance, workspace, job, consumed, self.key_of) | ({labels.CODE_VERSION: self.code_version} if self.code_version else {}),
         )
 
     def _newest_check(self, workspace: Workspace) -> dg.AssetCheckResult:
@@ -167,7 +168,7 @@ def output_tags(instance: dg.DagsterInstance, workspace: Workspace, job: Job, co
     with workspace.database.read() as txn:
         pipeline = pipelines.get_pipeline(txn, job.pipeline, version=job.version)
     inputs = {key_of(branch): commit for branch, commit in consumed.items()}
-    return {labels.CODE_VERSION: code_version(job.version, pipeline.spec), **provenance_tags(instance, inputs)}
+    return {labels.CODE_VERSION: code_version(pipeline.spec), **provenance_tags(instance, inputs)}
 
 
 def report_lost_output(instance: dg.DagsterInstance, workspace: Workspace, job: Job, key_of: KeyOf) -> dg.AssetMaterialization | None:

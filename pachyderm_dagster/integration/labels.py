@@ -1,5 +1,9 @@
 """The keys of the tags and metadata that this package writes into Dagster, and reads back."""
 
+from collections.abc import Mapping
+
+import dagster as dg
+
 # Run tags
 COMMIT_SET = "pachyderm/commit_set"
 """The commit set whose jobs a run does."""
@@ -27,6 +31,8 @@ BRANCH = "pachyderm/branch"
 PIPELINE = "pachyderm/pipeline"
 VERSION = "pachyderm/version"
 SPEC = "pachyderm/spec"
+DECLARED = "pachyderm/declared"
+"""The specification that a Dagster project declares a pipeline with, as JSON."""
 URI = "dagster/uri"
 
 # Metadata of materializations; numbers are plotted over time
@@ -59,3 +65,10 @@ FAILED_DATUMS = "pachyderm/failed_datums"
 
 JOB_CHECK = "job"
 """The asset check of every pipeline: whether its newest job succeeded."""
+
+
+def text(metadata: Mapping[str, object], key: str) -> str | None:
+    """A text among an asset's metadata, however Dagster keeps it."""
+    found = metadata.get(key)
+    value = found.value if isinstance(found, dg.TextMetadataValue) else found
+    return value if isinstance(value, str) else None

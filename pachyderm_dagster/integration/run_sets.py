@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
@@ -11,6 +11,7 @@ from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, Leases
 from pachyderm_dagster.errors import ConflictError
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pfs.references import parse_repo
 from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.workspace import Workspace
 
@@ -23,7 +24,7 @@ def request_lease(project: str) -> str:
     return f"requests/{project}"
 
 
-def set_of_run(workspace: Workspace, context: dg.AssetExecutionContext, pipeline_keys: Mapping[dg.AssetKey, RepoName]) -> str:
+def set_of_run(workspace: Workspace, context: dg.AssetExecutionContext) -> str:
     """The commit set of the run in which a step finds itself; the same for all its steps.
 
     A run that the sensor asked for has it as a tag. One that a user started gets a new set: each of its pipelines runs again on the current heads, all in
@@ -35,7 +36,7 @@ def set_of_run(workspace: Workspace, context: dg.AssetExecutionContext, pipeline
         ConflictError: `requests-busy`.
     """
     run = _run(context)
-    chosen = _pipelines_of(context, pipeline_keys)
+    chosen = _pipelines_of(context)
     found = _settled_set(workspace, run, chosen)
     if found is not None:
         return found
@@ -55,9 +56,11 @@ def _run(context: dg.AssetExecutionContext) -> dg.DagsterRun:
     return context.run if run is None else run
 
 
-def _pipelines_of(context: dg.AssetExecutionContext, pipeline_keys: Mapping[dg.AssetKey, RepoName]) -> list[RepoName]:
-    selected = context.job_def.asset_layer.selected_asset_keys
-    return sorted(name for key, name in pipeline_keys.items() if key in selected)
+def _pipelines_of(context: dg.AssetExecutionContext) -> list[RepoName]:
+    """The pipelines among the run's assets, which may be of several makers."""
+    layer = context.job_def.asset_layer
+    found = (labels.text(layer.asset_graph.get(key).metadata, labels.PIPELINE) for key in layer.selected_asset_keys)
+    return sorted(parse_repo(name) for name in found if name is not None)
 
 
 def _settled_set(workspace: Workspace, run: dg.DagsterRun, chosen: Sequence[RepoName]) -> str | None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import msgspec
 import sqlalchemy as sa
 
 from pachyderm_dagster.metadata import tables as t
@@ -22,11 +23,18 @@ class InputBranch:
 
 @dataclass(frozen=True, slots=True)
 class LoadedPipeline:
-    """A pipeline in its newest version."""
+    """A pipeline in its newest version.
+
+    Attributes:
+        version: None of one that a Dagster project declares, as only the record counts them.
+        spec: effective, as far as it is known.
+        declared: JSON of what a Dagster project declares; empty when the record is what says how it is.
+    """
 
     name: RepoName
-    version: int
+    version: int | None
     spec: PipelineSpec
+    declared: str = ""
 
     @property
     def output(self) -> BranchName:
@@ -40,8 +48,8 @@ class LoadedPipeline:
 
     @property
     def code_version(self) -> str:
-        """What Dagster compares to tell a change of code: `v<version>-<12 digits that change with the spec's meaning>`."""
-        return code_version(self.version, self.spec)
+        """What Dagster compares to tell a change of code: 12 digits that change with the spec's meaning."""
+        return code_version(self.spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +61,9 @@ class Snapshot:
     pipelines: tuple[LoadedPipeline, ...]
 
 
-def code_version(version: int, spec: PipelineSpec) -> str:
-    """The code version of one version of a pipeline."""
-    return f"v{version}-{spec.code_version()[:12]}"
+def code_version(spec: PipelineSpec) -> str:
+    """The code version of a pipeline with this specification."""
+    return spec.code_version()[:12]
 
 
 def read_snapshot(txn: Transaction) -> Snapshot:
@@ -72,3 +80,41 @@ def read_snapshot(txn: Transaction) -> Snapshot:
     found = (InputBranch(BranchName(RepoName(row.project, row.repo), row.branch), row.description) for row in rows)
     projects = {row.name for row in txn.all(sa.select(t.project.c.name))} | {DEFAULT_PROJECT}
     return Snapshot(tuple(sorted(projects)), tuple(branch for branch in found if branch.name not in outputs), loaded)
+
+
+class _StoredPipeline(msgspec.Struct, frozen=True):
+    project: str
+    name: str
+    version: int | None
+    spec: str
+
+
+class _StoredSnapshot(msgspec.Struct, frozen=True):
+    projects: tuple[str, ...]
+    branches: tuple[tuple[str, str, str, str], ...]
+    pipelines: tuple[_StoredPipeline, ...]
+
+
+def encode_snapshot(snapshot: Snapshot) -> bytes:
+    """A snapshot of a record as JSON."""
+    return msgspec.json.encode(
+        _StoredSnapshot(
+            snapshot.projects,
+            tuple((branch.name.repo.project, branch.name.repo.name, branch.name.name, branch.description) for branch in snapshot.branches),
+            tuple(_StoredPipeline(found.name.project, found.name.name, found.version, found.spec.to_json()) for found in snapshot.pipelines),
+        )
+    )
+
+
+def decode_snapshot(data: bytes) -> Snapshot:
+    """The snapshot that `encode_snapshot` wrote.
+
+    Raises:
+        msgspec.DecodeError: it did not.
+    """
+    found = msgspec.json.decode(data, type=_StoredSnapshot)
+    return Snapshot(
+        found.projects,
+        tuple(InputBranch(BranchName(RepoName(project, repo), branch), description) for project, repo, branch, description in found.branches),
+        tuple(LoadedPipeline(RepoName(each.project, each.name), each.version, PipelineSpec.from_json(each.spec)) for each in found.pipelines),
+    )

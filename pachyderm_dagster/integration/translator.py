@@ -25,7 +25,8 @@ class PachydermTranslator:
     """Turns an input branch or a pipeline into an asset spec.
 
     Override `get_asset_spec`, call the original and change what it returns: key, group, description, tags, owners, metadata.
-    Dependencies and code version are added afterwards, under whatever keys it gives.
+    A pipeline depends on the branches that it reads by the keys of `branch_key`; where these assets have others, the dependencies get them afterwards. The
+    code version, unless there is one, and the metadata by which a pipeline is found again are added afterwards.
     """
 
     def get_asset_spec(self, props: AssetProps) -> dg.AssetSpec:
@@ -53,14 +54,15 @@ class PachydermTranslator:
         clock = "cron" if any(isinstance(leaf, CronInput) for leaf in leaves(spec.input)) else None
         return dg.AssetSpec(
             key=branch_key(props.output),
+            deps=[branch_key(branch) for branch in props.inputs],
             group_name=identifier(props.name.project),
             description=spec.description or f"Output of pipeline {props.name.name}, which runs `{_shortened(command)}`.",
             kinds={kind for kind in ("pachyderm", language, clock) if kind is not None},
             metadata={
                 **_of_branch(props.output),
                 labels.PIPELINE: str(props.name),
-                labels.VERSION: props.version,
-                labels.SPEC: dg.MetadataValue.json(json.loads(spec.to_json())),
+                **({} if props.version is None else {labels.VERSION: props.version}),
+                labels.SPEC: dg.MetadataValue.json(json.loads(props.declared or spec.to_json())),
             },
         )
 
@@ -81,9 +83,9 @@ def lasting_identifier(prefix: str, name: str) -> str:
     return f"{prefix}_{identifier(name)}" + ("" if identifier(name) == name else "_" + content_digest(name.encode()).hex()[:8])
 
 
-def step_names(specs: Sequence[dg.AssetSpec]) -> Mapping[dg.AssetKey, str]:
-    """A step's name for each asset, `project__pipeline`; keys that differ only in `-` and `_` get a digest behind it."""
-    plain = {spec.key: identifier("__".join(spec.key.path)) for spec in specs}
+def step_names(specs: Sequence[dg.AssetSpec], *, prefix: str = "") -> Mapping[dg.AssetKey, str]:
+    """A step's name for each asset, `[prefix__]project__pipeline`; keys that differ only in `-` and `_` get a digest behind it."""
+    plain = {spec.key: identifier("__".join([*([prefix] if prefix else []), *spec.key.path])) for spec in specs}
     uses = Counter(plain.values())
     return {key: name if uses[name] == 1 else f"{name}_{content_digest(key.to_string().encode()).hex()[:8]}" for key, name in plain.items()}
 

@@ -1,0 +1,120 @@
+"""Branches and pipelines as assets of a Dagster project that declares them in Python, one by one or by the folder of their files."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+import pachyderm_dagster.integration.labels as labels
+from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.integration.building import Environ, Location, define
+from pachyderm_dagster.integration.declared import DeclaredPipeline, declare, declared_snapshot, read_declared
+from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
+from pachyderm_dagster.integration.translator import PachydermTranslator, step_names
+from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT
+from pachyderm_dagster.pfs.references import parse_reference, parse_repo
+from pachyderm_dagster.pps.spec import UserSpec
+
+
+def repo_asset(name: str, *, translator: PachydermTranslator | None = None) -> dg.AssetSpec:
+    """A branch that others write, `[project/]repo[@branch]`, as an external asset: for the `deps` of your own assets, or to say more of it.
+
+    ```python
+    images = repo_asset("images").replace_attributes(description="Photos as the camera took them", owners=["team:vision"])
+    ```
+
+    Raises:
+        InvalidError: `name-invalid`.
+    """
+    branch = parse_reference(name if "@" in name else f"{name}@{DEFAULT_BRANCH}").branch()
+    return (translator or PachydermTranslator()).get_asset_spec(InputBranch(branch, ""))
+
+
+def pipeline_asset(
+    spec: Mapping[str, Any] | str,
+    *,
+    project: str = DEFAULT_PROJECT,
+    translator: PachydermTranslator | None = None,
+    environ: Environ | None = None,
+    **op: Any,
+) -> dg.AssetsDefinition:
+    """A pipeline as an asset. Its step makes the pipeline what is declared here, if it is not, and runs its jobs.
+
+    ```python
+    edges = pipeline_asset({"pipeline": {"name": "edges"}, "transform": {"cmd": ["python3", "edges.py"]}, "input": {"pfs": {"repo": "images", "glob": "/*"}}})
+    defs = dg.Definitions.merge(dg.Definitions(assets=[repo_asset("images"), edges]), commit_automation([edges]))
+    ```
+
+    Args:
+        spec: a pipeline specification as a mapping, or as one document of JSON or YAML.
+        project: the Pachyderm project of what the specification names without one.
+        environ: names the workspace, as the environment variables do; None takes those of the process.
+        op: for `dg.multi_asset`: `op_tags`, `pool`, `retry_policy`, ...
+
+    Raises:
+        InvalidError: `spec-invalid`, `spec-unsupported`.
+    """
+    loaded = declare(spec, project=project).loaded
+    using = translator or PachydermTranslator()
+    found = using.get_asset_spec(loaded)
+    location = Location(Snapshot((), (), (loaded,)), environ or os.environ, using, {loaded.output: found.key}, op=op)
+    return location.pipeline_asset(loaded, found, op.get("name") or step_names([found])[found.key])
+
+
+def commit_automation(
+    assets: Sequence[dg.AssetsDefinition], *, translator: PachydermTranslator | None = None, environ: Environ | None = None
+) -> dg.Definitions:
+    """What runs pipelines when commits come: a job and a commit sensor for each project of these assets, as `pipeline_asset` makes them.
+
+    Raises:
+        InvalidError: `asset-invalid`, for an asset that is no pipeline.
+    """
+    loaded = {key: _loaded(asset, key) for asset in assets for key in asset.keys}
+    outputs = {pipeline.output: key for key, pipeline in loaded.items()}
+    using = translator or PachydermTranslator()
+    inputs = dict.fromkeys(branch for pipeline in loaded.values() for branch in pipeline.inputs if branch not in outputs)
+    keys = {branch: using.get_asset_spec(InputBranch(branch, "")).key for branch in inputs} | outputs
+    projects = tuple(sorted({pipeline.name.project for pipeline in loaded.values()}))
+    return Location(
+        Snapshot(projects, tuple(InputBranch(branch, "") for branch in inputs), tuple(loaded.values())), environ or os.environ, using, keys
+    ).automation()
+
+
+def pachyderm_assets(
+    source: str | Path | Sequence[str | Path],
+    *,
+    project: str = DEFAULT_PROJECT,
+    translator: PachydermTranslator | None = None,
+    environ: Environ | None = None,
+) -> dg.Definitions:
+    """The pipelines of pipeline files as assets, with the branches that they read, and the job and the sensor that run them.
+
+    ```python
+    @dg.definitions
+    def defs() -> dg.Definitions:
+        return pachyderm_assets(Path(__file__).parent / "pipelines")
+    ```
+
+    Nothing is read but these files while the code location loads. When the sensor ticks, or a step runs, the workspace's pipelines become what the files say.
+
+    Args:
+        source: a pipeline file, a folder of them, or several of both.
+        project, translator, environ: as for `pipeline_asset`.
+
+    Raises:
+        NotFoundError: `source-not-found`.
+        InvalidError: `spec-invalid`, `spec-unsupported`, `pipeline-twice`.
+    """
+    sources = [source] if isinstance(source, str | Path) else source
+    declared = read_declared([Path(each) for each in sources], project=project)
+    return define(declared_snapshot(declared), environ or os.environ, translator or PachydermTranslator())
+
+
+def _loaded(asset: dg.AssetsDefinition, key: dg.AssetKey) -> LoadedPipeline:
+    metadata = asset.metadata_by_key[key]
+    name, declared = labels.text(metadata, labels.PIPELINE), labels.text(metadata, labels.DECLARED)
+    if name is None or declared is None:
+        raise InvalidError("asset-invalid", f"asset {key.to_user_string()!r} is no pipeline; give what `pipeline_asset` returns")
+    return DeclaredPipeline(UserSpec(declared), parse_repo(name).project).loaded

@@ -1,0 +1,174 @@
+"""Components for `dg`: pipeline files as assets, and a whole workspace as it is."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import dagster as dg
+from dagster.components import DefsStateConfig, DefsStateConfigArgs, ResolvedDefsStateConfig
+from dagster.components.resolved.core_models import OpSpec
+from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
+from pydantic import Field
+
+from pachyderm_dagster.executors.local import LocalExecutor
+from pachyderm_dagster.integration.building import define, look
+from pachyderm_dagster.integration.declared import declared_snapshot, read_declared
+from pachyderm_dagster.integration.job_step import JobStep, StepEvents
+from pachyderm_dagster.integration.snapshot import LoadedPipeline, decode_snapshot, encode_snapshot
+from pachyderm_dagster.integration.translator import AssetProps, PachydermTranslator
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
+from pachyderm_dagster.settings import HOME
+from pachyderm_dagster.workspace import Workspace
+
+EXAMPLE = """\
+# Two pipelines: each counts or adds up what the one before it left. `pachctl put file books@master:/FILE` starts them.
+pipeline: {name: count}
+description: The words of each book.
+input: {pfs: {repo: books, glob: /*}}
+transform:
+  cmd: [sh]
+  stdin: ["for book in /pfs/books/*; do wc -w < $book > /pfs/out/$(basename $book); done"]
+---
+pipeline: {name: total}
+description: The words of all books.
+input: {pfs: {repo: count, glob: /}}
+transform:
+  cmd: [sh]
+  stdin: ["cat /pfs/count/* | awk '{ words += $1 } END { print words + 0 }' > /pfs/out/words"]
+"""
+
+
+def _template_variables(props: AssetProps) -> Mapping[str, Any]:
+    branch = props.output if isinstance(props, LoadedPipeline) else props.name
+    return {"props": props, "project": branch.repo.project, "repo": branch.repo.name, "branch": branch.name}
+
+
+Translation: TypeAlias = Annotated[TranslationFn[AssetProps], TranslationFnResolver[AssetProps](_template_variables)]
+
+
+class _Translator(PachydermTranslator):
+    """Asks a component."""
+
+    def __init__(self, component: "PachydermPipelines | PachydermWorkspace") -> None:
+        self._component = component
+
+    def get_asset_spec(self, props: AssetProps) -> dg.AssetSpec:
+        return self._component.get_asset_spec(props)
+
+
+def _translated(props: AssetProps, pipelines: TranslationFn[AssetProps] | None, branches: TranslationFn[AssetProps] | None) -> dg.AssetSpec:
+    spec = PachydermTranslator().get_asset_spec(props)
+    translation = pipelines if isinstance(props, LoadedPipeline) else branches
+    return spec if translation is None else translation(spec, props)
+
+
+def _op_arguments(op: OpSpec | None) -> dict[str, Any]:
+    if op is None:
+        return {}
+    given = {"name": op.name, "op_tags": op.tags, "description": op.description, "pool": op.pool, "backfill_policy": op.backfill_policy}
+    return {name: value for name, value in given.items() if value}
+
+
+def _environ(home: str | None) -> dict[str, str]:
+    return {**os.environ, HOME: home} if home else dict(os.environ)
+
+
+class PipelinesScaffolder(dg.Scaffolder[Any]):
+    """Writes `defs.yaml` and a pipeline file to start from."""
+
+    def scaffold(self, request: dg.ScaffoldRequest[Any]) -> None:
+        """As `dg scaffold defs` asks for it."""
+        dg.scaffold_component(request, {"specs": "pipelines.yaml"})
+        (Path(request.target_path) / "pipelines.yaml").write_text(EXAMPLE)
+
+
+@dg.scaffold_with(PipelinesScaffolder)
+class PachydermPipelines(dg.Component, dg.Model, dg.Resolvable):
+    """Pachyderm pipelines from pipeline files: versioned assets that run in containers or processes, datum by datum, when commits come.
+
+    The workspace's pipelines become what the files say when the commit sensor ticks or a step runs; input repos that are missing are made.
+    """
+
+    specs: str | list[str] = Field(
+        description="A pipeline file (JSON or YAML), a folder of them, or a list; beside defs.yaml.", examples=["pipelines.yaml", "pipelines"]
+    )
+    project: str = Field(default=DEFAULT_PROJECT, description="The Pachyderm project of what the files name without one.")
+    home: str | None = Field(default=None, description="As PACHYDERM_HOME, which is the default.")
+    translation: Translation | None = Field(default=None, description="Changes the assets of pipelines: key, group_name, tags, owners, ...")
+    branch_translation: Translation | None = Field(default=None, description="Changes the assets of the branches that pipelines read and others write.")
+    op: OpSpec | None = Field(default=None, description="Name, tags, pool of the steps that run pipelines.")
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """How `dg` lists it."""
+        return dg.ComponentTypeSpec(tags=["pachyderm"], produces=["asset", "asset_check", "sensor", "job", "resource"])
+
+    def get_asset_spec(self, props: AssetProps) -> dg.AssetSpec:
+        """The asset of a pipeline, or of a branch that one reads: override it to have it otherwise."""
+        return _translated(props, self.translation, self.branch_translation)
+
+    def execute(self, context: dg.AssetExecutionContext, step: JobStep, workspace: Workspace, executor: LocalExecutor) -> StepEvents:
+        """What the step of a pipeline does: override it to do something before or after."""
+        yield from step.run(context, workspace, executor)
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Assets, jobs and sensors; only the files are read."""
+        sources = [self.specs] if isinstance(self.specs, str) else self.specs
+        declared = read_declared([Path(context.path) / source for source in sources], project=self.project)
+        return define(declared_snapshot(declared), _environ(self.home), _Translator(self), execute=self.execute, op=_op_arguments(self.op))
+
+
+@dataclass
+class PachydermWorkspace(dg.StateBackedComponent, dg.Resolvable):
+    """Every branch and pipeline of a workspace as it is: what `pachctl` makes is here after `dg utils refresh-defs-state`, in `dg dev` at each load.
+
+    Attributes:
+        home: as PACHYDERM_HOME, which is the default.
+        projects: only these; None for all.
+    """
+
+    home: str | None = None
+    projects: list[str] | None = None
+    translation: Translation | None = None
+    branch_translation: Translation | None = None
+    op: OpSpec | None = None
+    defs_state: ResolvedDefsStateConfig = field(default_factory=DefsStateConfigArgs.local_filesystem)
+
+    @property
+    def defs_state_config(self) -> DefsStateConfig:
+        """Where the state is kept."""
+        return DefsStateConfig.from_args(self.defs_state, default_key=f"PachydermWorkspace[{self.home or 'environment'}]")
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """How `dg` lists it."""
+        return dg.ComponentTypeSpec(tags=["pachyderm"], produces=["asset", "asset_check", "sensor", "job", "resource"])
+
+    def get_asset_spec(self, props: AssetProps) -> dg.AssetSpec:
+        """The asset of a branch or a pipeline: override it to have it otherwise."""
+        return _translated(props, self.translation, self.branch_translation)
+
+    def execute(self, context: dg.AssetExecutionContext, step: JobStep, workspace: Workspace, executor: LocalExecutor) -> StepEvents:
+        """What the step of a pipeline does: override it to do something before or after."""
+        yield from step.run(context, workspace, executor)
+
+    def write_state_to_path(self, state_path: Path) -> None:
+        """Looks at the workspace. Errors as `build_definitions`."""
+        state_path.write_bytes(encode_snapshot(look(_environ(self.home))))
+
+    def build_defs_from_state(self, context: dg.ComponentLoadContext, state_path: Path | None) -> dg.Definitions:
+        """What was there at that look."""
+        if state_path is None:
+            return dg.Definitions()
+        snapshot = decode_snapshot(state_path.read_bytes())
+        if self.projects is not None:
+            snapshot = dataclasses.replace(
+                snapshot,
+                projects=tuple(name for name in snapshot.projects if name in self.projects),
+                branches=tuple(branch for branch in snapshot.branches if branch.name.repo.project in self.projects),
+                pipelines=tuple(pipeline for pipeline in snapshot.pipelines if pipeline.name.project in self.projects),
+            )
+        return define(snapshot, _environ(self.home), _Translator(self), execute=self.execute, op=_op_arguments(self.op))

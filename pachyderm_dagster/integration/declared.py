@@ -1,0 +1,154 @@
+"""Pipelines that a Dagster project declares: read from files, seen as a snapshot without the record, and applied to the record when work begins."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pachyderm_dagster.coordination.leases import hold
+from pachyderm_dagster.errors import InvalidError, NotFoundError
+from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs import repos
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, RepoName
+from pachyderm_dagster.pfs.requests import CreateRepo
+from pachyderm_dagster.pps import defaults, pipelines
+from pachyderm_dagster.pps.effective import effective_spec
+from pachyderm_dagster.pps.inputs import CronInput, leaves
+from pachyderm_dagster.pps.requests import CreatePipeline, Request
+from pachyderm_dagster.pps.spec import UserSpec
+from pachyderm_dagster.pps.spec_reading import parse_user_specs
+from pachyderm_dagster.workspace import Workspace
+
+SUFFIXES = (".json", ".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredPipeline:
+    """A pipeline as a project declares it.
+
+    Attributes:
+        user: its specification as written.
+        project: the Pachyderm project of what the specification names without one.
+    """
+
+    user: UserSpec
+    project: str = DEFAULT_PROJECT
+
+    @property
+    def name(self) -> RepoName:
+        """The pipeline's full name."""
+        named = self.user.pipeline
+        return RepoName(named.project or self.project, named.name)
+
+    @property
+    def loaded(self) -> LoadedPipeline:
+        """As it is without the defaults that only the record knows. Errors as `effective_spec`."""
+        return LoadedPipeline(self.name, None, effective_spec(self.user, ()), self.user.document)
+
+
+def read_declared(sources: Sequence[Path], *, project: str = DEFAULT_PROJECT) -> list[DeclaredPipeline]:
+    """The pipelines of pipeline files, or of every one in folders and those below them (`.json`, `.yaml`, `.yml`), by path.
+
+    Raises:
+        NotFoundError: `source-not-found`.
+        InvalidError: `spec-invalid`, `spec-unsupported`; `pipeline-twice`, when two files declare one pipeline.
+    """
+    found: dict[RepoName, tuple[DeclaredPipeline, Path]] = {}
+    for file in [file for source in sources for file in _files(source)]:
+        for user in parse_user_specs(file.read_text("utf-8-sig"), source=str(file)):
+            declared = DeclaredPipeline(user, project)
+            if declared.name in found:
+                raise InvalidError("pipeline-twice", f"pipeline '{declared.name}' is declared in {found[declared.name][1]} and in {file}; remove one")
+            found[declared.name] = declared, file
+    return [declared for declared, _ in found.values()]
+
+
+def _files(source: Path) -> list[Path]:
+    if not source.exists():
+        raise NotFoundError("source-not-found", f"{source} does not exist; name a pipeline file, or a folder of them")
+    return [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.suffix in SUFFIXES and path.is_file())
+
+
+def declare(spec: Mapping[str, Any] | str, *, project: str = DEFAULT_PROJECT) -> DeclaredPipeline:
+    """A pipeline from its specification: a mapping, or one document of JSON or YAML.
+
+    Raises:
+        InvalidError: `spec-invalid`, `spec-unsupported`.
+    """
+    users = parse_user_specs(spec if isinstance(spec, str) else json.dumps(spec), source="the pipeline's specification")
+    if len(users) != 1:
+        raise InvalidError("spec-invalid", f"the pipeline's specification: {len(users)} documents; one pipeline is one document")
+    return DeclaredPipeline(users[0], project)
+
+
+def declared_snapshot(declared: Sequence[DeclaredPipeline]) -> Snapshot:
+    """The pipelines and the branches that they read and no one of them writes."""
+    loaded = [pipeline.loaded for pipeline in declared]
+    outputs = {pipeline.output for pipeline in loaded}
+    read = dict.fromkeys(branch for pipeline in loaded for branch in pipeline.inputs if branch not in outputs)
+    projects = sorted({pipeline.name.project for pipeline in loaded})
+    return Snapshot(tuple(projects), tuple(InputBranch(branch, "") for branch in read), tuple(loaded))
+
+
+def apply_declared(workspace: Workspace, declared: Sequence[DeclaredPipeline]) -> list[RepoName]:
+    """Makes the record's pipelines what is declared, all of them in one change; input repos that are missing are made. Returns what changed.
+
+    A pipeline that is not declared any more stays: it has data. While another process applies, nothing is done.
+
+    Raises:
+        ExistsError, InvalidError, NotFoundError: as `pipelines.create_pipeline` and `SecretStore.check_uses`.
+    """
+    if not _changed(workspace, declared):
+        return []
+    owner = workspace.database.clock.new_id()
+    with hold(workspace.leases, "declared-pipelines", owner) as held:
+        changed = _changed(workspace, declared) if held is not None else []
+        if changed:
+            with workspace.database.read() as txn:
+                requests: list[Request] = [CreateRepo(repo) for repo in _missing_repos(txn, changed, declared)]
+            requests += (CreatePipeline(project=pipeline.project, update=True, user=pipeline.user) for pipeline in changed)
+            workspace.pps.apply_all(requests)
+    return [pipeline.name for pipeline in changed]
+
+
+def _changed(workspace: Workspace, declared: Sequence[DeclaredPipeline]) -> list[DeclaredPipeline]:
+    """What is missing in the record, or otherwise there; what is read before its readers."""
+    with workspace.database.read() as txn:
+        return [pipeline for pipeline in _in_order(declared) if _differs(txn, pipeline)]
+
+
+def _differs(txn: Transaction, declared: DeclaredPipeline) -> bool:
+    found = pipelines.find_pipeline(txn, declared.name)
+    return found is None or found.spec != effective_spec(declared.user, defaults.bodies_for(txn, declared.name.project))
+
+
+def _in_order(declared: Sequence[DeclaredPipeline]) -> list[DeclaredPipeline]:
+    """The same, writers before readers; a cycle is left to the record to refuse."""
+    writers = {pipeline.loaded.output: pipeline for pipeline in declared}
+    ordered: dict[RepoName, DeclaredPipeline] = {}
+    seen: set[RepoName] = set()
+
+    def visit(pipeline: DeclaredPipeline) -> None:
+        if pipeline.name in seen:
+            return
+        seen.add(pipeline.name)
+        for branch in pipeline.loaded.inputs:
+            if branch in writers:
+                visit(writers[branch])
+        ordered[pipeline.name] = pipeline
+
+    for pipeline in declared:
+        visit(pipeline)
+    return list(ordered.values())
+
+
+def _missing_repos(txn: Transaction, changed: Sequence[DeclaredPipeline], declared: Sequence[DeclaredPipeline]) -> Iterator[RepoName]:
+    made = {pipeline.name for pipeline in declared}
+    for pipeline in changed:
+        for leaf in leaves(pipeline.loaded.spec.input):
+            repo = leaf.repo_name(pipeline.name.project)
+            if not isinstance(leaf, CronInput) and repo not in made and repos.find_repo(txn, repo) is None:
+                made.add(repo)
+                yield repo

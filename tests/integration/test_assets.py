@@ -1,0 +1,130 @@
+"""Pipelines that a Dagster project declares: what loads, and that the workspace becomes what is declared."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from pachyderm_dagster.errors import InvalidError, NotFoundError
+from pachyderm_dagster.integration import build_definitions, commit_automation, pachyderm_assets, pipeline_asset, repo_asset
+from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pps import pipelines
+from pachyderm_dagster.pps.model import Pipeline
+from tests.integration.home import QUIET, Home
+
+EDGES, MONTAGE, IMAGES = (dg.AssetKey(["default", name]) for name in ("edges", "montage", "images"))
+
+
+def spec(name: str, repo: str, code: str = "cp /pfs/{repo}/* /pfs/out/") -> dict[str, Any]:
+    command = {"cmd": ["sh"], "stdin": [code.format(repo=repo)]}
+    return {"pipeline": {"name": name}, "transform": command, "input": {"pfs": {"repo": repo, "glob": "/*"}}, "datum_tries": 1}
+
+
+def pipeline(home: Home, name: str) -> Pipeline | None:
+    with home.workspace.database.read() as txn:
+        return pipelines.find_pipeline(txn, RepoName("default", name))
+
+
+def tick(home: Home, definitions: dg.Definitions) -> list[dg.RunRequest]:
+    """One tick of the sensor, with what the daemon does with its events."""
+    repository = definitions.get_repository_def()
+    with dg.build_sensor_context(home.instance, cursor=home.cursors.get("declared"), repository_def=repository) as context:
+        data = repository.get_sensor_def("commits_default").evaluate_tick(context)
+    for event in data.asset_events:
+        assert isinstance(event, dg.AssetMaterialization)
+        home.instance.report_runless_asset_event(event)
+    home.cursors["declared"] = data.cursor
+    return list(data.run_requests or [])
+
+
+def run_all(home: Home, definitions: dg.Definitions) -> None:
+    while requests := tick(home, definitions):
+        for request in requests:
+            job = definitions.resolve_job_def(request.job_name or "")
+            result = job.execute_in_process(instance=home.instance, asset_selection=list(request.asset_selection or []), tags=request.tags, run_config=QUIET)
+            assert result.success
+
+
+def test_folder_of_files_loads_without_a_workspace_and_is_made_by_the_sensor(home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "pipelines"
+    (folder / "more").mkdir(parents=True)
+    (folder / "montage.json").write_text(json.dumps(spec("montage", "edges")))
+    (folder / "more" / "edges.yaml").write_text(json.dumps(spec("edges", "images")))
+    definitions = pachyderm_assets(folder, environ=home.environ)
+    graph = definitions.resolve_asset_graph()
+    assert graph.executable_asset_keys == {EDGES, MONTAGE}
+    assert graph.get(EDGES).parent_keys == {IMAGES}
+    assert pipeline(home, "edges") is None
+    run_all(home, definitions)
+    assert pipeline(home, "edges") is not None and pipeline(home, "montage") is not None
+    home.commit("images@master", {"/a": "1"})
+    run_all(home, definitions)
+    assert home.workspace.pfs.inspect_commit("montage@master").size_bytes == 1
+    # The first is of the empty inputs.
+    assert len(home.materializations("default", "montage")) == 2
+
+
+def test_what_is_declared_otherwise_becomes_the_next_version_and_nothing_else_does(home: Home, tmp_path: Path) -> None:
+    file = tmp_path / "edges.json"
+    file.write_text(json.dumps(spec("edges", "images")))
+    for _ in range(2):
+        tick(home, pachyderm_assets(file, environ=home.environ))
+    first = pipeline(home, "edges")
+    assert first is not None and first.version == 1
+    file.write_text(json.dumps(spec("edges", "images", code="wc -c /pfs/{repo}/* > /pfs/out/count")))
+    tick(home, pachyderm_assets(file, environ=home.environ))
+    second = pipeline(home, "edges")
+    assert second is not None and second.version == 2
+
+
+def test_code_version_of_a_materialization_is_that_of_the_declared_asset(home: Home) -> None:
+    asset = pipeline_asset(spec("edges", "images"), environ=home.environ)
+    definitions = dg.Definitions.merge(dg.Definitions(assets=[repo_asset("images"), asset]), commit_automation([asset], environ=home.environ))
+    home.commit("images@master", {"/a": "1"})
+    run_all(home, definitions)
+    (made,) = home.materializations("default", "edges")
+    assert made.tags is not None and made.tags["dagster/code_version"] == asset.code_versions_by_key[EDGES]
+    # The same pipeline, seen by `dev`.
+    assert build_definitions(home.environ).resolve_asset_graph().get(EDGES).code_version == asset.code_versions_by_key[EDGES]
+
+
+def test_pipelines_of_two_makers_run_by_hand_share_one_commit_set(home: Home) -> None:
+    home.commit("images@master", {"/a": "1"})
+    edges, montage = (pipeline_asset(spec(*names), environ=home.environ) for names in (("edges", "images"), ("montage", "edges")))
+    definitions = dg.Definitions.merge(dg.Definitions(assets=[edges, montage]), commit_automation([edges, montage], environ=home.environ))
+    run_all(home, definitions)
+    assert definitions.resolve_job_def("pipelines_default").execute_in_process(instance=home.instance, run_config=QUIET).success
+    assert home.jobs("edges")[0].id == home.jobs("montage")[0].id
+
+
+def test_step_makes_its_pipeline_where_no_sensor_did(home: Home) -> None:
+    home.commit("images@master", {"/a": "1"})
+    asset = pipeline_asset(spec("edges", "images"), environ=home.environ, pool="gpu")
+    assert dg.materialize([asset], instance=home.instance, run_config=QUIET).success
+    assert home.workspace.pfs.inspect_commit("edges@master").size_bytes == 1
+    assert asset.op.pool == "gpu"
+
+
+def test_pipeline_declared_twice_is_refused(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(spec("edges", "images")))
+    with pytest.raises(InvalidError, match=r"declared in .*a\.json and in .*b\.json"):
+        pachyderm_assets(tmp_path)
+
+
+def test_missing_file_and_bad_field_are_told_by_name(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="nowhere"):
+        pachyderm_assets(tmp_path / "nowhere")
+    (tmp_path / "bad.yaml").write_text("pipeline: {name: a}\nglobs: 1\n")
+    with pytest.raises(InvalidError, match=r"bad\.yaml.*globs"):
+        pachyderm_assets(tmp_path)
+
+
+def test_asset_that_is_no_pipeline_has_no_automation() -> None:
+    @dg.asset
+    def table() -> None: ...
+
+    with pytest.raises(InvalidError, match="asset 'table' is no pipeline"):
+        commit_automation([table])

@@ -1,0 +1,120 @@
+"""The components that `dg` offers: what they load from YAML, how users change it, and Dagster's own suites for components."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster.components.testing import create_defs_folder_sandbox
+from dagster.components.testing.test_cases import TestOpCustomization, TestTranslation
+
+from pachyderm_dagster.errors import NotFoundError
+from pachyderm_dagster.integration import PachydermPipelines, PachydermWorkspace
+from tests.integration.home import Home
+
+# Dagster's own use of what is deprecated or beta.
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:{what}") for what in ("`parse_obj_as` is deprecated", "Accessing `{{automation_condition", ":dagster.BetaWarning")
+]
+
+COUNT, TOTAL, BOOKS = (dg.AssetKey(["default", name]) for name in ("count", "total", "books"))
+PIPELINES = "pachyderm_dagster.integration.PachydermPipelines"
+WORKSPACE = "pachyderm_dagster.integration.PachydermWorkspace"
+
+
+@contextlib.contextmanager
+def loaded(kind: type, attributes: Mapping[str, Any] | None = None) -> Iterator[tuple[Any, dg.Definitions]]:
+    """A component as `dg scaffold defs` makes it, with other attributes if given, and its definitions."""
+    with create_defs_folder_sandbox() as sandbox:
+        path = sandbox.scaffold_component(component_cls=kind)
+        text = (Path(path) / "pipelines.yaml").read_text() if kind is PachydermPipelines else ""
+        (Path(path) / "one.yaml").write_text(text.partition("---")[0])
+        if attributes is not None:
+            name = PIPELINES if kind is PachydermPipelines else WORKSPACE
+            (Path(path) / "defs.yaml").write_text(json.dumps({"type": name, "attributes": attributes}))
+        with sandbox.load_component_and_build_defs(defs_path=path) as found:
+            yield found
+
+
+def test_scaffolded_pipelines_load_with_job_and_sensor() -> None:
+    with loaded(PachydermPipelines) as (_, definitions):
+        graph = definitions.resolve_asset_graph()
+        assert graph.executable_asset_keys == {COUNT, TOTAL}
+        assert graph.get(COUNT).parent_keys == {BOOKS}
+        assert [sensor.name for sensor in definitions.sensors or ()] == ["commits_default"]
+        assert definitions.resolve_job_def("pipelines_default").executor_def.name == "in_process"
+
+
+def test_pipelines_and_branches_are_translated_apart(tmp_path: Path) -> None:
+    attributes = {
+        "specs": "pipelines.yaml",
+        "translation": {"key": "words/{{ repo }}", "owners": ["team:words"], "tags": {"made_by": "{{ props.name.name }}"}},
+        "branch_translation": {"key_prefix": "raw", "description": "{{ repo }} at {{ branch }}"},
+    }
+    with loaded(PachydermPipelines, attributes) as (_, definitions):
+        graph = definitions.resolve_asset_graph()
+        count = graph.get(dg.AssetKey(["words", "count"]))
+        assert (count.owners, count.tags["made_by"]) == (["team:words"], "count")
+        assert count.parent_keys == {dg.AssetKey(["raw", "default", "books"])}
+        assert graph.get(dg.AssetKey(["words", "total"])).parent_keys == {count.key}
+        assert graph.get(dg.AssetKey(["raw", "default", "books"])).description == "books at master"
+
+
+class TestPipelinesTranslation(TestTranslation):
+    def test_translation(self, attributes: Mapping[str, Any], assertion: Any, key_modifier: Any) -> None:
+        with loaded(PachydermPipelines, {"specs": "one.yaml", "translation": attributes}) as (_, definitions):
+            key = COUNT if key_modifier is None else key_modifier(COUNT)
+            assert assertion(definitions.resolve_assets_def(key).get_asset_spec(key))
+
+
+class TestPipelinesOp(TestOpCustomization):
+    def test_translation(self, attributes: Mapping[str, Any], assertion: Any) -> None:
+        with loaded(PachydermPipelines, {"specs": "pipelines.yaml", "op": attributes}) as (component, definitions):
+            assert assertion(component.op)
+            step = definitions.resolve_assets_def(COUNT).op
+            assert (step.pool or None) == component.op.pool
+            assert dict(step.tags).items() >= (component.op.tags or {}).items()
+
+
+def test_subclass_says_otherwise_what_a_step_does(home: Home) -> None:
+    said = []
+
+    class Telling(PachydermPipelines):
+        def execute(self, context: Any, step: Any, workspace: Any, executor: Any) -> Any:
+            said.append(step.pipeline.name.name)
+            yield from super().execute(context, step, workspace, executor)
+
+    home.commit("books@master", {"/hamlet": "to be or not to be"})
+    with create_defs_folder_sandbox() as sandbox:
+        path = Path(sandbox.scaffold_component(component_cls=PachydermPipelines))
+        definitions = dg.build_defs_for_component(Telling(specs=str(path / "pipelines.yaml"), home=str(home.workspace.settings.home)))
+        assert definitions.resolve_job_def("pipelines_default").execute_in_process(instance=home.instance).success
+    assert said == ["count", "total"]
+    assert home.workspace.pfs.inspect_commit("total@master").size_bytes == len("6\n")
+
+
+def test_workspace_is_as_it_was_at_the_last_look(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_IS_DEV_CLI", "1")
+    home.commit("books@master", {"/hamlet": "to be"})
+    home.pipeline("count", "books")
+    attributes = {"home": str(home.workspace.settings.home), "projects": ["default"]}
+    with loaded(PachydermWorkspace, attributes) as (component, definitions):
+        assert definitions.resolve_asset_graph().executable_asset_keys == {COUNT}
+        home.pipeline("total", "count")
+        assert definitions.resolve_asset_graph().executable_asset_keys == {COUNT}
+        assert component.defs_state_config.refresh_if_dev
+
+
+def test_other_projects_of_a_workspace_stay_out(home: Home) -> None:
+    home.commit("books@master", {"/hamlet": "to be"})
+    home.pipeline("count", "books")
+    with loaded(PachydermWorkspace, {"home": str(home.workspace.settings.home), "projects": ["other"]}) as (_, definitions):
+        assert not definitions.resolve_asset_graph().get_all_asset_keys()
+
+
+def test_missing_file_is_told_by_its_place() -> None:
+    with pytest.raises(NotFoundError, match=r"nowhere\.yaml does not exist"):
+        dg.build_defs_for_component(PachydermPipelines(specs="nowhere.yaml"))
