@@ -41,6 +41,8 @@ _RUN = (
 )
 _FUSE = "`pachctl get file -r REPO@BRANCH:/ -o FOLDER` copies the files"
 
+_SNAPSHOT = "`pachctl extract -o FOLDER` keeps a copy of the whole home and brings it up to date, and `pachctl restore` makes a home of it"
+_MEASURE = "`make bench` in a clone measures this program"
 _ACCOUNTS = "there are no accounts and no licences: who may read and write the home, and the record and bucket that it names, may do everything"
 _LOOK = "`pachctl logs` shows what user code said, and `tracebacks/` in the home keeps errors that nobody foresaw"
 
@@ -56,6 +58,7 @@ GONE = {
     "debug": Gone(_LOOK),
     "kube-events": Gone(_LOOK),
     "loki": Gone(_LOOK),
+    "misc": Gone("it looks into Pachyderm's own servers, and there are none; `pachctl fsck` checks a home, `pachctl config` shows its settings"),
     "get-object": Gone("`pachctl get file REPO@REF:/PATH` reads a file"),
     "get-tag": Gone("`pachctl get file REPO@REF:/PATH` reads a file"),
     "deploy": Gone(_DEPLOY),
@@ -70,6 +73,10 @@ GONE = {
 GONE_NOUNS = {
     ("run", "pipeline"): GONE["run-pipeline"],
     ("flush", "job"): GONE["flush-job"],
+    **{(verb, "snapshot"): Gone(_SNAPSHOT) for verb in ("create", "list", "inspect", "delete")},
+    ("list", "task"): Gone("`pachctl list job` shows what runs, `pachctl list datum PIPELINE@ID` how far its datums are"),
+    ("run", "pfs-load-test"): Gone(_MEASURE),
+    ("run", "pps-load-test"): Gone(_MEASURE),
     ("restart", "cluster"): Gone("nothing runs but `pachyderm-dagster dev`: end it with Ctrl-C and start it again"),
 }
 _CONTEXT = "a context is a home folder: PACHYDERM_HOME chooses it, `pachctl config update context --project NAME` its active project"

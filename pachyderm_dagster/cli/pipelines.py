@@ -10,7 +10,7 @@ from pachyderm_dagster.cli.asking import ask
 from pachyderm_dagster.cli.documents import document_of, pipeline_document, pipeline_inspection, user_text
 from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.numbers import ALL, number_of_versions
-from pachyderm_dagster.cli.options import force, in_project, only_one
+from pachyderm_dagster.cli.options import force, gone_option, in_project, only_one
 from pachyderm_dagster.cli.printing import Column, Document, Printer, brief, optional, printing, text, time, to_json
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
@@ -180,6 +180,7 @@ def rerun_pipeline(environ: Mapping[str, str], pipeline: str, reprocess: bool, p
 @click.command(epilog="Example: pachctl delete pipeline edges --keep-repo")
 @click.argument("pipeline", required=False)
 @click.option("--all", "every_pipeline", is_flag=True, help="Every pipeline of the project.")
+@gone_option("-A", "--all-projects", is_flag=True, instead="take one project after the other with --project NAME, or `pachctl delete all`")
 @force("Even when other pipelines read its output.")
 @click.option("--keep-repo", is_flag=True, help="Keep the output repo with its data.")
 @in_project

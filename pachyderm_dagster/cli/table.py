@@ -234,7 +234,7 @@ SYNONYMS: Mapping[tuple[str, str], Entry] = {(verb, "commitV2"): COMMANDS[f"{ver
 def root_group(name: str) -> LazyGroup:
     """The whole command line, called `name`."""
     groups: dict[str, LazyGroup] = {}
-    for verb, help in {**dict.fromkeys((verb for verb, _ in GONE_NOUNS), "Not here."), **VERBS}.items():
+    for verb, help in VERBS.items():
         gone = {noun: entry for (found, noun), entry in {**GONE_NOUNS, **SYNONYMS}.items() if found == verb}
         if verb in COMMANDS:
             groups[verb] = CommandWithGroup(verb, alone=COMMANDS[verb], groups={}, unlisted={**_words_of(verb), **gone})
