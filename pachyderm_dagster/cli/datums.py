@@ -11,14 +11,13 @@ from pachyderm_dagster.cli.documents import Fields
 from pachyderm_dagster.cli.job_names import find_job
 from pachyderm_dagster.cli.options import COUNT, in_project
 from pachyderm_dagster.cli.printing import Column, Printer, listed, optional, printing, size, text, time
-from pachyderm_dagster.cli.spec_files import complete_specs, read_text
-from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.cli.source_folders import SourceFolders, only_spec
+from pachyderm_dagster.cli.spec_files import read_text
 from pachyderm_dagster.executors.live import find_running
 from pachyderm_dagster.pfs.references import parse_repo
 from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.datum_listing import DatumInfo, PlannedDatums, ShownState
 from pachyderm_dagster.pps.model import Job
-from pachyderm_dagster.pps.spec import PipelineSpec
 from pachyderm_dagster.workspace import Workspace, open_workspace
 
 # As the meta repo calls what people know as SUCCESS.
@@ -98,7 +97,8 @@ def list_datum(
     """
     if sum(given is not None for given in (job, source, pipeline)) != 1:
         raise click.UsageError("name a job (PIPELINE@ID), a pipeline file (-f) or a pipeline (-p)", click.get_current_context())
-    spec = None if source is None else _only_spec(source)
+    given = None if source is None else read_text(source)
+    spec = None if given is None else only_spec(environ, given, SourceFolders.of(given), project)
     wanted = {ShownState.SUCCESS if state == STORED_SUCCESS else ShownState(state) for state in states}
     with closing(open_workspace(environ, project=project)) as workspace:
         if job is not None:
@@ -133,13 +133,6 @@ def _find(workspace: Workspace, job: str, project: str) -> Job:
 
 def _running(workspace: Workspace, job: Job) -> dict[str, dt.datetime]:
     return {one.datum.datum: one.started for one in find_running(workspace.settings.home, job)}
-
-
-def _only_spec(source: str) -> PipelineSpec:
-    specs = complete_specs(read_text(source))
-    if len(specs) > 1:
-        raise InvalidError("spec-invalid", f"{source} has {len(specs)} pipelines; the datums of one are listed, so give it a file of its own")
-    return specs[0]
 
 
 def _plan_of(workspace: Workspace, pipeline: str, project: str) -> PlannedDatums:

@@ -16,12 +16,13 @@ from pachyderm_dagster.cli.options import gone_option, in_project
 from pachyderm_dagster.cli.pipelines import show_input
 from pachyderm_dagster.cli.printing import Column, Printer, printing
 from pachyderm_dagster.cli.secrets import secret_store
+from pachyderm_dagster.cli.source_folders import NO_FOLDERS, SourceFolders, with_sources
 from pachyderm_dagster.cli.spec_files import STANDARD_INPUT, SpecText, complete_specs, read_text, tell_unused, user_specs
 from pachyderm_dagster.cli.templates import parse_arguments, render
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.pfs.requests import Contents
 from pachyderm_dagster.pps.model import Pipeline
-from pachyderm_dagster.pps.requests import CreatePipeline, Made, Request, apply, spec_of
+from pachyderm_dagster.pps.requests import CreatePipeline, Made, Request, apply, effective_spec
 from pachyderm_dagster.pps.spec import PipelineSpec, UserSpec, to_document
 
 SPEC_COLUMNS = (
@@ -63,36 +64,44 @@ def from_file_or_template(command: Callable[..., Any]) -> Callable[..., Any]:
 def pushing_images(command: Callable[..., Any]) -> Callable[..., Any]:
     """Pachyderm's options for pushing images, which are refused with what to do."""
     instead = "push the image with its own tool and name it in transform.image"
-    for names in (("-p", "--push-images"), ("-b", "--build")):
-        command = gone_option(*names, is_flag=True, instead=instead)(command)
+    command = gone_option("-p", "--push-images", is_flag=True, instead=instead)(command)
     for names in (("-r", "--registry"), ("-u", "--username")):
         command = gone_option(*names, instead=instead)(command)
     return command
 
 
+def with_source_folder(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--build`: a source folder that the file does not name, or names otherwise."""
+    help = "The source folder, instead of transform.build.path: its files are kept with the version, and are /pfs/source."
+    return click.option("-b", "--build", metavar="FOLDER", help=help)(command)
+
+
 @click.command(epilog="Example: pachctl create pipeline -f edges.json")
 @from_file_or_template
 @click.option("--dry-run", is_flag=True, help="Check it against what exists and print the complete specification; make nothing.")
+@with_source_folder
 @pushing_images
 @in_project
 @printing
 @click.pass_obj
-def create_pipeline(environ: Mapping[str, str], given: SpecText, dry_run: bool, project: str, printer: Printer) -> None:
+def create_pipeline(environ: Mapping[str, str], given: SpecText, dry_run: bool, build: str | None, project: str, printer: Printer) -> None:
     """It gets its first job at once, for what its inputs hold now."""
-    make_pipelines(environ, user_specs(given), project, printer, dry_run=dry_run)
+    make_pipelines(environ, user_specs(given), project, printer, folders=SourceFolders.of(given, build), dry_run=dry_run)
 
 
 @click.command(epilog="Example: pachctl update pipeline -f edges.json --reprocess")
 @from_file_or_template
 @click.option("--reprocess", is_flag=True, help="Run every datum again instead of only those that changed.")
 @click.option("--dry-run", is_flag=True, help="Check it against what exists and print the complete specification; change nothing.")
+@with_source_folder
 @pushing_images
 @in_project
 @printing
 @click.pass_obj
-def update_pipeline(environ: Mapping[str, str], given: SpecText, reprocess: bool, dry_run: bool, project: str, printer: Printer) -> None:
+def update_pipeline(environ: Mapping[str, str], given: SpecText, reprocess: bool, dry_run: bool, build: str | None, project: str, printer: Printer) -> None:
     """Its unfinished jobs are killed and it gets a new one. A pipeline that does not exist is made."""
-    make_pipelines(environ, user_specs(given), project, printer, dry_run=dry_run, update=True, reprocess=reprocess)
+    folders = SourceFolders.of(given, build)
+    make_pipelines(environ, user_specs(given), project, printer, folders=folders, dry_run=dry_run, update=True, reprocess=reprocess)
 
 
 @click.command(epilog="Example: pachctl validate pipeline -f edges.json")
@@ -109,13 +118,15 @@ def make_pipelines(
     project: str,
     printer: Printer,
     *,
+    folders: SourceFolders = NO_FOLDERS,
     dry_run: bool = False,
     update: bool = False,
     reprocess: bool = False,
 ) -> None:
     """Makes or updates pipelines one by one, or adds that to the active transaction. Those done before an error are told."""
-    requests = [CreatePipeline("", project, update, reprocess, spec) for spec in given]
+    requests = [CreatePipeline("", project, update, reprocess, folders.name_in(spec)) for spec in given]
     specs = _checked(environ, requests)
+    requests = with_sources(environ, requests, folders, dry_run=dry_run)
     if dry_run:
         printer.always_documents(*(to_document(made.spec) for made in try_out(environ, requests) if isinstance(made, Pipeline)))
         return
@@ -134,7 +145,7 @@ def make_pipelines(
 def _checked(environ: Mapping[str, str], requests: Sequence[CreatePipeline]) -> list[PipelineSpec]:
     """The effective specifications, with the defaults there are now; the secrets that they name are there."""
     with reading(environ) as txn:
-        specs = [spec_of(txn, request) for request in requests]
+        specs = [effective_spec(txn, request) for request in requests]
     for spec in specs:
         secret_store(environ).check_uses(spec)
     return specs

@@ -1,5 +1,6 @@
 """Pipeline files: where their text comes from, and what a user should know about what they say."""
 
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -18,6 +19,7 @@ from pachyderm_dagster.storage.chunks import Readable
 
 STANDARD_INPUT = "-"
 LARGEST = 16 * 1024 * 1024
+_REMOTE = ("http://", "https://")
 _Read = TypeVar("_Read", covariant=True)
 
 
@@ -27,10 +29,18 @@ class _Parse(Protocol[_Read]):
 
 @dataclass(frozen=True, slots=True)
 class SpecText:
-    """The text of a pipeline file, and what messages call it."""
+    """The text of a pipeline file.
+
+    Attributes:
+        source: what messages call it.
+        folder: from where paths in it go; None of one that is not on this machine.
+        path: of the file, if it is one.
+    """
 
     text: str
     source: str
+    folder: str | None = None
+    path: str | None = None
 
 
 def read_text(source: str) -> SpecText:
@@ -45,9 +55,13 @@ def read_text(source: str) -> SpecText:
     with _open(source) as stream:
         data = _read(stream, name)
     try:
-        return SpecText(data.decode("utf-8-sig"), name)
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidError("spec-invalid", f"{name}: byte {error.start} is not UTF-8; it is to be JSON or YAML in UTF-8") from error
+    if source.startswith(_REMOTE):
+        return SpecText(text, name)
+    path = None if source == STANDARD_INPUT else os.path.abspath(source)
+    return SpecText(text, name, os.getcwd() if path is None else os.path.dirname(path), path)
 
 
 def complete_specs(found: SpecText) -> list[PipelineSpec]:
@@ -100,7 +114,7 @@ def tell_unused(specs: Iterable[PipelineSpec], environ: Mapping[str, str]) -> No
 def _open(source: str) -> AbstractContextManager[Readable]:
     if source == STANDARD_INPUT:
         return nullcontext(sys.stdin.buffer)
-    return open_http(source) if source.startswith(("http://", "https://")) else open_local(source)
+    return open_http(source) if source.startswith(_REMOTE) else open_local(source)
 
 
 def _read(stream: Readable, name: str) -> bytes:

@@ -68,7 +68,7 @@ def render(template: SpecText, arguments: Mapping[str, str]) -> SpecText:
         raise InvalidError(
             "template-invalid", f"{template.source}: takes no arguments, for it is no function; remove --arg, or begin it with function({', '.join(arguments)})"
         )
-    return SpecText(text, f"what {template.source} makes")
+    return SpecText(text, f"what {template.source} makes", template.folder, template.path)
 
 
 def place_of_import(folder: str, name: str) -> str:

@@ -226,7 +226,9 @@ class _JobRun:
 
     def _setup(self) -> WorkerSetup:
         try:
-            return worker_setup(self.workspace, self.inputs.pipeline, set_id=self.inputs.job.id, spec_commit=self.inputs.spec_commit)
+            pipeline, version = self.inputs.pipeline, self.inputs.spec_commit
+            source = self.workspace.pps.list_source(pipeline.name, version) if pipeline.spec.transform.build is not None else ()
+            return worker_setup(self.workspace, pipeline.name, pipeline.spec, set_id=self.inputs.job.id, spec_commit=version, source=source)
         except (NotFoundError, InvalidError) as error:
             raise _Unprepared from error
 

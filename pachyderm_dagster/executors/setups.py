@@ -1,22 +1,26 @@
 """What a worker of a pipeline must know before it gets datums."""
 
-from pachyderm_dagster.pps.model import Pipeline
+from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pps.spec import PipelineSpec
+from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.worker.protocol import WorkerSetup
 from pachyderm_dagster.workspace import Workspace
 
 
-def worker_setup(workspace: Workspace, pipeline: Pipeline, *, set_id: str, spec_commit: str) -> WorkerSetup:
+def worker_setup(
+    workspace: Workspace, name: RepoName, spec: PipelineSpec, *, set_id: str, spec_commit: str, source: tuple[tuple[str, Content], ...]
+) -> WorkerSetup:
     """The setup of workers for the datums of a job.
 
     Args:
         set_id: the job's.
         spec_commit: id of the commit that made this version of the pipeline.
+        source: files of its source folder, by path below it.
 
     Raises:
         NotFoundError: for a secret that is not there.
         InvalidError: for one that cannot be used as the pipeline asks.
     """
-    spec = pipeline.spec
     return WorkerSetup(
         store_url=workspace.settings.storage_url,
         scratch=str(workspace.settings.home / "scratch"),
@@ -30,6 +34,7 @@ def worker_setup(workspace: Workspace, pipeline: Pipeline, *, set_id: str, spec_
         datum_timeout=spec.datum_timeout,
         image=spec.transform.image,
         secret_files=workspace.secrets.files(spec.transform.secrets),
+        source_files=source,
         datum_batching=spec.transform.datum_batching,
         user=spec.transform.user,
         memory_volume=spec.transform.memory_volume,
@@ -40,8 +45,8 @@ def worker_setup(workspace: Workspace, pipeline: Pipeline, *, set_id: str, spec_
             "PACH_OUTPUT_COMMIT_ID": set_id,
             "PACH_NAMESPACE": "local",
             "PACH_IN_WORKER": "true",
-            "PPS_PIPELINE_NAME": pipeline.name.name,
-            "PPS_PROJECT_NAME": pipeline.name.project,
+            "PPS_PIPELINE_NAME": name.name,
+            "PPS_PROJECT_NAME": name.project,
             "PPS_SPEC_COMMIT": spec_commit,
         },
     )

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from operator import attrgetter
 
@@ -13,8 +13,11 @@ from pachyderm_dagster.storage.chunks import Readable
 _Found = tuple[os.DirEntry[str], str, tuple[str, ...]]
 
 
-def files_in(folder: str) -> Iterator[tuple[str, str]]:
+def files_in(folder: str, *, leave_out: Callable[[str], bool] = lambda _name: False) -> Iterator[tuple[str, str]]:
     """Every file below a folder as (location, name below the folder), in the order of a tree. Links are followed.
+
+    Args:
+        leave_out: says by its name below the folder whether something is left out; that of a folder, with all that is in it, ends with a slash.
 
     Raises:
         InvalidError: `source-invalid` for what is no file (a socket, a device, a pipe), a link to nowhere and one that leads back to where it lies;
@@ -24,13 +27,14 @@ def files_in(folder: str) -> Iterator[tuple[str, str]]:
     while waiting:
         entry, name, links = waiting.pop()
         try:
-            if entry.is_file():
-                yield entry.path, name
-                continue
-            is_folder = entry.is_dir()
+            is_file, is_folder = entry.is_file(), entry.is_dir()
         except OSError as error:
             raise _unreadable(entry.path, error) from error
-        if is_folder:
+        if leave_out(f"{name}/" if is_folder else name):
+            continue
+        if is_file:
+            yield entry.path, name
+        elif is_folder:
             waiting += _entries(entry.path, f"{name}/", _links_through(entry, links))
         elif entry.is_symlink() and not os.path.exists(entry.path):
             raise InvalidError("source-invalid", f"{_shown(entry.path)} is a link to {_shown(os.readlink(entry.path))}, which does not exist; remove the link")

@@ -3,10 +3,11 @@
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias, assert_never
+from typing import NamedTuple, TypeAlias, assert_never
 
 import msgspec
 
+from pachyderm_dagster.errors import ConflictError
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits, references, removal, repos
 from pachyderm_dagster.pfs.finishing import Prepared, Unfinished, find_unfinished, finish
@@ -16,6 +17,19 @@ from pachyderm_dagster.pfs.object_metadata import MetadataEdit, edit_metadata
 from pachyderm_dagster.pfs.references import Reference
 
 Shown: TypeAlias = Project | Repo | Branch | Commit
+
+
+class SpecContent(NamedTuple):
+    """What a commit of a spec repo holds: a specification, and the source folder of a tree.
+
+    Attributes:
+        source: encoded root of that tree; None without one.
+        since: when storing it began; None of one that a commit keeps.
+    """
+
+    spec: str
+    source: bytes | None = None
+    since: dt.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +47,15 @@ class Contents:
 
     Attributes:
         trial: the requests are only tried, so no commit is recorded as finished.
-        specs: the tree of a spec repo, by the pipeline's spec.
+        specs: the tree of a spec repo, by what it holds.
         commits: what a commit is finished with, by its name.
         missing_specs, missing_commits: what a request asked for in vain; it went on with nothing in its place.
     """
 
     trial: bool = False
-    specs: dict[str, StoredSpec] = field(default_factory=dict)
+    specs: dict[SpecContent, StoredSpec] = field(default_factory=dict)
     commits: dict[str, Prepared] = field(default_factory=dict)
-    missing_specs: set[str] = field(default_factory=set)
+    missing_specs: set[SpecContent] = field(default_factory=set)
     missing_commits: dict[str, Unfinished] = field(default_factory=dict)
 
     @property
@@ -54,11 +68,17 @@ class Contents:
         self.missing_specs.clear()
         self.missing_commits.clear()
 
-    def of_spec(self, txn: Transaction, spec: str) -> tuple[bytes, int]:
-        """The tree that holds a spec, and its size."""
-        found = self.specs.get(spec)
+    def of_spec(self, txn: Transaction, content: SpecContent) -> tuple[bytes, int]:
+        """The tree that holds a spec and its source, and its size.
+
+        Raises:
+            ConflictError: `source-collected`.
+        """
+        if content.since is not None and is_collected(txn, content.since):
+            raise ConflictError("source-collected", "a garbage collection ran while the source folder was stored, and may have taken it; try again")
+        found = self.specs.get(content)
         if found is None or is_collected(txn, found.since):
-            self.missing_specs.add(spec)
+            self.missing_specs.add(content)
             return b"", 0
         return found.tree, found.size_bytes
 

@@ -15,7 +15,7 @@ from pachyderm_dagster.pfs.ancestry import find_readable
 from pachyderm_dagster.pfs.client import Pfs
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, BranchName, Commit, RepoName, RepoType
 from pachyderm_dagster.pfs.references import branch_row
-from pachyderm_dagster.pfs.requests import Contents, StoredSpec
+from pachyderm_dagster.pfs.requests import Contents, SpecContent, StoredSpec
 from pachyderm_dagster.pfs.user_transactions import UserTransaction
 from pachyderm_dagster.pps import jobs, pipelines, transactions
 from pachyderm_dagster.pps.cron import tick_name, tick_triggers
@@ -27,11 +27,13 @@ from pachyderm_dagster.pps.meta_files import MetaFiles
 from pachyderm_dagster.pps.meta_rows import DatumFiles
 from pachyderm_dagster.pps.model import Job, Pipeline
 from pachyderm_dagster.pps.planning import find_datums, find_plan, make_sources
-from pachyderm_dagster.pps.requests import CreatePipeline, Made, Request, spec_of
+from pachyderm_dagster.pps.requests import CreatePipeline, Made, Request, effective_spec
 from pachyderm_dagster.pps.results import RESULT_ROWS
 from pachyderm_dagster.pps.secret_store import SecretStore
+from pachyderm_dagster.pps.source_code import Source
+from pachyderm_dagster.pps.source_folder import source_files, source_rows, store_folder
 from pachyderm_dagster.pps.spec import PipelineSpec, Reprocess
-from pachyderm_dagster.storage.content import ContentWriter
+from pachyderm_dagster.storage.content import Content, ContentWriter
 from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, content_array
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 
@@ -50,9 +52,16 @@ class Pps:
         self._listing = DatumListing(pfs.reader, self._meta_trees, self._result_trees)
         self._project = project
 
-    def create_pipeline(self, spec: PipelineSpec, *, update: bool = False, reprocess: bool = False) -> Pipeline:
-        """Makes a pipeline or its next version; errors as `pipelines.create_pipeline`."""
-        request = CreatePipeline(spec.to_json(), self._project, update, reprocess)
+    def create_pipeline(self, spec: PipelineSpec, *, update: bool = False, reprocess: bool = False, source: Source | None = None) -> Pipeline:
+        """Makes a pipeline or its next version; errors as `pipelines.create_pipeline`.
+
+        Args:
+            source: the files of `transform.build`, from `store_source`; None for those of the version before.
+
+        Raises:
+            InvalidError: `source-missing`.
+        """
+        request = CreatePipeline(spec.to_json(), self._project, update, reprocess, source=source)
         ((made,),) = self.apply_all([request])
         assert isinstance(made, Pipeline)
         return made
@@ -73,6 +82,27 @@ class Pps:
     def finish_transaction(self, transaction_id: str) -> UserTransaction:
         """Does all that was asked for in a transaction, at once. Errors as `transactions.finish`."""
         return transactions.finish(self.database, transaction_id, self._prepare)
+
+    def store_source(self, folder: str, *, but: str | None = None) -> Source:
+        """Stores the files of a source folder, for a pipeline that is to be made. Args, errors: as `source_folder.find_files`."""
+        since = self.database.clock.now()
+        return store_folder(self._pfs.store, self._pfs.trees, folder, since, but=but)
+
+    def list_source(self, pipeline: RepoName, spec_commit: str) -> tuple[tuple[str, Content], ...]:
+        """The files of the source folder of one version of a pipeline, by path below it.
+
+        Args:
+            spec_commit: id of the commit that made the version.
+
+        Raises:
+            NotFoundError: `repo-not-found`, `commit-not-found`.
+        """
+        commit = self._pfs.inspect_commit(f"{pipeline.project}/{pipeline.name}.{RepoType.SPEC}@{spec_commit}")
+        return self.files_of_source(commit.tree)
+
+    def files_of_source(self, tree: bytes | None) -> tuple[tuple[str, Content], ...]:
+        """The files below `/source` of a tree, by path below it."""
+        return source_files(self._pfs.trees, self._pfs.trees.decode(tree))
 
     def run_cron(self, name: RepoName, *, time: dt.datetime | None = None) -> list[Commit]:
         """One tick, now unless `time` is given, for every cron input of a pipeline: a commit each, with an empty file named after the time.
@@ -226,24 +256,27 @@ class Pps:
         if not created:
             return
         with self.database.read() as txn:
-            specs = [spec_of(txn, request) for request in created]
+            specs = [effective_spec(txn, request) for request in created]
         for spec in specs:
             self._secrets.check_uses(spec)
 
     def _prepare(self, contents: Contents) -> None:
-        for spec in contents.missing_specs:
-            since = self.database.clock.now()
-            root = self._store_spec(spec)
-            contents.specs[spec] = StoredSpec(root.encode(), root.size_bytes, since)
+        for content in contents.missing_specs:
+            since = content.since or self.database.clock.now()
+            root = self._store_spec(content)
+            contents.specs[content] = StoredSpec(root.encode(), root.size_bytes, since)
         for name, asked in contents.missing_commits.items():
             contents.commits[name] = self._pfs.prepare_finish(asked, trial=contents.trial)
 
-    def _store_spec(self, spec: str) -> TreeRoot:
-        text = json.dumps(json.loads(spec), indent=2).encode() + b"\n"
+    def _store_spec(self, content: SpecContent) -> TreeRoot:
+        text = json.dumps(json.loads(content.spec), indent=2).encode() + b"\n"
         with ContentWriter(self._pfs.store) as writer:
             size, hash, refs = content_array([writer.write(text)]).flatten()
         row = pa.table([pa.array([SPEC_FILE]), pa.array([b""], pa.binary()), size, hash, refs], schema=FILE_ROWS.schema)
-        return self._pfs.trees.build(row)
+        if content.source is None:
+            return self._pfs.trees.build(row)
+        trees = self._pfs.trees
+        return trees.build(pa.concat_tables([row, source_rows(trees, trees.decode(content.source))]))
 
 
 def read_meta(pfs: Pfs, commit: Commit) -> MetaFiles:

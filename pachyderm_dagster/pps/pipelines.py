@@ -105,10 +105,7 @@ def rerun_pipeline(txn: Transaction, name: RepoName, *, reprocess: bool = False)
     if pipeline.state is not PipelineState.RUNNING:
         raise StateError("pipeline-stopped", f"pipeline '{name}' is stopped; `pachctl start pipeline {name.name}` runs it")
     if reprocess:
-        spec = commits.get_commit(txn, references.find_commit(txn, references.Reference(_spec_branch(name).repo, DEFAULT_BRANCH)))
-        assert spec.tree is not None
-        again = (spec.tree, spec.size_bytes)
-        create_pipeline(txn, pipeline.spec, spec_tree=again, user=pipeline.user, update=True, reprocess=True, default_project=name.project)
+        create_pipeline(txn, pipeline.spec, spec_tree=spec_tree(txn, name), user=pipeline.user, update=True, reprocess=True, default_project=name.project)
         return
     _connect(txn, name, pipeline.spec)
 
@@ -195,6 +192,13 @@ def list_version(txn: Transaction, name: RepoName) -> list[Pipeline]:
     """
     newest = get_pipeline(txn, name)
     return [get_pipeline(txn, name, version=version) for version in range(newest.version, 0, -1)]
+
+
+def spec_tree(txn: Transaction, name: RepoName) -> tuple[bytes, int]:
+    """The tree of the newest version's commit in the spec repo, as an encoded root, and its size."""
+    head = commits.get_commit(txn, references.find_commit(txn, references.Reference(_spec_branch(name).repo, DEFAULT_BRANCH)))
+    assert head.tree is not None
+    return head.tree, head.size_bytes
 
 
 def _list(txn: Transaction, chosen: sa.ColumnElement[bool], *, version: int | None = None) -> list[Pipeline]:

@@ -10,11 +10,12 @@ import msgspec
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos, requests
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, RepoName
-from pachyderm_dagster.pfs.requests import Contents, FileRequest, Shown
+from pachyderm_dagster.pfs.requests import Contents, FileRequest, Shown, SpecContent
 from pachyderm_dagster.pps import defaults, jobs, pipelines
 from pachyderm_dagster.pps.defaults import Defaults
 from pachyderm_dagster.pps.deletion import delete_pipelines, empty_project
 from pachyderm_dagster.pps.model import Job, Pipeline
+from pachyderm_dagster.pps.source_code import Source, with_source
 from pachyderm_dagster.pps.spec import PipelineSpec, UserSpec
 
 
@@ -32,6 +33,7 @@ class CreatePipeline(msgspec.Struct, frozen=True, omit_defaults=True, tag="creat
         spec: complete, as canonical JSON; empty when `user` is there.
         project: of what the spec names without one.
         user: what is laid upon the defaults of that time.
+        source: files of `transform.build`; None for those of the version before. No transaction of a user takes it.
     """
 
     spec: str = ""
@@ -39,6 +41,7 @@ class CreatePipeline(msgspec.Struct, frozen=True, omit_defaults=True, tag="creat
     update: bool = False
     reprocess: bool = False
     user: UserSpec | None = None
+    source: Source | None = None
 
 
 class StartPipeline(msgspec.Struct, frozen=True, omit_defaults=True, tag="start pipeline", tag_field="request"):
@@ -129,13 +132,22 @@ def apply(txn: Transaction, request: Request, contents: Contents) -> list[Made]:
             return [*requests.apply(txn, request, contents)]
 
 
-def spec_of(txn: Transaction, request: CreatePipeline) -> PipelineSpec:
-    """The effective specification of a pipeline that is to be made, with the defaults there are.
+def effective_spec(txn: Transaction, request: CreatePipeline) -> PipelineSpec:
+    """The effective specification of a pipeline that is to be made, with the defaults there are, as far as it is known without the source folder.
 
     Raises:
         InvalidError: `spec-invalid`, `spec-unsupported`.
     """
-    return PipelineSpec.from_json(request.spec) if request.user is None else _effective_spec(txn, request.user, _name(request).project)
+    return PipelineSpec.from_json(request.spec) if request.user is None else _upon_defaults(txn, request.user, _name(request).project)
+
+
+def spec_of(txn: Transaction, request: CreatePipeline) -> tuple[PipelineSpec, SpecContent]:
+    """The effective specification of a pipeline that is to be made, and what the commit of its version holds.
+
+    Raises:
+        InvalidError: as `effective_spec`; `source-missing`.
+    """
+    return with_source(txn, effective_spec(txn, request), request.source, pipelines.find_pipeline(txn, _name(request)))
 
 
 def describe(request: Request) -> str:
@@ -166,11 +178,11 @@ def _name(request: CreatePipeline) -> RepoName:
 
 
 def _create_pipeline(txn: Transaction, request: CreatePipeline, contents: Contents) -> Pipeline:
-    spec = spec_of(txn, request)
+    spec, content = spec_of(txn, request)
     return pipelines.create_pipeline(
         txn,
         spec,
-        spec_tree=contents.of_spec(txn, spec.to_json()),
+        spec_tree=contents.of_spec(txn, content),
         user=request.user,
         update=request.update,
         reprocess=request.reprocess,
@@ -178,7 +190,7 @@ def _create_pipeline(txn: Transaction, request: CreatePipeline, contents: Conten
     )
 
 
-def _effective_spec(txn: Transaction, user: UserSpec, project: str) -> PipelineSpec:
+def _upon_defaults(txn: Transaction, user: UserSpec, project: str) -> PipelineSpec:
     # Imported by name because what reads specifications knows globs, and with them columns, which takes longer than most commands.
     found: PipelineSpec = importlib.import_module("pachyderm_dagster.pps.effective").effective_spec(user, defaults.bodies_for(txn, project))
     return found
@@ -195,12 +207,12 @@ def _change_defaults(txn: Transaction, request: ChangeDefaults, contents: Conten
     if not request.regenerate and not request.reprocess:
         return
     for pipeline in pipelines.list_pipeline(txn, project=request.project):
-        spec = _effective_spec(txn, pipeline.user, pipeline.name.project)
+        spec, content = with_source(txn, _upon_defaults(txn, pipeline.user, pipeline.name.project), None, pipeline)
         if spec != pipeline.spec:
             yield pipelines.create_pipeline(
                 txn,
                 spec,
-                spec_tree=contents.of_spec(txn, spec.to_json()),
+                spec_tree=contents.of_spec(txn, content),
                 user=pipeline.user,
                 update=True,
                 reprocess=request.reprocess,

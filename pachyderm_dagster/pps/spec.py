@@ -19,6 +19,9 @@ from pachyderm_dagster.pps.pods import Metadata, Resources, SchedulingSpec, Tole
 Seconds: TypeAlias = Annotated[float, "seconds"]
 JsonText: TypeAlias = Annotated[str, "json"]
 
+SOURCE = "source"
+"""Where the files of a source folder are: below `/pfs` for user code, below `/` in the spec repo."""
+
 
 class Reprocess(enum.StrEnum):
     """Which datums of an earlier job count."""
@@ -50,6 +53,17 @@ class SecretUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The variable that holds the value under `key`."""
 
 
+class Build(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A folder of source files that the command finds in `/pfs/source` (docs/design/0016)."""
+
+    path: str = "."
+    """Where the folder is; relative to that of the pipeline file."""
+    language: str = ""
+    """`python`, or none: which command runs the folder when `cmd` says nothing: `python3 main.py`, or `sh ./run.sh`."""
+    source: str = ""
+    """A digest of the files. It is filled in when a version of the pipeline is made, whatever was written."""
+
+
 class Transform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The user's code and how it is started."""
 
@@ -73,13 +87,15 @@ class Transform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Name or number of the user that the program runs as, when root runs the jobs; another user's jobs run as that user only. `/pfs/out` is its own, all
     else in `/pfs` it can read. Under `datum_batching` it must be able to run `pachctl`."""
     working_dir: str = ""
-    """Where the program starts."""
+    """Where the program starts; the folder above `/pfs`, or with `build` `/pfs/source`, when it says nothing."""
     image_pull_secrets: tuple[str, ...] = ()
     """Secrets for the registry of the image."""
     memory_volume: bool = False
     """The files of datums are in memory, at most half of the machine's, not on a disk; on a disk all the same where `/pfs` cannot be made."""
     datum_batching: bool = False
     """The command stays for a set of datums and asks for one after the other."""
+    build: Build | None = None
+    """The code is a folder of files, kept with each version of the pipeline."""
 
 
 class ParallelismSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,7 +147,8 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     salt: str | None = None
     """Part of every datum's hash: another salt, and all datums run again."""
     reprocess_spec: Reprocess = Reprocess.UNTIL_SUCCESS
-    """`until_success` skips what was processed, `every_job` nothing, ever, `code_change` what the same code has processed."""
+    """`until_success` skips what was processed, `every_job` nothing, ever, `code_change` what the same code has processed, which is the
+    default with `transform.build`."""
     autoscaling: bool = False
     """Workers come and go with the work."""
     resource_requests: Resources | None = None
@@ -177,7 +194,7 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         t = self.transform
         code: list[object] = [t.image, t.cmd, t.stdin, sorted(t.env.items()), sorted(set(t.accept_return_code)), t.user, t.working_dir]
         # What came later counts where it is set, so that the versions of other code stay what they were.
-        code += [part for part in (t.err_cmd and [t.err_cmd, t.err_stdin], t.secrets) if part]
+        code += [part for part in (t.err_cmd and [t.err_cmd, t.err_stdin], t.secrets, t.build and t.build.source) if part]
         parts = [msgspec.json.encode(part) for part in (code, to_document(sorted_input(self.input)), self.output_branch)]
         return digest("code-version", parts).hex()
 
@@ -188,6 +205,8 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         """
         code = {name: value for name, value in _fields(self.transform).items() if name not in _NOT_CODE}
         code["accept_return_code"] = sorted(set(self.transform.accept_return_code))
+        if self.transform.build is not None:
+            code["build"] = self.transform.build.source
         told = {(leaf.name, leaf.empty_files, leaf.join_on, leaf.group_by) for leaf in leaves(self.input) if leaf.empty_files or leaf.join_on or leaf.group_by}
         return digest("code", [msgspec.json.encode(part) for part in (sorted(code.items()), sorted(told))]).hex()
 
@@ -196,6 +215,14 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if self.reprocess_spec is not Reprocess.CODE_CHANGE:
             return salt
         return digest("code-salt", [salt.encode(), self.code_identity().encode()]).hex()
+
+    def with_source(self, digest: str) -> Self:
+        """This, for a source folder whose files have this digest; itself without `transform.build`."""
+        build = self.transform.build
+        if build is None:
+            return self
+        replace = msgspec.structs.replace
+        return replace(self, transform=replace(self.transform, build=replace(build, source=digest)))
 
     def upstream_branches(self, default_project: str) -> list[tuple[str, str, str]]:
         """(project, repo, branch) of what it reads, cron repos included, each once. `default_project` is the pipeline's when the spec names none."""

@@ -16,10 +16,10 @@ from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, checked_branch_name, che
 from pachyderm_dagster.pps.documents import read_documents
 from pachyderm_dagster.pps.egress import Egress, folder_url
 from pachyderm_dagster.pps.input_rules import check_input, with_defaults
-from pachyderm_dagster.pps.inputs import SET_INPUTS, Batch, ByteCount, CronInput, Input, PfsInput, TriggerSpec
+from pachyderm_dagster.pps.inputs import SET_INPUTS, Batch, ByteCount, CronInput, Input, PfsInput, TriggerSpec, leaves
 from pachyderm_dagster.pps.model import MAX_KUBERNETES_NAME
 from pachyderm_dagster.pps.pods import Quantity
-from pachyderm_dagster.pps.spec import JsonText, PipelineName, PipelineSpec, Seconds, SecretUse, UserSpec
+from pachyderm_dagster.pps.spec import SOURCE, Build, JsonText, PipelineName, PipelineSpec, Reprocess, Seconds, SecretUse, UserSpec
 from pachyderm_dagster.pps.strict import Place, StrictReader, as_object, as_string, is_set, shown, unknown_name
 from pachyderm_dagster.pps.vocabulary import OTHER_NAMES, REFUSED_INPUTS
 from pachyderm_dagster.schedules import check_cron
@@ -32,6 +32,8 @@ _INPUT_NAME = re.compile(r"[^\x00-\x20\x7f/=]+")
 _MOST_NAME_CHARACTERS = 128
 _RESERVED_NAMES = ("out", ".", "..", ".env", ".scratch")
 _QUANTITY = re.compile(r"[+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?")
+# What runs a source folder when the pipeline does not say, by `transform.build.language`.
+_COMMANDS = {"": ("sh", "./run.sh"), "python": ("python3", "main.py")}
 _KINDS = ("pfs", "cron", *SET_INPUTS)
 _DEFAULTS_BODY = ("create_pipeline_request", "createPipelineRequest")
 _INPUT_KINDS = {"atom": "pfs"} | {kind: kind for kind in _KINDS}
@@ -110,7 +112,11 @@ def read_spec(document: Any, place: Place, notes: list[str]) -> PipelineSpec:
     Raises:
         InvalidError: `spec-invalid`, `spec-unsupported`.
     """
-    spec = StrictReader(OTHER_NAMES, _READERS, notes).struct(PipelineSpec, document, place)
+    reader = StrictReader(OTHER_NAMES, _READERS, notes)
+    fields = reader.fields(PipelineSpec, as_object(document, place), place)
+    spec = reader.build(PipelineSpec, fields, place)
+    if spec.transform.build is not None:
+        spec = _with_build_defaults(spec, place, reprocess="reprocess_spec" in fields)
     _check(place.field("output_branch"), checked_branch_name, spec.output_branch)
     for name in spec.transform.env:
         if not name or "=" in name or "\x00" in name:
@@ -118,6 +124,23 @@ def read_spec(document: Any, place: Place, notes: list[str]) -> PipelineSpec:
     _check_secrets(spec.transform.secrets, place.field("transform").field("secrets"))
     check_input(spec.input, place.field("input"))
     return msgspec.structs.replace(spec, input=with_defaults(spec.input, spec.pipeline.name))
+
+
+def _with_build_defaults(spec: PipelineSpec, place: Place, *, reprocess: bool) -> PipelineSpec:
+    """What a source folder brings along: a command, and that a change of it counts unless the specification says which datums do."""
+    transform = spec.transform
+    if any(leaf.name == SOURCE for leaf in leaves(spec.input)):
+        raise place.field("input").invalid(f"an input is called '{SOURCE}', which beside 'transform.build' is the source folder; give the input another name")
+    if not transform.cmd and transform.build is not None:
+        transform = msgspec.structs.replace(transform, cmd=_COMMANDS[transform.build.language])
+    return msgspec.structs.replace(spec, transform=transform, reprocess_spec=spec.reprocess_spec if reprocess else Reprocess.CODE_CHANGE)
+
+
+def _read_build(reader: StrictReader, value: Any, place: Place) -> Build:
+    found = reader.struct(Build, value, place)
+    if found.language not in _COMMANDS:
+        raise place.field("language").unsupported(f"nothing is built for {found.language!r}; say in `transform.cmd` how the folder is run, or leave it out")
+    return found
 
 
 def _check_secrets(secrets: tuple[SecretUse, ...], place: Place) -> None:
@@ -322,4 +345,5 @@ _READERS: dict[Any, Callable[[StrictReader, Any, Place], Any]] = {
     JsonText: _read_json_text,
     dt.datetime: _read_time,
     Egress: _read_egress,
+    Build: _read_build,
 }

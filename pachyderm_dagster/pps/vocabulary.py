@@ -6,7 +6,7 @@ from typing import Any
 from pachyderm_dagster.pps.egress import Egress
 from pachyderm_dagster.pps.inputs import CronInput, PfsInput
 from pachyderm_dagster.pps.pods import Resources
-from pachyderm_dagster.pps.spec import ParallelismSpec, PipelineSpec, Reprocess, Transform
+from pachyderm_dagster.pps.spec import Build, ParallelismSpec, PipelineSpec, Reprocess, Transform
 from pachyderm_dagster.pps.strict import OtherNames
 
 _REQUEST = "say it on the command line: `pachctl update pipeline -f FILE`, with `--reprocess` to run all datums again"
@@ -58,10 +58,8 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
             "debug": "the output of the code is always kept, as `pachctl logs` shows it",
             "dockerfile": "images are not built here; name a built one in `transform.image`",
         },
-        refused={
-            "build": "Pachyderm removed it in 2.0; build the image and name it in `transform.image`",
-        },
     ),
+    Build: OtherNames(without_effect={"image": "nothing is built in an image; the files of the folder are what runs"}),
     Egress: OtherNames(renamed={"URL": ("object_storage", _object_storage)}),
     ParallelismSpec: OtherNames(
         refused={

@@ -20,7 +20,7 @@ from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.worker.datums import DatumRunner
 from pachyderm_dagster.worker.folders import FolderPool
 from pachyderm_dagster.worker.live import live_file
-from pachyderm_dagster.worker.preparing import prepare
+from pachyderm_dagster.worker.preparing import find_source, prepare
 from pachyderm_dagster.worker.protocol import Answer, WorkerReady, WorkerRefused, encode, read_setup, read_task
 from pachyderm_dagster.worker.publish import FinishedDatum, Publisher
 from pachyderm_dagster.worker.run import Runner, end_worker, outlive_signals
@@ -60,6 +60,8 @@ def main() -> None:
     _arrange_ends()
     try:
         store = open_store(setup.store_url)
+        reader = ContentReader(store)
+        source, obstacle = find_source(prepared, reader)
     except PachydermError as error:
         _refuse(answers, error)
     _send(answers, [WorkerReady(sandbox.root, sandbox.problem)])
@@ -82,7 +84,6 @@ def main() -> None:
 
     storing = threading.Thread(target=store_results, name="store", daemon=True)
     storing.start()
-    reader = ContentReader(store)
 
     def stage_tasks() -> None:
         while (task := read_task(stream)) is not None:
@@ -92,7 +93,14 @@ def main() -> None:
 
     threading.Thread(target=stage_tasks, name="stage", daemon=True).start()
     datums = DatumRunner(
-        setup, sandbox, Runner(_STDIN), reader, user=prepared.user, obstacle=prepared.obstacle, listener=lambda task, started: live_file(setup, task, started)
+        setup,
+        sandbox,
+        Runner(_STDIN),
+        reader,
+        user=prepared.user,
+        source=source,
+        obstacle=obstacle,
+        listener=lambda task, started: live_file(setup, task, started),
     )
     finished.put(_run_datums(datums, staged, finished))
     storing.join()

@@ -19,6 +19,7 @@ from pachyderm_dagster.worker.protocol import DatumResult, DatumState, DatumTask
 from pachyderm_dagster.worker.publish import FinishedDatum
 from pachyderm_dagster.worker.run import Command, Ending, Runner
 from pachyderm_dagster.worker.sandbox import Sandbox
+from pachyderm_dagster.worker.source_folder import SOURCE
 from pachyderm_dagster.worker.stage import OUT, StagedDatum, build_environment, stage_again
 from pachyderm_dagster.worker.users import User, reaching_files_as
 
@@ -28,6 +29,7 @@ class DatumRunner:
 
     Args:
         user: whom user code runs as; None for this process's own.
+        source: the source folder of the pipeline, as user code sees it; empty without one.
         obstacle: what keeps every one of them from running; they fail with it.
         listener: makes what gets the output of a datum while it runs; of the datum, and when it was started, in seconds since 1970.
         clock: says when datums are started.
@@ -41,11 +43,13 @@ class DatumRunner:
         reader: ContentReader,
         *,
         user: User | None = None,
+        source: str = "",
         obstacle: ExecutionError | None = None,
         listener: Callable[[DatumTask, float], Listener],
         clock: Clock | None = None,
     ) -> None:
         self._user = user
+        self._source = source
         self._obstacle = obstacle
         self._listener = listener
         self._clock = clock or SystemClock()
@@ -93,10 +97,10 @@ class DatumRunner:
         def stage_anew() -> None:
             lazy.close()
             stage_again(staged.task, folder, self._reader, self._sandbox.root, lazy)
-            self._hand_over(folder)
+            self._complete(folder)
             lazy.open(folder)
 
-        self._hand_over(folder)
+        self._complete(folder)
         try:
             lazy.open(folder)
         except ExecutionError as error:
@@ -120,8 +124,10 @@ class DatumRunner:
         done.started = begun
         return done
 
-    def _hand_over(self, folder: str) -> None:
-        """Lets the user of the code write its output."""
+    def _complete(self, folder: str) -> None:
+        """Links the source folder, and lets the user of the code write its output."""
+        if self._source:
+            os.symlink(self._source, f"{folder}/{SOURCE}")
         if self._user is not None:
             os.chown(f"{folder}/{OUT}", self._user.id, self._user.group)
 
@@ -155,7 +161,7 @@ class DatumRunner:
             argv=argv,
             stdin_lines=stdin,
             stdin_path=_write_stdin(stdin, os.path.join(setup.scratch, stdin_name)),
-            working_dir=setup.working_dir or os.path.dirname(self._sandbox.root),
+            working_dir=setup.working_dir or (f"{self._sandbox.root}/{SOURCE}" if self._source else os.path.dirname(self._sandbox.root)),
             image=setup.image,
             timeout=setup.datum_timeout,
             user=self._user,

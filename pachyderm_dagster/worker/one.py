@@ -15,7 +15,7 @@ from pachyderm_dagster.storage.content import Content, ContentReader
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.worker.datums import DatumRunner
 from pachyderm_dagster.worker.folders import FolderPool
-from pachyderm_dagster.worker.preparing import prepare
+from pachyderm_dagster.worker.preparing import find_source, prepare
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerSetup
 from pachyderm_dagster.worker.run import Runner, outlive_signals
 from pachyderm_dagster.worker.sandbox import FIRST_PROCESS
@@ -70,7 +70,8 @@ def main(folder: str, parent: int, environment: Mapping[str, str]) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     reader = ContentReader(open_store(setup.store_url))
     staged = stage(asked.task, FolderPool(f"{folder}/datums"), reader, sandbox.root)
-    datums = DatumRunner(setup, sandbox, Runner(parent), reader, user=prepared.user, obstacle=prepared.obstacle, listener=lambda _task, _started: Echo())
+    source, obstacle = find_source(prepared, reader)
+    datums = DatumRunner(setup, sandbox, Runner(parent), reader, user=prepared.user, source=source, obstacle=obstacle, listener=lambda _task, _started: Echo())
     done = datums.run(staged)
     datums.close()
     outputs = tuple(

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import msgspec
 
 from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.storage.content import ContentReader
 from pachyderm_dagster.worker.mounts import mount_secrets
 from pachyderm_dagster.worker.protocol import WorkerSetup
 from pachyderm_dagster.worker.sandbox import Sandbox, enter
+from pachyderm_dagster.worker.source_folder import place_source
 from pachyderm_dagster.worker.users import User, find_user
 
 
@@ -38,6 +40,20 @@ def prepare(setup: WorkerSetup, environment: Mapping[str, str]) -> Prepared:
     except ExecutionError as error:
         return Prepared(setup, sandbox, None, error)
     return Prepared(setup if user is None else _for_user(setup, user, environment), sandbox, user, None)
+
+
+def find_source(prepared: Prepared, reader: ContentReader) -> tuple[str, ExecutionError | None]:
+    """Puts the source folder in its place: where user code finds it, empty without one, and what keeps every datum from running.
+
+    Raises:
+        PachydermError: the store does not give the files, or the disk is full.
+    """
+    if not prepared.setup.source_files or prepared.obstacle is not None:
+        return "", prepared.obstacle
+    try:
+        return place_source(prepared.setup.source_files, prepared.sandbox, reader), None
+    except ExecutionError as error:
+        return "", error
 
 
 def _mount_secrets(setup: WorkerSetup, sandbox: Sandbox) -> None:

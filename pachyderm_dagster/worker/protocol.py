@@ -44,6 +44,7 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
         user: name or number of the user that the program runs as; empty for the worker's own.
         memory_volume: whether the files of datums are in memory instead of on a disk.
         secret_files: by absolute path of a folder the files, by name, that only user code finds there.
+        source_files: of the source folder that user code finds as `/pfs/source`, by path below it, and starts in; none without one.
         datum_tries: how often a datum is tried in all, at least 1.
         datum_timeout: seconds for one try; None for no limit.
         terminal: whether the command has the standard streams of the worker to itself; for one that is started where somebody types.
@@ -63,6 +64,7 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     user: str = ""
     memory_volume: bool = False
     secret_files: dict[str, dict[str, bytes]] = {}
+    source_files: tuple[tuple[str, Content], ...] = ()
     datum_tries: int = 3
     datum_timeout: float | None = None
     terminal: bool = False

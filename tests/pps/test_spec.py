@@ -4,14 +4,14 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pachyderm_dagster.codec import digest
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pps.inputs import Batch, CronInput, CrossInput, Input, PfsInput, PropagationSpec, TriggerSpec, UnionInput
 from pachyderm_dagster.pps.pods import Gpu, Metadata, Resources, Toleration, TolerationOperator
-from pachyderm_dagster.pps.spec import DatumSetSpec, ParallelismSpec, PipelineName, PipelineSpec, Reprocess, Transform, kubernetes_only_fields
+from pachyderm_dagster.pps.spec import Build, DatumSetSpec, ParallelismSpec, PipelineName, PipelineSpec, Reprocess, Transform, kubernetes_only_fields
 from pachyderm_dagster.pps.spec_reading import parse_specs
 from tests.pps.builders import branch
 
@@ -93,6 +93,7 @@ SPECS = st.builds(
         env=st.dictionaries(VARIABLES, TEXTS, max_size=3),
         accept_return_code=st.lists(st.integers(0, 255), max_size=3).map(tuple),
         memory_volume=st.booleans(),
+        build=st.none() | st.builds(Build, path=st.sampled_from([".", "src"]), source=st.sampled_from(["", "5f"])),
     ),
     input=inputs(),
     description=TEXTS,
@@ -119,7 +120,18 @@ def test_spec_survives_its_json(spec: PipelineSpec) -> None:
 
 @given(SPECS)
 def test_spec_is_read_back_from_its_json_by_the_strict_reader(spec: PipelineSpec) -> None:
+    assume(spec.transform.build is None or spec.transform.cmd)  # else it gets a command
     assert parse_specs(spec.to_json(), source="p.json") == [spec]
+
+
+def test_of_a_source_folder_only_the_files_are_code() -> None:
+    def built(**fields: str) -> PipelineSpec:
+        return with_transform(build=Build(**fields))
+
+    one, moved, changed = built(source="1"), built(source="1", path="elsewhere", language="python"), built(source="2")
+    assert one.code_identity() == moved.code_identity() != changed.code_identity() != SPEC.code_identity()
+    assert one.code_version() == moved.code_version() != changed.code_version()
+    assert built().with_source("1") == one
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"pipeline": {"name": "p"}}', SPEC.to_json().replace('"datum_tries"', '"datum_tires"')])

@@ -19,7 +19,7 @@ from pachyderm_dagster.pps.inputs import (
     UnionInput,
 )
 from pachyderm_dagster.pps.pods import Gpu, Metadata, Resources, SchedulingSpec, TaintEffect, Toleration, TolerationOperator
-from pachyderm_dagster.pps.spec import DatumSetSpec, PipelineName, PipelineSpec, Reprocess, Transform
+from pachyderm_dagster.pps.spec import Build, DatumSetSpec, PipelineName, PipelineSpec, Reprocess, Transform
 from pachyderm_dagster.pps.spec_reading import parse_specs
 
 WORDCOUNT = (
@@ -309,7 +309,7 @@ def test_wrong_field_is_refused_with_its_path(changes: dict[str, Any], message: 
 
 UNSUPPORTED = """
     service spout s3_out s3Out tf_job determined spec_commit update reprocess dry_run inputs incremental
-    transform.build parallelism_spec.coefficient parallelism_spec.strategy
+    parallelism_spec.coefficient parallelism_spec.strategy
     input.pfs.commit input.pfs.s3 input.pfs.from input.pfs.repo_type input.cron.project input.cron.commit input.git
 """
 
@@ -326,6 +326,22 @@ def test_what_is_not_supported_is_refused_with_a_way_out(path: str) -> None:
         parse_specs(json.dumps(changed), source="p.json")
     assert caught.value.code == "spec-unsupported"
     assert caught.value.message.startswith(f"p.json: {path}: not supported; ")
+
+
+def test_source_folder_brings_a_command_and_has_its_changes_count() -> None:
+    plain, python = spec_of(transform={"build": {}}), spec_of(transform={"build": {"path": "src", "language": "python"}})
+    assert (plain.transform.build, plain.transform.cmd, plain.reprocess_spec) == (Build(), ("sh", "./run.sh"), Reprocess.CODE_CHANGE)
+    assert python.transform.cmd == ("python3", "main.py")
+    own = spec_of(transform={"build": {}, "cmd": ["./go"]}, reprocess_spec="until_success")
+    assert (own.transform.cmd, own.reprocess_spec) == (("./go",), Reprocess.UNTIL_SUCCESS)
+
+
+def test_source_folder_that_cannot_be_had_is_refused() -> None:
+    assert "transform.build.language: not supported; nothing is built for 'go'" in refusal(transform={"build": {"language": "go"}})
+    assert "input: an input is called 'source'" in refusal(transform={"build": {}}, input={"pfs": {"repo": "a", "name": "source", "glob": "/"}})
+    assert notes_of(transform={"build": {"image": "golang"}}) == [
+        "p.json: transform.build.image: without effect; nothing is built in an image; the files of the folder are what runs"
+    ]
 
 
 def test_empty_spout_is_a_spout() -> None:
