@@ -73,7 +73,7 @@ def pushing_images(command: Callable[..., Any]) -> Callable[..., Any]:
 def with_source_folder(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--build`: a source folder that the file does not name, or names otherwise."""
     help = "The source folder, instead of transform.build.path: its files are kept with the version, and are /pfs/source."
-    return click.option("-b", "--build", metavar="FOLDER", help=help)(command)
+    return click.option("-b", "--build", type=click.Path(), metavar="FOLDER", help=help)(command)
 
 
 @click.command(epilog="Example: pachctl create pipeline -f edges.json")

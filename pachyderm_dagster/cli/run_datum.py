@@ -56,7 +56,7 @@ class _Chosen:
 @click.argument("pipeline", metavar="[PIPELINE]")
 @click.argument("datum", metavar="PATH|DATUM", required=False)
 @click.option("-f", "--file", "file", metavar="PATH|URL|-", help="Instead of a pipeline there is: the one of this file, with its source folder as it is.")
-@click.option("-b", "--build", metavar="FOLDER", help="With -f: the source folder, instead of transform.build.path.")
+@click.option("-b", "--build", type=click.Path(), metavar="FOLDER", help="With -f: the source folder, instead of transform.build.path.")
 @click.option("-o", "--output", "target", type=click.Path(path_type=Path), help="A folder for the files that it writes; they are only listed unless given.")
 @click.option("--cmd", "command", metavar="COMMAND", help="Run this, in words as a shell reads them, instead of the pipeline's command and its stdin.")
 @click.option("--shell", is_flag=True, help="Open a shell where the command would run.")
