@@ -87,7 +87,7 @@ class Transform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Name or number of the user that the program runs as, when root runs the jobs; another user's jobs run as that user only. `/pfs/out` is its own, all
     else in `/pfs` it can read. Under `datum_batching` it must be able to run `pachctl`."""
     working_dir: str = ""
-    """Where the program starts; the folder above `/pfs`, or with `build` `/pfs/source`, when it says nothing."""
+    """Where the program starts."""
     image_pull_secrets: tuple[str, ...] = ()
     """Secrets for the registry of the image."""
     memory_volume: bool = False

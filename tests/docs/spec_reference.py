@@ -49,7 +49,7 @@ MADE: Mapping[tuple[type, str], str] = {
     (PfsInput, "branch"): "`master`; with a `trigger` `<pipeline>-trigger-<n>`",
     (CronInput, "repo"): "`<pipeline>_<name>`",
     (CronInput, "start"): "the making of the pipeline",
-    (Transform, "working_dir"): "the folder above `/pfs`",
+    (Transform, "working_dir"): "the folder above `/pfs`, with `build` `/pfs/source`",
 }
 """Defaults that depend on more than the field."""
 SEE: Mapping[str, str] = {
@@ -59,6 +59,7 @@ SEE: Mapping[str, str] = {
     "transform.err_cmd": "what-the-command-finds",
     "transform.secrets": "secrets",
     "transform.datum_batching": "datum-batching",
+    "transform.build": "source-folders",
     "pfs.glob": "datums",
     "pfs.lazy": "what-the-command-finds",
 }
