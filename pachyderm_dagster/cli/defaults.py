@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from pachyderm_dagster.cli.active_transaction import active_transaction
 from pachyderm_dagster.cli.asking import ask
 from pachyderm_dagster.cli.documents import Fields, defaults_document, document_of, pipeline_document
 from pachyderm_dagster.cli.home import reading
@@ -113,7 +114,8 @@ def _change(environ: Mapping[str, str], change: ChangeDefaults, wanted: Wanted, 
         printer.many(_would_change(environ, change), COLUMNS)
         return
     request = ChangeDefaults(change.project, change.body, change.update, wanted.regenerate or wanted.reprocess, wanted.reprocess)
-    if request.regenerate:
+    # In a transaction it is not known before its end what it changes.
+    if request.regenerate and active_transaction(environ) is None:
         _check_secrets(environ, request)
     made = ask_with_contents(environ, request) if request.regenerate else ask(environ, request)
     if not printer.for_programs:

@@ -69,7 +69,7 @@ LINES = (
     Column("Output branch", text("output_branch")),
     Column("User spec", text("user_spec_json")),
     Column("Effective spec", text("effective_spec_json")),
-    *map(_of_spec, ("parallelism_spec", "datum_tries", "datum_timeout", "job_timeout", "reprocess_spec", "resource_requests", "resource_limits")),
+    *map(_of_spec, ("parallelism_spec", "datum_tries", "datum_timeout", "job_timeout", "reprocess_spec", "egress", "resource_requests", "resource_limits")),
 )
 
 

@@ -190,3 +190,11 @@ def test_pipelines_that_would_name_a_secret_that_is_missing_stay_as_they_are(boo
     books("create", "secret", "-f", "-", stdin=json.dumps(secret).encode())
     books("create", "defaults", "--cluster", "--regenerate", stdin=body)
     assert tries(books, "plain")[0] == 2
+
+
+def test_defaults_that_a_transaction_makes_are_changed_in_it(books: Pachctl) -> None:
+    books("start", "transaction")
+    change(books, "create", "--cluster", datum_tries=4)
+    books("update", "defaults", "--cluster", "--regenerate", stdin=b'{"create_pipeline_request": {"datum_tries": 5}}')
+    books("finish", "transaction")
+    assert tries(books, "plain") == (2, 5)

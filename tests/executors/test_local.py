@@ -234,6 +234,26 @@ def test_datum_that_was_asked_for_runs_again_before_those_that_wait(place: Place
     assert processes_of(tmp_path) == []
 
 
+def test_datum_of_a_batch_runs_again_with_those_of_its_set_that_had_not_ended(place: Place, executor: LocalExecutor, tmp_path: Path) -> None:
+    started = fifo(tmp_path / "started")
+
+    def restart() -> None:
+        started.read_text()
+        while not (found := running_in(tmp_path)):
+            pass
+        assert ask_restart(found[0])
+        assert executor.restart_asked() == 1
+
+    restarter = threading.Thread(target=restart)
+    restarter.start()
+    hang = f"if test $(cat $data) = 1 && mkdir {tmp_path}/once; then echo x > {started}; sleep 600; fi"
+    script = f"while pachctl next datum; do . /pfs/.env; {hang}; cp $data /pfs/out/; done"
+    tasks = [msgspec.structs.replace(place.task(index, {"data": {f"/{index}": b"%d" % index}}), datum_set=0) for index in range(4)]
+    results = [place.read(result) for result in executor.run(place.setup("sh", "-c", script, datum_batching=True), tasks, 1)]
+    restarter.join()
+    assert sorted((ran.state, *ran.outputs) for ran in results) == [("SUCCESS", f"/{index}") for index in range(4)]
+
+
 def test_nothing_is_asked_of_a_run_that_is_over(place: Place, executor: LocalExecutor, tmp_path: Path) -> None:
     started, gate = fifo(tmp_path / "started"), fifo(tmp_path / "gate")
     found: list[Running] = []
