@@ -25,8 +25,8 @@ DEFAULT_PORT = 3000
 WATCH_SECONDS = 1.0
 
 
-def dev(environ: Mapping[str, str], port: int | None) -> int:
-    """Serves the home that `environ` names on `port` until SIGINT or SIGTERM; the exit status.
+def dev(environ: Mapping[str, str], port: int | None, *, is_instant: bool = False) -> int:
+    """Serves the home that `environ` names on `port` until SIGINT or SIGTERM; the exit status. `is_instant`: short jobs are done without a run.
 
     Raises:
         StateError: `dev-running`, when it runs for this home already.
@@ -39,18 +39,19 @@ def dev(environ: Mapping[str, str], port: int | None) -> int:
         with _only_one(record), _stopped_by_signal() as stop:
             _check_port(port)
             ensure_dagster_home(record.settings)
-            _serve(record, environ, port, stop)
+            _serve(record, environ, port, stop, is_instant=is_instant)
     finally:
         record.database.close()
     return 0
 
 
-def _serve(record: Record, environ: Mapping[str, str], port: int, stop: threading.Event) -> None:
+def _serve(record: Record, environ: Mapping[str, str], port: int, stop: threading.Event, *, is_instant: bool) -> None:
     settings = record.settings
     url = f"http://{HOST}:{port}"
     loaded = _snapshot(record)
     try:
-        with Services({**environ, HOME: str(settings.home), DAGSTER_HOME: str(settings.dagster_home)}, port, settings.home / "logs") as services:
+        own = {**environ, HOME: str(settings.home), DAGSTER_HOME: str(settings.dagster_home)}
+        with Services(own, port, settings.home / "logs", is_instant) as services:
             while not stop.is_set() and not (is_up(url) and is_loaded(url)):
                 services.check()
                 stop.wait(0.3)

@@ -6,6 +6,16 @@ def job_lease(job_key: int) -> str:
     return f"job/{job_key}"
 
 
+def set_lease(set_id: str) -> str:
+    """Held by a command line, or by what reacts to commits, as long as it runs a commit set in its own process and has not told Dagster of it."""
+    return f"set/{set_id}"
+
+
+def reactor_lease(project: str) -> str:
+    """Held while something reacts to a project's commits at once, so that its commit sensor leaves it what has just become due."""
+    return f"reactor/{project}"
+
+
 def sensor_lease(project: str) -> str:
     """Held while a project's commit sensor ticks, so that others know that a daemon is up."""
     return f"sensor/{project}"

@@ -74,7 +74,7 @@ class CommitSensor:
             if held is None:
                 before.waiting.append("a run started by hand is making its commit set")
                 return before
-            return DueSets(workspace, context.instance, executor, self.project, self.pipelines).look(before.silent, limit=MOST_RUNS)
+            return DueSets(workspace, context.instance, executor, self.project, self.pipelines, leaves_fresh=True).look(before.silent, limit=MOST_RUNS)
 
     def _request(self, request: SetRequest) -> dg.RunRequest:
         keys = [self.pipelines[name] for name in request.pipelines]

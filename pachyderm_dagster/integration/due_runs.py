@@ -7,21 +7,20 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
-from pachyderm_dagster.coordination.names import job_lease
+from pachyderm_dagster.coordination.names import job_lease, reactor_lease, set_lease
 from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.executors.run_job import Executor
 from pachyderm_dagster.integration.job_step import end_unrunnable
 from pachyderm_dagster.integration.set_runs import Ask, Busy, GiveUp, Later, SetRun, is_dead, judge, list_set_run, silent_since
 from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.workspace import Workspace
 
-
-def set_lease(set_id: str) -> str:
-    """Held by a command line as long as it runs a commit set in its own process."""
-    return f"set/{set_id}"
+REACTION = dt.timedelta(seconds=10)
+"""What reacts at once has taken a set by then, or will not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +69,7 @@ class DueSets:
     Args:
         keys: the asset of each pipeline that the loaded code location knows.
         take_over: no daemon is up, so nobody else will start a run that waits in its queue.
+        leaves_fresh: whether a set that has just become due is left to what reacts at once, if that is up.
     """
 
     workspace: Workspace
@@ -78,6 +78,7 @@ class DueSets:
     project: str
     keys: Mapping[RepoName, dg.AssetKey]
     take_over: bool = False
+    leaves_fresh: bool = False
 
     def look(self, silent: Mapping[str, dt.datetime], *, limit: int) -> DueRuns:
         """What should be started now, at most `limit` runs.
@@ -88,6 +89,7 @@ class DueSets:
         with self.workspace.database.read() as txn:
             due = jobs.list_due_set(txn, self.project)
         found = DueRuns()
+        fresh = self._fresh(due) if self.leaves_fresh else set()
         taken: set[RepoName] = set()
         for set_id, members in due:
             wanted = {job.pipeline for job in members}
@@ -95,6 +97,8 @@ class DueSets:
                 found.waiting.append(f"{set_id} waits for an earlier commit set of the same pipeline")
             elif wanted - self.keys.keys():
                 found.waiting.append(f"{set_id} waits for the code location to load {', '.join(map(str, sorted(wanted - self.keys.keys())))}")
+            elif set_id in fresh:
+                found.waiting.append(f"{set_id} has just become due, and is about to be run")
             elif len(found.requests) < limit:
                 self._look_at(set_id, members, silent, found)
             taken |= wanted
@@ -125,6 +129,15 @@ class DueSets:
                 self._stop(lost, reason)
                 end_unrunnable(self.workspace, self.executor, set_id, None)
                 found.waiting.append(f"{set_id} was stopped: {reason}")
+
+    def _fresh(self, due: Sequence[tuple[str, list[Job]]]) -> set[str]:
+        """The sets whose inputs were finished a moment ago, while something reacts to that."""
+        if not due or not self.workspace.leases.is_held(reactor_lease(self.project)):
+            return set()
+        since = self.workspace.database.clock.now() - REACTION
+        with self.workspace.database.read() as txn:
+            read = {set_id: [commit for job in members for commit in commits.upstream_commits(txn, job.output_commit)] for set_id, members in due}
+        return {set_id for set_id, inputs in read.items() if any(commit.finished is not None and commit.finished > since for commit in inputs)}
 
     def _runs(self, set_id: str) -> list[SetRun]:
         return list_set_run(self.instance, set_id, {key: name for name, key in self.keys.items()})

@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 import pachyderm_dagster.integration.labels as labels
+from pachyderm_dagster.coordination.names import set_lease
 from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.integration.commit_events import commit_materialization, has_event, newest_versions
 from pachyderm_dagster.integration.job_step import KeyOf, report_lost_output
@@ -79,7 +80,7 @@ def walk_commits(workspace: Workspace, instance: dg.DagsterInstance, project: st
     walk.events = _missing_events(instance, [commit for commit in found if commit.key not in job_of], key_of)
     still_unsure = []
     for job in unsure:
-        if _is_running(instance, job):
+        if _is_running(workspace, instance, job):
             still_unsure.append(job.key)
             continue
         try:
@@ -153,7 +154,10 @@ def _readable_head(txn: Transaction, branch: BranchName) -> Commit | None:
     return None if readable is None else commits.get_commit(txn, readable.id)
 
 
-def _is_running(instance: dg.DagsterInstance, job: Job) -> bool:
+def _is_running(workspace: Workspace, instance: dg.DagsterInstance, job: Job) -> bool:
+    """Whether somebody is about to tell of the job's output."""
+    if workspace.leases.is_held(set_lease(job.id)):
+        return True
     run = None if job.run_id is None else instance.get_run_by_id(job.run_id)
     return run is not None and not run.is_finished
 

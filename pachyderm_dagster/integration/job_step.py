@@ -70,18 +70,18 @@ class JobStep:
         if job is None:
             return
         consumed = _consumed(workspace, job)
-        self._report_inputs(context, workspace, consumed)
+        report_inputs(context.instance, workspace, job, self.key_of)
         if not job.state.is_terminal:
             job = self._do(context, workspace, executor, job)
         if job.state.has_output:
             # An egress that failed is for the check to tell: the asset is there, and what is downstream can run.
-            yield self._check(job)
+            yield job_check(job, self.key)
             yield self._materialized(context, workspace, job, consumed)
             return
         for ended in end_unrunnable(workspace, executor, job.id, context.run.run_id):
             self.on_job(ended, ended.state, ended.counters)
         metadata = failure_metadata(workspace, job)
-        yield self._check(job, metadata)
+        yield job_check(job, self.key, metadata)
         raise dg.Failure(f"job {job} ended as {job.state}: {job.reason}", metadata=metadata, allow_retries=False)
 
     def _find_job(self, context: dg.AssetExecutionContext, workspace: Workspace) -> Job | None:
@@ -121,14 +121,6 @@ class JobStep:
         self.on_job(ended, ended.state, ended.counters)
         return ended
 
-    def _report_inputs(self, context: dg.AssetExecutionContext, workspace: Workspace, consumed: Mapping[BranchName, Commit]) -> None:
-        """Makes sure that Dagster knows the commits which the job reads: without a sensor, or before its tick, nobody has told it."""
-        with workspace.database.read() as txn:
-            outputs = {pipeline.output for pipeline in read_snapshot(txn).pipelines}
-        for branch, commit in consumed.items():
-            if branch not in outputs and commit.error is None:
-                ensure_events(context.instance, self.key_of(branch), _history(workspace, branch, commit))
-
     def _materialized(
         self, context: dg.AssetExecutionContext, workspace: Workspace, job: Job, consumed: Mapping[BranchName, Commit]
     ) -> dg.MaterializeResult[None]:
@@ -146,21 +138,32 @@ class JobStep:
             ended = [job for job in jobs.list_job(txn, pipeline=self.pipeline.name, number=HISTORY) if job.state.is_terminal]
         if not ended:
             raise dg.Failure(f"no job of pipeline {self.pipeline.name} has ended yet", allow_retries=False)
-        return self._check(ended[0], counter_metadata(ended[0]))
+        return job_check(ended[0], self.key, counter_metadata(ended[0]))
 
-    def _check(self, job: Job, metadata: Mapping[str, dg.MetadataValue] | None = None) -> dg.AssetCheckResult:
-        succeeded, recovered = job.state is JobState.SUCCESS, job.counters.data_recovered
-        said = f": {job.reason}" if job.reason else ""
-        if recovered:
-            said += f"; {recovered} datums have no output: their `err_cmd` recovered them"
-        return dg.AssetCheckResult(
-            asset_key=self.key,
-            check_name=labels.JOB_CHECK,
-            passed=succeeded and not recovered,
-            severity=dg.AssetCheckSeverity.WARN if succeeded else dg.AssetCheckSeverity.ERROR,
-            description=f"{job} {job.state}{said}",
-            metadata=metadata,
-        )
+
+def job_check(job: Job, key: dg.AssetKey, metadata: Mapping[str, dg.MetadataValue] | None = None) -> dg.AssetCheckResult:
+    """What the check of a pipeline's asset says of a job that ended."""
+    succeeded, recovered = job.state is JobState.SUCCESS, job.counters.data_recovered
+    said = f": {job.reason}" if job.reason else ""
+    if recovered:
+        said += f"; {recovered} datums have no output: their `err_cmd` recovered them"
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=labels.JOB_CHECK,
+        passed=succeeded and not recovered,
+        severity=dg.AssetCheckSeverity.WARN if succeeded else dg.AssetCheckSeverity.ERROR,
+        description=f"{job} {job.state}{said}",
+        metadata=metadata,
+    )
+
+
+def report_inputs(instance: dg.DagsterInstance, workspace: Workspace, job: Job, key_of: KeyOf) -> None:
+    """Makes sure that Dagster knows the commits which a job reads: without a sensor, or before its tick, nobody has told it."""
+    with workspace.database.read() as txn:
+        outputs = {pipeline.output for pipeline in read_snapshot(txn).pipelines}
+    for branch, commit in _consumed(workspace, job).items():
+        if branch not in outputs and commit.error is None:
+            ensure_events(instance, key_of(branch), _history(workspace, branch, commit))
 
 
 def output_tags(instance: dg.DagsterInstance, workspace: Workspace, job: Job, consumed: Mapping[BranchName, Commit], key_of: KeyOf) -> dict[str, str]:

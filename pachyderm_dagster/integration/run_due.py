@@ -9,11 +9,11 @@ import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, hold
-from pachyderm_dagster.coordination.names import sensor_lease
+from pachyderm_dagster.coordination.names import sensor_lease, set_lease
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.executors.local import LocalExecutor
 from pachyderm_dagster.integration.building import define, job_name
-from pachyderm_dagster.integration.due_runs import DueRuns, DueSets, SetRequest, set_lease
+from pachyderm_dagster.integration.due_runs import DueRuns, DueSets, SetRequest
 from pachyderm_dagster.integration.instance import open_instance
 from pachyderm_dagster.integration.job_step import OnJob
 from pachyderm_dagster.integration.run_sets import request_lease

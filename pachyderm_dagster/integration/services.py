@@ -1,4 +1,4 @@
-"""Dagster's processes for a home: code server, daemon and web server, started together, watched, and ended with all that they started."""
+"""Dagster's processes for a home, and what reacts to commits: started together, watched, and ended with all that they started."""
 
 import contextlib
 import os
@@ -19,6 +19,7 @@ from pachyderm_dagster.worker import linux
 LOCATION = "pachyderm"
 """The code location's name in Dagster."""
 CODE_MODULE = "pachyderm_dagster.integration.code_location"
+REACTOR_MODULE = "pachyderm_dagster.integration.reacting"
 HOST = "127.0.0.1"
 END_SECONDS = 15.0
 """How long a process may take to end before it is killed: a run stops its datums and says so in its log."""
@@ -42,7 +43,7 @@ class Service:
         status = self.process.poll()
         if status is not None:
             last = self.log.read_text(errors="replace").splitlines()[-SHOWN_LINES:]
-            raise ExecutionError("service-ended", f"Dagster's {self.name} ended with status {status}; the end of {self.log}:\n" + "\n".join(last))
+            raise ExecutionError("service-ended", f"the {self.name} ended with status {status}; the end of {self.log}:\n" + "\n".join(last))
 
 
 @dataclass(slots=True)
@@ -52,12 +53,14 @@ class Services:
     Args:
         environ: of the processes.
         port: where the UI answers.
+        is_instant: whether short jobs are done without a run.
         logs: a folder for what they print.
     """
 
     environ: Mapping[str, str]
     port: int
     logs: Path
+    is_instant: bool = False
     _running: list[Service] = field(default_factory=list)
     _folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -72,6 +75,8 @@ class Services:
             self._start("code server", ["dagster", "code-server", "start", "--socket", str(socket), "-m", CODE_MODULE, "--location-name", LOCATION])
             self._start("daemon", ["dagster._daemon", "run", "--workspace", str(workspace)])
             self._start("web server", ["dagster_webserver", "--host", HOST, "--port", str(self.port), "--workspace", str(workspace)])
+            how = ["--instant"] if self.is_instant else []
+            self._start("reactor", [REACTOR_MODULE, "--url", f"http://{HOST}:{self.port}", "--location", LOCATION, *how])
         except BaseException:
             self.stop()
             raise

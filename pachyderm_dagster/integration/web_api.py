@@ -4,9 +4,10 @@ import http.client
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pachyderm_dagster.errors import UnreachableError
+from pachyderm_dagster.errors import ExecutionError, UnreachableError
 
 TIMEOUT_SECONDS = 60.0
 _RELOAD = """
@@ -15,6 +16,19 @@ mutation Reload($name: String!) {
     __typename
     ... on WorkspaceLocationEntry { locationOrLoadError { __typename ... on PythonError { message } } }
     ... on PythonError { message }
+  }
+}
+"""
+_LAUNCH = """
+mutation Launch($parameters: ExecutionParams!) {
+  launchRun(executionParams: $parameters) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+    ... on UnauthorizedError { message }
+    ... on PipelineNotFoundError { message }
+    ... on InvalidSubsetError { message }
+    ... on RunConfigValidationInvalid { errors { message } }
   }
 }
 """
@@ -53,6 +67,26 @@ def reload_location(url: str, location: str) -> str | None:
     if loaded["__typename"] == "RepositoryLocation":
         return None
     return str(loaded.get("message", loaded["__typename"])).strip()
+
+
+def launch_run(url: str, location: str, job: str, assets: Iterable[Sequence[str]], tags: Mapping[str, str]) -> str:
+    """Has these assets of a job run, with these tags; the id of the run, which waits in the queue or has begun.
+
+    Raises:
+        UnreachableError: `dagster-unreachable`.
+        ExecutionError: `run-refused`.
+    """
+    selector = {
+        "repositoryLocationName": location,
+        "repositoryName": "__repository__",
+        "jobName": job,
+        "assetSelection": [{"path": list(path)} for path in assets],
+    }
+    given = {"selector": selector, "mode": "default", "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]}}
+    result = _ask(url, _LAUNCH, {"parameters": given})["launchRun"]
+    if result["__typename"] != "LaunchRunSuccess":
+        raise ExecutionError("run-refused", f"Dagster started no run of job {job}: {result.get('message') or result.get('errors') or result['__typename']}")
+    return str(result["run"]["runId"])
 
 
 def _ask(url: str, query: str, variables: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
 
 from pachyderm_dagster.errors import ExistsError
 from pachyderm_dagster.integration import build_definitions
@@ -106,6 +108,11 @@ class Home:
         """Those of an asset, newest first."""
         records = self.instance.fetch_materializations(dg.AssetKey(path), limit=100).records
         return [found for record in records if (found := record.asset_materialization) is not None]
+
+    def status(self, key: dg.AssetKey) -> tuple[StaleStatus, list[str]]:
+        """What Dagster's UI shows of an asset, and why."""
+        resolver = CachingStaleStatusResolver(self.instance, self.definitions().resolve_asset_graph(), LoadingContextForTest(self.instance))
+        return resolver.get_status(key), [cause.reason for cause in resolver.get_stale_causes(key)]
 
     @contextlib.contextmanager
     def lease(self, name: str) -> Iterator[None]:

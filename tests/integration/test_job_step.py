@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
-from dagster._core.loader import LoadingContextForTest
+from dagster._core.definitions.data_version import StaleStatus
 
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import jobs, pipelines
@@ -15,13 +14,6 @@ from tests.integration.home import Home
 EDGES, MONTAGE = dg.AssetKey(["default", "edges"]), dg.AssetKey(["default", "montage"])
 # The smallest PNG: one transparent pixel.
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
-
-
-def status(home: Home, key: dg.AssetKey) -> tuple[StaleStatus, list[str]]:
-    """What Dagster's UI shows of an asset, and why."""
-    graph = home.definitions().resolve_asset_graph()
-    resolver = CachingStaleStatusResolver(home.instance, graph, LoadingContextForTest(home.instance))
-    return resolver.get_status(key), [cause.reason for cause in resolver.get_stale_causes(key)]
 
 
 def table(value: object) -> list[Mapping[str, object]]:
@@ -91,16 +83,16 @@ def test_output_made_from_an_older_commit_is_stale_and_fresh_again_after_the_new
     older = home.commit("images@master", {"/a": "1"})
     home.pipeline("edges", "images")
     home.run_all()
-    assert status(home, EDGES) == (StaleStatus.FRESH, [])
+    assert home.status(EDGES) == (StaleStatus.FRESH, [])
     middle = home.commit("images@master", {"/b": "1"})
     newest = home.commit("images@master", {"/c": "1"})
     (request,) = home.tick().requests
     home.run(request)
     event = home.materializations("default", "edges")[0]
     assert (event.tags or {})["dagster/input_data_version/default/images"] == middle.id != newest.id != older.id
-    assert status(home, EDGES) == (StaleStatus.STALE, ["has a new dependency data version"])
+    assert home.status(EDGES) == (StaleStatus.STALE, ["has a new dependency data version"])
     home.run_all()
-    assert status(home, EDGES) == (StaleStatus.FRESH, [])
+    assert home.status(EDGES) == (StaleStatus.FRESH, [])
 
 
 def test_new_version_of_a_pipeline_makes_its_output_stale_until_it_ran(home: Home) -> None:
@@ -108,9 +100,9 @@ def test_new_version_of_a_pipeline_makes_its_output_stale_until_it_ran(home: Hom
     home.pipeline("edges", "images")
     home.run_all()
     home.pipeline("edges", "images", code="cp /pfs/images/* /pfs/out/ # better", update=True)
-    assert status(home, EDGES) == (StaleStatus.STALE, ["has a new code version"])
+    assert home.status(EDGES) == (StaleStatus.STALE, ["has a new code version"])
     home.run_all()
-    assert status(home, EDGES) == (StaleStatus.FRESH, [])
+    assert home.status(EDGES) == (StaleStatus.FRESH, [])
 
 
 def test_picture_that_the_job_changed_is_shown_inline(home: Home) -> None:

@@ -11,10 +11,9 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from pachyderm_dagster.coordination.names import sensor_lease
+from pachyderm_dagster.coordination.names import sensor_lease, set_lease
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.integration.commit_sensor import SENSOR_OWNER
-from pachyderm_dagster.integration.due_runs import set_lease
 from pachyderm_dagster.integration.run_due import run_due
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.pfs import repos

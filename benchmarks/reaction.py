@@ -1,0 +1,117 @@
+"""From `put file` to the finished output of a trivial pipeline, and to its materialization, under `pachyderm-dagster dev`: with a Dagster run, and instant.
+
+Aims: at most 6 s with a run, 0.5 s instant. Beside it, what the work itself takes: the same job by `run_job` in one process.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+
+from pachyderm_dagster.executors.local import LocalExecutor
+from pachyderm_dagster.executors.run_job import run_job
+from pachyderm_dagster.integration.instance import open_instance
+from pachyderm_dagster.pps import jobs
+from pachyderm_dagster.pps.spec_reading import parse_specs
+from pachyderm_dagster.workspace import Workspace, open_workspace
+
+PIPELINE = """
+pipeline: {name: copy}
+transform: {cmd: [cp, -r, /pfs/data/., /pfs/out/]}
+input: {pfs: {repo: data, glob: /*}}
+"""
+PUTS = 5
+
+
+def main() -> None:
+    """Prints seconds: the median, and the slowest."""
+    print(f"the job alone                {statistics.median(alone()):8.2f} s")
+    for words, name, aim in (((), "with a Dagster run", 6.0), (("--instant",), "instant", 0.5)):
+        output, told = under_dev(words)
+        print(f"{name + ', to the output':28} {statistics.median(output):8.2f} s  at most {max(output):6.2f}  (aim {aim})")
+        print(f"{name + ', to the event':28} {statistics.median(told):8.2f} s  at most {max(told):6.2f}")
+
+
+@contextlib.contextmanager
+def home() -> Iterator[tuple[Workspace, dict[str, str]]]:
+    """A home with the pipeline in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        environ = {**os.environ, "PACHYDERM_HOME": str(Path(folder) / "home")}
+        workspace = open_workspace(environ)
+        workspace.pfs.create_repo("data")
+        workspace.pps.create_pipeline(parse_specs(PIPELINE, source="benchmark")[0])
+        yield workspace, environ
+        workspace.close()
+
+
+def put(workspace: Workspace, number: int) -> str:
+    """Commits one file; the id of the commit set."""
+    with workspace.pfs.modify_file("data@master") as files:
+        files.put_bytes(f"/{number}", b"%d" % number)
+    return files.commit.id
+
+
+def alone() -> list[float]:
+    """Seconds from each put to the output in one process."""
+    found = []
+    with home() as (workspace, environ), LocalExecutor(environ) as executor:
+        for number in range(PUTS):
+            start = time.perf_counter()
+            put(workspace, number)
+            with workspace.database.read() as txn:
+                due = jobs.list_due_set(txn, "default")
+            for _, members in due:
+                for job in members:
+                    run_job(workspace, job, executor=executor)
+            found.append(time.perf_counter() - start)
+    return found
+
+
+def under_dev(words: tuple[str, ...]) -> tuple[list[float], list[float]]:
+    """Seconds from each put to the finished output, and to its materialization in Dagster."""
+    output, told = [], []
+    with home() as (workspace, environ), socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        command = [sys.executable, "-m", "pachyderm_dagster", "dev", "--port", str(port), *words]
+        with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE) as process, open_instance(workspace.settings) as instance:
+            assert process.stdout is not None
+            process.stdout.readline()
+            wait(workspace, instance, "")
+            for number in range(PUTS):
+                start = time.perf_counter()
+                first, second = wait(workspace, instance, put(workspace, number))
+                output.append(first - start)
+                told.append(second - start)
+            process.send_signal(signal.SIGINT)
+    return output, told
+
+
+def wait(workspace: Workspace, instance: dg.DagsterInstance, commit_id: str) -> tuple[float, float]:
+    """When the output of a commit set (the newest there is, when it is empty) was finished, and when Dagster was told."""
+    key = dg.AssetKey(["default", "copy"])
+    finished = None
+    while True:
+        head = workspace.pfs.inspect_commit("copy@master")
+        if finished is None and head.finished is not None and commit_id in ("", head.id):
+            finished = time.perf_counter()
+        event = instance.get_latest_materialization_event(key) if finished is not None else None
+        if finished is not None and event is not None and event.asset_materialization is not None:
+            tags = event.asset_materialization.tags or {}
+            if tags.get("dagster/data_version") == head.id:
+                return finished, time.perf_counter()
+        time.sleep(0.01)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""A process that runs commit sets the moment they are due: it launches their Dagster runs, or does the jobs itself and tells Dagster (docs/design/0019)."""
+
+import argparse
+import contextlib
+import datetime as dt
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, hold
+from pachyderm_dagster.coordination.names import reactor_lease, set_lease
+from pachyderm_dagster.errors import ConflictError, ExecutionError, NotFoundError, PachydermError, StateError, UnreachableError
+from pachyderm_dagster.executors.local import LocalExecutor
+from pachyderm_dagster.executors.run_job import run_job
+from pachyderm_dagster.integration.building import job_name
+from pachyderm_dagster.integration.due_runs import DueSets, SetRequest
+from pachyderm_dagster.integration.instance import open_instance
+from pachyderm_dagster.integration.job_events import failure_metadata
+from pachyderm_dagster.integration.job_step import end_unrunnable, job_check, report_inputs, report_lost_output
+from pachyderm_dagster.integration.run_sets import request_lease
+from pachyderm_dagster.integration.snapshot import InputBranch, Snapshot, read_snapshot
+from pachyderm_dagster.integration.translator import PachydermTranslator
+from pachyderm_dagster.integration.web_api import launch_run
+from pachyderm_dagster.pfs.model import BranchName
+from pachyderm_dagster.pps import jobs
+from pachyderm_dagster.pps.model import Job
+from pachyderm_dagster.workspace import Workspace, open_workspace
+
+POLL_SECONDS = 0.05
+PASSED_SECONDS = 2.0
+"""How long a set that cannot be run now is not looked at again."""
+LONGEST = dt.timedelta(seconds=30)
+"""A pipeline whose last job took longer gets a run of its own: that is no matter of an instant, and others would wait."""
+HISTORY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """Where runs are launched: the web server, and the code location's name there."""
+
+    url: str
+    location: str
+
+
+@dataclass(slots=True)
+class Reactor:
+    """Looks at the record again and again, and runs what has become due for the first time; everything else is the commit sensor's.
+
+    Args:
+        launcher: launches runs.
+        is_instant: whether short jobs are done here instead, without a run.
+    """
+
+    workspace: Workspace
+    instance: dg.DagsterInstance
+    executor: LocalExecutor
+    launcher: Launcher
+    is_instant: bool = False
+    owner: str = field(init=False)
+    _snapshot: Snapshot = field(default_factory=lambda: Snapshot((), (), ()))
+    _keys: dict[BranchName, dg.AssetKey] = field(default_factory=dict)
+    _passed: dict[str, float] = field(default_factory=dict)
+    _leased: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.owner = self.workspace.database.clock.new_id()
+
+    def serve(self) -> None:
+        """Looks until it is interrupted; what it ran then is done by whoever comes next."""
+        try:
+            while True:
+                self._hold_on()
+                try:
+                    worked = self.look()
+                except UnreachableError as error:
+                    # The web server is not up yet, or busy; the sensor takes what is left too long.
+                    _say(str(error))
+                    worked = False
+                if not worked:
+                    time.sleep(POLL_SECONDS)
+        finally:
+            for project in self._snapshot.projects:
+                self.workspace.leases.release(reactor_lease(project), self.owner)
+
+    def look(self) -> bool:
+        """Runs one set that is due, if there is one; whether it did."""
+        with self.workspace.database.read() as txn:
+            waiting = jobs.list_job(txn, unfinished_only=True)
+            projects = sorted({job.pipeline.project for job in waiting if self._is_open(job.id)})
+            if projects:
+                self._load(read_snapshot(txn))
+        self._passed = {set_id: until for set_id, until in self._passed.items() if until > time.monotonic()}
+        return any(self._look_at(project) for project in projects)
+
+    def _is_open(self, set_id: str) -> bool:
+        return self._passed.get(set_id, 0.0) <= time.monotonic()
+
+    def _look_at(self, project: str) -> bool:
+        with hold(self.workspace.leases, request_lease(project), self.owner) as held:
+            request = self._find(project) if held is not None else None
+            if request is None:
+                with self.workspace.database.read() as txn:
+                    self._pass(set_id for set_id, _ in jobs.list_due_set(txn, project))
+                return False
+            if not (self.is_instant and self._is_short(request)):
+                self._launch(request)
+                return True
+            taken = self.workspace.leases.acquire(set_lease(request.set_id), self.owner, LEASE_TIME)
+        if taken:
+            with HeldLease(self.workspace.leases, set_lease(request.set_id), self.owner):
+                self._run(request)
+        return taken
+
+    def _find(self, project: str) -> SetRequest | None:
+        """The oldest due set that nobody has tried."""
+        keys = {pipeline.name: self._keys[pipeline.output] for pipeline in self._snapshot.pipelines if pipeline.name.project == project}
+        found = DueSets(self.workspace, self.instance, self.executor, project, keys).look({}, limit=HISTORY)
+        return next((request for request in found.requests if request.attempt == 1 and self._is_open(request.set_id)), None)
+
+    def _pass(self, set_ids: Iterator[str]) -> None:
+        self._passed |= dict.fromkeys(set_ids, time.monotonic() + PASSED_SECONDS)
+
+    def _launch(self, request: SetRequest) -> None:
+        keys = {pipeline.name: self._keys[pipeline.output] for pipeline in self._snapshot.pipelines}
+        try:
+            launch_run(self.launcher.url, self.launcher.location, job_name(request.project), [keys[name].path for name in request.pipelines], request.tags)
+        except ExecutionError as error:
+            # The code location may not know a new pipeline yet.
+            _say(str(error))
+        self._pass(iter([request.set_id]))
+
+    def _is_short(self, request: SetRequest) -> bool:
+        """Whether the jobs of a set can be expected to be."""
+        with self.workspace.database.read() as txn:
+            recent = [done for job in request.jobs for done in jobs.list_job(txn, pipeline=job.pipeline, number=HISTORY) if done.finished and done.started]
+        return all(done.finished - done.started <= LONGEST for done in recent if done.finished is not None and done.started is not None)
+
+    def _run(self, request: SetRequest) -> None:
+        """Does the jobs of a set here, and tells Dagster of each as a run would."""
+        for job in request.jobs:
+            try:
+                report_inputs(self.instance, self.workspace, job, self._key_of)
+                ended = run_job(self.workspace, job, executor=self.executor)
+            except (ConflictError, NotFoundError, StateError) as error:
+                # Somebody else has it, it was stopped, or it waits for a job that failed.
+                _say(str(error))
+                continue
+            self._tell(ended)
+            if not ended.state.has_output:
+                for unrunnable in end_unrunnable(self.workspace, self.executor, ended.id, None):
+                    self._tell(unrunnable)
+
+    def _tell(self, job: Job) -> None:
+        key = self._keys[next(pipeline.output for pipeline in self._snapshot.pipelines if pipeline.name == job.pipeline)]
+        if job.state.has_output:
+            made = report_lost_output(self.instance, self.workspace, job, self._key_of)
+            if made is not None:
+                self.instance.report_runless_asset_event(made)
+        found = job_check(job, key, None if job.state.has_output else failure_metadata(self.workspace, job))
+        assert found.asset_key is not None and found.check_name is not None
+        self.instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=found.asset_key,
+                check_name=found.check_name,
+                passed=found.passed,
+                severity=found.severity,
+                description=found.description,
+                metadata=found.metadata,
+            )
+        )
+
+    def _load(self, snapshot: Snapshot) -> None:
+        if snapshot == self._snapshot:
+            return
+        translator = PachydermTranslator()
+        self._snapshot = snapshot
+        self._keys = {branch.name: translator.get_asset_spec(branch).key for branch in snapshot.branches}
+        self._keys |= {pipeline.output: translator.get_asset_spec(pipeline).key for pipeline in snapshot.pipelines}
+
+    def _key_of(self, branch: BranchName) -> dg.AssetKey:
+        return self._keys[branch] if branch in self._keys else PachydermTranslator().get_asset_spec(InputBranch(branch, "")).key
+
+    def _hold_on(self) -> None:
+        """Lets the sensors know that somebody reacts."""
+        if time.monotonic() < self._leased:
+            return
+        if not self._snapshot.projects:
+            with self.workspace.database.read() as txn:
+                self._load(read_snapshot(txn))
+        for project in self._snapshot.projects:
+            self.workspace.leases.acquire(reactor_lease(project), self.owner, LEASE_TIME)
+        self._leased = time.monotonic() + LEASE_TIME.total_seconds() / 3
+
+
+@contextlib.contextmanager
+def open_reactor(environ: Mapping[str, str], launcher: Launcher, *, is_instant: bool) -> Iterator[Reactor]:
+    """A reactor for the workspace that `environ` names. Errors as `open_workspace`."""
+    workspace = open_workspace(environ)
+    try:
+        with open_instance(workspace.settings) as instance, LocalExecutor(environ) as executor:
+            yield Reactor(workspace, instance, executor, launcher, is_instant)
+    finally:
+        workspace.close()
+
+
+def _say(text: str) -> None:
+    print(f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M:%S} {text}", file=sys.stderr, flush=True)  # noqa: T201  its log
+
+
+def main(words: Sequence[str]) -> int:
+    """The process of `pachyderm-dagster dev`."""
+    parser = argparse.ArgumentParser(description="Runs commit sets the moment they are due.")
+    parser.add_argument("--url", required=True, help="Dagster's web server")
+    parser.add_argument("--location", required=True, help="the code location's name there")
+    parser.add_argument("--instant", action="store_true", help="do short jobs in this process")
+    asked = parser.parse_args(words)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with open_reactor(os.environ, Launcher(asked.url, asked.location), is_instant=asked.instant) as reactor:
+            reactor.serve()
+    except KeyboardInterrupt:
+        pass
+    except PachydermError as error:
+        _say(str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
