@@ -82,7 +82,7 @@ def test_sensor_leaves_what_has_just_become_due_to_the_reactor_and_takes_it_when
     assert home.workspace.leases.acquire(reactor_lease("default"), "reactor", LEASE_TIME)
     tick = home.tick()
     assert tick.requests == []
-    assert home.workspace.leases.release(reactor_lease("default"), "reactor") is None
+    home.workspace.leases.release(reactor_lease("default"), "reactor")
     assert len(home.tick().requests) == 1
 
 
