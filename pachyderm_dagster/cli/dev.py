@@ -1,15 +1,14 @@
 """Runs Dagster for a home until it is told to stop: UI, daemon and commit sensors, and new pipelines loaded as they come."""
 
 import contextlib
-import signal
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from types import FrameType
 
 import click
 
 from pachyderm_dagster.cli.names import DEV_LEASE
+from pachyderm_dagster.cli.signals import stopped_by_signal
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease
 from pachyderm_dagster.coordination.names import sensor_lease
 from pachyderm_dagster.errors import ExistsError, PachydermError, StateError
@@ -36,7 +35,7 @@ def dev(environ: Mapping[str, str], port: int | None, *, is_instant: bool = Fals
     port = port or DEFAULT_PORT
     record = open_record(environ)
     try:
-        with _only_one(record), _stopped_by_signal() as stop:
+        with _only_one(record), stopped_by_signal() as stop:
             _check_port(port)
             ensure_dagster_home(record.settings)
             _serve(record, environ, port, stop, is_instant=is_instant)
@@ -95,22 +94,6 @@ def _only_one(record: Record) -> Iterator[None]:
         raise StateError("dev-running", f"Dagster runs for {home} already; use that one, or stop it first (after a crash its claim lasts {seconds:g} s)")
     with HeldLease(record.leases, DEV_LEASE, owner):
         yield
-
-
-@contextlib.contextmanager
-def _stopped_by_signal() -> Iterator[threading.Event]:
-    """An event that is set by Ctrl-C or SIGTERM instead of what they do otherwise."""
-    stop = threading.Event()
-
-    def note(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _check_port(port: int) -> None:

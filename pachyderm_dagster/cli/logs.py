@@ -10,6 +10,7 @@ import click
 
 from pachyderm_dagster.cli.documents import Fields
 from pachyderm_dagster.cli.job_names import find_jobs
+from pachyderm_dagster.cli.kept_logs import KeptLogs, kept_logs
 from pachyderm_dagster.cli.options import COUNT, gone_option, in_project
 from pachyderm_dagster.cli.printing import Form, rfc3339, to_json, to_yaml
 from pachyderm_dagster.durations import parse_duration
@@ -58,7 +59,7 @@ def logs(
 ) -> None:
     """Both of its streams, line by line, of the datums that a job ran itself: the oldest job first, its datums interleaved as they printed. Of a job that runs:
     what its datums have printed so far, on the machine where they run; of those that end within half a second, once the job has written that down, at most
-    ten seconds later. Lines are kept as long as the job is.
+    ten seconds later. Lines are kept as long as the job is; of a service or spout the last ones, 8 to 16 MiB of them.
     """
     if (pipeline is None) is (job is None):
         raise click.UsageError("name a pipeline (-p) or a job (-j)", click.get_current_context())
@@ -67,7 +68,8 @@ def logs(
         oldest = None if since is None else workspace.database.clock.now() - dt.timedelta(seconds=parse_duration(since))
         files = tuple(inputs.split(",")) if inputs else ()
         with_details = bool(files) or wanted is not Form.TABLE
-        found = _Logs(workspace, _jobs(workspace, project, pipeline, job), datum or "", oldest, ends=job is not None, with_details=with_details)
+        kept = KeptLogs(()) if datum else kept_logs(workspace, project, pipeline, job)
+        found = _Logs(workspace, _jobs(workspace, project, pipeline, job), kept, datum or "", oldest, ends=job is not None, with_details=with_details)
         lines = _chosen(found.so_far(), files, oldest)
         for line in lines if tail is None else deque(lines, maxlen=tail):
             _show(line, wanted, timestamps=timestamps)
@@ -98,12 +100,24 @@ class _Logs:
 
     Args:
         find: the jobs, the oldest first.
+        kept: what services and spouts printed.
         ends: whether following ends when all of them have ended.
         with_details: whether anybody wants to know what datums that run read, for which a job has to be planned again.
     """
 
-    def __init__(self, workspace: Workspace, find: Callable[[], list[Job]], datum: str, oldest: dt.datetime | None, *, ends: bool, with_details: bool) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        find: Callable[[], list[Job]],
+        kept: KeptLogs,
+        datum: str,
+        oldest: dt.datetime | None,
+        *,
+        ends: bool,
+        with_details: bool,
+    ) -> None:
         self._workspace, self._find, self._datum, self._oldest, self._ends = workspace, find, datum, oldest, ends
+        self._kept = kept
         self._with_details = with_details
         self._over: set[int] = set()
         self._told: dict[int, TreeRoot] = {}
@@ -116,6 +130,7 @@ class _Logs:
         """All that was printed until now."""
         for job in self._find():
             yield from self._of(job)
+        yield from self._kept.more()
 
     def following(self) -> Iterator[LogLine]:
         """What is printed from now on."""
@@ -124,6 +139,7 @@ class _Logs:
             for job in found:
                 if job.key not in self._over:
                     yield from self._of(job)
+            yield from self._kept.more()
             if self._ends and all(job.key in self._over for job in found):
                 return
             time.sleep(POLL_SECONDS)
@@ -153,7 +169,7 @@ class _Logs:
                 details = self._details_of(job, id)
                 for line, now, end in cut_lines(text, self._workspace.database.clock.now(), ()):
                     self._bytes[id] = told + end
-                    yield LogLine(job, id, details, line, now, told + end)
+                    yield LogLine(job.pipeline, str(job), id, details, line, now, told + end)
 
     def _details_of(self, job: Job, datum: str) -> DatumDetails:
         """What is known of a datum that runs; nothing when the job is over by now, or nobody wants to know."""
@@ -178,10 +194,10 @@ def _show(line: LogLine, form: Form, *, timestamps: bool) -> None:
 
 def _document(line: LogLine) -> Fields:
     return {
-        "pipeline": line.job.pipeline.name,
-        "project": line.job.pipeline.project,
-        "job": str(line.job),
-        "datum": line.datum,
+        "pipeline": line.pipeline.name,
+        "project": line.pipeline.project,
+        "job": line.job or None,
+        "datum": line.datum or None,
         "inputs": list(line.details.inputs),
         "ts": line.time,
         "message": line.text,

@@ -27,7 +27,7 @@ from pachyderm_dagster.pps.spec import PipelineSpec, UserSpec, to_document
 
 SPEC_COLUMNS = (
     Column("NAME", lambda document, _: document["pipeline"]["name"]),
-    Column("INPUT", lambda document, _: show_input(document["input"])),
+    Column("INPUT", lambda document, _: show_input(document.get("input"))),
     Column("COMMAND", lambda document, _: " ".join(document["transform"].get("cmd", ())) or "-"),
 )
 

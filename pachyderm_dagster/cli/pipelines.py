@@ -12,6 +12,7 @@ from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.numbers import ALL, number_of_versions
 from pachyderm_dagster.cli.options import force, gone_option, in_project, only_one
 from pachyderm_dagster.cli.printing import Column, Document, Printer, brief, optional, printing, text, time, to_json
+from pachyderm_dagster.cli.process_state import process_document, show_process
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.pfs.references import parse_repo
@@ -19,10 +20,13 @@ from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.alerts import list_alert
 from pachyderm_dagster.pps.model import Pipeline, PipelineState
 from pachyderm_dagster.pps.requests import DeletePipeline, RerunPipeline, StartPipeline, StopPipeline
+from pachyderm_dagster.settings import load_settings
 
 
-def show_input(document: Mapping[str, Any]) -> str:
-    """An input for people: `images:/*`, `(a:/* ⨯ b:/)`, `tick:@hourly`."""
+def show_input(document: Mapping[str, Any] | None) -> str:
+    """An input for people: `images:/*`, `(a:/* ⨯ b:/)`, `tick:@hourly`; `-` where there is none."""
+    if document is None:
+        return "-"
     ((kind, body),) = document.items()
     match kind:
         case "pfs":
@@ -64,6 +68,7 @@ LINES = (
     Column("State", text("state")),
     Column("Reason", optional("reason")),
     Column("Last job", optional("last_job_state")),
+    Column("Process", lambda document, _: show_process(document["process"])),
     Column("Input", lambda document, _: to_json(document["input"])),
     Column("Transform", lambda document, _: to_json(document["transform"])),
     Column("Output branch", text("output_branch")),
@@ -87,7 +92,7 @@ def inspect_pipeline(environ: Mapping[str, str], pipeline: str, project: str, pr
         found = pipelines.get_pipeline(txn, parse_repo(name, project=project))
         if caret:
             found = pipelines.get_pipeline(txn, found.name, version=found.version - int(back or "1"))
-    printer.one(pipeline_inspection(found), LINES)
+    printer.one({**pipeline_inspection(found), "process": process_document(load_settings(environ).home, found)}, LINES)
 
 
 @click.command(epilog="Example: pachctl extract pipeline edges > edges.json")

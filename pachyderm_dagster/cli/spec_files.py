@@ -12,6 +12,7 @@ import click
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.http_sources import open_http
 from pachyderm_dagster.pfs.local_sources import open_local
+from pachyderm_dagster.pps.service_rules import unused_fields
 from pachyderm_dagster.pps.spec import PipelineSpec, Transform, UserSpec, kubernetes_only_fields
 from pachyderm_dagster.pps.spec_reading import parse_defaults, parse_specs, parse_user_specs
 from pachyderm_dagster.settings import load_settings
@@ -104,11 +105,14 @@ def tell_unused(specs: Iterable[PipelineSpec], environ: Mapping[str, str]) -> No
     if load_settings(environ).executor != "local":
         return
     for spec in specs:
-        unused = list(kubernetes_only_fields(spec))
+        unused = [*kubernetes_only_fields(spec), *unused_fields(spec)]
         if spec.transform.image != Transform().image:
             unused.insert(0, f"image {spec.transform.image}")
         if unused:
             click.echo(f"note: '{spec.pipeline.name}' runs its command on this machine; not used there: {', '.join(unused)}", err=True)
+        if spec.runs_on:
+            name = spec.pipeline.name
+            click.echo(f"note: {spec.kind} '{name}' runs under `pachyderm-dagster dev`, or `pachctl run service {name}`", err=True)
 
 
 def _open(source: str) -> AbstractContextManager[Readable]:

@@ -90,6 +90,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "inspect datum": Here("datums:inspect_datum", "Show a datum."),
         "restart datum": Here("restart_datum:restart_datum", "Kill datums that run and begin them anew, in the same job."),
         "next datum": Here("next_datum:next_datum", "In user code under datum batching: end a datum and take the next."),
+        "run service": Here("run_service:run_service", "Keep services and spouts running here."),
         "run datum": Here("run_datum:run_datum", "Run one datum here and now, and commit nothing."),
         "logs": Here("logs:logs", "Print what user code said."),
     },
@@ -100,7 +101,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "delete secret": Here("secrets:delete_secret", "Remove a secret."),
     },
     "The rest": {
-        "dev": Here("serve:dev", "Start Dagster's UI, its daemon and the commit sensors."),
+        "dev": Here("serve:dev", "Start Dagster's UI, its daemon, the commit sensors, services and spouts."),
         "config": Here("config:config", "Show the settings in force and where each comes from."),
         "config update context": Here("config:update_context", "Choose the active project."),
         "config get context": Here("config:get_context", "Show the home and the active project."),
@@ -157,7 +158,7 @@ VERBS = {
     "retry": "Send output again.",
     "sql": "Read databases.",
     "import": "Come from Pachyderm.",
-    "run": "Run cron inputs, or one datum, now.",
+    "run": "Run cron inputs, one datum, or services.",
     "validate": "Check a pipeline file.",
 }
 

@@ -1,6 +1,6 @@
 """The commands that wait."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -44,7 +44,7 @@ def wait_commit(environ: Mapping[str, str], commit: str, timeout: str | None, pr
     at = commit_or_set(commit, project=project)
 
     def choose(txn: Transaction) -> list[Commit]:
-        return commits.get_set(txn, commit) if at is None else [commits.get_commit(txn, references.find_commit(txn, at))]
+        return _ending(txn, commits.get_set(txn, commit)) if at is None else [commits.get_commit(txn, references.find_commit(txn, at))]
 
     _wait_for_commits(environ, choose, timeout, printer)
 
@@ -113,7 +113,13 @@ def _wait_for_commits(environ: Mapping[str, str], choose: Callable[[Transaction]
 
 def _with_downstream(txn: Transaction, at: Reference) -> list[Commit]:
     key = references.find_commit(txn, at)
-    return [commits.get_commit(txn, key), *list_subvenance(txn, key)]
+    return [commits.get_commit(txn, key), *_ending(txn, list_subvenance(txn, key))]
+
+
+def _ending(txn: Transaction, found: Sequence[Commit]) -> list[Commit]:
+    """Those of the commits that end by themselves: what a service writes is open until its next commit comes, and is waited for by name only."""
+    services = {key for set_id in {commit.id for commit in found} for key in jobs.list_service_commit(txn, set_id)}
+    return [commit for commit in found if commit.key not in services]
 
 
 def _open(txn: Transaction, waited: Mapping[int, str]) -> list[Commit]:

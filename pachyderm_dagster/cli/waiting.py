@@ -36,7 +36,9 @@ class Blockers:
     open_inputs: tuple[Commit, ...] = ()
     """Commits that a user has to finish."""
     jobs: tuple[Job, ...] = ()
-    """Unfinished jobs that nothing keeps from running."""
+    """Unfinished jobs that nothing keeps from running to their end."""
+    services: tuple[Job, ...] = ()
+    """Unfinished jobs of services, which end when the next commit comes."""
     orphans: tuple[Commit, ...] = ()
     """Open commits that propagation made and no pipeline writes."""
 
@@ -59,7 +61,9 @@ def find_blockers(txn: Transaction, pending: Sequence[Commit]) -> Blockers:
             found = [job for job in jobs.list_job(txn, set_id=commit.id) if commit.key in (job.output_commit, job.meta_commit)]
             ready += found
             orphans += [] if found else [commit]
-    return Blockers(tuple(inputs), tuple(ready), tuple(orphans))
+    services = jobs.find_services(txn, {job.pipeline for job in ready})
+    kinds = [[job for job in ready if (job.pipeline in services) is of_service] for of_service in (False, True)]
+    return Blockers(tuple(inputs), tuple(kinds[0]), tuple(kinds[1]), tuple(orphans))
 
 
 class WaitReport:
@@ -94,6 +98,9 @@ class WaitReport:
         elif blockers.orphans:
             names = ", ".join(map(str, blockers.orphans))
             self.say(f"waiting for {names}, which no pipeline writes: `pachctl finish commit {blockers.orphans[0]}`")
+        elif blockers.services and not blockers.jobs:
+            job = blockers.services[0]
+            self.say(f"waiting for service job {job}, which ends when its pipeline's next commit comes: `pachctl stop job {job}` ends it now")
         elif daemon:
             self.say("waiting for the daemon to finish what is due")
         if daemon:

@@ -16,6 +16,11 @@ def reactor_lease(project: str) -> str:
     return f"reactor/{project}"
 
 
+def process_lease(pipeline_key: int) -> str:
+    """Held by whoever keeps the process of a service or spout; `pipeline_key` is the pipeline's row."""
+    return f"process/{pipeline_key}"
+
+
 def sensor_lease(project: str) -> str:
     """Held while a project's commit sensor ticks, so that others know that a daemon is up."""
     return f"sensor/{project}"

@@ -15,17 +15,15 @@ import msgspec
 
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.executors.datum_sets import gather
+from pachyderm_dagster.executors.environments import worker_environment
 from pachyderm_dagster.executors.restarting import take_requests
 from pachyderm_dagster.executors.run_folder import RunFolder
 from pachyderm_dagster.executors.worker_process import WorkerProcess
-from pachyderm_dagster.settings import METADATA_URL, SQL_PASSWORD
 from pachyderm_dagster.worker.protocol import DatumResult, DatumState, DatumTask, WorkerReady, WorkerRefused, WorkerSetup
 
 _MOST_DEATHS_OF_A_DATUM = 2
 _MOST_FAILED_STARTS = 3
 _END_SECONDS = 5.0
-# Hold passwords, of the record and of where output is sent; user code could read them from a worker's own environment too.
-_KEPT_FROM_WORKERS = (METADATA_URL, SQL_PASSWORD)
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +37,7 @@ class LocalExecutor:
     """
 
     def __init__(self, environment: Mapping[str, str], *, warn: Callable[[str], None] = _log.warning) -> None:
-        self._environment = {name: value for name, value in environment.items() if name not in _KEPT_FROM_WORKERS}
+        self._environment = worker_environment(environment)
         self._warn = warn
         self._runs: weakref.WeakSet[_Run] = weakref.WeakSet()
 

@@ -14,26 +14,22 @@ from pachyderm_dagster.coordination.names import job_lease
 from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, PachydermError, StateError
 from pachyderm_dagster.executors.datum_sets import choose_sets, in_sets
 from pachyderm_dagster.executors.egress import egress_run, run_egress_watched
+from pachyderm_dagster.executors.ending import Outcome, end_job
 from pachyderm_dagster.executors.keeping import ResultKeeper, add_result
 from pachyderm_dagster.executors.setups import worker_setup
 from pachyderm_dagster.executors.tasks import datum_tasks
 from pachyderm_dagster.executors.watch import Watch
-from pachyderm_dagster.metadata.database import Transaction
-from pachyderm_dagster.pfs.commit_records import add_record
-from pachyderm_dagster.pfs.horizon import check_not_collected
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.assembly import JobTrees, assemble_meta, assemble_output
 from pachyderm_dagster.pps.counting import begin, keep_up
 from pachyderm_dagster.pps.datums import Datums, DatumState
 from pachyderm_dagster.pps.egress import Egress
 from pachyderm_dagster.pps.job_inputs import JobInputs, load_job_inputs
-from pachyderm_dagster.pps.model import Counters, EgressResult, Job, JobState
+from pachyderm_dagster.pps.model import Counters, Job, JobState
 from pachyderm_dagster.pps.plan import Plan
 from pachyderm_dagster.pps.planning import DatumInputs, Sources, decode_base, find_datums, find_plan, hashes_of, make_sources
-from pachyderm_dagster.pps.recovery import job_records
 from pachyderm_dagster.pps.results import RESULT_ROWS, DatumDetails, Done, load_results
 from pachyderm_dagster.pps.spec import Reprocess
-from pachyderm_dagster.storage.packs import PackWriter
 from pachyderm_dagster.storage.rows import DATUM_ROWS
 from pachyderm_dagster.storage.tree_reading import decode_root
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
@@ -102,17 +98,6 @@ class _OutOfTime(Exception):
     """The job took longer than its pipeline allows."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """How a job ends. A failed one has no output; its datums are kept when they were run."""
-
-    state: JobState
-    reason: str
-    output: TreeRoot | None = None
-    meta: TreeRoot | None = None
-    delivered: EgressResult | None = None
-
-
 @dataclass(slots=True)
 class _JobRun:
     """One attempt at a job."""
@@ -145,38 +130,38 @@ class _JobRun:
         """
         self._finish(self._outcome())
 
-    def _outcome(self) -> _Outcome:
+    def _outcome(self) -> Outcome:
         spec = self.inputs.pipeline.spec
         base = decode_base(self.inputs.base)
         try:
             sources = make_sources(self.inputs.commits)
             datums = find_datums(self.workspace.pfs.trees, spec, sources, self.inputs.pipeline.salt)
         except InvalidError as error:
-            return _Outcome(JobState.FAILURE, str(error))
+            return Outcome(JobState.FAILURE, str(error))
         chosen, restored = self._plan(datums, base)
         own = sum(one.job == self.inputs.job.id for one in restored)
         self.counters = begin(self.inputs.job.counters, total=len(datums), skipped=len(datums) - len(chosen.run) - own, processed=own)
         self._report(JobState.RUNNING)
         if len(chosen.run) and not spec.transform.cmd:
             missing = InvalidError("command-missing", "the pipeline has no transform.cmd, so there is nothing to run; `pachctl update pipeline` with a command")
-            return _Outcome(JobState.FAILURE, str(missing))
+            return Outcome(JobState.FAILURE, str(missing))
         try:
             done = restored + self._run(datums, chosen, sources)
         except _Unprepared as error:
-            return _Outcome(JobState.FAILURE, str(error.__cause__))
+            return Outcome(JobState.FAILURE, str(error.__cause__))
         except _OutOfTime:
             return self._out_of_time()
         meta = assemble_meta(self.meta_trees, base.meta, chosen, done)
         failed = [one for one in done if one.state is DatumState.FAILED]
         if failed:
-            return _Outcome(JobState.FAILURE, self._failure(failed), meta=meta)
+            return Outcome(JobState.FAILURE, self._failure(failed), meta=meta)
         self._report(JobState.FINISHING if spec.egress is None else JobState.EGRESSING)
         try:
             output = assemble_output(self.workspace.pfs.trees, self.meta_trees, base, chosen, done)
         except InvalidError as error:
-            return _Outcome(JobState.FAILURE, str(error), meta=meta)
+            return Outcome(JobState.FAILURE, str(error), meta=meta)
         if spec.egress is None:
-            return _Outcome(JobState.SUCCESS, "", output, meta)
+            return Outcome(JobState.SUCCESS, "", output, meta)
         try:
             outcome = self._send(spec.egress, output, meta)
         except _OutOfTime:
@@ -184,16 +169,16 @@ class _JobRun:
         self._report(JobState.FINISHING)
         return outcome
 
-    def _send(self, egress: Egress, output: TreeRoot, meta: TreeRoot) -> _Outcome:
+    def _send(self, egress: Egress, output: TreeRoot, meta: TreeRoot) -> Outcome:
         """Brings the output to where the egress says; it stays as good as it is when that fails."""
         self.on_progress(JobState.EGRESSING, self.counters)
         ended = run_egress_watched(egress_run(self.workspace, egress, output.encode()), lambda: self._check(JobState.EGRESSING))
         if isinstance(ended, PachydermError):
-            return _Outcome(JobState.EGRESS_FAILURE, f"egress: {ended}", output, meta)
-        return _Outcome(JobState.SUCCESS, "", output, meta, ended)
+            return Outcome(JobState.EGRESS_FAILURE, f"egress: {ended}", output, meta)
+        return Outcome(JobState.SUCCESS, "", output, meta, ended)
 
-    def _out_of_time(self) -> _Outcome:
-        return _Outcome(JobState.KILLED, f"the job took longer than its job_timeout of {self.inputs.pipeline.spec.job_timeout:g} s")
+    def _out_of_time(self) -> Outcome:
+        return Outcome(JobState.KILLED, f"the job took longer than its job_timeout of {self.inputs.pipeline.spec.job_timeout:g} s")
 
     def _plan(self, datums: Datums, base: JobTrees) -> tuple[Plan, list[Done]]:
         """The plan, and the results of the datums that it restores."""
@@ -277,42 +262,13 @@ class _JobRun:
             raise _OutOfTime
         self._report(state)
 
-    def _finish(self, outcome: _Outcome) -> None:
+    def _finish(self, outcome: Outcome) -> None:
         if self.lease.is_lost():
             raise _lease_lost(self.inputs.job)
-        records = self._store_records(outcome)
-
-        def change(txn: Transaction) -> None:
-            check_not_collected(txn, self._since)
-            jobs.finish(txn, self.inputs.job, outcome.state, reason=outcome.reason, counters=self.counters, delivered=outcome.delivered, records=records)
-
         try:
-            self.workspace.database.write(change)
+            end_job(self.workspace, self.inputs.job, outcome, self.counters, since=self._since)
         except StateError as error:
             raise _Stopped from error
-
-    def _store_records(self, outcome: _Outcome) -> jobs.JobRecords:
-        """Stores what the job and its commits will be, before they are, so that none that ended can be lost with the record."""
-        output, meta = _content(outcome.output), _content(outcome.meta)
-        finished = self.workspace.database.clock.now()
-        packs = PackWriter(self.workspace.store)
-        with self.workspace.database.read() as txn:
-            job = jobs.refresh(txn, self.inputs.job)
-            records = job_records(
-                txn,
-                job,
-                outcome.state,
-                reason=outcome.reason,
-                finished=finished,
-                counters=self.counters,
-                output=output,
-                meta=meta,
-                delivered=outcome.delivered,
-            )
-        add_record(packs, records.output)
-        add_record(packs, records.meta)
-        packs.flush()
-        return records
 
 
 def _remembered(tasks: Iterator[tuple[DatumTask, DatumInputs]], read: dict[str, DatumInputs]) -> Iterator[DatumTask]:
@@ -324,7 +280,3 @@ def _remembered(tasks: Iterator[tuple[DatumTask, DatumInputs]], read: dict[str, 
 
 def _lease_lost(job: Job) -> ConflictError:
     return ConflictError("job-running", f"this process lost its claim on job '{job}' and stopped; another one may run it: `pachctl wait job {job}`")
-
-
-def _content(root: TreeRoot | None) -> tuple[bytes, int] | None:
-    return None if root is None else (root.encode(), root.size_bytes)

@@ -8,12 +8,12 @@ from pachyderm_dagster.workspace import Workspace
 
 
 def worker_setup(
-    workspace: Workspace, name: RepoName, spec: PipelineSpec, *, set_id: str, spec_commit: str, source: tuple[tuple[str, Content], ...]
+    workspace: Workspace, name: RepoName, spec: PipelineSpec, *, set_id: str | None, spec_commit: str, source: tuple[tuple[str, Content], ...]
 ) -> WorkerSetup:
     """The setup of workers for the datums of a job.
 
     Args:
-        set_id: the job's.
+        set_id: the job's; None for a spout, which has none.
         spec_commit: id of the commit that made this version of the pipeline.
         source: files of its source folder, by path below it.
 
@@ -41,8 +41,7 @@ def worker_setup(
         environment={
             **spec.transform.env,
             **workspace.secrets.variables(spec.transform.secrets),
-            "PACH_JOB_ID": set_id,
-            "PACH_OUTPUT_COMMIT_ID": set_id,
+            **({} if set_id is None else {"PACH_JOB_ID": set_id, "PACH_OUTPUT_COMMIT_ID": set_id}),
             "PACH_NAMESPACE": "local",
             "PACH_IN_WORKER": "true",
             "PPS_PIPELINE_NAME": name.name,

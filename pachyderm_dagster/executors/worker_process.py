@@ -73,6 +73,11 @@ class WorkerProcess:
         self._queue(encode(setup))
 
     @property
+    def pid(self) -> int:
+        """The first process of the worker's session."""
+        return self._process.pid
+
+    @property
     def room(self) -> int:
         """How many more tasks it should get now."""
         if not self.ready or self.alone:
@@ -129,6 +134,12 @@ class WorkerProcess:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGTERM)
 
+    def hang_up(self) -> None:
+        """Has the worker end its user code, with the grace of its setup, and end; returns at once. It takes nothing any more."""
+        if self.stdin >= 0:
+            os.close(self.stdin)
+            self.stdin = -1
+
     def wait_end(self, seconds: float) -> str:
         """Waits until the worker has ended and kills it when that takes too long; says how it ended."""
         try:
@@ -149,7 +160,7 @@ class WorkerProcess:
 
     def close(self) -> None:
         """Lets go of the pipes."""
-        os.close(self.stdin)
+        self.hang_up()
         os.close(self.stdout)
 
     def _queue(self, data: bytes) -> None:

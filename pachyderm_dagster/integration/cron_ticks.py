@@ -24,7 +24,7 @@ def make_due_ticks(workspace: Workspace, project: str) -> list[Commit]:
     tick twice: one of the two does nothing.
     """
     with workspace.database.read() as txn:
-        found = [pipeline for pipeline in pipelines.list_pipeline(txn, project=project) if pipeline.state is PipelineState.RUNNING]
+        found = [pipeline for pipeline in pipelines.list_pipeline(txn, project=project) if pipeline.state is not PipelineState.PAUSED]
         clocks = [(pipeline, leaf) for pipeline in found for leaf in leaves(pipeline.spec.input) if isinstance(leaf, CronInput)]
         is_triggered = triggers.has_due(txn, project)
     if not clocks and not is_triggered:

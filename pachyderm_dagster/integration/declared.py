@@ -44,8 +44,12 @@ class DeclaredPipeline:
 
     @property
     def loaded(self) -> LoadedPipeline:
-        """As it is without the defaults that only the record knows. Errors as `effective_spec`."""
-        return LoadedPipeline(self.name, None, effective_spec(self.user, ()), self.user.document)
+        """As it is without the defaults that only the record knows. Errors as `effective_spec`, for a service or spout too, which no step runs."""
+        spec = effective_spec(self.user, ())
+        if spec.runs_on:
+            problem = f"pipeline '{self.name}' is a {spec.kind}, whose process stays and is no step of a run"
+            raise InvalidError("spec-unsupported", f"{problem}; leave it out of what the project declares, and make it with `pachctl create pipeline`")
+        return LoadedPipeline(self.name, None, spec, self.user.document)
 
 
 def read_declared(sources: Sequence[Path], *, project: str = DEFAULT_PROJECT) -> list[DeclaredPipeline]:

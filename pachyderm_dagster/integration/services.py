@@ -1,4 +1,4 @@
-"""Dagster's processes for a home, and what reacts to commits: started together, watched, and ended with all that they started."""
+"""Dagster's processes for a home, what reacts to commits, and what keeps services and spouts: started together, watched, and ended with all that they started."""
 
 import contextlib
 import os
@@ -74,6 +74,7 @@ class Services:
         try:
             self._start("code server", ["dagster", "code-server", "start", "--socket", str(socket), "-m", CODE_MODULE, "--location-name", LOCATION])
             self._start("daemon", ["dagster._daemon", "run", "--workspace", str(workspace)])
+            self._start("keeper", ["pachyderm_dagster", "run", "service"])
             self._start("web server", ["dagster_webserver", "--host", HOST, "--port", str(self.port), "--workspace", str(workspace)])
             how = ["--instant"] if self.is_instant else []
             self._start("reactor", [REACTOR_MODULE, "--url", f"http://{HOST}:{self.port}", "--location", LOCATION, *how])

@@ -68,7 +68,9 @@ def code_version(spec: PipelineSpec) -> str:
 
 def read_snapshot(txn: Transaction) -> Snapshot:
     """The snapshot of the record as it is now."""
-    loaded = tuple(LoadedPipeline(pipeline.name, pipeline.version, pipeline.spec) for pipeline in pipelines.list_pipeline(txn))
+    # A service or a spout is no step that Dagster runs: what it writes is a branch from outside.
+    found = [pipeline for pipeline in pipelines.list_pipeline(txn) if not pipeline.spec.runs_on]
+    loaded = tuple(LoadedPipeline(pipeline.name, pipeline.version, pipeline.spec) for pipeline in found)
     outputs = {pipeline.output for pipeline in loaded}
     rows = txn.all(
         sa.select(t.project.c.name.label("project"), t.repo.c.name.label("repo"), t.repo.c.description, t.branch.c.name.label("branch"))
@@ -77,9 +79,9 @@ def read_snapshot(txn: Transaction) -> Snapshot:
         .where(t.repo.c.type == RepoType.USER, t.branch.c.head_id.is_not(None))
         .order_by(t.project.c.name, t.repo.c.name, t.branch.c.name)
     )
-    found = (InputBranch(BranchName(RepoName(row.project, row.repo), row.branch), row.description) for row in rows)
+    written = (InputBranch(BranchName(RepoName(row.project, row.repo), row.branch), row.description) for row in rows)
     projects = {row.name for row in txn.all(sa.select(t.project.c.name))} | {DEFAULT_PROJECT}
-    return Snapshot(tuple(sorted(projects)), tuple(branch for branch in found if branch.name not in outputs), loaded)
+    return Snapshot(tuple(sorted(projects)), tuple(branch for branch in written if branch.name not in outputs), loaded)
 
 
 class _StoredPipeline(msgspec.Struct, frozen=True):

@@ -247,7 +247,7 @@ class Pps:
         def lines() -> Iterator[LogLine]:
             text = self._pfs.reader.read(log)
             for line, time, end in cut_lines(text, started, details.log_times, told):
-                yield LogLine(job, datum.id, details, line, time, end)
+                yield LogLine(job.pipeline, str(job), datum.id, details, line, time, end)
 
         return SaidDatum(started, lines)
 

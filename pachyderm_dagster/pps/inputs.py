@@ -169,9 +169,9 @@ SET_INPUTS: Mapping[str, type[SetInput]] = {"cross": CrossInput, "union": UnionI
 """By the key that a spec has for them."""
 
 
-def leaves(input: Input) -> tuple[Leaf, ...]:
-    """The branches and clocks of an input, in the order of the spec."""
-    return tuple(_walk(input))
+def leaves(input: Input | None) -> tuple[Leaf, ...]:
+    """The branches and clocks of an input, in the order of the spec; none of a pipeline without one."""
+    return () if input is None else tuple(_walk(input))
 
 
 def leaf_key(leaf: Leaf) -> str:

@@ -60,13 +60,19 @@ def load_job_inputs(txn: Transaction, job: Job) -> JobInputs:
             found.append((leaf, commits.get_commit(txn, read[branch])))
         else:
             missing.append(branch)
+    spec_commit = get_spec_commit(txn, pipeline)
+    return JobInputs(
+        job, pipeline, tuple(found), spec_commit, find_base(txn, _parent(txn, job.output_commit)), find_results_root(txn, pipeline), tuple(missing)
+    )
+
+
+def get_spec_commit(txn: Transaction, pipeline: Pipeline) -> str:
+    """The id of the commit that made this version of a pipeline."""
     spec = txn.first(
-        sa.select(t.pipeline_version.c.set_id).where(t.pipeline_version.c.pipeline_id == pipeline.key, t.pipeline_version.c.version == job.version)
+        sa.select(t.pipeline_version.c.set_id).where(t.pipeline_version.c.pipeline_id == pipeline.key, t.pipeline_version.c.version == pipeline.version)
     )
     assert spec is not None
-    return JobInputs(
-        job, pipeline, tuple(found), spec.set_id, find_base(txn, _parent(txn, job.output_commit)), find_results_root(txn, pipeline), tuple(missing)
-    )
+    return str(spec.set_id)
 
 
 def find_results_root(txn: Transaction, pipeline: Pipeline) -> bytes | None:

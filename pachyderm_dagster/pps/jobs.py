@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,13 +114,17 @@ def refresh(txn: Transaction, job: Job) -> Job:
 
 
 def list_due_set(txn: Transaction, project: str) -> list[tuple[str, list[Job]]]:
-    """The commit sets with unfinished jobs in `project` that can run now, oldest first, with those jobs in an order in which they can.
+    """The commit sets with unfinished jobs in `project` that can run to their end now, oldest first, with those jobs in an order in which they can.
 
-    A job can run when every commit that it reads is finished, or will be by one of the jobs before it.
+    A job can run when every commit that it reads is finished, or will be by one of the jobs before it. Those of services have no end of their own, and are
+    left to who runs the services.
     """
     sets: dict[str, list[Job]] = {}
-    for job in reversed(list_job(txn, project=project, unfinished_only=True)):
-        sets.setdefault(job.id, []).append(job)
+    unfinished = list_job(txn, project=project, unfinished_only=True)
+    services = find_services(txn, {job.pipeline for job in unfinished})
+    for job in reversed(unfinished):
+        if job.pipeline not in services:
+            sets.setdefault(job.id, []).append(job)
     waiting = _open_inputs(txn)
     due = []
     for set_id, members in sets.items():
@@ -133,6 +138,25 @@ def list_due_set(txn: Transaction, project: str) -> list[tuple[str, list[Job]]]:
         if runnable:
             due.append((set_id, runnable))
     return due
+
+
+def find_services(txn: Transaction, names: Collection[RepoName]) -> set[RepoName]:
+    """Those of the pipelines that are services, whose jobs last until the next one comes."""
+    rows = txn.all(
+        sa.select(t.project.c.name.label("project"), t.pipeline.c.name, t.pipeline_version.c.spec)
+        .join_from(t.pipeline, t.project)
+        .join(t.pipeline_version, sa.and_(t.pipeline_version.c.pipeline_id == t.pipeline.c.id, t.pipeline_version.c.version == t.pipeline.c.version))
+        .where(t.pipeline.c.name.in_({name.name for name in names}))
+    )
+    found = {RepoName(row.project, row.name) for row in rows if "service" in msgspec.json.decode(row.spec)}
+    return found & set(names)
+
+
+def list_service_commit(txn: Transaction, set_id: str) -> set[int]:
+    """The rows of the commits of a set that end when the next one comes: those of services."""
+    found = list_job(txn, set_id=set_id)
+    services = find_services(txn, {job.pipeline for job in found})
+    return {key for job in found if job.pipeline in services for key in (job.output_commit, job.meta_commit)}
 
 
 def waits_for(txn: Transaction, job: Job) -> list[str]:
@@ -295,7 +319,7 @@ def _outputs() -> sa.Select[Any]:
             t.commit.c.origin == Origin.AUTO,
             t.commit.c.finished.is_(None),
             t.repo.c.type == RepoType.USER,
-            t.pipeline.c.state == PipelineState.RUNNING,
+            t.pipeline.c.state != PipelineState.PAUSED,
         )
         .order_by(t.commit.c.id)
     )

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pachyderm_dagster.pps.model import Job
+from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps.results import DatumDetails
 
 # So many datums are told interleaved; more of one job come in groups of so many.
@@ -19,12 +19,15 @@ class LogLine:
     """One line that user code printed.
 
     Attributes:
+        job: its name; empty of a spout, which has none.
+        datum: empty of a service or spout.
         details: of the datum; of one that has not ended only what it reads.
         time: when it came; where that was not noted, about when.
         end: how many bytes of the datum's output there are up to the line's end.
     """
 
-    job: Job
+    pipeline: RepoName
+    job: str
     datum: str
     details: DatumDetails
     text: str

@@ -17,6 +17,7 @@ class PipelineState(enum.StrEnum):
     """Whether a pipeline takes new commits."""
 
     RUNNING = "RUNNING"  # each new commit set upstream makes a job
+    CRASHING = "CRASHING"  # as RUNNING, but the process of a service or spout ends again and again
     PAUSED = "PAUSED"  # stopped by a user
 
 

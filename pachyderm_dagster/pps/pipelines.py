@@ -54,7 +54,10 @@ def create_pipeline(
         _create_cron_repos(txn, name, spec)
         key = txn.insert(t.pipeline, project_id=repos.ensure_project(txn, name.project), name=name.name, version=version, state=state, created=now)
     else:
-        key, version, state = found.key, found.version + 1, found.state
+        # A new version has yet to crash.
+        state = found.state if found.state is PipelineState.PAUSED else PipelineState.RUNNING
+        reason = found.reason if state is found.state else ""
+        key, version = found.key, found.version + 1
         salt = txn.clock.new_id() if reprocess else salt_of_update(found, spec)
         _leave_old_output(txn, found, spec)
         _create_cron_repos(txn, name, spec)
@@ -62,7 +65,7 @@ def create_pipeline(
         forgotten = {"results": None} if reprocess else {}
         if reprocess:
             release_results(txn, key)
-        txn.run(sa.update(t.pipeline).where(t.pipeline.c.id == key).values(version=version, **forgotten))
+        txn.run(sa.update(t.pipeline).where(t.pipeline.c.id == key).values(version=version, state=state, reason=reason, **forgotten))
     given = UserSpec("") if user is None else user
     stored = {"spec": spec.to_json(), "user_spec": given.document, "user_text": given.text}
     txn.run(sa.insert(t.pipeline_version).values(pipeline_id=key, version=version, salt=salt, set_id=txn.id, created=now, **stored))
@@ -97,15 +100,17 @@ def stop_pipeline(txn: Transaction, name: RepoName) -> None:
 def rerun_pipeline(txn: Transaction, name: RepoName, *, reprocess: bool = False) -> None:
     """One new job of a running pipeline for the current heads; datums skip as usual, unless `reprocess` makes a version with a new salt.
 
+    A spout has no job; it gets a next version, for which its process is started again.
+
     Raises:
         NotFoundError: `pipeline-not-found`.
         StateError: `pipeline-stopped`.
     """
     pipeline = get_pipeline(txn, name)
-    if pipeline.state is not PipelineState.RUNNING:
+    if pipeline.state is PipelineState.PAUSED:
         raise StateError("pipeline-stopped", f"pipeline '{name}' is stopped; `pachctl start pipeline {name.name}` runs it")
-    if reprocess:
-        create_pipeline(txn, pipeline.spec, spec_tree=spec_tree(txn, name), user=pipeline.user, update=True, reprocess=True, default_project=name.project)
+    if reprocess or pipeline.spec.spout is not None:
+        create_pipeline(txn, pipeline.spec, spec_tree=spec_tree(txn, name), user=pipeline.user, update=True, reprocess=reprocess, default_project=name.project)
         return
     _connect(txn, name, pipeline.spec)
 
@@ -293,6 +298,10 @@ def _commit_spec(txn: Transaction, name: RepoName, spec_tree: tuple[bytes, int])
 
 def _connect(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
     """Gives the output and meta branches their provenance, which opens one commit on each at the end of the transaction."""
+    if spec.spout is not None:
+        # Its process writes there as any client does.
+        branches.ensure_branch(txn, BranchName(name, spec.output_branch))
+        return
     _set_triggers(txn, name, spec)
     sources = [BranchName(RepoName(project, repo), branch) for project, repo, branch in spec.upstream_branches(name.project)]
     sources.append(_spec_branch(name))
@@ -330,8 +339,10 @@ def salt_of_update(found: Pipeline, spec: PipelineSpec) -> str:
 
 
 def _leave_old_output(txn: Transaction, old: Pipeline, spec: PipelineSpec) -> None:
-    if old.spec.output_branch != spec.output_branch:
+    if old.spec.output_branch != spec.output_branch or spec.spout is not None:
         stopping.cut_off(txn, old.output)
+    if spec.spout is not None:
+        stopping.cut_off(txn, stopping.meta_branch(old.name))
 
 
 def _readers(txn: Transaction, name: RepoName) -> list[RepoName]:

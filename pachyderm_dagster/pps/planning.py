@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.model import Commit
 from pachyderm_dagster.pfs.reading import glob_files
 from pachyderm_dagster.pps.assembly import JobTrees
@@ -48,7 +49,13 @@ def decode_base(base: Base) -> JobTrees:
 
 
 def find_datums(trees: Trees, spec: PipelineSpec, sources: Sources, salt: str) -> Datums:
-    """The datums of what a pipeline reads; `salt` is that of its version. Errors as `datum_table` and `glob_files`."""
+    """The datums of what a pipeline reads; `salt` is that of its version. Errors as `datum_table` and `glob_files`.
+
+    Raises:
+        InvalidError: `no-input`, of a spout.
+    """
+    if spec.input is None:
+        raise InvalidError("no-input", f"pipeline '{spec.pipeline.name}' is a spout: without an input it has no datums")
     files = {leaf_key(leaf): glob_files(trees, sources[source_key(leaf)].root, leaf.glob) for leaf in leaves(spec.input)}
     return datum_table(spec.input, files, spec.datum_salt(salt))
 

@@ -15,6 +15,7 @@ from pachyderm_dagster.pfs.model import DEFAULT_BRANCH
 from pachyderm_dagster.pps.egress import Egress
 from pachyderm_dagster.pps.inputs import SET_INPUTS, CronInput, CrossInput, GroupInput, Input, JoinInput, PfsInput, UnionInput, leaves, sorted_input
 from pachyderm_dagster.pps.pods import Metadata, Resources, SchedulingSpec, Toleration
+from pachyderm_dagster.pps.services import Service, Spout
 
 Seconds: TypeAlias = Annotated[float, "seconds"]
 JsonText: TypeAlias = Annotated[str, "json"]
@@ -123,12 +124,16 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Its name."""
     transform: Transform
     """What it runs."""
-    input: Input
-    """What it reads."""
+    input: Input | None = None
+    """What it reads; required but of a spout, which reads nothing."""
     description: str = ""
     """For people; describes the output repo too."""
     output_branch: str = DEFAULT_BRANCH
     """The branch of the output repo that it writes."""
+    service: Service | None = None
+    """The process stays, listens on a port and serves what the input holds."""
+    spout: Spout | None = None
+    """The process stays and makes commits."""
     egress: Egress | None = None
     """Where the output goes besides."""
     parallelism_spec: ParallelismSpec = ParallelismSpec()
@@ -185,7 +190,8 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             document = msgspec.json.decode(text, type=dict[str, Any])
             name = document["pipeline"]
             name["project"] = name.get("project", {}).get("name")
-            return msgspec.convert(document | {"input": _tagged(document["input"])}, cls)
+            read = {"input": _tagged(document["input"])} if "input" in document else {}
+            return msgspec.convert(document | read, cls)
         except (msgspec.MsgspecError, KeyError) as error:
             raise InvalidError("spec-invalid", f"a stored pipeline spec does not read: {error}; another version of this program wrote it") from error
 
@@ -195,7 +201,7 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         code: list[object] = [t.image, t.cmd, t.stdin, sorted(t.env.items()), sorted(set(t.accept_return_code)), t.user, t.working_dir]
         # What came later counts where it is set, so that the versions of other code stay what they were.
         code += [part for part in (t.err_cmd and [t.err_cmd, t.err_stdin], t.secrets, t.build and t.build.source) if part]
-        parts = [msgspec.json.encode(part) for part in (code, to_document(sorted_input(self.input)), self.output_branch)]
+        parts = [msgspec.json.encode(part) for part in (code, to_document(self.input and sorted_input(self.input)), self.output_branch)]
         return digest("code-version", parts).hex()
 
     def code_identity(self) -> str:
@@ -209,6 +215,22 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             code["build"] = self.transform.build.source
         told = {(leaf.name, leaf.empty_files, leaf.join_on, leaf.group_by) for leaf in leaves(self.input) if leaf.empty_files or leaf.join_on or leaf.group_by}
         return digest("code", [msgspec.json.encode(part) for part in (sorted(code.items()), sorted(told))]).hex()
+
+    @property
+    def kind(self) -> str:
+        """`transform`, `service` or `spout`."""
+        return "spout" if self.spout is not None else "transform" if self.service is None else "service"
+
+    @property
+    def runs_on(self) -> bool:
+        """Whether its code is a process that stays, instead of one a datum."""
+        return self.kind != "transform"
+
+    @property
+    def port(self) -> int | None:
+        """Where a process that stays listens, if it does."""
+        found = self.service if self.spout is None else self.spout.service
+        return None if found is None else found.port
 
     def datum_salt(self, salt: str) -> str:
         """What goes into the hash of every datum: the salt of the pipeline's version, under `code_change` with the code's identity."""

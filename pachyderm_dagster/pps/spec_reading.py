@@ -19,6 +19,7 @@ from pachyderm_dagster.pps.input_rules import check_input, with_defaults
 from pachyderm_dagster.pps.inputs import SET_INPUTS, Batch, ByteCount, CronInput, Input, PfsInput, TriggerSpec, leaves
 from pachyderm_dagster.pps.model import MAX_KUBERNETES_NAME
 from pachyderm_dagster.pps.pods import Quantity
+from pachyderm_dagster.pps.service_rules import check_service
 from pachyderm_dagster.pps.spec import SOURCE, Build, JsonText, PipelineName, PipelineSpec, Reprocess, Seconds, SecretUse, UserSpec
 from pachyderm_dagster.pps.strict import Place, StrictReader, as_object, as_string, is_set, shown, unknown_name
 from pachyderm_dagster.pps.vocabulary import OTHER_NAMES, REFUSED_INPUTS
@@ -122,6 +123,9 @@ def read_spec(document: Any, place: Place, notes: list[str]) -> PipelineSpec:
         if not name or "=" in name or "\x00" in name:
             raise place.field("transform").field("env").invalid(f"{name!r} cannot name an environment variable; it takes no '=' and is not empty")
     _check_secrets(spec.transform.secrets, place.field("transform").field("secrets"))
+    check_service(spec, place)
+    if spec.input is None:
+        return spec
     check_input(spec.input, place.field("input"))
     return msgspec.structs.replace(spec, input=with_defaults(spec.input, spec.pipeline.name))
 

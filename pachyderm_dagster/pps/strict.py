@@ -5,6 +5,8 @@ Keys are taken in snake_case and camelCase. As in protobuf's JSON, null and a fi
 
 import difflib
 import enum
+import functools
+import operator
 import re
 import types
 import typing
@@ -247,7 +249,7 @@ def without_none(kind: Any) -> Any:
     """The type of what is there, when None stands for nothing."""
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         members = [member for member in typing.get_args(kind) if member is not type(None)]
-        return members[0] if len(members) == 1 else kind
+        return functools.reduce(operator.or_, members)
     return kind
 
 

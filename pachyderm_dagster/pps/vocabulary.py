@@ -6,6 +6,7 @@ from typing import Any
 from pachyderm_dagster.pps.egress import Egress
 from pachyderm_dagster.pps.inputs import CronInput, PfsInput
 from pachyderm_dagster.pps.pods import Resources
+from pachyderm_dagster.pps.services import Spout
 from pachyderm_dagster.pps.spec import Build, ParallelismSpec, PipelineSpec, Reprocess, Transform
 from pachyderm_dagster.pps.strict import OtherNames
 
@@ -40,8 +41,6 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
             "batch": "Pachyderm never acted on it",
         },
         refused={
-            "service": "start the server beside the pipeline and let it read the output branch",
-            "spout": "let the producer write to a repo with `pachctl put file`, and read that repo",
             "s3_out": "it comes with the S3 gateway; until then let the code write its output to /pfs/out",
             "determined": "remove it and let `transform.cmd` start the experiment",
             "tf_job": "Pachyderm never ran it; let `transform.cmd` start the training",
@@ -60,6 +59,12 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
         },
     ),
     Build: OtherNames(without_effect={"image": "nothing is built in an image; the files of the folder are what runs"}),
+    Spout: OtherNames(
+        refused={
+            "overwrite": "Pachyderm removed it in 2.0; let the code call `pachctl put file PIPELINE@master:/PATH -f FILE`, with `-a` to append",
+            "marker": "Pachyderm removed it in 2.0; let the code keep its place in a file of its output repo, or of another one",
+        }
+    ),
     Egress: OtherNames(renamed={"URL": ("object_storage", _object_storage)}),
     ParallelismSpec: OtherNames(
         refused={

@@ -19,7 +19,7 @@ from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.worker.datums import DatumRunner
 from pachyderm_dagster.worker.folders import FolderPool
-from pachyderm_dagster.worker.live import live_file
+from pachyderm_dagster.worker.live import listener_of
 from pachyderm_dagster.worker.preparing import find_source, prepare
 from pachyderm_dagster.worker.protocol import Answer, WorkerReady, WorkerRefused, encode, read_setup, read_task
 from pachyderm_dagster.worker.publish import FinishedDatum, Publisher
@@ -95,12 +95,12 @@ def main() -> None:
     datums = DatumRunner(
         setup,
         sandbox,
-        Runner(_STDIN),
+        Runner(_STDIN, grace=setup.grace),
         reader,
         user=prepared.user,
         source=source,
         obstacle=obstacle,
-        listener=lambda task, started: live_file(setup, task, started),
+        listener=lambda task, started: listener_of(setup, task, started),
     )
     finished.put(_run_datums(datums, staged, finished))
     storing.join()

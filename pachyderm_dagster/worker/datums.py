@@ -79,7 +79,7 @@ class DatumRunner:
         done = self._attempt(staged)
         started = time.monotonic()
         outputs: Sequence[OutputFile] = ()
-        if done.failure is None:
+        if done.failure is None and not self._setup.kept_log:
             try:
                 with reaching_files_as(self._user):
                     found = collect(self._sandbox.root, staged.originals)
@@ -87,6 +87,9 @@ class DatumRunner:
             except ExecutionError as error:
                 done.failure = error
         move_entries(folder, staged.folder)
+        if self._setup.kept_log:
+            # What it printed is kept already.
+            done.log = OutputLog()
         return _finish(staged, done, outputs, time.monotonic() - started)
 
     def _attempt(self, staged: StagedDatum) -> Attempts:

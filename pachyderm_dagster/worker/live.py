@@ -6,6 +6,9 @@ from collections import defaultdict
 
 import msgspec
 
+from pachyderm_dagster.clock import SystemClock
+from pachyderm_dagster.worker.kept_log import KeptLog
+from pachyderm_dagster.worker.output_log import Listener
 from pachyderm_dagster.worker.protocol import DatumTask, WorkerSetup
 
 LIVE_PREFIX = "live-"
@@ -23,8 +26,10 @@ class LiveDatum(msgspec.Struct, frozen=True):
     started: float
 
 
-def live_file(setup: WorkerSetup, task: DatumTask, started: float) -> "LiveFile":
-    """The file of a datum of a worker."""
+def listener_of(setup: WorkerSetup, task: DatumTask, started: float) -> Listener:
+    """What gets the output of a datum of a worker while it runs."""
+    if setup.kept_log:
+        return KeptLog(setup.kept_log, setup.environment.get("PACH_JOB_ID", ""), clock=SystemClock())
     job = "{PPS_PROJECT_NAME}/{PPS_PIPELINE_NAME}@{PACH_JOB_ID}".format_map(defaultdict(str, setup.environment))
     return LiveFile(setup.scratch, LiveDatum(job, task.id, started))
 

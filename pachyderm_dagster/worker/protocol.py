@@ -47,6 +47,8 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
         source_files: of the source folder that user code finds as `/pfs/source`, by path below it, and starts in; none without one.
         datum_tries: how often a datum is tried in all, at least 1.
         datum_timeout: seconds for one try; None for no limit.
+        kept_log: folder of the log of a program that stays, as a service does; empty for others. Nothing of what it writes or prints goes to the store.
+        grace: seconds that the program has to end, after a SIGTERM, when the executor closes the pipe; 0: it is killed at once.
         terminal: whether the command has the standard streams of the worker to itself; for one that is started where somebody types.
         image: named when a command is missing, because it is not used here; empty where user code does run in it.
     """
@@ -67,6 +69,8 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     source_files: tuple[tuple[str, Content], ...] = ()
     datum_tries: int = 3
     datum_timeout: float | None = None
+    kept_log: str = ""
+    grace: float = 0.0
     terminal: bool = False
     image: str = ""
 

@@ -89,11 +89,13 @@ class Runner:
     """Runs commands one after another in the main thread.
 
     Args:
-        parent: descriptor of the pipe from the process that this worker works for; when that closes it or dies, user code is killed and the worker ends.
+        parent: descriptor of the pipe from the process that this worker works for; when that closes it or dies, user code is ended and the worker ends.
+        grace: seconds that user code then has, after a SIGTERM, before it is killed.
     """
 
-    def __init__(self, parent: int) -> None:
+    def __init__(self, parent: int, *, grace: float = 0.0) -> None:
         self._parent = parent
+        self._grace = grace
         # A signal that arrives before poll() would be lost; the byte that Python writes here for each SIGCHLD is not.
         self._woken, wake = os.pipe()
         os.set_blocking(self._woken, False)
@@ -159,6 +161,7 @@ class Runner:
                 if not ready and deadline is not None and time.monotonic() >= deadline:
                     return TIME_UP
                 if self._parent in ready:
+                    self._end_gently(process, log)
                     end_worker()
                 if process.output in ready and not _copy_output(process.output, log):
                     # At its end it would wake poll() for ever.
@@ -174,6 +177,15 @@ class Runner:
         finally:
             for descriptor in watched:
                 self._poll.unregister(descriptor)
+
+    def _end_gently(self, process: Process, log: OutputLog) -> None:
+        """Asks user code to end, and waits as long as it may take."""
+        if not self._grace:
+            return
+        self._poll.unregister(self._parent)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.id, signal.SIGTERM)
+        self.wait(process, log, time.monotonic() + self._grace)
 
 
 def _milliseconds(deadline: float | None, seconds: float | None) -> float | None:

@@ -65,7 +65,8 @@ def test_yaml_is_read(books: Pachctl) -> None:
         (b"\xff\xfe", "spec-invalid"),
         (json.dumps(spec("copy", nonsense=1)).encode(), "spec-invalid"),
         (json.dumps(spec("copy", input={"pfs": {"repo": "books", "glob": "/"}, "cron": {"name": "t", "spec": "@hourly"}})).encode(), "spec-invalid"),
-        (json.dumps(spec("copy", service={"internal_port": 80})).encode(), "spec-unsupported"),
+        (json.dumps(spec("copy", service={})).encode(), "spec-invalid"),
+        (json.dumps(spec("copy", s3_out=True)).encode(), "spec-unsupported"),
         (json.dumps(spec("copy", "nothing")).encode(), "repo-not-found"),
     ],
 )

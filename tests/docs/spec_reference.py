@@ -55,6 +55,8 @@ MADE: Mapping[tuple[type, str], str] = {
 SEE: Mapping[str, str] = {
     "input": "inputs",
     "egress": "egress",
+    "service": "services-and-spouts",
+    "spout": "services-and-spouts",
     "reprocess_spec": "what-is-skipped-and-what-runs",
     "transform.err_cmd": "what-the-command-finds",
     "transform.secrets": "secrets",

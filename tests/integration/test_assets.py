@@ -122,6 +122,12 @@ def test_missing_file_and_bad_field_are_told_by_name(tmp_path: Path) -> None:
         pachyderm_assets(tmp_path)
 
 
+def test_spout_is_no_step(tmp_path: Path) -> None:
+    (tmp_path / "ticks.yaml").write_text("pipeline: {name: ticks}\nspout: {}\ntransform: {cmd: [tick]}\n")
+    with pytest.raises(InvalidError, match=r"pipeline 'ticks' is a spout, whose process stays .*`pachctl create pipeline` \[spec-unsupported\]"):
+        pachyderm_assets(tmp_path)
+
+
 def test_asset_that_is_no_pipeline_has_no_automation() -> None:
     @dg.asset
     def table() -> None: ...

@@ -1,5 +1,6 @@
 """`pachyderm-dagster dev` as a whole: Dagster's processes, new pipelines, and that nothing stays behind."""
 
+import itertools
 import json
 import os
 import signal
@@ -17,11 +18,13 @@ from pachyderm_dagster.coordination.names import sensor_lease
 from pachyderm_dagster.errors import ExistsError, StateError
 from pachyderm_dagster.integration.run_due import run_due
 from pachyderm_dagster.pps.model import JobState
+from pachyderm_dagster.pps.spec_reading import parse_specs
 from tests.integration.gate import Gate
 from tests.integration.home import Home
 
 pytestmark = pytest.mark.timeout(240)
 CLONE = Path(__file__).resolve().parents[2]
+ONE_LINE = "echo a line | pachctl put file lines@master:/log -f -; exec sleep 600"
 ASSETS = "{ assetNodes { assetKey { path } assetMaterializations(limit: 1) { runId } } }"
 
 
@@ -107,6 +110,20 @@ def test_job_that_is_interrupted_by_the_end_is_done_by_the_next(home: Home, serv
     assert run_due(home.workspace, home.environ, until=lambda: home.jobs("edges")[0].state.is_terminal)
     assert home.jobs("edges")[0].state is JobState.SUCCESS
     assert len(home.materializations("default", "edges")) == 1
+
+
+def test_spout_feeds_a_pipeline_and_ends_with_what_started_it(home: Home, served: Served) -> None:
+    (spout,) = parse_specs('{"pipeline": {"name": "lines"}, "spout": {}, "transform": {"cmd": ["sh"], "stdin": [' + json.dumps(ONE_LINE) + "]}}", source="test")
+    home.workspace.pps.create_pipeline(spout)
+    home.pipeline("edges", "lines")
+    # The first is for the empty repo.
+    *_, last = itertools.islice(home.workspace.pfs.subscribe_commit("edges@master", stop=lambda: False), 2)
+    assert b"".join(home.workspace.pfs.get_file(f"edges@{last.id}:/log")) == b"a line\n"
+    while not (assets := served.assets()).get("default/lines"):
+        assert served.process.poll() is None
+    assert set(assets) == {"default/lines", "default/edges"}
+    assert served.end(signal.SIGTERM) == 0
+    assert served.processes() == []
 
 
 def test_taken_port_is_refused_before_anything_starts(home: Home) -> None:

@@ -40,7 +40,7 @@ def test_lines_put_together_are_the_output(text: bytes, start: int) -> None:
 def said(number: int, start: int, times: list[int]) -> SaidDatum:
     def lines() -> Iterator[LogLine]:
         for place, time in enumerate(times):
-            yield LogLine(JOB, str(number), DatumDetails(inputs=()), f"{number}.{place}", after(time), place)
+            yield LogLine(JOB.pipeline, str(JOB), str(number), DatumDetails(inputs=()), f"{number}.{place}", after(time), place)
 
     return SaidDatum(after(start), lines)
 

@@ -308,8 +308,8 @@ def test_wrong_field_is_refused_with_its_path(changes: dict[str, Any], message: 
 
 
 UNSUPPORTED = """
-    service spout s3_out s3Out tf_job determined spec_commit update reprocess dry_run inputs incremental
-    parallelism_spec.coefficient parallelism_spec.strategy
+    s3_out s3Out tf_job determined spec_commit update reprocess dry_run inputs incremental
+    spout.overwrite spout.marker parallelism_spec.coefficient parallelism_spec.strategy
     input.pfs.commit input.pfs.s3 input.pfs.from input.pfs.repo_type input.cron.project input.cron.commit input.git
 """
 
@@ -342,10 +342,6 @@ def test_source_folder_that_cannot_be_had_is_refused() -> None:
     assert notes_of(transform={"build": {"image": "golang"}}) == [
         "p.json: transform.build.image: without effect; nothing is built in an image; the files of the folder are what runs"
     ]
-
-
-def test_empty_spout_is_a_spout() -> None:
-    assert "spout: not supported" in refusal(spout={})
 
 
 def test_error_names_the_document_when_there_are_several() -> None:

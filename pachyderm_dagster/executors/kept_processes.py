@@ -1,0 +1,88 @@
+"""What this machine knows of the processes of services and spouts, in a folder of the home for each pipeline: its log, and which process it is."""
+
+import os
+import shutil
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import msgspec
+
+from pachyderm_dagster.executors.process_marks import ProcessMark, is_alive
+
+_FOLDER = "processes"
+_RECORD = "process.json"
+
+
+class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Who keeps the process of a pipeline, and the process.
+
+    Args:
+        owner: of the lease that the keeper holds.
+        keeper: the process that starts and ends it.
+        worker: the first process of its session; None between two.
+        started: when that was, in seconds since 1970.
+        restarts: how often it was started again.
+        job: what a service serves.
+    """
+
+    owner: str
+    keeper: ProcessMark
+    worker: ProcessMark | None = None
+    started: float = 0.0
+    restarts: int = 0
+    job: str = ""
+    port: int | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether the process is there."""
+        return self.worker is not None and is_alive(self.worker)
+
+
+def process_folder(home: Path, pipeline_key: int) -> Path:
+    """The folder of a pipeline, by its row."""
+    return home / _FOLDER / str(pipeline_key)
+
+
+def read_record(folder: Path) -> ProcessRecord | None:
+    """What is known of the process of a pipeline; None when nobody keeps one."""
+    try:
+        return msgspec.json.decode((folder / _RECORD).read_bytes(), type=ProcessRecord)
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        return None
+
+
+def write_record(folder: Path, record: ProcessRecord) -> None:
+    """Writes it down, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    new = folder / f"{_RECORD}.new"
+    new.write_bytes(msgspec.json.encode(record))
+    os.replace(new, folder / _RECORD)
+
+
+def remove_record(folder: Path) -> None:
+    """Nobody keeps the process any more; its log stays."""
+    (folder / _RECORD).unlink(missing_ok=True)
+
+
+def find_left(home: Path) -> Iterator[tuple[int, ProcessRecord]]:
+    """What keepers left that were killed: the pipelines' rows, and their processes."""
+    for key in _keys(home):
+        record = read_record(process_folder(home, key))
+        if record is not None and not is_alive(record.keeper):
+            yield key, record
+
+
+def remove_gone(home: Path, keys: Collection[int]) -> None:
+    """Removes the folders that nobody keeps of pipelines that are gone; `keys` are the rows of those that are there."""
+    for key in _keys(home):
+        folder = process_folder(home, key)
+        if key not in keys and read_record(folder) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _keys(home: Path) -> list[int]:
+    try:
+        return [int(name) for name in os.listdir(home / _FOLDER) if name.isdigit()]
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,61 @@
+"""Which processes of services and spouts should run now, as the record says, and what is written down of how they do."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from pachyderm_dagster.metadata import tables as t
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pps import jobs, pipelines
+from pachyderm_dagster.pps.model import Job, Pipeline, PipelineState
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A service or spout that is not stopped.
+
+    Attributes:
+        job: the newest of a service's unfinished jobs that can run: what it is to serve. None: nothing yet; of a spout always.
+        earlier: its unfinished jobs before that one, the oldest first.
+        unrunnable: its unfinished jobs that read a commit with an error.
+    """
+
+    pipeline: Pipeline
+    job: Job | None = None
+    earlier: tuple[Job, ...] = ()
+    unrunnable: tuple[Job, ...] = ()
+
+    @property
+    def has_process(self) -> bool:
+        """Whether there is something to run."""
+        return self.job is not None or self.pipeline.spec.spout is not None
+
+
+def list_wanted(txn: Transaction, names: Collection[RepoName] | None = None) -> list[Wanted]:
+    """The services and spouts that should run, by name: of the whole record, or those of `names`."""
+    found = pipelines.list_pipeline(txn)
+    kept = [one for one in found if one.spec.runs_on and one.state is not PipelineState.PAUSED and (names is None or one.name in names)]
+    return [_wanted(txn, one) for one in kept]
+
+
+def set_crashing(txn: Transaction, pipeline: Pipeline, reason: str | None) -> None:
+    """Says that the process of this version of a pipeline ends again and again, and why; None: it does not any more. A stopped pipeline stays stopped."""
+    state = PipelineState.RUNNING if reason is None else PipelineState.CRASHING
+    this = sa.and_(t.pipeline.c.id == pipeline.key, t.pipeline.c.version == pipeline.version, t.pipeline.c.state != PipelineState.PAUSED)
+    txn.run(sa.update(t.pipeline).where(this).values(state=state, reason=reason or ""))
+
+
+def _wanted(txn: Transaction, pipeline: Pipeline) -> Wanted:
+    if pipeline.spec.service is None:
+        return Wanted(pipeline)
+    runnable: list[Job] = []
+    unrunnable: list[Job] = []
+    for job in reversed(jobs.list_job(txn, pipeline=pipeline.name, unfinished_only=True)):
+        read = commits.upstream_commits(txn, job.output_commit)
+        if all(commit.finished is not None for commit in read):
+            (unrunnable if any(commit.error is not None for commit in read) else runnable).append(job)
+    newest = runnable.pop() if runnable else None
+    return Wanted(pipeline, newest, tuple(runnable), tuple(unrunnable))

@@ -1,0 +1,54 @@
+"""When a process that ended is started again, and when it is said to crash."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pachyderm_dagster.executors.backoff import Backoff, Course
+
+RULE = Backoff(first=1.0, most=60.0, stable=30.0, crashes=3)
+
+
+def after(*ends: tuple[float, bool]) -> Course:
+    """How it has done after these ends: seconds of running, and whether it failed."""
+    course = Course()
+    for ran, failed in ends:
+        course = course.ended(RULE, ran=ran, reason="why", failed=failed, hopeless=False)
+    return course
+
+
+def test_wait_doubles_with_each_failure_in_a_row_up_to_the_most() -> None:
+    assert [RULE.wait(failures) for failures in range(9)] == [1, 1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_third_failure_in_a_row_is_a_crash() -> None:
+    assert not after((0, True), (0, True)).is_crashing
+    assert after((0, True), (0, True), (0, True)).is_crashing
+
+
+def test_program_that_ends_well_never_crashes() -> None:
+    course = after(*[(0, False)] * 5)
+    assert (course.failures, course.restarts, course.is_crashing) == (0, 5, False)
+
+
+def test_long_run_wipes_out_the_failures_before_it() -> None:
+    assert after((0, True), (0, True), (31, True)).failures == 1
+
+
+def test_what_cannot_be_started_crashes_at_once() -> None:
+    assert Course().ended(RULE, ran=0, reason="no such command", failed=True, hopeless=True).is_crashing
+
+
+def test_crash_is_over_once_the_process_has_run_for_long_enough() -> None:
+    course = after((0, True), (0, True), (0, True))
+    assert course.runs(RULE, ran=29).is_crashing
+    assert course.runs(RULE, ran=30) == Course(failures=0, restarts=3, reason="why", is_crashing=False)
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 29.0, 30.0, 1000.0]), st.booleans())))
+def test_crashing_is_what_a_look_at_all_ends_says(ends: list[tuple[float, bool]]) -> None:
+    in_a_row, crashing = 0, False
+    for ran, failed in ends:
+        in_a_row = (1 if ran >= 30 else in_a_row + 1) if failed else 0
+        crashing = failed and (in_a_row >= 3 or (crashing and ran < 30))
+    course = after(*ends)
+    assert (course.failures, course.is_crashing, course.restarts) == (in_a_row, crashing, len(ends))

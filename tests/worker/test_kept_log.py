@@ -1,0 +1,59 @@
+"""The log of a process that stays."""
+
+from pathlib import Path
+
+from pachyderm_dagster.clock import ManualClock
+from pachyderm_dagster.worker.kept_log import LOG, OLDER_LOG, KeptLines, KeptLog
+
+
+def texts(lines: KeptLines) -> list[str]:
+    return [line.text for line in lines.more()]
+
+
+def test_line_is_kept_once_it_is_whole(tmp_path: Path) -> None:
+    clock, lines = ManualClock(), KeptLines(tmp_path)
+    log = KeptLog(str(tmp_path), "job-1", clock=clock)
+    log.write(b"one\ntw")
+    (first,) = lines.more()
+    assert (first.text, first.job, first.time) == ("one", "job-1", clock.now().timestamp())
+    log.write(b"o\n")
+    assert texts(lines) == ["two"]
+    assert texts(lines) == []
+
+
+def test_last_line_without_an_end_is_kept_when_the_process_ends(tmp_path: Path) -> None:
+    log = KeptLog(str(tmp_path), "", clock=ManualClock())
+    log.write(b"half a line")
+    assert texts(KeptLines(tmp_path)) == []
+    log.close()
+    assert texts(KeptLines(tmp_path)) == ["half a line"]
+
+
+def test_full_file_takes_the_place_of_the_older_one_and_readers_miss_nothing(tmp_path: Path) -> None:
+    log, reader = KeptLog(str(tmp_path), "", clock=ManualClock(), most_bytes=150), KeptLines(tmp_path)
+    seen = []
+    for number in range(20):
+        log.write(f"line {number}\n".encode())
+        seen += texts(reader)
+    assert seen == [f"line {number}" for number in range(20)]
+    kept = texts(KeptLines(tmp_path))
+    assert kept == seen[-len(kept) :]
+    assert len(kept) < 20
+    assert (tmp_path / OLDER_LOG).stat().st_size < 300
+
+
+def test_line_that_a_crash_cut_off_is_left_out(tmp_path: Path) -> None:
+    log = KeptLog(str(tmp_path), "", clock=ManualClock())
+    log.write(b"whole\n")
+    with (tmp_path / LOG).open("ab") as file:
+        file.write(b'{"time": 1.0, "te')
+    assert texts(KeptLines(tmp_path)) == ["whole"]
+
+
+def test_bytes_that_are_no_text_are_kept_as_well_as_can_be(tmp_path: Path) -> None:
+    KeptLog(str(tmp_path), "", clock=ManualClock()).write(b"\xff\x00x\n")
+    assert texts(KeptLines(tmp_path)) == ["\ufffd\x00x"]
+
+
+def test_without_a_log_there_are_no_lines(tmp_path: Path) -> None:
+    assert texts(KeptLines(tmp_path / "nothing")) == []
