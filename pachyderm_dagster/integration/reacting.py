@@ -156,7 +156,11 @@ class Reactor:
                     self._tell(unrunnable)
 
     def _tell(self, job: Job) -> None:
-        key = self._keys[next(pipeline.output for pipeline in self._snapshot.pipelines if pipeline.name == job.pipeline)]
+        output = next((pipeline.output for pipeline in self._snapshot.pipelines if pipeline.name == job.pipeline), None)
+        if output is None:
+            # A service, of which Dagster has no step, nor a check.
+            return
+        key = self._keys[output]
         if job.state.has_output:
             made = report_lost_output(self.instance, self.workspace, job, self._key_of)
             if made is not None:

@@ -1,4 +1,4 @@
-"""Dagster's processes for a home, what reacts to commits, and what keeps services and spouts: started together, watched, and ended with all that they started."""
+"""The processes of `dev`: Dagster's, what reacts to commits, what keeps services and spouts; started together, watched, and ended with all they started."""
 
 import contextlib
 import os
