@@ -32,12 +32,13 @@ def declared(requirements: list[str]) -> set[str]:
 
 def test_package_declares_exactly_what_it_imports() -> None:
     optional = PROJECT["optional-dependencies"]
-    extras = declared([requirement for name in optional if name not in ("dev", "examples") for requirement in optional[name]])
+    extras = declared([requirement for name in optional if name not in ("dev", "examples", "spark") for requirement in optional[name]])
     assert imported("pachyderm_dagster") - extras - {"botocore"} | STARTED == declared(PROJECT["dependencies"])  # botocore comes with boto3
 
 
 def test_examples_declare_what_they_import() -> None:
-    examples = declared(PROJECT["optional-dependencies"]["examples"])
+    optional = PROJECT["optional-dependencies"]
+    examples = declared([*optional["examples"], *optional["spark"]])
     assert imported("definitions") - imported("pachyderm_dagster") == examples
 
 
