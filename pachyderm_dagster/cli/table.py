@@ -102,6 +102,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
     },
     "The rest": {
         "dev": Here("serve:dev", "Start Dagster's UI, its daemon, the commit sensors, services and spouts."),
+        "dev pipeline": Here("dev_pipeline:dev_pipeline", "Run a pipeline whenever its file or its code changes."),
         "config": Here("config:config", "Show the settings in force and where each comes from."),
         "config update context": Here("config:update_context", "Choose the active project."),
         "config get context": Here("config:get_context", "Show the home and the active project."),
@@ -160,6 +161,7 @@ VERBS = {
     "import": "Come from Pachyderm.",
     "run": "Run cron inputs, one datum, or services.",
     "validate": "Check a pipeline file.",
+    "dev": "Serve a home, or work on a pipeline.",
 }
 
 OLD_NAMES: Mapping[str, Entry] = {

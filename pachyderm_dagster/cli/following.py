@@ -1,0 +1,87 @@
+"""Gives the pipelines of a file their next version when it or a source folder says something else than the newest one."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from pachyderm_dagster.cli.source_folders import SourceFolders, look_at
+from pachyderm_dagster.cli.spec_files import read_text, user_specs
+from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pps import jobs, pipelines
+from pachyderm_dagster.pps.model import Job, Pipeline
+from pachyderm_dagster.pps.requests import CreatePipeline, effective_spec
+from pachyderm_dagster.pps.source_code import Source
+from pachyderm_dagster.pps.spec import UserSpec
+from pachyderm_dagster.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a look at the file and its source folders led to.
+
+    Attributes:
+        folders: the source folders.
+        made: pipelines that got a version.
+        unfinished: ids of the commit sets in which newest jobs of the pipelines have yet to end.
+    """
+
+    folders: frozenset[str]
+    made: tuple[Pipeline, ...]
+    unfinished: tuple[str, ...]
+
+
+def is_changed(newest: Pipeline | None, user: UserSpec, source: Source | None) -> bool:
+    """Whether a pipeline is another one than its newest version; comments and the order of fields do not count."""
+    if newest is None or json.loads(newest.user.document) != json.loads(user.document):
+        return True
+    build = newest.spec.transform.build
+    return source is not None and (build is None or build.source != source.digest)
+
+
+def take_over(workspace: Workspace, file: str, project: str) -> Step:
+    """Makes the versions that are to be made, as one change.
+
+    Raises:
+        PachydermError: as `create pipeline`; nothing was made.
+    """
+    given = read_text(file)
+    sources = SourceFolders.of(given)
+    requests = [CreatePipeline("", project, update=True, user=user) for user in user_specs(given)]
+    with workspace.database.read() as txn:
+        found = [sources.find(effective_spec(txn, request)) for request in requests]
+        names = [_name(request, project) for request in requests]
+        newest = [pipelines.find_pipeline(txn, name) for name in names]
+    looked = {folder: look_at(folder, file) for folder in found if folder is not None}
+    changed = [
+        _with_stored(workspace, request, folder, file)
+        for request, folder, pipeline in zip(requests, found, newest, strict=True)
+        if is_changed(pipeline, _user(request), _of(looked, folder))
+    ]
+    made = [one for each in workspace.pps.apply_all(changed) for one in each if isinstance(one, Pipeline)] if changed else []
+    with workspace.database.read() as txn:
+        last = [job for name in names for job in jobs.list_job(txn, pipeline=name, number=1)]
+    return Step(frozenset(looked), tuple(made), _sets_of([job for job in last if not job.state.is_terminal]))
+
+
+def _user(request: CreatePipeline) -> UserSpec:
+    assert request.user is not None
+    return request.user
+
+
+def _name(request: CreatePipeline, project: str) -> RepoName:
+    named = _user(request).pipeline
+    return RepoName(named.project or project, named.name)
+
+
+def _of(looked: Mapping[str, Source], folder: str | None) -> Source | None:
+    return None if folder is None else looked[folder]
+
+
+def _with_stored(workspace: Workspace, request: CreatePipeline, folder: str | None, file: str) -> CreatePipeline:
+    return request if folder is None else msgspec.structs.replace(request, source=workspace.pps.store_source(folder, but=file))
+
+
+def _sets_of(found: list[Job]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(job.id for job in found))

@@ -1,0 +1,120 @@
+"""`dev pipeline`: what it takes for a change, what it shows, how it ends."""
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pachyderm_dagster.cli.pipeline_files import find_pipeline_file
+from pachyderm_dagster.errors import PachydermError
+from tests.cli.pachctl import Pachctl, process
+
+SPEC = 'pipeline: {name: count}\ninput: {pfs: {repo: books, glob: "/*"}}\ntransform: {build: {}}\n'
+SCRIPT = 'wc -w < "$books" > "$PFS_ROOT/out/count"\n'
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "count"
+    made.mkdir()
+    (made / "run.sh").write_text(SCRIPT)
+    (made / "count.yaml").write_text(SPEC)
+    return made
+
+
+@pytest.fixture
+def books(pachctl: Pachctl) -> Pachctl:
+    pachctl("create", "repo", "books")
+    pachctl.put("books@master:/hamlet", "to be or not to be")
+    return pachctl
+
+
+@pytest.fixture
+def dev(books: Pachctl, folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    """The command at work on the folder."""
+    with process("dev", "pipeline", str(folder)) as running:
+        yield running
+
+
+def shown(running: "subprocess.Popen[str]", last: str = "waiting for changes") -> str:
+    """What it prints until it waits again."""
+    assert running.stdout is not None
+    lines = []
+    for line in running.stdout:
+        lines.append(line)
+        if line.startswith(last):
+            return "".join(lines)
+    assert running.stderr is not None
+    raise AssertionError(f"it ended: {''.join(lines)}{running.stderr.read()}")
+
+
+def outputs(pachctl: Pachctl) -> str:
+    return pachctl("get", "file", "count@master:/count").out
+
+
+def test_each_change_of_code_or_file_is_run(books: Pachctl, folder: Path, dev: "subprocess.Popen[str]") -> None:
+    assert "pipeline count: version 1\n1 of 1 jobs succeeded" in shown(dev)
+    assert outputs(books) == "6\n"
+    (folder / "run.sh").write_text(SCRIPT.replace("-w", "-c"))
+    assert "version 2\n1 of 1 jobs succeeded" in shown(dev)
+    assert outputs(books) == "18\n"
+    (folder / "count.yaml").write_text(SPEC.replace("build: {}", 'build: {}, env: {NEW: "1"}'))
+    assert "version 3\n1 of 1 jobs succeeded" in shown(dev)
+    dev.send_signal(signal.SIGINT)
+    assert "stopped\n" in shown(dev, "stopped")
+    assert dev.wait() == 0
+    assert [job["state"] for job in books.json("list", "job")] == ["SUCCESS"] * 3
+
+
+def test_what_fails_is_shown_and_what_is_wrong_told_until_it_is_mended(books: Pachctl, folder: Path, dev: "subprocess.Popen[str]") -> None:
+    shown(dev)
+    (folder / "run.sh").write_text("echo all is lost; exit 3\n")
+    failed = shown(dev)
+    assert "FAILURE: datum" in failed
+    assert "\n  all is lost\n" in failed
+    assert "0 of 1 jobs succeeded" in failed
+    (folder / "count.yaml").write_text("pipeline: {name: count}\n")
+    shown(dev)
+    (folder / "count.yaml").write_text(SPEC)
+    (folder / "run.sh").write_text(SCRIPT)
+    assert "version 3\n1 of 1 jobs succeeded" in shown(dev)
+    dev.send_signal(signal.SIGINT)
+    assert dev.wait() == 0
+    assert dev.stderr is not None
+    assert "[spec-invalid]" in dev.stderr.read()
+    newest = books.json("list", "job")[0]
+    assert (newest["state"], newest["data_skipped"]) == ("SUCCESS", 1)
+
+
+def test_what_did_not_change_makes_no_version(books: Pachctl, folder: Path) -> None:
+    books("create", "pipeline", "-f", str(folder / "count.yaml"))
+    with process("dev", "pipeline", str(folder)) as running:
+        assert shown(running).startswith("1 of 1 jobs succeeded")
+    (folder / "count.yaml").write_text(f"# a comment\n{SPEC}")
+    with process("dev", "pipeline", str(folder)) as running:
+        assert shown(running).startswith("waiting for changes")
+    assert books.json("inspect", "pipeline", "count")[0]["version"] == 1
+
+
+def test_pipeline_file_is_found(folder: Path) -> None:
+    assert find_pipeline_file(str(folder)) == str(folder / "count.yaml")
+    (folder / "data.json").write_text(json.dumps({"rows": [1]}))
+    (folder / "broken.yaml").write_text("{")
+    assert find_pipeline_file(str(folder)) == str(folder / "count.yaml")
+    (folder / "other.json").write_text(json.dumps({"pipeline": {"name": "other"}}))
+    with pytest.raises(PachydermError, match="pipeline-file-ambiguous"):
+        find_pipeline_file(str(folder))
+    (folder / "pipeline.yml").write_text(SPEC)
+    assert find_pipeline_file(str(folder)) == str(folder / "pipeline.yml")
+    with pytest.raises(PachydermError, match="pipeline-file-not-found"):
+        find_pipeline_file(str(folder.parent))
+
+
+def test_dev_alone_still_serves(pachctl: Pachctl) -> None:
+    assert "Where the UI answers" in pachctl("dev", "--help").out
+    assert "--file" in pachctl("dev", "pipeline", "--help").out
