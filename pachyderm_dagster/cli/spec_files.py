@@ -10,6 +10,8 @@ from typing import Any, Protocol, TypeVar
 import click
 
 from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.executors.limit_groups import limits_problem
+from pachyderm_dagster.executors.limits import limits_of
 from pachyderm_dagster.pfs.http_sources import open_http
 from pachyderm_dagster.pfs.local_sources import open_local
 from pachyderm_dagster.pps.service_rules import unused_fields
@@ -110,6 +112,9 @@ def tell_unused(specs: Iterable[PipelineSpec], environ: Mapping[str, str]) -> No
             unused.insert(0, f"image {spec.transform.image}")
         if unused:
             click.echo(f"note: '{spec.pipeline.name}' runs its command on this machine; not used there: {', '.join(unused)}", err=True)
+        unlimited = limits_problem(limits_of(spec))
+        if unlimited is not None:
+            click.echo(f"note: resource_limits of '{spec.pipeline.name}' are not kept here: {unlimited}", err=True)
         if spec.runs_on:
             name = spec.pipeline.name
             click.echo(f"note: {spec.kind} '{name}' runs under `pachyderm-dagster dev`, or `pachctl run service {name}`", err=True)

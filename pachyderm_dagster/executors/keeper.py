@@ -16,6 +16,7 @@ from pachyderm_dagster.executors.backoff import Backoff, Course
 from pachyderm_dagster.executors.cared import Cared, check_port
 from pachyderm_dagster.executors.ending import Outcome, end_job
 from pachyderm_dagster.executors.kept_processes import ProcessRecord, find_left, process_folder, remove_gone, remove_record
+from pachyderm_dagster.executors.limit_groups import limits_problem
 from pachyderm_dagster.executors.process_marks import end_session, mark_of
 from pachyderm_dagster.executors.run_folder import RunFolder
 from pachyderm_dagster.executors.starts import GRACE_SECONDS, Start, claim, start_of_service, start_of_spout
@@ -183,6 +184,9 @@ class Keeper:
         except ExistsError as error:
             self._tell(f"{cared.name}: {cared.ended(str(error), ran=0.0, failed=True, hopeless=True)}")
             return
+        unlimited = limits_problem(start.setup.limits)
+        if unlimited is not None:
+            cared.note(f"resource_limits are not kept: {unlimited}")
         self._started += 1
         scratch = self._runs.add(f"worker-{self._started}")
         worker = WorkerProcess(msgspec.structs.replace(start.setup, scratch=scratch), start.setup.environment)

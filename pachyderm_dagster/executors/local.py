@@ -16,6 +16,7 @@ import msgspec
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.executors.datum_sets import gather
 from pachyderm_dagster.executors.environments import worker_environment
+from pachyderm_dagster.executors.limit_groups import limits_problem
 from pachyderm_dagster.executors.restarting import take_requests
 from pachyderm_dagster.executors.run_folder import RunFolder
 from pachyderm_dagster.executors.worker_process import WorkerProcess
@@ -58,6 +59,9 @@ class LocalExecutor:
                 a result may be run again.
         """
         setup = msgspec.structs.replace(setup, environment={**self._environment, **setup.environment})
+        unlimited = limits_problem(setup.limits)
+        if unlimited is not None:
+            self._warn(f"resource_limits are not kept: {unlimited}")
         run = _Run(setup, iter(tasks), max(1, parallelism), self._environment, self._warn)
         # Now, not when the first result is asked for: a stop in between must not be lost.
         self._runs.add(run)

@@ -1,5 +1,6 @@
 """What a worker of a pipeline must know before it gets datums."""
 
+from pachyderm_dagster.executors.limits import limits_of
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps.spec import PipelineSpec
 from pachyderm_dagster.storage.content import Content
@@ -38,6 +39,7 @@ def worker_setup(
         datum_batching=spec.transform.datum_batching,
         user=spec.transform.user,
         memory_volume=spec.transform.memory_volume,
+        limits=limits_of(spec),
         environment={
             **spec.transform.env,
             **workspace.secrets.variables(spec.transform.secrets),

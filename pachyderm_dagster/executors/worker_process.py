@@ -1,6 +1,7 @@
 """One worker process as its executor sees it: what was sent and not answered yet, and pipes that never block the executor."""
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -8,7 +9,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 import pachyderm_dagster
+from pachyderm_dagster.executors.limit_groups import make_group, parent_here, remove_group
+from pachyderm_dagster.worker.cgroups import Parent, find_problem
 from pachyderm_dagster.worker.live import LIVE_PREFIX
 from pachyderm_dagster.worker.protocol import Answer, DatumResult, DatumTask, WorkerReady, WorkerSetup, encode, take_answers
 
@@ -20,6 +25,7 @@ _AHEAD_SECONDS = 0.25
 _LEAST_AHEAD = 2
 _MOST_AHEAD = 256
 _WEIGHT_OF_LAST = 0.2
+_NUMBERS = itertools.count(1)
 
 
 class WorkerProcess:
@@ -41,6 +47,12 @@ class WorkerProcess:
         search_path = [package_folder, *filter(None, [environment.get("PYTHONPATH")])]
         self._folder = setup.scratch
         self._last_words = Path(setup.scratch) / "stderr"
+        group = ""
+        parent = None if setup.limits is None else parent_here()
+        if setup.limits is not None and isinstance(parent, Parent) and find_problem(setup.limits, parent) is None:
+            group = make_group(setup.limits, parent, next(_NUMBERS))
+            setup = msgspec.structs.replace(setup, cgroup=group)
+        self._group = group
         tasks, self.stdin = os.pipe()
         self.stdout, answers = os.pipe()
         try:
@@ -147,6 +159,8 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if self._group:
+            remove_group(self._group)
         code = self._process.returncode
         ended = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
         words = self._last_words.read_bytes()[-_LAST_WORDS_BYTES:].decode(errors="replace").strip()

@@ -1,11 +1,28 @@
 """What a spec says of pods: read and kept on one machine, and of effect on Kubernetes only."""
 
 import enum
+from collections.abc import Mapping
 from typing import Annotated, TypeAlias
 
 import msgspec
 
 Quantity: TypeAlias = Annotated[str, "quantity"]
+
+
+_FACTORS: Mapping[str, float] = {
+    "n": 1e-9,
+    "u": 1e-6,
+    "m": 1e-3,
+    "": 1.0,
+    **{letter: 1000.0**power for power, letter in enumerate("kMGTPE", 1)},
+    **{f"{letter}i": 1024.0**power for power, letter in enumerate("KMGTPE", 1)},
+}
+
+
+def quantity_value(text: Quantity) -> float:
+    """The number that a quantity of Kubernetes stands for: `512Mi`, `2G`, `1e9`; 0 for an empty one."""
+    number = text.rstrip("numkMGTPEKi")
+    return float(number or 0) * _FACTORS[text.removeprefix(number)]
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -159,7 +159,7 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     resource_requests: Resources | None = None
     """What the code is given at least."""
     resource_limits: Resources | None = None
-    """What the code is given at most."""
+    """What the code of one worker is given at most. `memory` and `cpu` hold where the system has control groups for it; `disk` and `gpu` on Kubernetes only."""
     sidecar_resource_requests: Resources | None = None
     """What the container beside it is given at least."""
     sidecar_resource_limits: Resources | None = None
@@ -278,7 +278,6 @@ _NOT_CODE = ("image_pull_secrets", "memory_volume")
 KUBERNETES_ONLY = (
     "autoscaling",
     "resource_requests",
-    "resource_limits",
     "sidecar_resource_requests",
     "sidecar_resource_limits",
     "scheduling_spec",
@@ -293,6 +292,7 @@ KUBERNETES_ONLY_TRANSFORM = ("image_pull_secrets",)
 def kubernetes_only_fields(spec: PipelineSpec) -> tuple[str, ...]:
     """Fields that this spec sets and that mean something on Kubernetes only: a local run goes without them. The image is not among them."""
     found = [name for name in KUBERNETES_ONLY if getattr(spec, name)]
+    found += [f"resource_limits.{name}" for name in ("disk", "gpu") if spec.resource_limits is not None and getattr(spec.resource_limits, name)]
     return (*(f"transform.{name}" for name in KUBERNETES_ONLY_TRANSFORM if getattr(spec.transform, name)), *found)
 
 

@@ -1,5 +1,6 @@
 """Takes one staged datum through `/pfs`: puts its files there, has it tried, finds its output, clears `/pfs` for the next."""
 
+import dataclasses
 import os
 import secrets
 import shutil
@@ -12,6 +13,7 @@ from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.storage.content import ContentReader
 from pachyderm_dagster.worker.attempts import Attempts, attempt
 from pachyderm_dagster.worker.batching import BatchProcess
+from pachyderm_dagster.worker.cgroups import count_oom_kills
 from pachyderm_dagster.worker.collect import OutputFile, collect
 from pachyderm_dagster.worker.folders import move_entries
 from pachyderm_dagster.worker.output_log import Listener, OutputLog
@@ -136,9 +138,25 @@ class DatumRunner:
 
     def _run_try(self, task: DatumTask, environment: Mapping[str, str]) -> Callable[[OutputLog], Ending]:
         if self._batch is None:
-            return lambda log: self._runner.run(self._command, environment, log)
+            return self._in_memory(lambda log: self._runner.run(self._command, environment, log))
         self._batch.begin_set(task.datum_set)
-        return self._batch.run
+        return self._in_memory(self._batch.run)
+
+    def _in_memory(self, run: Callable[[OutputLog], Ending]) -> Callable[[OutputLog], Ending]:
+        """A try of which is told when the kernel ended it because it wanted more memory than it may have."""
+        folder, limits = self._setup.cgroup, self._setup.limits
+        if not folder or limits is None or not limits.memory:
+            return run
+
+        def told(log: OutputLog) -> Ending:
+            before = count_oom_kills(folder)
+            ending = run(log)
+            if ending.exit_code == 0 or count_oom_kills(folder) == before:
+                return ending
+            problem = f"the code wanted more memory than resource_limits.memory gives it, {limits.memory} bytes, and was ended by the kernel"
+            return dataclasses.replace(ending, failure=ExecutionError("out-of-memory", f"{problem}; give it more, or let a datum be smaller"))
+
+        return told
 
     def _recovery(self, environment: Mapping[str, str]) -> Callable[[OutputLog], Ending] | None:
         command = self._error_command
@@ -168,6 +186,7 @@ class DatumRunner:
             image=setup.image,
             timeout=setup.datum_timeout,
             user=self._user,
+            cgroup=setup.cgroup,
             terminal=setup.terminal,
         )
 

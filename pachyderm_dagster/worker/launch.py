@@ -1,8 +1,9 @@
-"""Becomes another user, then the command: a script that is run by itself, since a process with threads must not change on its way to exec.
+"""Enters a control group, or becomes another user, or both, and then is the command: a script of its own, since a process with threads must not change on its
+way to exec.
 
-Its arguments: user id, group id, all group ids with commas between them, a descriptor, the program, and the program's arguments. It imports nothing of
-the package.
-On the descriptor, which closes when the program begins, it writes the number of the error that kept it from that.
+Its arguments: the folder of the control group, or nothing; user id, or nothing, group id, all group ids with commas between them; a descriptor, the program,
+and the program's arguments. It imports nothing of the package.
+On the descriptor, which closes when the program begins, it writes the number of the error that kept it from that, behind a G when that was the group's.
 """
 
 import os
@@ -14,13 +15,22 @@ FAILED = 127
 
 def main() -> None:
     """Never returns."""
-    user, group, groups, status, program, *arguments = sys.argv[1:]
+    control_group, user, group, groups, status, program, *arguments = sys.argv[1:]
     report = int(status)
     os.set_inheritable(report, False)
+    if control_group:
+        try:
+            with open(f"{control_group}/cgroup.procs", "r+", encoding="utf-8") as file:
+                # This process, whichever number it has where it is seen from.
+                file.write("0")
+        except OSError as error:
+            os.write(report, f"G{error.errno or 0}".encode())
+            os._exit(FAILED)
     try:
-        os.setgroups([int(one) for one in groups.split(",")])
-        os.setgid(int(group))
-        os.setuid(int(user))
+        if user:
+            os.setgroups([int(one) for one in groups.split(",")])
+            os.setgid(int(group))
+            os.setuid(int(user))
         # Python ignores these, and what is ignored stays so.
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)

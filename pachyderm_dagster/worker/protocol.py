@@ -15,6 +15,7 @@ import msgspec
 
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.storage.content import Content
+from pachyderm_dagster.worker.cgroups import Limits
 
 _LENGTH = struct.Struct("<Q")
 _ERRORS: dict[str, type[PachydermError]] = {kind.__name__: kind for kind in PachydermError.__subclasses__()}
@@ -49,6 +50,7 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
         datum_timeout: seconds for one try; None for no limit.
         kept_log: folder of the log of a program that stays, as a service does; empty for others. Nothing of what it writes or prints goes to the store.
         grace: seconds that the program has to end, after a SIGTERM, when the executor closes the pipe; 0: it is killed at once.
+        limits: what user code may use at most; the executor makes a control group for it, `cgroup`, where the system lets it.
         terminal: whether the command has the standard streams of the worker to itself; for one that is started where somebody types.
         image: named when a command is missing, because it is not used here; empty where user code does run in it.
     """
@@ -71,6 +73,8 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     datum_timeout: float | None = None
     kept_log: str = ""
     grace: float = 0.0
+    limits: Limits | None = None
+    cgroup: str = ""
     terminal: bool = False
     image: str = ""
 

@@ -41,6 +41,7 @@ class Command:
         user: the user that it runs as; None for the worker's own.
         image: the image that a cluster would run it in, for the message when the program is missing here; empty if it runs in that image.
         timeout: seconds for one try, None for no limit.
+        cgroup: folder of the control group that it runs in; empty for the worker's own.
         terminal: the command has the standard streams of this process to itself, and no limit.
     """
 
@@ -51,6 +52,7 @@ class Command:
     image: str
     timeout: float | None
     user: User | None = None
+    cgroup: str = ""
     terminal: bool = False
 
 
@@ -246,8 +248,8 @@ def _start(command: Command, environment: Mapping[str, str], output: int | None)
     if program is None:
         raise _not_found(command, f"was not found in PATH={environment.get('PATH', os.defpath)}")
     try:
-        if command.user is not None:
-            return _start_as(command.user, program, command, environment, output)
+        if command.user is not None or command.cgroup:
+            return _start_changed(program, command, environment, output)
         return _spawn(program, command.argv, command, environment, output)
     except FileNotFoundError as error:
         raise _not_found(command, "exists, but the interpreter that its first line names does not" if os.path.exists(program) else "does not exist") from error
@@ -278,16 +280,17 @@ def _spawn(program: str, argv: tuple[str, ...], command: Command, environment: M
     )
 
 
-def _start_as(user: User, program: str, command: Command, environment: Mapping[str, str], output: int | None) -> int:
-    """Starts the command as another user. Errors as `posix_spawn`."""
-    if output is not None:
+def _start_changed(program: str, command: Command, environment: Mapping[str, str], output: int | None) -> int:
+    """Starts the command as another user, or in its control group. Errors as `posix_spawn`."""
+    user = command.user
+    if output is not None and user is not None:
         # What is opened again by its name, as /dev/stdout, asks who owns it.
         os.fchown(output, user.id, user.group)
     reader, writer = os.pipe()
     try:
         try:
-            ids = [str(user.id), str(user.group), ",".join(map(str, user.groups)), str(_STATUS)]
-            argv = (sys.executable, "-I", "-S", launch.__file__, *ids, program, *command.argv)
+            ids = ["", "", ""] if user is None else [str(user.id), str(user.group), ",".join(map(str, user.groups))]
+            argv = (sys.executable, "-I", "-S", launch.__file__, command.cgroup, *ids, str(_STATUS), program, *command.argv)
             process = _spawn(sys.executable, argv, command, environment, output, status=writer)
         finally:
             os.close(writer)
@@ -296,6 +299,9 @@ def _start_as(user: User, program: str, command: Command, environment: Mapping[s
         os.close(reader)
     if failed:
         os.waitpid(process, 0)
+        if failed.startswith(b"G"):
+            problem = f"the code cannot be held to its resource_limits: it cannot enter {command.cgroup}: {os.strerror(int(failed[1:]))}"
+            raise ExecutionError("limits-not-set", f"{problem}; run the job again, or remove the limits")
         raise OSError(int(failed), os.strerror(int(failed)))
     return process
 

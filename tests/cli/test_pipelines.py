@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from pachyderm_dagster.cli import spec_files
 from tests.cli.conftest import COUNT
 from tests.cli.overtaking import preceded
 from tests.cli.pachctl import Pachctl
@@ -73,6 +74,14 @@ def test_yaml_is_read(books: Pachctl) -> None:
 def test_pipeline_that_cannot_work_is_refused(books: Pachctl, text: bytes, code: str) -> None:
     assert books.fail("create", "pipeline", "-f", "-", stdin=text) == code
     assert books.json("list", "pipeline") == []
+
+
+def test_limits_that_are_not_kept_are_told_with_the_reason(books: Pachctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {"cpu": 1, "memory": "1Gi", "disk": "1Gi"}
+    monkeypatch.setattr(spec_files, "limits_problem", lambda found: f"no group for {found.memory} bytes")
+    said = books("create", "pipeline", stdin=json.dumps(spec("copy", resource_limits=limits)).encode()).err
+    assert "note: 'copy' runs its command on this machine; not used there: resource_limits.disk" in said
+    assert "note: resource_limits of 'copy' are not kept here: no group for 1073741824 bytes" in said
 
 
 def test_missing_file_is_refused(books: Pachctl, tmp_path: Path) -> None:

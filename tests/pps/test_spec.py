@@ -191,8 +191,9 @@ def test_upstream_branches_are_those_of_all_leaves_once() -> None:
 
 def test_fields_for_kubernetes_are_listed_when_set() -> None:
     assert kubernetes_only_fields(SPEC) == ()
-    spec = msgspec.structs.replace(with_transform(image_pull_secrets=("hub",)), autoscaling=True, resource_limits=Resources(cpu=1.0), pod_patch="[]")
-    assert kubernetes_only_fields(spec) == ("transform.image_pull_secrets", "autoscaling", "resource_limits", "pod_patch")
+    limits = Resources(cpu=1.0, disk="1Gi")
+    spec = msgspec.structs.replace(with_transform(image_pull_secrets=("hub",)), autoscaling=True, resource_limits=limits, pod_patch="[]")
+    assert kubernetes_only_fields(spec) == ("transform.image_pull_secrets", "autoscaling", "pod_patch", "resource_limits.disk")
 
 
 CODED = changed(reprocess_spec=Reprocess.CODE_CHANGE)
