@@ -21,6 +21,11 @@ def process_lease(pipeline_key: int) -> str:
     return f"process/{pipeline_key}"
 
 
+def asked_lease(project: str) -> str:
+    """Held for some seconds after a project's commit sensor asked for runs, which the daemon is about to make."""
+    return f"asked/{project}"
+
+
 def sensor_lease(project: str) -> str:
     """Held while a project's commit sensor ticks, so that others know that a daemon is up."""
     return f"sensor/{project}"

@@ -9,11 +9,11 @@ import msgspec
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from pachyderm_dagster.coordination.leases import hold
-from pachyderm_dagster.coordination.names import sensor_lease
+from pachyderm_dagster.coordination.names import asked_lease, sensor_lease
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.executors.run_job import Executor
 from pachyderm_dagster.integration.cron_ticks import make_due_ticks
-from pachyderm_dagster.integration.due_runs import DueRuns, DueSets, SetRequest
+from pachyderm_dagster.integration.due_runs import MOST_SETS, REACTION, DueRuns, DueSets, SetRequest
 from pachyderm_dagster.integration.finished_commits import Walked, moved_heads, walk_commits
 from pachyderm_dagster.integration.job_step import KeyOf
 from pachyderm_dagster.integration.run_sets import request_lease
@@ -74,7 +74,11 @@ class CommitSensor:
             if held is None:
                 before.waiting.append("a run started by hand is making its commit set")
                 return before
-            return DueSets(workspace, context.instance, executor, self.project, self.pipelines, leaves_fresh=True).look(before.silent, limit=MOST_RUNS)
+            sets = DueSets(workspace, context.instance, executor, self.project, self.pipelines, leaves_fresh=True, most_sets=MOST_SETS)
+            found = sets.look(before.silent, limit=MOST_RUNS)
+            if found.requests:
+                workspace.leases.acquire(asked_lease(self.project), SENSOR_OWNER, REACTION)
+            return found
 
     def _request(self, request: SetRequest) -> dg.RunRequest:
         keys = [self.pipelines[name] for name in request.pipelines]

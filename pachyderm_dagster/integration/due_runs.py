@@ -1,7 +1,8 @@
 """Decides which commit sets of a project become Dagster runs now, and cleans up after runs that died."""
 
+import dataclasses
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -19,18 +20,25 @@ from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.workspace import Workspace
 
+MOST_SETS = 200
+"""Commit sets a run, for whoever starts runs that may do several: enough that starting them costs little, and not so many that one failure repeats much."""
 REACTION = dt.timedelta(seconds=10)
 """What reacts at once has taken a set by then, or will not."""
 
 
 @dataclass(frozen=True, slots=True)
 class SetRequest:
-    """A run that should be started: these pipelines of one commit set."""
+    """A run that should be started: these pipelines of one commit set.
+
+    Attributes:
+        along: later sets that wait for the same pipelines, or for some of them, oldest first: the run does them too.
+    """
 
     set_id: str
     project: str
     attempt: int
     jobs: tuple[Job, ...]
+    along: tuple[str, ...] = ()
 
     @property
     def run_key(self) -> str:
@@ -40,7 +48,8 @@ class SetRequest:
     @property
     def tags(self) -> dict[str, str]:
         """The tags by which the run is found again."""
-        return {labels.COMMIT_SET: self.set_id} | ({labels.ATTEMPT: str(self.attempt)} if self.attempt > 1 else {})
+        attempt = {labels.ATTEMPT: str(self.attempt)} if self.attempt > 1 else {}
+        return {labels.COMMIT_SET: self.set_id, **attempt, **{f"{labels.WITH_SET}{set_id}": "true" for set_id in self.along}}
 
     @property
     def pipelines(self) -> list[RepoName]:
@@ -70,6 +79,7 @@ class DueSets:
         keys: the asset of each pipeline that the loaded code location knows.
         take_over: no daemon is up, so nobody else will start a run that waits in its queue.
         leaves_fresh: whether a set that has just become due is left to what reacts at once, if that is up.
+        most_sets: how many sets a run may do.
     """
 
     workspace: Workspace
@@ -79,38 +89,54 @@ class DueSets:
     keys: Mapping[RepoName, dg.AssetKey]
     take_over: bool = False
     leaves_fresh: bool = False
+    most_sets: int = 1
 
     def look(self, silent: Mapping[str, dt.datetime], *, limit: int) -> DueRuns:
         """What should be started now, at most `limit` runs.
 
-        Sets that share a pipeline go one after the other, oldest first, so that each finds the results of the one before.
-        A set with pipelines that are not loaded yet waits for the code location to be loaded again.
+        Sets that share a pipeline go one after the other, oldest first, so that each finds the results of the one before: in one run where they wait for
+        nothing else. A set with pipelines that are not loaded yet waits for the code location to be loaded again.
         """
         with self.workspace.database.read() as txn:
             due = jobs.list_due_set(txn, self.project)
         found = DueRuns()
+        undone = dict(due)
         fresh = self._fresh(due) if self.leaves_fresh else set()
         taken: set[RepoName] = set()
+        # Pipelines of sets that wait: whatever needs one of them waits behind.
+        behind: set[RepoName] = set()
         for set_id, members in due:
             wanted = {job.pipeline for job in members}
             if wanted & taken:
+                if not wanted & behind and self._goes_along(set_id, wanted, found):
+                    continue
+                behind |= wanted
                 found.waiting.append(f"{set_id} waits for an earlier commit set of the same pipeline")
             elif wanted - self.keys.keys():
                 found.waiting.append(f"{set_id} waits for the code location to load {', '.join(map(str, sorted(wanted - self.keys.keys())))}")
             elif set_id in fresh:
                 found.waiting.append(f"{set_id} has just become due, and is about to be run")
             elif len(found.requests) < limit:
-                self._look_at(set_id, members, silent, found)
+                self._look_at(set_id, undone, silent, found)
             taken |= wanted
         return found
 
-    def _look_at(self, set_id: str, members: Sequence[Job], silent: Mapping[str, dt.datetime], found: DueRuns) -> None:
+    def _goes_along(self, set_id: str, wanted: Set[RepoName], found: DueRuns) -> bool:
+        """Whether a set that nobody has tried joins the request that does its pipelines: then it is in it."""
+        place = next((place for place, request in enumerate(found.requests) if wanted <= set(request.pipelines)), None)
+        if place is None or len(found.requests[place].along) + 1 >= self.most_sets or self.workspace.leases.is_held(set_lease(set_id)) or self._runs(set_id):
+            return False
+        found.requests[place] = dataclasses.replace(found.requests[place], along=(*found.requests[place].along, set_id))
+        return True
+
+    def _look_at(self, set_id: str, undone: Mapping[str, Sequence[Job]], silent: Mapping[str, dt.datetime], found: DueRuns) -> None:
+        members = undone[set_id]
         if self.workspace.leases.is_held(set_lease(set_id)):
             found.waiting.append(f"{set_id} is being run by a command line")
             return
         now = self.workspace.database.clock.now()
         verdict = judge(members, self._runs(set_id), now)
-        if isinstance(verdict, Busy) and self._is_over(verdict.run, members, silent, found, now):
+        if isinstance(verdict, Busy) and self._is_over(verdict.run, undone, silent, found, now):
             verdict = judge(members, self._runs(set_id), now)
         held = [job for job in members if self.workspace.leases.is_held(job_lease(job.key))]
         match verdict:
@@ -142,8 +168,9 @@ class DueSets:
     def _runs(self, set_id: str) -> list[SetRun]:
         return list_set_run(self.instance, set_id, {key: name for name, key in self.keys.items()})
 
-    def _is_over(self, run: SetRun, members: Sequence[Job], silent: Mapping[str, dt.datetime], found: DueRuns, now: dt.datetime) -> bool:
+    def _is_over(self, run: SetRun, due: Mapping[str, Sequence[Job]], silent: Mapping[str, dt.datetime], found: DueRuns, now: dt.datetime) -> bool:
         """Whether an active run turned out to be none, and was marked so in Dagster."""
+        members = [job for set_id in run.sets for job in due.get(set_id, ())]
         record = self.instance.get_run_by_id(run.id)
         if record is None:
             return True

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -13,7 +13,7 @@ from pachyderm_dagster.errors import ConflictError, NotFoundError, PachydermErro
 from pachyderm_dagster.executors.run_job import Executor, run_job
 from pachyderm_dagster.integration.commit_events import ensure_events, has_event, provenance_tags, version_tags
 from pachyderm_dagster.integration.job_events import counter_metadata, describe_progress, failure_metadata, output_metadata
-from pachyderm_dagster.integration.run_sets import set_of_run
+from pachyderm_dagster.integration.run_sets import sets_of_run
 from pachyderm_dagster.integration.snapshot import LoadedPipeline, code_version, read_snapshot
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits
@@ -66,35 +66,54 @@ class JobStep:
             raise
 
     def _run(self, context: dg.AssetExecutionContext, workspace: Workspace, executor: Executor) -> StepEvents:
-        job = self._find_job(context, workspace)
-        if job is None:
-            return
-        consumed = _consumed(workspace, job)
-        report_inputs(context.instance, workspace, job, self.key_of)
-        if not job.state.is_terminal:
-            job = self._do(context, workspace, executor, job)
-        if job.state.has_output:
+        failed = None
+        found = self._find_jobs(context, workspace)
+        for job in found:
+            report_inputs(context.instance, workspace, job, self.key_of)
+            ended = job if job.state.is_terminal else self._do(context, workspace, executor, job)
+            if not ended.state.has_output:
+                failed = ended
+                for unrunnable in end_unrunnable(workspace, executor, ended.id, context.run.run_id):
+                    self.on_job(unrunnable, unrunnable.state, unrunnable.counters)
+            if job is not found[-1]:
+                self._tell_along(context, workspace, ended)
             # An egress that failed is for the check to tell: the asset is there, and what is downstream can run.
-            yield job_check(job, self.key)
-            yield self._materialized(context, workspace, job, consumed)
-            return
-        for ended in end_unrunnable(workspace, executor, job.id, context.run.run_id):
-            self.on_job(ended, ended.state, ended.counters)
-        metadata = failure_metadata(workspace, job)
-        yield job_check(job, self.key, metadata)
-        raise dg.Failure(f"job {job} ended as {job.state}: {job.reason}", metadata=metadata, allow_retries=False)
+            elif failed is None:
+                yield job_check(ended, self.key)
+                yield self._materialized(context, workspace, ended)
+        if failed is not None:
+            yield from self._fail(context, workspace, found, failed)
 
-    def _find_job(self, context: dg.AssetExecutionContext, workspace: Workspace) -> Job | None:
+    def _fail(self, context: dg.AssetExecutionContext, workspace: Workspace, found: Sequence[Job], failed: Job) -> StepEvents:
+        """Tells of the newest job, and fails the step for the last that failed."""
+        with workspace.database.read() as txn:
+            newest = jobs.refresh(txn, found[-1])
+        if newest.key != failed.key:
+            self._tell_along(context, workspace, newest)
+        metadata = failure_metadata(workspace, failed)
+        yield job_check(newest, self.key, metadata if newest.key == failed.key else None)
+        raise dg.Failure(f"job {failed} ended as {failed.state}: {failed.reason}", metadata=metadata, allow_retries=False)
+
+    def _tell_along(self, context: dg.AssetExecutionContext, workspace: Workspace, job: Job) -> None:
+        """What a run tells of a job that is not its last of this pipeline: the last one's events are the step's."""
+        if job.state.has_output:
+            made = report_lost_output(context.instance, workspace, job, self.key_of)
+            if made is not None:
+                context.log_event(made)
+        else:
+            context.instance.report_runless_asset_event(check_evaluation(job_check(job, self.key, failure_metadata(workspace, job))))
+
+    def _find_jobs(self, context: dg.AssetExecutionContext, workspace: Workspace) -> list[Job]:
+        """The jobs of the run's sets, oldest first."""
         try:
-            set_id = set_of_run(workspace, context)
+            set_ids = sets_of_run(workspace, context)
         except PachydermError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         with workspace.database.read() as txn:
-            try:
-                return jobs.get_job(txn, self.pipeline.name, set_id)
-            except NotFoundError:
-                context.log.info("pipeline %s has no job in commit set %s: nothing to do", self.pipeline.name, set_id)
-                return None
+            found = [job for set_id in set_ids for job in jobs.list_job(txn, pipeline=self.pipeline.name, set_id=set_id)]
+        if not found:
+            context.log.info("pipeline %s has no job in commit set %s: nothing to do", self.pipeline.name, ", ".join(sorted(set_ids)))
+        return sorted(found, key=lambda job: job.key)
 
     def _do(self, context: dg.AssetExecutionContext, workspace: Workspace, executor: Executor, job: Job) -> Job:
         log = _ProgressLog(context)
@@ -121,9 +140,8 @@ class JobStep:
         self.on_job(ended, ended.state, ended.counters)
         return ended
 
-    def _materialized(
-        self, context: dg.AssetExecutionContext, workspace: Workspace, job: Job, consumed: Mapping[BranchName, Commit]
-    ) -> dg.MaterializeResult[None]:
+    def _materialized(self, context: dg.AssetExecutionContext, workspace: Workspace, job: Job) -> dg.MaterializeResult[None]:
+        consumed = _consumed(workspace, job)
         with workspace.database.read() as txn:
             commit = commits.get_commit(txn, job.output_commit)
         return dg.MaterializeResult(
@@ -157,6 +175,19 @@ def job_check(job: Job, key: dg.AssetKey, metadata: Mapping[str, dg.MetadataValu
     )
 
 
+def check_evaluation(found: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    """A check's result as an event beside a run."""
+    assert found.asset_key is not None and found.check_name is not None
+    return dg.AssetCheckEvaluation(
+        asset_key=found.asset_key,
+        check_name=found.check_name,
+        passed=found.passed,
+        severity=found.severity,
+        description=found.description,
+        metadata=found.metadata,
+    )
+
+
 def report_inputs(instance: dg.DagsterInstance, workspace: Workspace, job: Job, key_of: KeyOf) -> None:
     """Makes sure that Dagster knows the commits which a job reads: without a sensor, or before its tick, nobody has told it."""
     with workspace.database.read() as txn:
@@ -181,7 +212,7 @@ def report_lost_output(instance: dg.DagsterInstance, workspace: Workspace, job: 
         pipeline = pipelines.get_pipeline(txn, job.pipeline, version=job.version)
         later = commits.list_commit(txn, job.pipeline, number=HISTORY)
     key = key_of(BranchName(job.pipeline, commit.branch or pipeline.spec.output_branch))
-    known = [found for found in later if found.key >= commit.key and found.branch == commit.branch]
+    known = [found for found in later if found.key >= commit.key and found.branch == commit.branch and found.finished is not None]
     if any(has_event(instance, key, found) for found in known):
         return None
     consumed = _consumed(workspace, job)

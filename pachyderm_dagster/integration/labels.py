@@ -7,6 +7,8 @@ import dagster as dg
 # Run tags
 COMMIT_SET = "pachyderm/commit_set"
 """The commit set whose jobs a run does."""
+WITH_SET = ".dagster/pachyderm_set_"
+"""Begins a tag for each further set that a run does, with its id behind; Dagster's UI does not show such tags."""
 ATTEMPT = "pachyderm/attempt"
 """Counts on from 2 for the further runs of a set, when one ended and left jobs undone."""
 MADE_SET = "pachyderm/made_set"

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, hold
-from pachyderm_dagster.coordination.names import reactor_lease, set_lease
+from pachyderm_dagster.coordination.names import asked_lease, reactor_lease, set_lease
 from pachyderm_dagster.errors import ConflictError, ExecutionError, NotFoundError, PachydermError, StateError, UnreachableError
 from pachyderm_dagster.executors.local import LocalExecutor
 from pachyderm_dagster.executors.run_job import run_job
 from pachyderm_dagster.integration.building import job_name
-from pachyderm_dagster.integration.due_runs import DueSets, SetRequest
+from pachyderm_dagster.integration.due_runs import MOST_SETS, DueSets, SetRequest
 from pachyderm_dagster.integration.instance import open_instance
 from pachyderm_dagster.integration.job_events import failure_metadata
-from pachyderm_dagster.integration.job_step import end_unrunnable, job_check, report_inputs, report_lost_output
+from pachyderm_dagster.integration.job_step import check_evaluation, end_unrunnable, job_check, report_inputs, report_lost_output
 from pachyderm_dagster.integration.run_sets import request_lease
 from pachyderm_dagster.integration.snapshot import InputBranch, Snapshot, read_snapshot
 from pachyderm_dagster.integration.translator import PachydermTranslator
@@ -102,7 +102,8 @@ class Reactor:
 
     def _look_at(self, project: str) -> bool:
         with hold(self.workspace.leases, request_lease(project), self.owner) as held:
-            request = self._find(project) if held is not None else None
+            is_free = held is not None and not self.workspace.leases.is_held(asked_lease(project))
+            request = self._find(project) if is_free else None
             if request is None:
                 with self.workspace.database.read() as txn:
                     self._pass(set_id for set_id, _ in jobs.list_due_set(txn, project))
@@ -119,7 +120,7 @@ class Reactor:
     def _find(self, project: str) -> SetRequest | None:
         """The oldest due set that nobody has tried."""
         keys = {pipeline.name: self._keys[pipeline.output] for pipeline in self._snapshot.pipelines if pipeline.name.project == project}
-        found = DueSets(self.workspace, self.instance, self.executor, project, keys).look({}, limit=HISTORY)
+        found = DueSets(self.workspace, self.instance, self.executor, project, keys, most_sets=1 if self.is_instant else MOST_SETS).look({}, limit=HISTORY)
         return next((request for request in found.requests if request.attempt == 1 and self._is_open(request.set_id)), None)
 
     def _pass(self, set_ids: Iterator[str]) -> None:
@@ -166,17 +167,7 @@ class Reactor:
             if made is not None:
                 self.instance.report_runless_asset_event(made)
         found = job_check(job, key, None if job.state.has_output else failure_metadata(self.workspace, job))
-        assert found.asset_key is not None and found.check_name is not None
-        self.instance.report_runless_asset_event(
-            dg.AssetCheckEvaluation(
-                asset_key=found.asset_key,
-                check_name=found.check_name,
-                passed=found.passed,
-                severity=found.severity,
-                description=found.description,
-                metadata=found.metadata,
-            )
-        )
+        self.instance.report_runless_asset_event(check_evaluation(found))
 
     def _load(self, snapshot: Snapshot) -> None:
         if snapshot == self._snapshot:

@@ -1,4 +1,4 @@
-"""Which commit set a Dagster run works on: the one that the sensor asked for, or a new one when a user started the run."""
+"""Which commit sets a Dagster run works on: those that the sensor asked for, or a new one when a user started the run."""
 
 import contextlib
 import time
@@ -9,6 +9,7 @@ import dagster as dg
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, Leases
 from pachyderm_dagster.errors import ConflictError
+from pachyderm_dagster.integration.set_runs import sets_of
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pfs.references import parse_repo
@@ -24,11 +25,11 @@ def request_lease(project: str) -> str:
     return f"requests/{project}"
 
 
-def set_of_run(workspace: Workspace, context: dg.AssetExecutionContext) -> str:
-    """The commit set of the run in which a step finds itself; the same for all its steps.
+def sets_of_run(workspace: Workspace, context: dg.AssetExecutionContext) -> frozenset[str]:
+    """The commit sets of the run in which a step finds itself; the same for all its steps.
 
-    A run that the sensor asked for has it as a tag. One that a user started gets a new set: each of its pipelines runs again on the current heads, all in
-    one transaction. So does a re-execution, unless the set that it inherited still has jobs to do.
+    A run that the sensor asked for has them as tags. One that a user started gets a new set: each of its pipelines runs again on the current heads, all in
+    one transaction. So does a re-execution, unless sets that it inherited still have jobs to do.
 
     Raises:
         StateError: `pipeline-stopped`, when one of the run's pipelines is.
@@ -37,9 +38,9 @@ def set_of_run(workspace: Workspace, context: dg.AssetExecutionContext) -> str:
     """
     run = _run(context)
     chosen = _pipelines_of(context)
-    found = _settled_set(workspace, run, chosen)
-    if found is not None:
-        return found
+    settled = _settled_sets(workspace, run, chosen)
+    if settled:
+        return settled
     # From the transaction on, the sensor would ask for a run of the new set; it must see that this run has it.
     with contextlib.ExitStack() as held:
         for project in sorted({name.project for name in chosen}):
@@ -47,7 +48,7 @@ def set_of_run(workspace: Workspace, context: dg.AssetExecutionContext) -> str:
         found = workspace.database.write(lambda txn: _rerun(txn, chosen))
         context.instance.add_run_tags(run.run_id, {labels.COMMIT_SET: found, labels.MADE_SET: run.run_id})
     context.log.info("this run was started by hand: commit set %s runs %s again", found, ", ".join(map(str, chosen)))
-    return found
+    return frozenset([found])
 
 
 def _run(context: dg.AssetExecutionContext) -> dg.DagsterRun:
@@ -63,13 +64,13 @@ def _pipelines_of(context: dg.AssetExecutionContext) -> list[RepoName]:
     return sorted(parse_repo(name) for name in found if name is not None)
 
 
-def _settled_set(workspace: Workspace, run: dg.DagsterRun, chosen: Sequence[RepoName]) -> str | None:
-    found = run.tags.get(labels.COMMIT_SET)
-    if found is None or labels.PARENT_RUN not in run.tags or run.tags.get(labels.MADE_SET) == run.run_id:
+def _settled_sets(workspace: Workspace, run: dg.DagsterRun, chosen: Sequence[RepoName]) -> frozenset[str]:
+    found = sets_of(run.tags)
+    if labels.PARENT_RUN not in run.tags or run.tags.get(labels.MADE_SET) == run.run_id:
         return found
     with workspace.database.read() as txn:
-        undone = jobs.list_job(txn, set_id=found, unfinished_only=True)
-    return found if any(job.pipeline in chosen for job in undone) else None
+        undone = {job.id for job in jobs.list_job(txn, unfinished_only=True) if job.pipeline in chosen}
+    return found & undone
 
 
 def _rerun(txn: Transaction, chosen: Sequence[RepoName]) -> str:

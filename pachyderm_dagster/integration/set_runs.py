@@ -36,6 +36,8 @@ class SetRun:
     cancelled_by_user: bool = False
     interrupted: bool = False
     by_command_line: bool = False
+    sets: frozenset[str] = frozenset()
+    """The ids of the sets that it does."""
 
     @property
     def is_active(self) -> bool:
@@ -117,8 +119,15 @@ def judge(members: Sequence[Job], runs: Sequence[SetRun], now: dt.datetime) -> V
 
 def list_set_run(instance: dg.DagsterInstance, set_id: str, pipelines: Mapping[dg.AssetKey, RepoName]) -> list[SetRun]:
     """The runs of a commit set, oldest first. `pipelines` names the pipeline of each asset."""
-    records = instance.get_run_records(dg.RunsFilter(tags={labels.COMMIT_SET: set_id}), ascending=True)
-    return [_set_run(instance, record, pipelines) for record in records]
+    own = instance.get_run_records(dg.RunsFilter(tags={labels.COMMIT_SET: set_id}))
+    along = instance.get_run_records(dg.RunsFilter(tags={f"{labels.WITH_SET}{set_id}": "true"}))
+    return [_set_run(instance, record, pipelines) for record in sorted([*own, *along], key=lambda record: record.storage_id)]
+
+
+def sets_of(tags: Mapping[str, str]) -> frozenset[str]:
+    """The ids of the commit sets in the tags of a run."""
+    first = [tags[labels.COMMIT_SET]] if labels.COMMIT_SET in tags else []
+    return frozenset([*first, *(name.removeprefix(labels.WITH_SET) for name in tags if name.startswith(labels.WITH_SET))])
 
 
 def _set_run(instance: dg.DagsterInstance, record: dg.RunRecord, pipelines: Mapping[dg.AssetKey, RepoName]) -> SetRun:
@@ -129,6 +138,7 @@ def _set_run(instance: dg.DagsterInstance, record: dg.RunRecord, pipelines: Mapp
     return SetRun(
         id=run.run_id,
         status=run.status,
+        sets=sets_of(run.tags),
         pipelines=None if run.asset_selection is None else frozenset(pipelines[key] for key in run.asset_selection if key in pipelines),
         attempt=int(run.tags.get(labels.ATTEMPT, "1")),
         ended=None if record.end_time is None else dt.datetime.fromtimestamp(record.end_time, dt.UTC),
@@ -138,12 +148,15 @@ def _set_run(instance: dg.DagsterInstance, record: dg.RunRecord, pipelines: Mapp
     )
 
 
-def silent_since(run: SetRun, members: Sequence[Job], leases: Leases, known: Mapping[str, dt.datetime], now: dt.datetime) -> dt.datetime | None:
+def silent_since(run: SetRun, undone: Sequence[Job], leases: Leases, known: Mapping[str, dt.datetime], now: dt.datetime) -> dt.datetime | None:
     """Since when no process seems to work on an active run; None when one does, or when it is queued. `known`: earlier answers by run id.
 
     A run between two jobs holds no lease for a moment, so only a long silence means anything.
+
+    Args:
+        undone: the unfinished jobs of all the run's sets.
     """
-    if run.is_queued or any(leases.is_held(job_lease(job.key)) for job in members):
+    if run.is_queued or any(leases.is_held(job_lease(job.key)) for job in undone):
         return None
     return known.get(run.id, now)
 
