@@ -16,7 +16,7 @@ from pachyderm_dagster.cli.following import Step, take_over
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.pipeline_files import find_pipeline_file
 from pachyderm_dagster.cli.visible import visible
-from pachyderm_dagster.cli.wait import wait_for_jobs
+from pachyderm_dagster.cli.wait import wait_for_ends
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.pps.datum_listing import ShownState
 from pachyderm_dagster.pps.model import Job, JobState
@@ -60,7 +60,7 @@ def _follow(workspace: Workspace, environ: Mapping[str, str], folder: str, file:
             step = _take_over(workspace, file, project)
             if step is not None:
                 wanted = step.folders | {folder, os.path.dirname(file)}
-                _run(workspace, environ, step, project, started)
+                _run(workspace, environ, step, started)
             if not said or step is None or step.made or step.unfinished:
                 click.echo(f"waiting for changes of {', '.join(sorted(wanted))}; Ctrl-C ends")
                 said = True
@@ -87,20 +87,23 @@ def _take_over(workspace: Workspace, file: str, project: str) -> Step | None:
         return None
 
 
-def _run(workspace: Workspace, environ: Mapping[str, str], step: Step, project: str, started: float) -> None:
+def _run(workspace: Workspace, environ: Mapping[str, str], step: Step, started: float) -> None:
     for pipeline in step.made:
         click.echo(f"pipeline {pipeline.name}: version {pipeline.version}")
-    for set_id in step.unfinished:
-        try:
-            ended = wait_for_jobs(environ, set_id, project=project)
-        except PachydermError as error:
-            refuse(error)
-            continue
-        for job in reversed(ended):
-            if job.state is not JobState.SUCCESS:
-                _tell_failure(workspace, job)
-        good = sum(job.state is JobState.SUCCESS for job in ended)
-        click.echo(f"{good} of {len(ended)} jobs succeeded, {time.monotonic() - started:.2f} s after the change")
+        if pipeline.spec.runs_on:
+            click.echo(f"it runs on, and not here: `pachctl run service {pipeline.name.name}` or `pachctl dev` runs it, and follows its versions")
+    if not step.unfinished:
+        return
+    try:
+        ended = wait_for_ends(environ, step.unfinished)
+    except PachydermError as error:
+        refuse(error)
+        return
+    for job in reversed(ended):
+        if job.state is not JobState.SUCCESS:
+            _tell_failure(workspace, job)
+    good = sum(job.state is JobState.SUCCESS for job in ended)
+    click.echo(f"{good} of {len(ended)} jobs succeeded, {time.monotonic() - started:.2f} s after the change")
 
 
 def _tell_failure(workspace: Workspace, job: Job) -> None:

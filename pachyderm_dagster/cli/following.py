@@ -1,13 +1,14 @@
 """Gives the pipelines of a file their next version when it or a source folder says something else than the newest one."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
 
 from pachyderm_dagster.cli.source_folders import SourceFolders, look_at
 from pachyderm_dagster.cli.spec_files import read_text, user_specs
+from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.model import Job, Pipeline
@@ -24,12 +25,12 @@ class Step:
     Attributes:
         folders: the source folders.
         made: pipelines that got a version.
-        unfinished: ids of the commit sets in which newest jobs of the pipelines have yet to end.
+        unfinished: jobs of the newest commit sets of the pipelines that have yet to end and do so by themselves, the newest first.
     """
 
     folders: frozenset[str]
     made: tuple[Pipeline, ...]
-    unfinished: tuple[str, ...]
+    unfinished: tuple[Job, ...]
 
 
 def is_changed(newest: Pipeline | None, user: UserSpec, source: Source | None) -> bool:
@@ -61,8 +62,7 @@ def take_over(workspace: Workspace, file: str, project: str) -> Step:
     ]
     made = [one for each in workspace.pps.apply_all(changed) for one in each if isinstance(one, Pipeline)] if changed else []
     with workspace.database.read() as txn:
-        last = [job for name in names for job in jobs.list_job(txn, pipeline=name, number=1)]
-    return Step(frozenset(looked), tuple(made), _sets_of([job for job in last if not job.state.is_terminal]))
+        return Step(frozenset(looked), tuple(made), tuple(_unfinished(txn, names)))
 
 
 def _user(request: CreatePipeline) -> UserSpec:
@@ -83,5 +83,9 @@ def _with_stored(workspace: Workspace, request: CreatePipeline, folder: str | No
     return request if folder is None else msgspec.structs.replace(request, source=workspace.pps.store_source(folder, but=file))
 
 
-def _sets_of(found: list[Job]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(job.id for job in found))
+def _unfinished(txn: Transaction, names: Iterable[RepoName]) -> Iterator[Job]:
+    last = [job for name in names for job in jobs.list_job(txn, pipeline=name, number=1) if not job.state.is_terminal]
+    for set_id in dict.fromkeys(job.id for job in last):
+        found = jobs.list_job(txn, set_id=set_id, unfinished_only=True)
+        services = jobs.find_services(txn, {job.pipeline for job in found})
+        yield from (job for job in found if job.pipeline not in services)

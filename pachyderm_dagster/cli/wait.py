@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from pachyderm_dagster.cli.commit_names import commit_or_set
 from pachyderm_dagster.cli.commits import COLUMNS as COMMIT_COLUMNS
 from pachyderm_dagster.cli.documents import commit_document, job_document
+from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.job_names import find_jobs
 from pachyderm_dagster.cli.jobs import COLUMNS as JOB_COLUMNS
 from pachyderm_dagster.cli.options import in_project
@@ -83,11 +84,16 @@ def wait_job(environ: Mapping[str, str], job: str, timeout: str | None, project:
 
 def wait_for_jobs(environ: Mapping[str, str], job: str, *, project: str, timeout: str | None = None) -> list[Job]:
     """Waits until the jobs that a text names have ended, and returns them, the newest first. Errors as `find_jobs` and `wait_for`."""
+    with reading(environ) as txn:
+        waited = find_jobs(txn, job, project=project)
+    return wait_for_ends(environ, waited, timeout=timeout)
+
+
+def wait_for_ends(environ: Mapping[str, str], waited: Sequence[Job], *, timeout: str | None = None) -> list[Job]:
+    """Waits until jobs have ended, and returns them as they ended. Errors as `wait_for`."""
+    outputs = {one.output_commit: str(one) for one in waited}
     record = open_record(environ)
     with closing(record.database):
-        with record.database.read() as txn:
-            waited = find_jobs(txn, job, project=project)
-            outputs = {one.output_commit: str(one) for one in waited}
         wait_for(record, environ, lambda txn: _open(txn, outputs), timeout=_seconds(timeout))
         with record.database.read() as txn:
             return [jobs.refresh(txn, one) for one in waited]

@@ -5,13 +5,13 @@ from typing import TypeVar
 
 import msgspec
 
-from pachyderm_dagster.errors import PachydermError
+from pachyderm_dagster.errors import PachydermError, StateError
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs import user_transactions
 from pachyderm_dagster.pfs.requests import Contents
 from pachyderm_dagster.pfs.targets import attempts
 from pachyderm_dagster.pfs.user_transactions import UserTransaction
-from pachyderm_dagster.pps.requests import Made, Request, apply, describe
+from pachyderm_dagster.pps.requests import CreatePipeline, Made, Request, apply, describe
 
 T = TypeVar("T")
 Prepare = Callable[[Contents], None]
@@ -31,8 +31,11 @@ def append(database: Database, transaction_id: str, request: Request, prepare: P
 
     Raises:
         NotFoundError: `transaction-not-found`.
+        StateError: `transaction-active`, for a request with a source folder: nothing would keep its files until the end.
         PachydermError: whatever doing the request would raise now.
     """
+    if isinstance(request, CreatePipeline) and request.source is not None:
+        raise StateError("transaction-active", "files are no part of a transaction, a source folder neither; make the pipeline outside of it")
 
     def add(txn: Transaction, contents: Contents) -> list[Made]:
         asked = [*requests_of(user_transactions.get_transaction(txn, transaction_id)), request]

@@ -91,6 +91,14 @@ def test_what_fails_is_shown_and_what_is_wrong_told_until_it_is_mended(books: Pa
     assert (newest["state"], newest["data_skipped"]) == ("SUCCESS", 1)
 
 
+def test_what_runs_on_is_not_waited_for(books: Pachctl, folder: Path) -> None:
+    (folder / "count.yaml").write_text(SPEC.replace("/*", "/") + "service: {internal_port: 8765}\n")
+    with process("dev", "pipeline", str(folder)) as running:
+        assert "it runs on, and not here: `pachctl run service count`" in shown(running)
+        (folder / "run.sh").write_text("exit 1\n")
+        assert shown(running).startswith("pipeline count: version 2\n")
+
+
 def test_what_did_not_change_makes_no_version(books: Pachctl, folder: Path) -> None:
     books("create", "pipeline", "-f", str(folder / "count.yaml"))
     with process("dev", "pipeline", str(folder)) as running:

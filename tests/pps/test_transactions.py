@@ -132,6 +132,13 @@ def test_request_that_cannot_work_is_refused_when_it_is_given(workspace: Workspa
     assert number_of_requests(workspace, transaction) == 1
 
 
+def test_source_folder_is_no_part_of_a_transaction(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "run.sh").write_text("true")
+    request = msgspec.structs.replace(joining("left@master"), source=workspace.pps.store_source(str(tmp_path / "code")))
+    assert refusal(workspace, start(workspace), request) == "transaction-active"
+
+
 def test_two_commits_in_one_repo_are_refused(workspace: Workspace) -> None:
     transaction = asked(workspace, requests.CreateRepo(LEFT), requests.StartCommit(BranchName(LEFT, "a")))
     assert refusal(workspace, transaction, requests.StartCommit(BranchName(LEFT, "b"))) == "set-conflict"
