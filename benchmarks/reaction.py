@@ -1,6 +1,7 @@
-"""From `put file` to the finished output of a trivial pipeline, and to its materialization, under `pachyderm-dagster dev`: with a Dagster run, and instant.
+"""From `put file` to the finished output of a trivial pipeline, and to its materialization, under `pachyderm-dagster dev`: with a Dagster run, and instant;
+then a burst of one-file commits, as many as `BURST` says.
 
-Aims: at most 6 s with a run, 0.5 s instant. Beside it, what the work itself takes: the same job by `run_job` in one process.
+Aims: at most 6 s with a run, 0.5 s instant; the burst in few runs. Beside it, what the work itself takes: the same job by `run_job` in one process.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from pachyderm_dagster.executors.local import LocalExecutor
 from pachyderm_dagster.executors.run_job import run_job
 from pachyderm_dagster.integration.instance import open_instance
 from pachyderm_dagster.pps import jobs
+from pachyderm_dagster.pps.model import JobState
 from pachyderm_dagster.pps.spec_reading import parse_specs
 from pachyderm_dagster.workspace import Workspace, open_workspace
 
@@ -30,15 +32,20 @@ transform: {cmd: [cp, -r, /pfs/data/., /pfs/out/]}
 input: {pfs: {repo: data, glob: /*}}
 """
 PUTS = 5
+BURST = int(os.environ.get("BURST", "1000"))
 
 
 def main() -> None:
     """Prints seconds: the median, and the slowest."""
-    print(f"the job alone                {statistics.median(alone()):8.2f} s")
+    work = statistics.median(alone())
+    print(f"the job alone                {work:8.2f} s")
     for words, name, aim in (((), "with a Dagster run", 6.0), (("--instant",), "instant", 0.5)):
         output, told = under_dev(words)
         print(f"{name + ', to the output':28} {statistics.median(output):8.2f} s  at most {max(output):6.2f}  (aim {aim})")
         print(f"{name + ', to the event':28} {statistics.median(told):8.2f} s  at most {max(told):6.2f}")
+    for words, name in (((), "with Dagster runs"), (("--instant",), "instant")):
+        seconds, runs = burst(words)
+        print(f"{f'{BURST} commits, {name}':28} {seconds:8.2f} s  {seconds / BURST / work:6.2f} of the job alone each, in {runs} runs")
 
 
 @contextlib.contextmanager
@@ -79,22 +86,43 @@ def alone() -> list[float]:
 def under_dev(words: tuple[str, ...]) -> tuple[list[float], list[float]]:
     """Seconds from each put to the finished output, and to its materialization in Dagster."""
     output, told = [], []
-    with home() as (workspace, environ), socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
+    with served(words) as (workspace, instance):
+        for number in range(PUTS):
+            start = time.perf_counter()
+            first, second = wait(workspace, instance, put(workspace, number))
+            output.append(first - start)
+            told.append(second - start)
+    return output, told
+
+
+def burst(words: tuple[str, ...]) -> tuple[float, int]:
+    """Seconds from the first of many commits to the materialization of the last, and how many Dagster runs that took."""
+    with served(words) as (workspace, instance):
+        before = instance.get_runs_count()
+        start = time.perf_counter()
+        last = [put(workspace, number) for number in range(BURST)][-1]
+        _, told = wait(workspace, instance, last)
+        with workspace.database.read() as txn:
+            states = {job.state for job in jobs.list_job(txn)}
+        if states != {JobState.SUCCESS}:
+            raise SystemExit(f"jobs ended as {states}")
+        return told - start, instance.get_runs_count() - before
+
+
+@contextlib.contextmanager
+def served(words: tuple[str, ...]) -> Iterator[tuple[Workspace, dg.DagsterInstance]]:
+    """A home under `dev`, whose pipeline has had its first job."""
+    with home() as (workspace, environ):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
         command = [sys.executable, "-m", "pachyderm_dagster", "dev", "--port", str(port), *words]
         with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE) as process, open_instance(workspace.settings) as instance:
             assert process.stdout is not None
             process.stdout.readline()
             wait(workspace, instance, "")
-            for number in range(PUTS):
-                start = time.perf_counter()
-                first, second = wait(workspace, instance, put(workspace, number))
-                output.append(first - start)
-                told.append(second - start)
+            yield workspace, instance
             process.send_signal(signal.SIGINT)
-    return output, told
 
 
 def wait(workspace: Workspace, instance: dg.DagsterInstance, commit_id: str) -> tuple[float, float]:
