@@ -22,9 +22,9 @@ from pachyderm_dagster.executors.run_folder import RunFolder
 from pachyderm_dagster.executors.starts import GRACE_SECONDS, Start, claim, start_of_service, start_of_spout
 from pachyderm_dagster.executors.worker_process import WorkerProcess
 from pachyderm_dagster.pfs.model import RepoName
-from pachyderm_dagster.pps import jobs, pipelines
+from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import Counters, Job, JobState, Pipeline, PipelineState
-from pachyderm_dagster.pps.wanted import Wanted, list_wanted, set_crashing
+from pachyderm_dagster.pps.wanted import Wanted, list_key, list_wanted, set_crashing
 from pachyderm_dagster.storage.rows import DATUM_ROWS
 from pachyderm_dagster.storage.trees import Trees
 from pachyderm_dagster.worker.protocol import Answer, DatumResult, DatumState, WorkerReady, WorkerRefused
@@ -79,7 +79,7 @@ class Keeper:
             self._clear(key, left)
         with self._workspace.database.read() as txn:
             wanted = {one.pipeline.key: one for one in list_wanted(txn, self._names)}
-            there = {one.key for one in pipelines.list_pipeline(txn)}
+            there = list_key(txn)
         for key in self._cared.keys() - wanted.keys():
             self._let_go(self._cared.pop(key))
         remove_gone(home, there)

@@ -18,6 +18,7 @@ from pachyderm_dagster.executors.process_marks import ProcessMark, is_alive, mar
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.model import Job, JobState, Pipeline, PipelineState
+from pachyderm_dagster.pps.wanted import list_wanted
 from pachyderm_dagster.worker.kept_log import KeptLines
 from pachyderm_dagster.workspace import Workspace
 from tests.executors.in_process import put, read_all
@@ -334,3 +335,9 @@ def test_two_keepers_do_not_keep_one_pipeline(home: Home, create: Create) -> Non
         assert worker is not None
         assert is_alive(worker)
         assert home.record(SPOUT) is not None
+
+
+def test_pipeline_whose_command_has_the_words_of_a_service_is_none(home: Home, create: Create) -> None:
+    create("""pipeline: {name: copy}\ninput: {pfs: {repo: data, glob: /}}\ntransform: {cmd: [sh, -c, 'echo {"service":{},"spout":{}}']}\n""")
+    with home.workspace.database.read() as txn:
+        assert list_wanted(txn) == []
