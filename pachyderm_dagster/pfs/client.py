@@ -23,6 +23,7 @@ from pachyderm_dagster.pfs.horizon import check_not_collected
 from pachyderm_dagster.pfs.merged import LastMerged, Merged
 from pachyderm_dagster.pfs.merging import merge
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, FILE_SETS_REPO, Branch, Commit, Repo, RepoName, RepoType, Trigger, check_user_repo
+from pachyderm_dagster.pfs.named_commits import CommitName, NamedCommits, check_id
 from pachyderm_dagster.pfs.object_metadata import edit_metadata, parse_edit
 from pachyderm_dagster.pfs.paths import clean_path, key_of
 from pachyderm_dagster.pfs.references import Reference, parse_reference, parse_repo
@@ -78,6 +79,7 @@ class Pfs:
         self.reader = ContentReader(store)
         self._project = project
         self._writes = GroupCommit(database, self.trees, self.reader)
+        self._named = NamedCommits(database, self.trees, self.reader)
         self._merged = LastMerged(database)
         self._read_meta = read_meta
 
@@ -302,6 +304,19 @@ class Pfs:
             files = Modification(writer)
             yield files
             files.commit = self._writes.write(target, Write(files.layers(durable=False), writer, description, since))
+
+    @contextlib.contextmanager
+    def write_once(self, branch: str, name: CommitName) -> Iterator[Modification]:
+        """Changes of one block as one commit under an id that the caller chose; when a commit has it, that one, and nothing changes.
+
+        So whoever was killed can start again. Errors as `modify_file` and `NamedCommits.write`; InvalidError `name-invalid`, for the id.
+        """
+        target = self.parse(branch).branch()
+        check_id(name.id)
+        with self._merged.writing() as since, ContentWriter(self.store) as writer:
+            files = Modification(writer)
+            yield files
+            files.commit = self._named.write(target, name, files.layers(), writer, since)
 
     def copy_file(self, source: str, target: str, *, append: bool = False) -> Commit:
         """Copies a file or a directory by reference, also across repos: no content moves. Returns the commit that the copy went into.

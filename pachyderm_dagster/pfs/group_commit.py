@@ -18,10 +18,10 @@ from pachyderm_dagster.pfs.commit_records import CommitRecord, add_record
 from pachyderm_dagster.pfs.filesets import Layer
 from pachyderm_dagster.pfs.horizon import check_not_collected
 from pachyderm_dagster.pfs.merging import merge
-from pachyderm_dagster.pfs.model import BranchName, Commit, Origin
+from pachyderm_dagster.pfs.model import BranchName, Commit
 from pachyderm_dagster.pfs.references import Reference
 from pachyderm_dagster.pfs.staging import add_layer, relocate
-from pachyderm_dagster.pfs.targets import Made, Overtaken, Target, attempts, commit_at_once, commit_behind, find_target, stage
+from pachyderm_dagster.pfs.targets import Made, Overtaken, Target, attempts, commit_at_once, commit_behind, find_target, record_at_once, stage
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.trees import Trees
 
@@ -205,22 +205,15 @@ class GroupCommit:
             now = self.database.clock.now()
             write.id = write.id or self.database.clock.new_id()
             write.recorded = now if write.recorded is None else max(now, write.recorded + dt.timedelta(microseconds=1))
-            record = CommitRecord(
-                project=name.repo.project,
-                repo=name.repo.name,
-                repo_type=name.repo.type,
-                repo_id=repo,
-                branch=name.name,
-                id=write.id,
+            record = record_at_once(
+                name,
+                repo,
+                write.id,
                 parent=parent,
-                origin=Origin.USER,
+                root=root,
                 description=write.description,
-                started=now,
-                finished=now,
-                error=None,
-                size_bytes=root.size_bytes,
-                tree=root.encode(),
                 stored_bytes=write.stored_bytes + writer.stored_bytes - before,
+                now=now,
                 written=write.recorded,
             )
             add_record(writer.packs, record)

@@ -1,9 +1,10 @@
 """Where a write goes: into a commit that is open, or into one of its own behind the head of a branch."""
 
+import datetime as dt
 import functools
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,9 @@ from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits, references, repos
 from pachyderm_dagster.pfs.commit_records import CommitRecord
-from pachyderm_dagster.pfs.model import BranchName, Commit, is_commit_id
+from pachyderm_dagster.pfs.model import BranchName, Commit, Origin, is_commit_id
 from pachyderm_dagster.pfs.references import Reference
+from pachyderm_dagster.storage.trees import TreeRoot
 
 ATTEMPTS = 100
 
@@ -103,6 +105,41 @@ class Made:
     branch: int
     commit: int
     followed: bool
+
+
+def record_at_once(
+    name: BranchName,
+    repo: int,
+    id: str,
+    *,
+    parent: str | None,
+    root: TreeRoot,
+    description: str,
+    stored_bytes: int,
+    now: dt.datetime,
+    written: dt.datetime,
+    metadata: Mapping[str, str] | None = None,
+) -> CommitRecord:
+    """The record of a commit that a user's write makes, from nothing to finished at `now`; `repo` is the repo's row, `parent` a set."""
+    return CommitRecord(
+        project=name.repo.project,
+        repo=name.repo.name,
+        repo_type=name.repo.type,
+        repo_id=repo,
+        branch=name.name,
+        id=id,
+        parent=parent,
+        origin=Origin.USER,
+        description=description,
+        started=now,
+        finished=now,
+        error=None,
+        size_bytes=root.size_bytes,
+        tree=root.encode(),
+        stored_bytes=stored_bytes,
+        metadata=dict(metadata or {}),
+        written=written,
+    )
 
 
 def commit_at_once(txn: Transaction, name: BranchName, head: int | None, record: CommitRecord) -> Made:
