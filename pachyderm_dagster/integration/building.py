@@ -15,7 +15,7 @@ from pachyderm_dagster.integration.declared import DeclaredPipeline, apply_decla
 from pachyderm_dagster.integration.job_step import JobStep, OnJob, StepEvents
 from pachyderm_dagster.integration.resource import PachydermResource
 from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot, read_snapshot
-from pachyderm_dagster.integration.translator import PachydermTranslator, branch_key, lasting_identifier, step_names
+from pachyderm_dagster.integration.translator import PachydermTranslator, branch_key, keys_elsewhere, lasting_identifier, step_names
 from pachyderm_dagster.pfs.model import BranchName
 from pachyderm_dagster.pps.spec import UserSpec
 from pachyderm_dagster.record import open_record
@@ -70,7 +70,8 @@ def define(
     """The definitions of a snapshot; their steps and sensors open the workspace that `environ` names, and steps tell `on_job` how far they are."""
     specs = {branch.name: translator.get_asset_spec(branch) for branch in snapshot.branches}
     specs |= {pipeline.output: translator.get_asset_spec(pipeline) for pipeline in snapshot.pipelines}
-    location = Location(snapshot, dict(environ), translator, {branch: spec.key for branch, spec in specs.items()}, on_job, execute, op or {})
+    keys = {branch: spec.key for branch, spec in specs.items()} | keys_elsewhere(snapshot)
+    location = Location(snapshot, dict(environ), translator, keys, on_job, execute, op or {})
     names = step_names([specs[pipeline.output] for pipeline in snapshot.pipelines], prefix=str((op or {}).get("name") or ""))
     assets: list[dg.AssetSpec | dg.AssetsDefinition] = [
         *(specs[branch.name] for branch in snapshot.branches),
@@ -89,7 +90,7 @@ def define(
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """What is built for a code location; `keys` are the assets of its branches, outputs included."""
+    """What is built for a code location; `keys` are the assets of its branches, outputs and those that are assets of other code included."""
 
     snapshot: Snapshot
     environ: Environ

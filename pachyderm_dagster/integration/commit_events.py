@@ -1,5 +1,6 @@
 """Commits as materializations: what an event says, whether there is one, and the tags that say which commits an output was made from."""
 
+import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
@@ -10,6 +11,9 @@ from pachyderm_dagster.storage.rows import FILE_ROWS
 from pachyderm_dagster.storage.tree_reading import decode_root
 
 PAGE = 100
+CLOCKS_APART = dt.timedelta(minutes=10)
+REPORT_TIME = dt.timedelta(minutes=1)
+"""So long a commit that a run wrote is left to that run to report; later the run is taken to have died in between."""
 
 
 def commit_materialization(key: dg.AssetKey, commit: Commit) -> dg.AssetMaterialization:
@@ -40,15 +44,61 @@ def commit_metadata(commit: Commit) -> dict[str, dg.MetadataValue]:
 
 def has_event(instance: dg.DagsterInstance, key: dg.AssetKey, commit: Commit) -> bool:
     """Whether the commit is a materialization of the asset already."""
+    if labels.WRITING_RUN in commit.metadata:
+        return find_event(instance, key, commit) is not None
     return bool(instance.get_event_tags_for_asset(key, {labels.DATA_VERSION: commit.id}))
+
+
+def find_event(instance: dg.DagsterInstance, key: dg.AssetKey, commit: Commit, *, partition: str | None = None) -> dg.EventLogRecord | None:
+    """The newest materialization of the asset that is this commit, whatever it has as its data version."""
+    since = None
+    if not instance.get_event_tags_for_asset(key, {labels.DATA_VERSION: commit.id}):
+        if labels.WRITING_RUN not in commit.metadata or commit.finished is None:
+            return None
+        # By content its version is something else. It cannot be older than the commit, but another machine's clock may have told when that was finished.
+        since = (commit.finished - CLOCKS_APART).timestamp()
+    chosen = dg.AssetRecordsFilter(asset_key=key, asset_partitions=None if partition is None else [partition], after_timestamp=since)
+    cursor = None
+    while True:
+        page = instance.fetch_materializations(chosen, limit=PAGE, cursor=cursor)
+        for record in page.records:
+            if find_commit_id(record) == commit.id:
+                return record
+        if not page.has_more:
+            return None
+        cursor = page.cursor
+
+
+def find_commit_id(record: dg.EventLogRecord) -> str | None:
+    """The id of the commit that a materialization is; None for one of another package."""
+    event = record.asset_materialization
+    named = None if event is None else event.metadata.get(labels.COMMIT)
+    if named is None or not isinstance(named.value, str):
+        return (record.event_log_entry.tags or {}).get(labels.DATA_VERSION)
+    return named.value.rpartition("@")[2]
+
+
+def version_of(record: dg.EventLogRecord | None, commit: Commit) -> str:
+    """The data version that Dagster knows a commit by: what its event says, which is the commit's id unless it goes by content."""
+    tags = {} if record is None else record.event_log_entry.tags or {}
+    return tags.get(labels.DATA_VERSION, commit.id)
+
+
+def is_awaited(instance: dg.DagsterInstance, commit: Commit, now: dt.datetime) -> bool:
+    """Whether the run of this instance that wrote a commit may be about to report it."""
+    run_id = commit.metadata.get(labels.WRITING_RUN)
+    if run_id is None or commit.finished is None or now - commit.finished > REPORT_TIME:
+        return False
+    run = instance.get_run_by_id(run_id)
+    return run is not None and not run.is_finished
 
 
 def newest_versions(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> dict[dg.AssetKey, str]:
     """The commit id of each asset's newest materialization; assets without one are left out."""
     found = {}
     for record in instance.get_asset_records(keys) if keys else ():
-        newest = record.asset_entry.last_materialization
-        version = None if newest is None or newest.tags is None else newest.tags.get(labels.DATA_VERSION)
+        newest = record.asset_entry.last_materialization_record
+        version = None if newest is None else find_commit_id(newest)
         if version is not None:
             found[record.asset_entry.asset_key] = version
     return found
@@ -70,23 +120,8 @@ def provenance_tags(instance: dg.DagsterInstance, consumed: Mapping[dg.AssetKey,
     tags = {}
     for key, commit in consumed.items():
         name = key.to_user_string()
-        tags[f"{labels.INPUT_DATA_VERSION}/{name}"] = commit.id
-        storage_id = _find_storage_id(instance, key, commit)
-        if storage_id is not None:
-            tags[f"{labels.INPUT_EVENT_POINTER}/{name}"] = str(storage_id)
+        event = find_event(instance, key, commit)
+        tags[f"{labels.INPUT_DATA_VERSION}/{name}"] = version_of(event, commit)
+        if event is not None:
+            tags[f"{labels.INPUT_EVENT_POINTER}/{name}"] = str(event.storage_id)
     return tags
-
-
-def _find_storage_id(instance: dg.DagsterInstance, key: dg.AssetKey, commit: Commit) -> int | None:
-    """Where Dagster keeps the newest event of a commit."""
-    if not has_event(instance, key, commit):
-        return None
-    cursor = None
-    while True:
-        page = instance.fetch_materializations(key, limit=PAGE, cursor=cursor)
-        for record in page.records:
-            if (record.event_log_entry.tags or {}).get(labels.DATA_VERSION) == commit.id:
-                return record.storage_id
-        if not page.has_more:
-            return None
-        cursor = page.cursor

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.names import set_lease
 from pachyderm_dagster.errors import NotFoundError
-from pachyderm_dagster.integration.commit_events import commit_materialization, has_event, newest_versions
+from pachyderm_dagster.integration.commit_events import commit_materialization, has_event, is_awaited, newest_versions
 from pachyderm_dagster.integration.job_step import KeyOf, report_lost_output
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
@@ -32,12 +32,14 @@ class Walked(msgspec.Struct, frozen=True):
     Args:
         finished: time of the last commit, in microseconds since 1970; several may share it, so `key` is the commit's row.
         unsure: jobs that succeeded while their run was still going: it may have died before it told Dagster.
+        awaited: commits, by their rows, that a run which is still going wrote and is about to report itself.
         silent: run ids, and since when (seconds since 1970) nobody seems to work on them.
     """
 
     finished: int = 0
     key: int = 0
     unsure: tuple[int, ...] = ()
+    awaited: tuple[int, ...] = ()
     silent: dict[str, float] = {}
 
     def encode(self) -> str:
@@ -59,7 +61,7 @@ class Walk:
 
     Args:
         walked: where it ended.
-        is_complete: no finished commit is left beyond.
+        is_complete: no finished commit is left beyond, and none awaited.
     """
 
     walked: Walked
@@ -75,9 +77,12 @@ def walk_commits(workspace: Workspace, instance: dg.DagsterInstance, project: st
             job.output_commit: job for commit in found if commit.origin is Origin.AUTO for job in jobs.list_job(txn, pipeline=commit.repo, set_id=commit.id)
         }
         unsure = [job for key in walked.unsure for job in jobs.list_job(txn, key=key)]
-    walk = Walk(walked, is_complete=len(found) < MOST_COMMITS)
+        awaited = commits.list_rows(txn, walked.awaited, oldest_first=True)
     unsure += [job_of[commit.key] for commit in found if commit.key in job_of]
-    walk.events = _missing_events(instance, [commit for commit in found if commit.key not in job_of], key_of)
+    missing = _missing(instance, [*awaited, *(commit for commit in found if commit.key not in job_of)], key_of)
+    still_awaited = [commit.key for commit in missing if is_awaited(instance, commit, workspace.database.clock.now())]
+    walk = Walk(walked, is_complete=len(found) < MOST_COMMITS and not still_awaited)
+    walk.events = [commit_materialization(_key(commit, key_of), commit) for commit in missing if commit.key not in still_awaited]
     still_unsure = []
     for job in unsure:
         if _is_running(workspace, instance, job):
@@ -94,16 +99,20 @@ def walk_commits(workspace: Workspace, instance: dg.DagsterInstance, project: st
     if last is not None:
         assert last.finished is not None
         walked = Walked(_microseconds(last.finished), last.key)
-    walk.walked = msgspec.structs.replace(walked, unsure=tuple(still_unsure), silent={})
+    walk.walked = msgspec.structs.replace(walked, unsure=tuple(still_unsure), awaited=tuple(still_awaited), silent={})
     return walk
 
 
-def _missing_events(instance: dg.DagsterInstance, found: Sequence[Commit], key_of: KeyOf) -> list[dg.AssetMaterialization]:
-    """The events of commits on input branches that Dagster does not have."""
-    keys = {commit.key: key_of(BranchName(commit.repo, commit.branch)) for commit in found if commit.branch is not None}
-    known = newest_versions(instance, list(set(keys.values())))
-    missing = [commit for commit in found if commit.key in keys and not (keys[commit.key] in known and has_event(instance, keys[commit.key], commit))]
-    return [commit_materialization(keys[commit.key], commit) for commit in missing]
+def _missing(instance: dg.DagsterInstance, found: Sequence[Commit], key_of: KeyOf) -> list[Commit]:
+    """The commits on input branches of which Dagster has no event."""
+    on_branches = [commit for commit in found if commit.branch is not None]
+    known = newest_versions(instance, list({_key(commit, key_of) for commit in on_branches}))
+    return [commit for commit in on_branches if _key(commit, key_of) not in known or not has_event(instance, _key(commit, key_of), commit)]
+
+
+def _key(commit: Commit, key_of: KeyOf) -> dg.AssetKey:
+    assert commit.branch is not None
+    return key_of(BranchName(commit.repo, commit.branch))
 
 
 def moved_heads(

@@ -11,7 +11,7 @@ import dagster as dg
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import ConflictError, NotFoundError, PachydermError, StateError
 from pachyderm_dagster.executors.run_job import Executor, run_job
-from pachyderm_dagster.integration.commit_events import ensure_events, has_event, provenance_tags, version_tags
+from pachyderm_dagster.integration.commit_events import ensure_events, has_event, is_awaited, provenance_tags, version_tags
 from pachyderm_dagster.integration.job_events import counter_metadata, describe_progress, failure_metadata, output_metadata
 from pachyderm_dagster.integration.run_sets import sets_of_run
 from pachyderm_dagster.integration.snapshot import LoadedPipeline, code_version, read_snapshot
@@ -192,9 +192,11 @@ def report_inputs(instance: dg.DagsterInstance, workspace: Workspace, job: Job, 
     """Makes sure that Dagster knows the commits which a job reads: without a sensor, or before its tick, nobody has told it."""
     with workspace.database.read() as txn:
         outputs = {pipeline.output for pipeline in read_snapshot(txn).pipelines}
+    now = workspace.database.clock.now()
     for branch, commit in _consumed(workspace, job).items():
         if branch not in outputs and commit.error is None:
-            ensure_events(instance, key_of(branch), _history(workspace, branch, commit))
+            history = (found for found in _history(workspace, branch, commit) if not is_awaited(instance, found, now))
+            ensure_events(instance, key_of(branch), history)
 
 
 def output_tags(instance: dg.DagsterInstance, workspace: Workspace, job: Job, consumed: Mapping[BranchName, Commit], key_of: KeyOf) -> dict[str, str]:

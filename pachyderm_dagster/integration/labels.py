@@ -20,6 +20,15 @@ INTERRUPTED = "pachyderm/interrupted"
 PARENT_RUN = "dagster/parent_run_id"
 """Dagster's, on a run that repeats another one; its other tags are inherited."""
 
+PIN_PREFIX = "pachyderm/input."
+"""With an asset's key: the commit that an IO manager reads of it in this run."""
+
+# Metadata of commits and branches that assets of Dagster wrote
+WRITING_RUN = "dagster_run"
+WRITING_STEP = "dagster_step"
+WRITING_ASSET = "dagster_asset"
+"""The key of the asset, `project/repo`; on a branch it makes that branch this asset, whatever the translator would call it."""
+
 # Event tags that Dagster compares to tell what is stale. Its names, but not among its public constants.
 DATA_VERSION = "dagster/data_version"
 DATA_VERSION_IS_USER_PROVIDED = "dagster/data_version_is_user_provided"
@@ -44,6 +53,8 @@ MESSAGE = "pachyderm/message"
 FINISHED = "pachyderm/finished"
 JOB = "pachyderm/job"
 INPUTS = "pachyderm/inputs"
+PATH = "pachyderm/path"
+"""The directory of the commit that holds the value."""
 FILES = "pachyderm/files"
 FILES_ADDED = "pachyderm/files_added"
 FILES_CHANGED = "pachyderm/files_changed"
@@ -64,6 +75,10 @@ REASON = "pachyderm/reason"
 UNREADABLE = "pachyderm/unreadable"
 """Why the rest of an output's metadata is missing: its content could not be read."""
 FAILED_DATUMS = "pachyderm/failed_datums"
+
+ROW_COUNT = "dagster/row_count"
+PARTITION_ROW_COUNT = "dagster/partition_row_count"
+COLUMN_SCHEMA = "dagster/column_schema"
 
 JOB_CHECK = "job"
 """The asset check of every pipeline: whether its newest job succeeded."""

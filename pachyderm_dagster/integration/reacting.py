@@ -24,7 +24,7 @@ from pachyderm_dagster.integration.job_events import failure_metadata
 from pachyderm_dagster.integration.job_step import check_evaluation, end_unrunnable, job_check, report_inputs, report_lost_output
 from pachyderm_dagster.integration.run_sets import request_lease
 from pachyderm_dagster.integration.snapshot import InputBranch, Snapshot, read_snapshot
-from pachyderm_dagster.integration.translator import PachydermTranslator
+from pachyderm_dagster.integration.translator import PachydermTranslator, keys_elsewhere
 from pachyderm_dagster.integration.web_api import launch_run
 from pachyderm_dagster.pfs.model import BranchName
 from pachyderm_dagster.pps import jobs
@@ -176,6 +176,7 @@ class Reactor:
         self._snapshot = snapshot
         self._keys = {branch.name: translator.get_asset_spec(branch).key for branch in snapshot.branches}
         self._keys |= {pipeline.output: translator.get_asset_spec(pipeline).key for pipeline in snapshot.pipelines}
+        self._keys |= keys_elsewhere(snapshot)
 
     def _key_of(self, branch: BranchName) -> dg.AssetKey:
         return self._keys[branch] if branch in self._keys else PachydermTranslator().get_asset_spec(InputBranch(branch, "")).key

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import msgspec
 import sqlalchemy as sa
 
+import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, BranchName, RepoName, RepoType
@@ -53,12 +54,21 @@ class LoadedPipeline:
 
 
 @dataclass(frozen=True, slots=True)
+class AssetBranch:
+    """A branch in which an asset of somebody else's code is kept (`PachydermIOManager`), with that asset's key, `project/repo`."""
+
+    name: BranchName
+    asset: str
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Projects, input branches and pipelines, by name."""
+    """Projects, input branches, pipelines, and branches that are assets defined elsewhere, by name."""
 
     projects: tuple[str, ...]
     branches: tuple[InputBranch, ...]
     pipelines: tuple[LoadedPipeline, ...]
+    assets: tuple[AssetBranch, ...] = ()
 
 
 def code_version(spec: PipelineSpec) -> str:
@@ -73,15 +83,20 @@ def read_snapshot(txn: Transaction) -> Snapshot:
     loaded = tuple(LoadedPipeline(pipeline.name, pipeline.version, pipeline.spec) for pipeline in found)
     outputs = {pipeline.output for pipeline in loaded}
     rows = txn.all(
-        sa.select(t.project.c.name.label("project"), t.repo.c.name.label("repo"), t.repo.c.description, t.branch.c.name.label("branch"))
+        sa.select(t.project.c.name.label("project"), t.repo.c.name.label("repo"), t.repo.c.description, t.branch.c.name.label("branch"), t.branch.c.metadata)
         .join_from(t.branch, t.repo)
         .join(t.project)
         .where(t.repo.c.type == RepoType.USER, t.branch.c.head_id.is_not(None))
         .order_by(t.project.c.name, t.repo.c.name, t.branch.c.name)
     )
-    written = (InputBranch(BranchName(RepoName(row.project, row.repo), row.branch), row.description) for row in rows)
+    branches = [(InputBranch(BranchName(RepoName(row.project, row.repo), row.branch), row.description), row.metadata.get(labels.WRITING_ASSET)) for row in rows]
     projects = {row.name for row in txn.all(sa.select(t.project.c.name))} | {DEFAULT_PROJECT}
-    return Snapshot(tuple(sorted(projects)), tuple(branch for branch in written if branch.name not in outputs), loaded)
+    return Snapshot(
+        projects=tuple(sorted(projects)),
+        branches=tuple(branch for branch, asset in branches if asset is None and branch.name not in outputs),
+        pipelines=loaded,
+        assets=tuple(AssetBranch(branch.name, asset) for branch, asset in branches if asset is not None and branch.name not in outputs),
+    )
 
 
 class _StoredPipeline(msgspec.Struct, frozen=True):
@@ -95,6 +110,7 @@ class _StoredSnapshot(msgspec.Struct, frozen=True):
     projects: tuple[str, ...]
     branches: tuple[tuple[str, str, str, str], ...]
     pipelines: tuple[_StoredPipeline, ...]
+    assets: tuple[tuple[str, str, str, str], ...] = ()
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:
@@ -104,6 +120,7 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
             snapshot.projects,
             tuple((branch.name.repo.project, branch.name.repo.name, branch.name.name, branch.description) for branch in snapshot.branches),
             tuple(_StoredPipeline(found.name.project, found.name.name, found.version, found.spec.to_json()) for found in snapshot.pipelines),
+            tuple((branch.name.repo.project, branch.name.repo.name, branch.name.name, branch.asset) for branch in snapshot.assets),
         )
     )
 
@@ -119,4 +136,5 @@ def decode_snapshot(data: bytes) -> Snapshot:
         found.projects,
         tuple(InputBranch(BranchName(RepoName(project, repo), branch), description) for project, repo, branch, description in found.branches),
         tuple(LoadedPipeline(RepoName(each.project, each.name), each.version, PipelineSpec.from_json(each.spec)) for each in found.pipelines),
+        tuple(AssetBranch(BranchName(RepoName(project, repo), branch), asset) for project, repo, branch, asset in found.assets),
     )

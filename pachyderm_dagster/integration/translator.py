@@ -11,7 +11,7 @@ import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.codec import content_digest
-from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline
+from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT, BranchName
 from pachyderm_dagster.pps.inputs import CronInput, leaves
 
@@ -71,6 +71,11 @@ def branch_key(branch: BranchName) -> dg.AssetKey:
     """`project/repo` for `master`, `project/branch/repo` for others: Dagster's graph shows the last part, so that must be the repo."""
     repo = branch.repo
     return dg.AssetKey([repo.project, repo.name] if branch.name == DEFAULT_BRANCH else [repo.project, branch.name, repo.name])
+
+
+def keys_elsewhere(snapshot: Snapshot) -> dict[BranchName, dg.AssetKey]:
+    """The assets of other code that are kept in branches: their keys are what that code calls them."""
+    return {branch.name: dg.AssetKey.from_user_string(branch.asset) for branch in snapshot.assets}
 
 
 def identifier(name: str) -> str:

@@ -1,0 +1,70 @@
+"""What the IO manager needs of Dagster beyond its public names, in one place: where a later Dagster has it no more, only staleness gets less exact."""
+
+import contextlib
+import hashlib
+
+import dagster as dg
+from dagster._core.events import DagsterEventType
+from dagster._core.execution.context.data_version_cache import InputAssetVersionInfo
+
+_UNKNOWN = dg.DagsterInvariantViolationError, AttributeError, TypeError
+"""What is raised for what contexts outside of a run lack, and other versions of Dagster may."""
+
+
+def set_data_version(context: dg.OutputContext, version: str) -> None:
+    """Makes `version` the data version of the materialization that Dagster writes for this output, unless the user's code gave one."""
+    with contextlib.suppress(*_UNKNOWN):
+        context.step_context.set_data_version(context.asset_key, dg.DataVersion(version))
+
+
+def find_recorded_event(context: dg.InputContext) -> int | None:
+    """Where Dagster keeps the event that it takes this input to be made of; None outside of a run, and for what it knows nothing of."""
+    try:
+        found = context.step_context.maybe_fetch_and_get_input_asset_version_info(context.asset_key)
+    except _UNKNOWN:
+        return None
+    return None if found is None else int(found.storage_id)
+
+
+def find_upstream_run(context: dg.InputContext) -> str | None:
+    """The run in which Dagster says this input was made: the one that reads it, or one that it repeats; None for what was made before."""
+    try:
+        return None if context.upstream_output is None else context.upstream_output.run_id
+    except _UNKNOWN:
+        return None
+
+
+def find_instance(context: dg.InputContext) -> dg.DagsterInstance | None:
+    """The instance that knows the asset's events; None where an asset is loaded without one."""
+    try:
+        return context.instance
+    except _UNKNOWN:
+        return None
+
+
+def find_step_key(context: dg.InputContext) -> str | None:
+    """The step that reads an input; None outside of a run."""
+    try:
+        return str(context.step_context.step.key)
+    except _UNKNOWN:
+        return None
+
+
+def record_input(context: dg.InputContext, version: str, event: dg.EventLogRecord | None, *, partitioned: bool) -> None:
+    """Makes Dagster record that this input was read as `version`, in place of the newest one that it takes for granted (dagster#21436).
+
+    Args:
+        event: the materialization of that version, if there is one.
+        partitioned: the input is one partition of its asset: then what Dagster compares is a hash of the version.
+    """
+    if partitioned:
+        version = hashlib.sha256(version.encode()).hexdigest()
+    with contextlib.suppress(*_UNKNOWN):
+        # The dictionary from which Dagster makes the tags of what the step materializes.
+        context.step_context.input_asset_records[context.asset_key] = InputAssetVersionInfo(  # type: ignore[index]
+            storage_id=0 if event is None else event.storage_id,
+            event_type=DagsterEventType.ASSET_MATERIALIZATION,
+            data_version=dg.DataVersion(version),
+            run_id="" if event is None else event.event_log_entry.run_id,
+            timestamp=0.0 if event is None else event.event_log_entry.timestamp,
+        )

@@ -1,0 +1,110 @@
+"""Assets in branches, for as long as a process runs steps: opens the workspace once, writes outputs, reads inputs."""
+
+import threading
+from collections.abc import Mapping
+
+import dagster as dg
+
+import pachyderm_dagster.integration.labels as labels
+from pachyderm_dagster.errors import NotFoundError
+from pachyderm_dagster.integration.asset_branches import AssetStorage, partition_folder
+from pachyderm_dagster.integration.dagster_inner import find_step_key, set_data_version
+from pachyderm_dagster.integration.io_metadata import input_table, output_metadata
+from pachyderm_dagster.integration.io_outputs import Output, data_version, output_folders, write_output
+from pachyderm_dagster.integration.io_reading import Checkouts, Reading, StoredFolder, find_hash, read_partitions
+from pachyderm_dagster.integration.io_versions import ChosenCommit, VersionChoice, record_version
+from pachyderm_dagster.pfs.model import Commit
+from pachyderm_dagster.pfs.paths import ROOT
+from pachyderm_dagster.workspace import Workspace, open_workspace
+
+MISSING_ALLOWED = "allow_missing_partitions"
+"""Metadata of an input, as Dagster's own IO managers read it."""
+
+
+class OpenStorage:
+    """What an IO manager does.
+
+    Args:
+        environ: the settings of the home.
+        tags: of the run.
+    """
+
+    def __init__(self, storage: AssetStorage, environ: Mapping[str, str], tags: Mapping[str, str]) -> None:
+        self._storage = storage
+        self._environ = environ
+        self._tags = tags
+        self._lock = threading.Lock()
+        self._opened: Workspace | None = None
+        self._checkouts = Checkouts()
+        self._read: dict[str, dict[str, ChosenCommit]] = {}
+
+    def store(self, context: dg.OutputContext, value: object) -> None:
+        """Writes an output and says so to Dagster. Errors as `write_output`."""
+        workspace, output = self._workspace(), Output.of(context, self._storage)
+        commit = write_output(workspace, self._storage, output, value)
+        folders = output_folders(output)
+        set_data_version(context, data_version(self._storage, workspace, commit, folders))
+        metadata = output_metadata(workspace, commit, folders, partitioned=output.partitions is not None)
+        read = self._read.get(output.step_key)
+        context.add_output_metadata(metadata if read is None else {**metadata, labels.INPUTS: input_table(read)})
+
+    def load(self, context: dg.InputContext) -> object:
+        """Reads an input as the type that is asked for, and has Dagster record which commit that was.
+
+        Raises:
+            NotFoundError: `partition-missing`; and as `VersionChoice.choose`, `Reading.value`.
+        """
+        upstream = context.upstream_output
+        metadata = {**(upstream.definition_metadata if upstream is not None else {}), **(context.definition_metadata or {})}
+        own = self._storage.own_branch(context.asset_key, metadata)
+        choice = VersionChoice(self._workspace(), context, self._storage, self._storage.branches_to_read(own), self._tags).choose()
+        record_version(context, choice.commit)
+        value = self._value(context, choice.commit, allow_missing=bool(metadata.get(MISSING_ALLOWED)))
+        self._note(context, choice)
+        return value
+
+    def close(self, *, keep_files: bool) -> None:
+        """Lets go of the workspace; of local copies too, unless somebody may still read them: then they last as long as the process."""
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
+            self._opened = None
+        if not keep_files:
+            self._checkouts.close()
+
+    def _note(self, context: dg.InputContext, choice: ChosenCommit) -> None:
+        """Keeps what a step read, for the metadata of what it makes.
+
+        `add_input_metadata` would observe the asset, and Dagster takes an external asset that was observed for stale for ever (dagster#14757).
+        """
+        step_key = find_step_key(context)
+        if step_key is not None:
+            context.log.info("input %r is commit %s: %s", context.name, choice.commit, choice.reason)
+            self._read.setdefault(step_key, {})[context.asset_key.to_user_string()] = choice
+
+    def _workspace(self) -> Workspace:
+        with self._lock:
+            if self._opened is None:
+                self._opened = open_workspace(self._environ)
+            return self._opened
+
+    def _value(self, context: dg.InputContext, commit: Commit, *, allow_missing: bool) -> object:
+        asked, allow_pickle = context.dagster_type.typing_type, self._storage.allow_pickle
+        if not context.has_asset_partitions:
+            return Reading(self._folder(commit, ROOT), asked, self._checkouts, allow_pickle).value()
+        keys = list(context.asset_partition_keys)
+        missing = [key for key in keys if find_hash(self._workspace().pfs, commit, partition_folder(key)) is None]
+        if missing and not (allow_missing and len(keys) > 1):
+            raise NotFoundError(
+                "partition-missing",
+                f"commit '{commit}' has nothing of {len(missing)} partitions of asset {context.asset_key.to_user_string()!r}: "
+                f"{', '.join(map(repr, missing[:5]))}; materialize them, or set metadata {MISSING_ALLOWED!r} on the input to go without",
+            )
+        folders = {key: self._folder(commit, partition_folder(key)) for key in keys if key not in missing}
+        if len(keys) == 1:
+            return Reading(folders[keys[0]], asked, self._checkouts, allow_pickle).value()
+        return read_partitions(folders, asked, self._checkouts, allow_pickle=allow_pickle)
+
+    def _folder(self, commit: Commit, path: str) -> StoredFolder:
+        workspace = self._workspace()
+        return StoredFolder.open(workspace.pfs, str(workspace.settings.home), commit, path)
