@@ -9,9 +9,9 @@ import polars as pl
 import pyarrow.dataset as ds
 import pytest
 
-from pachyderm_dagster.integration import PachydermIOManager
+from pachyderm_dagster.integration import PachydermIOManager, commit_automation, pipeline_asset
 from tests.integration.assets import Code, error_of
-from tests.integration.home import Home
+from tests.integration.home import QUIET, Home
 
 
 def key(text: str) -> dg.AssetKey:
@@ -388,3 +388,38 @@ def test_asset_reads_a_pipelines_output_of_its_own_run(home: Home) -> None:
     code = Code(home, reader("default/edges", str))
     assert code.run("default/edges", "default/read").success
     assert code.load("default/read") == "'one'" and code.status("default/read") == "FRESH"
+
+
+def test_asset_beside_a_pipeline_that_the_same_project_declares(home: Home) -> None:
+    command = {"cmd": ["sh"], "stdin": ["cp /pfs/numbers/* /pfs/out/"]}
+    spec = {"pipeline": {"name": "edges"}, "transform": command, "input": {"pfs": {"repo": "numbers", "glob": "/*"}}}
+    edges = pipeline_asset(spec, environ=home.environ)
+    own = dg.Definitions(assets=[source({"a.txt": b"1"}), edges], resources={"io_manager": PachydermIOManager(home=home.environ["PACHYDERM_HOME"])})
+    definitions = dg.Definitions.merge(own, commit_automation([edges], environ=home.environ))
+    assert definitions.resolve_asset_graph().get(key("default/edges")).parent_keys == {key("default/numbers")}
+    repository = definitions.get_repository_def()
+
+    def told() -> list[str]:
+        return [(event.tags or {})["dagster/data_version"] for event in home.materializations("default", "numbers")]
+
+    def tick() -> Any:
+        with dg.build_sensor_context(home.instance, cursor=home.cursors.get("default"), repository_def=repository) as context:
+            found = repository.get_sensor_def("commits_default").evaluate_tick(context)
+        home.cursors["default"] = found.cursor
+        for event in found.asset_events:
+            assert isinstance(event, dg.AssetMaterialization)
+            assert (event.tags or {})["dagster/data_version"] not in told(), "nothing is reported twice"
+            home.instance.report_runless_asset_event(event)
+        return found
+
+    tick()  # makes the pipeline
+    job = definitions.resolve_implicit_global_asset_job_def()
+    assert job.execute_in_process(instance=home.instance, asset_selection=[key("default/numbers")], run_config=QUIET).success
+    while requests := tick().run_requests:
+        for request in requests:
+            job = definitions.resolve_job_def(request.job_name)
+            assert job.execute_in_process(instance=home.instance, asset_selection=request.asset_selection, tags=request.tags, run_config=QUIET).success
+    head = home.workspace.pfs.inspect_commit("numbers@master")
+    assert told()[0] == head.id
+    assert b"".join(home.workspace.pfs.get_file("edges@master:/a.txt")) == b"1"
+    assert (home.materializations("default", "edges")[0].tags or {})["dagster/input_data_version/default/numbers"] == head.id
