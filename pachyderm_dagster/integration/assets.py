@@ -86,6 +86,7 @@ def pachyderm_assets(
     source: str | Path | Sequence[str | Path],
     *,
     project: str = DEFAULT_PROJECT,
+    own_assets: Sequence[str] = (),
     translator: PachydermTranslator | None = None,
     environ: Environ | None = None,
 ) -> dg.Definitions:
@@ -102,14 +103,15 @@ def pachyderm_assets(
     Args:
         source: a pipeline file, a folder of them, or several of both.
         project, translator, environ: as for `pipeline_asset`.
+        own_assets: keys, `project/repo`, of branches that pipelines read and assets of your own code write, with `PachydermIOManager`.
 
     Raises:
         NotFoundError: `source-not-found`.
-        InvalidError: `spec-invalid`, `spec-unsupported`, `pipeline-twice`.
+        InvalidError: `spec-invalid`, `spec-unsupported`, `pipeline-twice`; `asset-invalid`, for an own asset that no pipeline reads.
     """
     sources = [source] if isinstance(source, str | Path) else source
     declared = read_declared([Path(each) for each in sources], project=project)
-    return define(declared_snapshot(declared), environ or os.environ, translator or PachydermTranslator())
+    return define(declared_snapshot(declared, own_assets), environ or os.environ, translator or PachydermTranslator())
 
 
 def _loaded(asset: dg.AssetsDefinition, key: dg.AssetKey) -> LoadedPipeline:

@@ -100,6 +100,11 @@ class PachydermPipelines(dg.Component, dg.Model, dg.Resolvable):
     translation: Translation | None = Field(default=None, description="Changes the assets of pipelines: key, group_name, tags, owners, ...")
     branch_translation: Translation | None = Field(default=None, description="Changes the assets of the branches that pipelines read and others write.")
     op: OpSpec | None = Field(default=None, description="Name, tags, pool of the steps that run pipelines.")
+    own_assets: list[str] = Field(
+        default_factory=list,
+        description="Keys, project/repo, of branches that assets of your own code write, with PachydermIOManager.",
+        examples=[["default/cars"]],
+    )
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
@@ -118,7 +123,7 @@ class PachydermPipelines(dg.Component, dg.Model, dg.Resolvable):
         """Assets, jobs and sensors; only the files are read."""
         sources = [self.specs] if isinstance(self.specs, str) else self.specs
         declared = read_declared([Path(context.path) / source for source in sources], project=self.project)
-        return define(declared_snapshot(declared), _environ(self.home), _Translator(self), execute=self.execute, op=_op_arguments(self.op))
+        return define(declared_snapshot(declared, self.own_assets), _environ(self.home), _Translator(self), execute=self.execute, op=_op_arguments(self.op))
 
 
 @dataclass

@@ -8,7 +8,8 @@ from typing import Any
 
 from pachyderm_dagster.coordination.leases import hold
 from pachyderm_dagster.errors import InvalidError, NotFoundError
-from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
+from pachyderm_dagster.integration.snapshot import AssetBranch, InputBranch, LoadedPipeline, Snapshot
+from pachyderm_dagster.integration.translator import branch_key
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, RepoName
@@ -87,13 +88,30 @@ def declare(spec: Mapping[str, Any] | str, *, project: str = DEFAULT_PROJECT) ->
     return DeclaredPipeline(users[0], project)
 
 
-def declared_snapshot(declared: Sequence[DeclaredPipeline]) -> Snapshot:
-    """The pipelines and the branches that they read and no one of them writes."""
+def declared_snapshot(declared: Sequence[DeclaredPipeline], own_assets: Sequence[str] = ()) -> Snapshot:
+    """The pipelines and the branches that they read and no one of them writes.
+
+    Args:
+        own_assets: keys, `project/repo`, of those branches that are assets of the project's own code, which defines them.
+
+    Raises:
+        InvalidError: `asset-invalid`, for one that no pipeline reads.
+    """
     loaded = [pipeline.loaded for pipeline in declared]
     outputs = {pipeline.output for pipeline in loaded}
     read = dict.fromkeys(branch for pipeline in loaded for branch in pipeline.inputs if branch not in outputs)
+    keys = {branch_key(branch).to_user_string(): branch for branch in read}
+    unknown = [key for key in own_assets if key not in keys]
+    if unknown:
+        raise InvalidError("asset-invalid", f"own asset {unknown[0]!r} is no branch that a pipeline reads; those are {', '.join(map(repr, sorted(keys)))}")
+    own = {keys[key]: key for key in own_assets}
     projects = sorted({pipeline.name.project for pipeline in loaded})
-    return Snapshot(tuple(projects), tuple(InputBranch(branch, "") for branch in read), tuple(loaded))
+    return Snapshot(
+        projects=tuple(projects),
+        branches=tuple(InputBranch(branch, "") for branch in read if branch not in own),
+        pipelines=tuple(loaded),
+        assets=tuple(AssetBranch(branch, key) for branch, key in own.items()),
+    )
 
 
 def apply_declared(workspace: Workspace, declared: Sequence[DeclaredPipeline]) -> list[RepoName]:

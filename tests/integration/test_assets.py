@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from pachyderm_dagster.errors import InvalidError, NotFoundError
-from pachyderm_dagster.integration import build_definitions, commit_automation, pachyderm_assets, pipeline_asset, repo_asset
+from pachyderm_dagster.integration import PachydermIOManager, build_definitions, commit_automation, pachyderm_assets, pipeline_asset, repo_asset
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.model import Pipeline
@@ -134,3 +134,31 @@ def test_asset_that_is_no_pipeline_has_no_automation() -> None:
 
     with pytest.raises(InvalidError, match="asset 'table' is no pipeline"):
         commit_automation([table])
+
+
+def test_branch_that_the_projects_own_asset_writes_is_that_asset(home: Home, tmp_path: Path) -> None:
+    file = tmp_path / "edges.json"
+    file.write_text(json.dumps(spec("edges", "images")))
+
+    @dg.asset(key=IMAGES)
+    def images() -> dict[str, bytes]:
+        return {"a": b"1"}
+
+    io_manager = PachydermIOManager(home=home.environ["PACHYDERM_HOME"])
+    declared = pachyderm_assets(file, environ=home.environ, own_assets=["default/images"])
+    definitions = dg.Definitions.merge(declared, dg.Definitions(assets=[images], resources={"io_manager": io_manager}))
+    assert definitions.resolve_asset_graph().executable_asset_keys == {EDGES, IMAGES}
+    run_all(home, definitions)
+    job = definitions.resolve_implicit_global_asset_job_def()
+    assert job.execute_in_process(instance=home.instance, asset_selection=[IMAGES], run_config=QUIET).success
+    run_all(home, definitions)
+    head = home.workspace.pfs.inspect_commit("images@master")
+    assert (home.materializations("default", "edges")[0].tags or {})["dagster/input_data_version/default/images"] == head.id
+    assert len([event for event in home.materializations("default", "images") if (event.tags or {})["dagster/data_version"] == head.id]) == 1
+
+
+def test_own_asset_that_no_pipeline_reads_is_refused(home: Home, tmp_path: Path) -> None:
+    file = tmp_path / "edges.json"
+    file.write_text(json.dumps(spec("edges", "images")))
+    with pytest.raises(InvalidError, match="'default/cars' is no branch that a pipeline reads; those are 'default/images'"):
+        pachyderm_assets(file, environ=home.environ, own_assets=["default/cars"])
