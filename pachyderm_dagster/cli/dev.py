@@ -11,7 +11,7 @@ from pachyderm_dagster.cli.names import DEV_LEASE
 from pachyderm_dagster.cli.signals import stopped_by_signal
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease
 from pachyderm_dagster.coordination.names import sensor_lease
-from pachyderm_dagster.errors import ExistsError, PachydermError, StateError
+from pachyderm_dagster.errors import ExistsError, PachydermError, StateError, UnreachableError
 from pachyderm_dagster.integration.commit_sensor import SENSOR_OWNER
 from pachyderm_dagster.integration.instance import ensure_dagster_home
 from pachyderm_dagster.integration.services import HOST, LOCATION, Services
@@ -51,7 +51,7 @@ def _serve(record: Record, environ: Mapping[str, str], port: int, stop: threadin
     try:
         own = {**environ, HOME: str(settings.home), DAGSTER_HOME: str(settings.dagster_home)}
         with Services(own, port, settings.home / "logs", is_instant) as services:
-            while not stop.is_set() and not (is_up(url) and is_loaded(url)):
+            while not stop.is_set() and not (_is_ready(url)):
                 services.check()
                 stop.wait(0.3)
             if not stop.is_set():
@@ -63,6 +63,14 @@ def _serve(record: Record, environ: Mapping[str, str], port: int, stop: threadin
     finally:
         for project in _snapshot(record).projects:
             record.leases.release(sensor_lease(project), SENSOR_OWNER)
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return is_up(url) and is_loaded(url)
+    except UnreachableError:
+        # It answers, and not yet that.
+        return False
 
 
 def _follow(record: Record, url: str, loaded: Snapshot) -> Snapshot:

@@ -14,12 +14,12 @@ from pachyderm_dagster.cli.asking import refuse_in_transaction
 from pachyderm_dagster.cli.failures import DONE, refuse
 from pachyderm_dagster.cli.following import Step, take_over
 from pachyderm_dagster.cli.options import in_project
-from pachyderm_dagster.cli.pipeline_files import find_pipeline_file
 from pachyderm_dagster.cli.visible import visible
 from pachyderm_dagster.cli.wait import wait_for_ends
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.pps.datum_listing import ShownState
 from pachyderm_dagster.pps.model import Job, JobState
+from pachyderm_dagster.pps.pipeline_files import find_pipeline_file
 from pachyderm_dagster.workspace import Workspace, open_workspace
 
 QUIET_MILLISECONDS = 50

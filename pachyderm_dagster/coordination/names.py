@@ -1,5 +1,8 @@
 """The names of leases that more than one module holds or looks at: processes agree through them, so each is written once."""
 
+DECLARED_LEASE = "declared-pipelines"
+"""Held while the pipelines that a Dagster project declares are made."""
+
 
 def job_lease(job_key: int) -> str:
     """Held by whoever runs a job; `job_key` is its row."""

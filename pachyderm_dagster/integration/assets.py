@@ -10,7 +10,7 @@ import dagster as dg
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.integration.building import Environ, Location, define
-from pachyderm_dagster.integration.declared import DeclaredPipeline, declare, declared_snapshot, read_declared
+from pachyderm_dagster.integration.declared import declare, declared_as, declared_snapshot, read_declared
 from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
 from pachyderm_dagster.integration.translator import PachydermTranslator, step_names
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT
@@ -119,4 +119,4 @@ def _loaded(asset: dg.AssetsDefinition, key: dg.AssetKey) -> LoadedPipeline:
     name, declared = labels.text(metadata, labels.PIPELINE), labels.text(metadata, labels.DECLARED)
     if name is None or declared is None:
         raise InvalidError("asset-invalid", f"asset {key.to_user_string()!r} is no pipeline; give what `pipeline_asset` returns")
-    return DeclaredPipeline(UserSpec(declared), parse_repo(name).project).loaded
+    return declared_as(UserSpec(declared), parse_repo(name).project).loaded

@@ -22,6 +22,8 @@ from pachyderm_dagster.record import open_record
 from pachyderm_dagster.workspace import Workspace, open_workspace
 
 Environ = Mapping[str, str]
+# One for all: definitions that are merged may not have two of one name.
+_RESOURCE = PachydermResource()
 Execute: TypeAlias = Callable[[dg.AssetExecutionContext, JobStep, Workspace, LocalExecutor], StepEvents]
 """What a step does: `JobStep.run`, and what somebody adds to it."""
 OpArguments: TypeAlias = Mapping[str, Any]
@@ -80,7 +82,7 @@ def define(
     return dg.Definitions.merge(
         dg.Definitions(
             assets=assets,
-            resources={"pachyderm": PachydermResource()},
+            resources={"pachyderm": _RESOURCE},
             # The process of a run does the run's jobs itself: the work is in the executor's workers, and a process a step would only cost a start each.
             executor=dg.in_process_executor,
         ),
@@ -169,4 +171,4 @@ class Location:
 
 def declared_of(pipeline: LoadedPipeline) -> DeclaredPipeline:
     """What a project declared a pipeline with."""
-    return DeclaredPipeline(UserSpec(pipeline.declared), pipeline.name.project)
+    return DeclaredPipeline(UserSpec(pipeline.declared), pipeline.name.project, pipeline)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pachyderm_dagster.coordination.leases import hold
+from pachyderm_dagster.coordination.names import DECLARED_LEASE
 from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.integration.snapshot import AssetBranch, InputBranch, LoadedPipeline, Snapshot
 from pachyderm_dagster.integration.translator import branch_key
@@ -15,14 +16,14 @@ from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, RepoName
 from pachyderm_dagster.pfs.requests import CreateRepo
 from pachyderm_dagster.pps import defaults, pipelines
+from pachyderm_dagster.pps.documents import read_documents
 from pachyderm_dagster.pps.effective import effective_spec
 from pachyderm_dagster.pps.inputs import CronInput, leaves
+from pachyderm_dagster.pps.pipeline_files import ENDINGS, is_pipeline
 from pachyderm_dagster.pps.requests import CreatePipeline, Request
 from pachyderm_dagster.pps.spec import UserSpec
 from pachyderm_dagster.pps.spec_reading import parse_user_specs
 from pachyderm_dagster.workspace import Workspace
-
-SUFFIXES = (".json", ".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,48 +33,65 @@ class DeclaredPipeline:
     Attributes:
         user: its specification as written.
         project: the Pachyderm project of what the specification names without one.
+        loaded: as it is without the defaults that only the record knows.
     """
 
     user: UserSpec
-    project: str = DEFAULT_PROJECT
+    project: str
+    loaded: LoadedPipeline
 
     @property
     def name(self) -> RepoName:
         """The pipeline's full name."""
-        named = self.user.pipeline
-        return RepoName(named.project or self.project, named.name)
+        return self.loaded.name
 
-    @property
-    def loaded(self) -> LoadedPipeline:
-        """As it is without the defaults that only the record knows. Errors as `effective_spec`, for a service or spout too, which no step runs."""
-        spec = effective_spec(self.user, ())
-        if spec.runs_on:
-            problem = f"pipeline '{self.name}' is a {spec.kind}, whose process stays and is no step of a run"
-            raise InvalidError("spec-unsupported", f"{problem}; leave it out of what the project declares, and make it with `pachctl create pipeline`")
-        return LoadedPipeline(self.name, None, spec, self.user.document)
+
+def declared_as(user: UserSpec, project: str) -> DeclaredPipeline:
+    """A pipeline from what a user wrote.
+
+    Raises:
+        InvalidError: `spec-invalid`; `spec-unsupported`, for a service or spout too, which no step runs, and a source folder.
+    """
+    spec, named = effective_spec(user, ()), user.pipeline
+    name = RepoName(named.project or project, named.name)
+    if spec.runs_on:
+        problem = f"pipeline '{name}' is a {spec.kind}, whose process stays and is no step of a run"
+        raise InvalidError("spec-unsupported", f"{problem}; leave it out of what the project declares, and make it with `pachctl create pipeline`")
+    if spec.transform.build is not None:
+        problem = f"pipeline '{name}' has transform.build, and what a project declares comes without a source folder"
+        raise InvalidError("spec-unsupported", f"{problem}; name the code in transform.cmd, or leave it out and make it with `pachctl update pipeline --build`")
+    return DeclaredPipeline(user, project, LoadedPipeline(name, None, spec, user.document))
 
 
 def read_declared(sources: Sequence[Path], *, project: str = DEFAULT_PROJECT) -> list[DeclaredPipeline]:
-    """The pipelines of pipeline files, or of every one in folders and those below them (`.json`, `.yaml`, `.yml`), by path.
+    """The pipelines of pipeline files, or of every one in folders and those below them, by path; other JSON and YAML there is passed over.
 
     Raises:
         NotFoundError: `source-not-found`.
         InvalidError: `spec-invalid`, `spec-unsupported`; `pipeline-twice`, when two files declare one pipeline.
     """
     found: dict[RepoName, tuple[DeclaredPipeline, Path]] = {}
-    for file in [file for source in sources for file in _files(source)]:
-        for user in parse_user_specs(file.read_text("utf-8-sig"), source=str(file)):
-            declared = DeclaredPipeline(user, project)
+    for file, text in (read for source in sources for read in _texts(source)):
+        for user in parse_user_specs(text, source=str(file)):
+            declared = declared_as(user, project)
             if declared.name in found:
                 raise InvalidError("pipeline-twice", f"pipeline '{declared.name}' is declared in {found[declared.name][1]} and in {file}; remove one")
             found[declared.name] = declared, file
     return [declared for declared, _ in found.values()]
 
 
-def _files(source: Path) -> list[Path]:
+def _texts(source: Path) -> Iterator[tuple[Path, str]]:
+    """A file, or the pipeline files below a folder, with what is in them."""
     if not source.exists():
         raise NotFoundError("source-not-found", f"{source} does not exist; name a pipeline file, or a folder of them")
-    return [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.suffix in SUFFIXES and path.is_file())
+    files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.suffix in ENDINGS and path.is_file())
+    for file in files:
+        try:
+            text = file.read_text("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise InvalidError("spec-invalid", f"{file}: byte {error.start} is not UTF-8; it is to be JSON or YAML in UTF-8") from error
+        if file == source or any(map(is_pipeline, read_documents(text, str(file)))):
+            yield file, text
 
 
 def declare(spec: Mapping[str, Any] | str, *, project: str = DEFAULT_PROJECT) -> DeclaredPipeline:
@@ -85,7 +103,7 @@ def declare(spec: Mapping[str, Any] | str, *, project: str = DEFAULT_PROJECT) ->
     users = parse_user_specs(spec if isinstance(spec, str) else json.dumps(spec), source="the pipeline's specification")
     if len(users) != 1:
         raise InvalidError("spec-invalid", f"the pipeline's specification: {len(users)} documents; one pipeline is one document")
-    return DeclaredPipeline(users[0], project)
+    return declared_as(users[0], project)
 
 
 def declared_snapshot(declared: Sequence[DeclaredPipeline], own_assets: Sequence[str] = ()) -> Snapshot:
@@ -125,7 +143,7 @@ def apply_declared(workspace: Workspace, declared: Sequence[DeclaredPipeline]) -
     if not _changed(workspace, declared):
         return []
     owner = workspace.database.clock.new_id()
-    with hold(workspace.leases, "declared-pipelines", owner) as held:
+    with hold(workspace.leases, DECLARED_LEASE, owner) as held:
         changed = _changed(workspace, declared) if held is not None else []
         if changed:
             with workspace.database.read() as txn:

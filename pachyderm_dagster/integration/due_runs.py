@@ -14,7 +14,6 @@ from pachyderm_dagster.executors.run_job import Executor
 from pachyderm_dagster.integration.job_step import end_unrunnable
 from pachyderm_dagster.integration.set_runs import Ask, Busy, GiveUp, Later, SetRun, is_dead, judge, list_set_run, silent_since
 from pachyderm_dagster.metadata.database import Transaction
-from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import Job
@@ -160,10 +159,8 @@ class DueSets:
         """The sets whose inputs were finished a moment ago, while something reacts to that."""
         if not due or not self.workspace.leases.is_held(reactor_lease(self.project)):
             return set()
-        since = self.workspace.database.clock.now() - REACTION
         with self.workspace.database.read() as txn:
-            read = {set_id: [commit for job in members for commit in commits.upstream_commits(txn, job.output_commit)] for set_id, members in due}
-        return {set_id for set_id, inputs in read.items() if any(commit.finished is not None and commit.finished > since for commit in inputs)}
+            return jobs.sets_fed_since(txn, self.workspace.database.clock.now() - REACTION)
 
     def _runs(self, set_id: str) -> list[SetRun]:
         return list_set_run(self.instance, set_id, {key: name for name, key in self.keys.items()})

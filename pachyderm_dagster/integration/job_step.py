@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -66,33 +66,45 @@ class JobStep:
             raise
 
     def _run(self, context: dg.AssetExecutionContext, workspace: Workspace, executor: Executor) -> StepEvents:
-        failed = None
-        found = self._find_jobs(context, workspace)
-        for job in found:
-            report_inputs(context.instance, workspace, job, self.key_of)
-            ended = job if job.state.is_terminal else self._do(context, workspace, executor, job)
-            if not ended.state.has_output:
-                failed = ended
-                for unrunnable in end_unrunnable(workspace, executor, ended.id, context.run.run_id):
-                    self.on_job(unrunnable, unrunnable.state, unrunnable.counters)
-            if job is not found[-1]:
-                self._tell_along(context, workspace, ended)
-            # An egress that failed is for the check to tell: the asset is there, and what is downstream can run.
-            elif failed is None:
-                yield job_check(ended, self.key)
-                yield self._materialized(context, workspace, ended)
-        if failed is not None:
-            yield from self._fail(context, workspace, found, failed)
+        outputs = find_outputs(workspace)
+        ended: list[Job] = []
+        problems: list[dg.Failure] = []
+        for job in self._find_jobs(context, workspace):
+            report_inputs(context.instance, workspace, job, self.key_of, outputs)
+            try:
+                ended.append(job if job.state.is_terminal else self._do(context, workspace, executor, job))
+            except NotFoundError as error:
+                context.log.warning("job %s is gone: %s", job, error)
+            except dg.Failure as error:
+                # The jobs behind it do not wait for it.
+                problems.append(error)
+        for job in ended[:-1]:
+            self._tell_along(context, workspace, job)
+        for job in ended:
+            if not job.state.has_output:
+                problems.append(self._failed(context, workspace, executor, job))
+        if ended:
+            yield from self._tell_last(context, workspace, ended[-1], is_failing=bool(problems))
+        if problems:
+            raise problems[-1]
 
-    def _fail(self, context: dg.AssetExecutionContext, workspace: Workspace, found: Sequence[Job], failed: Job) -> StepEvents:
-        """Tells of the newest job, and fails the step for the last that failed."""
-        with workspace.database.read() as txn:
-            newest = jobs.refresh(txn, found[-1])
-        if newest.key != failed.key:
-            self._tell_along(context, workspace, newest)
-        metadata = failure_metadata(workspace, failed)
-        yield job_check(newest, self.key, metadata if newest.key == failed.key else None)
-        raise dg.Failure(f"job {failed} ended as {failed.state}: {failed.reason}", metadata=metadata, allow_retries=False)
+    def _failed(self, context: dg.AssetExecutionContext, workspace: Workspace, executor: Executor, job: Job) -> dg.Failure:
+        """What is raised for a job without output; the jobs that wait for its output are ended."""
+        for unrunnable in end_unrunnable(workspace, executor, job.id, context.run.run_id):
+            self.on_job(unrunnable, unrunnable.state, unrunnable.counters)
+        return dg.Failure(f"job {job} ended as {job.state}: {job.reason}", metadata=failure_metadata(workspace, job), allow_retries=False)
+
+    def _tell_last(self, context: dg.AssetExecutionContext, workspace: Workspace, job: Job, *, is_failing: bool) -> StepEvents:
+        """The events of the step. When it is about to fail they cannot hold a materialization, which is logged instead."""
+        if not job.state.has_output:
+            yield job_check(job, self.key, failure_metadata(workspace, job))
+            return
+        # An egress that failed is for the check to tell: the asset is there, and what is downstream can run.
+        yield job_check(job, self.key)
+        if is_failing:
+            self._tell_along(context, workspace, job)
+        else:
+            yield self._materialized(context, workspace, job)
 
     def _tell_along(self, context: dg.AssetExecutionContext, workspace: Workspace, job: Job) -> None:
         """What a run tells of a job that is not its last of this pipeline: the last one's events are the step's."""
@@ -134,7 +146,7 @@ class JobStep:
                 raise dg.Failure(str(error), allow_retries=False) from error
             with workspace.database.read() as txn:
                 return jobs.refresh(txn, job)
-        except (ConflictError, NotFoundError) as error:
+        except ConflictError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         log.write(ended.state, ended.counters)
         self.on_job(ended, ended.state, ended.counters)
@@ -188,10 +200,18 @@ def check_evaluation(found: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
     )
 
 
-def report_inputs(instance: dg.DagsterInstance, workspace: Workspace, job: Job, key_of: KeyOf) -> None:
-    """Makes sure that Dagster knows the commits which a job reads: without a sensor, or before its tick, nobody has told it."""
+def find_outputs(workspace: Workspace) -> frozenset[BranchName]:
+    """The branches that pipelines write."""
     with workspace.database.read() as txn:
-        outputs = {pipeline.output for pipeline in read_snapshot(txn).pipelines}
+        return frozenset(pipeline.output for pipeline in read_snapshot(txn).pipelines)
+
+
+def report_inputs(instance: dg.DagsterInstance, workspace: Workspace, job: Job, key_of: KeyOf, outputs: Collection[BranchName]) -> None:
+    """Makes sure that Dagster knows the commits which a job reads: without a sensor, or before its tick, nobody has told it.
+
+    Args:
+        outputs: the branches that pipelines write, whose commits are told of with their jobs.
+    """
     now = workspace.database.clock.now()
     for branch, commit in _consumed(workspace, job).items():
         if branch not in outputs and commit.error is None:

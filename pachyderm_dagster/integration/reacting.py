@@ -7,14 +7,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
 
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, hold
 from pachyderm_dagster.coordination.names import asked_lease, reactor_lease, set_lease
-from pachyderm_dagster.errors import ConflictError, ExecutionError, NotFoundError, PachydermError, StateError, UnreachableError
+from pachyderm_dagster.errors import ExecutionError, PachydermError, UnreachableError
 from pachyderm_dagster.executors.local import LocalExecutor
 from pachyderm_dagster.executors.run_job import run_job
 from pachyderm_dagster.integration.building import job_name
@@ -35,8 +35,10 @@ POLL_SECONDS = 0.05
 PASSED_SECONDS = 2.0
 """How long a set that cannot be run now is not looked at again."""
 LONGEST = dt.timedelta(seconds=30)
-"""A pipeline whose last job took longer gets a run of its own: that is no matter of an instant, and others would wait."""
-HISTORY = 3
+"""A pipeline of which a recent job took longer, or none has ended yet, gets a run: that is no matter of an instant, and others would wait."""
+RECENT_JOBS = 3
+LOOKED_AT = 3
+"""Requests a look: of the first ones some may have to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Reactor:
     Args:
         launcher: launches runs.
         is_instant: whether short jobs are done here instead, without a run.
+        longest: how long recent jobs of a pipeline may have taken for that.
     """
 
     workspace: Workspace
@@ -61,6 +64,7 @@ class Reactor:
     executor: LocalExecutor
     launcher: Launcher
     is_instant: bool = False
+    longest: dt.timedelta = LONGEST
     owner: str = field(init=False)
     _snapshot: Snapshot = field(default_factory=lambda: Snapshot((), (), ()))
     _keys: dict[BranchName, dg.AssetKey] = field(default_factory=dict)
@@ -74,13 +78,14 @@ class Reactor:
         """Looks until it is interrupted; what it ran then is done by whoever comes next."""
         try:
             while True:
-                self._hold_on()
                 try:
+                    self._hold_on()
                     worked = self.look()
-                except UnreachableError as error:
-                    # The web server is not up yet, or busy; the sensor takes what is left too long.
+                except (PachydermError, OSError) as error:
+                    # The record is away, the disk is full: the sensor takes what is left too long.
                     _say(str(error))
-                    worked = False
+                    time.sleep(PASSED_SECONDS)
+                    continue
                 if not worked:
                     time.sleep(POLL_SECONDS)
         finally:
@@ -89,25 +94,25 @@ class Reactor:
 
     def look(self) -> bool:
         """Runs one set that is due, if there is one; whether it did."""
-        with self.workspace.database.read() as txn:
-            waiting = jobs.list_job(txn, unfinished_only=True)
-            projects = sorted({job.pipeline.project for job in waiting if self._is_open(job.id)})
-            if projects:
-                self._load(read_snapshot(txn))
         self._passed = {set_id: until for set_id, until in self._passed.items() if until > time.monotonic()}
-        return any(self._look_at(project) for project in projects)
-
-    def _is_open(self, set_id: str) -> bool:
-        return self._passed.get(set_id, 0.0) <= time.monotonic()
+        with self.workspace.database.read() as txn:
+            waiting = [job for job in jobs.list_job(txn, unfinished_only=True) if job.id not in self._passed]
+            if waiting:
+                self._load(read_snapshot(txn))
+        for project in sorted({job.pipeline.project for job in waiting}):
+            if self._look_at(project):
+                return True
+            self._pass(job.id for job in waiting if job.pipeline.project == project)
+        return False
 
     def _look_at(self, project: str) -> bool:
         with hold(self.workspace.leases, request_lease(project), self.owner) as held:
             is_free = held is not None and not self.workspace.leases.is_held(asked_lease(project))
             request = self._find(project) if is_free else None
             if request is None:
-                with self.workspace.database.read() as txn:
-                    self._pass(set_id for set_id, _ in jobs.list_due_set(txn, project))
                 return False
+            # Whatever comes of it: the sensor has it then.
+            self._pass([request.set_id])
             if not (self.is_instant and self._is_short(request)):
                 self._launch(request)
                 return True
@@ -120,36 +125,36 @@ class Reactor:
     def _find(self, project: str) -> SetRequest | None:
         """The oldest due set that nobody has tried."""
         keys = {pipeline.name: self._keys[pipeline.output] for pipeline in self._snapshot.pipelines if pipeline.name.project == project}
-        found = DueSets(self.workspace, self.instance, self.executor, project, keys, most_sets=1 if self.is_instant else MOST_SETS).look({}, limit=HISTORY)
-        return next((request for request in found.requests if request.attempt == 1 and self._is_open(request.set_id)), None)
+        found = DueSets(self.workspace, self.instance, self.executor, project, keys, most_sets=1 if self.is_instant else MOST_SETS).look({}, limit=LOOKED_AT)
+        return next((request for request in found.requests if request.attempt == 1 and request.set_id not in self._passed), None)
 
-    def _pass(self, set_ids: Iterator[str]) -> None:
+    def _pass(self, set_ids: Iterable[str]) -> None:
         self._passed |= dict.fromkeys(set_ids, time.monotonic() + PASSED_SECONDS)
 
     def _launch(self, request: SetRequest) -> None:
         keys = {pipeline.name: self._keys[pipeline.output] for pipeline in self._snapshot.pipelines}
         try:
             launch_run(self.launcher.url, self.launcher.location, job_name(request.project), [keys[name].path for name in request.pipelines], request.tags)
-        except ExecutionError as error:
-            # The code location may not know a new pipeline yet.
+        except (ExecutionError, UnreachableError) as error:
+            # The code location may not know a new pipeline yet; the web server may not be up.
             _say(str(error))
-        self._pass(iter([request.set_id]))
 
     def _is_short(self, request: SetRequest) -> bool:
         """Whether the jobs of a set can be expected to be."""
         with self.workspace.database.read() as txn:
-            recent = [done for job in request.jobs for done in jobs.list_job(txn, pipeline=job.pipeline, number=HISTORY) if done.finished and done.started]
-        return all(done.finished - done.started <= LONGEST for done in recent if done.finished is not None and done.started is not None)
+            recent = {name: jobs.list_job(txn, pipeline=name, ended_only=True, number=RECENT_JOBS) for name in request.pipelines}
+        return all(ended and all(_seconds(job) <= self.longest.total_seconds() for job in ended) for ended in recent.values())
 
     def _run(self, request: SetRequest) -> None:
         """Does the jobs of a set here, and tells Dagster of each as a run would."""
+        outputs = {pipeline.output for pipeline in self._snapshot.pipelines}
         for job in request.jobs:
             try:
-                report_inputs(self.instance, self.workspace, job, self._key_of)
+                report_inputs(self.instance, self.workspace, job, self._key_of, outputs)
                 ended = run_job(self.workspace, job, executor=self.executor)
-            except (ConflictError, NotFoundError, StateError) as error:
-                # Somebody else has it, it was stopped, or it waits for a job that failed.
-                _say(str(error))
+            except (PachydermError, OSError) as error:
+                # Somebody else has it, it was stopped, it waits for a job that failed; or no worker starts here.
+                _say(f"job {job}: {error}")
                 continue
             self._tell(ended)
             if not ended.state.has_output:
@@ -202,6 +207,10 @@ def open_reactor(environ: Mapping[str, str], launcher: Launcher, *, is_instant: 
             yield Reactor(workspace, instance, executor, launcher, is_instant)
     finally:
         workspace.close()
+
+
+def _seconds(job: Job) -> float:
+    return 0.0 if job.started is None or job.finished is None else (job.finished - job.started).total_seconds()
 
 
 def _say(text: str) -> None:

@@ -1,6 +1,7 @@
 """Jobs: made with their output commits, claimed by a run, finished together with their commits."""
 
 import dataclasses
+import datetime as dt
 import functools
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ def list_job(
     set_id: str | None = None,
     key: int | None = None,
     unfinished_only: bool = False,
+    ended_only: bool = False,
     number: int | None = None,
 ) -> list[Job]:
     """Jobs, newest first."""
@@ -66,6 +68,8 @@ def list_job(
         statement = statement.where(t.job.c.id == key)
     if unfinished_only:
         statement = statement.where(t.job.c.state.in_(UNFINISHED))
+    if ended_only:
+        statement = statement.where(t.job.c.state.in_(TERMINAL))
     return list(map(_job, txn.all(statement)))
 
 
@@ -288,6 +292,18 @@ def stop_all(txn: Transaction, pipeline: RepoName, *, reason: str) -> None:
     for job in list_job(txn, pipeline=pipeline, unfinished_only=True):
         if job.id != txn.id:
             stop(txn, job, reason=reason)
+
+
+def sets_fed_since(txn: Transaction, time: dt.datetime) -> set[str]:
+    """The commit sets with unfinished jobs that read a commit which was finished after `time`."""
+    rows = txn.all(
+        sa.select(t.job.c.set_id)
+        .distinct()
+        .join_from(t.job, t.commit_provenance, t.job.c.output_commit_id == t.commit_provenance.c.commit_id)
+        .join(t.commit, t.commit_provenance.c.upstream_id == t.commit.c.id)
+        .where(t.job.c.state.in_(UNFINISHED), t.commit.c.finished > time)
+    )
+    return {row.set_id for row in rows}
 
 
 def _open_inputs(txn: Transaction) -> dict[int, set[int]]:

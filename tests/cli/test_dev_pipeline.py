@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pachyderm_dagster.cli.pipeline_files import find_pipeline_file
 from pachyderm_dagster.errors import PachydermError
+from pachyderm_dagster.pps.pipeline_files import find_pipeline_file
 from tests.cli.pachctl import Pachctl, process
 
 SPEC = 'pipeline: {name: count}\ninput: {pfs: {repo: books, glob: "/*"}}\ntransform: {build: {}}\n'

@@ -128,6 +128,20 @@ def test_spout_is_no_step(tmp_path: Path) -> None:
         pachyderm_assets(tmp_path)
 
 
+def test_other_files_of_a_folder_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "edges.json").write_text(json.dumps(spec("edges", "images")))
+    (tmp_path / "defs.yaml").write_text("type: pachyderm_dagster.integration.PachydermPipelines\n")
+    assert pachyderm_assets(tmp_path).resolve_asset_graph().executable_asset_keys == {EDGES}
+
+
+@pytest.mark.parametrize(
+    "field", [{"service": {"internal_port": 80}}, {"transform": {"cmd": ["sh"], "build": {"path": "."}}}], ids=["service", "source folder"]
+)
+def test_what_a_project_cannot_declare_is_refused_with_the_way_out(field: dict[str, Any]) -> None:
+    with pytest.raises(InvalidError, match=r"pipeline 'edges' .*make it with `pachctl .*\[spec-unsupported\]"):
+        pipeline_asset(spec("edges", "images") | field)
+
+
 def test_asset_that_is_no_pipeline_has_no_automation() -> None:
     @dg.asset
     def table() -> None: ...

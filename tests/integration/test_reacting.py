@@ -1,5 +1,6 @@
 """What reacts to commits at once: it runs or launches what has just become due, tells Dagster all of it, and leaves the rest to the sensor."""
 
+import datetime as dt
 from collections.abc import Iterator
 
 import dagster as dg
@@ -7,8 +8,9 @@ import pytest
 from dagster._core.definitions.data_version import StaleStatus
 
 from pachyderm_dagster.coordination.leases import LEASE_TIME
-from pachyderm_dagster.coordination.names import reactor_lease, set_lease
-from pachyderm_dagster.errors import UnreachableError
+from pachyderm_dagster.coordination.names import asked_lease, reactor_lease, set_lease
+from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.integration.commit_sensor import SENSOR_OWNER
 from pachyderm_dagster.integration.reacting import Launcher, Reactor, open_reactor
 from pachyderm_dagster.pps.model import JobState
 from tests.integration.home import Home
@@ -19,8 +21,19 @@ EDGES = dg.AssetKey(["default", "edges"])
 
 @pytest.fixture
 def instant(home: Home) -> Iterator[Reactor]:
+    """With a pipeline whose first job is done."""
+    home.commit("images@master", {"/first": "1"})
+    home.pipeline("edges", "images", code="if [ -e /pfs/images/bad ]; then exit 3; fi; cp /pfs/images/* /pfs/out/")
+    home.pipeline("montage", "edges")
+    run_first(home)
     with open_reactor(home.environ, NOWHERE, is_instant=True) as reactor:
         yield reactor
+
+
+def run_first(home: Home) -> None:
+    """Runs what is due by the sensor, long ago."""
+    home.run_all()
+    home.workspace.leases.release(asked_lease("default"), SENSOR_OWNER)
 
 
 def checks(home: Home) -> list[dg.AssetCheckEvaluation]:
@@ -31,15 +44,14 @@ def checks(home: Home) -> list[dg.AssetCheckEvaluation]:
 
 
 def test_commit_is_followed_by_its_jobs_without_a_run(home: Home, instant: Reactor) -> None:
-    home.commit("images@master", {"/a": "1"})
-    home.pipeline("edges", "images")
-    home.pipeline("montage", "edges")
-    while instant.look():
-        pass
+    runs = home.instance.get_runs_count()
+    commit = home.commit("images@master", {"/a": "1"})
+    assert instant.look()
+    assert not instant.look()
     assert {job.state for job in (*home.jobs("edges"), *home.jobs("montage"))} == {JobState.SUCCESS}
-    assert home.instance.get_run_records() == []
-    assert len(home.materializations("default", "montage")) == len(home.jobs("montage"))
-    assert [found.passed for found in checks(home)] == [True]
+    assert home.instance.get_runs_count() == runs
+    assert (home.materializations("default", "montage")[0].tags or {})["dagster/data_version"] == commit.id
+    assert [found.passed for found in checks(home)] == [True, True]
     # The sensor finds nothing that it would have to say.
     tick = home.tick()
     assert (tick.events, tick.requests) == ([], [])
@@ -47,9 +59,7 @@ def test_commit_is_followed_by_its_jobs_without_a_run(home: Home, instant: React
 
 def test_output_is_fresh_and_stale_as_after_a_run(home: Home, instant: Reactor) -> None:
     home.commit("images@master", {"/a": "1"})
-    home.pipeline("edges", "images")
-    while instant.look():
-        pass
+    assert instant.look()
     assert home.status(EDGES) == (StaleStatus.FRESH, [])
     home.commit("images@master", {"/b": "1"})
     home.tick()
@@ -57,20 +67,16 @@ def test_output_is_fresh_and_stale_as_after_a_run(home: Home, instant: Reactor) 
 
 
 def test_failure_is_a_failed_check_and_ends_what_is_downstream(home: Home, instant: Reactor) -> None:
-    home.commit("images@master", {"/a": "1"})
-    home.pipeline("edges", "images", code="exit 3")
-    home.pipeline("montage", "edges")
-    while instant.look():
-        pass
+    home.commit("images@master", {"/bad": "1"})
+    assert instant.look()
     assert (home.jobs("edges")[0].state, home.jobs("montage")[0].state) == (JobState.FAILURE, JobState.UNRUNNABLE)
-    assert [found.passed for found in checks(home)] == [False]
-    assert home.materializations("default", "edges") == []
+    assert [found.passed for found in checks(home)] == [False, True]
+    assert len(home.materializations("default", "edges")) == 1
     assert not instant.look()
 
 
-def test_set_that_a_sensor_is_after_stays_with_it(home: Home, instant: Reactor) -> None:
+def test_set_that_somebody_else_runs_stays_with_them(home: Home, instant: Reactor) -> None:
     home.commit("images@master", {"/a": "1"})
-    home.pipeline("edges", "images")
     with home.lease(set_lease(home.jobs("edges")[0].id)):
         assert not instant.look()
     assert home.jobs("edges")[0].state is JobState.CREATED
@@ -80,36 +86,67 @@ def test_sensor_leaves_what_has_just_become_due_to_the_reactor_and_takes_it_when
     home.commit("images@master", {"/a": "1"})
     home.pipeline("edges", "images")
     assert home.workspace.leases.acquire(reactor_lease("default"), "reactor", LEASE_TIME)
-    tick = home.tick()
-    assert tick.requests == []
+    assert home.tick().requests == []
     home.workspace.leases.release(reactor_lease("default"), "reactor")
     assert len(home.tick().requests) == 1
 
 
-def test_pipeline_that_takes_long_gets_a_run(home: Home, instant: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reactor_keeps_off_while_a_daemon_is_about_to_make_runs(home: Home, instant: Reactor) -> None:
     home.commit("images@master", {"/a": "1"})
-    home.pipeline("edges", "images")
-    while instant.look():
-        pass
-    monkeypatch.setattr("pachyderm_dagster.integration.reacting.LONGEST", home.jobs("edges")[0].created - home.jobs("edges")[0].created)
-    home.commit("images@master", {"/b": "1"})
-    with pytest.raises(UnreachableError, match="does not answer"):
-        instant.look()
+    assert len(home.tick().requests) == 1
+    assert not instant.look()
     assert home.jobs("edges")[0].state is JobState.CREATED
 
 
-def test_job_of_a_reactor_that_was_interrupted_is_done_by_the_next(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("longest", [dt.timedelta(0), dt.timedelta(hours=1)], ids=["long jobs so far", "no job so far"])
+def test_pipeline_of_which_no_short_job_is_known_gets_a_run(home: Home, longest: dt.timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
     home.commit("images@master", {"/a": "1"})
     home.pipeline("edges", "images")
+    if not longest:
+        run_first(home)
+        home.commit("images@master", {"/b": "1"})
+    launched = []
+    monkeypatch.setattr("pachyderm_dagster.integration.reacting.launch_run", lambda *words: launched.append(words[2]))
+    with open_reactor(home.environ, NOWHERE, is_instant=True) as reactor:
+        reactor.longest = longest
+        assert reactor.look()
+    assert launched == ["pipelines_default"]
 
+
+def test_web_server_that_does_not_answer_leaves_the_set_to_the_sensor(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
+    home.commit("images@master", {"/a": "1"})
+    home.pipeline("edges", "images")
+    with open_reactor(home.environ, NOWHERE, is_instant=False) as reactor:
+        assert reactor.look()
+        assert not reactor.look()
+    assert "does not answer" in capfd.readouterr().err
+    assert len(home.tick().requests) == 1
+
+
+def test_job_that_cannot_be_started_here_is_told_and_left_to_the_sensor(
+    home: Home, instant: Reactor, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise ExecutionError("worker-not-started", "no worker starts here")
+
+    home.commit("images@master", {"/a": "1"})
+    monkeypatch.setattr("pachyderm_dagster.integration.reacting.run_job", refused)
+    assert instant.look()
+    assert not instant.look()
+    assert "no worker starts here" in capfd.readouterr().err
+    assert len(home.tick().requests) == 1
+
+
+def test_job_of_a_reactor_that_was_interrupted_is_done_by_the_next(home: Home, instant: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    with open_reactor(home.environ, NOWHERE, is_instant=True) as reactor, monkeypatch.context() as patched:
+    home.commit("images@master", {"/a": "1"})
+    with monkeypatch.context() as patched:
         patched.setattr("pachyderm_dagster.integration.reacting.run_job", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            reactor.look()
+            instant.look()
     assert not home.workspace.leases.is_held(set_lease(home.jobs("edges")[0].id))
-    with open_reactor(home.environ, NOWHERE, is_instant=True) as reactor:
-        assert reactor.look()
+    with open_reactor(home.environ, NOWHERE, is_instant=True) as following:
+        assert following.look()
     assert home.jobs("edges")[0].state is JobState.SUCCESS

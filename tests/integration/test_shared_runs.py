@@ -1,18 +1,22 @@
 """Several commit sets in one Dagster run, when commits come faster than runs start."""
 
 import datetime as dt
+from typing import Any
 
 import dagster as dg
+import pytest
 
 from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.coordination.leases import LEASE_TIME
 from pachyderm_dagster.coordination.names import job_lease
+from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.executors.local import LocalExecutor
+from pachyderm_dagster.executors.run_job import run_job
 from pachyderm_dagster.integration.due_runs import DueSets
 from pachyderm_dagster.integration.set_runs import SILENCE
 from pachyderm_dagster.pfs.model import RepoName
-from pachyderm_dagster.pps.model import JobState
-from pachyderm_dagster.workspace import open_workspace
+from pachyderm_dagster.pps.model import Job, JobState
+from pachyderm_dagster.workspace import Workspace, open_workspace
 from tests.integration.home import Home
 
 EDGES, MONTAGE = RepoName("default", "edges"), RepoName("default", "montage")
@@ -96,6 +100,23 @@ def test_failed_job_among_them_fails_the_run_and_holds_up_nobody(home: Home) -> 
     assert (states[good], states[bad], states[cured]) == (JobState.SUCCESS, JobState.FAILURE, JobState.SUCCESS)
     assert data_versions(home, "edges")[-2:] == [good, cured]
     assert {job.id: job.state for job in home.jobs("montage")}[bad] is JobState.UNRUNNABLE
+
+
+def test_job_that_is_deleted_meanwhile_holds_up_nobody(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit_many(home, "a")
+    home.pipeline("edges", "images")
+    home.run_all()
+    burst = commit_many(home, "b", "c", "d")
+    (request,) = home.tick().requests
+
+    def run_what_is_there(workspace: Workspace, job: Job, **how: Any) -> Job:
+        if job.id == burst[1]:
+            raise NotFoundError("job-not-found", "somebody deleted it")
+        return run_job(workspace, job, **how)
+
+    monkeypatch.setattr("pachyderm_dagster.integration.job_step.run_job", run_what_is_there)
+    assert home.run(request).success
+    assert data_versions(home, "edges")[-2:] == [burst[0], burst[2]]
 
 
 def test_run_that_ended_and_left_sets_undone_is_followed_by_one_for_them(home: Home) -> None:

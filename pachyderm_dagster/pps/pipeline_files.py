@@ -1,4 +1,4 @@
-"""Which file of a folder is the pipeline file."""
+"""Which files of a folder are pipeline files."""
 
 import os
 from collections.abc import Sequence
@@ -32,4 +32,9 @@ def _holds_pipelines(path: str) -> bool:
             documents: Sequence[object] = read_documents(file.read(), path)
     except (OSError, UnicodeDecodeError, PachydermError):
         return False
-    return all(isinstance(document, dict) and "pipeline" in document for document in documents)
+    return all(map(is_pipeline, documents))
+
+
+def is_pipeline(document: object) -> bool:
+    """Whether a document of a file is about a pipeline, right or wrong."""
+    return isinstance(document, dict) and "pipeline" in document
