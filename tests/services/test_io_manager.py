@@ -39,7 +39,7 @@ def test_folders_and_partitions_come_back(instance: dg.DagsterInstance, tmp_path
 
     @dg.asset(partitions_def=days)
     def photos(context: dg.AssetExecutionContext) -> Path:
-        folder = tmp_path / context.partition_key
+        folder: Path = tmp_path / context.partition_key
         folder.mkdir()
         (folder / "a.bin").write_bytes(context.partition_key.encode() * 1_000_000)
         return folder
