@@ -53,27 +53,28 @@ class WorkerProcess:
             group = make_group(setup.limits, parent, next(_NUMBERS))
             setup = msgspec.structs.replace(setup, cgroup=group)
         self._group = group
-        tasks, self.stdin = os.pipe()
-        self.stdout, answers = os.pipe()
-        try:
-            with self._last_words.open("wb") as stderr:
-                self._process = subprocess.Popen(
-                    # -P: what lies in the working folder must not be imported.
-                    [sys.executable, "-P", "-m", "pachyderm_dagster.worker"],
-                    stdin=tasks,
-                    stdout=answers,
-                    stderr=stderr,
-                    cwd="/",
-                    env={**environment, "PYTHONPATH": os.pathsep.join(search_path)},
-                    # Ctrl-C is for the executor, which ends its workers.
-                    start_new_session=True,
-                )
-        except BaseException:
-            self.close()
-            raise
-        finally:
-            os.close(tasks)
-            os.close(answers)
+        with contextlib.ExitStack() as undone, contextlib.ExitStack() as given:
+            if group:
+                undone.callback(remove_group, group)
+            tasks, self.stdin = os.pipe()
+            undone.callback(os.close, self.stdin)
+            given.callback(os.close, tasks)
+            self.stdout, answers = os.pipe()
+            undone.callback(os.close, self.stdout)
+            given.callback(os.close, answers)
+            stderr = given.enter_context(self._last_words.open("wb"))
+            self._process = subprocess.Popen(
+                # -P: what lies in the working folder must not be imported.
+                [sys.executable, "-P", "-m", "pachyderm_dagster.worker"],
+                stdin=tasks,
+                stdout=answers,
+                stderr=stderr,
+                cwd="/",
+                env={**environment, "PYTHONPATH": os.pathsep.join(search_path)},
+                # Ctrl-C is for the executor, which ends its workers.
+                start_new_session=True,
+            )
+            undone.pop_all()
         os.set_blocking(self.stdin, False)
         self.in_flight: dict[int, DatumTask] = {}
         self.ready = False

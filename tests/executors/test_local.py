@@ -17,12 +17,14 @@ import msgspec
 import pytest
 
 from pachyderm_dagster.errors import ExecutionError, InvalidError, NotFoundError, StorageError
+from pachyderm_dagster.executors import worker_process
 from pachyderm_dagster.executors.live import Running, _read
 from pachyderm_dagster.executors.local import LocalExecutor
 from pachyderm_dagster.executors.restarting import ask_restart
 from pachyderm_dagster.executors.run_folder import RunFolder
 from pachyderm_dagster.executors.worker_process import WorkerProcess
 from pachyderm_dagster.storage.objects import object_key
+from pachyderm_dagster.worker.cgroups import Limits, Parent
 from pachyderm_dagster.worker.processes import find_children
 from pachyderm_dagster.worker.protocol import DatumResult, DatumState
 from tests.worker.running import ROOT, Place, unprivileged, without_namespaces
@@ -387,6 +389,22 @@ def test_pipes_of_a_worker_that_cannot_be_started_are_closed(place: Place) -> No
     with pytest.raises(OSError, match="Argument list too long"):
         WorkerProcess(setup, {"TOO_LONG": "x" * 3_000_000})
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_control_group_of_a_worker_that_cannot_be_started_is_removed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent, group = Parent(str(place.folder), frozenset({"memory"})), place.folder / "group"
+
+    def make_group(_limits: Limits, _parent: Parent, _number: int) -> str:
+        group.mkdir()
+        return str(group)
+
+    monkeypatch.setattr(worker_process, "parent_here", lambda: parent)
+    monkeypatch.setattr(worker_process, "find_problem", lambda _limits, _parent: None)
+    monkeypatch.setattr(worker_process, "make_group", make_group)
+    setup = msgspec.structs.replace(place.setup("true"), scratch=str(place.folder), limits=Limits(memory=1 << 30))
+    with pytest.raises(OSError, match="Argument list too long"):
+        WorkerProcess(setup, {"TOO_LONG": "x" * 3_000_000})
+    assert not group.exists()
 
 
 KILLED_WITHOUT_LOCK = """
