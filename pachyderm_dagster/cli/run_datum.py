@@ -26,6 +26,7 @@ from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pfs.references import parse_repo
 from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.datum_choice import choose_datum
+from pachyderm_dagster.pps.job_inputs import get_spec_commit
 from pachyderm_dagster.pps.spec import PipelineSpec
 from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.storage.system_errors import storage_errors
@@ -108,7 +109,7 @@ def run_datum(
 def _of_pipeline(workspace: Workspace, pipeline: str, project: str) -> _Chosen:
     with workspace.database.read() as txn:
         found = pipelines.get_pipeline(txn, parse_repo(pipeline, project=project))
-    spec_commit = workspace.pfs.inspect_commit(f"{found.name.project}/{found.name.name}.spec@master").id
+        spec_commit = get_spec_commit(txn, found)
     source = workspace.pps.list_source(found.name, spec_commit) if found.spec.transform.build is not None else ()
     return _Chosen(found.name, found.spec, spec_commit, source)
 
