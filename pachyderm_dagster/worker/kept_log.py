@@ -3,7 +3,9 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -13,6 +15,8 @@ LOG, OLDER_LOG = "log", "log.1"
 KEPT_BYTES = 8 << 20
 """Of each of the two files: the newer one takes the place of the older when it is full."""
 _LONGEST_LINE = 1 << 16
+# More than the time of a line and the beginning of its text.
+_BEGINS_BYTES = 128
 
 
 class KeptLine(msgspec.Struct, frozen=True):
@@ -72,6 +76,20 @@ class KeptLog:
                 os.rename(self._path, self._older)
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """How far a file was read, and what tells that it is the same one: the number of its inode, which a new file may get, and how it begins."""
+
+    inode: int = 0
+    begins: bytes = b""
+    offset: int = 0
+
+    def offset_in(self, file: BinaryIO) -> int | None:
+        """Where this file is to be read on; None when it is another one."""
+        same = os.fstat(file.fileno()).st_ino == self.inode and os.pread(file.fileno(), len(self.begins), 0) == self.begins
+        return self.offset if same else None
+
+
 class KeptLines:
     """Reads the lines that are kept, each once.
 
@@ -81,21 +99,34 @@ class KeptLines:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._read: dict[int, int] = {}
-        """How much was read of the files, by their inodes: names change."""
+        self._newest = _Read()
+        """Of the newest file that there was: its name changes, and what came before it was read."""
 
     def more(self) -> Iterator[KeptLine]:
         """The lines that came since the call before, the oldest first; one that a crash cut off is left out."""
-        read: dict[int, int] = {}
-        for name in (OLDER_LOG, LOG):
-            with contextlib.suppress(FileNotFoundError), (self._folder / name).open("rb") as file:
-                inode = os.fstat(file.fileno()).st_ino
-                start = self._read.get(inode, 0)
-                file.seek(start)
-                text = file.read()
-                whole = text.rfind(b"\n") + 1
-                read[inode] = start + whole
-                for line in text[:whole].splitlines():
-                    with contextlib.suppress(msgspec.DecodeError):
-                        yield msgspec.json.decode(line, type=KeptLine)
-        self._read = read
+        with contextlib.ExitStack() as opened:
+            # The newer one first: when it takes the other's place in between, both are the same file, and none was passed over.
+            newer, older = (opened.enter_context(file) if (file := self._open(name)) is not None else None for name in (LOG, OLDER_LOG))
+            if newer is not None and older is not None and os.path.sameopenfile(newer.fileno(), older.fileno()):
+                older = None
+            here = None if newer is None else self._newest.offset_in(newer)
+            if older is not None and here is None:
+                yield from self._lines(older, self._newest.offset_in(older) or 0)
+            if newer is not None:
+                yield from self._lines(newer, here or 0)
+
+    def _open(self, name: str) -> BinaryIO | None:
+        try:
+            return (self._folder / name).open("rb")
+        except FileNotFoundError:
+            return None
+
+    def _lines(self, file: BinaryIO, start: int) -> Iterator[KeptLine]:
+        """The whole lines from there on; this is the newest file then."""
+        file.seek(start)
+        text = file.read()
+        end = start + text.rfind(b"\n") + 1
+        self._newest = _Read(os.fstat(file.fileno()).st_ino, os.pread(file.fileno(), min(end, _BEGINS_BYTES), 0), end)
+        for line in text[: end - start].splitlines():
+            with contextlib.suppress(msgspec.DecodeError):
+                yield msgspec.json.decode(line, type=KeptLine)
