@@ -10,14 +10,20 @@ from pachyderm_dagster.pps.model import Pipeline
 
 
 def process_document(home: Path, pipeline: Pipeline) -> Fields | None:
-    """The process of a pipeline on this machine; None of a transformation. `kept` says whether some process looks after it."""
+    """The process of a pipeline on this machine; None of a transformation.
+
+    `kept` says whether some process looks after it, `elsewhere` whether that is on another machine
+    or in another container, which shares the home.
+    """
     if not pipeline.spec.runs_on:
         return None
     record = read_record(process_folder(home, pipeline.key))
-    kept = record is not None and is_alive(record.keeper)
+    elsewhere = record is not None and not record.keeper.is_here
+    kept = elsewhere or (record is not None and is_alive(record.keeper))
     runs = record is not None and record.runs
     return {
         "kept": kept,
+        "elsewhere": elsewhere,
         "runs": runs,
         "pid": record.worker.pid if record is not None and record.worker is not None and runs else None,
         "started": dt.datetime.fromtimestamp(record.started, dt.UTC) if record is not None and runs else None,
@@ -33,6 +39,8 @@ def show_process(process: Fields | None) -> str:
         return ""
     if not process["kept"]:
         return "none: `pachctl run service` or `pachyderm-dagster dev` starts it"
+    if process["elsewhere"]:
+        return "kept by another machine or container, which shares this home"
     if not process["runs"]:
         return f"none now, started again {process['restarts']} times"
     port = f", port {process['port']}" if process["port"] is not None else ""

@@ -7,7 +7,7 @@ import click
 
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.signals import stopped_by_signal
-from pachyderm_dagster.errors import InvalidError, StorageError, UnreachableError
+from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.executors.keeper import Keeper
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pfs.references import parse_repo
@@ -29,12 +29,7 @@ def run_service(environ: Mapping[str, str], pipelines_to_run: tuple[str, ...], p
         names = {_checked(workspace, parse_repo(name, project=project)) for name in pipelines_to_run} or None
         with Keeper(workspace, environ, names=names, tell=_tell) as keeper:
             while not stop.is_set():
-                try:
-                    keeper.step(LOOK_SECONDS)
-                except (UnreachableError, StorageError) as error:
-                    # What runs goes on.
-                    _tell(f"tried again: {error}")
-                    stop.wait(LOOK_SECONDS)
+                keeper.step(LOOK_SECONDS)
 
 
 def _checked(workspace: Workspace, name: RepoName) -> RepoName:

@@ -24,7 +24,7 @@ class Backoff:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class RestartHistory:
     """How the process of one pipeline has done.
 
     Attributes:
@@ -39,18 +39,18 @@ class Course:
     reason: str = ""
     is_crashing: bool = False
 
-    def ended(self, rule: Backoff, *, ran: float, reason: str, failed: bool, hopeless: bool) -> "Course":
+    def ended(self, rule: Backoff, *, ran: float, reason: str, failed: bool, not_started: bool) -> "RestartHistory":
         """After an end.
 
         Args:
             ran: seconds of the program.
             failed: whether it is to be called a failure; a program may end by itself, and well.
-            hopeless: it was not even started: that needs no second look to be a crash.
+            not_started: it could not be started: that needs no second look to be a crash.
         """
         failures = (0 if ran >= rule.stable else self.failures) + 1 if failed else 0
-        crashing = failed and (hopeless or failures >= rule.crashes or (self.is_crashing and ran < rule.stable))
-        return Course(failures, self.restarts + 1, reason, crashing)
+        crashing = failed and (not_started or failures >= rule.crashes or (self.is_crashing and ran < rule.stable))
+        return RestartHistory(failures, self.restarts + 1, reason, crashing)
 
-    def runs(self, rule: Backoff, *, ran: float) -> "Course":
+    def runs(self, rule: Backoff, *, ran: float) -> "RestartHistory":
         """While it runs, since so many seconds."""
         return replace(self, failures=0, is_crashing=False) if (self.failures or self.is_crashing) and ran >= rule.stable else self

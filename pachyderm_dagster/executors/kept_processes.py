@@ -7,7 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from pachyderm_dagster.executors.process_marks import ProcessMark, is_alive
+from pachyderm_dagster.coordination.leases import Leases
+from pachyderm_dagster.coordination.names import process_lease
+from pachyderm_dagster.executors.process_marks import ProcessMark, end_session, is_alive
 
 _FOLDER = "processes"
 _RECORD = "process.json"
@@ -60,17 +62,30 @@ def write_record(folder: Path, record: ProcessRecord) -> None:
     os.replace(new, folder / _RECORD)
 
 
-def remove_record(folder: Path) -> None:
-    """Nobody keeps the process any more; its log stays."""
-    (folder / _RECORD).unlink(missing_ok=True)
+def remove_record(folder: Path, owner: str) -> None:
+    """Who kept the process as `owner` does so no more; its log stays, and so does what somebody else wrote down meanwhile."""
+    found = read_record(folder)
+    if found is not None and found.owner == owner:
+        (folder / _RECORD).unlink(missing_ok=True)
 
 
-def find_left(home: Path) -> Iterator[tuple[int, ProcessRecord]]:
-    """What keepers left that were killed: the pipelines' rows, and their processes."""
+def end_left(home: Path, leases: Leases, *, seconds: float) -> Iterator[int]:
+    """Ends what keepers left that were killed, and takes their claims away; the numbers of the processes that it ended.
+
+    Args:
+        seconds: that a process has before it is killed.
+    """
     for key in _keys(home):
-        record = read_record(process_folder(home, key))
-        if record is not None and not is_alive(record.keeper):
-            yield key, record
+        folder, lease = process_folder(home, key), process_lease(key)
+        record = read_record(folder)
+        if record is None or _is_kept(record, leases, lease):
+            continue
+        ended = record.worker is not None and end_session(record.worker, seconds=seconds)
+        # First, since another keeper may write its own as soon as it has the lease.
+        remove_record(folder, record.owner)
+        leases.release(lease, record.owner)
+        if record.worker is not None and ended:
+            yield record.worker.pid
 
 
 def remove_gone(home: Path, keys: Collection[int]) -> None:
@@ -79,6 +94,11 @@ def remove_gone(home: Path, keys: Collection[int]) -> None:
         folder = process_folder(home, key)
         if key not in keys and read_record(folder) is None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_kept(record: ProcessRecord, leases: Leases, lease: str) -> bool:
+    """Whether its keeper lives. One that cannot be seen from here is believed to for as long as the lease is held, which ends by itself."""
+    return is_alive(record.keeper) if record.keeper.is_here else leases.is_held(lease)
 
 
 def _keys(home: Path) -> list[int]:

@@ -1,6 +1,7 @@
 """Knows a process again after its parent died: its number is given to others, its number with the time at which it was started is not."""
 
 import contextlib
+import functools
 import os
 import signal
 import time
@@ -12,26 +13,31 @@ _POLL_SECONDS = 0.02
 
 
 class ProcessMark(msgspec.Struct, frozen=True):
-    """A process of this machine: its number, and when it was started, in the kernel's ticks since the machine was."""
+    """A process: its number, and when it was started, in the kernel's ticks since the machine was.
+
+    Args:
+        place: where that number means this process: the boot of a machine and the PID namespace. Empty: here, wherever that is.
+    """
 
     pid: int
     start: int
+    place: str = ""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it can be seen from here, if it runs. A home may be shared by machines and containers."""
+        return self.place in ("", _place())
 
 
 def mark_of(pid: int) -> ProcessMark | None:
     """The mark of a running process; None when it has ended, or where there is no /proc."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # The name, in parentheses, may hold anything; the state and all else follow the last one.
-            fields = file.read().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if fields[_STATE] == b"Z" else ProcessMark(pid, int(fields[_START]))
+    start = _find_start(pid)
+    return None if start is None else ProcessMark(pid, start, _place())
 
 
 def is_alive(mark: ProcessMark) -> bool:
-    """Whether the very process still runs."""
-    return mark_of(mark.pid) == mark
+    """Whether the very process still runs; False of one that cannot be seen from here."""
+    return mark.is_here and _find_start(mark.pid) == mark.start
 
 
 def end_session(mark: ProcessMark, *, seconds: float) -> bool:
@@ -45,6 +51,26 @@ def end_session(mark: ProcessMark, *, seconds: float) -> bool:
     if is_alive(mark):
         _signal(mark, signal.SIGKILL)
     return True
+
+
+def _find_start(pid: int) -> int | None:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The name, in parentheses, may hold anything; the state and all else follow the last one.
+            fields = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[_STATE] == b"Z" else int(fields[_START])
+
+
+@functools.cache
+def _place() -> str:
+    """Empty where the kernel does not say; it never changes for a process."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return f"{file.read().strip()}/{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return ""
 
 
 def _signal(mark: ProcessMark, number: signal.Signals) -> None:

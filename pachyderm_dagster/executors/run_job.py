@@ -76,7 +76,7 @@ def run_job(workspace: Workspace, job: Job, *, executor: Executor, run_id: str |
         with workspace.database.read() as txn:
             inputs = load_job_inputs(txn, claimed)
         if inputs.failed_inputs:
-            reason = f"input with an error: {'; '.join(inputs.failed_inputs)}"
+            reason = inputs.why_unrunnable
             workspace.database.write(lambda txn: jobs.finish(txn, claimed, JobState.UNRUNNABLE, reason=reason))
         else:
             run = _JobRun(workspace, inputs, executor, on_progress, held)

@@ -13,7 +13,6 @@ from pachyderm_dagster.errors import InvalidError, StateError
 from pachyderm_dagster.executors.environments import worker_environment
 from pachyderm_dagster.executors.setups import worker_setup
 from pachyderm_dagster.executors.tasks import datum_tasks
-from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.job_inputs import get_spec_commit, load_job_inputs
 from pachyderm_dagster.pps.model import Job, Pipeline
 from pachyderm_dagster.pps.planning import find_datums, make_sources
@@ -41,15 +40,6 @@ class Start:
     job: Job | None = None
 
 
-def claim(workspace: Workspace, job: Job) -> Job:
-    """Takes a service's job for this process.
-
-    Raises:
-        StateError: `job-finished`, when it was ended meanwhile.
-    """
-    return workspace.database.write(lambda txn: jobs.claim(txn, job, None))
-
-
 def start_of_service(workspace: Workspace, job: Job, folder: Path, environ: Mapping[str, str]) -> Start:
     """What a service is to serve: the one datum of a job that was claimed.
 
@@ -66,7 +56,7 @@ def start_of_service(workspace: Workspace, job: Job, folder: Path, environ: Mapp
         inputs = load_job_inputs(txn, job)
     pipeline = inputs.pipeline
     if inputs.failed_inputs:
-        raise StateError("job-unrunnable", f"input with an error: {'; '.join(inputs.failed_inputs)}")
+        raise StateError("job-unrunnable", inputs.why_unrunnable)
     trees, sources = workspace.pfs.trees, make_sources(inputs.commits)
     datums = find_datums(trees, pipeline.spec, sources, pipeline.salt)
     if len(datums) != 1:

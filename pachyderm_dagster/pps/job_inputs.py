@@ -44,6 +44,11 @@ class JobInputs:
         failed = [f"{commit}: {commit.error}" for _, commit in self.commits if commit.error is not None]
         return failed + [f"branch {branch} was deleted; update the pipeline to read another" for branch in self.missing]
 
+    @property
+    def why_unrunnable(self) -> str:
+        """For the job, when there are failed inputs."""
+        return f"input with an error: {'; '.join(self.failed_inputs)}"
+
 
 def load_job_inputs(txn: Transaction, job: Job) -> JobInputs:
     """Collects what `job` reads.

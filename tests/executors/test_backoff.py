@@ -3,17 +3,17 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pachyderm_dagster.executors.backoff import Backoff, Course
+from pachyderm_dagster.executors.backoff import Backoff, RestartHistory
 
 RULE = Backoff(first=1.0, most=60.0, stable=30.0, crashes=3)
 
 
-def after(*ends: tuple[float, bool]) -> Course:
+def after(*ends: tuple[float, bool]) -> RestartHistory:
     """How it has done after these ends: seconds of running, and whether it failed."""
-    course = Course()
+    history = RestartHistory()
     for ran, failed in ends:
-        course = course.ended(RULE, ran=ran, reason="why", failed=failed, hopeless=False)
-    return course
+        history = history.ended(RULE, ran=ran, reason="why", failed=failed, not_started=False)
+    return history
 
 
 def test_wait_doubles_with_each_failure_in_a_row_up_to_the_most() -> None:
@@ -26,8 +26,8 @@ def test_third_failure_in_a_row_is_a_crash() -> None:
 
 
 def test_program_that_ends_well_never_crashes() -> None:
-    course = after(*[(0, False)] * 5)
-    assert (course.failures, course.restarts, course.is_crashing) == (0, 5, False)
+    history = after(*[(0, False)] * 5)
+    assert (history.failures, history.restarts, history.is_crashing) == (0, 5, False)
 
 
 def test_long_run_wipes_out_the_failures_before_it() -> None:
@@ -35,13 +35,13 @@ def test_long_run_wipes_out_the_failures_before_it() -> None:
 
 
 def test_what_cannot_be_started_crashes_at_once() -> None:
-    assert Course().ended(RULE, ran=0, reason="no such command", failed=True, hopeless=True).is_crashing
+    assert RestartHistory().ended(RULE, ran=0, reason="no such command", failed=True, not_started=True).is_crashing
 
 
 def test_crash_is_over_once_the_process_has_run_for_long_enough() -> None:
-    course = after((0, True), (0, True), (0, True))
-    assert course.runs(RULE, ran=29).is_crashing
-    assert course.runs(RULE, ran=30) == Course(failures=0, restarts=3, reason="why", is_crashing=False)
+    history = after((0, True), (0, True), (0, True))
+    assert history.runs(RULE, ran=29).is_crashing
+    assert history.runs(RULE, ran=30) == RestartHistory(failures=0, restarts=3, reason="why", is_crashing=False)
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.0, 29.0, 30.0, 1000.0]), st.booleans())))
@@ -50,5 +50,5 @@ def test_crashing_is_what_a_look_at_all_ends_says(ends: list[tuple[float, bool]]
     for ran, failed in ends:
         in_a_row = (1 if ran >= 30 else in_a_row + 1) if failed else 0
         crashing = failed and (in_a_row >= 3 or (crashing and ran < 30))
-    course = after(*ends)
-    assert (course.failures, course.is_crashing, course.restarts) == (in_a_row, crashing, len(ends))
+    history = after(*ends)
+    assert (history.failures, history.is_crashing, history.restarts) == (in_a_row, crashing, len(ends))

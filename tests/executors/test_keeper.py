@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease
+from pachyderm_dagster.coordination.names import process_lease
+from pachyderm_dagster.errors import ExecutionError, PachydermError, StorageError, UnreachableError
+from pachyderm_dagster.executors import keeper as keeper_module
+from pachyderm_dagster.executors import kept_processes
 from pachyderm_dagster.executors.backoff import Backoff
 from pachyderm_dagster.executors.keeper import Keeper
 from pachyderm_dagster.executors.kept_processes import ProcessRecord, process_folder, read_record, write_record
@@ -36,11 +41,19 @@ class Home:
         self.workspace, self.folder = workspace, folder
         self.environ = {**os.environ, "PACHYDERM_HOME": str(workspace.settings.home), "PACHYDERM_METADATA_URL": metadata_url}
         self.told: list[str] = []
+        self.passed = 0.0
 
     @contextmanager
     def kept(self, rule: Backoff = AT_ONCE) -> Iterator[Keeper]:
-        with Keeper(self.workspace, self.environ, rule=rule, tell=self.told.append) as keeper:
+        with Keeper(self.workspace, self.environ, rule=rule, tell=self.told.append, monotonic=self.monotonic) as keeper:
             yield keeper
+
+    def monotonic(self) -> float:
+        """The time of the keeper: more of it passes when a test says so."""
+        return time.monotonic() + self.passed
+
+    def lease(self, name: RepoName = SPOUT) -> str:
+        return process_lease(self.pipeline(name).key)
 
     def pipeline(self, name: RepoName) -> Pipeline:
         with self.workspace.database.read() as txn:
@@ -229,14 +242,17 @@ def test_process_that_fails_again_and_again_is_said_to_crash_until_an_update(hom
 
 
 def test_crashing_pipeline_still_gets_jobs_and_recovers_after_a_while(home: Home, create: Create) -> None:
-    put(home.workspace, "data@master", {"/f": b"1"})
-    create(service(home, "exit $(cat $data/f)"))
-    with home.kept(Backoff(first=0.0, most=0.0, stable=0.2, crashes=2)) as keeper:
+    put(home.workspace, "data@master", {"/f": b"exit 1"})
+    create(service(home, "eval $(cat $data/f)"))
+    with home.kept() as keeper:
         until(keeper, lambda: home.pipeline(SERVE).state is PipelineState.CRASHING)
-        put(home.workspace, "data@master", {"/f": b"0; exec sleep 600"})
-        create(service(home, "eval $(cat $data/f | cut -c4-)"), update=True)
-        until(keeper, lambda: home.worker() is not None and home.pipeline(SERVE).state is PipelineState.RUNNING)
-    assert len(home.jobs()) == 3
+        put(home.workspace, "data@master", {"/f": b"exec sleep 600"})
+        until(keeper, lambda: len(home.states()) == 2 and home.states()[1] == "RUNNING" and home.worker() is not None)
+        assert home.pipeline(SERVE).state is PipelineState.CRASHING
+        home.passed += AT_ONCE.stable
+        keeper.step(0)
+        assert home.pipeline(SERVE).state is PipelineState.RUNNING
+    assert len(home.jobs()) == 2
 
 
 def test_process_that_ends_well_is_started_again_and_does_not_crash(home: Home, create: Create) -> None:
@@ -314,8 +330,10 @@ def test_keeper_that_is_killed_leaves_no_process_and_the_next_need_not_wait_for_
     with subprocess.Popen([sys.executable, "-m", "pachyderm_dagster", "run", "service"], env=home.environ, stderr=subprocess.PIPE) as first:
         assert first.stderr is not None
         assert b"started" in first.stderr.readline()
+        deadline = time.monotonic() + MOST_SECONDS
         while home.said() != "begun\n" or home.worker(SPOUT) is None:
             assert first.poll() is None
+            assert time.monotonic() < deadline, "it never began"
         left = home.worker(SPOUT)
         first.kill()
     assert left is not None
@@ -341,3 +359,130 @@ def test_pipeline_whose_command_has_the_words_of_a_service_is_none(home: Home, c
     create("""pipeline: {name: copy}\ninput: {pfs: {repo: data, glob: /}}\ntransform: {cmd: [sh, -c, 'echo {"service":{},"spout":{}}']}\n""")
     with home.workspace.database.read() as txn:
         assert list_wanted(txn) == []
+
+
+def test_pipeline_that_is_deleted_while_it_is_looked_after_ends_nothing_else(home: Home, create: Create, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(home.workspace, "data@master", {"/f": b"one\n"})
+    create(service(home, SAYS_CONTENT))
+    create(spout(home, "echo begun >> $said; exec sleep 600"))
+    with home.workspace.database.read() as txn:
+        before = list_wanted(txn)
+    home.workspace.database.write(lambda txn: pipelines.delete_pipeline(txn, SERVE))
+    with home.kept() as keeper:
+        monkeypatch.setattr(keeper_module, "list_wanted", lambda _txn, _names: before)
+        until(keeper, lambda: home.said() == "begun\n")
+
+
+@pytest.mark.parametrize("error", [StorageError("storage-failed", "no such disk"), UnreachableError("database-unreachable", "gone"), OSError(28, "no room")])
+def test_error_of_one_pipeline_is_told_once_and_stops_no_other(
+    home: Home, create: Create, monkeypatch: pytest.MonkeyPatch, error: PachydermError | OSError
+) -> None:
+    put(home.workspace, "data@master", {"/f": b"one\n"})
+    create(service(home, SAYS_CONTENT))
+    create(spout(home, "echo begun >> $said; exec sleep 600"))
+
+    def fail(*_: object) -> None:
+        raise error
+
+    with home.kept() as keeper:
+        with monkeypatch.context() as broken:
+            broken.setattr(keeper_module, "start_of_service", fail)
+            until(keeper, lambda: home.said() == "begun\n")
+            keeper.step(0)
+        assert [line for line in home.told if line.startswith("service serve")] == [f"service serve: {error}; this is tried again"]
+        until(keeper, lambda: home.said() == "begun\none\n")
+
+
+def test_pipeline_that_failed_is_left_alone_for_longer_each_time(home: Home, create: Create, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(home.workspace, "data@master", {"/f": b"one\n"})
+    create(service(home, SAYS_CONTENT))
+    tries: list[float] = []
+
+    def fail(*_: object) -> None:
+        tries.append(home.passed)
+        raise StorageError("storage-failed", "no such disk")
+
+    monkeypatch.setattr(keeper_module, "start_of_service", fail)
+    monkeypatch.setattr(home, "monotonic", lambda: home.passed)
+    with home.kept(Backoff(first=1.0, most=60.0, stable=30.0, crashes=3)) as keeper:
+        for _ in range(16):
+            keeper.step(0)
+            home.passed += 0.5
+    assert tries == [0.0, 1.0, 3.0, 7.0]
+
+
+def test_record_that_cannot_be_read_ends_no_process(home: Home, create: Create, monkeypatch: pytest.MonkeyPatch) -> None:
+    create(spout(home, "echo begun >> $said; exec sleep 600"))
+
+    def fail(*_: object) -> None:
+        raise UnreachableError("database-unreachable", "gone")
+
+    with home.kept() as keeper:
+        until(keeper, lambda: home.said() == "begun\n")
+        worker = home.worker(SPOUT)
+        assert worker is not None
+        monkeypatch.setattr(keeper_module, "list_wanted", fail)
+        keeper.step(0)
+        keeper.step(0)
+        assert home.told[-1] == "the record: gone [database-unreachable]; this is tried again"
+        assert is_alive(worker)
+        # When the lease is lost meanwhile, somebody else may have started one.
+        monkeypatch.setattr(HeldLease, "is_lost", lambda _lease: True)
+        keeper.step(0)
+        assert not is_alive(worker)
+
+
+def test_worker_that_cannot_be_made_is_a_crash_that_says_why(home: Home, create: Create, monkeypatch: pytest.MonkeyPatch) -> None:
+    create(spout(home, "echo begun >> $said; exec sleep 600"))
+
+    def fail(*_: object) -> None:
+        raise ExecutionError("limits-not-set", "no such group")
+
+    with home.kept() as keeper:
+        with monkeypatch.context() as broken:
+            broken.setattr(keeper_module, "WorkerProcess", fail)
+            keeper.step(0)
+            assert home.pipeline(SPOUT).reason == "no such group [limits-not-set]"
+            assert home.pipeline(SPOUT).state is PipelineState.CRASHING
+        until(keeper, lambda: home.said() == "begun\n")
+
+
+def test_claim_is_given_back_when_the_process_cannot_be_written_down(home: Home, create: Create) -> None:
+    create(spout(home, "echo begun >> $said; exec sleep 600"))
+    folder = process_folder(home.workspace.settings.home, home.pipeline(SPOUT).key)
+    folder.parent.mkdir(parents=True)
+    folder.write_text("in the way")
+    with home.kept() as keeper:
+        keeper.step(0)
+        assert "File exists" in home.told[-1]
+        assert not home.workspace.leases.is_held(home.lease())
+        folder.unlink()
+        until(keeper, lambda: home.said() == "begun\n")
+
+
+def test_record_of_a_keeper_that_takes_over_while_another_clears_up_stays(home: Home, create: Create, monkeypatch: pytest.MonkeyPatch) -> None:
+    create(spout(home, "exec sleep 600"))
+    folder = process_folder(home.workspace.settings.home, home.pipeline(SPOUT).key)
+    me = mark_of(os.getpid())
+    assert me is not None
+    gone = ProcessMark(me.pid, me.start - 1, me.place)
+    write_record(folder, ProcessRecord(owner="killed", keeper=gone, worker=gone))
+    taken_over = ProcessRecord(owner="faster", keeper=me)
+    monkeypatch.setattr(kept_processes, "end_session", lambda _mark, seconds: write_record(folder, taken_over))
+    assert list(kept_processes.end_left(home.workspace.settings.home, home.workspace.leases, seconds=0.0)) == []
+    assert read_record(folder) == taken_over
+
+
+def test_keeper_of_another_machine_or_container_is_believed_to_live_while_its_lease_does(home: Home, create: Create) -> None:
+    create(spout(home, "echo begun >> $said; exec sleep 600"))
+    folder = process_folder(home.workspace.settings.home, home.pipeline(SPOUT).key)
+    me = mark_of(os.getpid())
+    assert me is not None
+    elsewhere = ProcessRecord(owner="elsewhere", keeper=ProcessMark(me.pid, me.start - 1, "another boot/1"))
+    write_record(folder, elsewhere)
+    assert home.workspace.leases.acquire(home.lease(), "elsewhere", LEASE_TIME)
+    with home.kept() as keeper:
+        keeper.step(0)
+        assert read_record(folder) == elsewhere
+        home.workspace.leases.release(home.lease(), "elsewhere")
+        until(keeper, lambda: home.said() == "begun\n")

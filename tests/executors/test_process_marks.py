@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import msgspec
+
 from pachyderm_dagster.executors.process_marks import ProcessMark, end_session, is_alive, mark_of
 
 
@@ -44,3 +46,23 @@ def test_session_is_ended_and_killed_when_it_does_not_end() -> None:
             assert mark is not None
             assert end_session(mark, seconds=0.2)
             assert process.wait() == status
+
+
+def test_process_of_another_machine_or_container_with_the_same_number_is_not_seen_from_here() -> None:
+    with sleeper() as process:
+        mark = mark_of(process.pid)
+        assert mark is not None
+        assert mark.is_here
+        assert mark.place
+        other = ProcessMark(mark.pid, mark.start, "another boot/1")
+        assert (other.is_here, is_alive(other), end_session(other, seconds=0.0)) == (False, False, False)
+        assert process.poll() is None
+        process.kill()
+
+
+def test_mark_that_was_written_before_places_were_is_one_of_here() -> None:
+    with sleeper() as process:
+        mark = mark_of(process.pid)
+        assert mark is not None
+        assert is_alive(msgspec.json.decode(f'{{"pid":{mark.pid},"start":{mark.start}}}', type=ProcessMark))
+        process.kill()
