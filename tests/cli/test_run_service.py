@@ -6,8 +6,10 @@ import signal
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from pachyderm_dagster.executors.kept_processes import read_record, write_record
 from tests.cli.pachctl import Document, Pachctl, process
 
 
@@ -45,6 +47,7 @@ def test_spout_runs_until_the_command_is_interrupted(pachctl: Pachctl, tmp_path:
     begun = create_spout(pachctl, tmp_path)
     assert inspect(pachctl, "ticks")["process"] == {
         "kept": False,
+        "elsewhere": False,
         "runs": False,
         "pid": None,
         "started": None,
@@ -64,6 +67,21 @@ def test_spout_runs_until_the_command_is_interrupted(pachctl: Pachctl, tmp_path:
         assert running.returncode == 0
     assert said.splitlines() == ["spout ticks: started"]
     assert inspect(pachctl, "ticks")["process"]["runs"] is False
+
+
+def test_spout_that_another_machine_keeps_is_not_said_to_be_kept_by_nobody(pachctl: Pachctl, tmp_path: Path, environment_of_its_own: Path) -> None:
+    begun = create_spout(pachctl, tmp_path)
+    with process("run", "service") as running:
+        assert begun.read_text() == "here\n"
+        (path,) = environment_of_its_own.glob("**/process.json")
+        record = read_record(path.parent)
+        assert record is not None
+        running.send_signal(signal.SIGTERM)
+        running.wait()
+    write_record(path.parent, msgspec.structs.replace(record, keeper=msgspec.structs.replace(record.keeper, place="another boot/1")))
+    found = inspect(pachctl, "ticks")["process"]
+    assert (found["kept"], found["elsewhere"]) == (True, True)
+    assert "Process: kept by another machine or container" in pachctl("inspect", "pipeline", "ticks").out
 
 
 def test_only_the_named_pipelines_are_kept(pachctl: Pachctl, tmp_path: Path) -> None:
