@@ -49,6 +49,9 @@ def from_file_or_template(command: Callable[..., Any]) -> Callable[..., Any]:
         if template is None:
             if arguments:
                 raise click.UsageError("--arg is for --jsonnet", context)
+            if values.get("build") is not None and context.get_parameter_source("source") is ParameterSource.DEFAULT:
+                # `--build FOLDER` alone: as Pachyderm 1.13, and as `dev pipeline`.
+                source = load("pachyderm_dagster.pps.pipeline_files:find_pipeline_file")(values["build"])
             command(*args, given=read_text(source), **values)
             return
         if context.get_parameter_source("source") is not ParameterSource.DEFAULT:
@@ -72,7 +75,7 @@ def pushing_images(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def with_source_folder(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--build`: a source folder that the file does not name, or names otherwise."""
-    help = "The source folder, instead of transform.build.path: its files are kept with the version, and are /pfs/source."
+    help = "The source folder, kept with the version, as /pfs/source; before transform.build.path. Without -f, its pipeline file is taken."
     return click.option("-b", "--build", type=click.Path(), metavar="FOLDER", help=help)(command)
 
 

@@ -15,6 +15,7 @@ from pachyderm_dagster.pfs.ancestry import find_readable
 from pachyderm_dagster.pfs.client import Pfs
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, BranchName, Commit, RepoName, RepoType
 from pachyderm_dagster.pfs.references import branch_row
+from pachyderm_dagster.pfs.repos import find_repo
 from pachyderm_dagster.pfs.requests import Contents, SpecContent, StoredSpec
 from pachyderm_dagster.pfs.user_transactions import UserTransaction
 from pachyderm_dagster.pps import jobs, pipelines, transactions
@@ -314,6 +315,9 @@ def _planned_branch(txn: Transaction, leaf: Leaf, project: str) -> BranchName:
     """The branch that an input reads, or will: before a pipeline is made there is no branch that its trigger moves."""
     repo = leaf.repo_name(project)
     branch = BranchName(repo, leaf.branch)
+    if isinstance(leaf, CronInput) and find_repo(txn, repo) is None:
+        hint = "make the pipeline, then `pachctl list datum PIPELINE@ID` lists those of a job"
+        raise NotFoundError("repo-not-found", f"cron input '{leaf.name}' has no ticks before its pipeline is made, which makes repo '{repo}'; {hint}")
     if leaf.trigger is None or _find_head(txn, branch) is not None:
         return branch
     return BranchName(repo, leaf.trigger.branch)

@@ -14,9 +14,11 @@ def find_pipeline_file(folder: str) -> str:
     """The file `pipeline.json`, `.yaml` or `.yml` of a folder, else the only one of these kinds with pipelines in it.
 
     Raises:
-        NotFoundError: `pipeline-file-not-found`.
+        NotFoundError: `source-not-found`, `pipeline-file-not-found`.
         InvalidError: `pipeline-file-ambiguous`.
     """
+    if not os.path.isdir(folder):
+        raise NotFoundError("source-not-found", f"{folder!r} is no folder; name one with a pipeline file in it")
     names = sorted(name for name in os.listdir(folder) if name.endswith(ENDINGS))
     found = [name for name in USUAL_NAMES if name in names] or [name for name in names if _holds_pipelines(os.path.join(folder, name))]
     if not found:

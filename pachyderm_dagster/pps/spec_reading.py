@@ -31,6 +31,7 @@ _PIPELINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # The name is a directory, the name of an environment variable and part of others.
 _INPUT_NAME = re.compile(r"[^\x00-\x20\x7f/=]+")
 _MOST_NAME_CHARACTERS = 128
+_MOST_EXIT_CODE = 255
 _RESERVED_NAMES = ("out", ".", "..", ".env", ".scratch")
 _QUANTITY = re.compile(r"[+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?")
 # What runs a source folder when the pipeline does not say, by `transform.build.language`.
@@ -122,6 +123,9 @@ def read_spec(document: Any, place: Place, notes: list[str]) -> PipelineSpec:
     for name in spec.transform.env:
         if not name or "=" in name or "\x00" in name:
             raise place.field("transform").field("env").invalid(f"{name!r} cannot name an environment variable; it takes no '=' and is not empty")
+    for code in spec.transform.accept_return_code:
+        if not 0 <= code <= _MOST_EXIT_CODE:
+            raise place.field("transform").field("accept_return_code").invalid(f"{code} is no exit code; those are 0 to {_MOST_EXIT_CODE}")
     _check_secrets(spec.transform.secrets, place.field("transform").field("secrets"))
     check_service(spec, place)
     if spec.input is None:

@@ -77,6 +77,19 @@ def test_folder_is_named_on_the_command_line(books: Pachctl, folder: Path, tmp_p
     assert books.json("inspect", "pipeline", "count")[0]["transform"]["build"]["path"] == "."
 
 
+def test_folder_alone_has_the_pipeline_file_in_it(books: Pachctl, folder: Path) -> None:
+    books("update", "pipeline", "--build", str(folder))
+    assert ran(books) == (1, 0)
+    assert books.fail("update", "pipeline", "--build", str(folder / "nowhere")) == "source-not-found"
+
+
+def test_datums_of_a_clock_are_not_known_before_its_pipeline(books: Pachctl, tmp_path: Path) -> None:
+    file = tmp_path / "tick.yaml"
+    file.write_text("pipeline: {name: p}\ntransform: {cmd: ['true']}\ninput: {cron: {name: t, spec: '@daily'}}\n")
+    failed = books.run("list", "datum", "-f", str(file))
+    assert failed.status == 1 and "cron input 't' has no ticks before its pipeline is made" in failed.err
+
+
 def test_source_stays_through_edit_defaults_and_rerun(books: Pachctl, folder: Path, tmp_path: Path) -> None:
     books("create", "pipeline", "-f", str(folder / "count.yaml"))
     assert ran(books) == (1, 0)

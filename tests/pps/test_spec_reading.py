@@ -297,6 +297,7 @@ def test_fields_without_effect_that_are_unset_are_not_reported() -> None:
             {"input": {"cron": {"name": "t", "spec": "@daily", "start": "2020-01-01T00:00:00"}}},
             "input.cron.start: '2020-01-01T00:00:00' is no time with a zone",
         ),
+        ({"transform": {"cmd": ["true"], "accept_return_code": [1, 300]}}, "transform.accept_return_code: 300 is no exit code; those are 0 to 255"),
         ({"chunk_spec": {"number": 1}, "datum_set_spec": {"number": 1}}, "datum_set_spec: given already as 'chunk_spec'; remove one"),
     ],
 )
