@@ -148,7 +148,7 @@ def delete_pipeline(txn: Transaction, name: RepoName, *, force: bool = False, ke
 
 def find_pipeline(txn: Transaction, name: RepoName, *, version: int | None = None) -> Pipeline | None:
     """The pipeline, or None; an older version of it when `version` is given."""
-    found = _list(txn, sa.and_(t.project.c.name == name.project, t.pipeline.c.name == name.name), version=version)
+    found = _list(txn, sa.and_(t.project.c.name == name.project, t.pipeline.c.name == name.name), version=t.pipeline.c.version if version is None else version)
     return found[0] if found else None
 
 
@@ -168,7 +168,7 @@ def get_pipeline(txn: Transaction, name: RepoName, *, version: int | None = None
 
 def list_pipeline(txn: Transaction, *, project: str | None = None) -> list[Pipeline]:
     """The pipelines by name, of every project unless one is named."""
-    return _list(txn, sa.true() if project is None else t.project.c.name == project)
+    return _list(txn, sa.true() if project is None else t.project.c.name == project, version=t.pipeline.c.version)
 
 
 def list_pipeline_of_set(txn: Transaction, set_id: str) -> list[Pipeline]:
@@ -196,7 +196,7 @@ def list_version(txn: Transaction, name: RepoName) -> list[Pipeline]:
         NotFoundError: `pipeline-not-found`.
     """
     newest = get_pipeline(txn, name)
-    return [get_pipeline(txn, name, version=version) for version in range(newest.version, 0, -1)]
+    return _list(txn, t.pipeline.c.id == newest.key, version=None)
 
 
 def spec_tree(txn: Transaction, name: RepoName) -> tuple[bytes, int]:
@@ -206,33 +206,31 @@ def spec_tree(txn: Transaction, name: RepoName) -> tuple[bytes, int]:
     return head.tree, head.size_bytes
 
 
-def _list(txn: Transaction, chosen: sa.ColumnElement[bool], *, version: int | None = None) -> list[Pipeline]:
+def _list(txn: Transaction, chosen: sa.ColumnElement[bool], *, version: sa.ColumnElement[int] | int | None) -> list[Pipeline]:
+    """Pipelines in one version, by name; None: in every version, the newest first."""
+    last = sa.select(t.job.c.state).where(t.job.c.pipeline_id == t.pipeline.c.id).order_by(t.job.c.id.desc()).limit(1).scalar_subquery()
     rows = txn.all(
-        sa.select(t.pipeline, t.project.c.name.label("project"), t.pipeline_version)
+        sa.select(t.pipeline, t.project.c.name.label("project"), t.pipeline_version, last.label("last_job_state"))
         .join_from(t.pipeline, t.project)
         .join(t.pipeline_version, t.pipeline_version.c.pipeline_id == t.pipeline.c.id)
-        .where(chosen, t.pipeline_version.c.version == (t.pipeline.c.version if version is None else version))
-        .order_by(t.project.c.name, t.pipeline.c.name)
+        .where(chosen, sa.true() if version is None else t.pipeline_version.c.version == version)
+        .order_by(t.project.c.name, t.pipeline.c.name, t.pipeline_version.c.version.desc())
     )
-    found = []
-    for row in rows:
-        pipeline_id = row._mapping[t.pipeline.c.id]
-        last = txn.first(sa.select(t.job.c.state).where(t.job.c.pipeline_id == pipeline_id).order_by(t.job.c.id.desc()).limit(1))
-        found.append(
-            Pipeline(
-                key=pipeline_id,
-                name=RepoName(row.project, row.name),
-                version=row._mapping[t.pipeline_version.c.version],
-                state=PipelineState(row.state),
-                reason=row.reason,
-                created=row._mapping[t.pipeline.c.created],
-                spec=PipelineSpec.from_json(row.spec),
-                user=UserSpec(row.user_spec or row.spec, row.user_text),
-                salt=row.salt,
-                last_job_state=None if last is None else JobState(last.state),
-            )
+    return [
+        Pipeline(
+            key=row._mapping[t.pipeline.c.id],
+            name=RepoName(row.project, row.name),
+            version=row._mapping[t.pipeline_version.c.version],
+            state=PipelineState(row.state),
+            reason=row.reason,
+            created=row._mapping[t.pipeline.c.created],
+            spec=PipelineSpec.from_json(row.spec),
+            user=UserSpec(row.user_spec or row.spec, row.user_text),
+            salt=row.salt,
+            last_job_state=None if row.last_job_state is None else JobState(row.last_job_state),
         )
-    return found
+        for row in rows
+    ]
 
 
 def _create_repos(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
@@ -261,8 +259,9 @@ def _check_inputs(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
 
 
 def _create_cron_repos(txn: Transaction, name: RepoName, spec: PipelineSpec) -> None:
-    own = _cron_repos(txn, name)
-    for repo in _clock_repos(name, spec):
+    clocks = _clock_repos(name, spec)
+    own = _cron_repos(txn, name) if clocks else set()
+    for repo in clocks:
         if (repo in own and repos.find_repo(txn, repo) is not None) or repos.is_imported(txn, repo):
             continue
         # One that is not ours has somebody's data in it, which would go with the pipeline.
