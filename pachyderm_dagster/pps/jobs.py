@@ -17,6 +17,7 @@ from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.commit_records import CommitRecord
 from pachyderm_dagster.pfs.model import Origin, RepoName, RepoType
 from pachyderm_dagster.pps.model import TERMINAL, UNFINISHED, Counters, EgressResult, Job, JobState, PipelineState
+from pachyderm_dagster.pps.staying import list_staying
 
 _COUNTERS = tuple(field.name for field in dataclasses.fields(Counters))
 
@@ -146,14 +147,8 @@ def list_due_set(txn: Transaction, project: str) -> list[tuple[str, list[Job]]]:
 
 def find_services(txn: Transaction, names: Collection[RepoName]) -> set[RepoName]:
     """Those of the pipelines that are services, whose jobs last until the next one comes."""
-    rows = txn.all(
-        sa.select(t.project.c.name.label("project"), t.pipeline.c.name, t.pipeline_version.c.spec)
-        .join_from(t.pipeline, t.project)
-        .join(t.pipeline_version, sa.and_(t.pipeline_version.c.pipeline_id == t.pipeline.c.id, t.pipeline_version.c.version == t.pipeline.c.version))
-        .where(t.pipeline.c.name.in_({name.name for name in names}))
-    )
-    found = {RepoName(row.project, row.name) for row in rows if "service" in msgspec.json.decode(row.spec)}
-    return found & set(names)
+    staying = list_staying(txn, t.pipeline.c.name.in_({name.name for name in names}))
+    return {name for name, spec in staying.items() if spec.service is not None} & set(names)
 
 
 def list_service_commit(txn: Transaction, set_id: str) -> set[int]:

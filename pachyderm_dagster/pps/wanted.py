@@ -1,16 +1,16 @@
 """Which processes of services and spouts should run now, as the record says, and what is written down of how they do."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
-from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.model import Job, Pipeline, PipelineState
+from pachyderm_dagster.pps.staying import list_staying
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +36,8 @@ class Wanted:
 
 def list_wanted(txn: Transaction, names: Collection[RepoName] | None = None) -> list[Wanted]:
     """The services and spouts that should run, by name: of the whole record, or those of `names`."""
-    # Asked twice a second, so most pipelines are passed over by their text; a command may have these words too.
-    spec = t.pipeline_version.c.spec
-    rows = txn.all(
-        sa.select(t.project.c.name.label("project"), t.pipeline.c.name)
-        .join_from(t.pipeline, t.project)
-        .join(t.pipeline_version, sa.and_(t.pipeline_version.c.pipeline_id == t.pipeline.c.id, t.pipeline_version.c.version == t.pipeline.c.version))
-        .where(t.pipeline.c.state != PipelineState.PAUSED, sa.or_(spec.contains('"service":'), spec.contains('"spout":')))
-        .order_by(t.project.c.name, t.pipeline.c.name)
-    )
-    asked = [RepoName(row.project, row.name) for row in rows]
-    return [_wanted(txn, found) for name in asked if (names is None or name in names) and (found := pipelines.get_pipeline(txn, name)).spec.runs_on]
+    asked = list_staying(txn, t.pipeline.c.state != PipelineState.PAUSED)
+    return [_wanted(txn, pipelines.get_pipeline(txn, name)) for name in asked if names is None or name in names]
 
 
 def list_key(txn: Transaction) -> set[int]:
@@ -64,11 +55,19 @@ def set_crashing(txn: Transaction, pipeline: Pipeline, reason: str | None) -> No
 def _wanted(txn: Transaction, pipeline: Pipeline) -> Wanted:
     if pipeline.spec.service is None:
         return Wanted(pipeline)
-    runnable: list[Job] = []
-    unrunnable: list[Job] = []
-    for job in reversed(jobs.list_job(txn, pipeline=pipeline.name, unfinished_only=True)):
-        read = commits.upstream_commits(txn, job.output_commit)
-        if all(commit.finished is not None for commit in read):
-            (unrunnable if any(commit.error is not None for commit in read) else runnable).append(job)
+    unfinished = jobs.list_job(txn, pipeline=pipeline.name, unfinished_only=True)[::-1]
+    waiting, failed = _inputs(txn, [job.output_commit for job in unfinished])
+    ready = [job for job in unfinished if job.output_commit not in waiting]
+    runnable = [job for job in ready if job.output_commit not in failed]
     newest = runnable.pop() if runnable else None
-    return Wanted(pipeline, newest, tuple(runnable), tuple(unrunnable))
+    return Wanted(pipeline, newest, tuple(runnable), tuple(job for job in ready if job.output_commit in failed))
+
+
+def _inputs(txn: Transaction, outputs: Sequence[int]) -> tuple[set[int], set[int]]:
+    """Those of the output commits that are made from an open commit, and from one with an error."""
+    rows = txn.all(
+        sa.select(t.commit_provenance.c.commit_id, t.commit.c.finished, t.commit.c.error)
+        .join_from(t.commit_provenance, t.commit, t.commit_provenance.c.upstream_id == t.commit.c.id)
+        .where(t.commit_provenance.c.commit_id.in_(outputs))
+    )
+    return {row.commit_id for row in rows if row.finished is None}, {row.commit_id for row in rows if row.error is not None}
