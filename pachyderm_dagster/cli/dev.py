@@ -61,8 +61,10 @@ def _serve(record: Record, environ: Mapping[str, str], port: int, stop: threadin
                 services.check()
                 loaded = _follow(record, url, loaded)
     finally:
-        for project in _snapshot(record).projects:
-            record.leases.release(sensor_lease(project), SENSOR_OWNER)
+        # What cannot be given back ends by itself.
+        with contextlib.suppress(PachydermError):
+            for project in _snapshot(record).projects:
+                record.leases.release(sensor_lease(project), SENSOR_OWNER)
 
 
 def _is_ready(url: str) -> bool:
@@ -75,15 +77,14 @@ def _is_ready(url: str) -> bool:
 
 def _follow(record: Record, url: str, loaded: Snapshot) -> Snapshot:
     """Has Dagster load the workspace again when its branches or pipelines have changed; what it has loaded then."""
-    found = _snapshot(record)
-    if found == loaded:
-        return loaded
     try:
-        problem = reload_location(url, LOCATION)
+        found = _snapshot(record)
+        problem = None if found == loaded else reload_location(url, LOCATION)
     except PachydermError as error:
+        # The disk is full for a while, or a server is away.
         problem = str(error)
     if problem is not None:
-        click.echo(f"The code location did not load, which is tried again: {problem}", err=True)
+        click.echo(f"The code location could not be loaded again, which is tried again: {problem}", err=True)
         return loaded
     return found
 

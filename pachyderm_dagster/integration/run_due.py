@@ -1,16 +1,18 @@
 """Runs due commit sets in this process, as the Dagster runs that a daemon would start: same definitions, same history."""
 
+import contextlib
 import datetime as dt
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import dagster as dg
+from sqlalchemy.exc import OperationalError
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, hold
 from pachyderm_dagster.coordination.names import sensor_lease, set_lease
-from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.errors import ExecutionError, StorageError
 from pachyderm_dagster.executors.local import LocalExecutor
 from pachyderm_dagster.integration.building import define, job_name
 from pachyderm_dagster.integration.due_runs import DueRuns, DueSets, SetRequest
@@ -52,9 +54,10 @@ def run_due(
 
     Raises:
         ExecutionError: `run-failed`, when a run ended without finishing its jobs: then something is wrong beside the user's code.
+        StorageError: `dagster-unusable`, when Dagster's own databases cannot be read or written.
         KeyboardInterrupt: the jobs stay as they are; whoever runs them next goes on.
     """
-    with open_instance(workspace.settings) as instance, LocalExecutor(environ) as executor:
+    with _dagster_errors_told(workspace), open_instance(workspace.settings) as instance, LocalExecutor(environ) as executor:
         here = _Here(workspace, environ, instance, executor, on_job)
         said = ""
         while not until():
@@ -68,6 +71,16 @@ def run_due(
                 on_wait(said)
             time.sleep(POLL_SECONDS)
         return True
+
+
+@contextlib.contextmanager
+def _dagster_errors_told(workspace: Workspace) -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        # The record's own are told where they arise.
+        problem = f"Dagster's databases in {workspace.settings.dagster_home} cannot be used: {error.orig}"
+        raise StorageError("dagster-unusable", f"{problem}; the disk may be full: look at `df`, free some space and try again") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -12,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from pachyderm_dagster.coordination.names import sensor_lease, set_lease
-from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.errors import ExecutionError, StorageError
 from pachyderm_dagster.integration.commit_sensor import SENSOR_OWNER
 from pachyderm_dagster.integration.run_due import run_due
 from pachyderm_dagster.metadata import tables as t
@@ -189,3 +190,15 @@ def test_killed_command_line_is_followed_by_exactly_one_run(home: Home) -> None:
     assert (job.state, job.run_id) == (JobState.SUCCESS, newest.run_id)
     assert killed.status is dg.DagsterRunStatus.FAILURE
     assert len(home.materializations("default", "edges")) == 1
+
+
+def test_full_disk_of_dagsters_databases_is_told(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise sa.exc.OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+
+    home.commit("images@master", {"/a": "1"})
+    home.pipeline("edges", "images")
+    monkeypatch.setattr(dg.JobDefinition, "execute_in_process", full)
+    with pytest.raises(StorageError, match=r"database or disk is full; .* free some space .*\[dagster-unusable\]"):
+        run_due(home.workspace, home.environ, until=lambda: False)
+    assert not home.jobs("edges")[0].state.is_terminal
