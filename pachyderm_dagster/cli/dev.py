@@ -77,6 +77,7 @@ def _is_ready(url: str) -> bool:
 
 def _follow(record: Record, url: str, loaded: Snapshot) -> Snapshot:
     """Has Dagster load the workspace again when its branches or pipelines have changed; what it has loaded then."""
+    found = loaded
     try:
         found = _snapshot(record)
         problem = None if found == loaded else reload_location(url, LOCATION)
