@@ -13,8 +13,8 @@ from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease
 from pachyderm_dagster.coordination.names import sensor_lease
 from pachyderm_dagster.errors import ExistsError, PachydermError, StateError, UnreachableError
 from pachyderm_dagster.integration.commit_sensor import SENSOR_OWNER
+from pachyderm_dagster.integration.dev_processes import HOST, LOCATION, DevProcesses
 from pachyderm_dagster.integration.instance import ensure_dagster_home
-from pachyderm_dagster.integration.services import HOST, LOCATION, Services
 from pachyderm_dagster.integration.snapshot import Snapshot, read_snapshot
 from pachyderm_dagster.integration.web_api import is_loaded, is_up, reload_location
 from pachyderm_dagster.record import Record, open_record
@@ -50,15 +50,15 @@ def _serve(record: Record, environ: Mapping[str, str], port: int, stop: threadin
     loaded = _snapshot(record)
     try:
         own = {**environ, HOME: str(settings.home), DAGSTER_HOME: str(settings.dagster_home)}
-        with Services(own, port, settings.home / "logs", is_instant) as services:
+        with DevProcesses(own, port, settings.home / "logs", is_instant) as processes:
             while not stop.is_set() and not (_is_ready(url)):
-                services.check()
+                processes.check()
                 stop.wait(0.3)
             if not stop.is_set():
                 click.echo(f"Dagster runs at {url} for {settings.home}; Ctrl-C stops it")
             # What was made while the code server loaded may be in it or not: the first look loads it again.
             while not stop.wait(WATCH_SECONDS):
-                services.check()
+                processes.check()
                 loaded = _follow(record, url, loaded)
     finally:
         # What cannot be given back ends by itself.

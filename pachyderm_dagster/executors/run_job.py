@@ -15,7 +15,7 @@ from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError,
 from pachyderm_dagster.executors.datum_sets import choose_sets, in_sets
 from pachyderm_dagster.executors.egress import egress_run, run_egress_watched
 from pachyderm_dagster.executors.ending import Outcome, end_job
-from pachyderm_dagster.executors.keeping import ResultKeeper, add_result
+from pachyderm_dagster.executors.recording import ResultRecorder, add_result
 from pachyderm_dagster.executors.setups import worker_setup
 from pachyderm_dagster.executors.tasks import datum_tasks
 from pachyderm_dagster.executors.watch import Watch
@@ -195,19 +195,19 @@ class _JobRun:
         read: dict[str, DatumInputs] = {}
         tasks = self._in_sets(_remembered(datum_tasks(self.workspace.pfs.trees, datums, chosen.run, sources), read), len(chosen.run))
         running = self.executor.run(self._setup(), tasks, self._parallelism(len(chosen.run)))
-        keeper = ResultKeeper(self.workspace, self.inputs, self.meta_trees, self.result_trees)
+        recorder = ResultRecorder(self.workspace, self.inputs, self.meta_trees, self.result_trees)
         reported = time.monotonic()
         try:
             with contextlib.closing(running) as results, Watch(self._check_running, self.executor.stop, REPORT_SECONDS):
                 for result in results:
                     self.counters = add_result(self.counters, result)
-                    keeper.add(result, hashes[result.id], read.pop(result.id))
+                    recorder.add(result, hashes[result.id], read.pop(result.id))
                     if time.monotonic() - reported >= REPORT_SECONDS:
                         self.on_progress(JobState.RUNNING, self._shown)
                         reported = time.monotonic()
         finally:
-            keeper.close()
-        return keeper.done
+            recorder.close()
+        return recorder.done
 
     def _setup(self) -> WorkerSetup:
         try:

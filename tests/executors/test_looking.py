@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from pachyderm_dagster.errors import NotFoundError, StateError
-from pachyderm_dagster.executors import keeping
+from pachyderm_dagster.executors import recording
 from pachyderm_dagster.executors import run_job as running
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import jobs
@@ -37,7 +37,7 @@ def newest(workspace: Workspace) -> Job:
 
 def test_datums_of_an_unfinished_job_are_listed_with_what_is_known(workspace: Workspace, create: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "REPORT_SECONDS", 0.0)
-    monkeypatch.setattr(keeping, "FIRST_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(recording, "FIRST_CHECKPOINT_SECONDS", 0.0)
     workspace.pfs.create_repo("data")
     put(workspace, "data@master", {"/a": b"a"})
     create(COPY)

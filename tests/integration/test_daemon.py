@@ -11,7 +11,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import ModuleTarget
 from dagster._daemon import sensor as sensor_daemon
 
-from pachyderm_dagster.integration.services import CODE_MODULE, LOCATION
+from pachyderm_dagster.integration.dev_processes import CODE_MODULE, LOCATION
 from pachyderm_dagster.pfs.model import Commit
 from tests.integration.home import Home
 

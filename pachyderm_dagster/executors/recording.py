@@ -1,4 +1,4 @@
-"""Keeps what datums gave while their job runs: details in the store, results with the pipeline, checkpoints with the job."""
+"""Records what datums gave while their job runs: details in the store, results with the pipeline, checkpoints with the job."""
 
 import dataclasses
 import time
@@ -26,8 +26,8 @@ CHECKPOINT_SECONDS = 10.0
 _STORED_STATES = {ResultState.SUCCESS: DatumState.PROCESSED, ResultState.FAILED: DatumState.FAILED, ResultState.RECOVERED: DatumState.RECOVERED}
 
 
-class ResultKeeper:
-    """Keeps the results of a job's datums.
+class ResultRecorder:
+    """Records the results of a job's datums.
 
     Attributes:
         done: all of them.

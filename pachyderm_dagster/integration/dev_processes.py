@@ -27,7 +27,7 @@ SHOWN_LINES = 15
 
 
 @dataclass(slots=True)
-class Service:
+class DevProcess:
     """One process and where its output goes."""
 
     name: str
@@ -47,7 +47,7 @@ class Service:
 
 
 @dataclass(slots=True)
-class Services:
+class DevProcesses:
     """The processes, as a context manager that leaves none behind.
 
     Args:
@@ -61,7 +61,7 @@ class Services:
     port: int
     logs: Path
     is_instant: bool = False
-    _running: list[Service] = field(default_factory=list)
+    _running: list[DevProcess] = field(default_factory=list)
     _folder: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> Self:
@@ -88,20 +88,20 @@ class Services:
 
     def check(self) -> None:
         """Does nothing while all run. Raises ExecutionError `service-ended`."""
-        for service in self._running:
-            service.check()
+        for one in self._running:
+            one.check()
 
     def stop(self) -> None:
         """Ends all processes and those that they started; first those that would start new runs."""
         running, self._running = self._running, []
-        for service in reversed(running):
-            _signal_group(service.process, signal.SIGTERM)
+        for one in reversed(running):
+            _signal_group(one.process, signal.SIGTERM)
         deadline = time.monotonic() + END_SECONDS
-        for service in reversed(running):
-            while _is_alive(service.process) and time.monotonic() < deadline:
+        for one in reversed(running):
+            while _is_alive(one.process) and time.monotonic() < deadline:
                 time.sleep(0.05)
-            _signal_group(service.process, signal.SIGKILL)
-            service.process.wait()
+            _signal_group(one.process, signal.SIGKILL)
+            one.process.wait()
         if self._folder is not None:
             self._folder.cleanup()
 
@@ -119,7 +119,7 @@ class Services:
                 start_new_session=True,
                 preexec_fn=_before_exec,
             )
-        self._running.append(Service(name, process, log))
+        self._running.append(DevProcess(name, process, log))
 
 
 def _before_exec() -> None:
