@@ -1,17 +1,18 @@
 """`dev pipeline`: follows a folder with a pipeline file and its sources, and runs what changes."""
 
 import os
+import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from itertools import islice
 
 import click
-from watchfiles import watch
 
 from pachyderm_dagster.cli.asking import refuse_in_transaction
 from pachyderm_dagster.cli.failures import DONE, refuse
+from pachyderm_dagster.cli.folder_watch import FolderWatch
 from pachyderm_dagster.cli.following import Step, take_over
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.visible import visible
@@ -22,9 +23,6 @@ from pachyderm_dagster.pps.model import Job, JobState
 from pachyderm_dagster.pps.pipeline_files import find_pipeline_file
 from pachyderm_dagster.workspace import Workspace, open_workspace
 
-QUIET_MILLISECONDS = 50
-"""So long nothing changes before what changed is looked at, unless something changes without end."""
-MOST_MILLISECONDS = 1000
 SHOWN_DATUMS = 3
 SHOWN_LINES = 20
 
@@ -53,9 +51,10 @@ def _follow(workspace: Workspace, environ: Mapping[str, str], folder: str, file:
     watched: frozenset[str] = frozenset()
     wanted = frozenset({folder, os.path.dirname(file)})
     said = False
+    watch = FolderWatch(threading.Event(), click.echo)
     while True:
         watched = wanted
-        for _ in _changes(watched):
+        for _ in watch.changes(watched):
             started = time.monotonic()
             step = _take_over(workspace, file, project)
             if step is not None:
@@ -66,16 +65,6 @@ def _follow(workspace: Workspace, environ: Mapping[str, str], folder: str, file:
                 said = True
             if wanted != watched:
                 break
-
-
-def _changes(folders: Iterable[str]) -> Iterator[None]:
-    """Gives something when watching has begun, and whenever something changed since the last time."""
-    begun = False
-    there = filter(os.path.isdir, folders)
-    for changes in watch(*there, step=QUIET_MILLISECONDS, debounce=MOST_MILLISECONDS, rust_timeout=2 * QUIET_MILLISECONDS, yield_on_timeout=True):
-        if changes or not begun:
-            begun = True
-            yield
 
 
 def _take_over(workspace: Workspace, file: str, project: str) -> Step | None:

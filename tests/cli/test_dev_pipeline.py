@@ -1,6 +1,7 @@
 """`dev pipeline`: what it takes for a change, what it shows, how it ends."""
 
 import json
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -69,6 +70,18 @@ def test_each_change_of_code_or_file_is_run(books: Pachctl, folder: Path, dev: "
     assert "stopped\n" in shown(dev, "stopped")
     assert dev.wait() == 0
     assert [job["state"] for job in books.json("list", "job")] == ["SUCCESS"] * 3
+
+
+def test_folder_that_is_replaced_or_away_for_a_while_is_followed(books: Pachctl, folder: Path, dev: "subprocess.Popen[str]") -> None:
+    shown(dev)
+    away = folder.rename(folder.with_name("away"))
+    assert shown(dev, f"{folder} is gone")
+    (away / "run.sh").write_text(SCRIPT.replace("-w", "-c"))
+    shutil.copytree(away, folder)
+    assert "version 2\n" in shown(dev)
+    (folder / "run.sh").write_text(SCRIPT.replace("-w", "-l"))
+    assert "version 3\n1 of 1 jobs succeeded" in shown(dev)
+    assert outputs(books) == "0\n"
 
 
 def test_what_fails_is_shown_and_what_is_wrong_told_until_it_is_mended(books: Pachctl, folder: Path, dev: "subprocess.Popen[str]") -> None:
