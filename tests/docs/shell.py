@@ -3,8 +3,10 @@
 The shell starts in a folder that looks like a fresh clone, with a home of its own, and keeps its variables from block to block.
 """
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -41,12 +43,21 @@ class Shell:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            ["bash", "--norc"], cwd=self._clone, env=self._environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            ["bash", "--norc"],
+            cwd=self._clone,
+            env=self._environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._process.kill()
+        # What the page put in the background is in the shell's group, and stays when the page fails before it ends that.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
 
     def run(self, command: str) -> Answer:

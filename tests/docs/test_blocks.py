@@ -1,5 +1,6 @@
 """Every command and every piece of Python in the documentation is run, or says why not."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,13 @@ def test_shell_keeps_variables_and_tells_status(tmp_path: Path) -> None:
         assert shell.run("cat; false").status == 1
         assert shell.run("test -f README.md").status == 0
         assert shell.run("set -e\nfalse\ntrue").status == 1
+
+
+def test_what_a_page_left_in_the_background_ends_with_its_shell(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with Shell(tmp_path) as shell:
+        assert shell.run(f"sleep 600 > {pipe} 2>&1 &").status == 0
+        ends = pipe.open("rb")
+    with ends:
+        assert ends.read() == b""
