@@ -19,7 +19,8 @@ import pyarrow as pa
 from benchmarks.measuring import line, own_peak_mib, work
 from pachyderm_dagster.codec import content_digest
 from pachyderm_dagster.pfs.reading import glob_files
-from pachyderm_dagster.pps.datums import Datums, datum_table
+from pachyderm_dagster.pps.changed_datums import ConsideredDatums, changed_datums
+from pachyderm_dagster.pps.datums import Datums, DatumState, datum_table
 from pachyderm_dagster.pps.inputs import Batch, GroupInput, Input, JoinInput, PfsInput, leaf_key, leaves
 from pachyderm_dagster.pps.plan import plan
 from pachyderm_dagster.storage.open_store import open_store
@@ -27,6 +28,7 @@ from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 
 ROUNDS = 3
+CHANGE = "1,000,000 datums of which one changed"
 MEMORY_MIB = 512
 
 
@@ -82,6 +84,41 @@ def measure(case: str, folder: str) -> None:
     print(json.dumps({"seconds": min(seconds), "processor": min(processor), "peak": own_peak_mib(), "datums": len(made[0])}))
 
 
+def measure_change(folder: str) -> None:
+    """Plans a job that reads a million files of which one changed since the job before did all of them; prints as `measure`."""
+    case = next(iter(CASES))
+    input, _, _, _ = CASES[case]
+    assert isinstance(input, PfsInput)
+    store = open_store(f"file://{folder}")
+    trees, meta_trees = Trees(store, FILE_ROWS), Trees(store, DATUM_ROWS)
+    before = trees.decode(bytes.fromhex(json.loads((Path(folder) / "roots.json").read_text())[f"{case}/a"]))
+    changed = trees.find(before, pa.array(["file-0500000"]))
+    changed = changed.set_column(changed.schema.get_field_index("hash"), changed.schema.field("hash"), [pa.array([content_digest(b"new")], pa.binary(32))])
+    now = trees.apply(before, changed)
+    base = meta_trees.build(done(datum_table(input, {leaf_key(input): glob_files(trees, before, input.glob)}, "salt")))
+    made: list[ConsideredDatums | None] = []
+
+    def once() -> None:
+        made.append(changed_datums(trees, meta_trees, input, "salt", before, now, base))
+        assert made[-1] is not None
+        plan(made[-1].datums, made[-1].base_rows)
+
+    seconds = [work(once).seconds for _ in range(ROUNDS)]
+    assert made[-1] is not None
+    print(json.dumps({"seconds": min(seconds), "processor": min(seconds), "peak": own_peak_mib(), "datums": made[-1].total}))
+
+
+def done(datums: Datums) -> pa.Table:
+    """The rows of a job that did all of these."""
+    rows = datums.table.select(["id", "hash"]).rename_columns(["key", "hash"]).sort_by("key").combine_chunks()
+    count = len(rows)
+    nothing = pa.array([[]] * count, DATUM_ROWS.schema.field("outputs").type)
+    details = pa.array([{"size": 0, "hash": bytes(32), "refs": []}] * count, DATUM_ROWS.schema.field("details").type)
+    columns = {"state": pa.array([DatumState.PROCESSED.value] * count, pa.uint8()), "job": pa.array([""] * count), "outputs": nothing, "details": details}
+    columns |= {name: rows.column(name) for name in ("key", "hash")}
+    return pa.table([columns[field.name] for field in DATUM_ROWS.schema], schema=DATUM_ROWS.schema)
+
+
 def slow(input: Input, repos: dict[str, list[str]]) -> int:
     """As many ids and hashes by dictionaries; the number of datums."""
     by_key: dict[str, list[str]] = defaultdict(list)
@@ -103,7 +140,10 @@ def _identity(paths: Iterable[str]) -> tuple[str, bytes]:
 def main() -> None:
     """Prints a figure a case; with a case and a folder as arguments it is the process that is measured."""
     if len(sys.argv) > 1:
-        measure(sys.argv[1], sys.argv[2])
+        if sys.argv[1] == CHANGE:
+            measure_change(sys.argv[2])
+        else:
+            measure(sys.argv[1], sys.argv[2])
         return
     with tempfile.TemporaryDirectory() as folder:
         trees = Trees(open_store(f"file://{folder}"), FILE_ROWS)
@@ -111,6 +151,9 @@ def main() -> None:
         for case, (_, repos, _, _) in CASES.items():
             built |= {f"{case}/{name}": build(trees, keys()).hex() for name, keys in repos.items()}
         (Path(folder) / "roots.json").write_text(json.dumps(built))
+        ran = subprocess.run([sys.executable, __file__, CHANGE, folder], check=True, capture_output=True, text=True)
+        found = json.loads(ran.stdout)
+        line(f"plan {CHANGE}", 1000 * found["seconds"], 100, unit="ms", detail=f"{found['datums']:,} datums")
         for case, (input, repos, aim, expected) in CASES.items():
             ran = subprocess.run([sys.executable, __file__, case, folder], check=True, capture_output=True, text=True)
             found = json.loads(ran.stdout)

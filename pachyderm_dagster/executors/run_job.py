@@ -20,14 +20,15 @@ from pachyderm_dagster.executors.setups import worker_setup
 from pachyderm_dagster.executors.tasks import datum_tasks
 from pachyderm_dagster.executors.watch import Watch
 from pachyderm_dagster.pps import jobs
-from pachyderm_dagster.pps.assembly import JobTrees, assemble_meta, assemble_output
+from pachyderm_dagster.pps.assembly import assemble_meta, assemble_output
+from pachyderm_dagster.pps.changed_datums import ConsideredDatums
 from pachyderm_dagster.pps.counting import begin, keep_up
 from pachyderm_dagster.pps.datums import Datums, DatumState
 from pachyderm_dagster.pps.egress import Egress
 from pachyderm_dagster.pps.job_inputs import JobInputs, load_job_inputs
 from pachyderm_dagster.pps.model import Counters, Job, JobState
 from pachyderm_dagster.pps.plan import Plan
-from pachyderm_dagster.pps.planning import DatumInputs, Sources, decode_base, find_datums, find_plan, hashes_of, make_sources
+from pachyderm_dagster.pps.planning import DatumInputs, Sources, consider_datums, decode_base, find_plan, hashes_of, make_sources
 from pachyderm_dagster.pps.results import RESULT_ROWS, DatumDetails, Done, load_results
 from pachyderm_dagster.pps.spec import Reprocess
 from pachyderm_dagster.storage.rows import DATUM_ROWS
@@ -135,18 +136,18 @@ class _JobRun:
         base = decode_base(self.inputs.base)
         try:
             sources = make_sources(self.inputs.commits)
-            datums = find_datums(self.workspace.pfs.trees, spec, sources, self.inputs.pipeline.salt)
+            found = consider_datums(self.workspace.pfs.trees, self.meta_trees, spec, sources, self.inputs.pipeline.salt, self.inputs.base)
         except InvalidError as error:
             return Outcome(JobState.FAILURE, str(error))
-        chosen, restored = self._plan(datums, base)
+        chosen, restored = self._plan(found)
         own = sum(one.job == self.inputs.job.id for one in restored)
-        self.counters = begin(self.inputs.job.counters, total=len(datums), skipped=len(datums) - len(chosen.run) - own, processed=own)
+        self.counters = begin(self.inputs.job.counters, total=found.total, skipped=found.total - len(chosen.run) - own, processed=own)
         self._report(JobState.RUNNING)
         if len(chosen.run) and not spec.transform.cmd:
             missing = InvalidError("command-missing", "the pipeline has no transform.cmd, so there is nothing to run; `pachctl update pipeline` with a command")
             return Outcome(JobState.FAILURE, str(missing))
         try:
-            done = restored + self._run(datums, chosen, sources)
+            done = restored + self._run(found.datums, chosen, sources)
         except _Unprepared as error:
             return Outcome(JobState.FAILURE, str(error.__cause__))
         except _OutOfTime:
@@ -180,12 +181,12 @@ class _JobRun:
     def _out_of_time(self) -> Outcome:
         return Outcome(JobState.KILLED, f"the job took longer than its job_timeout of {self.inputs.pipeline.spec.job_timeout:g} s")
 
-    def _plan(self, datums: Datums, base: JobTrees) -> tuple[Plan, list[Done]]:
+    def _plan(self, found: ConsideredDatums) -> tuple[Plan, list[Done]]:
         """The plan, and the results of the datums that it restores."""
         every_job = self.inputs.pipeline.spec.reprocess_spec is Reprocess.EVERY_JOB
         results = decode_root(RESULT_ROWS, self.inputs.results)
-        chosen = find_plan(self.meta_trees, self.result_trees, datums, base.meta, results, every_job=every_job)
-        return chosen, list(load_results(self.result_trees, results, hashes_of(datums, chosen.restored)))
+        chosen = find_plan(self.result_trees, found.datums, found.base_rows, results, every_job=every_job)
+        return chosen, list(load_results(self.result_trees, results, hashes_of(found.datums, chosen.restored)))
 
     def _run(self, datums: Datums, chosen: Plan, sources: Sources) -> list[Done]:
         """Runs the planned datums; their results are kept however the job ends."""

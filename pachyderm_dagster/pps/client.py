@@ -188,7 +188,7 @@ class Pps:
                 salt, base, results = "", Base(None, None), None
             else:
                 salt, results = pipelines.salt_of_update(pipeline, spec), find_results_root(txn, pipeline)
-                base = find_base(txn, _find_head(txn, BranchName(name, spec.output_branch)))
+                base = find_base(txn, _find_head(txn, BranchName(name, spec.output_branch)), pipeline)
         return self._planned(spec, read, salt, base, results)
 
     def list_planned(self, planned: PlannedDatums, *, states: Collection[ShownState] = (), begun: str = "") -> Iterator[DatumInfo]:
@@ -200,7 +200,7 @@ class Pps:
         datums = find_datums(self._pfs.trees, spec, sources, salt)
         under, known = self._meta_trees.decode(base.meta), self._result_trees.decode(results)
         every_job = spec.reprocess_spec is Reprocess.EVERY_JOB
-        chosen = find_plan(self._meta_trees, self._result_trees, datums, under, known, every_job=every_job)
+        chosen = find_plan(self._result_trees, datums, self._meta_trees.table(under), known, every_job=every_job)
         return PlannedDatums(datums, sources, chosen, under, known, self._meta_trees.empty)
 
     def inspect_datum(self, job: Job, datum: str, *, running: Mapping[str, dt.datetime] | None = None) -> DatumInfo:

@@ -15,11 +15,23 @@ from pachyderm_dagster.pps.model import GOOD, Job, Pipeline
 
 
 @dataclass(frozen=True, slots=True)
+class BaseInput:
+    """What the base read through its only input; `tree` is an encoded root, None of an empty one."""
+
+    tree: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class Base:
-    """What the job builds on: encoded roots of the output and the datums of its nearest ancestor that succeeded; None for an empty one."""
+    """What the job builds on: encoded roots of the output and the datums of its nearest ancestor that succeeded; None for an empty one.
+
+    Attributes:
+        input: set where the difference to what is read now tells which datums changed: every datum of the base is done, by the same code of the same input.
+    """
 
     output: bytes | None
     meta: bytes | None
+    input: BaseInput | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +78,8 @@ def load_job_inputs(txn: Transaction, job: Job) -> JobInputs:
         else:
             missing.append(branch)
     spec_commit = get_spec_commit(txn, pipeline)
-    return JobInputs(
-        job, pipeline, tuple(found), spec_commit, find_base(txn, _parent(txn, job.output_commit)), find_results_root(txn, pipeline), tuple(missing)
-    )
+    base = find_base(txn, _parent(txn, job.output_commit), pipeline)
+    return JobInputs(job, pipeline, tuple(found), spec_commit, base, find_results_root(txn, pipeline), tuple(missing))
 
 
 def get_spec_commit(txn: Transaction, pipeline: Pipeline) -> str:
@@ -95,19 +106,35 @@ def replace_results(txn: Transaction, pipeline: Pipeline, old: bytes | None, new
     return txn.first(sa.select(t.pipeline.c.id).where(t.pipeline.c.id == pipeline.key)) is None
 
 
-def find_base(txn: Transaction, above: int | None) -> Base:
-    """What a job builds on whose output commit comes after the commit `above`."""
+def find_base(txn: Transaction, above: int | None, pipeline: Pipeline) -> Base:
+    """What a job of this version of a pipeline builds on whose output commit comes after the commit `above`."""
     while above is not None:
         row = txn.first(
-            sa.select(t.commit.c.tree, t.job.c.meta_commit_id)
+            sa.select(t.commit.c.tree, t.job.c.meta_commit_id, t.job.c.version, t.job.c.data_failed, t.job.c.data_recovered)
             .join_from(t.job, t.commit, t.job.c.output_commit_id == t.commit.c.id)
             .where(t.job.c.output_commit_id == above, t.job.c.state.in_(GOOD), t.commit.c.error.is_(None), t.commit.c.forgotten.is_(False))
         )
         if row is not None:
             meta = txn.first(sa.select(t.commit.c.tree).where(t.commit.c.id == row.meta_commit_id))
-            return Base(row.tree, None if meta is None else meta.tree)
+            is_whole = meta is not None and not row.data_failed and not row.data_recovered
+            return Base(row.tree, None if meta is None else meta.tree, _base_input(txn, above, row.version, pipeline) if is_whole else None)
         above = _parent(txn, above)
     return Base(None, None)
+
+
+def _base_input(txn: Transaction, output_commit: int, version: int, pipeline: Pipeline) -> BaseInput | None:
+    """What an earlier job read, when it had the code and the input of this version, and that is one branch."""
+    spec, before = pipeline.spec, pipeline
+    if version != pipeline.version:
+        before = pipelines.get_pipeline(txn, pipeline.name, version=version)
+    if (before.spec.input, before.spec.datum_salt(before.salt)) != (spec.input, spec.datum_salt(pipeline.salt)):
+        return None
+    found = list(leaves(spec.input))
+    read = commits.read_through(txn, output_commit).get(BranchName(found[0].repo_name(pipeline.name.project), found[0].branch)) if len(found) == 1 else None
+    if read is None:
+        return None
+    commit = commits.get_commit(txn, read)
+    return None if commit.forgotten or commit.error is not None else BaseInput(commit.tree)
 
 
 def _parent(txn: Transaction, commit_id: int) -> int | None:

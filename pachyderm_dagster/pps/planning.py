@@ -5,16 +5,18 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.errors import InvalidError, PachydermError
 from pachyderm_dagster.pfs.model import Commit
 from pachyderm_dagster.pfs.reading import glob_files
 from pachyderm_dagster.pps.assembly import JobTrees
+from pachyderm_dagster.pps.changed_datums import ConsideredDatums, changed_datums
 from pachyderm_dagster.pps.datums import DatumFile, Datums, datum_table, hex_strings
 from pachyderm_dagster.pps.inputs import Leaf, leaf_key, leaves
 from pachyderm_dagster.pps.job_inputs import Base
 from pachyderm_dagster.pps.plan import Plan, plan
 from pachyderm_dagster.pps.results import DatumRead, find_results
-from pachyderm_dagster.pps.spec import PipelineSpec
+from pachyderm_dagster.pps.spec import PipelineSpec, Reprocess
+from pachyderm_dagster.storage.objects import is_damage
 from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS
 from pachyderm_dagster.storage.tree_reading import decode_root
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
@@ -60,9 +62,28 @@ def find_datums(trees: Trees, spec: PipelineSpec, sources: Sources, salt: str) -
     return datum_table(spec.input, files, spec.datum_salt(salt))
 
 
-def find_plan(meta_trees: Trees, result_trees: Trees, datums: Datums, base: TreeRoot, results: TreeRoot, *, every_job: bool) -> Plan:
-    """Which datums run, and which have a result: of the job with the meta tree `base`, or among the pipeline's `results`."""
-    chosen = plan(datums, meta_trees.table(base), every_job=every_job)
+def consider_datums(trees: Trees, meta_trees: Trees, spec: PipelineSpec, sources: Sources, salt: str, base: Base) -> ConsideredDatums:
+    """The datums that a job has to look at, as few as can be. Errors as `find_datums`."""
+    meta = decode_root(DATUM_ROWS, base.meta)
+    if base.input is not None and spec.reprocess_spec is not Reprocess.EVERY_JOB:
+        (source,) = sources.values()
+        before = decode_root(FILE_ROWS, base.input.tree)
+        try:
+            found = changed_datums(trees, meta_trees, spec.input, spec.datum_salt(salt), before, source.root, meta)
+        except PachydermError as error:
+            # What is damaged may be of the older content only, which nobody asked for.
+            if not is_damage(error):
+                raise
+            found = None
+        if found is not None:
+            return found
+    datums = find_datums(trees, spec, sources, salt)
+    return ConsideredDatums(datums, meta_trees.table(meta), len(datums))
+
+
+def find_plan(result_trees: Trees, datums: Datums, base_rows: pa.Table, results: TreeRoot, *, every_job: bool) -> Plan:
+    """Which datums run, and which have a result: of the job whose meta tree has `base_rows`, or among the pipeline's `results`."""
+    chosen = plan(datums, base_rows, every_job=every_job)
     return chosen.restore(find_results(result_trees, results, chosen.run_keys()))
 
 
