@@ -15,6 +15,8 @@ from pachyderm_dagster.cli.failures import DONE, refuse
 from pachyderm_dagster.cli.folder_watch import FolderWatch
 from pachyderm_dagster.cli.following import Step, take_over
 from pachyderm_dagster.cli.options import in_project
+from pachyderm_dagster.cli.pipeline_claims import PipelineClaims
+from pachyderm_dagster.cli.signals import interrupted_by_signal
 from pachyderm_dagster.cli.visible import visible
 from pachyderm_dagster.cli.wait import wait_for_ends
 from pachyderm_dagster.errors import PachydermError
@@ -38,15 +40,19 @@ def dev_pipeline(environ: Mapping[str, str], folder: str, file: str | None, proj
     """
     refuse_in_transaction(environ, "what `dev pipeline` changes")
     file = os.path.abspath(file or find_pipeline_file(folder))
-    with closing(open_workspace(environ, project=project)) as workspace:
-        try:
-            _follow(workspace, environ, os.path.abspath(folder), file, project)
-        except KeyboardInterrupt:
-            click.echo("stopped")
+    try:
+        with (
+            interrupted_by_signal(),
+            closing(open_workspace(environ, project=project)) as workspace,
+            PipelineClaims(workspace.leases, workspace.database.clock) as claims,
+        ):
+            _follow(workspace, environ, os.path.abspath(folder), file, project, claims)
+    except KeyboardInterrupt:
+        click.echo("stopped")
     return DONE
 
 
-def _follow(workspace: Workspace, environ: Mapping[str, str], folder: str, file: str, project: str) -> None:
+def _follow(workspace: Workspace, environ: Mapping[str, str], folder: str, file: str, project: str, claims: PipelineClaims) -> None:
     """Goes on until it is interrupted. When the file names other source folders, these are watched from then on."""
     watched: frozenset[str] = frozenset()
     wanted = frozenset({folder, os.path.dirname(file)})
@@ -56,7 +62,7 @@ def _follow(workspace: Workspace, environ: Mapping[str, str], folder: str, file:
         watched = wanted
         for _ in watch.changes(watched):
             started = time.monotonic()
-            step = _take_over(workspace, file, project)
+            step = _take_over(workspace, file, project, claims)
             if step is not None:
                 wanted = step.folders | {folder, os.path.dirname(file)}
                 _run(workspace, environ, step, started)
@@ -67,11 +73,17 @@ def _follow(workspace: Workspace, environ: Mapping[str, str], folder: str, file:
                 break
 
 
-def _take_over(workspace: Workspace, file: str, project: str) -> Step | None:
-    """None when the file or a folder is not good now, which is told: the next change may mend it."""
+def _take_over(workspace: Workspace, file: str, project: str, claims: PipelineClaims) -> Step | None:
+    """None when the file or a folder is not good now, which is told: the next change may mend it.
+
+    Raises:
+        StateError: `dev-running`, when another process follows a pipeline of the file, and this one none yet.
+    """
     try:
-        return take_over(workspace, file, project)
+        return take_over(workspace, file, project, claims.take)
     except PachydermError as error:
+        if error.code == "dev-running" and not claims:
+            raise
         refuse(error)
         return None
 

@@ -1,7 +1,7 @@
 """Gives the pipelines of a file their next version when it or a source folder says something else than the newest one."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -41,18 +41,19 @@ def is_changed(newest: Pipeline | None, user: UserSpec, source: Source | None) -
     return source is not None and (build is None or build.source != source.digest)
 
 
-def take_over(workspace: Workspace, file: str, project: str) -> Step:
-    """Makes the versions that are to be made, as one change.
+def take_over(workspace: Workspace, file: str, project: str, claim: Callable[[Collection[RepoName]], None]) -> Step:
+    """Makes the versions that are to be made, as one change. Before it is looked what there is, `claim` keeps others from changing these pipelines.
 
     Raises:
-        PachydermError: as `create pipeline`; nothing was made.
+        PachydermError: as `create pipeline` and `claim`; nothing was made.
     """
     given = read_text(file)
     sources = SourceFolders.of(given)
     requests = [CreatePipeline("", project, update=True, user=user) for user in user_specs(given)]
+    names = [_name(request, project) for request in requests]
+    claim(names)
     with workspace.database.read() as txn:
         found = [sources.find(effective_spec(txn, request)) for request in requests]
-        names = [_name(request, project) for request in requests]
         newest = [pipelines.find_pipeline(txn, name) for name in names]
     looked = {folder: look_at(folder, file) for folder in found if folder is not None}
     changed = [

@@ -32,6 +32,10 @@ class Leases(Protocol):
         """Whether anybody holds the lease now."""
         ...
 
+    def find_owner(self, name: str) -> str | None:
+        """Who holds the lease now; None: nobody."""
+        ...
+
 
 class DatabaseLeases:
     """Leases as rows of the record: the embedded form."""
@@ -57,9 +61,12 @@ class DatabaseLeases:
         self._database.write(lambda txn: txn.run(sa.delete(t.lease).where(t.lease.c.name == name, t.lease.c.owner == owner)))
 
     def is_held(self, name: str) -> bool:
+        return self.find_owner(name) is not None
+
+    def find_owner(self, name: str) -> str | None:
         with self._database.read() as txn:
-            row = txn.first(sa.select(t.lease.c.expires).where(t.lease.c.name == name))
-            return row is not None and row.expires > txn.clock.now()
+            row = txn.first(sa.select(t.lease.c.owner, t.lease.c.expires).where(t.lease.c.name == name))
+            return str(row.owner) if row is not None and row.expires > txn.clock.now() else None
 
 
 class HeldLease:

@@ -32,3 +32,8 @@ def asked_lease(project: str) -> str:
 def sensor_lease(project: str) -> str:
     """Held while a project's commit sensor ticks, so that others know that a daemon is up."""
     return f"sensor/{project}"
+
+
+def followed_lease(project: str, pipeline: str) -> str:
+    """Held by the `dev pipeline` that makes the versions of a pipeline, which may not exist yet."""
+    return f"dev-pipeline/{project}/{pipeline}"

@@ -84,6 +84,21 @@ def test_folder_that_is_replaced_or_away_for_a_while_is_followed(books: Pachctl,
     assert outputs(books) == "0\n"
 
 
+def test_second_one_is_refused_while_another_follows_the_pipeline(books: Pachctl, folder: Path, dev: "subprocess.Popen[str]") -> None:
+    shown(dev)
+    other = folder.with_name("other")
+    shutil.copytree(folder, other)
+    (other / "run.sh").write_text("exit 1\n")
+    refused = books.run("dev", "pipeline", str(other))
+    assert (refused.status, refused.code) == (1, "dev-running")
+    assert f"follows pipeline 'count' already: process {dev.pid} of " in refused.err
+    assert books.json("inspect", "pipeline", "count")[0]["version"] == 1
+    dev.send_signal(signal.SIGINT)
+    assert dev.wait() == 0
+    with process("dev", "pipeline", str(other)) as running:
+        assert "pipeline count: version 2\n" in shown(running)
+
+
 def test_what_fails_is_shown_and_what_is_wrong_told_until_it_is_mended(books: Pachctl, folder: Path, dev: "subprocess.Popen[str]") -> None:
     shown(dev)
     (folder / "run.sh").write_text("echo all is lost; exit 3\n")
@@ -112,10 +127,14 @@ def test_what_runs_on_is_not_waited_for(books: Pachctl, folder: Path) -> None:
         assert shown(running).startswith("pipeline count: version 2\n")
 
 
-def test_what_did_not_change_makes_no_version(books: Pachctl, folder: Path) -> None:
+@pytest.mark.parametrize("ends", [signal.SIGTERM, signal.SIGHUP])
+def test_what_did_not_change_makes_no_version(books: Pachctl, folder: Path, ends: signal.Signals) -> None:
     books("create", "pipeline", "-f", str(folder / "count.yaml"))
     with process("dev", "pipeline", str(folder)) as running:
         assert shown(running).startswith("1 of 1 jobs succeeded")
+        # Also when it is asked to end in other ways than Ctrl-C, it gives the pipeline back.
+        running.send_signal(ends)
+        assert running.wait() == 0
     (folder / "count.yaml").write_text(f"# a comment\n{SPEC}")
     with process("dev", "pipeline", str(folder)) as running:
         assert shown(running).startswith("waiting for changes")
