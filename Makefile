@@ -15,7 +15,7 @@ help:
 	@echo "make lint    formatting, lint rules, types, layers"
 	@echo "make format  put the code into the form that 'make lint' wants"
 	@echo "make bench   the benchmarks, as ratios"
-	@echo "make bench-peers    install DVC for them to be compared with (restic and borg come from the system)"
+	@echo "make bench-peers    install DVC and Snakemake for them to be compared with (restic and borg come from the system)"
 	@echo "make lock    write requirements.lock anew from pyproject.toml (LOCK_FLAGS=--upgrade for newer versions)"
 	@echo "make clean   remove .venv and what tools and the demo left"
 
@@ -62,10 +62,10 @@ format: .venv
 bench: .venv
 	@for script in $(filter-out benchmarks/measuring.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
-# restic, borg and git are Debian's (apt-get install restic borgbackup git strace); DVC gets an environment of its own.
+# restic, borg and git are Debian's (apt-get install restic borgbackup git strace); DVC and Snakemake get an environment of their own.
 bench-peers:
 	$(PYTHON) -m venv --clear build/peers
-	build/peers/bin/pip install --quiet dvc
+	build/peers/bin/pip install --quiet dvc snakemake
 
 lock:
 	@$(PYTHON) -m venv build/lock
