@@ -1,10 +1,9 @@
 """`dev pipeline`: follows a folder with a pipeline file and its sources, and runs what changes."""
 
 import os
-import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 
@@ -12,10 +11,8 @@ import click
 
 from pachyderm_dagster.cli.asking import refuse_in_transaction
 from pachyderm_dagster.cli.failures import DONE, refuse
-from pachyderm_dagster.cli.folder_watch import FolderWatch
-from pachyderm_dagster.cli.following import Step, take_over
+from pachyderm_dagster.cli.follower import Follower
 from pachyderm_dagster.cli.options import in_project
-from pachyderm_dagster.cli.pipeline_claims import PipelineClaims
 from pachyderm_dagster.cli.signals import interrupted_by_signal
 from pachyderm_dagster.cli.visible import visible
 from pachyderm_dagster.cli.wait import wait_for_ends
@@ -44,67 +41,45 @@ def dev_pipeline(environ: Mapping[str, str], folder: str, file: str | None, proj
         with (
             interrupted_by_signal(),
             closing(open_workspace(environ, project=project)) as workspace,
-            PipelineClaims(workspace.leases, workspace.database.clock) as claims,
+            Follower(workspace, os.path.abspath(folder), file, project) as follower,
         ):
-            _follow(workspace, environ, os.path.abspath(folder), file, project, claims)
+            _run_on(workspace, environ, follower)
     except KeyboardInterrupt:
         click.echo("stopped")
     return DONE
 
 
-def _follow(workspace: Workspace, environ: Mapping[str, str], folder: str, file: str, project: str, claims: PipelineClaims) -> None:
-    """Goes on until it is interrupted. When the file names other source folders, these are watched from then on."""
-    watched: frozenset[str] = frozenset()
-    wanted = frozenset({folder, os.path.dirname(file)})
-    said = False
-    watch = FolderWatch(threading.Event(), click.echo)
+def _run_on(workspace: Workspace, environ: Mapping[str, str], follower: Follower) -> None:
+    """Runs the jobs of each look, until it is interrupted."""
+    told: set[int] = set()
+    is_news = True
     while True:
-        watched = wanted
-        for _ in watch.changes(watched):
-            started = time.monotonic()
-            step = _take_over(workspace, file, project, claims)
-            if step is not None:
-                wanted = step.folders | {folder, os.path.dirname(file)}
-                _run(workspace, environ, step, started)
-            if not said or step is None or step.made or step.unfinished:
-                click.echo(f"waiting for changes of {', '.join(sorted(wanted))}; Ctrl-C ends")
-                said = True
-            if wanted != watched:
-                break
+        look = follower.next()
+        unfinished = [] if look.step is None else [job for job in look.step.unfinished if job.key not in told]
+        is_news = is_news or look.step is None or bool(look.step.made or unfinished)
+        if unfinished:
+            told.update(job.key for job in _run(workspace, environ, follower, unfinished, look.started))
+        if is_news and not follower.has_more:
+            click.echo(f"waiting for changes of {', '.join(sorted(look.folders))}; Ctrl-C ends")
+            is_news = False
 
 
-def _take_over(workspace: Workspace, file: str, project: str, claims: PipelineClaims) -> Step | None:
-    """None when the file or a folder is not good now, which is told: the next change may mend it.
-
-    Raises:
-        StateError: `dev-running`, when another process follows a pipeline of the file, and this one none yet.
-    """
+def _run(workspace: Workspace, environ: Mapping[str, str], follower: Follower, unfinished: Sequence[Job], started: float) -> Sequence[Job]:
+    """Runs jobs to their end, tells how they ended, and returns them; none when that failed for another reason than theirs."""
     try:
-        return take_over(workspace, file, project, claims.take)
-    except PachydermError as error:
-        if error.code == "dev-running" and not claims:
-            raise
-        refuse(error)
-        return None
-
-
-def _run(workspace: Workspace, environ: Mapping[str, str], step: Step, started: float) -> None:
-    for pipeline in step.made:
-        click.echo(f"pipeline {pipeline.name}: version {pipeline.version}")
-        if pipeline.spec.runs_on:
-            click.echo(f"it runs on, and not here: `pachctl run service {pipeline.name.name}` or `pachctl dev` runs it, and follows its versions")
-    if not step.unfinished:
-        return
-    try:
-        ended = wait_for_ends(environ, step.unfinished)
+        ended = wait_for_ends(environ, unfinished)
     except PachydermError as error:
         refuse(error)
-        return
-    for job in reversed(ended):
+        return []
+    # What killed a job is told with the version that did.
+    told = [job for job in ended if not (job.state is JobState.KILLED and follower.has_more)]
+    for job in reversed(told):
         if job.state is not JobState.SUCCESS:
             _tell_failure(workspace, job)
-    good = sum(job.state is JobState.SUCCESS for job in ended)
-    click.echo(f"{good} of {len(ended)} jobs succeeded, {time.monotonic() - started:.2f} s after the change")
+    if told:
+        good = sum(job.state is JobState.SUCCESS for job in told)
+        click.echo(f"{good} of {len(told)} jobs succeeded, {time.monotonic() - started:.2f} s after the change")
+    return ended
 
 
 def _tell_failure(workspace: Workspace, job: Job) -> None:

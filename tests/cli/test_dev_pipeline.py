@@ -1,6 +1,7 @@
 """`dev pipeline`: what it takes for a change, what it shows, how it ends."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -82,6 +83,19 @@ def test_folder_that_is_replaced_or_away_for_a_while_is_followed(books: Pachctl,
     (folder / "run.sh").write_text(SCRIPT.replace("-w", "-l"))
     assert "version 3\n1 of 1 jobs succeeded" in shown(dev)
     assert outputs(books) == "0\n"
+
+
+def test_change_while_a_job_runs_makes_the_next_version_and_ends_that_job(books: Pachctl, folder: Path) -> None:
+    begun = folder.with_name("begun")
+    os.mkfifo(begun)
+    (folder / "run.sh").write_text(f"echo begun > {begun}; exec sleep 600\n")
+    with process("dev", "pipeline", str(folder)) as running:
+        assert begun.read_text() == "begun\n"
+        (folder / "run.sh").write_text(SCRIPT)
+        said = shown(running)
+        assert said.startswith("pipeline count: version 1\npipeline count: version 2\n1 of 1 jobs succeeded")
+    assert outputs(books) == "6\n"
+    assert [job["state"] for job in books.json("list", "job")] == ["SUCCESS", "KILLED"]
 
 
 def test_second_one_is_refused_while_another_follows_the_pipeline(books: Pachctl, folder: Path, dev: "subprocess.Popen[str]") -> None:
