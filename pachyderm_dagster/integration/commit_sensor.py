@@ -15,7 +15,7 @@ from pachyderm_dagster.executors.run_job import Executor
 from pachyderm_dagster.integration.cron_ticks import make_due_ticks
 from pachyderm_dagster.integration.due_runs import MOST_SETS, REACTION, DueRuns, DueSets, SetRequest
 from pachyderm_dagster.integration.finished_commits import Walked, moved_heads, walk_commits
-from pachyderm_dagster.integration.job_step import KeyOf
+from pachyderm_dagster.integration.job_reports import KeyOf
 from pachyderm_dagster.integration.run_sets import request_lease
 from pachyderm_dagster.integration.translator import lasting_identifier
 from pachyderm_dagster.pfs.model import BranchName, RepoName

@@ -12,7 +12,7 @@ import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.names import set_lease
 from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.integration.commit_events import commit_materialization, has_event, is_awaited, newest_versions
-from pachyderm_dagster.integration.job_step import KeyOf, report_lost_output
+from pachyderm_dagster.integration.job_reports import KeyOf, report_lost_output
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits

@@ -21,7 +21,8 @@ from pachyderm_dagster.integration.building import job_name
 from pachyderm_dagster.integration.due_runs import MOST_SETS, DueSets, SetRequest
 from pachyderm_dagster.integration.instance import open_instance
 from pachyderm_dagster.integration.job_events import failure_metadata
-from pachyderm_dagster.integration.job_step import check_evaluation, end_unrunnable, job_check, report_inputs, report_lost_output
+from pachyderm_dagster.integration.job_reports import check_evaluation, job_check, report_inputs, report_lost_output
+from pachyderm_dagster.integration.job_step import end_unrunnable
 from pachyderm_dagster.integration.run_sets import request_lease
 from pachyderm_dagster.integration.snapshot import InputBranch, Snapshot, read_snapshot
 from pachyderm_dagster.integration.translator import PachydermTranslator, keys_elsewhere

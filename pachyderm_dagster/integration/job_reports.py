@@ -1,0 +1,106 @@
+"""What Dagster is told of a job, whoever did it: the commits that it read, its output and how its check went."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TypeAlias
+
+import dagster as dg
+
+import pachyderm_dagster.integration.labels as labels
+from pachyderm_dagster.integration.commit_events import ensure_events, has_event, is_awaited, provenance_tags, version_tags
+from pachyderm_dagster.integration.job_events import output_metadata
+from pachyderm_dagster.integration.snapshot import code_version, read_snapshot
+from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.model import BranchName, Commit, RepoType
+from pachyderm_dagster.pps import pipelines
+from pachyderm_dagster.pps.model import Job, JobState
+from pachyderm_dagster.workspace import Workspace
+
+HISTORY = 100
+"""So many earlier commits of an input branch are reported along with the one that a job reads, when nobody reported them."""
+KeyOf: TypeAlias = Callable[[BranchName], dg.AssetKey]
+
+
+def job_check(job: Job, key: dg.AssetKey, metadata: Mapping[str, dg.MetadataValue] | None = None) -> dg.AssetCheckResult:
+    """What the check of a pipeline's asset says of a job that ended."""
+    succeeded, recovered = job.state is JobState.SUCCESS, job.counters.data_recovered
+    said = f": {job.reason}" if job.reason else ""
+    if recovered:
+        said += f"; {recovered} datums have no output: their `err_cmd` recovered them"
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=labels.JOB_CHECK,
+        passed=succeeded and not recovered,
+        severity=dg.AssetCheckSeverity.WARN if succeeded else dg.AssetCheckSeverity.ERROR,
+        description=f"{job} {job.state}{said}",
+        metadata=metadata,
+    )
+
+
+def check_evaluation(found: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    """A check's result as an event beside a run."""
+    assert found.asset_key is not None and found.check_name is not None
+    return dg.AssetCheckEvaluation(
+        asset_key=found.asset_key,
+        check_name=found.check_name,
+        passed=found.passed,
+        severity=found.severity,
+        description=found.description,
+        metadata=found.metadata,
+    )
+
+
+def find_outputs(workspace: Workspace) -> frozenset[BranchName]:
+    """The branches that pipelines write."""
+    with workspace.database.read() as txn:
+        return frozenset(pipeline.output for pipeline in read_snapshot(txn).pipelines)
+
+
+def report_inputs(instance: dg.DagsterInstance, workspace: Workspace, job: Job, key_of: KeyOf, outputs: Collection[BranchName]) -> None:
+    """Makes sure that Dagster knows the commits which a job reads: without a sensor, or before its tick, nobody has told it.
+
+    Args:
+        outputs: the branches that pipelines write, whose commits are told of with their jobs.
+    """
+    now = workspace.database.clock.now()
+    for branch, commit in find_consumed(workspace, job).items():
+        if branch not in outputs and commit.error is None:
+            history = (found for found in _history(workspace, branch, commit) if not is_awaited(instance, found, now))
+            ensure_events(instance, key_of(branch), history)
+
+
+def output_tags(instance: dg.DagsterInstance, workspace: Workspace, job: Job, consumed: Mapping[BranchName, Commit], key_of: KeyOf) -> dict[str, str]:
+    """The event tags of a successful job's output: which commits it read, and with which version of the pipeline."""
+    with workspace.database.read() as txn:
+        pipeline = pipelines.get_pipeline(txn, job.pipeline, version=job.version)
+    inputs = {key_of(branch): commit for branch, commit in consumed.items()}
+    return {labels.CODE_VERSION: code_version(pipeline.spec), **provenance_tags(instance, inputs)}
+
+
+def report_lost_output(instance: dg.DagsterInstance, workspace: Workspace, job: Job, key_of: KeyOf) -> dg.AssetMaterialization | None:
+    """The materialization of a successful job whose run ended before it wrote one; None when there is one, or that of a later commit."""
+    with workspace.database.read() as txn:
+        commit = commits.get_commit(txn, job.output_commit)
+        pipeline = pipelines.get_pipeline(txn, job.pipeline, version=job.version)
+        later = commits.list_commit(txn, job.pipeline, number=HISTORY)
+    key = key_of(BranchName(job.pipeline, commit.branch or pipeline.spec.output_branch))
+    known = [found for found in later if found.key >= commit.key and found.branch == commit.branch and found.finished is not None]
+    if any(has_event(instance, key, found) for found in known):
+        return None
+    consumed = find_consumed(workspace, job)
+    tags = {**output_tags(instance, workspace, job, consumed, key_of), **version_tags(commit)}
+    return dg.AssetMaterialization(key, metadata=output_metadata(workspace, job, commit, consumed), tags=tags)
+
+
+def find_consumed(workspace: Workspace, job: Job) -> dict[BranchName, Commit]:
+    """The commits that a job reads, by the branch through which it reads them."""
+    with workspace.database.read() as txn:
+        read = commits.read_through(txn, job.output_commit)
+        return {branch: commits.get_commit(txn, key) for branch, key in read.items() if branch.repo.type is RepoType.USER}
+
+
+def _history(workspace: Workspace, branch: BranchName, commit: Commit) -> Iterator[Commit]:
+    """A commit and the readable ones of its branch before it, newest first."""
+    yield commit
+    with workspace.database.read() as txn:
+        earlier = commits.list_commit(txn, up_to=commit.key, number=HISTORY)
+    yield from (found for found in earlier if found.key != commit.key and found.branch == branch.name and found.error is None)
