@@ -12,6 +12,7 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.model import Job, Pipeline
+from pachyderm_dagster.pps.one_file import check_together
 from pachyderm_dagster.pps.requests import CreatePipeline, effective_spec
 from pachyderm_dagster.pps.source_code import Source
 from pachyderm_dagster.pps.spec import UserSpec
@@ -53,7 +54,9 @@ def take_over(workspace: Workspace, file: str, project: str, claim: Callable[[Co
     names = [_name(request, project) for request in requests]
     claim(names)
     with workspace.database.read() as txn:
-        found = [sources.find(effective_spec(txn, request)) for request in requests]
+        specs = [effective_spec(txn, request) for request in requests]
+        check_together(txn, specs, project)
+        found = [sources.find(spec) for spec in specs]
         newest = [pipelines.find_pipeline(txn, name) for name in names]
     looked = {folder: look_at(folder, file) for folder in found if folder is not None}
     changed = [

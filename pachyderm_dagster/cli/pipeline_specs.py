@@ -20,8 +20,10 @@ from pachyderm_dagster.cli.source_folders import NO_FOLDERS, SourceFolders, with
 from pachyderm_dagster.cli.spec_files import STANDARD_INPUT, SpecText, complete_specs, read_text, tell_unused, user_specs
 from pachyderm_dagster.cli.templates import parse_arguments, render
 from pachyderm_dagster.errors import PachydermError
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, RepoName
 from pachyderm_dagster.pfs.requests import Contents
 from pachyderm_dagster.pps.model import Pipeline
+from pachyderm_dagster.pps.one_file import check_together, refuse_twice
 from pachyderm_dagster.pps.requests import CreatePipeline, Made, Request, apply, effective_spec
 from pachyderm_dagster.pps.spec import PipelineSpec, UserSpec, to_document
 
@@ -112,7 +114,9 @@ def update_pipeline(environ: Mapping[str, str], given: SpecText, reprocess: bool
 @printing
 def validate_pipeline(given: SpecText, printer: Printer) -> None:
     """Looks at nothing but the file; `create pipeline --dry-run` looks at the repos too."""
-    printer.many(map(to_document, complete_specs(given)), SPEC_COLUMNS)
+    specs = complete_specs(given)
+    refuse_twice([RepoName(spec.pipeline.project or DEFAULT_PROJECT, spec.pipeline.name) for spec in specs])
+    printer.many(map(to_document, specs), SPEC_COLUMNS)
 
 
 def make_pipelines(
@@ -128,7 +132,7 @@ def make_pipelines(
 ) -> None:
     """Makes or updates pipelines one by one, or adds that to the active transaction. Those done before an error are told."""
     requests = [CreatePipeline("", project, update, reprocess, folders.name_in(spec)) for spec in given]
-    specs = _checked(environ, requests)
+    specs = _checked(environ, requests, project)
     requests = with_sources(environ, requests, folders, dry_run=dry_run)
     if dry_run:
         printer.always_documents(*(to_document(made.spec) for made in try_out(environ, requests) if isinstance(made, Pipeline)))
@@ -145,10 +149,11 @@ def make_pipelines(
     printer.only_documents(*map(document_of, made))
 
 
-def _checked(environ: Mapping[str, str], requests: Sequence[CreatePipeline]) -> list[PipelineSpec]:
-    """The effective specifications, with the defaults there are now; the secrets that they name are there."""
+def _checked(environ: Mapping[str, str], requests: Sequence[CreatePipeline], project: str) -> list[PipelineSpec]:
+    """The effective specifications, with the defaults there are now; they go together, and the secrets that they name are there."""
     with reading(environ) as txn:
         specs = [effective_spec(txn, request) for request in requests]
+        check_together(txn, specs, project)
     for spec in specs:
         secret_store(environ).check_uses(spec)
     return specs

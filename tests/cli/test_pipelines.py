@@ -52,6 +52,33 @@ def test_several_documents_make_several_pipelines(books: Pachctl) -> None:
     assert [pipeline["name"] for pipeline in books.json("list", "pipeline")] == ["first", "second"]
 
 
+@pytest.mark.parametrize(
+    ("specs", "code", "said"),
+    [
+        ([spec("a"), spec("b"), spec("a", description="another")], "pipeline-twice", "has pipeline 'a' twice, as its documents 1 and 3"),
+        ([spec("a"), {**spec("a"), "pipeline": {"name": "a", "project": "default"}}], "pipeline-twice", "documents 1 and 2"),
+        ([spec("x"), spec("a", "b"), spec("b", "c"), spec("c", "a")], "provenance-cycle", "'a' reads 'b', 'b' reads 'c', 'c' reads 'a'; let one"),
+        ([spec("x"), spec("a", "b"), spec("b")], "repo-not-found", "put pipeline 'b' before 'a'"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["create", "update"])
+def test_documents_that_cannot_be_one_file_make_nothing(books: Pachctl, specs: list[dict[str, Any]], code: str, said: str, verb: str) -> None:
+    refused = books.run(verb, "pipeline", "-f", "-", stdin="\n".join(map(json.dumps, specs)).encode())
+    assert (refused.status, refused.code) == (1, code)
+    assert said in refused.err
+    assert books.json("list", "pipeline") == []
+
+
+def test_validate_sees_a_pipeline_that_is_there_twice(pachctl: Pachctl) -> None:
+    assert pachctl.fail("validate", "pipeline", stdin=2 * json.dumps(spec("a")).encode()) == "pipeline-twice"
+
+
+def test_order_of_a_file_does_not_count_for_pipelines_that_are_there(books: Pachctl) -> None:
+    create(books, spec("a"), spec("b", "a"))
+    books("update", "pipeline", "-f", "-", stdin=(json.dumps(spec("b", "a")) + json.dumps(spec("a"))).encode())
+    assert [pipeline["version"] for pipeline in books.json("list", "pipeline")] == [2, 2]
+
+
 def test_yaml_is_read(books: Pachctl) -> None:
     text = b"pipeline: {name: copy}\ninput: {pfs: {repo: books, glob: /*}}\ntransform: {cmd: ['true']}\n"
     books("create", "pipeline", stdin=text)
