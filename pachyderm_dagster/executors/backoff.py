@@ -10,12 +10,14 @@ class Backoff:
     Attributes:
         first, most: seconds to wait after the first failure, and at most.
         stable: seconds of running that wipe out the failures before.
+        quick: an end before so many seconds of running is a failure, whatever the exit code: what is to stay did not.
         crashes: so many failures in a row are a crash.
     """
 
     first: float = 1.0
     most: float = 60.0
     stable: float = 30.0
+    quick: float = 5.0
     crashes: int = 3
 
     def wait(self, failures: int) -> float:
@@ -44,9 +46,10 @@ class RestartHistory:
 
         Args:
             ran: seconds of the program.
-            failed: whether it is to be called a failure; a program may end by itself, and well.
+            failed: whether it is to be called a failure; a program that ran for a while may end by itself, and well.
             not_started: it could not be started: that needs no second look to be a crash.
         """
+        failed = failed or ran < rule.quick
         failures = (0 if ran >= rule.stable else self.failures) + 1 if failed else 0
         crashing = failed and (not_started or failures >= rule.crashes or (self.is_crashing and ran < rule.stable))
         return RestartHistory(failures, self.restarts + 1, reason, crashing)

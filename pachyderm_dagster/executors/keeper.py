@@ -256,7 +256,7 @@ class Keeper:
                 self._ended(process, str(refused.error()), ran=0.0, failed=True)
             case DatumResult(state=state, reason=reason, exit_code=code, process_seconds=ran):
                 failed = state is not DatumState.SUCCESS
-                said = reason if failed else f"the command ended with exit code {code}"
+                said = reason if failed else f"the command ended with exit code {code}, and is to stay"
                 self._ended(process, said, ran=ran, failed=failed, not_started=failed and code is None)
             case _:
                 # It is ready, and has its task.

@@ -1,5 +1,6 @@
 """Services and spouts, kept by the real keeper and run by real workers."""
 
+import dataclasses
 import os
 import socket
 import subprocess
@@ -257,10 +258,18 @@ def test_crashing_pipeline_still_gets_jobs_and_recovers_after_a_while(home: Home
 
 def test_process_that_ends_well_is_started_again_and_does_not_crash(home: Home, create: Create) -> None:
     create(spout(home, "echo round >> $said"))
-    with home.kept() as keeper:
+    with home.kept(dataclasses.replace(AT_ONCE, quick=0.0)) as keeper:
         until(keeper, lambda: home.said().count("round") >= 4)
     assert home.pipeline(SPOUT).state is PipelineState.RUNNING
-    assert any("spout spout: the command ended with exit code 0; it starts again in 0 s" in line for line in home.told)
+    assert any("spout spout: the command ended with exit code 0, and is to stay; it starts again in 0 s" in line for line in home.told)
+
+
+def test_process_that_ends_at_once_again_and_again_crashes_with_exit_code_0_too(home: Home, create: Create) -> None:
+    create(spout(home, "echo round >> $said"))
+    with home.kept(dataclasses.replace(AT_ONCE, quick=MOST_SECONDS, stable=MOST_SECONDS)) as keeper:
+        until(keeper, lambda: home.pipeline(SPOUT).state is PipelineState.CRASHING)
+    assert home.said() == "round\n" * 3
+    assert home.pipeline(SPOUT).reason == "the command ended with exit code 0, and is to stay"
 
 
 def test_port_that_is_taken_is_told_and_waited_for(home: Home, create: Create) -> None:
