@@ -3,7 +3,7 @@
 import os
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 
@@ -20,6 +20,7 @@ from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.pps.datum_listing import ShownState
 from pachyderm_dagster.pps.model import Job, JobState
 from pachyderm_dagster.pps.pipeline_files import find_pipeline_file
+from pachyderm_dagster.worker.attempts import LINE_OF_TRY
 from pachyderm_dagster.workspace import Workspace, open_workspace
 
 SHOWN_DATUMS = 3
@@ -83,11 +84,22 @@ def _run(workspace: Workspace, environ: Mapping[str, str], follower: Follower, u
 
 
 def _tell_failure(workspace: Workspace, job: Job) -> None:
-    """Says why a job did not succeed, and what the first of its failed datums said last."""
+    """Says why a job did not succeed, and what the first of its failed datums said last, in its last try."""
     click.echo(f"job {job}: {job.state}: {visible(job.reason)}")
     if job.state is not JobState.FAILURE:
         return
     for datum in islice(workspace.pps.list_datum(job, states={ShownState.FAILED}), SHOWN_DATUMS):
         click.echo(f"datum {datum.id[:12]} of {', '.join(map(visible, datum.details.inputs))}:")
-        for line in deque(workspace.pps.logs(job, datum=datum.id), maxlen=SHOWN_LINES):
-            click.echo(f"  {visible(line.text)}")
+        for line in last_try(line.text for line in workspace.pps.logs(job, datum=datum.id)):
+            click.echo(f"  {visible(line)}")
+
+
+def last_try(lines: Iterable[str]) -> Sequence[str]:
+    """Of the output of a datum the end of its last try."""
+    found: deque[str] = deque(maxlen=SHOWN_LINES)
+    for line in lines:
+        if LINE_OF_TRY.fullmatch(line):
+            found.clear()
+        else:
+            found.append(line)
+    return found

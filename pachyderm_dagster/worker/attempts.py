@@ -1,6 +1,7 @@
 """Tries a datum as often as its pipeline allows, and says in one line why it failed."""
 
 import os
+import re
 import signal
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -9,6 +10,9 @@ from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.worker.output_log import OutputLog
 from pachyderm_dagster.worker.run import Command, Ending
 from pachyderm_dagster.worker.sandbox import PFS, Sandbox
+
+LINE_OF_TRY = re.compile(r"\[try \d+ of \d+\]")
+"""The line in a datum's output behind which another try begins."""
 
 
 @dataclass(slots=True)

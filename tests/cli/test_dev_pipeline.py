@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pachyderm_dagster.cli.dev_pipeline import last_try
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.pps.pipeline_files import find_pipeline_file
 from tests.cli.pachctl import Pachctl, process
@@ -118,7 +119,8 @@ def test_what_fails_is_shown_and_what_is_wrong_told_until_it_is_mended(books: Pa
     (folder / "run.sh").write_text("echo all is lost; exit 3\n")
     failed = shown(dev)
     assert "FAILURE: datum" in failed
-    assert "\n  all is lost\n" in failed
+    # Of three tries the last is shown.
+    assert ":\n  all is lost\n0 of 1" in failed
     assert "0 of 1 jobs succeeded" in failed
     (folder / "count.yaml").write_text("pipeline: {name: count}\n")
     shown(dev)
@@ -131,6 +133,11 @@ def test_what_fails_is_shown_and_what_is_wrong_told_until_it_is_mended(books: Pa
     assert "[spec-invalid]" in dev.stderr.read()
     newest = books.json("list", "job")[0]
     assert (newest["state"], newest["data_skipped"]) == ("SUCCESS", 1)
+
+
+def test_end_of_the_last_try_is_what_is_shown() -> None:
+    assert [*last_try(["a", "", "[try 2 of 3]", "b", "", "[try 3 of 3]", "c", "d"])] == ["c", "d"]
+    assert [*last_try(map(str, range(50)))] == [str(number) for number in range(30, 50)]
 
 
 def test_what_runs_on_is_not_waited_for(books: Pachctl, folder: Path) -> None:
