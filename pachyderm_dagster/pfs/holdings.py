@@ -51,6 +51,7 @@ class Rebuilt:
     Attributes:
         commits: rows by commit, in the order of `order`.
         order: parents and provenance before what was made from them, the older first.
+        headless: rows of branches that must have a head and lost it.
     """
 
     repos: dict[int, StoredRepo]
@@ -59,6 +60,7 @@ class Rebuilt:
     order: list[Key]
     commits: dict[Key, int]
     losses: list[Loss] = field(default_factory=list)
+    headless: list[int] = field(default_factory=list)
 
 
 def read_holdings(store: ObjectStore, progress: Callable[[int], None]) -> Holdings:

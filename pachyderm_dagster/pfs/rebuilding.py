@@ -73,6 +73,12 @@ def go_on_counting(txn: Transaction, found: Holdings) -> None:
         count_on(txn.connection, name, max(last, greatest))
 
 
+def begin_anew(txn: Transaction, rebuilt: Rebuilt) -> None:
+    """Gives the branches that must have a head, and lost it, an empty one: new rows, so `go_on_counting` comes first."""
+    for branch_id in rebuilt.headless:
+        branches.add_empty_root(txn, branch_id)
+
+
 def touch_stale(txn: Transaction) -> None:
     """Has commits made again on the branches whose inputs went on, or are others, since their heads were made: their unfinished commits are lost."""
     txn.touched_branches.update(branch_id for branch_id, _ in find_unread(txn))
@@ -229,7 +235,7 @@ def _insert_branches(txn: Transaction, structure: Structure | None, line: Branch
         # One that is made from others gets its head by propagation.
         must_have = branch.id in read or (branch.repo_id, branch.name) in line.children
         if heads[branch.id] is None and must_have and not branch.provenance:
-            branches.add_empty_root(txn, branch.id)
+            rebuilt.headless.append(branch.id)
 
 
 def _unsaved_branch(row: int, place: tuple[int, str], tip: CommitRecord) -> StoredBranch:

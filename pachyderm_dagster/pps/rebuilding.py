@@ -89,6 +89,7 @@ def rebuild(database: Database, found: Holdings, store_id: str, is_readable: IsR
         last = 0 if found.structure is None else found.structure.last_rows.get(t.pipeline.name, 0)
         count = _insert_jobs(txn, jobs, {pipeline.id for pipeline in pipelines}, last, rebuilt)
         rebuilding.go_on_counting(txn, found)
+        rebuilding.begin_anew(txn, rebuilt)
         rebuilding.touch_stale(txn)
         return Rebuilding(len(rebuilt.repos), len(rebuilt.branches), len(rebuilt.commits), len(pipelines), count, 0, tuple(rebuilt.losses))
 
