@@ -11,6 +11,7 @@ import pyarrow as pa
 from pachyderm_dagster.errors import InvalidError, StateError
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs import branches, commits, file_sets, references, removal, repos
+from pachyderm_dagster.pfs.attempts import attempts
 from pachyderm_dagster.pfs.commit_records import add_record
 from pachyderm_dagster.pfs.entries import FileInfo, file_entries, file_infos
 from pachyderm_dagster.pfs.file_sets import DEFAULT_TTL, PathRange, StoredFileSet, difference_layer, layers_of_tree, shard_tree
@@ -30,7 +31,7 @@ from pachyderm_dagster.pfs.references import Reference, parse_reference, parse_r
 from pachyderm_dagster.pfs.short_references import commit_in
 from pachyderm_dagster.pfs.staging import add_layer, load_layer
 from pachyderm_dagster.pfs.subscription import Position, take
-from pachyderm_dagster.pfs.targets import attempts, find_target
+from pachyderm_dagster.pfs.targets import find_target
 from pachyderm_dagster.pfs.triggers import tick_now
 from pachyderm_dagster.storage.content import Content, ContentReader, ContentWriter
 from pachyderm_dagster.storage.objects import ObjectStore

@@ -14,6 +14,7 @@ from functools import partial
 from pachyderm_dagster.errors import ConflictError, InvalidError, PachydermError, StateError
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.attempts import attempts
 from pachyderm_dagster.pfs.commit_records import CommitRecord, add_record
 from pachyderm_dagster.pfs.filesets import Layer
 from pachyderm_dagster.pfs.horizon import check_not_collected
@@ -21,7 +22,7 @@ from pachyderm_dagster.pfs.merging import merge
 from pachyderm_dagster.pfs.model import BranchName, Commit
 from pachyderm_dagster.pfs.references import Reference
 from pachyderm_dagster.pfs.staging import add_layer, relocate
-from pachyderm_dagster.pfs.targets import Made, Overtaken, Target, attempts, commit_at_once, commit_behind, find_target, record_at_once, stage
+from pachyderm_dagster.pfs.targets import Made, Overtaken, Target, commit_at_once, commit_behind, find_target, record_at_once, stage
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.trees import Trees
 

@@ -11,13 +11,14 @@ from pachyderm_dagster.errors import InvalidError, StateError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs import commits, repos
+from pachyderm_dagster.pfs.attempts import attempts
 from pachyderm_dagster.pfs.commit_records import CommitRecord, add_record
 from pachyderm_dagster.pfs.filesets import Layer
 from pachyderm_dagster.pfs.horizon import check_not_collected
 from pachyderm_dagster.pfs.merging import merge
 from pachyderm_dagster.pfs.model import BranchName, Commit, RepoName, is_commit_id
 from pachyderm_dagster.pfs.references import Reference
-from pachyderm_dagster.pfs.targets import Overtaken, Target, attempts, commit_at_once, find_target, record_at_once
+from pachyderm_dagster.pfs.targets import Overtaken, Target, commit_at_once, find_target, record_at_once
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.trees import Trees
 

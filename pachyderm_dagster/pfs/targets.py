@@ -2,15 +2,13 @@
 
 import datetime as dt
 import functools
-import random
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from pachyderm_dagster.errors import ConflictError, InvalidError, StateError
+from pachyderm_dagster.errors import InvalidError, StateError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits, references, repos
@@ -18,8 +16,6 @@ from pachyderm_dagster.pfs.commit_records import CommitRecord
 from pachyderm_dagster.pfs.model import BranchName, Commit, Origin, is_commit_id
 from pachyderm_dagster.pfs.references import Reference
 from pachyderm_dagster.storage.trees import TreeRoot
-
-ATTEMPTS = 100
 
 
 class Overtaken(Exception):
@@ -65,19 +61,6 @@ def find_target(txn: Transaction, reference: Reference) -> Target:
         raise branches.output_branch(txn, reference.branch(), row.id)
     base = row.tree if row.error is None else commits.readable_tree(txn, row.head_id)
     return Target(None, row.repo_id, row.head_id, row.set_id, None if base is None else bytes(base))
-
-
-def attempts(what: str) -> Iterator[int]:
-    """Numbers the attempts at a write that others may overtake, with growing pauses between them.
-
-    Raises:
-        ConflictError: `branch-busy`, when there were too many.
-    """
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            time.sleep(random.uniform(0, min(0.02 * attempt, 1.0)))
-        yield attempt
-    raise ConflictError("branch-busy", f"{what} changed during each of {ATTEMPTS} attempts to write to it; try again when fewer write at the same time")
 
 
 def stage(txn: Transaction, reference: Reference, target: Target, layers: Sequence[bytes], stored_bytes: int) -> Commit | None:

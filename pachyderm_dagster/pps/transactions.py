@@ -8,8 +8,8 @@ import msgspec
 from pachyderm_dagster.errors import PachydermError, StateError
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs import user_transactions
+from pachyderm_dagster.pfs.attempts import attempts
 from pachyderm_dagster.pfs.requests import Contents
-from pachyderm_dagster.pfs.targets import attempts
 from pachyderm_dagster.pfs.user_transactions import UserTransaction
 from pachyderm_dagster.pps.requests import CreatePipeline, Made, Request, apply, describe
 
