@@ -250,7 +250,11 @@ def test_parts_are_what_counting_line_by_line_gives(text: str, block: int, recor
     split = Split(SplitKind.LINE, records, size, header)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(splitting, "_BLOCK_BYTES", block)
-        assert parts(text.encode(), split) == [b"".join([*lines[:header], part]) for part in expected]
+        if 0 < len(lines) < header:
+            with pytest.raises(InvalidError, match=f"has {len(lines)} records, of which the first {header} are to be a header"):
+                parts(text.encode(), split)
+        else:
+            assert parts(text.encode(), split) == [b"".join([*lines[:header], part]) for part in expected]
 
 
 def by_the_line(lines: list[bytes], records: int, size: int) -> Iterator[bytes]:
