@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,15 @@ def loaded(kind: type, attributes: Mapping[str, Any] | None = None) -> Iterator[
             (Path(path) / "defs.yaml").write_text(json.dumps({"type": name, "attributes": attributes}))
         with sandbox.load_component_and_build_defs(defs_path=path) as found:
             yield found
+
+
+def test_dg_finds_the_components() -> None:
+    (found,) = (entry for entry in entry_points(group="dagster_dg_cli.registry_modules") if entry.name == "pachyderm_dagster")
+    module = found.load()
+    assert {name for name in dir(module) if isinstance(kind := getattr(module, name), type) and issubclass(kind, dg.Component)} == {
+        "PachydermPipelines",
+        "PachydermWorkspace",
+    }
 
 
 def test_scaffolded_pipelines_load_with_job_and_sensor() -> None:
