@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Protocol, TypeAlias
 
 import dagster as dg
 from dagster.components import DefsStateConfig, DefsStateConfigArgs, ResolvedDefsStateConfig
@@ -59,10 +59,30 @@ class _Translator(PachydermTranslator):
         return self._component.get_asset_spec(props)
 
 
-def _translated(props: AssetProps, pipelines: TranslationFn[AssetProps] | None, branches: TranslationFn[AssetProps] | None) -> dg.AssetSpec:
-    spec = PachydermTranslator().get_asset_spec(props)
-    translation = pipelines if isinstance(props, LoadedPipeline) else branches
-    return spec if translation is None else translation(spec, props)
+class _Translated(Protocol):
+    """What a component is told of assets."""
+
+    translation: TranslationFn[AssetProps] | None
+    branch_translation: TranslationFn[AssetProps] | None
+
+
+class _Customized:
+    """What users override of each of the components."""
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """How `dg` lists it."""
+        return dg.ComponentTypeSpec(tags=["pachyderm"], produces=["asset", "asset_check", "sensor", "job", "resource"])
+
+    def get_asset_spec(self: _Translated, props: AssetProps) -> dg.AssetSpec:
+        """The asset of a pipeline, or of a branch: override it to have it otherwise."""
+        spec = PachydermTranslator().get_asset_spec(props)
+        translation = self.translation if isinstance(props, LoadedPipeline) else self.branch_translation
+        return spec if translation is None else translation(spec, props)
+
+    def execute(self, context: dg.AssetExecutionContext, step: JobStep, workspace: Workspace, executor: LocalExecutor) -> StepEvents:
+        """What the step of a pipeline does: override it to do something before or after."""
+        yield from step.run(context, workspace, executor)
 
 
 def _op_arguments(op: OpSpec | None) -> dict[str, Any]:
@@ -86,7 +106,7 @@ class PipelinesScaffolder(dg.Scaffolder[Any]):
 
 
 @dg.scaffold_with(PipelinesScaffolder)
-class PachydermPipelines(dg.Component, dg.Model, dg.Resolvable):
+class PachydermPipelines(_Customized, dg.Component, dg.Model, dg.Resolvable):
     """Pachyderm pipelines from pipeline files: versioned assets that run in containers or processes, datum by datum, when commits come.
 
     The workspace's pipelines become what the files say when the commit sensor ticks or a step runs; input repos that are missing are made.
@@ -106,19 +126,6 @@ class PachydermPipelines(dg.Component, dg.Model, dg.Resolvable):
         examples=[["default/cars"]],
     )
 
-    @classmethod
-    def get_spec(cls) -> dg.ComponentTypeSpec:
-        """How `dg` lists it."""
-        return dg.ComponentTypeSpec(tags=["pachyderm"], produces=["asset", "asset_check", "sensor", "job", "resource"])
-
-    def get_asset_spec(self, props: AssetProps) -> dg.AssetSpec:
-        """The asset of a pipeline, or of a branch that one reads: override it to have it otherwise."""
-        return _translated(props, self.translation, self.branch_translation)
-
-    def execute(self, context: dg.AssetExecutionContext, step: JobStep, workspace: Workspace, executor: LocalExecutor) -> StepEvents:
-        """What the step of a pipeline does: override it to do something before or after."""
-        yield from step.run(context, workspace, executor)
-
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Assets, jobs and sensors; only the files are read."""
         sources = [self.specs] if isinstance(self.specs, str) else self.specs
@@ -127,7 +134,7 @@ class PachydermPipelines(dg.Component, dg.Model, dg.Resolvable):
 
 
 @dataclass
-class PachydermWorkspace(dg.StateBackedComponent, dg.Resolvable):
+class PachydermWorkspace(_Customized, dg.StateBackedComponent, dg.Resolvable):
     """Every branch and pipeline of a workspace as it is: what `pachctl` makes is here after `dg utils refresh-defs-state`, in `dg dev` at each load.
 
     Attributes:
@@ -146,19 +153,6 @@ class PachydermWorkspace(dg.StateBackedComponent, dg.Resolvable):
     def defs_state_config(self) -> DefsStateConfig:
         """Where the state is kept."""
         return DefsStateConfig.from_args(self.defs_state, default_key=f"PachydermWorkspace[{self.home or 'environment'}]")
-
-    @classmethod
-    def get_spec(cls) -> dg.ComponentTypeSpec:
-        """How `dg` lists it."""
-        return dg.ComponentTypeSpec(tags=["pachyderm"], produces=["asset", "asset_check", "sensor", "job", "resource"])
-
-    def get_asset_spec(self, props: AssetProps) -> dg.AssetSpec:
-        """The asset of a branch or a pipeline: override it to have it otherwise."""
-        return _translated(props, self.translation, self.branch_translation)
-
-    def execute(self, context: dg.AssetExecutionContext, step: JobStep, workspace: Workspace, executor: LocalExecutor) -> StepEvents:
-        """What the step of a pipeline does: override it to do something before or after."""
-        yield from step.run(context, workspace, executor)
 
     def write_state_to_path(self, state_path: Path) -> None:
         """Looks at the workspace. Errors as `build_definitions`."""
