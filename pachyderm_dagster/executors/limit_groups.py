@@ -1,52 +1,52 @@
 """Makes and removes the control groups that hold user code to its limits, one a worker."""
 
-import contextlib
 import os
+from collections.abc import Mapping
 
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.executors.process_marks import ProcessMark, is_alive, mark_of
-from pachyderm_dagster.worker.cgroups import Limits, Parent, find_parent, find_problem, limit_files
+from pachyderm_dagster.worker.cgroups import Limits, Parent, choose_parents, find_parents, limit_files, remove_group
 
 _PREFIX = "pachyderm-"
 # The kernel makes them with the group; a system without swap has no file for it.
-_MAY_BE_MISSING = ("memory.swap.max",)
+_MAY_BE_MISSING = ("memory.swap.max", "memory.memsw.limit_in_bytes")
 
 
-def parent_here() -> Parent | str:
-    """Where groups can be on this machine, or why not."""
-    return find_parent(_read_text("/proc/self/mountinfo") or "", _read_text("/proc/self/cgroup") or "", _read_text, lambda path: os.access(path, os.W_OK))
+def parents_here(limits: Limits) -> Mapping[Parent, frozenset[str]] | str:
+    """Below which groups of this machine those for these limits are made, each with what is limited in it; or why the limits cannot be kept."""
+    mounts, membership = _read_text("/proc/self/mountinfo") or "", _read_text("/proc/self/cgroup") or ""
+    return choose_parents(limits, find_parents(mounts, membership, _read_text, lambda path: os.access(path, os.W_OK)))
 
 
 def limits_problem(limits: Limits | None) -> str | None:
     """Why limits are not kept here; None where they are, or there are none."""
-    return None if limits is None else find_problem(limits, parent_here())
+    found = None if limits is None else parents_here(limits)
+    return found if isinstance(found, str) else None
 
 
-def make_group(limits: Limits, parent: Parent, number: int) -> str:
-    """A new group with these limits; its folder. What executors that are gone left is removed before.
+def make_groups(limits: Limits, parents: Mapping[Parent, frozenset[str]], number: int) -> tuple[str, ...]:
+    """New groups with these limits; their folders. What executors that are gone left is removed before.
 
     Raises:
         ExecutionError: `limits-not-set`.
     """
     mark = mark_of(os.getpid())
     assert mark is not None, "there are control groups, so there is /proc"
-    _remove_left(parent)
-    folder = f"{parent.folder}/{_PREFIX}{mark.pid}-{mark.start}-{number}"
-    try:
-        os.mkdir(folder)
-        for name, value in limit_files(limits).items():
-            _write(f"{folder}/{name}", value)
-    except OSError as error:
-        remove_group(folder)
-        problem = f"resource_limits cannot be set in the control group {folder}: {error.strerror}"
-        raise ExecutionError("limits-not-set", f"{problem}; remove them from the pipeline, or let the administrator delegate a group") from error
-    return folder
-
-
-def remove_group(folder: str) -> None:
-    """Removes a group whose processes have ended. One that is not empty yet is left, and found when its executor is gone."""
-    with contextlib.suppress(OSError):
-        os.rmdir(folder)
+    made: list[str] = []
+    for parent, controllers in parents.items():
+        _remove_left(parent)
+        folder = f"{parent.folder}/{_PREFIX}{mark.pid}-{mark.start}-{number}"
+        made.append(folder)
+        try:
+            os.mkdir(folder)
+            for name, value in limit_files(limits, parent.version, controllers).items():
+                _write(f"{folder}/{name}", value)
+        except OSError as error:
+            for one in made:
+                remove_group(one)
+            problem = f"resource_limits cannot be set in the control group {folder}: {error.strerror}"
+            raise ExecutionError("limits-not-set", f"{problem}; remove them from the pipeline, or let the administrator delegate a group") from error
+    return tuple(made)
 
 
 def _remove_left(parent: Parent) -> None:

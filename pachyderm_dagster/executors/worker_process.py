@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 
 import pachyderm_dagster
-from pachyderm_dagster.executors.limit_groups import make_group, parent_here, remove_group
-from pachyderm_dagster.worker.cgroups import Parent, find_problem
+from pachyderm_dagster.executors.limit_groups import make_groups, parents_here
+from pachyderm_dagster.worker.cgroups import end_groups
 from pachyderm_dagster.worker.live import LIVE_PREFIX
 from pachyderm_dagster.worker.protocol import Answer, DatumResult, DatumTask, WorkerReady, WorkerSetup, encode, take_answers
 
@@ -47,15 +47,13 @@ class WorkerProcess:
         search_path = [package_folder, *filter(None, [environment.get("PYTHONPATH")])]
         self._folder = setup.scratch
         self._last_words = Path(setup.scratch) / "stderr"
-        group = ""
-        parent = None if setup.limits is None else parent_here()
-        if setup.limits is not None and isinstance(parent, Parent) and find_problem(setup.limits, parent) is None:
-            group = make_group(setup.limits, parent, next(_NUMBERS))
-            setup = msgspec.structs.replace(setup, cgroup=group)
-        self._group = group
+        self._groups: tuple[str, ...] = ()
+        parents = "" if setup.limits is None else parents_here(setup.limits)
+        if setup.limits is not None and not isinstance(parents, str):
+            self._groups = make_groups(setup.limits, parents, next(_NUMBERS))
+            setup = msgspec.structs.replace(setup, cgroups=self._groups)
         with contextlib.ExitStack() as undone, contextlib.ExitStack() as given:
-            if group:
-                undone.callback(remove_group, group)
+            undone.callback(end_groups, self._groups)
             tasks, self.stdin = os.pipe()
             undone.callback(os.close, self.stdin)
             given.callback(os.close, tasks)
@@ -160,8 +158,7 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._group:
-            remove_group(self._group)
+        end_groups(self._groups)
         code = self._process.returncode
         ended = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
         words = self._last_words.read_bytes()[-_LAST_WORDS_BYTES:].decode(errors="replace").strip()

@@ -144,14 +144,14 @@ class DatumRunner:
 
     def _in_memory(self, run: Callable[[OutputLog], Ending]) -> Callable[[OutputLog], Ending]:
         """A try of which is told when the kernel ended it because it wanted more memory than it may have."""
-        folder, limits = self._setup.cgroup, self._setup.limits
-        if not folder or limits is None or not limits.memory:
+        folders, limits = self._setup.cgroups, self._setup.limits
+        if not folders or limits is None or not limits.memory:
             return run
 
         def told(log: OutputLog) -> Ending:
-            before = count_oom_kills(folder)
+            before = count_oom_kills(folders)
             ending = run(log)
-            if ending.exit_code == 0 or count_oom_kills(folder) == before:
+            if ending.exit_code == 0 or count_oom_kills(folders) == before:
                 return ending
             problem = f"the code wanted more memory than resource_limits.memory gives it, {limits.memory} bytes, and was ended by the kernel"
             return dataclasses.replace(ending, failure=ExecutionError("out-of-memory", f"{problem}; give it more, or let a datum be smaller"))
@@ -186,7 +186,7 @@ class DatumRunner:
             image=setup.image,
             timeout=setup.datum_timeout,
             user=self._user,
-            cgroup=setup.cgroup,
+            cgroups=setup.cgroups,
             terminal=setup.terminal,
         )
 

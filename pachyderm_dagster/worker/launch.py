@@ -1,9 +1,9 @@
-"""Enters a control group, or becomes another user, or both, and then is the command: a script of its own, since a process with threads must not change on its
+"""Enters control groups, or becomes another user, or both, and then is the command: a script of its own, since a process with threads must not change on its
 way to exec.
 
-Its arguments: the folder of the control group, or nothing; user id, or nothing, group id, all group ids with commas between them; a descriptor, the program,
-and the program's arguments. It imports nothing of the package.
-On the descriptor, which closes when the program begins, it writes the number of the error that kept it from that, behind a G when that was the group's.
+Its arguments: the folders of the control groups, a line each, or nothing; user id, or nothing, group id, all group ids with commas between them; a descriptor,
+the program, and the program's arguments. It imports nothing of the package.
+On the descriptor, which closes when the program begins, it writes the number of the error that kept it from that, behind a G when that was a group's.
 """
 
 import os
@@ -15,12 +15,12 @@ FAILED = 127
 
 def main() -> None:
     """Never returns."""
-    control_group, user, group, groups, status, program, *arguments = sys.argv[1:]
+    control_groups, user, group, groups, status, program, *arguments = sys.argv[1:]
     report = int(status)
     os.set_inheritable(report, False)
-    if control_group:
+    for folder in control_groups.splitlines():
         try:
-            with open(f"{control_group}/cgroup.procs", "r+", encoding="utf-8") as file:
+            with open(f"{folder}/cgroup.procs", "r+", encoding="utf-8") as file:
                 # This process, whichever number it has where it is seen from.
                 file.write("0")
         except OSError as error:

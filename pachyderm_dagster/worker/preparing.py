@@ -8,6 +8,7 @@ import msgspec
 
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.storage.content import ContentReader
+from pachyderm_dagster.worker.cgroups import end_groups
 from pachyderm_dagster.worker.mounts import mount_secrets
 from pachyderm_dagster.worker.protocol import WorkerSetup
 from pachyderm_dagster.worker.sandbox import Sandbox, enter
@@ -33,7 +34,7 @@ class Prepared:
 
 def prepare(setup: WorkerSetup, environment: Mapping[str, str]) -> Prepared:
     """Goes on in the child that `sandbox.enter` makes; `environment` is that of this process."""
-    sandbox = enter(setup.scratch, in_memory=setup.memory_volume)
+    sandbox = enter(setup.scratch, in_memory=setup.memory_volume, at_end=lambda: end_groups(setup.cgroups))
     try:
         _mount_secrets(setup, sandbox)
         user = _take_user(setup, sandbox)

@@ -50,7 +50,7 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
         datum_timeout: seconds for one try; None for no limit.
         kept_log: folder of the log of a program that stays, as a service does; empty for others. Nothing of what it writes or prints goes to the store.
         grace: seconds that the program has to end, after a SIGTERM, when the executor closes the pipe; 0: it is killed at once.
-        limits: what user code may use at most; the executor makes a control group for it, `cgroup`, where the system lets it.
+        limits: what user code may use at most; the executor makes control groups for it, `cgroups`, where the system lets it.
         terminal: whether the command has the standard streams of the worker to itself; for one that is started where somebody types.
         image: named when a command is missing, because it is not used here; empty where user code does run in it.
     """
@@ -74,7 +74,7 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     kept_log: str = ""
     grace: float = 0.0
     limits: Limits | None = None
-    cgroup: str = ""
+    cgroups: tuple[str, ...] = ()
     terminal: bool = False
     image: str = ""
 

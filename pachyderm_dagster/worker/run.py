@@ -41,7 +41,7 @@ class Command:
         user: the user that it runs as; None for the worker's own.
         image: the image that a cluster would run it in, for the message when the program is missing here; empty if it runs in that image.
         timeout: seconds for one try, None for no limit.
-        cgroup: folder of the control group that it runs in; empty for the worker's own.
+        cgroups: folders of the control groups that it runs in, one of each tree at most; none for the worker's own.
         terminal: the command has the standard streams of this process to itself, and no limit.
     """
 
@@ -52,7 +52,7 @@ class Command:
     image: str
     timeout: float | None
     user: User | None = None
-    cgroup: str = ""
+    cgroups: tuple[str, ...] = ()
     terminal: bool = False
 
 
@@ -248,7 +248,7 @@ def _start(command: Command, environment: Mapping[str, str], output: int | None)
     if program is None:
         raise _not_found(command, f"was not found in PATH={environment.get('PATH', os.defpath)}")
     try:
-        if command.user is not None or command.cgroup:
+        if command.user is not None or command.cgroups:
             return _start_changed(program, command, environment, output)
         return _spawn(program, command.argv, command, environment, output)
     except FileNotFoundError as error:
@@ -281,7 +281,7 @@ def _spawn(program: str, argv: tuple[str, ...], command: Command, environment: M
 
 
 def _start_changed(program: str, command: Command, environment: Mapping[str, str], output: int | None) -> int:
-    """Starts the command as another user, or in its control group. Errors as `posix_spawn`."""
+    """Starts the command as another user, or in its control groups. Errors as `posix_spawn`."""
     user = command.user
     if output is not None and user is not None:
         # What is opened again by its name, as /dev/stdout, asks who owns it.
@@ -290,7 +290,7 @@ def _start_changed(program: str, command: Command, environment: Mapping[str, str
     try:
         try:
             ids = ["", "", ""] if user is None else [str(user.id), str(user.group), ",".join(map(str, user.groups))]
-            argv = (sys.executable, "-I", "-S", launch.__file__, command.cgroup, *ids, str(_STATUS), program, *command.argv)
+            argv = (sys.executable, "-I", "-S", launch.__file__, "\n".join(command.cgroups), *ids, str(_STATUS), program, *command.argv)
             process = _spawn(sys.executable, argv, command, environment, output, status=writer)
         finally:
             os.close(writer)
@@ -300,7 +300,7 @@ def _start_changed(program: str, command: Command, environment: Mapping[str, str
     if failed:
         os.waitpid(process, 0)
         if failed.startswith(b"G"):
-            problem = f"the code cannot be held to its resource_limits: it cannot enter {command.cgroup}: {os.strerror(int(failed[1:]))}"
+            problem = f"the code cannot be held to its resource_limits: it cannot enter {' and '.join(command.cgroups)}: {os.strerror(int(failed[1:]))}"
             raise ExecutionError("limits-not-set", f"{problem}; run the job again, or remove the limits")
         raise OSError(int(failed), os.strerror(int(failed)))
     return process

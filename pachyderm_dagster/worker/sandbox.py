@@ -15,7 +15,6 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
 from typing import NoReturn
 
 from pachyderm_dagster.worker import linux
@@ -58,26 +57,26 @@ class Sandbox:
     problem: str | None
 
 
-def enter(scratch: str, *, in_memory: bool = False) -> Sandbox:
+def enter(scratch: str, *, in_memory: bool = False, at_end: Callable[[], None] = lambda: None) -> Sandbox:
     """Goes on in a child that has `/pfs` for its own, bound from `scratch`/pfs, with `/` as working folder; where the system forbids it, in a plain child.
 
     With `in_memory`, where `/pfs` can be made, it and what lies beside its folder is in memory.
 
     Call it once, before any thread is started. The caller stays behind as the child's guard: it holds no standard input or output any more, ends when the child
-    ends, and on SIGTERM ends the child and all user code first.
+    ends, and on SIGTERM ends the child and all user code first. Whichever way it ends, what it calls last is `at_end`.
     """
     scratch = os.path.realpath(scratch)
     volume = os.path.join(scratch, "memory") if in_memory else scratch
     folder = os.path.join(volume, "pfs")
     os.makedirs(folder, exist_ok=True)
     # Before there is a child: an end that is asked for while one starts must not leave it behind.
-    signal.signal(signal.SIGTERM, _end_all)
+    signal.signal(signal.SIGTERM, lambda number, _frame: _end_all(number, at_end))
     problem = _find_obstacle(scratch)
     for flags in () if problem else _ATTEMPTS:
-        problem = _go_on_in_child(flags, scratch, in_memory=in_memory)
+        problem = _go_on_in_child(flags, scratch, at_end, in_memory=in_memory)
         if problem is None:
             return Sandbox(PFS, folder, None)
-    _go_on_in_child(_NO_NAMESPACE, scratch, in_memory=False)
+    _go_on_in_child(_NO_NAMESPACE, scratch, at_end, in_memory=False)
     return Sandbox(folder, folder, _advice(problem or "", read_text=_read_text))
 
 
@@ -89,7 +88,7 @@ def _find_obstacle(scratch: str) -> str | None:
     return None
 
 
-def _go_on_in_child(flags: int, scratch: str, *, in_memory: bool) -> str | None:
+def _go_on_in_child(flags: int, scratch: str, at_end: Callable[[], None], *, in_memory: bool) -> str | None:
     """Returns None in the child that entered the namespaces; in the caller it returns only when that failed, and says why."""
     report_reader, report = os.pipe()
     start, start_writer = os.pipe()
@@ -117,7 +116,7 @@ def _go_on_in_child(flags: int, scratch: str, *, in_memory: bool) -> str | None:
             # Until the process between is gone, the worker has another parent than its guard.
             os.waitpid(first, 0)
         os.write(start_writer, _READY)
-        _guard()
+        _guard(at_end)
     os.close(start_writer)
     end_descendants()
     return said.decode() or "the system ended the process that tried"
@@ -150,18 +149,20 @@ def _wait_for_guard(start: int) -> None:
         linux.adopt_orphans()
 
 
-def _end_all(number: int, frame: FrameType | None) -> None:
+def _end_all(number: int, at_end: Callable[[], None]) -> NoReturn:
     end_descendants()
+    at_end()
     os._exit(128 + number)
 
 
-def _guard() -> NoReturn:
+def _guard(at_end: Callable[[], None]) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Closed, so that whoever reads the worker's answers sees their end when the worker ends.
     os.close(0)
     os.close(1)
     code = os.waitstatus_to_exitcode(os.waitpid(-1, 0)[1])
     end_descendants()
+    at_end()
     if code < 0:
         # Ends as the worker did, so that its end can be told from outside.
         with contextlib.suppress(OSError):

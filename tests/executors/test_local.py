@@ -392,15 +392,14 @@ def test_pipes_of_a_worker_that_cannot_be_started_are_closed(place: Place) -> No
 
 
 def test_control_group_of_a_worker_that_cannot_be_started_is_removed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    parent, group = Parent(str(place.folder), frozenset({"memory"})), place.folder / "group"
+    group = place.folder / "group"
 
-    def make_group(_limits: Limits, _parent: Parent, _number: int) -> str:
+    def make_groups(_limits: Limits, _parents: object, _number: int) -> tuple[str, ...]:
         group.mkdir()
-        return str(group)
+        return (str(group),)
 
-    monkeypatch.setattr(worker_process, "parent_here", lambda: parent)
-    monkeypatch.setattr(worker_process, "find_problem", lambda _limits, _parent: None)
-    monkeypatch.setattr(worker_process, "make_group", make_group)
+    monkeypatch.setattr(worker_process, "parents_here", lambda limits: {Parent(str(place.folder), 2): limits.controllers})
+    monkeypatch.setattr(worker_process, "make_groups", make_groups)
     setup = msgspec.structs.replace(place.setup("true"), scratch=str(place.folder), limits=Limits(memory=1 << 30))
     with pytest.raises(OSError, match="Argument list too long"):
         WorkerProcess(setup, {"TOO_LONG": "x" * 3_000_000})
