@@ -15,7 +15,8 @@ from pachyderm_dagster.errors import ExistsError, PachydermError, StateError, Un
 from pachyderm_dagster.integration.commit_sensor import SENSOR_OWNER
 from pachyderm_dagster.integration.dev_processes import HOST, LOCATION, DevProcesses
 from pachyderm_dagster.integration.instance import ensure_dagster_home
-from pachyderm_dagster.integration.snapshot import Snapshot, read_snapshot
+from pachyderm_dagster.integration.record_snapshot import read_snapshot
+from pachyderm_dagster.integration.snapshot import Snapshot
 from pachyderm_dagster.integration.web_api import is_loaded, is_up, reload_location
 from pachyderm_dagster.record import Record, open_record
 from pachyderm_dagster.settings import DAGSTER_HOME, HOME

@@ -1,12 +1,16 @@
 """The Dagster side: assets, sensors, resources."""
 
-from pachyderm_dagster.integration.assets import commit_automation, pachyderm_assets, pipeline_asset, repo_asset
-from pachyderm_dagster.integration.building import build_definitions
-from pachyderm_dagster.integration.components import PachydermPipelines, PachydermWorkspace
-from pachyderm_dagster.integration.io_manager import PachydermIOManager
-from pachyderm_dagster.integration.resource import PachydermResource
-from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline
-from pachyderm_dagster.integration.translator import PachydermTranslator
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pachyderm_dagster.integration.assets import commit_automation, pachyderm_assets, pipeline_asset, repo_asset
+    from pachyderm_dagster.integration.building import build_definitions
+    from pachyderm_dagster.integration.components import PachydermPipelines, PachydermWorkspace
+    from pachyderm_dagster.integration.io_manager import PachydermIOManager
+    from pachyderm_dagster.integration.resource import PachydermResource
+    from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline
+    from pachyderm_dagster.integration.translator import PachydermTranslator
 
 __all__ = [
     "InputBranch",
@@ -22,3 +26,30 @@ __all__ = [
     "pipeline_asset",
     "repo_asset",
 ]
+# The module of each name. It is imported when the name is asked for: a code location pays for what it uses.
+_MODULES = {
+    "InputBranch": "snapshot",
+    "LoadedPipeline": "snapshot",
+    "PachydermIOManager": "io_manager",
+    "PachydermPipelines": "components",
+    "PachydermResource": "resource",
+    "PachydermTranslator": "translator",
+    "PachydermWorkspace": "components",
+    "build_definitions": "building",
+    "commit_automation": "assets",
+    "pachyderm_assets": "assets",
+    "pipeline_asset": "assets",
+    "repo_asset": "assets",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported now."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """All public names, imported or not: `dg` looks here for components."""
+    return sorted({*globals(), *__all__})

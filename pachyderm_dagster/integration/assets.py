@@ -14,7 +14,7 @@ from pachyderm_dagster.integration.declared import declare, declared_as, declare
 from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
 from pachyderm_dagster.integration.translator import PachydermTranslator, step_names
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT
-from pachyderm_dagster.pfs.references import parse_reference, parse_repo
+from pachyderm_dagster.pfs.reference_texts import parse_reference, parse_repo
 from pachyderm_dagster.pps.spec import UserSpec
 
 

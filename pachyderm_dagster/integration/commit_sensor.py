@@ -1,12 +1,11 @@
 """The commit sensor of a project: tells Dagster of finished commits, makes cron ticks, and asks for a run for every commit set whose inputs are finished."""
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import dagster as dg
 import msgspec
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from pachyderm_dagster.coordination.leases import hold
 from pachyderm_dagster.coordination.names import asked_lease, sensor_lease
@@ -17,7 +16,6 @@ from pachyderm_dagster.integration.due_runs import MOST_SETS, REACTION, DueRuns,
 from pachyderm_dagster.integration.finished_commits import Walked, moved_heads, walk_commits
 from pachyderm_dagster.integration.job_reports import KeyOf
 from pachyderm_dagster.integration.run_sets import request_lease
-from pachyderm_dagster.integration.translator import lasting_identifier
 from pachyderm_dagster.pfs.model import BranchName, RepoName
 from pachyderm_dagster.workspace import Workspace
 
@@ -83,21 +81,6 @@ class CommitSensor:
     def _request(self, request: SetRequest) -> dg.RunRequest:
         keys = [self.pipelines[name] for name in request.pipelines]
         return dg.RunRequest(run_key=request.run_key, job_name=self.job_name, asset_selection=keys, tags=request.tags)
-
-
-def build_commit_sensor(
-    sensor: CommitSensor, jobs: Sequence[UnresolvedAssetJobDefinition], tick: Callable[[dg.SensorEvaluationContext], dg.SensorResult | dg.SkipReason]
-) -> dg.SensorDefinition:
-    """The Dagster definition of a commit sensor, running unless a user stops it."""
-    return dg.SensorDefinition(
-        name=lasting_identifier("commits", sensor.project),
-        evaluation_fn=tick,
-        jobs=jobs or None,
-        # 0 would mean 30 s. The daemon looks every five seconds, whatever stands here.
-        minimum_interval_seconds=1,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Tells Dagster of finished commits in project {sensor.project} and runs every commit set once its inputs are finished.",
-    )
 
 
 def _times(stored: Mapping[str, float]) -> dict[str, dt.datetime]:

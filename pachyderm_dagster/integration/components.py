@@ -1,11 +1,12 @@
 """Components for `dg`: pipeline files as assets, and a whole workspace as it is."""
 
 import dataclasses
+import importlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
 
 import dagster as dg
 from dagster.components import DefsStateConfig, DefsStateConfigArgs, ResolvedDefsStateConfig
@@ -13,15 +14,17 @@ from dagster.components.resolved.core_models import OpSpec
 from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
 from pydantic import Field
 
-from pachyderm_dagster.executors.local import LocalExecutor
-from pachyderm_dagster.integration.building import define, look
+from pachyderm_dagster.integration.building import define
 from pachyderm_dagster.integration.declared import declared_snapshot, read_declared
-from pachyderm_dagster.integration.job_step import JobStep, StepEvents
-from pachyderm_dagster.integration.snapshot import LoadedPipeline, decode_snapshot, encode_snapshot
+from pachyderm_dagster.integration.snapshot import LoadedPipeline, Snapshot, decode_snapshot, encode_snapshot
 from pachyderm_dagster.integration.translator import AssetProps, PachydermTranslator
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
 from pachyderm_dagster.settings import HOME
-from pachyderm_dagster.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pachyderm_dagster.executors.local import LocalExecutor
+    from pachyderm_dagster.integration.job_step import JobStep, StepEvents
+    from pachyderm_dagster.workspace import Workspace
 
 EXAMPLE = """\
 # Two pipelines: each counts or adds up what the one before it left. `pachctl put file books@master:/FILE` starts them.
@@ -80,7 +83,7 @@ class _Customized:
         translation = self.translation if isinstance(props, LoadedPipeline) else self.branch_translation
         return spec if translation is None else translation(spec, props)
 
-    def execute(self, context: dg.AssetExecutionContext, step: JobStep, workspace: Workspace, executor: LocalExecutor) -> StepEvents:
+    def execute(self, context: dg.AssetExecutionContext, step: "JobStep", workspace: "Workspace", executor: "LocalExecutor") -> "StepEvents":
         """What the step of a pipeline does: override it to do something before or after."""
         yield from step.run(context, workspace, executor)
 
@@ -156,7 +159,8 @@ class PachydermWorkspace(_Customized, dg.StateBackedComponent, dg.Resolvable):
 
     def write_state_to_path(self, state_path: Path) -> None:
         """Looks at the workspace. Errors as `build_definitions`."""
-        state_path.write_bytes(encode_snapshot(look(_environ(self.home))))
+        snapshot: Snapshot = importlib.import_module("pachyderm_dagster.integration.record_snapshot").look(_environ(self.home))
+        state_path.write_bytes(encode_snapshot(snapshot))
 
     def build_defs_from_state(self, context: dg.ComponentLoadContext, state_path: Path | None) -> dg.Definitions:
         """What was there at that look."""

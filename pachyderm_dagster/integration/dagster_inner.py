@@ -1,12 +1,19 @@
-"""What the IO manager needs of Dagster beyond its public names, in one place: where a later Dagster has it no more, only staleness gets less exact."""
+"""What the integration needs of Dagster beyond its public names, all in this place.
+
+What the IO manager takes is guarded: where a later Dagster has it no more, only staleness gets less exact.
+"""
 
 import contextlib
 import hashlib
+from typing import TypeAlias
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.events import DagsterEventType
 from dagster._core.execution.context.data_version_cache import InputAssetVersionInfo
 
+AssetJob: TypeAlias = UnresolvedAssetJobDefinition
+"""What `dg.define_asset_job` returns."""
 _UNKNOWN = dg.DagsterInvariantViolationError, AttributeError, TypeError
 """What is raised for what contexts outside of a run lack, and other versions of Dagster may."""
 

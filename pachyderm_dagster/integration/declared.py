@@ -1,4 +1,4 @@
-"""Pipelines that a Dagster project declares: read from files, seen as a snapshot without the record, and applied to the record when work begins."""
+"""Pipelines that a Dagster project declares: read from files, and seen as a snapshot without the record."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,24 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pachyderm_dagster.coordination.leases import hold
-from pachyderm_dagster.coordination.names import DECLARED_LEASE
 from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.integration.snapshot import AssetBranch, InputBranch, LoadedPipeline, Snapshot
 from pachyderm_dagster.integration.translator import branch_key
-from pachyderm_dagster.metadata.database import Transaction
-from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, RepoName
-from pachyderm_dagster.pfs.requests import CreateRepo
-from pachyderm_dagster.pps import defaults, pipelines
 from pachyderm_dagster.pps.documents import read_documents
 from pachyderm_dagster.pps.effective import effective_spec
-from pachyderm_dagster.pps.inputs import CronInput, leaves
 from pachyderm_dagster.pps.pipeline_files import ENDINGS, is_pipeline
-from pachyderm_dagster.pps.requests import CreatePipeline, Request
 from pachyderm_dagster.pps.spec import UserSpec
 from pachyderm_dagster.pps.spec_reading import parse_user_specs
-from pachyderm_dagster.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,65 +121,3 @@ def declared_snapshot(declared: Sequence[DeclaredPipeline], own_assets: Sequence
         pipelines=tuple(loaded),
         assets=tuple(AssetBranch(branch, key) for branch, key in own.items()),
     )
-
-
-def apply_declared(workspace: Workspace, declared: Sequence[DeclaredPipeline]) -> list[RepoName]:
-    """Makes the record's pipelines what is declared, all of them in one change; input repos that are missing are made. Returns what changed.
-
-    A pipeline that is not declared any more stays: it has data. While another process applies, nothing is done.
-
-    Raises:
-        ExistsError, InvalidError, NotFoundError: as `pipelines.create_pipeline` and `SecretStore.check_uses`.
-    """
-    if not _changed(workspace, declared):
-        return []
-    owner = workspace.database.clock.new_id()
-    with hold(workspace.leases, DECLARED_LEASE, owner) as held:
-        changed = _changed(workspace, declared) if held is not None else []
-        if changed:
-            with workspace.database.read() as txn:
-                requests: list[Request] = [CreateRepo(repo) for repo in _missing_repos(txn, changed, declared)]
-            requests += (CreatePipeline(project=pipeline.project, update=True, user=pipeline.user) for pipeline in changed)
-            workspace.pps.apply_all(requests)
-    return [pipeline.name for pipeline in changed]
-
-
-def _changed(workspace: Workspace, declared: Sequence[DeclaredPipeline]) -> list[DeclaredPipeline]:
-    """What is missing in the record, or otherwise there; what is read before its readers."""
-    with workspace.database.read() as txn:
-        return [pipeline for pipeline in _in_order(declared) if _differs(txn, pipeline)]
-
-
-def _differs(txn: Transaction, declared: DeclaredPipeline) -> bool:
-    found = pipelines.find_pipeline(txn, declared.name)
-    return found is None or found.spec != effective_spec(declared.user, defaults.bodies_for(txn, declared.name.project))
-
-
-def _in_order(declared: Sequence[DeclaredPipeline]) -> list[DeclaredPipeline]:
-    """The same, writers before readers; a cycle is left to the record to refuse."""
-    writers = {pipeline.loaded.output: pipeline for pipeline in declared}
-    ordered: dict[RepoName, DeclaredPipeline] = {}
-    seen: set[RepoName] = set()
-
-    def visit(pipeline: DeclaredPipeline) -> None:
-        if pipeline.name in seen:
-            return
-        seen.add(pipeline.name)
-        for branch in pipeline.loaded.inputs:
-            if branch in writers:
-                visit(writers[branch])
-        ordered[pipeline.name] = pipeline
-
-    for pipeline in declared:
-        visit(pipeline)
-    return list(ordered.values())
-
-
-def _missing_repos(txn: Transaction, changed: Sequence[DeclaredPipeline], declared: Sequence[DeclaredPipeline]) -> Iterator[RepoName]:
-    made = {pipeline.name for pipeline in declared}
-    for pipeline in changed:
-        for leaf in leaves(pipeline.loaded.spec.input):
-            repo = leaf.repo_name(pipeline.name.project)
-            if not isinstance(leaf, CronInput) and repo not in made and repos.find_repo(txn, repo) is None:
-                made.add(repo)
-                yield repo

@@ -8,7 +8,8 @@ import dagster as dg
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.integration.commit_events import ensure_events, has_event, is_awaited, provenance_tags, version_tags
 from pachyderm_dagster.integration.job_events import output_metadata
-from pachyderm_dagster.integration.snapshot import code_version, read_snapshot
+from pachyderm_dagster.integration.record_snapshot import read_snapshot
+from pachyderm_dagster.integration.snapshot import code_version
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.model import BranchName, Commit, RepoType
 from pachyderm_dagster.pps import pipelines

@@ -40,6 +40,10 @@ OnJob: TypeAlias = Callable[[Job, JobState, Counters], None]
 StepEvents: TypeAlias = Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]
 
 
+def tell_nobody(_job: Job, _state: JobState, _counters: Counters) -> None:
+    """The `OnJob` of a step whose process nobody looks at."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobStep:
     """What the step of one pipeline needs to know.
@@ -53,7 +57,7 @@ class JobStep:
     pipeline: LoadedPipeline
     key: dg.AssetKey
     key_of: KeyOf
-    on_job: OnJob = lambda _job, _state, _counters: None
+    on_job: OnJob = tell_nobody
     code_version: str | None = None
 
     def run(self, context: dg.AssetExecutionContext, workspace: Workspace, executor: Executor) -> StepEvents:

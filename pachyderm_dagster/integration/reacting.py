@@ -23,8 +23,9 @@ from pachyderm_dagster.integration.instance import open_instance
 from pachyderm_dagster.integration.job_events import failure_metadata
 from pachyderm_dagster.integration.job_reports import check_evaluation, job_check, report_inputs, report_lost_output
 from pachyderm_dagster.integration.job_step import end_unrunnable
+from pachyderm_dagster.integration.record_snapshot import read_snapshot
 from pachyderm_dagster.integration.run_sets import request_lease
-from pachyderm_dagster.integration.snapshot import InputBranch, Snapshot, read_snapshot
+from pachyderm_dagster.integration.snapshot import InputBranch, Snapshot
 from pachyderm_dagster.integration.translator import PachydermTranslator, keys_elsewhere
 from pachyderm_dagster.integration.web_api import launch_run
 from pachyderm_dagster.pfs.model import BranchName

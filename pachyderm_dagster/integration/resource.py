@@ -1,16 +1,20 @@
 """The workspace as a Dagster resource, for assets that users write."""
 
 import contextlib
+import importlib
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from pachyderm_dagster.settings import HOME
-from pachyderm_dagster.workspace import Workspace, open_workspace
+
+if TYPE_CHECKING:
+    from pachyderm_dagster.workspace import Workspace
 
 
-class PachydermResource(dg.ConfigurableResource[Workspace]):
+class PachydermResource(dg.ConfigurableResource["Workspace"]):
     """Versioned files in an asset of your own.
 
     ```python
@@ -27,10 +31,10 @@ class PachydermResource(dg.ConfigurableResource[Workspace]):
     home: str = ""
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[Workspace]:
+    def open(self) -> "Iterator[Workspace]":
         """The workspace, for a `with` block. Errors as `open_workspace`."""
         environ = {**os.environ, HOME: self.home} if self.home else os.environ
-        workspace = open_workspace(environ)
+        workspace: Workspace = importlib.import_module("pachyderm_dagster.workspace").open_workspace(environ)
         try:
             yield workspace
         finally:

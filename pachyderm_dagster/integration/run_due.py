@@ -17,9 +17,10 @@ from pachyderm_dagster.executors.local import LocalExecutor
 from pachyderm_dagster.integration.building import define, job_name
 from pachyderm_dagster.integration.due_runs import DueRuns, DueSets, SetRequest
 from pachyderm_dagster.integration.instance import open_instance
-from pachyderm_dagster.integration.job_step import OnJob
+from pachyderm_dagster.integration.job_step import OnJob, tell_nobody
+from pachyderm_dagster.integration.record_snapshot import read_snapshot
 from pachyderm_dagster.integration.run_sets import request_lease
-from pachyderm_dagster.integration.snapshot import Snapshot, read_snapshot
+from pachyderm_dagster.integration.snapshot import Snapshot
 from pachyderm_dagster.integration.translator import PachydermTranslator
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import jobs
@@ -37,7 +38,7 @@ def run_due(
     *,
     until: Callable[[], bool],
     project: str | None = None,
-    on_job: OnJob = lambda _job, _state, _counters: None,
+    on_job: OnJob = tell_nobody,
     on_wait: Callable[[str], None] = lambda _reason: None,
 ) -> bool:
     """Runs the due commit sets of a project (None: of all), oldest first, until `until()`, or nothing is due, or a daemon is there to do it.

@@ -7,22 +7,20 @@ A pattern holds for the whole path. What may surprise:
 - A class never matches `/`, not even a negated one (ohmyglob's negated class does).
 """
 
-import re
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.pfs.glob_checking import clean_pattern, template_parts
 from pachyderm_dagster.pfs.glob_matching import Matcher
 from pachyderm_dagster.pfs.glob_syntax import Choice, Class, Group, Node, Pattern, Run, Text, parse_pattern, walk
-from pachyderm_dagster.pfs.paths import ROOT, shown
+from pachyderm_dagster.pfs.paths import ROOT
 
 # With more names than this, looking at all that are there is quicker.
 _MOST_TEXTS = 64
-_TEMPLATE = re.compile(r"\$(?:(\$)|([0-9]+)|\{([0-9]+)\})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ class Glob:
         Raises:
             InvalidError: `glob-invalid`, naming pattern, position and problem.
         """
-        text = _clean(pattern)
+        text = clean_pattern(pattern)
         nodes = parse_pattern(text)
         levels = _levels(nodes)
         try:
@@ -111,35 +109,9 @@ class Glob:
             path = paths.filter(pc.is_null(captured[0]))[0].as_py()
             raise InvalidError("glob-mismatch", f"path {path!r} does not match glob {self.pattern!r}, so {template!r} has no value; expand paths that match")
         columns = [paths.combine_chunks(), *captured[1:]]
-        pieces = [piece if isinstance(piece, str) else columns[piece] for piece in _parts(template) if isinstance(piece, str) or piece < len(columns)]
+        pieces = [piece if isinstance(piece, str) else columns[piece] for piece in template_parts(template) if isinstance(piece, str) or piece < len(columns)]
         filled = pc.binary_join_element_wise(*pieces, pa.scalar(""), "")
         return pa.chunked_array([filled if isinstance(filled, pa.Array) else pa.repeat(filled, len(paths))], pa.string())
-
-
-def template_groups(template: str) -> tuple[int, ...]:
-    """The groups that a template asks for, as `$1` does."""
-    return tuple(part for part in _parts(template) if isinstance(part, int))
-
-
-def _parts(template: str) -> Iterator[str | int]:
-    """The texts of a template, and between them the numbers of groups."""
-    end = 0
-    for found in _TEMPLATE.finditer(template):
-        yield template[end : found.start()]
-        yield "$" if found[1] else int(found[2] or found[3])
-        end = found.end()
-    yield template[end:]
-
-
-def _clean(pattern: str) -> str:
-    if not pattern:
-        raise InvalidError("glob-invalid", "the glob is empty; `/` is everything as one, `/*` every file and directory at the top")
-    try:
-        pattern.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidError("glob-invalid", f"glob {shown(pattern)}, character {error.start + 1}: not valid UTF-8") from error
-    body = unicodedata.normalize("NFC", pattern).strip("/")
-    return ROOT + body if body else ""
 
 
 def _text_at_start(nodes: Pattern) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from pachyderm_dagster.durations import parse_duration
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.conditions import check_trigger, parse_size
-from pachyderm_dagster.pfs.globs import Glob, template_groups
+from pachyderm_dagster.pfs.glob_checking import check_glob, template_groups
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, checked_branch_name, checked_project_name, checked_repo_name
 from pachyderm_dagster.pps.documents import read_documents
 from pachyderm_dagster.pps.egress import Egress, folder_url
@@ -224,7 +224,7 @@ def _read_pfs(reader: StrictReader, body: Any, place: Place) -> PfsInput:
     _check(place.field("repo"), checked_repo_name, found.repo)
     _check_input_name(place, found.name)
     _check(place.field("branch"), checked_branch_name, found.branch or DEFAULT_BRANCH)
-    _check(place.field("glob"), Glob.parse, found.glob)
+    _check(place.field("glob"), check_glob, found.glob)
     if found.project is not None:
         _check(place.field("project"), checked_project_name, found.project)
     for name, template in (("join_on", found.join_on), ("group_by", found.group_by)):
@@ -233,7 +233,7 @@ def _read_pfs(reader: StrictReader, body: Any, place: Place) -> PfsInput:
 
 
 def _check_template(place: Place, template: str, glob: str) -> None:
-    groups = Glob.parse(glob).group_count
+    groups = check_glob(glob)
     asked = max(template_groups(template), default=0)
     if asked > groups:
         has = "has no groups" if not groups else f"has {groups} group{'s' * (groups > 1)}"

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from pachyderm_dagster.integration import InputBranch, LoadedPipeline, PachydermTranslator, build_definitions
-from pachyderm_dagster.integration.snapshot import read_snapshot
+from pachyderm_dagster.integration.record_snapshot import read_snapshot
 from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.pfs.model import BranchName, RepoName
 from tests.integration.home import Home
