@@ -10,6 +10,7 @@ import dagster as dg
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.integration.building import Environ, Location, define
+from pachyderm_dagster.integration.code_places import place_of_caller
 from pachyderm_dagster.integration.declared import declare, declared_as, declared_snapshot, read_declared
 from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
 from pachyderm_dagster.integration.translator import PachydermTranslator, step_names
@@ -56,7 +57,8 @@ def pipeline_asset(
     Raises:
         InvalidError: `spec-invalid`, `spec-unsupported`.
     """
-    loaded = declare(spec, project=project).loaded
+    place = place_of_caller(1)
+    loaded = declare(spec, *([] if place is None else [place]), project=project).loaded
     using = translator or PachydermTranslator()
     found = using.get_asset_spec(loaded)
     location = Location(Snapshot((), (), (loaded,)), environ or os.environ, using, {loaded.output: found.key}, op=op)

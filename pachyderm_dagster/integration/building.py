@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
+from pachyderm_dagster.integration.column_lineage import declared_lineage
 from pachyderm_dagster.integration.dagster_inner import AssetJob
 from pachyderm_dagster.integration.resource import PachydermResource
 from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
@@ -93,8 +94,9 @@ class Location:
         """A pipeline as an asset that runs its jobs, in a step of this name."""
         keys = {branch_key(branch): self.key_of(branch) for branch in pipeline.inputs}
         deps = [dep._replace(asset_key=keys.get(dep.asset_key, dep.asset_key)) for dep in spec.deps]
-        found_by = {labels.PIPELINE: str(pipeline.name), labels.BRANCH: pipeline.output.name}
+        found_by: dict[str, Any] = {labels.PIPELINE: str(pipeline.name), labels.BRANCH: pipeline.output.name}
         found_by |= {labels.DECLARED: pipeline.declared} if pipeline.declared else {}
+        found_by |= declared_lineage(spec.key, spec.metadata)
         version = spec.code_version or pipeline.code_version
         whole = spec.replace_attributes(deps=deps, code_version=version, skippable=True).merge_attributes(metadata=found_by)
         check = dg.AssetCheckSpec(labels.JOB_CHECK, asset=spec.key, description="Whether the newest job succeeded: every datum, and no two wrote one file.")

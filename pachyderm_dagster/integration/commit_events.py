@@ -1,7 +1,8 @@
 """Commits as materializations: what an event says, whether there is one, and the tags that say which commits an output was made from."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 import dagster as dg
 
@@ -12,13 +13,15 @@ from pachyderm_dagster.storage.tree_reading import decode_root
 
 PAGE = 100
 CLOCKS_APART = dt.timedelta(minutes=10)
+Describe: TypeAlias = Callable[[Commit], Mapping[str, dg.MetadataValue]]
+"""The metadata of a commit's event."""
 REPORT_TIME = dt.timedelta(minutes=1)
 """So long a commit that a run wrote is left to that run to report; later the run is taken to have died in between."""
 
 
-def commit_materialization(key: dg.AssetKey, commit: Commit) -> dg.AssetMaterialization:
+def commit_materialization(key: dg.AssetKey, commit: Commit, metadata: Mapping[str, dg.MetadataValue]) -> dg.AssetMaterialization:
     """The event of a finished commit on an input branch."""
-    return dg.AssetMaterialization(key, description=commit.description or None, metadata=commit_metadata(commit), tags=version_tags(commit))
+    return dg.AssetMaterialization(key, description=commit.description or None, metadata=metadata, tags=version_tags(commit))
 
 
 def version_tags(commit: Commit) -> dict[str, str]:
@@ -104,7 +107,7 @@ def newest_versions(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -
     return found
 
 
-def ensure_events(instance: dg.DagsterInstance, key: dg.AssetKey, history: Iterable[Commit]) -> None:
+def ensure_events(instance: dg.DagsterInstance, key: dg.AssetKey, history: Iterable[Commit], describe: Describe) -> None:
     """Reports the newest commit of `history` (newest first) unless that was done, and before it those of its ancestors that were not."""
     missing = []
     for commit in history:
@@ -112,7 +115,7 @@ def ensure_events(instance: dg.DagsterInstance, key: dg.AssetKey, history: Itera
             break
         missing.append(commit)
     for commit in reversed(missing):
-        instance.report_runless_asset_event(commit_materialization(key, commit))
+        instance.report_runless_asset_event(commit_materialization(key, commit, describe(commit)))
 
 
 def provenance_tags(instance: dg.DagsterInstance, consumed: Mapping[dg.AssetKey, Commit]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pachyderm_dagster.errors import InvalidError, NotFoundError
+from pachyderm_dagster.integration.code_places import CodePlace, place_in_file
 from pachyderm_dagster.integration.snapshot import AssetBranch, InputBranch, LoadedPipeline, Snapshot
 from pachyderm_dagster.integration.translator import branch_key
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, RepoName
@@ -37,8 +38,8 @@ class DeclaredPipeline:
         return self.loaded.name
 
 
-def declared_as(user: UserSpec, project: str) -> DeclaredPipeline:
-    """A pipeline from what a user wrote.
+def declared_as(user: UserSpec, project: str, *places: CodePlace) -> DeclaredPipeline:
+    """A pipeline from what a user wrote, in these places.
 
     Raises:
         InvalidError: `spec-invalid`; `spec-unsupported`, for a service or spout too, which no step runs, and a source folder.
@@ -51,7 +52,7 @@ def declared_as(user: UserSpec, project: str) -> DeclaredPipeline:
     if spec.transform.build is not None:
         problem = f"pipeline '{name}' has transform.build, and what a project declares comes without a source folder"
         raise InvalidError("spec-unsupported", f"{problem}; name the code in transform.cmd, or leave it out and make it with `pachctl update pipeline --build`")
-    return DeclaredPipeline(user, project, LoadedPipeline(name, None, spec, user.document))
+    return DeclaredPipeline(user, project, LoadedPipeline(name, None, spec, user.document, places))
 
 
 def read_declared(sources: Sequence[Path], *, project: str = DEFAULT_PROJECT) -> list[DeclaredPipeline]:
@@ -64,7 +65,7 @@ def read_declared(sources: Sequence[Path], *, project: str = DEFAULT_PROJECT) ->
     found: dict[RepoName, tuple[DeclaredPipeline, Path]] = {}
     for file, text in (read for source in sources for read in _texts(source)):
         for user in parse_user_specs(text, source=str(file)):
-            declared = declared_as(user, project)
+            declared = declared_as(user, project, place_in_file(file, text, user.pipeline.name))
             if declared.name in found:
                 raise InvalidError("pipeline-twice", f"pipeline '{declared.name}' is declared in {found[declared.name][1]} and in {file}; remove one")
             found[declared.name] = declared, file
@@ -85,8 +86,8 @@ def _texts(source: Path) -> Iterator[tuple[Path, str]]:
             yield file, text
 
 
-def declare(spec: Mapping[str, Any] | str, *, project: str = DEFAULT_PROJECT) -> DeclaredPipeline:
-    """A pipeline from its specification: a mapping, or one document of JSON or YAML.
+def declare(spec: Mapping[str, Any] | str, *places: CodePlace, project: str = DEFAULT_PROJECT) -> DeclaredPipeline:
+    """A pipeline from its specification, which is in these places: a mapping, or one document of JSON or YAML.
 
     Raises:
         InvalidError: `spec-invalid`, `spec-unsupported`.
@@ -94,7 +95,7 @@ def declare(spec: Mapping[str, Any] | str, *, project: str = DEFAULT_PROJECT) ->
     users = parse_user_specs(spec if isinstance(spec, str) else json.dumps(spec), source="the pipeline's specification")
     if len(users) != 1:
         raise InvalidError("spec-invalid", f"the pipeline's specification: {len(users)} documents; one pipeline is one document")
-    return declared_as(users[0], project)
+    return declared_as(users[0], project, *places)
 
 
 def declared_snapshot(declared: Sequence[DeclaredPipeline], own_assets: Sequence[str] = ()) -> Snapshot:

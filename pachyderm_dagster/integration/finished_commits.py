@@ -11,8 +11,9 @@ import sqlalchemy as sa
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.names import set_lease
 from pachyderm_dagster.errors import NotFoundError
-from pachyderm_dagster.integration.commit_events import commit_materialization, has_event, is_awaited, newest_versions
+from pachyderm_dagster.integration.commit_events import commit_materialization, commit_metadata, has_event, is_awaited, newest_versions
 from pachyderm_dagster.integration.job_reports import KeyOf, report_lost_output
+from pachyderm_dagster.integration.shown_commits import shown_commit
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits
@@ -24,6 +25,9 @@ from pachyderm_dagster.workspace import Workspace
 
 MOST_COMMITS = 300
 """Commits a tick: each costs about 10 ms to look up and 10 to 60 ms to report, and the sensor's lease lasts 30 s."""
+
+SHOWN_COMMITS = 50
+"""Commits a tick of which more is shown than numbers: that costs a few milliseconds each, and some requests where the store is far away."""
 
 
 class Walked(msgspec.Struct, frozen=True):
@@ -82,7 +86,7 @@ def walk_commits(workspace: Workspace, instance: dg.DagsterInstance, project: st
     missing = _missing(instance, [*awaited, *(commit for commit in found if commit.key not in job_of)], key_of)
     still_awaited = [commit.key for commit in missing if is_awaited(instance, commit, workspace.database.clock.now())]
     walk = Walk(walked, is_complete=len(found) < MOST_COMMITS and not still_awaited)
-    walk.events = [commit_materialization(_key(commit, key_of), commit) for commit in missing if commit.key not in still_awaited]
+    walk.events = _events(workspace, [commit for commit in missing if commit.key not in still_awaited], key_of)
     still_unsure = []
     for job in unsure:
         if _is_running(workspace, instance, job):
@@ -101,6 +105,15 @@ def walk_commits(workspace: Workspace, instance: dg.DagsterInstance, project: st
         walked = Walked(_microseconds(last.finished), last.key)
     walk.walked = msgspec.structs.replace(walked, unsure=tuple(still_unsure), awaited=tuple(still_awaited), silent={})
     return walk
+
+
+def _events(workspace: Workspace, told: Sequence[Commit], key_of: KeyOf) -> list[dg.AssetMaterialization]:
+    """The events of commits, oldest first. Of a burst the newest are shown with their content, so that the tick stays short."""
+    plain = {commit.key for commit in told[:-SHOWN_COMMITS]}
+    return [
+        commit_materialization(_key(commit, key_of), commit, commit_metadata(commit) if commit.key in plain else shown_commit(workspace, commit))
+        for commit in told
+    ]
 
 
 def _missing(instance: dg.DagsterInstance, found: Sequence[Commit], key_of: KeyOf) -> list[Commit]:
@@ -129,7 +142,7 @@ def moved_heads(
     for branch, key in heads.items():
         commit = at[branch]
         if commit is not None and commit.id != newest.get(key):
-            found.append(commit_materialization(key, commit))
+            found.append(commit_materialization(key, commit, shown_commit(workspace, commit)))
     return found
 
 

@@ -13,6 +13,7 @@ from pachyderm_dagster.integration.io_metadata import input_table, output_metada
 from pachyderm_dagster.integration.io_outputs import Output, data_version, output_folders, write_output
 from pachyderm_dagster.integration.io_reading import Checkouts, Reading, StoredFolder, find_hash, read_partitions
 from pachyderm_dagster.integration.io_versions import ChosenCommit, VersionChoice, record_version
+from pachyderm_dagster.integration.shown_commits import shown_commit
 from pachyderm_dagster.pfs.model import Commit
 from pachyderm_dagster.pfs.paths import ROOT
 from pachyderm_dagster.workspace import Workspace, open_workspace
@@ -58,7 +59,7 @@ class OpenStorage:
         metadata = {**(upstream.definition_metadata if upstream is not None else {}), **(context.definition_metadata or {})}
         own = self._storage.own_branch(context.asset_key, metadata)
         choice = VersionChoice(self._workspace(), context, self._storage, self._storage.branches_to_read(own), self._tags).choose()
-        record_version(context, choice.commit)
+        record_version(context, choice.commit, lambda commit: shown_commit(self._workspace(), commit))
         value = self._value(context, choice.commit, allow_missing=bool(metadata.get(MISSING_ALLOWED)))
         self._note(context, choice)
         return value

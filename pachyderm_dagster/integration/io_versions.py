@@ -9,7 +9,7 @@ import dagster as dg
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.integration.asset_branches import AssetStorage
-from pachyderm_dagster.integration.commit_events import PAGE, commit_materialization, find_commit_id, find_event, version_of
+from pachyderm_dagster.integration.commit_events import PAGE, Describe, commit_materialization, find_commit_id, find_event, version_of
 from pachyderm_dagster.integration.dagster_inner import find_instance, find_recorded_event, find_upstream_run, record_input
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.ancestry import find_readable
@@ -141,7 +141,7 @@ def is_dagsters(commit: Commit) -> bool:
     return commit.origin is Origin.AUTO or labels.WRITING_RUN in commit.metadata
 
 
-def record_version(context: dg.InputContext, commit: Commit) -> None:
+def record_version(context: dg.InputContext, commit: Commit, describe: Describe) -> None:
     """Makes the run's provenance say that this commit was read; tells Dagster of it when nobody has."""
     instance = find_instance(context)
     partitions = context.asset_partition_keys if context.has_asset_partitions else None
@@ -151,6 +151,6 @@ def record_version(context: dg.InputContext, commit: Commit) -> None:
     partition = None if partitions is None else partitions[0]
     event = find_event(instance, context.asset_key, commit, partition=partition)
     if event is None and partition is None and not is_dagsters(commit):
-        instance.report_runless_asset_event(commit_materialization(context.asset_key, commit))
+        instance.report_runless_asset_event(commit_materialization(context.asset_key, commit, describe(commit)))
         event = find_event(instance, context.asset_key, commit)
     record_input(context, version_of(event, commit), event, partitioned=partition is not None)

@@ -9,6 +9,7 @@ import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.integration.commit_events import ensure_events, has_event, is_awaited, provenance_tags, version_tags
 from pachyderm_dagster.integration.job_events import output_metadata
 from pachyderm_dagster.integration.record_snapshot import read_snapshot
+from pachyderm_dagster.integration.shown_commits import shown_commit
 from pachyderm_dagster.integration.snapshot import code_version
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.model import BranchName, Commit, RepoType
@@ -66,7 +67,7 @@ def report_inputs(instance: dg.DagsterInstance, workspace: Workspace, job: Job, 
     for branch, commit in find_consumed(workspace, job).items():
         if branch not in outputs and commit.error is None:
             history = (found for found in _history(workspace, branch, commit) if not is_awaited(instance, found, now))
-            ensure_events(instance, key_of(branch), history)
+            ensure_events(instance, key_of(branch), history, lambda found: shown_commit(workspace, found))
 
 
 def output_tags(instance: dg.DagsterInstance, workspace: Workspace, job: Job, consumed: Mapping[BranchName, Commit], key_of: KeyOf) -> dict[str, str]:

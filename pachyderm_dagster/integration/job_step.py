@@ -11,6 +11,7 @@ import dagster as dg
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import ConflictError, NotFoundError, PachydermError, StateError
 from pachyderm_dagster.executors.run_job import Executor, run_job
+from pachyderm_dagster.integration.column_lineage import declared_lineage
 from pachyderm_dagster.integration.job_events import counter_metadata, describe_progress, failure_metadata, output_metadata
 from pachyderm_dagster.integration.job_reports import (
     KeyOf,
@@ -170,7 +171,7 @@ class JobStep:
         return dg.MaterializeResult(
             asset_key=self.key,
             data_version=dg.DataVersion(commit.id),
-            metadata=output_metadata(workspace, job, commit, consumed),
+            metadata={**output_metadata(workspace, job, commit, consumed), **declared_lineage(self.key, context.assets_def.metadata_by_key.get(self.key, {}))},
             tags=output_tags(context.instance, workspace, job, consumed, self.key_of) | ({labels.CODE_VERSION: self.code_version} if self.code_version else {}),
         )
 

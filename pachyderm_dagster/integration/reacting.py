@@ -152,8 +152,9 @@ class Reactor:
         outputs = {pipeline.output for pipeline in self._snapshot.pipelines}
         for job in request.jobs:
             try:
-                report_inputs(self.instance, self.workspace, job, self._key_of, outputs)
                 ended = run_job(self.workspace, job, executor=self.executor)
+                # Behind the job, which need not wait for it; before the events of the job, which name those of what it read.
+                report_inputs(self.instance, self.workspace, ended, self._key_of, outputs)
             except (PachydermError, OSError) as error:
                 # Somebody else has it, it was stopped, it waits for a job that failed; or no worker starts here.
                 _say(f"job {job}: {error}")

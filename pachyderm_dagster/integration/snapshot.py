@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from pachyderm_dagster.integration.code_places import CodePlace
 from pachyderm_dagster.pfs.model import BranchName, RepoName
 from pachyderm_dagster.pps.spec import PipelineSpec
 
@@ -25,12 +26,14 @@ class LoadedPipeline:
         version: None of one that a Dagster project declares, as only the record counts them.
         spec: effective, as far as it is known.
         declared: JSON of what a Dagster project declares; empty when the record is what says how it is.
+        places: where that is written.
     """
 
     name: RepoName
     version: int | None
     spec: PipelineSpec
     declared: str = ""
+    places: tuple[CodePlace, ...] = ()
 
     @property
     def output(self) -> BranchName:

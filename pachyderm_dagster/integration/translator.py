@@ -11,6 +11,7 @@ import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.codec import content_digest
+from pachyderm_dagster.integration.code_places import places_in_spec, reference_metadata
 from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT, BranchName
 from pachyderm_dagster.pps.inputs import CronInput, leaves
@@ -63,6 +64,7 @@ class PachydermTranslator:
                 labels.PIPELINE: str(props.name),
                 **({} if props.version is None else {labels.VERSION: props.version}),
                 labels.SPEC: dg.MetadataValue.json(json.loads(props.declared or spec.to_json())),
+                **reference_metadata([*props.places, *places_in_spec(spec)]),
             },
         )
 

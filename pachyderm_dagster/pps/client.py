@@ -155,6 +155,12 @@ class Pps:
         planned = dataclasses.replace(self.plan_of_job(now), running=running or {})
         return self._listing.planned(planned, states=states, begun=begun)
 
+    def sample_ran(self, job: Job) -> Iterator[DatumInfo]:
+        """Datums that a job which has ended ran itself, as `DatumListing.sample_ran`: at a bounded cost, however many datums it left alone."""
+        with self.database.read() as txn:
+            before, after = commits.base_tree(txn, job.meta_commit), commits.get_commit(txn, job.meta_commit).tree
+        return self._listing.sample_ran(job, self._meta_trees.decode(before), self._meta_trees.decode(after))
+
     def plan_of_job(self, job: Job) -> PlannedDatums:
         """The datums of a job that has not ended, and which of them have. Errors as `list_datum`."""
         with self.database.read() as txn:

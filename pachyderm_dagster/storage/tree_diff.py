@@ -25,8 +25,11 @@ class TreeDiff:
     new_rows: pa.Table
 
 
-def diff_trees(nodes: NodeStore, old: TreeRoot, new: TreeRoot) -> TreeDiff:
-    """What changed from `old` to `new`; cost follows the number of nodes that differ."""
+def diff_trees(nodes: NodeStore, old: TreeRoot, new: TreeRoot, most_rows: int | None = None) -> TreeDiff | None:
+    """What changed from `old` to `new`; cost follows the number of nodes that differ.
+
+    None when more than `most_rows` rows would have to be compared for that.
+    """
     before, after = _Frontier.at_root(nodes, old), _Frontier.at_root(nodes, new)
     while True:
         if before.level > after.level:
@@ -36,7 +39,11 @@ def diff_trees(nodes: NodeStore, old: TreeRoot, new: TreeRoot) -> TreeDiff:
             after = after.children(nodes)
             continue
         before, after = before.without(after), after.without(before)
+        if most_rows is not None and max(len(before.entries), len(after.entries)) > most_rows:
+            return None
         if before.level == 0:
+            if most_rows is not None and before.count + after.count > most_rows:
+                return None
             return _diff_rows(nodes.kind, before.rows(nodes), after.rows(nodes))
         before, after = before.children(nodes), after.children(nodes)
 
@@ -54,6 +61,11 @@ class _Frontier:
             return cls(0, NO_ENTRIES)
         entry = index_rows(pa.array([""]), [root.id], [root.ref], [root.count], [root.size_bytes])
         return cls(nodes.load(root.ref, root.id).level, entry)
+
+    @property
+    def count(self) -> int:
+        """The number of rows below these nodes."""
+        return int(self.entries.column("count").to_numpy().sum())
 
     def children(self, nodes: NodeStore) -> "_Frontier":
         below = [node.rows for node in nodes.load_children(self.entries)]

@@ -101,7 +101,13 @@ class Trees:
 
     def diff(self, old: TreeRoot, new: TreeRoot) -> TreeDiff:
         """The rows that differ between two trees."""
-        return diff_trees(self._nodes, old, new)
+        found = diff_trees(self._nodes, old, new)
+        assert found is not None
+        return found
+
+    def find_diff(self, old: TreeRoot, new: TreeRoot, *, most_rows: int) -> TreeDiff | None:
+        """The same, when that takes a look at no more than so many rows; otherwise None, at the cost of the nodes above them."""
+        return diff_trees(self._nodes, old, new, most_rows)
 
     @contextlib.contextmanager
     def _packs(self, packs: PackWriter | None) -> Iterator[PackWriter]:

@@ -45,6 +45,9 @@ def test_materialization_carries_commit_counters_inputs_and_files(home: Home) ->
     shown = {key.removeprefix("pachyderm/"): value.value for key, value in event.metadata.items()}
     times = [shown.pop(name) for name in ("seconds", "process_seconds", "finished")]
     assert all(isinstance(time, float) and time > 0 for time in times)
+    assert shown.pop("run") == job.run_id
+    assert f"`pachctl logs edges@{job.id}`" in str(shown.pop("commands"))
+    assert "+ /a  5 bytes" in str(shown.pop("changes"))
     assert {name: value for name, value in shown.items() if isinstance(value, int | str)} == {
         "job": f"edges@{job.id}",
         "commit": f"edges@{job.id}",
@@ -64,6 +67,21 @@ def test_materialization_carries_commit_counters_inputs_and_files(home: Home) ->
     assert [row["path"] for row in table(event.metadata["pachyderm/listing"])] == ["/a", "/b"]
     (read,) = table(event.metadata["pachyderm/inputs"])
     assert read["branch"] == "images@master" and read["message"] == "two pictures"
+
+
+def test_slowest_datums_of_a_job_are_those_that_it_ran_itself(home: Home) -> None:
+    older = home.commit("images@master", {"/quick": "1", "/slow": "12345"})
+    home.pipeline("edges", "images", code="if test -e /pfs/images/slow*; then sleep 0.3; fi; cp /pfs/images/* /pfs/out/")
+    home.run_all()
+    newest = home.commit("images@master", {"/slow": "123456", "/new": "1"})
+    home.run_all()
+    second, first = [table(event.metadata["pachyderm/slowest_datums"]) for event in home.materializations("default", "edges")]
+    assert [row["files"] for row in first] == [f"images@{older.id}:/slow", f"images@{older.id}:/quick"]
+    assert [(row["files"], row["state"], row["bytes"]) for row in second] == [
+        (f"images@{newest.id}:/slow", "SUCCESS", 6),
+        (f"images@{newest.id}:/new", "SUCCESS", 1),
+    ]
+    assert isinstance(second[0]["seconds"], float) and second[0]["seconds"] >= 0.3
 
 
 def test_output_version_and_inputs_are_the_commits_of_the_job(home: Home) -> None:

@@ -143,3 +143,18 @@ def test_find_gives_the_rows_that_exist(rows: dict[str, int], keys: list[str]) -
     trees = new_trees()
     found = trees.find(trees.build(file_rows(rows)), keys_array(keys))
     assert list(sizes_of(found).items()) == sorted((key, rows[key]) for key in {*keys} & rows.keys())
+
+
+@given(ROWS, ROWS, st.integers(0, 60))
+def test_bounded_difference_is_the_whole_one_or_none(old: dict[str, int], new: dict[str, int], most: int) -> None:
+    trees = new_trees()
+    before, after = trees.build(file_rows(old)), trees.build(file_rows(new))
+    found = trees.find_diff(before, after, most_rows=most)
+    differing = sum(old.get(key) != new.get(key) for key in old.keys() | new.keys())
+    if found is None:
+        assert len(old) + len(new) > most
+    else:
+        check_difference(trees, before, old, after, new)
+        assert sizes_of(found.new_rows) == sizes_of(trees.diff(before, after).new_rows)
+        assert sizes_of(found.old_rows) == sizes_of(trees.diff(before, after).old_rows)
+        assert differing <= most
