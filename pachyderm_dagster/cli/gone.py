@@ -35,10 +35,6 @@ class Gone:
 
 
 _DEPLOY = "nothing has to be deployed on one machine: `pachyderm-dagster dev` starts what there is"
-_RUN = (
-    "`pachctl rerun pipeline NAME` makes a new job for what the inputs hold now, `pachctl run cron NAME` ticks a cron input; "
-    "for older commits of them move their branches, `pachctl create branch REPO@BRANCH --head REPO@COMMIT`, several in one transaction"
-)
 _FUSE = "`pachctl get file -r REPO@BRANCH:/ -o FOLDER` copies the files"
 
 _SNAPSHOT = "`pachctl extract -o FOLDER` keeps a copy of the whole home and brings it up to date, and `pachctl restore` makes a home of it"
@@ -65,13 +61,12 @@ GONE = {
     "undeploy": Gone(_DEPLOY),
     "update-dash": Gone("`pachyderm-dagster dev` starts the UI of the version that is installed"),
     "port-forward": Gone("`pachyderm-dagster dev` prints the address of the UI"),
-    "run-pipeline": Gone(_RUN),
+    "run-pipeline": Gone("`pachctl run pipeline NAME REPO@ID` makes a job for chosen commits of the inputs"),
     "flush-job": Gone("`pachctl wait job PIPELINE@ID` waits for a job, `pachctl wait job ID` for all jobs of a set"),
     "mount": Gone(_FUSE),
     "unmount": Gone(_FUSE),
 }
 GONE_NOUNS = {
-    ("run", "pipeline"): GONE["run-pipeline"],
     ("flush", "job"): GONE["flush-job"],
     **{(verb, "snapshot"): Gone(_SNAPSHOT) for verb in ("create", "list", "inspect", "delete")},
     ("list", "task"): Gone("`pachctl list job` shows what runs, `pachctl list datum PIPELINE@ID` how far its datums are"),

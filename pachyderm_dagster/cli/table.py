@@ -79,6 +79,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "stop pipeline": Here("pipelines:stop_pipeline", "Cut a pipeline off from new commits."),
         "rerun pipeline": Here("pipelines:rerun_pipeline", "Make one more job for what the inputs hold now."),
         "delete pipeline": Here("pipelines:delete_pipeline", "Remove a pipeline with its output."),
+        "run pipeline": Here("run_pipeline:run_pipeline", "Make one more job for chosen commits of the inputs, or one for each."),
         "run cron": Here("run_cron:run_cron", "Tick a pipeline's cron inputs now, or a branch with --trigger-cron."),
         "list job": Here("jobs:list_job", "List jobs, or job sets."),
         "inspect job": Here("jobs:inspect_job", "Show a job, or all jobs of a set."),

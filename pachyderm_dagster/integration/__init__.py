@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from pachyderm_dagster.integration.building import build_definitions
     from pachyderm_dagster.integration.components import PachydermPipelines, PachydermWorkspace
     from pachyderm_dagster.integration.io_manager import PachydermIOManager
+    from pachyderm_dagster.integration.launch_config import PipelineConfig
     from pachyderm_dagster.integration.resource import PachydermResource
     from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline
     from pachyderm_dagster.integration.translator import PachydermTranslator
@@ -20,6 +21,7 @@ __all__ = [
     "PachydermResource",
     "PachydermTranslator",
     "PachydermWorkspace",
+    "PipelineConfig",
     "build_definitions",
     "commit_automation",
     "pachyderm_assets",
@@ -35,6 +37,7 @@ _MODULES = {
     "PachydermResource": "resource",
     "PachydermTranslator": "translator",
     "PachydermWorkspace": "components",
+    "PipelineConfig": "launch_config",
     "build_definitions": "building",
     "commit_automation": "assets",
     "pachyderm_assets": "assets",

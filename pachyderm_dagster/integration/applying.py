@@ -1,9 +1,11 @@
 """Applies the pipelines that a Dagster project declares to the record, when work begins."""
 
+import time
 from collections.abc import Iterator, Sequence
 
 from pachyderm_dagster.coordination.leases import hold
 from pachyderm_dagster.coordination.names import DECLARED_LEASE
+from pachyderm_dagster.errors import ConflictError
 from pachyderm_dagster.integration.declared import DeclaredPipeline
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
@@ -14,6 +16,9 @@ from pachyderm_dagster.pps.effective import effective_spec
 from pachyderm_dagster.pps.inputs import CronInput, leaves
 from pachyderm_dagster.pps.requests import CreatePipeline, Request
 from pachyderm_dagster.workspace import Workspace
+
+WAIT_SECONDS = 60.0
+POLL_SECONDS = 0.1
 
 
 def apply_declared(workspace: Workspace, declared: Sequence[DeclaredPipeline]) -> list[RepoName]:
@@ -35,6 +40,20 @@ def apply_declared(workspace: Workspace, declared: Sequence[DeclaredPipeline]) -
             requests += (CreatePipeline(project=pipeline.project, update=True, user=pipeline.user) for pipeline in changed)
             workspace.pps.apply_all(requests)
     return [pipeline.name for pipeline in changed]
+
+
+def wait_applied(workspace: Workspace, declared: Sequence[DeclaredPipeline]) -> None:
+    """As `apply_declared`, and waits while another process applies.
+
+    Raises:
+        ConflictError: `requests-busy`.
+        ExistsError, InvalidError, NotFoundError: as `apply_declared`.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not apply_declared(workspace, declared) and _changed(workspace, declared):
+        if time.monotonic() > deadline:
+            raise ConflictError("requests-busy", f"another process was changing pipelines for {WAIT_SECONDS:g} s; start the run again")
+        time.sleep(POLL_SECONDS)
 
 
 def _changed(workspace: Workspace, declared: Sequence[DeclaredPipeline]) -> list[DeclaredPipeline]:

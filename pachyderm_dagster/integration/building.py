@@ -10,6 +10,7 @@ import dagster as dg
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.integration.column_lineage import declared_lineage
 from pachyderm_dagster.integration.dagster_inner import AssetJob
+from pachyderm_dagster.integration.launch_config import PipelineConfig
 from pachyderm_dagster.integration.resource import PachydermResource
 from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
 from pachyderm_dagster.integration.translator import PachydermTranslator, branch_key, keys_elsewhere, lasting_identifier, step_names
@@ -101,9 +102,10 @@ class Location:
         whole = spec.replace_attributes(deps=deps, code_version=version, skippable=True).merge_attributes(metadata=found_by)
         check = dg.AssetCheckSpec(labels.JOB_CHECK, asset=spec.key, description="Whether the newest job succeeded: every datum, and no two wrote one file.")
 
-        # A subset is allowed for the sake of sets without a job of this pipeline: only then may the check stay away too.
+        # A subset is allowed for the sake of sets without a job of this pipeline: only then may the check stay away too. The configuration of all steps is read
+        # together, from the run, when one of them makes the set.
         @dg.multi_asset(**{**self.op, "name": name}, specs=[whole], check_specs=[check], can_subset=True)
-        def run_pipeline(context: dg.AssetExecutionContext) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+        def run_pipeline(context: dg.AssetExecutionContext, config: PipelineConfig) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
             yield from _work().run_step(self, pipeline, spec, context)
 
         return run_pipeline

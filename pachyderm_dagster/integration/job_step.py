@@ -130,7 +130,7 @@ class JobStep:
     def _find_jobs(self, context: dg.AssetExecutionContext, workspace: Workspace) -> list[Job]:
         """The jobs of the run's sets, oldest first."""
         try:
-            set_ids = sets_of_run(workspace, context)
+            set_ids = sets_of_run(workspace, context, self.key_of)
         except PachydermError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         with workspace.database.read() as txn:

@@ -2,22 +2,25 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping
 
 import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, Leases
 from pachyderm_dagster.errors import ConflictError
+from pachyderm_dagster.integration.applying import POLL_SECONDS, WAIT_SECONDS, wait_applied
+from pachyderm_dagster.integration.declared import DeclaredPipeline, declared_as
+from pachyderm_dagster.integration.job_reports import KeyOf
+from pachyderm_dagster.integration.launches import read_launch
 from pachyderm_dagster.integration.set_runs import sets_of
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pfs.references import parse_repo
-from pachyderm_dagster.pps import jobs, pipelines
+from pachyderm_dagster.pps import jobs
+from pachyderm_dagster.pps.pins import run_pipelines
+from pachyderm_dagster.pps.spec import UserSpec
 from pachyderm_dagster.workspace import Workspace
-
-WAIT_SECONDS = 60.0
-POLL_SECONDS = 0.1
 
 
 def request_lease(project: str) -> str:
@@ -25,29 +28,38 @@ def request_lease(project: str) -> str:
     return f"requests/{project}"
 
 
-def sets_of_run(workspace: Workspace, context: dg.AssetExecutionContext) -> frozenset[str]:
+def sets_of_run(workspace: Workspace, context: dg.AssetExecutionContext, key_of: KeyOf) -> frozenset[str]:
     """The commit sets of the run in which a step finds itself; the same for all its steps.
 
-    A run that the sensor asked for has them as tags. One that a user started gets a new set: each of its pipelines runs again on the current heads, all in
-    one transaction. So does a re-execution, unless sets that it inherited still have jobs to do.
+    A run that the sensor asked for has them as tags. One that a user started gets a new set: each of its pipelines runs again, on the current heads or on what
+    its configuration says, all in one transaction. So does a re-execution, unless sets that it inherited still have jobs to do.
 
     Raises:
         StateError: `pipeline-stopped`, when one of the run's pipelines is.
         NotFoundError: `pipeline-not-found`.
         ConflictError: `requests-busy`.
+        ExistsError, InvalidError, NotFoundError: as `apply_declared`.
+        InvalidError, StateError, NotFoundError: as `read_launch` and `run_pipelines`, for what the configuration says.
     """
-    run = _run(context)
-    chosen = _pipelines_of(context)
-    settled = _settled_sets(workspace, run, chosen)
+    steps = _steps_of(context)
+    settled = _settled_sets(workspace, _run(context), steps)
     if settled:
         return settled
+    # A step knows its own maker's pipelines; this one makes jobs of all.
+    wait_applied(workspace, _declared_in(context))
     # From the transaction on, the sensor would ask for a run of the new set; it must see that this run has it.
     with contextlib.ExitStack() as held:
-        for project in sorted({name.project for name in chosen}):
-            held.enter_context(_waited_for(workspace.leases, request_lease(project), run.run_id))
-        found = workspace.database.write(lambda txn: _rerun(txn, chosen))
+        owner = workspace.database.clock.new_id()
+        for project in sorted({name.project for name in steps}):
+            held.enter_context(_waited_for(workspace.leases, request_lease(project), owner))
+        run = _run(context)
+        # Another step of this run, in a process of its own, may have been first.
+        settled = _settled_sets(workspace, run, steps)
+        if settled:
+            return settled
+        found = workspace.database.write(lambda txn: _rerun(txn, run, steps, key_of))
         context.instance.add_run_tags(run.run_id, {labels.COMMIT_SET: found, labels.MADE_SET: run.run_id})
-    context.log.info("this run was started by hand: commit set %s runs %s again", found, ", ".join(map(str, chosen)))
+    context.log.info("this run was started by hand: commit set %s runs %s again", found, ", ".join(map(str, steps)))
     return frozenset([found])
 
 
@@ -57,14 +69,26 @@ def _run(context: dg.AssetExecutionContext) -> dg.DagsterRun:
     return context.run if run is None else run
 
 
-def _pipelines_of(context: dg.AssetExecutionContext) -> list[RepoName]:
-    """The pipelines among the run's assets, which may be of several makers."""
+def _steps_of(context: dg.AssetExecutionContext) -> dict[RepoName, str]:
+    """The step of each pipeline among the run's assets, which may be of several makers."""
+    graph = context.job_def.asset_layer.asset_graph
+    return {parse_repo(name): graph.get(key).assets_def.op.name for key, name in _selected(context, labels.PIPELINE)}
+
+
+def _declared_in(context: dg.AssetExecutionContext) -> list[DeclaredPipeline]:
+    """The pipelines among the run's assets that a Dagster project declares."""
+    names = dict(_selected(context, labels.PIPELINE))
+    return [declared_as(UserSpec(text), parse_repo(names[key]).project) for key, text in _selected(context, labels.DECLARED)]
+
+
+def _selected(context: dg.AssetExecutionContext, label: str) -> list[tuple[dg.AssetKey, str]]:
+    """What the metadata of the run's assets say under a label, by asset."""
     layer = context.job_def.asset_layer
-    found = (labels.text(layer.asset_graph.get(key).metadata, labels.PIPELINE) for key in layer.selected_asset_keys)
-    return sorted(parse_repo(name) for name in found if name is not None)
+    found = ((key, labels.text(layer.asset_graph.get(key).metadata, label)) for key in sorted(layer.selected_asset_keys))
+    return [(key, text) for key, text in found if text is not None]
 
 
-def _settled_sets(workspace: Workspace, run: dg.DagsterRun, chosen: Sequence[RepoName]) -> frozenset[str]:
+def _settled_sets(workspace: Workspace, run: dg.DagsterRun, chosen: Collection[RepoName]) -> frozenset[str]:
     found = sets_of(run.tags)
     if labels.PARENT_RUN not in run.tags or run.tags.get(labels.MADE_SET) == run.run_id:
         return found
@@ -73,9 +97,9 @@ def _settled_sets(workspace: Workspace, run: dg.DagsterRun, chosen: Sequence[Rep
     return found & undone
 
 
-def _rerun(txn: Transaction, chosen: Sequence[RepoName]) -> str:
-    for name in chosen:
-        pipelines.rerun_pipeline(txn, name)
+def _rerun(txn: Transaction, run: dg.DagsterRun, steps: Mapping[RepoName, str], key_of: KeyOf) -> str:
+    launch = read_launch(txn, run, steps, key_of)
+    run_pipelines(txn, list(steps), pins=launch.pins, reprocess=launch.reprocess)
     return txn.id
 
 

@@ -34,6 +34,8 @@ class Transaction:
     """Branches whose head went to a commit that was there: only what is downstream of them gets new ones."""
     taken_outputs: set[int] = field(default_factory=set)
     """Repos of which the output branch was taken away from the pipeline that wrote it: that one is stopped."""
+    pinned_heads: dict[int, int] = field(default_factory=dict)
+    """Branches that commits of this set are made from as of another commit than the head."""
     new_commits: list[int] = field(default_factory=list)
     structure_changed: bool = False
     """Whether a table of `tables.STRUCTURE` changed in a way that the store is to hold."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from pachyderm_dagster.errors import StateError
+from pachyderm_dagster.errors import InvalidError, StateError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits
@@ -15,12 +15,12 @@ from pachyderm_dagster.pfs.provenance import all_edges, find_unread, upstream_cl
 def propagate(txn: Transaction) -> None:
     """Opens a commit of this transaction's set on every branch downstream of the changed ones, sources first.
 
-    Each new commit's provenance is the head, by then, of each branch that it is made from. There is no "nothing changed" test:
+    Each new commit's provenance is the head, by then, of each branch that it is made from, or what that is pinned to. There is no "nothing changed" test:
     a head moved to where it was still starts jobs, which skip every datum.
 
     Raises:
         StateError: `head-provenance`, when a branch was given a head that was not made from all that the branch is made from.
-        InvalidError: `set-conflict`.
+        InvalidError: `set-conflict`; `pin-invalid`, for a branch that is pinned and changed.
     """
     changed = txn.touched_branches | txn.moved_branches
     if not changed:
@@ -42,8 +42,9 @@ def propagate(txn: Transaction) -> None:
             continue
         if _reads_only_its_spec(txn, edges[branch_id]):
             continue
-        heads = txn.all(sa.select(t.branch.c.head_id, t.branch.c.name).where(t.branch.c.id.in_(edges[branch_id]), t.branch.c.head_id.is_not(None)))
-        upstream = [(head.head_id, head.name) for head in heads]
+        sources = t.branch.c.id.in_(edges[branch_id]), t.branch.c.head_id.is_not(None)
+        heads = txn.all(sa.select(t.branch.c.id, t.branch.c.head_id, t.branch.c.name).where(*sources))
+        upstream = [(_pinned(txn, head.id, head.head_id), head.name) for head in heads]
         commits.add_commit(txn, branch_id, parent=row.head_id, origin=Origin.AUTO, upstream=upstream)
     _check_given_heads(txn, given)
 
@@ -60,6 +61,15 @@ def _check_given_heads(txn: Transaction, branch_ids: Sequence[int]) -> None:
             f"branch '{name}' is made from '{source}', and commit '{head}' was made from {made_from}, so it cannot be the head; `pachctl create branch "
             f"{name.repo}@NAME --head {head}` gives it a branch that is made from nothing",
         )
+
+
+def _pinned(txn: Transaction, branch_id: int, head_id: int) -> int:
+    """What is read of a branch."""
+    pinned = txn.pinned_heads.get(branch_id, head_id)
+    if pinned != head_id and _is_of_this_set(txn, head_id):
+        name, other = branches.branch_name(txn, branch_id), commits.get_commit(txn, pinned)
+        raise InvalidError("pin-invalid", f"'{name}' is pinned to '{other}', and this change makes a commit of it; leave out one of them")
+    return pinned
 
 
 def _is_of_this_set(txn: Transaction, head_id: int | None) -> bool:

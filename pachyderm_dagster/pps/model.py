@@ -76,6 +76,11 @@ class Pipeline:
         """The branch that it writes."""
         return BranchName(self.name, self.spec.output_branch)
 
+    @property
+    def inputs(self) -> list[BranchName]:
+        """The branches that it reads, each once."""
+        return [BranchName(RepoName(project, repo), branch) for project, repo, branch in self.spec.upstream_branches(self.name.project)]
+
 
 @dataclass(frozen=True, slots=True)
 class Counters:

@@ -15,6 +15,7 @@ from pachyderm_dagster.pps import defaults, jobs, pipelines
 from pachyderm_dagster.pps.defaults import Defaults
 from pachyderm_dagster.pps.deletion import delete_pipelines, empty_project
 from pachyderm_dagster.pps.model import Job, Pipeline
+from pachyderm_dagster.pps.pins import Pin, run_pipelines
 from pachyderm_dagster.pps.source_code import Source, with_source
 from pachyderm_dagster.pps.spec import PipelineSpec, UserSpec
 
@@ -57,10 +58,11 @@ class StopPipeline(msgspec.Struct, frozen=True, omit_defaults=True, tag="stop pi
 
 
 class RerunPipeline(msgspec.Struct, frozen=True, omit_defaults=True, tag="rerun pipeline", tag_field="request"):
-    """As `pipelines.rerun_pipeline`."""
+    """As `pins.run_pipelines`."""
 
     pipeline: RepoName
     reprocess: bool = False
+    pins: tuple[Pin, ...] = ()
 
 
 class DeletePipeline(msgspec.Struct, frozen=True, omit_defaults=True, tag="delete pipeline", tag_field="request"):
@@ -120,7 +122,7 @@ def apply(txn: Transaction, request: Request, contents: Contents) -> list[Made]:
             pipelines.stop_pipeline(txn, request.pipeline)
             return [pipelines.get_pipeline(txn, request.pipeline)]
         case RerunPipeline():
-            pipelines.rerun_pipeline(txn, request.pipeline, reprocess=request.reprocess)
+            run_pipelines(txn, [request.pipeline], pins=request.pins, reprocess=[request.pipeline] if request.reprocess else [])
             return [pipelines.get_pipeline(txn, request.pipeline)]
         case DeletePipeline():
             return [*_delete_pipeline(txn, request)]
@@ -158,6 +160,8 @@ def describe(request: Request) -> str:
         case CreatePipeline():
             verb = "update" if request.update else "create"
             return f"{verb} pipeline {_name(request)}"
+        case RerunPipeline() if request.pins:
+            return f"run pipeline {request.pipeline} {' '.join(map(str, request.pins))}"
         case StartPipeline() | StopPipeline() | RerunPipeline():
             named = str(request.pipeline)
         case DeletePipeline():

@@ -179,7 +179,6 @@ def test_daemon_needs_a_port_that_exists(pachctl: Pachctl) -> None:
 
 def test_removed_commands_say_what_to_use(pachctl: Pachctl) -> None:
     for words, hint in (
-        (("run", "pipeline", "edges", "--job", "1"), "rerun pipeline"),
         (("deploy", "local", "--dry-run"), "dev"),
         (("flush-job", "edges/1"), "wait job"),
     ):

@@ -255,3 +255,34 @@ def test_pipelines_of_another_project(books: Pachctl) -> None:
     assert [pipeline["project"] for pipeline in books.json("list", "pipeline", "-A")] == ["vision"]
     assert books.fail("list", "pipeline", "--project", "visions") == "project-not-found"
     assert books("inspect", "pipeline", "vision/copy", "-o", "json").document["name"] == "copy"
+
+
+def test_pipeline_runs_on_chosen_commits(books: Pachctl) -> None:
+    ids = [books.put("books@master:/a", content) and books.json("list", "commit", "books@master", "-n", "1")[0]["id"] for content in "123"]
+    create(books, spec("copy"))
+    books("wait", "job", "copy@master")
+    job = books("run", "pipeline", "copy", f"books@{ids[0]}", "-o", "json").document
+    books("wait", "job", f"copy@{job['id']}")
+    assert books("get", "file", "copy@master:/a").out == "1"
+    again = books("run", "pipeline", "copy", "--job", f"copy@{job['id']}", "--reprocess", "-o", "json").document
+    books("wait", "job", f"copy@{again['id']}")
+    assert (books("get", "file", "copy@master:/a").out, again["version"]) == ("1", 2)
+    assert books.fail("run", "pipeline", "copy", "copy@master") == "pin-invalid"
+    assert "--each" in books.misuse("run", "pipeline", "copy", "-n", "2")
+
+
+def test_history_becomes_a_job_for_each_commit_in_order(books: Pachctl) -> None:
+    ids = [books.put("books@master:/a", content) and books.json("list", "commit", "books@master", "-n", "1")[0]["id"] for content in "1234"]
+    create(books, spec("copy"))
+    books("wait", "job", "copy@master")
+    answer = books("run", "pipeline", "copy", "--each", "books@master^", "--from", ids[0], "-o", "json")
+    made = [document["id"] for document in answer.documents]
+    books("wait", "job", f"copy@{made[-1]}")
+    assert [books("get", "file", f"copy@{set_id}:/a").out for set_id in made] == ["2", "3"]
+    assert [books("inspect", "commit", f"books@{set_id}", "-o", "json").document["id"] for set_id in made] == ids[1:3]
+    books("start", "transaction")
+    assert books.fail("run", "pipeline", "copy", "--each", "books@master") == "transaction-active"
+    assert books("run", "pipeline", "copy", f"books@{ids[3]}", "-o", "json").document["name"] == "copy"
+    books("finish", "transaction")
+    books("wait", "job", "copy@master")
+    assert books("get", "file", "copy@master:/a").out == "4"
