@@ -81,7 +81,8 @@ def asking(engine: sa.Engine) -> Iterator[None]:
 def _open_server(url: sa.URL, driver: str, password: str | None, arguments: dict[str, Any], extra: str) -> sa.Engine:
     given = {name: value for name, value in arguments.items() if name not in url.query}
     try:
-        return sa.create_engine(url.set(drivername=driver, password=password), poolclass=sa.NullPool, connect_args=given)
+        # Parameters by position, so that rows are given to the driver as they are.
+        return sa.create_engine(url.set(drivername=driver, password=password), poolclass=sa.NullPool, connect_args=given, paramstyle="format")
     except ImportError as error:
         raise InvalidError("extra-missing", f"the driver for {url.drivername}:// is not installed: pip install 'pachyderm-dagster[{extra}]'") from error
 
@@ -95,7 +96,8 @@ def _open_sqlite(url: sa.URL) -> sa.Engine:
 
 def _failure(engine: sa.Engine, error: exc.DBAPIError) -> PachydermError:
     shown = engine.url.render_as_string(hide_password=True)
-    text = " ".join(str(error.orig).split())
+    # PostgreSQL's context counts the rows of one COPY, of which a load makes many.
+    text = " ".join(str(error.orig).partition("\nCONTEXT:  COPY ")[0].split())
     if _is_busy(error):
         return ConflictError("sql-busy", f"others are at work in {shown}: {text}; try again when they are done")
     if _is_denied(error):

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.sql.databases import asking, begin_loading
+from pachyderm_dagster.sql.filling import Fill, Row, filler, find_refused_row, named_table
 from pachyderm_dagster.sql.row_files import Layout, Open, invalid_file, read_rows
 from pachyderm_dagster.sql.values import Convert, converter
 
@@ -64,33 +65,27 @@ class _Table:
 
     def load(self, connection: sa.Connection, file: TableFile, layout: Layout, check: Callable[[], None]) -> None:
         found = read_rows(file.name, file.open, layout, list(self.columns))
-        dialect = connection.dialect.name
-        converters = [converter(self.columns[column], dialect) for column in found.columns]
-        statement = self._insert(found.columns)
+        converters = [converter(self.columns[column], connection.dialect.name) for column in found.columns]
+        fill = filler(connection, self.name, self.schema, found.columns)
         first = 1
         for rows in found.batches:
             check()
             if rows:
-                parameters = [self._parameters(file, found.columns, converters, number, row) for number, row in enumerate(rows, first)]
-                _insert_rows(connection, statement, parameters, file, first)
+                converted = [self._convert(file, found.columns, converters, number, row) for number, row in enumerate(rows, first)]
+                _fill(connection, fill, converted, file, first)
                 first += len(rows)
         self.rows += first - 1
 
-    def _insert(self, columns: Sequence[str]) -> sa.Insert:
-        # Columns without types: the driver says what a value is, and the database makes it what the column is.
-        table = _named(self.name, self.schema, columns)
-        return sa.insert(table).values({_quoted(column): sa.bindparam(f"v{position}") for position, column in enumerate(columns)})
-
-    def _parameters(self, file: TableFile, columns: Sequence[str], converters: Sequence[Convert], number: int, row: Sequence[Any]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for position, (convert, value) in enumerate(zip(converters, row, strict=True)):
-            try:
-                found[f"v{position}"] = convert(value)
-            except (ValueError, TypeError, ArithmeticError) as error:
-                column = columns[position]
-                problem = f"row {number}: column {column!r} of '{self.name}' is {self.columns[column]}, and does not take {_shown(value)}"
-                raise invalid_file(file.name, problem) from error
-        return found
+    def _convert(self, file: TableFile, columns: Sequence[str], converters: Sequence[Convert], number: int, row: Sequence[Any]) -> Row:
+        found: list[Any] = []
+        try:
+            for convert, value in zip(converters, row, strict=True):
+                found.append(convert(value))
+        except (ValueError, TypeError, ArithmeticError) as error:
+            column, value = columns[len(found)], row[len(found)]
+            problem = f"row {number}: column {column!r} of '{self.name}' is {self.columns[column]}, and does not take {_shown(value)}"
+            raise invalid_file(file.name, problem) from error
+        return tuple(found)
 
 
 def _empty_table(connection: sa.Connection, file: TableFile) -> _Table:
@@ -104,7 +99,7 @@ def _empty_table(connection: sa.Connection, file: TableFile) -> _Table:
             "table-not-found", f"{file.name}: there is no table '{file.table}' in {where}; make it, or let the code write to /TABLE/NAME of one that is there"
         )
     columns = {found["name"]: found["type"] for found in inspector.get_columns(name, schema) if not found.get("computed")}
-    table = _named(name, schema, ())
+    table = named_table(name, schema)
     if connection.dialect.name == "postgresql":
         # Of two loads the later must see what the first one put there, or its DELETE would leave that. Readers do not wait.
         connection.exec_driver_sql(f"LOCK TABLE {connection.dialect.identifier_preparer.format_table(table)} IN SHARE ROW EXCLUSIVE MODE")
@@ -112,23 +107,14 @@ def _empty_table(connection: sa.Connection, file: TableFile) -> _Table:
     return _Table(name, schema, columns)
 
 
-def _insert_rows(connection: sa.Connection, statement: sa.Insert, parameters: list[dict[str, Any]], file: TableFile, first: int) -> None:
+def _fill(connection: sa.Connection, fill: Fill, rows: Sequence[Row], file: TableFile, first: int) -> None:
     try:
         with asking(connection.engine):
-            connection.execute(statement, parameters)
+            fill(rows)
     except InvalidError as error:
-        last = first + len(parameters) - 1
-        where = f"row {first}" if first == last else f"one of the rows {first} to {last}"
+        refused = 1 if len(rows) == 1 else find_refused_row(error.__cause__)
+        where = f"one of the rows {first} to {first + len(rows) - 1}" if refused is None else f"row {first + refused - 1}"
         raise InvalidError(error.code, f"{file.name}, {where}: {error.message}") from error
-
-
-def _named(name: str, schema: str | None, columns: Sequence[str]) -> sa.TableClause:
-    # Quoted whatever they are: names of tables are names of files.
-    return sa.table(_quoted(name), *(sa.column(_quoted(column)) for column in columns), schema=None if schema is None else _quoted(schema))
-
-
-def _quoted(name: str) -> sa.quoted_name:
-    return sa.quoted_name(name, quote=True)
 
 
 def _shown(value: Any) -> str:

@@ -20,7 +20,9 @@ _WHOLE = re.compile(r"[+-]?[0-9]+")
 def converter(type_: sa.types.TypeEngine[Any], dialect: str) -> Convert:
     """What makes values for a column of this type. None stays None; of a type that is not known here a text is left to the database."""
     convert = _by_type(type_)
-    adapt = _ADAPT.get(dialect, _as_it_is)
+    adapt = _ADAPT.get(dialect)
+    if adapt is None:
+        return lambda value: None if value is None else convert(value)
     return lambda value: None if value is None else adapt(convert(value))
 
 
@@ -168,10 +170,6 @@ _CONVERTERS: tuple[tuple[Any, Convert], ...] = (
     (sa.Enum, _text),
     (sa.String, _text),
 )
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
 
 
 def _for_sqlite(value: Any) -> Any:

@@ -28,6 +28,10 @@ class TestDatabase:
         self.password = password
         self.engine = open_database(url, password)
 
+    @property
+    def is_postgresql(self) -> bool:
+        return self.engine.dialect.name == "postgresql"
+
     def run(self, *statements: str) -> None:
         with self.engine.begin() as connection:
             for statement in statements:
@@ -57,7 +61,7 @@ def new_database(kind: str, folder: Path) -> Iterator[TestDatabase]:
             name = f"test_{os.getpid()}_{next(_numbers)}"
             engine = open_database(server._replace(password=None).render_as_string(), server.password)
             with engine.begin() as connection:
-                connection.exec_driver_sql(f"CREATE DATABASE {name}")
+                connection.exec_driver_sql(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
             yield from _closing(server._replace(password=None, database=name).render_as_string(), server.password)
             with engine.begin() as connection:
                 connection.exec_driver_sql(f"DROP DATABASE {name}")

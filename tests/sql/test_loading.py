@@ -1,5 +1,7 @@
 import datetime as dt
 import io
+import json
+import os
 import threading
 from collections.abc import Iterable
 from decimal import Decimal
@@ -137,7 +139,7 @@ def test_what_the_database_refuses_in_the_last_file_leaves_all_tables_as_they_we
     with pytest.raises(InvalidError) as raised:
         load_files(database, contents, layout("CSV"))
     assert raised.value.code == "sql-refused"
-    assert "/scores/b, one of the rows 1 to 2" in raised.value.message
+    assert f"/scores/b, {'row 2' if database.is_postgresql else 'one of the rows 1 to 2'}: " in raised.value.message
     assert database.rows("SELECT * FROM scores") == [("old", 1)]
     assert database.rows("SELECT * FROM early") == [(7,)]
 
@@ -193,6 +195,59 @@ def test_many_rows_are_loaded_in_batches(database: TestDatabase) -> None:
     data = b"".join(b"%d,%d\n" % (one, one) for one in range(number))
     assert load_files(database, {"/numbers/a": data}, layout("CSV")).rows == {"numbers": number}
     assert database.rows("SELECT count(*), sum(a) FROM numbers") == [(number, number * (number - 1) // 2)]
+
+
+def test_a_row_that_is_refused_in_a_later_batch_is_named(database: TestDatabase) -> None:
+    database.run("CREATE TABLE numbers (a INTEGER PRIMARY KEY)")
+    data = b"".join(b"%d\n" % one for one in range(BATCH_ROWS + 6)) + b"5\n6\n"
+    with pytest.raises(InvalidError) as raised:
+        load_files(database, {"/numbers/a": data}, layout("CSV"))
+    where = "row 2007" if database.is_postgresql else "one of the rows 2001 to 2008"
+    assert raised.value.message.startswith(f"/numbers/a, {where}: ")
+    assert "COPY" not in raised.value.message
+
+
+def test_texts_are_loaded_as_they_are(database: TestDatabase) -> None:
+    """What COPY, a statement or a driver could take for something else."""
+    texts = ["\\N", "\\.", "a\tb", "a\nb", "a\r\nb", "\\", "\\x41", "%s", "%(v0)s", "?", ":v0", "'; --", '"', "\u00e9\U0001f41d", " "]
+    database.run("CREATE TABLE texts (id INTEGER, v0 VARCHAR(50))")
+    lines = "".join(json.dumps({"id": number, "v0": text}) + "\n" for number, text in enumerate([*texts, None]))
+    load_files(database, {"/texts/a": lines.encode()}, layout("JSON"))
+    assert database.rows("SELECT v0 FROM texts ORDER BY id") == [(text,) for text in [*texts, None]]
+
+
+def test_views_are_loaded_as_their_tables(database: TestDatabase) -> None:
+    if database.engine.dialect.name == "sqlite":
+        pytest.skip("its views only read")
+    database.run(SCORES, "INSERT INTO scores VALUES ('old', 1)", "CREATE VIEW shown AS SELECT name, points FROM scores")
+    load_files(database, {"/shown/a": b"ann,1\n"}, layout("CSV"))
+    assert database.rows("SELECT * FROM scores") == [("ann", 1)]
+
+
+def test_policies_of_rows_hold(database: TestDatabase) -> None:
+    if not database.is_postgresql:
+        pytest.skip("policies of PostgreSQL")
+    role = f"loader_{os.getpid()}"
+    schema = database.rows("SELECT current_schema()")[0][0]
+    database.run(
+        f"{SCORES.removesuffix(')')}, CHECK (points < 100))",
+        "ALTER TABLE scores ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY few ON scores USING (points < 10)",
+        "INSERT INTO scores VALUES ('kept', 50)",
+        f"CREATE ROLE {role} LOGIN",
+        f"GRANT USAGE ON SCHEMA {schema} TO {role}",
+        f"GRANT ALL ON scores TO {role}",
+    )
+    engine = open_database(sa.make_url(database.url)._replace(username=role).render_as_string(), None)
+    try:
+        load(engine, files({"/scores/a": b"ann,1\n"}), layout("CSV"))
+        assert database.rows("SELECT name FROM scores ORDER BY name") == [("ann",), ("kept",)]
+        with pytest.raises(StorageError) as raised:
+            load(engine, files({"/scores/a": b"bob,20\n"}), layout("CSV"))
+        assert raised.value.code == "sql-denied"
+    finally:
+        engine.dispose()
+        database.run(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
 def test_two_loads_at_once_leave_the_rows_of_one(database: TestDatabase) -> None:
