@@ -17,7 +17,10 @@ from pachyderm_dagster.executors.live import find_running
 from pachyderm_dagster.pfs.references import parse_repo
 from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.datum_listing import DatumInfo, PlannedDatums, ShownState
+from pachyderm_dagster.pps.inputs import leaves
 from pachyderm_dagster.pps.model import Job
+from pachyderm_dagster.pps.planning import source_key
+from pachyderm_dagster.pps.spec import PipelineSpec
 from pachyderm_dagster.workspace import Workspace, open_workspace
 
 # As the meta repo calls what people know as SUCCESS.
@@ -105,8 +108,7 @@ def list_datum(
             found = _find(workspace, job, project)
             datums = workspace.pps.list_datum(found, states=wanted, running=_running(workspace, found))
         else:
-            planned = workspace.pps.plan_datum(spec) if spec is not None else _plan_of(workspace, pipeline or "", project)
-            datums = workspace.pps.list_planned(planned, states=wanted)
+            datums = workspace.pps.list_planned(_plan(workspace, spec, pipeline or "", project), states=wanted)
         printer.many(map(datum_document, itertools.islice(_reading(datums, inputs), number)), COLUMNS)
 
 
@@ -135,10 +137,17 @@ def _running(workspace: Workspace, job: Job) -> dict[str, dt.datetime]:
     return {one.datum.datum: one.started for one in find_running(workspace.settings.home, job)}
 
 
-def _plan_of(workspace: Workspace, pipeline: str, project: str) -> PlannedDatums:
-    with workspace.database.read() as txn:
-        found = pipelines.get_pipeline(txn, parse_repo(pipeline, project=project))
-    return workspace.pps.plan_datum(found.spec, project=found.name.project)
+def _plan(workspace: Workspace, spec: PipelineSpec | None, pipeline: str, project: str) -> PlannedDatums:
+    """Of a pipeline that need not exist, or of one by its name. A branch without a commit may be one that is misspelt: it is said."""
+    if spec is None:
+        with workspace.database.read() as txn:
+            found = pipelines.get_pipeline(txn, parse_repo(pipeline, project=project))
+        spec, project = found.spec, found.name.project
+    planned = workspace.pps.plan_datum(spec, project=project)
+    for leaf in leaves(spec.input):
+        if source_key(leaf) not in planned.sources:
+            click.echo(f"note: input '{leaf.name}' has no files: branch '{leaf.repo}@{leaf.branch}' has no finished commit without an error", err=True)
+    return planned
 
 
 def _reading(datums: Iterable[DatumInfo], inputs: str | None) -> Iterator[DatumInfo]:

@@ -15,7 +15,7 @@ from pachyderm_dagster.pfs.ancestry import find_readable
 from pachyderm_dagster.pfs.client import Pfs
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, BranchName, Commit, RepoName, RepoType
 from pachyderm_dagster.pfs.references import branch_row
-from pachyderm_dagster.pfs.repos import find_repo
+from pachyderm_dagster.pfs.repos import find_repo, get_repo
 from pachyderm_dagster.pfs.requests import Contents, SpecContent, StoredSpec
 from pachyderm_dagster.pfs.user_transactions import UserTransaction
 from pachyderm_dagster.pps import jobs, pipelines, transactions
@@ -177,18 +177,20 @@ class Pps:
     def plan_datum(self, spec: PipelineSpec, *, project: str | None = None) -> PlannedDatums:
         """The datums that a pipeline would have now, and which of them an earlier job of that pipeline, if it exists, left a result for; nothing runs.
 
-        A branch counts as it was when it was last finished without an error; one that a trigger will make, as the branch that it will follow.
+        A branch counts as it was when it was last finished without an error; one that a trigger will make, as the branch that it will follow. One that was
+        never finished, or is not there yet, has no files, and is not in the `sources` of what is returned.
 
         Args:
             project: of a pipeline that names none.
 
         Raises:
-            NotFoundError: `repo-not-found`, `branch-not-found`, `commit-not-found`, for what it reads.
+            NotFoundError: `repo-not-found`, for what it reads.
             InvalidError: as `datum_table`.
         """
         name = RepoName(spec.pipeline.project or project or self._project, spec.pipeline.name)
         with self.database.read() as txn:
-            read = [(leaf, commits.get_commit(txn, _head(txn, _planned_branch(txn, leaf, name.project)))) for leaf in leaves(spec.input)]
+            heads = [(leaf, _find_readable_head(txn, _planned_branch(txn, leaf, name.project))) for leaf in leaves(spec.input)]
+            read = [(leaf, commits.get_commit(txn, head)) for leaf, head in heads if head is not None]
             pipeline = pipelines.find_pipeline(txn, name)
             if pipeline is None:
                 salt, base, results = "", Base(None, None), None
@@ -329,13 +331,12 @@ def _planned_branch(txn: Transaction, leaf: Leaf, project: str) -> BranchName:
     return BranchName(repo, leaf.trigger.branch)
 
 
-def _head(txn: Transaction, branch: BranchName) -> int:
+def _find_readable_head(txn: Transaction, branch: BranchName) -> int | None:
     """The row of the newest commit of a branch that is finished without an error.
 
     Raises:
-        NotFoundError: `repo-not-found`, `branch-not-found`, `commit-not-found`.
+        NotFoundError: `repo-not-found`.
     """
-    readable = find_readable(txn, branch_row(txn, branch).head_id)
-    if readable is None:
-        raise NotFoundError("commit-not-found", f"branch '{branch}' has no finished commit without an error yet; put a file there first")
-    return int(readable.id)
+    get_repo(txn, branch.repo)
+    readable = find_readable(txn, _find_head(txn, branch))
+    return None if readable is None else int(readable.id)

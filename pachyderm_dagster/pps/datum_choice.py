@@ -56,7 +56,7 @@ def _with_file(datums: Datums, text: str) -> pa.Int64Array:
         paths = files.column("path").combine_chunks()
         exact.append(start + pc.indices_nonzero(pc.equal(paths, wanted)).to_numpy())
         begins = pc.binary_join_element_wise(pc.utf8_rtrim(paths, "/"), "", "/")
-        holds = pc.and_(pc.equal(files.column("type"), "dir"), pa.array([f"{wanted}/".startswith(begin) for begin in begins.to_pylist()]))
+        holds = pc.and_(pc.equal(files.column("type"), "dir"), pa.array([f"{wanted}/".startswith(begin) for begin in begins.to_pylist()], pa.bool_()))
         around.append(start + pc.indices_nonzero(holds).to_numpy())
     rows = _reading(datums, np.concatenate(exact))
     return rows if len(rows) else _reading(datums, np.concatenate(around))

@@ -51,15 +51,22 @@ def decode_base(base: Base) -> JobTrees:
 
 
 def find_datums(trees: Trees, spec: PipelineSpec, sources: Sources, salt: str) -> Datums:
-    """The datums of what a pipeline reads; `salt` is that of its version. Errors as `datum_table` and `glob_files`.
+    """The datums of what a pipeline reads; `salt` is that of its version. An input that is not in `sources` has no files.
+
+    Errors as `datum_table` and `glob_files`.
 
     Raises:
         InvalidError: `no-input`, of a spout.
     """
     if spec.input is None:
         raise InvalidError("no-input", f"pipeline '{spec.pipeline.name}' is a spout: without an input it has no datums")
-    files = {leaf_key(leaf): glob_files(trees, sources[source_key(leaf)].root, leaf.glob) for leaf in leaves(spec.input)}
+    files = {leaf_key(leaf): glob_files(trees, _root_of(leaf, sources), leaf.glob) for leaf in leaves(spec.input)}
     return datum_table(spec.input, files, spec.datum_salt(salt))
+
+
+def _root_of(leaf: Leaf, sources: Sources) -> TreeRoot:
+    found = sources.get(source_key(leaf))
+    return decode_root(FILE_ROWS, None) if found is None else found.root
 
 
 def consider_datums(trees: Trees, meta_trees: Trees, spec: PipelineSpec, sources: Sources, salt: str, base: Base) -> ConsideredDatums:

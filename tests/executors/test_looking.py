@@ -132,6 +132,18 @@ def test_plan_of_a_trigger_that_has_no_branch_yet_is_that_of_what_it_will_follow
     assert shown(list(workspace.pps.list_planned(workspace.pps.plan_datum(spec)))) == {"a": "UNKNOWN", "b": "UNKNOWN"}
 
 
+def test_plan_of_a_branch_without_a_commit_has_no_datums(workspace: Workspace) -> None:
+    workspace.pfs.create_repo("data")
+    (spec,) = parse_specs(COPY, source="test")
+    assert len(workspace.pps.plan_datum(spec)) == 0
+    workspace.pfs.start_commit("data@master")
+    assert len(workspace.pps.plan_datum(spec)) == 0
+    workspace.pfs.create_repo("other")
+    put(workspace, "other@master", {"/a": b"a"})
+    (both,) = parse_specs(CROSS.replace("cross", "union").replace("name: again, repo: data", "name: again, repo: other"), source="test")
+    assert shown(list(workspace.pps.list_planned(workspace.pps.plan_datum(both)))) == {"a": "UNKNOWN"}
+
+
 def test_plan_of_what_does_not_exist_is_refused(workspace: Workspace) -> None:
     (spec,) = parse_specs(COPY, source="test")
     with pytest.raises(NotFoundError) as caught:

@@ -30,6 +30,13 @@ def test_datum_is_meant_by_a_file_or_what_holds_it() -> None:
     assert files(whole, "/") == files(whole, "/any/file") == [("left", "/")]
 
 
+@pytest.mark.parametrize("text", ["/a", "abcd"])
+def test_nothing_is_meant_where_there_are_no_datums(text: str) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        choose_datum(datum_table(LEFT, {leaf_key(LEFT): table()}, ""), text)
+    assert caught.value.code == "datum-not-found"
+
+
 def test_datum_is_meant_by_the_beginning_of_its_id() -> None:
     datums = datum_table(LEFT, {leaf_key(LEFT): table("/a", "/b")}, "")
     ids = datums.table.column("id").to_pylist()
