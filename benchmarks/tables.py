@@ -1,7 +1,8 @@
 """What an egress to a table costs: 200,000 rows of CSV, against the driver's own INSERT of the same rows as texts, on SQLite and on the servers that
 TEST_METADATA_URL (PostgreSQL) and TEST_MYSQL_URL name.
 
-Aims: twice the driver's time on SQLite and MySQL, where it is all that a load adds to; half of it on PostgreSQL, where a load is COPY.
+Aims: three times the driver's time on SQLite, where the driver is all that a load adds to, and twice on MySQL; three quarters of it on PostgreSQL, where a
+load is COPY.
 """
 
 import csv
@@ -18,7 +19,7 @@ from tests.sql.databases import MYSQL, TestDatabase, new_database
 
 ROWS = 200_000
 TABLE = "CREATE TABLE facts (id INTEGER PRIMARY KEY, name VARCHAR(50), amount DECIMAL(10,2), moment TIMESTAMP NULL, good BOOLEAN)"
-AIMS = {"sqlite": 2.0, "mysql": 2.0, "postgresql": 0.5}
+AIMS = {"sqlite": 3.0, "mysql": 2.0, "postgresql": 0.75}
 
 
 def main() -> None:
