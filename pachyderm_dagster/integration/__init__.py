@@ -7,13 +7,16 @@ if TYPE_CHECKING:
     from pachyderm_dagster.integration.assets import commit_automation, pachyderm_assets, pipeline_asset, repo_asset
     from pachyderm_dagster.integration.building import build_definitions
     from pachyderm_dagster.integration.components import PachydermPipelines, PachydermWorkspace
+    from pachyderm_dagster.integration.datum_assets import datum_asset, pfs
     from pachyderm_dagster.integration.io_manager import PachydermIOManager
     from pachyderm_dagster.integration.launch_config import PipelineConfig
     from pachyderm_dagster.integration.resource import PachydermResource
     from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline
     from pachyderm_dagster.integration.translator import PachydermTranslator
+    from pachyderm_dagster.worker.function_datum import Datum
 
 __all__ = [
+    "Datum",
     "InputBranch",
     "LoadedPipeline",
     "PachydermIOManager",
@@ -24,12 +27,15 @@ __all__ = [
     "PipelineConfig",
     "build_definitions",
     "commit_automation",
+    "datum_asset",
     "pachyderm_assets",
+    "pfs",
     "pipeline_asset",
     "repo_asset",
 ]
 # The module of each name. It is imported when the name is asked for: a code location pays for what it uses.
 _MODULES = {
+    "Datum": "datum_assets",
     "InputBranch": "snapshot",
     "LoadedPipeline": "snapshot",
     "PachydermIOManager": "io_manager",
@@ -40,6 +46,8 @@ _MODULES = {
     "PipelineConfig": "launch_config",
     "build_definitions": "building",
     "commit_automation": "assets",
+    "datum_asset": "datum_assets",
+    "pfs": "datum_assets",
     "pachyderm_assets": "assets",
     "pipeline_asset": "assets",
     "repo_asset": "assets",

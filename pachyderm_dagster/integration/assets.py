@@ -9,7 +9,7 @@ import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.integration.building import Environ, Location, define
+from pachyderm_dagster.integration.building import Environ, Location, OpArguments, define
 from pachyderm_dagster.integration.code_places import place_of_caller
 from pachyderm_dagster.integration.declared import declare, declared_as, declared_snapshot, read_declared
 from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
@@ -58,7 +58,11 @@ def pipeline_asset(
         InvalidError: `spec-invalid`, `spec-unsupported`.
     """
     place = place_of_caller(1)
-    loaded = declare(spec, *([] if place is None else [place]), project=project).loaded
+    return asset_of(declare(spec, *([] if place is None else [place]), project=project).loaded, translator, environ, op)
+
+
+def asset_of(loaded: LoadedPipeline, translator: PachydermTranslator | None, environ: Environ | None, op: OpArguments) -> dg.AssetsDefinition:
+    """The asset of one declared pipeline."""
     using = translator or PachydermTranslator()
     found = using.get_asset_spec(loaded)
     location = Location(Snapshot((), (), (loaded,)), environ or os.environ, using, {loaded.output: found.key}, op=op)

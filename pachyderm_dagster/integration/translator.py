@@ -17,7 +17,8 @@ from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT, BranchN
 from pachyderm_dagster.pps.inputs import CronInput, leaves
 
 AssetProps: TypeAlias = InputBranch | LoadedPipeline
-_LANGUAGES = {"sh": "shell", "bash": "shell", "python": "python", "python3": "python", "Rscript": "r", "R": "r", "java": "java", "go": "go", "julia": "julia"}
+_LANGUAGES = {"sh": "shell", "bash": "shell", "Rscript": "r", "R": "r", "java": "java", "go": "go", "julia": "julia"}
+_PYTHON = re.compile(r"python(\d+(\.\d+)?)?")
 _SUFFIXES = {".py": "python", ".sh": "shell", ".R": "r", ".r": "r", ".jl": "julia"}
 _NOT_IN_IDENTIFIERS = re.compile(r"[^A-Za-z0-9_]")
 
@@ -51,7 +52,7 @@ class PachydermTranslator:
         spec = props.spec
         command = " ".join(spec.transform.cmd)
         program = PurePosixPath(spec.transform.cmd[0] if spec.transform.cmd else "")
-        language = _LANGUAGES.get(program.name) or _SUFFIXES.get(program.suffix)
+        language = "python" if _PYTHON.fullmatch(program.name) else _LANGUAGES.get(program.name) or _SUFFIXES.get(program.suffix)
         clock = "cron" if any(isinstance(leaf, CronInput) for leaf in leaves(spec.input)) else None
         return dg.AssetSpec(
             key=branch_key(props.output),

@@ -1,0 +1,80 @@
+"""Runs a Python function on datum after datum: `python -m pachyderm_dagster.worker.datum_function ROOT MODULE:FUNCTION [MODULE...]`.
+
+It is the command of a pipeline with `datum_batching`, so the module is imported once for a set of datums. ROOT is where it is imported from; the modules are
+those whose code counts besides.
+"""
+
+import importlib
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from pachyderm_dagster.errors import ExecutionError, PachydermError
+from pachyderm_dagster.worker.function_code import CODE, code_digest
+from pachyderm_dagster.worker.function_datum import Datum
+from pachyderm_dagster.worker.next_call import call_next
+from pachyderm_dagster.worker.stage import ENV_FILE, OUT
+
+DatumFunction = Callable[[Datum], None]
+
+
+def load_function(root: str, target: str, others: Sequence[str], expected: str) -> DatumFunction:
+    """The function `MODULE:FUNCTION`, when its code is the expected one.
+
+    Raises:
+        ExecutionError: `code-changed`.
+        Exception: whatever the import raises.
+    """
+    sys.path.insert(0, root)
+    name, _, attribute = target.partition(":")
+    modules = [importlib.import_module(module) for module in (name, *others)]
+    if code_digest([Path(str(module.__file__)) for module in modules]) != expected:
+        problem = f"the code of {', '.join((name, *others))} is not what it was when Dagster loaded it"
+        raise ExecutionError("code-changed", f"{problem}; reload the code location, which makes a new version of the pipeline")
+    found = getattr(modules[0], attribute)
+    # What the decorator left there is an asset with the function in it.
+    function: DatumFunction = getattr(found, "function", None) or found
+    return function
+
+
+def read_datum(root: Path) -> Datum:
+    """The datum that is in `/pfs`, or wherever that is."""
+    lines = (root / ENV_FILE).read_text()
+    environment = dict(word.partition("=")[::2] for word in shlex.split(lines))
+    return Datum({path.name: path for path in root.iterdir() if path.is_dir() and path.name != OUT}, root / OUT, environment)
+
+
+def run_function(function: DatumFunction, datum: Datum) -> str | None:
+    """Why the function failed; None when it did not."""
+    try:
+        returned: object = function(datum)  # type: ignore[func-returns-value]
+    except Exception as error:  # noqa: BLE001  whatever user code raises fails its datum
+        traceback.print_exc()
+        return f"{type(error).__name__}: {error}"
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    if returned is not None:
+        return f"the function returned {type(returned).__name__}, which goes nowhere; let it write files into `datum.out` and return nothing"
+    return None
+
+
+def main(words: Sequence[str], environ: Mapping[str, str]) -> int:
+    """The process of a datum set."""
+    root, target, *others = words
+    try:
+        function = load_function(root, target, others, environ.get(CODE, ""))
+    except PachydermError as error:
+        print(error, file=sys.stderr)  # noqa: T201  what the log of the datum shows
+        return 1
+    failure: str | None = None
+    while True:
+        call_next(environ, failure)
+        failure = run_function(function, read_datum(Path(environ["PFS_ROOT"])))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))
