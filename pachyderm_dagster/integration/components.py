@@ -124,7 +124,8 @@ class PachydermPipelines(_Customized, dg.Component, dg.Model, dg.Resolvable):
     branch_translation: Translation | None = Field(default=None, description="Changes the assets of the branches that pipelines read and others write.")
     op: OpSpec | None = Field(default=None, description="Name, tags, pool of the steps that run pipelines.")
     own_assets: list[str] = Field(
-        default_factory=list,
+        # Not a factory: Dagster 1.12 cannot take one here with pydantic from 2.12 on. pydantic copies what it is given.
+        default=[],
         description="Keys, project/repo, of branches that assets of your own code write, with PachydermIOManager.",
         examples=[["default/cars"]],
     )

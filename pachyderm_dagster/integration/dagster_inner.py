@@ -5,17 +5,33 @@ What the IO manager takes is guarded: where a later Dagster has it no more, only
 
 import contextlib
 import hashlib
+from pathlib import Path
 from typing import TypeAlias
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.events import DagsterEventType
 from dagster._core.execution.context.data_version_cache import InputAssetVersionInfo
+from dagster._core.instance.ref import InstanceRef
 
 AssetJob: TypeAlias = UnresolvedAssetJobDefinition
 """What `dg.define_asset_job` returns."""
+DAEMON_MODULE = "dagster._daemon"
+"""What `dagster-daemon` runs; a script's folder need not be on the path."""
+# Capturing what a step prints starts two processes a step, and takes the terminal away from whoever shows progress on it.
+_IN_PROCESS = {"compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}}
 _UNKNOWN = dg.DagsterInvariantViolationError, AttributeError, TypeError
 """What is raised for what contexts outside of a run lack, and other versions of Dagster may."""
+
+
+def open_instance_of(folder: Path, *, runs_here: bool = False) -> dg.DagsterInstance:
+    """The instance whose DAGSTER_HOME is `folder`, for a `with` block.
+
+    Args:
+        runs_here: runs are executed in this process.
+    """
+    # Not `DagsterInstance.from_config`: only the reference takes overrides.
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), overrides=_IN_PROCESS if runs_here else None))
 
 
 def set_data_version(context: dg.OutputContext, version: str) -> None:

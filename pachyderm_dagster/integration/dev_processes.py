@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.integration.dagster_inner import DAEMON_MODULE
 from pachyderm_dagster.worker import linux
 
 LOCATION = "pachyderm"
@@ -73,7 +74,7 @@ class DevProcesses:
         workspace.write_text(f"load_from:\n  - grpc_server:\n      socket: {socket}\n      location_name: {LOCATION}\n")
         try:
             self._start("code server", ["dagster", "code-server", "start", "--socket", str(socket), "-m", CODE_MODULE, "--location-name", LOCATION])
-            self._start("daemon", ["dagster._daemon", "run", "--workspace", str(workspace)])
+            self._start("daemon", [DAEMON_MODULE, "run", "--workspace", str(workspace)])
             self._start("keeper", ["pachyderm_dagster", "run", "service"])
             self._start("web server", ["dagster_webserver", "--host", HOST, "--port", str(self.port), "--workspace", str(workspace)])
             how = ["--instant"] if self.is_instant else []

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.instance.ref import InstanceRef
 
+from pachyderm_dagster.integration.dagster_inner import open_instance_of
 from pachyderm_dagster.settings import Settings
 
 CONFIG = """\
@@ -33,9 +33,6 @@ sensors:
 _LOCK = ".pachyderm-dagster.lock"
 _PREPARED = ".pachyderm-dagster.prepared"
 
-# Capturing what a step prints starts two processes a step, and takes the terminal away from whoever shows progress on it.
-_IN_PROCESS = {"compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}}
-
 
 def ensure_dagster_home(settings: Settings) -> Path:
     """Makes DAGSTER_HOME with a `dagster.yaml` and the databases that it names, unless it has them, and returns it."""
@@ -56,7 +53,7 @@ def ensure_dagster_home(settings: Settings) -> Path:
 
 
 def _make_databases(home: Path) -> None:
-    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home))) as instance:
+    with open_instance_of(home) as instance:
         instance.get_run_records(limit=1)
         instance.fetch_materializations(dg.AssetKey("none"), limit=1)
         instance.all_instigator_state()
@@ -65,7 +62,5 @@ def _make_databases(home: Path) -> None:
 @contextlib.contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """Opens the instance for runs in this process."""
-    # Not `DagsterInstance.from_config`: only the reference takes overrides.
-    reference = InstanceRef.from_dir(str(ensure_dagster_home(settings)), overrides=_IN_PROCESS)
-    with dg.DagsterInstance.from_ref(reference) as instance:
+    with open_instance_of(ensure_dagster_home(settings), runs_here=True) as instance:
         yield instance
