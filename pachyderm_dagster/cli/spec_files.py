@@ -12,6 +12,7 @@ import click
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.executors.limit_groups import limits_problem
 from pachyderm_dagster.executors.limits import limits_of
+from pachyderm_dagster.executors.missing_here import find_excess, find_missing
 from pachyderm_dagster.pfs.http_sources import open_http
 from pachyderm_dagster.pfs.local_sources import open_local
 from pachyderm_dagster.pps.service_rules import unused_fields
@@ -115,6 +116,11 @@ def tell_unused(specs: Iterable[PipelineSpec], environ: Mapping[str, str]) -> No
         unlimited = limits_problem(limits_of(spec))
         if unlimited is not None:
             click.echo(f"note: resource_limits of '{spec.pipeline.name}' are not kept here: {unlimited}", err=True)
+        for missing in find_missing(spec):
+            click.echo(f"note: jobs of '{spec.pipeline.name}' will fail on this machine: {missing}", err=True)
+        excess = find_excess(spec)
+        if excess is not None:
+            click.echo(f"note: parallelism_spec of '{spec.pipeline.name}': {excess}", err=True)
         if spec.runs_on:
             name = spec.pipeline.name
             click.echo(f"note: {spec.kind} '{name}' runs under `pachyderm-dagster dev`, or `pachctl run service {name}`", err=True)

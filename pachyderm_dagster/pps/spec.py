@@ -88,7 +88,7 @@ class Transform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Name or number of the user that the program runs as, when root runs the jobs; another user's jobs run as that user only. `/pfs/out` is its own, all
     else in `/pfs` it can read. Under `datum_batching` it must be able to run `pachctl`."""
     working_dir: str = ""
-    """Where the program starts."""
+    """Where the program starts: an absolute path."""
     image_pull_secrets: tuple[str, ...] = ()
     """Secrets for the registry of the image."""
     memory_volume: bool = False
@@ -103,7 +103,7 @@ class ParallelismSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many workers share a job."""
 
     constant: int = 1
-    """How many datums run at the same time."""
+    """How many datums run at the same time, up to 10,000."""
 
 
 class DatumSetSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

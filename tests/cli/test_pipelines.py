@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,7 @@ def test_yaml_is_read(books: Pachctl) -> None:
         (json.dumps(spec("copy", input={"pfs": {"repo": "books", "glob": "/"}, "cron": {"name": "t", "spec": "@hourly"}})).encode(), "spec-invalid"),
         (json.dumps(spec("copy", service={})).encode(), "spec-invalid"),
         (json.dumps(spec("copy", s3_out=True)).encode(), "spec-unsupported"),
+        (json.dumps(spec("copy", parallelism_spec={"constant": 1_000_000_000})).encode(), "spec-invalid"),
         (json.dumps(spec("copy", "nothing")).encode(), "repo-not-found"),
     ],
 )
@@ -109,6 +111,24 @@ def test_limits_that_are_not_kept_are_told_with_the_reason(books: Pachctl, monke
     said = books("create", "pipeline", stdin=json.dumps(spec("copy", resource_limits=limits)).encode()).err
     assert "note: 'copy' runs its command on this machine; not used there: resource_limits.disk" in said
     assert "note: resource_limits of 'copy' are not kept here: no group for 1073741824 bytes" in said
+
+
+def test_what_this_machine_does_not_have_is_told(books: Pachctl, tmp_path: Path) -> None:
+    given = {**spec("copy", parallelism_spec={"constant": 9_999})}
+    given["transform"] = {**given["transform"], "user": "nobody-here", "working_dir": f"{tmp_path}/none"}
+    said = books("create", "pipeline", stdin=json.dumps(given).encode()).err
+    assert "note: jobs of 'copy' will fail on this machine: transform.user 'nobody-here' does not exist on this machine" in said
+    assert f"note: jobs of 'copy' will fail on this machine: there is no folder '{tmp_path}/none' here" in said
+    assert "note: parallelism_spec of 'copy': it asks for up to 9,999 workers at once, and this machine has" in said
+
+
+def test_what_this_machine_has_is_not_told(books: Pachctl, tmp_path: Path) -> None:
+    given = {**spec("copy", parallelism_spec={"constant": 2})}
+    given["transform"] = {**given["transform"], "user": str(os.getuid()), "working_dir": str(tmp_path)}
+    assert "will fail" not in books("create", "pipeline", stdin=json.dumps(given).encode()).err
+    given["pipeline"] = {"name": "other"}
+    given["transform"] = {**given["transform"], "working_dir": "/pfs/out"}
+    assert "note:" not in books("create", "pipeline", stdin=json.dumps(given).encode()).err
 
 
 def test_missing_file_is_refused(books: Pachctl, tmp_path: Path) -> None:
