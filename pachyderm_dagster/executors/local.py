@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, assert_never
 
@@ -30,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class LocalExecutor:
-    """Runs datums in processes on this machine; as a context manager it leaves no process behind.
+    """Runs datums in processes on this machine; as a context manager it leaves no process and no file behind.
 
     Args:
         environment: of the machine, as the workers and the user code are to see it (`os.environ` of the program).
@@ -41,6 +42,7 @@ class LocalExecutor:
         self._environment = worker_environment(environment)
         self._warn = warn
         self._runs: weakref.WeakSet[_Run] = weakref.WeakSet()
+        self._removals = ThreadPoolExecutor(1, thread_name_prefix="remove")
 
     def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int) -> Generator[DatumResult, None, None]:
         """Runs every task and gives each result when it is there, in any order; tasks are taken from the iterable as workers have room.
@@ -62,7 +64,7 @@ class LocalExecutor:
         unlimited = limits_problem(setup.limits)
         if unlimited is not None:
             self._warn(f"resource_limits are not kept: {unlimited}")
-        run = _Run(setup, iter(tasks), max(1, parallelism), self._environment, self._warn)
+        run = _Run(setup, iter(tasks), max(1, parallelism), self._environment, self._warn, self._removals.submit)
         # Now, not when the first result is asked for: a stop in between must not be lost.
         self._runs.add(run)
         return run.results()
@@ -81,6 +83,7 @@ class LocalExecutor:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.stop()
+        self._removals.shutdown()
 
 
 class _Run:
@@ -93,6 +96,7 @@ class _Run:
         parallelism: int,
         environment: Mapping[str, str],
         warn: Callable[[str], None],
+        remove: Callable[[Callable[[], None]], object],
     ) -> None:
         self._setup = setup
         self._sets = gather(tasks)
@@ -100,6 +104,7 @@ class _Run:
         self._waiting: deque[tuple[DatumTask, ...]] = deque()
         self._environment = environment
         self._warn = warn
+        self._remove = remove
         self._warned = False
         self._workers: list[WorkerProcess] = []
         self._started = 0
@@ -112,7 +117,7 @@ class _Run:
         self._stopped = False
 
     def results(self) -> Generator[DatumResult, None, None]:
-        with RunFolder(os.path.realpath(self._setup.scratch)) as self._folder:
+        with RunFolder(os.path.realpath(self._setup.scratch), call=self._remove) as self._folder:
             try:
                 for _ in range(self._look_ahead()):
                     self._start_worker()

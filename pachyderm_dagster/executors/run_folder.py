@@ -4,25 +4,38 @@ import contextlib
 import fcntl
 import os
 import tempfile
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from pachyderm_dagster.worker.folders import remove_entry
 
 _PREFIX = "run-"
+_OVER = "over-"
 _LOCK = "lock"
 
 
-class RunFolder:
-    """A new folder below `scratch`. Entering first removes those of runs that are gone: the kernel let go of their locks."""
+def _at_once(work: Callable[[], None]) -> None:
+    work()
 
-    def __init__(self, scratch: str) -> None:
+
+class RunFolder:
+    """A new folder below `scratch`. Entering first removes those of runs that are gone: the kernel let go of their locks.
+
+    Args:
+        scratch: made where it is missing.
+        call: calls what removes the folder, when it is left. It may do so later, in a thread: to remove many small files takes longer than to store them,
+            and nobody waits for it.
+    """
+
+    def __init__(self, scratch: str, *, call: Callable[[Callable[[], None]], object] = _at_once) -> None:
         self._scratch = scratch
+        self._call = call
 
     def __enter__(self) -> Self:
         os.makedirs(self._scratch, exist_ok=True)
         for name in os.listdir(self._scratch):
-            if name.startswith(_PREFIX):
+            if name.startswith((_PREFIX, _OVER)):
                 _remove_if_gone(f"{self._scratch}/{name}")
         lock = None
         while lock is None:
@@ -32,6 +45,14 @@ class RunFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        # Whoever looks for what runs finds it no more, from now on.
+        over = f"{self._scratch}/{_OVER}{os.path.basename(self.path).removeprefix(_PREFIX)}"
+        with contextlib.suppress(OSError):
+            os.rename(self.path, over)
+            self.path = over
+        self._call(self._end)
+
+    def _end(self) -> None:
         _remove(self.path)
         os.close(self._lock)
 

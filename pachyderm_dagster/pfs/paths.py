@@ -21,6 +21,8 @@ MAX_ELEMENT_BYTES = 255
 
 _SHOWN_CHARACTERS = 300
 _SHOWN_NAMES = 10
+# Most paths, told at one look: all rules hold for them. A dot alone or two are no element.
+_ORDINARY = re.compile(r"(?=.{2,4096}\Z)(?:/(?!\.{1,2}(?:/|\Z))[\w .,:;=~#$%&'\"<>|\\-]{1,255})+", re.ASCII)
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f*?\[\]{}!()@+^]")
 
 
@@ -33,6 +35,8 @@ def clean_path(text: str) -> str:
     Raises:
         InvalidError: `path-invalid`, naming the rule that `text` breaks.
     """
+    if _ORDINARY.fullmatch(text):
+        return text
     if not text:
         raise InvalidError("path-invalid", "the path is empty; name a file (`/dir/file`) or `/` for everything")
     body = unicodedata.normalize("NFC", text).strip("/")
@@ -71,6 +75,11 @@ def refused_names(problems: Sequence[tuple[str, InvalidError]]) -> InvalidError:
 def key_of(path: str) -> str:
     """The key of a cleaned path; the root's is empty."""
     return path[1:].replace("/", SEPARATOR)
+
+
+def joined_keys(paths: str, between: str) -> str:
+    """The keys of cleaned paths of files, which have `between` (no `/`) between them, as the keys then have."""
+    return paths[1:].replace(between + ROOT, between).replace("/", SEPARATOR)
 
 
 def path_of(key: str) -> str:

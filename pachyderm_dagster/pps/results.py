@@ -4,12 +4,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pachyderm_dagster.pps.datums import DatumState
 from pachyderm_dagster.storage.content import Content
-from pachyderm_dagster.storage.rows import CONTENT_FIELDS, DATUM_ROWS, FILE_ROWS, KEY, TreeKind, content_array, contents_of
+from pachyderm_dagster.storage.file_columns import BETWEEN_NAMES, FileColumns, join_files
+from pachyderm_dagster.storage.rows import CONTENT_FIELDS, DATUM_ROWS, FILE_ROWS, KEY, TreeKind, columns_array, content_array, contents_of
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 
 # Under a datum's hash one row that says that it was processed, and one row for each file that it wrote.
@@ -81,7 +83,7 @@ class Done:
         id: 64 hex digits.
         hash: of its inputs, 32 bytes.
         job: id of the job that ran it.
-        outputs: key (path form of a tree) and content of each file that it wrote.
+        outputs: what it wrote; the names are keys of a tree.
         details: where its `DatumDetails` lie.
     """
 
@@ -89,25 +91,29 @@ class Done:
     hash: bytes
     state: DatumState
     job: str
-    outputs: tuple[tuple[str, Content], ...]
+    outputs: FileColumns
     details: Content
 
 
 def result_rows(done: Sequence[Done]) -> pa.Table:
     """Rows for the results tree: of the processed ones only, whatever else is in `done`."""
-    keys: list[str] = []
-    datums: list[bytes] = []
-    jobs: list[str] = []
-    contents: list[Content] = []
-    for one in done:
-        if one.state is DatumState.PROCESSED:
-            prefix = one.hash.hex()
-            keys += [prefix, *(f"{prefix}{_SEPARATOR}{key}" for key, _ in one.outputs)]
-            contents += [one.details, *(content for _, content in one.outputs)]
-            datums += [bytes.fromhex(one.id)] * (1 + len(one.outputs))
-            jobs += [one.job] * (1 + len(one.outputs))
-    size, hash, refs = content_array(contents).flatten()
-    return pa.table([pa.array(keys, pa.string()), pa.array(datums, pa.binary()), size, hash, refs, pa.array(jobs, pa.string())], schema=RESULT_ROWS.schema)
+    kept = _processed(done)
+    hashes = [one.hash.hex() for one in kept]
+    prefixed = [(f"{prefix}{_SEPARATOR}", one.outputs.names) for prefix, one in zip(hashes, kept, strict=True) if one.outputs.names]
+    names = BETWEEN_NAMES.join([prefix + names.replace(BETWEEN_NAMES, BETWEEN_NAMES + prefix) for prefix, names in prefixed])
+    files = join_files([one.outputs for one in kept])
+    details, outputs = content_array([one.details for one in kept]).flatten(), columns_array(files.contents).flatten()
+    # A row of the datum itself first, then those of its files.
+    writers = np.concatenate([np.arange(len(kept)), _writers(kept)])
+    return pa.table(
+        [
+            pa.array([*hashes, *FileColumns(names, files.contents).split_names()], pa.string()),
+            pa.array([bytes.fromhex(one.id) for one in kept], pa.binary()).take(pa.array(writers)),
+            *(pa.concat_arrays(columns) for columns in zip(details, outputs, strict=True)),
+            pa.array([one.job for one in kept], pa.string()).take(pa.array(writers)),
+        ],
+        schema=RESULT_ROWS.schema,
+    )
 
 
 def find_results(trees: Trees, root: TreeRoot, hashes: pa.StringArray) -> pa.StringArray:
@@ -126,18 +132,26 @@ def load_results(trees: Trees, root: TreeRoot, hashes: Iterable[str]) -> Iterato
             hash=bytes.fromhex(prefix),
             state=DatumState.PROCESSED,
             job=rows.column("job")[0].as_py(),
-            outputs=tuple((key[len(prefix) + 1 :], content) for key, content in zip(keys[1:], contents[1:], strict=True)),
+            outputs=FileColumns.of((key[len(prefix) + 1 :], content) for key, content in zip(keys[1:], contents[1:], strict=True)),
             details=contents[0],
         )
 
 
 def output_rows(done: Sequence[Done]) -> pa.Table:
     """Rows for the output tree, each with the datum that wrote it: of the processed ones only."""
-    kept = [one for one in done if one.state is DatumState.PROCESSED]
-    size, hash, refs = content_array([content for one in kept for _, content in one.outputs]).flatten()
-    keys = pa.array([key for one in kept for key, _ in one.outputs], pa.string())
-    datums = pa.array([datum for one in kept for datum in [bytes.fromhex(one.id)] * len(one.outputs)], pa.binary())
-    return pa.table([keys, datums, size, hash, refs], schema=FILE_ROWS.schema)
+    kept = _processed(done)
+    files = join_files([one.outputs for one in kept])
+    datums = pa.array([bytes.fromhex(one.id) for one in kept], pa.binary()).take(pa.array(_writers(kept)))
+    return pa.table([pa.array(files.split_names(), pa.string()), datums, *columns_array(files.contents).flatten()], schema=FILE_ROWS.schema)
+
+
+def _processed(done: Sequence[Done]) -> list[Done]:
+    return [one for one in done if one.state is DatumState.PROCESSED]
+
+
+def _writers(done: Sequence[Done]) -> np.ndarray:
+    """Of each file that the datums wrote, the position of its datum."""
+    return np.repeat(np.arange(len(done)), np.array([len(one.outputs) for one in done], dtype=np.int64))
 
 
 def meta_rows(done: Sequence[Done]) -> pa.Table:
@@ -148,7 +162,7 @@ def meta_rows(done: Sequence[Done]) -> pa.Table:
             pa.array([one.hash for one in done], DATUM_ROWS.schema.field("hash").type),
             pa.array([one.state.value for one in done], pa.uint8()),
             pa.array([one.job for one in done], pa.string()),
-            pa.array([[key for key, _ in one.outputs] for one in done], pa.list_(pa.string())),
+            pa.array([one.outputs.split_names() for one in done], pa.list_(pa.string())),
             content_array([one.details for one in done]),
         ],
         schema=DATUM_ROWS.schema,

@@ -94,6 +94,16 @@ class ContentWriter:
             return self._pack(data)
         return self._write_chunks(chunk_buffer(data), ())
 
+    def write_small(self, contents: Sequence[bytes]) -> list[Content]:
+        """As `write` for many contents, each smaller than `MIN_CHUNK_BYTES`, in a fraction of the time; they lie one behind another in a pack."""
+        self.process.check()
+        ids = [content_digest(data) for data in contents]
+        ref = self.packs.add_many([data for data in contents if data], [own_id for own_id, data in zip(ids, contents, strict=True) if data])
+        sizes = [len(data) for data in contents]
+        offsets = itertools.accumulate(sizes[:-1], initial=ref.offset)
+        rows = zip(ids, sizes, offsets, strict=False)  # of no contents there is one offset
+        return [Content(own_id, size, (Ref(ref.object, offset, size),)) if size else EMPTY_CONTENT for own_id, size, offset in rows]
+
     def write_stream(self, stream: Readable) -> Content:
         """Stores what `stream` gives until its end, in bounded memory (about 100 MiB)."""
         return self._write_chunks(chunk_stream(b"", stream, self._finish_chunks), ())

@@ -12,20 +12,17 @@ import pyarrow as pa
 
 from pachyderm_dagster.codec import DIGEST_BYTES, content_digest
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.storage.chunks import MIN_CHUNK_BYTES
 from pachyderm_dagster.storage.content import Content, ContentWriter
 from pachyderm_dagster.storage.forked import run_forked, split_parts
 from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, ObjectStore
 from pachyderm_dagster.storage.packs import PackWriter
-from pachyderm_dagster.storage.rows import CONTENT_FIELDS, HASH_TYPE, REF_TYPE, REFS_TYPE, content_array
+from pachyderm_dagster.storage.rows import CONTENT_FIELDS, HASH_TYPE, REF_TYPE, REFS_TYPE, content_array, fixed_array
+from pachyderm_dagster.storage.small_files import BYTES_TOGETHER, FILE_COST, read_small
 
 _FILES_PER_PROCESS = 1000  # below that a fork costs more than it saves
-_BYTES_TOGETHER = 256 * 1024
-_FILE_COST = 1024  # what a file counts beside its bytes
 _LARGE = -1
 _NO_ID = bytes(OBJECT_ID_BYTES)
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC
-_READ_BYTES = 64 * 1024
 
 
 class _Packed(msgspec.Struct):
@@ -90,14 +87,14 @@ def _pack_files(store: ObjectStore, paths: Sequence[str]) -> bytes:
 
 
 def _read_together(paths: Sequence[str]) -> Iterator[list[bytes | None]]:
-    """What is in the files, as `_read_small` gives it, some at a time: what is done for many together takes a fraction of the time."""
+    """What is in the files, as `read_small` gives it, some at a time."""
     found: list[bytes | None] = []
     size = 0
     for path in paths:
         data = _read_small(path)
         found.append(data)
-        size += _FILE_COST if data is None else len(data) + _FILE_COST
-        if size >= _BYTES_TOGETHER:
+        size += FILE_COST if data is None else len(data) + FILE_COST
+        if size >= BYTES_TOGETHER:
             yield found
             found, size = [], 0
     if found:
@@ -109,21 +106,11 @@ def _read_small(path: str) -> bytes | None:
     try:
         descriptor = os.open(path, _FLAGS)
         try:
-            data = os.read(descriptor, _READ_BYTES)
-            # A file system may give less than there is, so only an empty read is the end.
-            if data and (more := os.read(descriptor, _READ_BYTES)):
-                pieces = [data]
-                size = len(data)
-                while more and size < MIN_CHUNK_BYTES:
-                    pieces.append(more)
-                    size += len(more)
-                    more = os.read(descriptor, _READ_BYTES)
-                return b"".join(pieces) if size < MIN_CHUNK_BYTES else None
+            return read_small(descriptor)
         finally:
             os.close(descriptor)
     except OSError as error:
         raise _unreadable(path, error) from error
-    return data
 
 
 def _packed_bytes(table: pa.Table) -> int:
@@ -157,18 +144,14 @@ def _table_of(packed: _Packed) -> pa.Table:
     objects = b"".join(pack * length for (_, pack), length in zip(packed.packs, lengths.tolist(), strict=True))
     places = pa.StructArray.from_arrays(
         [
-            _fixed(objects),
+            fixed_array(objects, HASH_TYPE),
             pa.array(np.frombuffer(packed.offsets, dtype="<i8")[has_ref]),
             pa.array(sizes[has_ref]),
         ],
         fields=list(REF_TYPE),
     )
     refs = pa.ListArray.from_arrays(pa.array(ends), places, type=REFS_TYPE)
-    return pa.Table.from_arrays([pa.array(sizes), _fixed(packed.hashes), refs], schema=pa.schema(CONTENT_FIELDS))
-
-
-def _fixed(data: bytes) -> pa.Array:
-    return pa.Array.from_buffers(HASH_TYPE, len(data) // HASH_TYPE.byte_width, [None, pa.py_buffer(data)])
+    return pa.Table.from_arrays([pa.array(sizes), fixed_array(packed.hashes, HASH_TYPE), refs], schema=pa.schema(CONTENT_FIELDS))
 
 
 def _unreadable(path: str, error: OSError) -> InvalidError:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from pachyderm_dagster.codec import DIGEST_BYTES
 from pachyderm_dagster.storage.content import Content
+from pachyderm_dagster.storage.file_columns import ContentColumns
 from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, Ref
 
 KEY = "key"
@@ -71,24 +72,33 @@ def content_array(contents: Sequence[Content]) -> pa.StructArray:
     """Contents as an array of `CONTENT_TYPE`; `.flatten()` gives the columns size, hash and refs of file rows."""
     if len(contents) < _FEW:
         return pa.array([(content.size, content.hash, [(ref.object, ref.offset, ref.length) for ref in content.refs]) for content in contents], CONTENT_TYPE)
-    refs = [ref for content in contents for ref in content.refs]
-    ends = np.cumsum([0, *(len(content.refs) for content in contents)], dtype=np.int32)
+    return columns_array(ContentColumns.of(contents))
+
+
+def columns_array(columns: ContentColumns) -> pa.StructArray:
+    """As `content_array`, without a copy of what it gets."""
+    ends = np.cumsum(np.frombuffer(b"\0" * 8 + columns.counts, dtype="<i8"), dtype=np.int32)
     places = pa.StructArray.from_arrays(
         [
-            pa.array([ref.object for ref in refs], REF_TYPE.field("object").type),
-            pa.array([ref.offset for ref in refs], pa.int64()),
-            pa.array([ref.length for ref in refs], pa.int64()),
+            fixed_array(columns.objects, REF_TYPE.field("object").type),
+            pa.array(np.frombuffer(columns.offsets, dtype="<i8")),
+            pa.array(np.frombuffer(columns.lengths, dtype="<i8")),
         ],
         fields=list(REF_TYPE),
     )
     return pa.StructArray.from_arrays(
         [
-            pa.array([content.size for content in contents], pa.int64()),
-            pa.array([content.hash for content in contents], HASH_TYPE),
+            pa.array(np.frombuffer(columns.sizes, dtype="<i8")),
+            fixed_array(columns.hashes, HASH_TYPE),
             pa.ListArray.from_arrays(pa.array(ends), places, type=REFS_TYPE),
         ],
         fields=list(CONTENT_TYPE),
     )
+
+
+def fixed_array(data: bytes, type: pa.FixedSizeBinaryType) -> pa.FixedSizeBinaryArray:
+    """Values of one length, which lie one behind another."""
+    return pa.Array.from_buffers(type, len(data) // type.byte_width, [None, pa.py_buffer(data)])
 
 
 def contents_of(rows: pa.Table | pa.RecordBatch | pa.StructArray) -> list[Content]:

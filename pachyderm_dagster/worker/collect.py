@@ -5,17 +5,18 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from pachyderm_dagster.errors import ExecutionError, InvalidError
 from pachyderm_dagster.pfs.paths import clean_file_path
 from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.worker.stage import OUT, STAGED_TIME_NS
 
 
-@dataclass(frozen=True, slots=True)
-class OutputFile:
+class OutputFile(msgspec.Struct, frozen=True):
     """One file of the output.
 
-    Attributes:
+    Args:
         path: in the output repo, `/a/b`.
         source: the file on disk to store, or the content that is stored already.
     """
@@ -81,14 +82,14 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         return list(os.scandir(folder))
 
 
-def allow_owner(path: str, mode: int) -> None:
-    """Gives back to the owner what user code took away.
+def allow_owner(path: str, mode: int, *, dir_fd: int | None = None) -> None:
+    """Gives back to the owner what user code took away; a path without a first slash begins in the folder `dir_fd`.
 
     Raises:
         ExecutionError: `output-unreadable`.
     """
     try:
-        os.chmod(path, mode)
+        os.chmod(path, mode, dir_fd=dir_fd)
     except OSError as error:
         raise ExecutionError("output-unreadable", f"{path} cannot be read: {error.strerror}") from error
 

@@ -3,8 +3,8 @@
 The executor sends one `WorkerSetup`, then a `DatumTask` a datum. The worker answers the first with `WorkerReady`, each task with a `DatumResult`, in any
 order; `WorkerRefused` may take the place of any of them and is the last answer. Closed input means: end now, and kill what runs.
 
-A datum is one message, and so is its result, each whole in memory on both sides: per file about 120 bytes and its path as bytes in the pipe, 500 bytes as
-objects. So a datum of `/` over a million files takes about 650 MB in the executor and as much in a worker for each such task that it holds.
+A datum is one message, and so is its result, each whole in memory on both sides: per file about 120 bytes and its path as bytes in the pipe, and of a task
+500 bytes as objects. So a datum of `/` over a million files takes about 650 MB in the executor and as much in a worker for each such task that it holds.
 """
 
 import enum
@@ -15,6 +15,7 @@ import msgspec
 
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.storage.content import Content
+from pachyderm_dagster.storage.file_columns import FileColumns
 from pachyderm_dagster.worker.cgroups import Limits
 
 _LENGTH = struct.Struct("<Q")
@@ -137,7 +138,7 @@ class DatumResult(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
     reason: str = ""
     exit_code: int | None = None
     tries: int = 0
-    outputs: tuple[tuple[str, Content], ...] = ()
+    outputs: FileColumns = FileColumns()
     process_seconds: float = 0.0
     download_seconds: float = 0.0
     upload_seconds: float = 0.0

@@ -1,23 +1,27 @@
 """Stores what datums made and answers their results, while the next datum runs; many small datums share one write to disk."""
 
+import contextlib
 import os
 import queue
 import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from pachyderm_dagster.errors import ExecutionError, PachydermError
-from pachyderm_dagster.storage.chunks import MIN_CHUNK_BYTES
 from pachyderm_dagster.storage.content import Content, ContentWriter
+from pachyderm_dagster.storage.file_columns import BETWEEN_NAMES, ContentColumns, FileColumns
+from pachyderm_dagster.storage.small_files import BYTES_TOGETHER, FILE_COST, read_small
 from pachyderm_dagster.worker.collect import OutputFile, allow_owner
 from pachyderm_dagster.worker.folders import FolderPool
 from pachyderm_dagster.worker.protocol import DatumResult, DatumState
 
 BATCH_SECONDS = 0.1
 BATCH_DATUMS = 128
+# What was found was no link; one that took its place since may lead to what user code cannot read.
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +95,9 @@ class Publisher:
         started = time.monotonic()
         result = datum.result
         try:
-            outputs = tuple((file.path, self._content_of(file.source, datum.folder)) for file in datum.outputs)
-            uploaded = sum(content.size for file, (_, content) in zip(datum.outputs, outputs, strict=True) if isinstance(file.source, str))
+            contents = self._contents_of(datum.outputs, datum.folder)
+            outputs = FileColumns(BETWEEN_NAMES.join([file.path for file in datum.outputs]), ContentColumns.of(contents))
+            uploaded = sum(content.size for file, content in zip(datum.outputs, contents, strict=True) if isinstance(file.source, str))
             log = self.writer.write(datum.log) if datum.log else None
             seconds = result.upload_seconds + time.monotonic() - started
             result = msgspec.structs.replace(result, outputs=outputs, upload_bytes=uploaded, upload_seconds=seconds, log=log)
@@ -105,15 +110,37 @@ class Publisher:
         self._folders.append(datum.folder)
         return result
 
-    def _content_of(self, source: str | Content, folder: str) -> Content:
-        if isinstance(source, Content):
-            return source
-        # Below the buffered and the raw files of Python: there may be many thousands of small ones.
-        descriptor = _open(folder + source.removeprefix(self.pfs_root))
+    def _contents_of(self, outputs: Sequence[OutputFile], folder: str) -> list[Content]:
+        """What is in each output; small files are stored some at a time."""
+        contents: dict[int, Content] = {}
+        small: dict[int, bytes] = {}
+        waiting = 0
+        below_root = len(self.pfs_root) + 1
+        with _folder(folder) as root:
+            for position, file in enumerate(outputs):
+                found = file.source if isinstance(file.source, Content) else self._read(root, file.source[below_root:])
+                if isinstance(found, Content):
+                    contents[position] = found
+                    continue
+                small[position] = found
+                waiting += len(found) + FILE_COST
+                if waiting >= BYTES_TOGETHER:
+                    contents |= self._store_small(small)
+                    small, waiting = {}, 0
+        contents |= self._store_small(small)
+        return [contents[position] for position in range(len(outputs))]
+
+    def _store_small(self, files: dict[int, bytes]) -> dict[int, Content]:
+        return dict(zip(files, self.writer.write_small(list(files.values())), strict=True))
+
+    def _read(self, root: int, path: str) -> bytes | Content:
+        """The bytes of a small file; the content of a larger one, stored."""
+        descriptor = _open(root, path)
         try:
-            size = os.fstat(descriptor).st_size
-            if size < MIN_CHUNK_BYTES:
-                return self.writer.write(os.read(descriptor, size))
+            data = read_small(descriptor)
+            if data is not None:
+                return data
+            os.lseek(descriptor, 0, os.SEEK_SET)
             with open(descriptor, "rb", buffering=0, closefd=False) as file:
                 return self.writer.write_stream(file)
         finally:
@@ -130,16 +157,24 @@ class Publisher:
             self.pool.give_back(folder)
 
 
-def _open(path: str) -> int:
-    # What was found was no link; one that took its place since may lead to what user code cannot read.
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+@contextlib.contextmanager
+def _folder(path: str) -> Iterator[int]:
+    """A folder to open files in; the kernel need not look up its own path for each."""
+    descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return os.open(path, flags)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _open(root: int, path: str) -> int:
+    try:
+        return os.open(path, _FLAGS, dir_fd=root)
     except PermissionError:
-        allow_owner(path, stat.S_IRUSR)
-        return os.open(path, flags)
+        allow_owner(path, stat.S_IRUSR, dir_fd=root)
+        return os.open(path, _FLAGS, dir_fd=root)
 
 
 def _failed(result: DatumResult, error: ExecutionError) -> DatumResult:
     """The result without anything that would have been stored."""
-    return msgspec.structs.replace(result, state=DatumState.FAILED, reason=str(error), outputs=(), upload_bytes=0, log=None)
+    return msgspec.structs.replace(result, state=DatumState.FAILED, reason=str(error), outputs=FileColumns(), upload_bytes=0, log=None)

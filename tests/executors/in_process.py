@@ -7,6 +7,7 @@ from pachyderm_dagster.executors.run_job import run_job
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
+from pachyderm_dagster.storage.file_columns import FileColumns
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.worker.protocol import DatumResult, DatumState, DatumTask, WorkerSetup
 from pachyderm_dagster.workspace import Workspace
@@ -36,7 +37,7 @@ class InProcessExecutor:
                 except ValueError as error:
                     yield DatumResult(id=task.id, index=task.index, state=DatumState.FAILED, reason=str(error), tries=1, exit_code=1)
                     continue
-                outputs = tuple((path, writer.write(data)) for path, data in made.items())
+                outputs = FileColumns.of((path, writer.write(data)) for path, data in made.items())
                 writer.flush()
                 yield DatumResult(id=task.id, index=task.index, state=DatumState.SUCCESS, outputs=outputs, tries=1, exit_code=0)
 

@@ -44,6 +44,13 @@ def executor(tmp_path: Path) -> Iterator[LocalExecutor]:
         yield executor
 
 
+def left_by(executor: LocalExecutor, scratch: Path) -> list[Path]:
+    """What an executor leaves in its folder when it ends."""
+    with executor:
+        pass
+    return list(scratch.iterdir())
+
+
 def processes_of(mark: Path) -> list[int]:
     """The processes that the executor with this mark left, whatever became of their parents."""
     wanted = f"\0{MARK}={mark}\0".encode()
@@ -101,7 +108,7 @@ def test_tasks_are_taken_as_workers_have_room(place: Place, executor: LocalExecu
 
 def test_no_tasks_start_no_worker(place: Place, executor: LocalExecutor) -> None:
     assert list(executor.run(place.setup("true"), [], 4)) == []
-    assert list(Path(place.setup().scratch).iterdir()) == []
+    assert left_by(executor, Path(place.setup().scratch)) == []
 
 
 def test_more_workers_than_datums_is_well(place: Place) -> None:
@@ -119,7 +126,7 @@ def test_no_process_and_no_file_is_left_after_a_run(place: Place, executor: Loca
     tasks = [place.task(index, {"data": {"/f": b"x"}}) for index in range(5)]
     assert len(list(executor.run(place.setup("cp", "/pfs/data/f", "/pfs/out/"), tasks, 2))) == 5
     assert processes_of(tmp_path) == []
-    assert list((tmp_path / "scratch").iterdir()) == []
+    assert left_by(executor, tmp_path / "scratch") == []
 
 
 def test_run_that_is_given_up_leaves_nothing(place: Place, executor: LocalExecutor, tmp_path: Path) -> None:
@@ -127,7 +134,7 @@ def test_run_that_is_given_up_leaves_nothing(place: Place, executor: LocalExecut
     with closing(executor.run(place.setup("sh", "-c", 'eval "$SCRIPT"'), tasks, 3)) as results:
         next(results)
     assert processes_of(tmp_path) == []
-    assert list((tmp_path / "scratch").iterdir()) == []
+    assert left_by(executor, tmp_path / "scratch") == []
 
 
 def test_worker_that_is_ended_while_it_starts_leaves_nothing(place: Place, tmp_path: Path) -> None:
@@ -164,7 +171,7 @@ def test_stop_from_another_thread_kills_user_code_and_ends_the_run(place: Place,
     stopper.join()
     assert results == []
     assert left == []
-    assert list((tmp_path / "scratch").iterdir()) == []
+    assert left_by(executor, tmp_path / "scratch") == []
 
 
 def test_stop_before_the_first_result_is_asked_for_is_not_lost(place: Place, executor: LocalExecutor) -> None:
@@ -272,7 +279,7 @@ def test_nothing_is_asked_of_a_run_that_is_over(place: Place, executor: LocalExe
     looker.join()
     assert not ask_restart(found[0])
     assert executor.restart_asked() == 0
-    assert list((tmp_path / "scratch").iterdir()) == []
+    assert left_by(executor, tmp_path / "scratch") == []
 
 
 def start_elsewhere(place: Place, prefix: list[str], script: str) -> "subprocess.Popen[str]":
@@ -420,6 +427,18 @@ def test_folder_of_a_run_that_was_killed_before_it_was_locked_is_removed_by_the_
     assert len(list(tmp_path.iterdir())) == 1
     with RunFolder(str(tmp_path)) as run:
         assert list(tmp_path.iterdir()) == [Path(run.path)]
+
+
+def test_folder_that_is_removed_later_is_no_run_any_more_and_is_left_alone_by_the_next(tmp_path: Path) -> None:
+    removals: list[Callable[[], None]] = []
+    with RunFolder(str(tmp_path), call=removals.append) as run:
+        Path(run.add("worker"), "file").write_text("x")
+    assert list(tmp_path.glob("run-*")) == []
+    with RunFolder(str(tmp_path)):
+        assert len(list(tmp_path.glob("*/worker/file"))) == 1
+    [remove] = removals
+    remove()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_runs_that_begin_at_the_same_time_leave_each_other_alone(tmp_path: Path) -> None:

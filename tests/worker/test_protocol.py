@@ -4,6 +4,7 @@ import pytest
 
 from pachyderm_dagster.errors import ExecutionError, InvalidError, NotFoundError, PachydermError, StorageError, UnreachableError
 from pachyderm_dagster.storage.content import Content
+from pachyderm_dagster.storage.file_columns import FileColumns
 from pachyderm_dagster.storage.objects import Ref
 from pachyderm_dagster.worker.protocol import (
     Answer,
@@ -25,7 +26,7 @@ TASK = DatumTask("ab" * 32, 5, (InputFile("data", "/a", True, (("/a/ü", CONTENT
 ANSWERS: list[Answer] = [
     WorkerReady("/pfs", None),
     WorkerRefused("StorageError", "storage-format", "another version wrote it"),
-    DatumResult(id="ab" * 32, index=5, state=DatumState.SUCCESS, outputs=(("/x", CONTENT),), tries=1, exit_code=0, log=CONTENT),
+    DatumResult(id="ab" * 32, index=5, state=DatumState.SUCCESS, outputs=FileColumns.of([("/x", CONTENT)]), tries=1, exit_code=0, log=CONTENT),
 ]
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from pachyderm_dagster.errors import PachydermError, StorageError, UnreachableError
 from pachyderm_dagster.storage.content import Content, ContentReader, ContentWriter
+from pachyderm_dagster.storage.file_columns import FileColumns
 from pachyderm_dagster.storage.folder_store import Arrival, FolderStore
 from pachyderm_dagster.worker.collect import OutputFile
 from pachyderm_dagster.worker.folders import FolderPool
@@ -113,7 +114,7 @@ def test_link_to_input_is_not_uploaded(tmp_path: Path) -> None:
     desk.queue.put(FinishedDatum(result, desk.pool.take(["out"]), [OutputFile("/same", stored)], b""))
     desk.publisher.answer = desk.batches.append
     desk.serve()
-    assert desk.batches[0][0].outputs == (("/same", stored),)
+    assert desk.batches[0][0].outputs == FileColumns.of([("/same", stored)])
     assert desk.batches[0][0].upload_bytes == 0
 
 
@@ -145,7 +146,7 @@ def test_output_that_cannot_be_read_fails_its_datum(tmp_path: Path) -> None:
     [[result]] = desk.batches
     assert result.state is DatumState.FAILED
     assert result.reason.endswith("No such file or directory [output-unreadable]")
-    assert result.outputs == ()
+    assert result.outputs == FileColumns()
 
 
 def test_large_output_is_read_in_pieces(tmp_path: Path) -> None:
