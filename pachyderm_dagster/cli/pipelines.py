@@ -9,6 +9,7 @@ import click
 from pachyderm_dagster.cli.asking import ask
 from pachyderm_dagster.cli.documents import document_of, pipeline_document, pipeline_inspection, user_text
 from pachyderm_dagster.cli.home import reading
+from pachyderm_dagster.cli.kept_state import as_kept
 from pachyderm_dagster.cli.numbers import ALL, number_of_versions
 from pachyderm_dagster.cli.options import force, gone_option, in_project, only_one
 from pachyderm_dagster.cli.printing import Column, Document, Printer, brief, optional, printing, text, time, to_json
@@ -92,6 +93,7 @@ def inspect_pipeline(environ: Mapping[str, str], pipeline: str, project: str, pr
         found = pipelines.get_pipeline(txn, parse_repo(name, project=project))
         if caret:
             found = pipelines.get_pipeline(txn, found.name, version=found.version - int(back or "1"))
+        (found,) = as_kept(txn, load_settings(environ).home, [found])
     printer.one({**pipeline_inspection(found), "process": process_document(load_settings(environ).home, found)}, LINES)
 
 
@@ -142,6 +144,7 @@ def list_pipeline(
         found = [one for one in found if name is None or one.name == name]
         if history:
             found = [version for one in found for version in _versions(txn, one, history)]
+        found = as_kept(txn, load_settings(environ).home, found)
         late = {alert.pipeline for alert in list_alert(txn)}
     documents = [{**pipeline_document(one), "alerts": [LATE] if one.name in late else []} for one in found if state is None or one.state == state]
     if only_spec:

@@ -6,11 +6,11 @@ from pathlib import Path
 from pachyderm_dagster.cli.documents import Fields
 from pachyderm_dagster.executors.kept_processes import process_folder, read_record
 from pachyderm_dagster.executors.process_marks import is_alive
-from pachyderm_dagster.pps.model import Pipeline
+from pachyderm_dagster.pps.model import Pipeline, PipelineState
 
 
 def process_document(home: Path, pipeline: Pipeline) -> Fields | None:
-    """The process of a pipeline on this machine; None of a transformation.
+    """The process of a pipeline, as `kept_state.as_kept` gives it, on this machine; None of a transformation.
 
     `kept` says whether some process looks after it, `elsewhere` whether that is on another machine
     or in another container, which shares the home.
@@ -18,8 +18,9 @@ def process_document(home: Path, pipeline: Pipeline) -> Fields | None:
     if not pipeline.spec.runs_on:
         return None
     record = read_record(process_folder(home, pipeline.key))
-    elsewhere = record is not None and not record.keeper.is_here
-    kept = elsewhere or (record is not None and is_alive(record.keeper))
+    elsewhere = pipeline.state is not PipelineState.STANDBY and record is not None and not record.keeper.is_here
+    # What a machine wrote that is gone, or cannot reach the record, stays: only its lease ends.
+    kept = pipeline.state is not PipelineState.STANDBY and (elsewhere or (record is not None and is_alive(record.keeper)))
     runs = record is not None and record.runs
     return {
         "kept": kept,

@@ -69,6 +69,15 @@ def remove_record(folder: Path, owner: str) -> None:
         (folder / _RECORD).unlink(missing_ok=True)
 
 
+def is_kept(folder: Path, owner: str | None) -> bool:
+    """Whether somebody keeps the process of a pipeline, which that folder is of; `owner` holds the lease. A keeper of this machine that was killed has kept
+    nothing since, though its lease ends only some seconds later.
+    """
+    record = read_record(folder)
+    was_killed = record is not None and record.owner == owner and record.keeper.is_here and not is_alive(record.keeper)
+    return owner is not None and not was_killed
+
+
 def end_left(home: Path, leases: Leases, *, seconds: float) -> Iterator[int]:
     """Ends what keepers left that were killed, and takes their claims away; the numbers of the processes that it ended.
 

@@ -19,6 +19,7 @@ class PipelineState(enum.StrEnum):
     RUNNING = "RUNNING"  # each new commit set upstream makes a job
     CRASHING = "CRASHING"  # as RUNNING, but the process of a service or spout ends again and again
     PAUSED = "PAUSED"  # stopped by a user
+    STANDBY = "STANDBY"  # never stored: what a service or spout is shown as whose process nobody keeps
 
 
 class JobState(enum.StrEnum):

@@ -4,12 +4,16 @@ import json
 import os
 import signal
 import socket
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from pachyderm_dagster.coordination.leases import LEASE_TIME
+from pachyderm_dagster.coordination.names import process_lease
 from pachyderm_dagster.executors.kept_processes import read_record, write_record
+from pachyderm_dagster.workspace import open_workspace
 from tests.cli.pachctl import Document, Pachctl, process
 
 
@@ -37,6 +41,13 @@ def create_service(pachctl: Pachctl) -> None:
     pachctl.put("site@master:/index", "x")
     serve = {"cmd": ["sh", "-c", "exec sleep 600"]}
     create(pachctl, pipeline={"name": "web"}, input={"pfs": {"repo": "site", "glob": "/"}}, service={"internal_port": free_port()}, transform=serve)
+
+
+def state(pachctl: Pachctl) -> str:
+    """Of the only pipeline."""
+    (found,) = pachctl.json("list", "pipeline")
+    assert found["state"] == inspect(pachctl, found["name"])["state"]
+    return str(found["state"])
 
 
 def inspect(pachctl: Pachctl, name: str) -> Document:
@@ -79,9 +90,30 @@ def test_spout_that_another_machine_keeps_is_not_said_to_be_kept_by_nobody(pachc
         running.send_signal(signal.SIGTERM)
         running.wait()
     write_record(path.parent, msgspec.structs.replace(record, keeper=msgspec.structs.replace(record.keeper, place="another boot/1")))
+    with closing(open_workspace(os.environ)) as workspace:
+        assert workspace.leases.acquire(process_lease(int(path.parent.name)), record.owner, LEASE_TIME)
+        assert state(pachctl) == "RUNNING"
     found = inspect(pachctl, "ticks")["process"]
     assert (found["kept"], found["elsewhere"]) == (True, True)
     assert "Process: kept by another machine or container" in pachctl("inspect", "pipeline", "ticks").out
+
+
+def test_service_or_spout_whose_keeper_was_killed_is_no_longer_running(pachctl: Pachctl, tmp_path: Path) -> None:
+    begun = create_spout(pachctl, tmp_path)
+    assert state(pachctl) == "STANDBY"
+    with process("run", "service") as running:
+        assert begun.read_text() == "here\n"
+        assert state(pachctl) == "RUNNING"
+        running.kill()
+        running.wait()
+        # At once, though the lease of what was killed has not ended yet.
+        found = inspect(pachctl, "ticks")
+    assert (found["state"], found["process"]["kept"]) == ("STANDBY", False)
+    assert found["reason"] == "nobody keeps its process; `pachyderm-dagster dev` or `pachctl run service ticks` does"
+    assert pachctl.json("list", "pipeline", "--state", "running") == []
+    assert "(STANDBY / -)" in pachctl("draw", "pipeline").out
+    pachctl("stop", "pipeline", "ticks")
+    assert state(pachctl) == "PAUSED"
 
 
 def test_only_the_named_pipelines_are_kept(pachctl: Pachctl, tmp_path: Path) -> None:
@@ -141,7 +173,7 @@ def test_spout_has_no_datums(pachctl: Pachctl) -> None:
     assert [line.split()[3] for line in pachctl("list", "pipeline").out.splitlines()] == ["INPUT", "-"]
 
 
-@pytest.mark.parametrize("state", ["crashing", "running"])
+@pytest.mark.parametrize("state", ["crashing", "running", "standby"])
 def test_pipelines_are_chosen_by_state(pachctl: Pachctl, state: str) -> None:
     create(pachctl, pipeline={"name": "ticks"}, spout={}, transform={"cmd": ["true"]})
-    assert len(pachctl.json("list", "pipeline", "--state", state)) == (state == "running")
+    assert len(pachctl.json("list", "pipeline", "--state", state)) == (state == "standby")
