@@ -63,6 +63,10 @@ Node: TypeAlias = Text | Run | Single | Class | Choice | Group
 Pattern: TypeAlias = tuple[Node, ...]
 
 MAX_NESTING = 50
+MAX_PIECES = 1_000
+"""Wildcards, classes, alternatives and groups in one pattern."""
+MAX_LEVELS = 2_048
+"""As many as a path of 4,096 bytes can have."""
 _QUANTIFIERS: dict[str, Quantifier] = {quantifier: quantifier for quantifier in get_args(Quantifier)}
 _CLASS_NAMES = {
     "alnum": string.ascii_letters + string.digits,
@@ -91,8 +95,20 @@ def parse_pattern(text: str) -> Pattern:
     """
     parser = _Parser(text, widened=False)
     nodes = parser.pattern("")
+    _check_size(text, nodes)
     # Whether negations are widened is known at the end of the text only.
     return _Parser(text, widened=True).pattern("") if parser.bounded else nodes
+
+
+def _check_size(text: str, nodes: Pattern) -> None:
+    """Names may be alternatives by the thousand; what they are made of besides multiplies what a match has to try, and levels are matched one by one."""
+    pieces = sum(not isinstance(node, Text) for node in walk(nodes))
+    if pieces > MAX_PIECES:
+        problem = f"has {pieces:,} wildcards, classes and groups, more than {MAX_PIECES:,}; write a simpler one, or make several inputs of it"
+        raise InvalidError("glob-invalid", f"glob of {len(text):,} characters from {text[:40]!r} {problem}")
+    levels = sum(node.text.count("/") for node in nodes if isinstance(node, Text))
+    if levels > MAX_LEVELS:
+        raise InvalidError("glob-invalid", f"glob of {len(text):,} characters from {text[:40]!r} has {levels:,} levels; no path has more than {MAX_LEVELS:,}")
 
 
 def walk(nodes: Pattern) -> Iterator[Node]:

@@ -233,6 +233,28 @@ def test_an_empty_or_huge_glob_is_refused(pattern: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("pattern", "says"),
+    [
+        ("/*" * 5_000, "5,000 wildcards, classes and groups, more than 1,000"),
+        ("/{" + ",".join(f"*a{number}" for number in range(5_000)) + "}", "5,001 wildcards"),
+        ("/(*)" * 600, "1,200 wildcards"),
+        ("/" + "!([ab])" * 600, "1,200 wildcards"),
+        ("/a" * 2_049, "2,049 levels; no path has more than 2,048"),
+    ],
+)
+def test_a_glob_that_would_take_long_is_refused_with_what_there_is_too_much_of(pattern: str, says: str) -> None:
+    with pytest.raises(InvalidError) as caught:
+        Glob.parse(pattern)
+    assert caught.value.code == "glob-invalid"
+    assert says in caught.value.message
+
+
+def test_names_may_be_alternatives_by_the_thousand() -> None:
+    glob = Glob.parse("/{" + ",".join(f"a{number}" for number in range(5_000)) + "}")
+    assert glob.match_paths(["/a0", "/a4999", "/a5000", "/a"]).to_pylist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
     ("pattern", "prefix"),
     [("/", "/"), ("/*", "/"), ("/ab*", "/ab"), ("/a/b", "/a/b"), ("/a/b/{c,d}", "/a/b/"), (r"/a\*b?", "/a*b"), ("**", "/"), ("/a!(b)", "/a")],
 )
