@@ -121,7 +121,7 @@ LINES = (
     help="Only jobs of their pipeline's newest version and of N before; -1, as without it, of all.",
 )
 @click.option("-n", "--number", type=COUNT, metavar="N", help="At most so many, the newest.")
-@click.option("-x", "--expand", is_flag=True, help="Without -p or an ID: one line a job instead of one a job set.")
+@click.option("-x", "--expand", is_flag=True, help="Where the table has a line a job set: one a job.")
 @click.option("-A", "--all-projects", is_flag=True, help="The jobs of every project.")
 @in_project
 @printing
@@ -139,8 +139,8 @@ def list_job(
     project: str,
     printer: Printer,
 ) -> None:
-    """The newest comes first. Without -p or an ID the table has one line a job set, that is, for all jobs that one change started; -x makes it one line a job.
-    As JSON it is always one document a job.
+    """The newest comes first. When nothing says which jobs, the table has one line a job set, that is, for all jobs that one change started; -x makes it one
+    line a job. With -p, an ID, --state, -i or --history it is one line a job, and as JSON always one document a job. -n counts what is shown.
     """
     if set_id is not None and not is_commit_id(set_id):
         raise click.UsageError(f"'{set_id}' is not the id of a job set; write `list job -p PIPELINE` for the jobs of a pipeline", click.get_current_context())
@@ -156,7 +156,9 @@ def list_job(
         for job in found
         if (not states or job.state in states) and all(job.output_commit in one for one in wanted) and (oldest is None or job.version >= oldest[job.pipeline])
     )
-    if pipeline is None and set_id is None and not expand and not printer.for_programs:
+    # A set has jobs in other states than the wanted ones.
+    chooses = pipeline is not None or set_id is not None or states or inputs or history is not None
+    if not chooses and not expand and not printer.for_programs:
         printer.many(itertools.islice(_set_documents(chosen), number), SET_COLUMNS)
     else:
         printer.many(itertools.islice(map(job_document, chosen), number), COLUMNS)

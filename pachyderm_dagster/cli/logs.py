@@ -151,10 +151,10 @@ class _Logs:
             if self._oldest is not None and job.finished is not None and job.finished < self._oldest:
                 return
         pps = self._workspace.pps
-        # Before what it leads to is read: what ends in between is told the next time.
+        # No newer one is told of than is noted, or what ends in between would be told twice.
         root, before = pps.said(job), self._told.get(job.key)
         if before is None or root.id != before.id:
-            yield from pps.logs(job, datum=self._datum, after=before, told=self._bytes)
+            yield from pps.logs(job, datum=self._datum, root=root, after=before, told=self._bytes)
             self._told[job.key] = root
         yield from self._live(job)
 

@@ -221,15 +221,18 @@ class Pps:
         found = list(itertools.islice(self.list_datum(job, begun=datum, running=running), 2))
         return one_datum(found, datum, f"job '{job}'", f"`pachctl list datum {job}` shows its datums")
 
-    def logs(self, job: Job, *, datum: str = "", after: TreeRoot | None = None, told: Mapping[str, int] | None = None) -> Iterator[LogLine]:
+    def logs(
+        self, job: Job, *, datum: str = "", root: TreeRoot | None = None, after: TreeRoot | None = None, told: Mapping[str, int] | None = None
+    ) -> Iterator[LogLine]:
         """What the user code of the datums that this job ran printed, as it came; of an unfinished job of those that ended, as far as it wrote that down.
 
         Args:
             datum: how the ids begin.
+            root: what `said` gave, to be told of and nothing newer; None: what it gives now.
             after: what `said` gave before; the datums in it are left out.
             told: how many bytes of the output of some datums are left out.
         """
-        root = self.said(job)
+        root = self.said(job) if root is None else root
         if after is None:
             found = self._listing.ended(job, root, states=RAN, begun=datum)
         else:

@@ -13,6 +13,18 @@ def test_jobs_of_a_pipeline_are_listed_newest_first(worked: Pachctl) -> None:
     assert [job["state"] for job in worked.json("list", "job", "-p", "loud", "--state", "failure")] == ["FAILURE"]
 
 
+def test_chosen_jobs_are_counted_after_they_are_chosen_newest_first_and_a_line_each(worked: Pachctl) -> None:
+    good = [job["id"] for job in worked.json("list", "job") if job["state"] == "SUCCESS"]
+    assert len(good) == 7
+    assert [job["id"] for job in worked.json("list", "job", "--state", "success", "-n", "3")] == good[:3]
+    heading, *lines = worked("list", "job", "--state", "success", "-n", "3").out.splitlines()
+    assert heading.split()[:3] == ["PROJECT", "PIPELINE", "ID"]
+    assert [line.split()[2] for line in lines] == good[:3]
+    # The failure is the newest of all: the limit leaves it out only when states were chosen before.
+    assert [line.split()[1] for line in worked("list", "job", "--state", "failure", "-n", "1").out.splitlines()[1:]] == ["loud"]
+    assert len(worked("list", "job", "-n", "2").out.splitlines()) == 3
+
+
 def test_counters_say_what_was_skipped(worked: Pachctl) -> None:
     counters = [(job["data_total"], job["data_processed"], job["data_skipped"], job["data_failed"]) for job in worked.json("list", "job", "-p", "count")]
     assert counters == [(3, 1, 2, 0), (2, 1, 1, 0), (1, 1, 0, 0), (0, 0, 0, 0)]

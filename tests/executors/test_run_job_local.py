@@ -15,6 +15,8 @@ from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import Job, JobState
 from pachyderm_dagster.pps.secret_store import Secret
 from pachyderm_dagster.storage.objects import object_key
+from pachyderm_dagster.storage.rows import DATUM_ROWS
+from pachyderm_dagster.storage.trees import Trees
 from pachyderm_dagster.workspace import Workspace
 from tests.executors.in_process import put, read_all
 
@@ -96,6 +98,8 @@ def test_failing_datum_names_its_files_and_keeps_what_it_printed(workspace: Work
     assert ":/a" in job.reason
     assert "3" in job.reason
     assert [line.text for line in workspace.pps.logs(job)] == ["this is why"]
+    # What came after one looked is told by the next look.
+    assert list(workspace.pps.logs(job, root=Trees(workspace.store, DATUM_ROWS).empty)) == []
 
 
 def test_forbidden_output_name_is_named(run_command: Callable[..., Job]) -> None:
