@@ -3,7 +3,7 @@
 import contextlib
 import datetime as dt
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,6 +12,7 @@ import msgspec
 from pachyderm_dagster.coordination.leases import HeldLease, hold
 from pachyderm_dagster.coordination.names import job_lease
 from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, PachydermError, StateError
+from pachyderm_dagster.executors.broken_off import BrokenOff, broken_result, read_running
 from pachyderm_dagster.executors.datum_sets import choose_sets, in_sets
 from pachyderm_dagster.executors.egress import egress_run, run_egress_watched
 from pachyderm_dagster.executors.ending import Outcome, end_job
@@ -19,6 +20,7 @@ from pachyderm_dagster.executors.recording import ResultRecorder, add_result
 from pachyderm_dagster.executors.setups import worker_setup
 from pachyderm_dagster.executors.tasks import datum_tasks
 from pachyderm_dagster.executors.watch import Watch
+from pachyderm_dagster.pfs.horizon import is_collected
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.assembly import assemble_meta, assemble_output
 from pachyderm_dagster.pps.changed_datums import ConsideredDatums
@@ -81,14 +83,13 @@ def run_job(workspace: Workspace, job: Job, *, executor: Executor, run_id: str |
             workspace.database.write(lambda txn: jobs.finish(txn, claimed, JobState.UNRUNNABLE, reason=reason))
         else:
             run = _JobRun(workspace, inputs, executor, on_progress, held)
-            with contextlib.suppress(_Stopped):
-                run.execute()
+            run.execute()
         with workspace.database.read() as txn:
             return jobs.refresh(txn, job)
 
 
 class _Stopped(Exception):
-    """Somebody else ended the job; there is nothing left to do."""
+    """Somebody else ended the job; all that is left to do is to tell how far it was."""
 
 
 class _Unprepared(Exception):
@@ -110,6 +111,10 @@ class _JobRun:
     lease: HeldLease
     counters: Counters = field(default_factory=Counters)
     started: float = field(default_factory=time.monotonic)
+    broken_off: list[BrokenOff] = field(default_factory=list)
+    """The datums that ran when the job was ended."""
+    reached: TreeRoot | None = None
+    """The meta tree of what the job did, once its datums ended or were ended."""
     meta_trees: Trees = field(init=False)
     result_trees: Trees = field(init=False)
 
@@ -124,12 +129,11 @@ class _JobRun:
         return self.inputs.job.started
 
     def execute(self) -> None:
-        """Runs the job to its end.
-
-        Raises:
-            _Stopped: somebody else ended it.
-        """
-        self._finish(self._outcome())
+        """Runs the job to its end, or until somebody else ends it."""
+        try:
+            self._finish(self._outcome())
+        except _Stopped:
+            self._tell_reached()
 
     def _outcome(self) -> Outcome:
         spec = self.inputs.pipeline.spec
@@ -147,12 +151,12 @@ class _JobRun:
             missing = InvalidError("command-missing", "the pipeline has no transform.cmd, so there is nothing to run; `pachctl update pipeline` with a command")
             return Outcome(JobState.FAILURE, str(missing))
         try:
-            done = restored + self._run(found.datums, chosen, sources)
+            done = restored + self._run(found.datums, chosen, sources, lambda: assemble_meta(self.meta_trees, base.meta, chosen, restored))
         except _Unprepared as error:
             return Outcome(JobState.FAILURE, str(error.__cause__))
         except _OutOfTime:
-            return self._out_of_time()
-        meta = assemble_meta(self.meta_trees, base.meta, chosen, done)
+            return Outcome(JobState.KILLED, self._out_of_time, meta=self.reached)
+        self.reached = meta = assemble_meta(self.meta_trees, base.meta, chosen, done)
         failed = [one for one in done if one.state is DatumState.FAILED]
         if failed:
             return Outcome(JobState.FAILURE, self._failure(failed), meta=meta)
@@ -166,7 +170,7 @@ class _JobRun:
         try:
             outcome = self._send(spec.egress, output, meta)
         except _OutOfTime:
-            return self._out_of_time()
+            return Outcome(JobState.KILLED, self._out_of_time, meta=meta)
         self._report(JobState.FINISHING)
         return outcome
 
@@ -178,8 +182,9 @@ class _JobRun:
             return Outcome(JobState.EGRESS_FAILURE, f"egress: {ended}", output, meta)
         return Outcome(JobState.SUCCESS, "", output, meta, ended)
 
-    def _out_of_time(self) -> Outcome:
-        return Outcome(JobState.KILLED, f"the job took longer than its job_timeout of {self.inputs.pipeline.spec.job_timeout:g} s")
+    @property
+    def _out_of_time(self) -> str:
+        return f"the job took longer than its job_timeout of {self.inputs.pipeline.spec.job_timeout:g} s"
 
     def _plan(self, found: ConsideredDatums) -> tuple[Plan, list[Done]]:
         """The plan, and the results of the datums that it restores."""
@@ -188,27 +193,80 @@ class _JobRun:
         chosen = find_plan(self.result_trees, found.datums, found.base_rows, results, every_job=every_job)
         return chosen, list(load_results(self.result_trees, results, hashes_of(found.datums, chosen.restored)))
 
-    def _run(self, datums: Datums, chosen: Plan, sources: Sources) -> list[Done]:
-        """Runs the planned datums; their results are kept however the job ends."""
+    def _run(self, datums: Datums, chosen: Plan, sources: Sources, begin: Callable[[], TreeRoot]) -> list[Done]:
+        """Runs the planned datums; their results are kept however the job ends. `begin` as of `ResultRecorder`."""
         if not len(chosen.run):
             return []
         hashes = dict(zip(chosen.ids(chosen.run).to_pylist(), datums.table.column("hash").take(chosen.run).to_pylist(), strict=True))
-        read: dict[str, DatumInputs] = {}
-        tasks = self._in_sets(_remembered(datum_tasks(self.workspace.pfs.trees, datums, chosen.run, sources), read), len(chosen.run))
+        handed: dict[str, _Handed] = {}
+        tasks = self._in_sets(_remembered(datum_tasks(self.workspace.pfs.trees, datums, chosen.run, sources), handed), len(chosen.run))
         running = self.executor.run(self._setup(), tasks, self._parallelism(len(chosen.run)))
-        recorder = ResultRecorder(self.workspace, self.inputs, self.meta_trees, self.result_trees)
-        reported = time.monotonic()
+        recorder = ResultRecorder(self.workspace, self.inputs, self.meta_trees, self.result_trees, begin)
         try:
-            with contextlib.closing(running) as results, Watch(self._check_running, self.executor.stop, REPORT_SECONDS):
-                for result in results:
-                    self.counters = add_result(self.counters, result)
-                    recorder.add(result, hashes[result.id], read.pop(result.id))
-                    if time.monotonic() - reported >= REPORT_SECONDS:
-                        self.on_progress(JobState.RUNNING, self._shown)
-                        reported = time.monotonic()
+            self._forget_attempt(recorder)
+            with contextlib.closing(running) as results, Watch(lambda: self._check_running(recorder), self.executor.stop, REPORT_SECONDS):
+                self._record(results, recorder, hashes, handed)
+        except BaseException as error:
+            if not self.lease.is_lost():
+                self._break_off(recorder, hashes, handed, error)
+            raise
         finally:
             recorder.close()
         return recorder.done
+
+    def _forget_attempt(self, recorder: ResultRecorder) -> None:
+        """What an attempt before wrote down may tell of datums that run again now."""
+        with self.workspace.database.read() as txn:
+            known = jobs.find_checkpoint(txn, self.inputs.job)
+        if known is not None:
+            recorder.save_all()
+
+    def _record(self, results: Iterable[DatumResult], recorder: ResultRecorder, hashes: Mapping[str, bytes], handed: dict[str, "_Handed"]) -> None:
+        reported = time.monotonic()
+        try:
+            for result in results:
+                self.counters = add_result(self.counters, result)
+                recorder.add(result, hashes[result.id], handed.pop(result.id).inputs)
+                if time.monotonic() - reported >= REPORT_SECONDS:
+                    self.on_progress(JobState.RUNNING, self._shown)
+                    reported = time.monotonic()
+        except BaseException:
+            # Before the workers are ended, with whom it goes.
+            self._note_running()
+            raise
+
+    def _note_running(self) -> None:
+        self.broken_off = self.broken_off or list(read_running(self.workspace.settings.home, self.inputs.job))
+
+    def _break_off(self, recorder: ResultRecorder, hashes: Mapping[str, bytes], handed: Mapping[str, "_Handed"], error: BaseException) -> None:
+        """Records the datums that ran as failed ones, and what the job did before it was ended, by itself or another, or before its process is."""
+        reason, now = self._why_ended(error), self.workspace.database.clock.now()
+        for one in self.broken_off:
+            # One that ended meanwhile has its result.
+            if one.datum in handed:
+                known = handed[one.datum]
+                result = broken_result(one, known.index, recorder.write_log(one.output), now=now, reason=reason)
+                self.counters = add_result(self.counters, result)
+                recorder.add(result, hashes[one.datum], known.inputs)
+        self.reached = recorder.save_all()
+
+    def _why_ended(self, error: BaseException) -> str:
+        match error:
+            case _OutOfTime():
+                return self._out_of_time
+            case _Stopped():
+                with self.workspace.database.read() as txn:
+                    return jobs.find_reason(txn, self.inputs.job)
+            case _:
+                return "what ran the job was interrupted"
+
+    def _tell_reached(self) -> None:
+        """Adds to a job that somebody else ended what was not written down by then."""
+        reached = self.reached
+        if reached is not None and not self.lease.is_lost():
+            self.workspace.database.write(
+                lambda txn: is_collected(txn, self._since) or jobs.complete_killed(txn, self.inputs.job, reached.encode(), self._shown)
+            )
 
     def _setup(self) -> WorkerSetup:
         try:
@@ -248,11 +306,17 @@ class _JobRun:
         if not self.workspace.database.write(lambda txn: jobs.report(txn, self.inputs.job, state, self._shown)):
             raise _Stopped
 
-    def _check_running(self) -> None:
+    def _check_running(self, recorder: ResultRecorder) -> None:
         restarted = self.executor.restart_asked()
         if restarted:
             self.workspace.database.write(lambda txn: jobs.add_restarts(txn, self.inputs.job, restarted))
-        self._check(JobState.RUNNING)
+        recorder.save_if_due()
+        try:
+            self._check(JobState.RUNNING)
+        except Exception:
+            # Before the workers are ended, with whom it goes.
+            self._note_running()
+            raise
 
     def _check(self, state: JobState) -> None:
         """Called beside long work: reports, and raises what must end it."""
@@ -272,10 +336,18 @@ class _JobRun:
             raise _Stopped from error
 
 
-def _remembered(tasks: Iterator[tuple[DatumTask, DatumInputs]], read: dict[str, DatumInputs]) -> Iterator[DatumTask]:
-    """The tasks; what each reads is noted in `read` when it is handed out."""
-    for task, references in tasks:
-        read[task.id] = references
+@dataclass(frozen=True, slots=True)
+class _Handed:
+    """A datum that was given to the executor and has no result yet: its number in the job, and what it reads."""
+
+    index: int
+    inputs: DatumInputs
+
+
+def _remembered(tasks: Iterator[tuple[DatumTask, DatumInputs]], handed: dict[str, _Handed]) -> Iterator[DatumTask]:
+    """The tasks; each is noted in `handed` when it is handed out."""
+    for task, inputs in tasks:
+        handed[task.id] = _Handed(task.index, inputs)
         yield task
 
 

@@ -13,7 +13,7 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, repos
 from pachyderm_dagster.pfs.ancestry import find_readable
 from pachyderm_dagster.pfs.commit_records import CommitRecord, load_record
-from pachyderm_dagster.pfs.horizon import release_layers
+from pachyderm_dagster.pfs.horizon import release_commits, release_layers
 from pachyderm_dagster.pfs.model import BranchName, Commit, Origin, RepoName, RepoType
 from pachyderm_dagster.pfs.provenance import upstream_ids
 from pachyderm_dagster.pfs.triggers import evaluate
@@ -132,6 +132,14 @@ def close_recorded(txn: Transaction, commit_id: int, record: CommitRecord) -> No
         txn.run(sa.update(t.commit).where(t.commit.c.id == commit_id).values(recorded=False))
     if record.error is None:
         evaluate(txn, commit_id)
+
+
+def replace_failed(txn: Transaction, commit_id: int, tree: bytes) -> None:
+    """Gives a commit that was finished with an error another content, of a kind that counts no bytes: what came too late to be in it."""
+    mine = sa.select(t.commit.c.id).where(t.commit.c.id == commit_id, t.commit.c.error.is_not(None), t.commit.c.forgotten == sa.false())
+    if txn.first(mine) is not None:
+        release_commits(txn, mine)
+        txn.run(sa.update(t.commit).where(t.commit.c.id == commit_id).values(tree=tree, recorded=False))
 
 
 def row_of(record: CommitRecord, *, parent: int | None, recorded: bool) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def waits_for(txn: Transaction, job: Job) -> list[str]:
 
 
 def claim(txn: Transaction, job: Job, run_id: str | None) -> Job:
-    """Takes a job for a run; one that a dead run left half done starts over, with the counters that it had. The caller holds the job's lease.
+    """Takes a job for a run; one that a dead run left half done starts over, with the counters and the checkpoint that it had. The caller holds its lease.
 
     Raises:
         StateError: `job-finished`; `job-waiting`, when an input commit is open.
@@ -177,7 +177,7 @@ def claim(txn: Transaction, job: Job, run_id: str | None) -> Job:
         raise StateError("job-waiting", f"job '{job}' waits for {', '.join(open_inputs)}; finish that commit first")
     restarts = now.restarts + (now.state is not JobState.CREATED)
     started = now.started or txn.clock.now()
-    values = {"state": JobState.STARTING, "run_id": run_id, "restarts": restarts, "started": started, "checkpoint": None}
+    values = {"state": JobState.STARTING, "run_id": run_id, "restarts": restarts, "started": started}
     txn.run(sa.update(t.job).where(t.job.c.id == job.key).values(**values))
     return refresh(txn, job)
 
@@ -225,11 +225,13 @@ def finish(
     """Ends a job and closes its commits, with an error unless their content is good.
 
     Args:
-        records: those of its commits, which the store holds; None when they end without content, and are recorded after this transaction.
+        records: those of its commits, which the store holds; None when the output has no content and the meta commit holds what the checkpoint knew,
+            and they are recorded after this transaction.
 
     Raises:
         StateError: `job-finished`, when somebody ended it first.
     """
+    checkpoint = find_checkpoint(txn, job)
     values: dict[str, object] = {"state": state, "reason": reason, "finished": txn.clock.now() if records is None else records.output.finished}
     values |= {"checkpoint": None} if counters is None else {"checkpoint": None, **dataclasses.asdict(counters)}
     values |= {} if delivered is None else {"delivered": msgspec.to_builtins(delivered)}
@@ -239,8 +241,29 @@ def finish(
         commits.close_recorded(txn, job.output_commit, records.output)
         commits.close_recorded(txn, job.meta_commit, records.meta)
         return
-    for commit_id in (job.output_commit, job.meta_commit):
-        commits.close_commit(txn, commit_id, tree=None, size_bytes=0, error=error_of(state, reason))
+    # A meta tree counts no bytes.
+    for commit_id, tree in ((job.output_commit, None), (job.meta_commit, checkpoint)):
+        commits.close_commit(txn, commit_id, tree=tree, size_bytes=0, error=error_of(state, reason))
+
+
+def complete_killed(txn: Transaction, job: Job, meta: bytes, counters: Counters) -> bool:
+    """Replaces what the checkpoint knew of a job that was killed by what whoever ran it knew; False when it did not end like that, or is gone.
+
+    Only its meta commit changes, which ended with an error, so nothing was made from it; the caller holds the job's lease.
+    """
+    killed = sa.update(t.job).where(t.job.c.id == job.key, t.job.c.state == JobState.KILLED)
+    if txn.run(killed.values(**dataclasses.asdict(counters))) != 1:
+        return False
+    commits.replace_failed(txn, job.meta_commit, meta)
+    # Its record tells of the job.
+    txn.run(sa.update(t.commit).where(t.commit.c.id == job.output_commit).values(recorded=False))
+    return True
+
+
+def find_reason(txn: Transaction, job: Job) -> str:
+    """Why a job ended; of one that was deleted with its pipeline, that."""
+    row = txn.first(sa.select(t.job.c.reason).where(t.job.c.id == job.key))
+    return "the job was deleted" if row is None else str(row.reason)
 
 
 def error_of(state: JobState, reason: str) -> str | None:

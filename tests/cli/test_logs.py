@@ -52,6 +52,16 @@ def test_following_tells_each_line_once_from_while_it_ran_to_its_end(running: Ru
     assert pachctl("logs", "-f", "-j", f"work@{running.id}").out.splitlines() == ["reading slow", "begun", "over"]
 
 
+def test_stopped_job_keeps_what_its_datums_said(running: RunningJob, pachctl: Pachctl) -> None:
+    pachctl("stop", "job", f"work@{running.id}")
+    running.join()
+    found = {datum["files"][0].rpartition("/")[2]: datum for datum in pachctl.json("list", "datum", f"work@{running.id}")}
+    assert {name: datum["state"] for name, datum in found.items()} == {"quick": "SKIPPED", "slow": "FAILED"}
+    assert found["slow"]["reason"] == "it ran and was broken off: a user stopped it"
+    assert pachctl("logs", "-j", f"work@{running.id}").out.splitlines() == ["reading slow", "begun"]
+    assert pachctl("get", "file", f"work.meta@{running.id}:/meta/{found['slow']['id']}/log").out == "reading slow\nbegun\n"
+
+
 def test_lines_have_times_and_are_chosen_by_them(worked: Pachctl) -> None:
     lines = worked.json("logs", "-p", "count")
     assert [line["ts"] for line in lines] == sorted(line["ts"] for line in lines)
