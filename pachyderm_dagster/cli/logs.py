@@ -13,6 +13,7 @@ from pachyderm_dagster.cli.job_names import find_jobs
 from pachyderm_dagster.cli.kept_logs import KeptLogs, kept_logs
 from pachyderm_dagster.cli.options import COUNT, gone_option, in_project
 from pachyderm_dagster.cli.printing import Form, rfc3339, to_json, to_yaml
+from pachyderm_dagster.cli.visible import visible
 from pachyderm_dagster.durations import parse_duration
 from pachyderm_dagster.executors.live import find_running
 from pachyderm_dagster.pfs.references import parse_repo
@@ -73,6 +74,8 @@ def logs(
         lines = _chosen(found.so_far(), files, oldest)
         for line in lines if tail is None else deque(lines, maxlen=tail):
             _show(line, wanted, timestamps=timestamps)
+        for one in found.interrupted():
+            click.echo(f"note: job {one}: {visible(one.reason)}", err=True)
         if follow:
             for line in _chosen(found.following(), files, oldest):
                 _show(line, wanted, timestamps=timestamps)
@@ -131,6 +134,10 @@ class _Logs:
         for job in self._find():
             yield from self._of(job)
         yield from self._kept.more()
+
+    def interrupted(self) -> list[Job]:
+        """The unfinished jobs at which an attempt ended without ending them."""
+        return [job for job in self._find() if job.reason and not job.state.is_terminal]
 
     def following(self) -> Iterator[LogLine]:
         """What is printed from now on."""

@@ -66,6 +66,7 @@ def run_job(workspace: Workspace, job: Job, *, executor: Executor, run_id: str |
     Killed between any two lines, the next call starts over and restores what was done. `on_progress` is called when datums end, at most about once a second.
 
     Raises:
+        PachydermError, OSError: the store, the record or the machine fails; why is the job's reason then, and it can be run again.
         ConflictError: `job-running`, when somebody else runs it.
         StateError: `job-finished`; `job-waiting`, when an input commit is open.
         NotFoundError: `job-not-found`, when it was deleted.
@@ -83,9 +84,24 @@ def run_job(workspace: Workspace, job: Job, *, executor: Executor, run_id: str |
             workspace.database.write(lambda txn: jobs.finish(txn, claimed, JobState.UNRUNNABLE, reason=reason))
         else:
             run = _JobRun(workspace, inputs, executor, on_progress, held)
-            run.execute()
+            with _telling_why(workspace, claimed, held):
+                run.execute()
         with workspace.database.read() as txn:
             return jobs.refresh(txn, job)
+
+
+@contextlib.contextmanager
+def _telling_why(workspace: Workspace, job: Job, lease: HeldLease) -> Iterator[None]:
+    """What ends an attempt and not the job, as a full disk does, is the job's reason until it ends, so that it can be seen why it begins anew."""
+    try:
+        yield
+    except (PachydermError, OSError) as error:
+        reason = f"try {job.restarts + 1} was interrupted: {error}"
+        # The record may be on the same disk.
+        with contextlib.suppress(PachydermError):
+            if not lease.is_lost():
+                workspace.database.write(lambda txn: jobs.note_interruption(txn, job, reason))
+        raise
 
 
 class _Stopped(Exception):

@@ -193,7 +193,7 @@ class DueSets:
         def change(txn: Transaction) -> None:
             for job in lost:
                 try:
-                    jobs.stop(txn, job, reason=reason)
+                    jobs.stop(txn, job, reason=f"{reason}; {job.reason}" if job.reason else reason)
                 except StateError:
                     # It ended meanwhile, which is just as well.
                     continue

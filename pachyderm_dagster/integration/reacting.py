@@ -14,7 +14,7 @@ import dagster as dg
 
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, hold
 from pachyderm_dagster.coordination.names import asked_lease, reactor_lease, set_lease
-from pachyderm_dagster.errors import ExecutionError, PachydermError, UnreachableError
+from pachyderm_dagster.errors import ConflictError, ExecutionError, NotFoundError, PachydermError, StateError, UnreachableError
 from pachyderm_dagster.executors.local import LocalExecutor
 from pachyderm_dagster.executors.run_job import run_job
 from pachyderm_dagster.integration.building import job_name
@@ -71,6 +71,7 @@ class Reactor:
     _snapshot: Snapshot = field(default_factory=lambda: Snapshot((), (), ()))
     _keys: dict[BranchName, dg.AssetKey] = field(default_factory=dict)
     _passed: dict[str, float] = field(default_factory=dict)
+    _interrupted: set[str] = field(default_factory=set)
     _leased: float = 0.0
 
     def __post_init__(self) -> None:
@@ -128,7 +129,8 @@ class Reactor:
         """The oldest due set that nobody has tried."""
         keys = {pipeline.name: self._keys[pipeline.output] for pipeline in self._snapshot.pipelines if pipeline.name.project == project}
         found = DueSets(self.workspace, self.instance, self.executor, project, keys, most_sets=1 if self.is_instant else MOST_SETS).look({}, limit=LOOKED_AT)
-        return next((request for request in found.requests if request.attempt == 1 and request.set_id not in self._passed), None)
+        others = self._passed.keys() | self._interrupted
+        return next((request for request in found.requests if request.attempt == 1 and request.set_id not in others), None)
 
     def _pass(self, set_ids: Iterable[str]) -> None:
         self._passed |= dict.fromkeys(set_ids, time.monotonic() + PASSED_SECONDS)
@@ -158,6 +160,9 @@ class Reactor:
             except (PachydermError, OSError) as error:
                 # Somebody else has it, it was stopped, it waits for a job that failed; or no worker starts here.
                 _say(f"job {job}: {error}")
+                if not isinstance(error, ConflictError | StateError | NotFoundError):
+                    # The disk is full, or the like: the sensor's runs are few, and wait longer each time.
+                    self._interrupted.add(job.id)
                 continue
             self._tell(ended)
             if not ended.state.has_output:

@@ -188,6 +188,11 @@ def report(txn: Transaction, job: Job, state: JobState, counters: Counters) -> b
     return txn.run(sa.update(t.job).where(t.job.c.id == job.key, t.job.c.state.not_in(TERMINAL)).values(**values)) == 1
 
 
+def note_interruption(txn: Transaction, job: Job, reason: str) -> None:
+    """Says of an unfinished job why the last attempt at it ended; its end says something else."""
+    txn.run(sa.update(t.job).where(t.job.c.id == job.key, t.job.c.state.not_in(TERMINAL)).values(reason=reason))
+
+
 def add_restarts(txn: Transaction, job: Job, count: int) -> None:
     """Counts datums of an unfinished job that were begun anew because somebody asked for that."""
     txn.run(sa.update(t.job).where(t.job.c.id == job.key, t.job.c.state.not_in(TERMINAL)).values(restarts=t.job.c.restarts + count))

@@ -9,7 +9,7 @@ from dagster._core.definitions.data_version import StaleStatus
 
 from pachyderm_dagster.coordination.leases import LEASE_TIME
 from pachyderm_dagster.coordination.names import asked_lease, reactor_lease, set_lease
-from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.errors import ExecutionError, StorageError
 from pachyderm_dagster.integration.commit_sensor import SENSOR_OWNER
 from pachyderm_dagster.integration.reacting import Launcher, Reactor, open_reactor
 from pachyderm_dagster.pps.model import JobState
@@ -135,6 +135,24 @@ def test_job_that_cannot_be_started_here_is_told_and_left_to_the_sensor(
     assert not instant.look()
     assert "no worker starts here" in capfd.readouterr().err
     assert len(home.tick().requests) == 1
+
+
+def test_set_that_a_full_disk_interrupted_here_is_not_tried_here_again(home: Home, instant: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[object] = []
+
+    def full(_workspace: object, job: object, **_: object) -> None:
+        tries.append(job)
+        raise StorageError("storage-full", "no room")
+
+    home.commit("images@master", {"/a": "1"})
+    monkeypatch.setattr("pachyderm_dagster.integration.reacting.run_job", full)
+    monkeypatch.setattr("pachyderm_dagster.integration.reacting.PASSED_SECONDS", 0.0)
+    assert instant.look()
+    tried = len(tries)
+    assert tried
+    assert not instant.look()
+    assert len(tries) == tried
+    assert len(home.tick().requests) == 1, "the sensor's runs are counted, and wait longer each time"
 
 
 def test_job_of_a_reactor_that_was_interrupted_is_done_by_the_next(home: Home, instant: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
