@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import dagster as dg
 
@@ -13,30 +13,37 @@ from pachyderm_dagster.integration.building import Environ, Location, OpArgument
 from pachyderm_dagster.integration.code_places import place_of_caller
 from pachyderm_dagster.integration.declared import declare, declared_as, declared_snapshot, read_declared
 from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
-from pachyderm_dagster.integration.translator import PachydermTranslator, step_names
+from pachyderm_dagster.integration.translator import PachydermTranslator, step_names, versioned
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT
 from pachyderm_dagster.pfs.reference_texts import parse_reference, parse_repo
 from pachyderm_dagster.pps.spec import UserSpec
 
+VersionBy: TypeAlias = Literal["commit", "content"]
 
-def repo_asset(name: str, *, translator: PachydermTranslator | None = None) -> dg.AssetSpec:
+
+def repo_asset(name: str, *, version_by: VersionBy | None = None, translator: PachydermTranslator | None = None) -> dg.AssetSpec:
     """A branch that others write, `[project/]repo[@branch]`, as an external asset: for the `deps` of your own assets, or to say more of it.
 
     ```python
     images = repo_asset("images").replace_attributes(description="Photos as the camera took them", owners=["team:vision"])
     ```
 
+    Args:
+        version_by: what Dagster compares to tell what is stale: `commit`, which is the default, or `content`, for which a commit that holds what the one
+            before it held is no news.
+
     Raises:
-        InvalidError: `name-invalid`.
+        InvalidError: `name-invalid`, `asset-invalid`.
     """
     branch = parse_reference(name if "@" in name else f"{name}@{DEFAULT_BRANCH}").branch()
-    return (translator or PachydermTranslator()).get_asset_spec(InputBranch(branch, ""))
+    return versioned((translator or PachydermTranslator()).get_asset_spec(InputBranch(branch, "")), version_by)
 
 
 def pipeline_asset(
     spec: Mapping[str, Any] | str,
     *,
     project: str = DEFAULT_PROJECT,
+    version_by: VersionBy | None = None,
     translator: PachydermTranslator | None = None,
     environ: Environ | None = None,
     **op: Any,
@@ -51,6 +58,7 @@ def pipeline_asset(
     Args:
         spec: a pipeline specification as a mapping, or as one document of JSON or YAML.
         project: the Pachyderm project of what the specification names without one.
+        version_by: as for `repo_asset`.
         environ: names the workspace, as the environment variables do; None takes those of the process.
         op: for `dg.multi_asset`: `op_tags`, `pool`, `retry_policy`, ...
 
@@ -58,13 +66,15 @@ def pipeline_asset(
         InvalidError: `spec-invalid`, `spec-unsupported`.
     """
     place = place_of_caller(1)
-    return asset_of(declare(spec, *([] if place is None else [place]), project=project).loaded, translator, environ, op)
+    return asset_of(declare(spec, *([] if place is None else [place]), project=project).loaded, version_by, translator, environ, op)
 
 
-def asset_of(loaded: LoadedPipeline, translator: PachydermTranslator | None, environ: Environ | None, op: OpArguments) -> dg.AssetsDefinition:
+def asset_of(
+    loaded: LoadedPipeline, version_by: VersionBy | None, translator: PachydermTranslator | None, environ: Environ | None, op: OpArguments
+) -> dg.AssetsDefinition:
     """The asset of one declared pipeline."""
     using = translator or PachydermTranslator()
-    found = using.get_asset_spec(loaded)
+    found = versioned(using.get_asset_spec(loaded), version_by)
     location = Location(Snapshot((), (), (loaded,)), environ or os.environ, using, {loaded.output: found.key}, op=op)
     return location.pipeline_asset(loaded, found, op.get("name") or step_names([found])[found.key])
 
@@ -93,6 +103,7 @@ def pachyderm_assets(
     *,
     project: str = DEFAULT_PROJECT,
     own_assets: Sequence[str] = (),
+    version_by: VersionBy | None = None,
     translator: PachydermTranslator | None = None,
     environ: Environ | None = None,
 ) -> dg.Definitions:
@@ -109,6 +120,7 @@ def pachyderm_assets(
     Args:
         source: a pipeline file, a folder of them, or several of both.
         project, translator, environ: as for `pipeline_asset`.
+        version_by: as for `repo_asset`, of all of them.
         own_assets: keys, `project/repo`, of branches that pipelines read and assets of your own code write, with `PachydermIOManager`.
 
     Raises:
@@ -117,7 +129,7 @@ def pachyderm_assets(
     """
     sources = [source] if isinstance(source, str | Path) else source
     declared = read_declared([Path(each) for each in sources], project=project)
-    return define(declared_snapshot(declared, own_assets), environ or os.environ, translator or PachydermTranslator())
+    return define(declared_snapshot(declared, own_assets), environ or os.environ, translator or PachydermTranslator(), version_by=version_by)
 
 
 def _loaded(asset: dg.AssetsDefinition, key: dg.AssetKey) -> LoadedPipeline:

@@ -13,7 +13,7 @@ from pachyderm_dagster.integration.dagster_inner import AssetJob
 from pachyderm_dagster.integration.launch_config import PipelineConfig
 from pachyderm_dagster.integration.resource import PachydermResource
 from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
-from pachyderm_dagster.integration.translator import PachydermTranslator, branch_key, keys_elsewhere, lasting_identifier, step_names
+from pachyderm_dagster.integration.translator import PachydermTranslator, branch_key, keys_elsewhere, lasting_identifier, step_names, versioned
 from pachyderm_dagster.pfs.model import BranchName
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def define(
     on_job: "OnJob | None" = None,
     execute: "Execute | None" = None,
     op: OpArguments | None = None,
+    version_by: str | None = None,
 ) -> dg.Definitions:
     """The definitions of a snapshot; their steps and sensors open the workspace that `environ` names.
 
@@ -58,9 +59,13 @@ def define(
         on_job: is told by steps how far they are.
         execute: what a step does; None for `JobStep.run`.
         op: of all steps.
+        version_by: `commit` or `content`, of assets that do not say it themselves.
+
+    Raises:
+        InvalidError: `asset-invalid`.
     """
-    specs = {branch.name: translator.get_asset_spec(branch) for branch in snapshot.branches}
-    specs |= {pipeline.output: translator.get_asset_spec(pipeline) for pipeline in snapshot.pipelines}
+    specs = {branch.name: versioned(translator.get_asset_spec(branch), version_by) for branch in snapshot.branches}
+    specs |= {pipeline.output: versioned(translator.get_asset_spec(pipeline), version_by) for pipeline in snapshot.pipelines}
     keys = {branch: spec.key for branch, spec in specs.items()} | keys_elsewhere(snapshot)
     location = Location(snapshot, dict(environ), translator, keys, on_job, execute, op or {})
     names = step_names([specs[pipeline.output] for pipeline in snapshot.pipelines], prefix=str((op or {}).get("name") or ""))

@@ -1,12 +1,14 @@
 """Commits as materializations: what an event says, whether there is one, and the tags that say which commits an output was made from."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
+from pachyderm_dagster.codec import digest
 from pachyderm_dagster.pfs.model import Commit
 from pachyderm_dagster.storage.rows import FILE_ROWS
 from pachyderm_dagster.storage.tree_reading import decode_root
@@ -15,18 +17,30 @@ PAGE = 100
 CLOCKS_APART = dt.timedelta(minutes=10)
 Describe: TypeAlias = Callable[[Commit], Mapping[str, dg.MetadataValue]]
 """The metadata of a commit's event."""
+Version: TypeAlias = Callable[[dg.AssetKey, Commit], str]
+"""The data version of a commit of an asset."""
 REPORT_TIME = dt.timedelta(minutes=1)
 """So long a commit that a run wrote is left to that run to report; later the run is taken to have died in between."""
 
 
-def commit_materialization(key: dg.AssetKey, commit: Commit, metadata: Mapping[str, dg.MetadataValue]) -> dg.AssetMaterialization:
-    """The event of a finished commit on an input branch."""
-    return dg.AssetMaterialization(key, description=commit.description or None, metadata=metadata, tags=version_tags(commit))
+def commit_materialization(key: dg.AssetKey, commit: Commit, version: str, metadata: Mapping[str, dg.MetadataValue]) -> dg.AssetMaterialization:
+    """The event of a finished commit on an input branch, which is this data version."""
+    return dg.AssetMaterialization(key, description=commit.description or None, metadata=metadata, tags=version_tags(version))
 
 
-def version_tags(commit: Commit) -> dict[str, str]:
-    """The tags that make a commit the asset's data version."""
-    return {labels.DATA_VERSION: commit.id, labels.DATA_VERSION_IS_USER_PROVIDED: "true"}
+def version_tags(version: str) -> dict[str, str]:
+    """The tags that make this the asset's data version."""
+    return {labels.DATA_VERSION: version, labels.DATA_VERSION_IS_USER_PROVIDED: "true"}
+
+
+def content_version(commit: Commit) -> str:
+    """A data version that is the same for commits with the same files in them, written by the same datums."""
+    return version_of_hashes([decode_root(FILE_ROWS, commit.tree).id.hex()])
+
+
+def version_of_hashes(hashes: Sequence[str]) -> str:
+    """The data version of directories with these hashes."""
+    return digest("dagster-content", [one.encode() for one in hashes]).hex()[:32]
 
 
 def commit_metadata(commit: Commit) -> dict[str, dg.MetadataValue]:
@@ -45,46 +59,82 @@ def commit_metadata(commit: Commit) -> dict[str, dg.MetadataValue]:
     return found
 
 
-def has_event(instance: dg.DagsterInstance, key: dg.AssetKey, commit: Commit) -> bool:
-    """Whether the commit is a materialization of the asset already."""
-    if labels.WRITING_RUN in commit.metadata:
-        return find_event(instance, key, commit) is not None
-    return bool(instance.get_event_tags_for_asset(key, {labels.DATA_VERSION: commit.id}))
+def has_event(instance: dg.DagsterInstance, key: dg.AssetKey, commit: Commit, version: str) -> bool:
+    """Whether the commit, which is this data version, is a materialization of the asset already."""
+    if version == commit.id and _is_known(instance, key, version):
+        return True
+    return _time_in_run(instance, key, commit, None) is not None or (version != commit.id and find_event(instance, key, commit, version) is not None)
 
 
-def find_event(instance: dg.DagsterInstance, key: dg.AssetKey, commit: Commit, *, partition: str | None = None) -> dg.EventLogRecord | None:
-    """The newest materialization of the asset that is this commit, whatever it has as its data version."""
-    since = None
-    if not instance.get_event_tags_for_asset(key, {labels.DATA_VERSION: commit.id}):
-        if labels.WRITING_RUN not in commit.metadata or commit.finished is None:
-            return None
-        # By content its version is something else. It cannot be older than the commit, but another machine's clock may have told when that was finished.
-        since = (commit.finished - CLOCKS_APART).timestamp()
-    chosen = dg.AssetRecordsFilter(asset_key=key, asset_partitions=None if partition is None else [partition], after_timestamp=since)
+def find_event(instance: dg.DagsterInstance, key: dg.AssetKey, commit: Commit, version: str, *, partition: str | None = None) -> dg.EventLogRecord | None:
+    """The materialization of the asset that is this commit, at the cost of a few queries.
+
+    Args:
+        version: the data version that the event has, if it is not the commit's id.
+    """
+    partitions = None if partition is None else [partition]
+    time = _time_in_run(instance, key, commit, partition)
+    if time is not None:
+        # The record itself is asked for: those of a run may be numbered in another way than those of an asset.
+        around = dg.AssetRecordsFilter(asset_key=key, asset_partitions=partitions, after_timestamp=time - 1, before_timestamp=time + 1)
+        return _first_of(_pages(instance, around), commit)
+    # What a forgotten commit held, and so its version by content, is not known any more.
+    if not (commit.forgotten or any(_is_known(instance, key, one) for one in {commit.id, version})):
+        return None
+    newest = instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=key, asset_partitions=partitions), limit=PAGE).records
+    # Mostly it is one of the newest. The others are looked for from the time when the commit was finished, which another machine's clock may have told.
+    since = None if commit.finished is None else (commit.finished - CLOCKS_APART).timestamp()
+    earlier = _pages(instance, dg.AssetRecordsFilter(asset_key=key, asset_partitions=partitions, after_timestamp=since))
+    return _first_of(itertools.chain(newest, earlier), commit)
+
+
+def _first_of(records: Iterable[dg.EventLogRecord], commit: Commit) -> dg.EventLogRecord | None:
+    return next((record for record in records if find_commit_id(record) == commit.id), None)
+
+
+def _is_known(instance: dg.DagsterInstance, key: dg.AssetKey, version: str) -> bool:
+    """Whether a materialization of the asset is this data version, which Dagster has an index of."""
+    return bool(instance.get_event_tags_for_asset(key, {labels.DATA_VERSION: version}))
+
+
+def _time_in_run(instance: dg.DagsterInstance, key: dg.AssetKey, commit: Commit, partition: str | None) -> float | None:
+    """When the run that wrote a commit reported it. By content its version is something else, and Dagster has no index of more; that run has few events."""
+    run_id = commit.metadata.get(labels.WRITING_RUN)
+    if run_id is None:
+        return None
+    for record in instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION).records:
+        event = record.asset_materialization
+        if event is not None and event.asset_key == key and partition in (None, event.partition) and find_commit_id(record) == commit.id:
+            return record.event_log_entry.timestamp
+    return None
+
+
+def _pages(instance: dg.DagsterInstance, chosen: dg.AssetRecordsFilter) -> Iterator[dg.EventLogRecord]:
+    """Materializations, oldest first, fetched as they are asked for."""
     cursor = None
     while True:
-        page = instance.fetch_materializations(chosen, limit=PAGE, cursor=cursor)
-        for record in page.records:
-            if find_commit_id(record) == commit.id:
-                return record
+        page = instance.fetch_materializations(chosen, limit=PAGE, cursor=cursor, ascending=True)
+        yield from page.records
         if not page.has_more:
-            return None
+            return
         cursor = page.cursor
 
 
 def find_commit_id(record: dg.EventLogRecord) -> str | None:
     """The id of the commit that a materialization is; None for one of another package."""
-    event = record.asset_materialization
-    named = None if event is None else event.metadata.get(labels.COMMIT)
-    if named is None or not isinstance(named.value, str):
-        return (record.event_log_entry.tags or {}).get(labels.DATA_VERSION)
-    return named.value.rpartition("@")[2]
+    return None if record.asset_materialization is None else commit_id_of(record.asset_materialization)
 
 
-def version_of(record: dg.EventLogRecord | None, commit: Commit) -> str:
-    """The data version that Dagster knows a commit by: what its event says, which is the commit's id unless it goes by content."""
+def commit_id_of(event: dg.AssetMaterialization) -> str | None:
+    """The same of an event that may not be stored yet."""
+    named = labels.text(event.metadata, labels.COMMIT)
+    return (event.tags or {}).get(labels.DATA_VERSION) if named is None else named.rpartition("@")[2]
+
+
+def version_of(record: dg.EventLogRecord | None, otherwise: str) -> str:
+    """The data version that Dagster knows a commit by: what its event says, and otherwise what one would say."""
     tags = {} if record is None else record.event_log_entry.tags or {}
-    return tags.get(labels.DATA_VERSION, commit.id)
+    return tags.get(labels.DATA_VERSION, otherwise)
 
 
 def is_awaited(instance: dg.DagsterInstance, commit: Commit, now: dt.datetime) -> bool:
@@ -107,24 +157,24 @@ def newest_versions(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -
     return found
 
 
-def ensure_events(instance: dg.DagsterInstance, key: dg.AssetKey, history: Iterable[Commit], describe: Describe) -> None:
+def ensure_events(instance: dg.DagsterInstance, key: dg.AssetKey, history: Iterable[Commit], version: Version, describe: Describe) -> None:
     """Reports the newest commit of `history` (newest first) unless that was done, and before it those of its ancestors that were not."""
     missing = []
     for commit in history:
-        if has_event(instance, key, commit):
+        if has_event(instance, key, commit, version(key, commit)):
             break
         missing.append(commit)
     for commit in reversed(missing):
-        instance.report_runless_asset_event(commit_materialization(key, commit, describe(commit)))
+        instance.report_runless_asset_event(commit_materialization(key, commit, version(key, commit), describe(commit)))
 
 
-def provenance_tags(instance: dg.DagsterInstance, consumed: Mapping[dg.AssetKey, Commit]) -> dict[str, str]:
+def provenance_tags(instance: dg.DagsterInstance, consumed: Mapping[dg.AssetKey, Commit], version: Version) -> dict[str, str]:
     """The tags that record the commits which a job really read, in place of the newest ones that Dagster would assume."""
     tags = {}
     for key, commit in consumed.items():
         name = key.to_user_string()
-        event = find_event(instance, key, commit)
-        tags[f"{labels.INPUT_DATA_VERSION}/{name}"] = version_of(event, commit)
+        event = find_event(instance, key, commit, version(key, commit))
+        tags[f"{labels.INPUT_DATA_VERSION}/{name}"] = version_of(event, version(key, commit))
         if event is not None:
             tags[f"{labels.INPUT_EVENT_POINTER}/{name}"] = str(event.storage_id)
     return tags

@@ -11,10 +11,10 @@ from pachyderm_dagster.coordination.leases import hold
 from pachyderm_dagster.coordination.names import asked_lease, sensor_lease
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.executors.run_job import Executor
+from pachyderm_dagster.integration.branch_assets import BranchAssets, KeyOf
 from pachyderm_dagster.integration.cron_ticks import make_due_ticks
 from pachyderm_dagster.integration.due_runs import MOST_SETS, REACTION, DueRuns, DueSets, SetRequest
 from pachyderm_dagster.integration.finished_commits import Walked, moved_heads, walk_commits
-from pachyderm_dagster.integration.job_reports import KeyOf
 from pachyderm_dagster.integration.run_sets import request_lease
 from pachyderm_dagster.pfs.model import BranchName, RepoName
 from pachyderm_dagster.workspace import Workspace
@@ -55,10 +55,12 @@ class CommitSensor:
             # A clock that cannot be served now holds up nobody else; its ticks are made up for.
             context.log.warning("ticks of cron inputs have to wait: %s", error)
         walked = Walked.decode(context.cursor)
-        walk = walk_commits(workspace, context.instance, self.project, self.key_of, walked)
+        loaded = context.repository_def
+        assets = BranchAssets(self.key_of, None if loaded is None else loaded.asset_graph)
+        walk = walk_commits(workspace, context.instance, self.project, assets, walked)
         due = DueRuns(silent=_times(walked.silent))
         if walk.is_complete:
-            walk.events += moved_heads(workspace, context.instance, self.heads, walk.events)
+            walk.events += moved_heads(workspace, context.instance, self.heads, walk.events, assets)
             due = self._due_runs(context, workspace, executor, due)
         cursor = msgspec.structs.replace(walk.walked, silent={run_id: time.timestamp() for run_id, time in due.silent.items()}).encode()
         if not walk.events and not due.requests:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias
 
 import dagster as dg
 from dagster.components import DefsStateConfig, DefsStateConfigArgs, ResolvedDefsStateConfig
@@ -123,6 +123,9 @@ class PachydermPipelines(_Customized, dg.Component, dg.Model, dg.Resolvable):
     translation: Translation | None = Field(default=None, description="Changes the assets of pipelines: key, group_name, tags, owners, ...")
     branch_translation: Translation | None = Field(default=None, description="Changes the assets of the branches that pipelines read and others write.")
     op: OpSpec | None = Field(default=None, description="Name, tags, pool of the steps that run pipelines.")
+    version_by: Literal["commit", "content"] = Field(
+        default="commit", description="What Dagster compares to tell what is stale: commits, or what they hold, so that one which changes nothing is no news."
+    )
     own_assets: list[str] = Field(
         # Not a factory: Dagster 1.12 cannot take one here with pydantic from 2.12 on. pydantic copies what it is given.
         default=[],
@@ -134,7 +137,14 @@ class PachydermPipelines(_Customized, dg.Component, dg.Model, dg.Resolvable):
         """Assets, jobs and sensors; only the files are read."""
         sources = [self.specs] if isinstance(self.specs, str) else self.specs
         declared = read_declared([Path(context.path) / source for source in sources], project=self.project)
-        return define(declared_snapshot(declared, self.own_assets), _environ(self.home), _Translator(self), execute=self.execute, op=_op_arguments(self.op))
+        return define(
+            declared_snapshot(declared, self.own_assets),
+            _environ(self.home),
+            _Translator(self),
+            execute=self.execute,
+            op=_op_arguments(self.op),
+            version_by=self.version_by,
+        )
 
 
 @dataclass
@@ -144,6 +154,7 @@ class PachydermWorkspace(_Customized, dg.StateBackedComponent, dg.Resolvable):
     Attributes:
         home: as PACHYDERM_HOME, which is the default.
         projects: only these; None for all.
+        version_by: what Dagster compares to tell what is stale: commits, or what they hold (`content`).
     """
 
     home: str | None = None
@@ -151,6 +162,7 @@ class PachydermWorkspace(_Customized, dg.StateBackedComponent, dg.Resolvable):
     translation: Translation | None = None
     branch_translation: Translation | None = None
     op: OpSpec | None = None
+    version_by: Literal["commit", "content"] = "commit"
     defs_state: ResolvedDefsStateConfig = field(default_factory=DefsStateConfigArgs.local_filesystem)
 
     @property
@@ -175,4 +187,4 @@ class PachydermWorkspace(_Customized, dg.StateBackedComponent, dg.Resolvable):
                 branches=tuple(branch for branch in snapshot.branches if branch.name.repo.project in self.projects),
                 pipelines=tuple(pipeline for pipeline in snapshot.pipelines if pipeline.name.project in self.projects),
             )
-        return define(snapshot, _environ(self.home), _Translator(self), execute=self.execute, op=_op_arguments(self.op))
+        return define(snapshot, _environ(self.home), _Translator(self), execute=self.execute, op=_op_arguments(self.op), version_by=self.version_by)

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import dagster as dg
 
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.integration.assets import asset_of
+from pachyderm_dagster.integration.assets import VersionBy, asset_of
 from pachyderm_dagster.integration.building import Environ
 from pachyderm_dagster.integration.code_places import CodePlace
 from pachyderm_dagster.integration.declared import declare
@@ -56,6 +56,7 @@ def datum_asset(
     description: str | None = None,
     code: Sequence[ModuleType] = (),
     spec: Mapping[str, Any] | None = None,
+    version_by: VersionBy | None = None,
     translator: PachydermTranslator | None = None,
     environ: Environ | None = None,
     **op: Any,
@@ -78,7 +79,7 @@ def datum_asset(
         description: the function's docstring if left out.
         code: modules whose code counts besides.
         spec: other fields of a pipeline file: `parallelism_spec`, `datum_tries`, `transform: {env: ...}`, ...
-        translator, environ, op: as for `pipeline_asset`.
+        version_by, translator, environ, op: as for `pipeline_asset`.
 
     Raises:
         InvalidError: `function-not-importable`, for what a worker could not import; `asset-invalid`, when `spec` holds what is said here; `spec-invalid`.
@@ -95,7 +96,7 @@ def datum_asset(
         }
         document = _document(spec or {}, {"pipeline": {"name": name or function.__name__}, "description": said, "input": input}, transform)
         place = CodePlace(str(files[0]), function.__code__.co_firstlineno)
-        made = asset_of(declare(document, place, project=project).loaded, translator, environ, op)
+        made = asset_of(declare(document, place, project=project).loaded, version_by, translator, environ, op)
         asset = DatumAsset.__new__(DatumAsset)
         vars(asset).update(vars(made), function=function)
         return asset

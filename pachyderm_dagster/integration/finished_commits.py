@@ -8,11 +8,11 @@ import dagster as dg
 import msgspec
 import sqlalchemy as sa
 
-import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.names import set_lease
 from pachyderm_dagster.errors import NotFoundError
-from pachyderm_dagster.integration.commit_events import commit_materialization, commit_metadata, has_event, is_awaited, newest_versions
-from pachyderm_dagster.integration.job_reports import KeyOf, report_lost_output
+from pachyderm_dagster.integration.branch_assets import BranchAssets
+from pachyderm_dagster.integration.commit_events import commit_id_of, commit_materialization, commit_metadata, has_event, is_awaited, newest_versions
+from pachyderm_dagster.integration.job_reports import report_lost_output
 from pachyderm_dagster.integration.shown_commits import shown_commit
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
@@ -73,7 +73,7 @@ class Walk:
     is_complete: bool = False
 
 
-def walk_commits(workspace: Workspace, instance: dg.DagsterInstance, project: str, key_of: KeyOf, walked: Walked) -> Walk:
+def walk_commits(workspace: Workspace, instance: dg.DagsterInstance, project: str, assets: BranchAssets, walked: Walked) -> Walk:
     """Goes on from `walked` over the finished commits of a project and collects the events that are missing."""
     with workspace.database.read() as txn:
         found = _finished_after(txn, project, walked)
@@ -83,17 +83,17 @@ def walk_commits(workspace: Workspace, instance: dg.DagsterInstance, project: st
         unsure = [job for key in walked.unsure for job in jobs.list_job(txn, key=key)]
         awaited = commits.list_rows(txn, walked.awaited, oldest_first=True)
     unsure += [job_of[commit.key] for commit in found if commit.key in job_of]
-    missing = _missing(instance, [*awaited, *(commit for commit in found if commit.key not in job_of)], key_of)
+    missing = _missing(instance, [*awaited, *(commit for commit in found if commit.key not in job_of)], assets)
     still_awaited = [commit.key for commit in missing if is_awaited(instance, commit, workspace.database.clock.now())]
     walk = Walk(walked, is_complete=len(found) < MOST_COMMITS and not still_awaited)
-    walk.events = _events(workspace, [commit for commit in missing if commit.key not in still_awaited], key_of)
+    walk.events = _events(workspace, [commit for commit in missing if commit.key not in still_awaited], assets)
     still_unsure = []
     for job in unsure:
         if _is_running(workspace, instance, job):
             still_unsure.append(job.key)
             continue
         try:
-            event = report_lost_output(instance, workspace, job, key_of)
+            event = report_lost_output(instance, workspace, job, assets)
         except NotFoundError:
             # Deleted meanwhile, with its pipeline.
             continue
@@ -107,42 +107,49 @@ def walk_commits(workspace: Workspace, instance: dg.DagsterInstance, project: st
     return walk
 
 
-def _events(workspace: Workspace, told: Sequence[Commit], key_of: KeyOf) -> list[dg.AssetMaterialization]:
+def _events(workspace: Workspace, told: Sequence[Commit], assets: BranchAssets) -> list[dg.AssetMaterialization]:
     """The events of commits, oldest first. Of a burst the newest are shown with their content, so that the tick stays short."""
     plain = {commit.key for commit in told[:-SHOWN_COMMITS]}
-    return [
-        commit_materialization(_key(commit, key_of), commit, commit_metadata(commit) if commit.key in plain else shown_commit(workspace, commit))
-        for commit in told
-    ]
+    return [_event(workspace, _key(commit, assets), commit, assets, is_plain=commit.key in plain) for commit in told]
 
 
-def _missing(instance: dg.DagsterInstance, found: Sequence[Commit], key_of: KeyOf) -> list[Commit]:
+def _event(workspace: Workspace, key: dg.AssetKey, commit: Commit, assets: BranchAssets, *, is_plain: bool = False) -> dg.AssetMaterialization:
+    shown = commit_metadata(commit) if is_plain else shown_commit(workspace, commit)
+    return commit_materialization(key, commit, assets.version(key, commit), shown)
+
+
+def _missing(instance: dg.DagsterInstance, found: Sequence[Commit], assets: BranchAssets) -> list[Commit]:
     """The commits on input branches of which Dagster has no event."""
     on_branches = [commit for commit in found if commit.branch is not None]
-    known = newest_versions(instance, list({_key(commit, key_of) for commit in on_branches}))
-    return [commit for commit in on_branches if _key(commit, key_of) not in known or not has_event(instance, _key(commit, key_of), commit)]
+    known = newest_versions(instance, list({_key(commit, assets) for commit in on_branches}))
+    return [commit for commit in on_branches if _key(commit, assets) not in known or not _is_told(instance, commit, assets)]
 
 
-def _key(commit: Commit, key_of: KeyOf) -> dg.AssetKey:
+def _is_told(instance: dg.DagsterInstance, commit: Commit, assets: BranchAssets) -> bool:
+    key = _key(commit, assets)
+    return has_event(instance, key, commit, assets.version(key, commit))
+
+
+def _key(commit: Commit, assets: BranchAssets) -> dg.AssetKey:
     assert commit.branch is not None
-    return key_of(BranchName(commit.repo, commit.branch))
+    return assets.key_of(BranchName(commit.repo, commit.branch))
 
 
 def moved_heads(
-    workspace: Workspace, instance: dg.DagsterInstance, heads: Mapping[BranchName, dg.AssetKey], events: list[dg.AssetMaterialization]
+    workspace: Workspace, instance: dg.DagsterInstance, heads: Mapping[BranchName, dg.AssetKey], events: list[dg.AssetMaterialization], assets: BranchAssets
 ) -> list[dg.AssetMaterialization]:
     """Events for input branches whose head went to a commit that is not the newest one Dagster knows, as a branch that was moved back.
 
     `events` are about to be reported and count as known.
     """
-    newest = newest_versions(instance, list(heads.values())) | {event.asset_key: (event.tags or {})[labels.DATA_VERSION] for event in events}
+    newest = newest_versions(instance, list(heads.values())) | {event.asset_key: commit_id_of(event) for event in events}
     found = []
     with workspace.database.read() as txn:
         at = {branch: _readable_head(txn, branch) for branch in heads}
     for branch, key in heads.items():
         commit = at[branch]
         if commit is not None and commit.id != newest.get(key):
-            found.append(commit_materialization(key, commit, shown_commit(workspace, commit)))
+            found.append(_event(workspace, key, commit, assets))
     return found
 
 

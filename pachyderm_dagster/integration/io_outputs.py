@@ -8,9 +8,9 @@ import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.client.changes import FileChanges
-from pachyderm_dagster.codec import digest
 from pachyderm_dagster.errors import ExistsError, InvalidError, NotFoundError, StateError
 from pachyderm_dagster.integration.asset_branches import AssetStorage, output_id, partition_folder
+from pachyderm_dagster.integration.commit_events import version_of_hashes
 from pachyderm_dagster.integration.io_formats import write_value
 from pachyderm_dagster.integration.io_reading import find_hash
 from pachyderm_dagster.metadata.database import Database, Transaction
@@ -81,7 +81,7 @@ def data_version(storage: AssetStorage, workspace: Workspace, commit: Commit, fo
     if storage.version_by == "commit":
         return commit.id
     found = [find_hash(workspace.pfs, commit, folder) or "" for folder in folders]
-    return digest("dagster-content", [one.encode() for one in found]).hex()[:32]
+    return version_of_hashes(found)
 
 
 def output_folders(output: Output) -> list[str]:

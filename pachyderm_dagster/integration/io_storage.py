@@ -8,6 +8,7 @@ import dagster as dg
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.integration.asset_branches import AssetStorage, partition_folder
+from pachyderm_dagster.integration.commit_events import content_version
 from pachyderm_dagster.integration.dagster_inner import find_step_key, set_data_version
 from pachyderm_dagster.integration.io_metadata import input_table, output_metadata
 from pachyderm_dagster.integration.io_outputs import Output, data_version, output_folders, write_output
@@ -59,7 +60,9 @@ class OpenStorage:
         metadata = {**(upstream.definition_metadata if upstream is not None else {}), **(context.definition_metadata or {})}
         own = self._storage.own_branch(context.asset_key, metadata)
         choice = VersionChoice(self._workspace(), context, self._storage, self._storage.branches_to_read(own), self._tags).choose()
-        record_version(context, choice.commit, lambda commit: shown_commit(self._workspace(), commit))
+        by_content = labels.text(metadata, labels.VERSION_BY) == labels.BY_CONTENT
+        version = content_version(choice.commit) if by_content else choice.commit.id
+        record_version(context, choice.commit, version, lambda commit: shown_commit(self._workspace(), commit))
         value = self._value(context, choice.commit, allow_missing=bool(metadata.get(MISSING_ALLOWED)))
         self._note(context, choice)
         return value

@@ -141,7 +141,7 @@ def is_dagsters(commit: Commit) -> bool:
     return commit.origin is Origin.AUTO or labels.WRITING_RUN in commit.metadata
 
 
-def record_version(context: dg.InputContext, commit: Commit, describe: Describe) -> None:
+def record_version(context: dg.InputContext, commit: Commit, version: str, describe: Describe) -> None:
     """Makes the run's provenance say that this commit was read; tells Dagster of it when nobody has."""
     instance = find_instance(context)
     partitions = context.asset_partition_keys if context.has_asset_partitions else None
@@ -149,8 +149,8 @@ def record_version(context: dg.InputContext, commit: Commit, describe: Describe)
         # Dagster's own hash over the versions of all of them stands.
         return
     partition = None if partitions is None else partitions[0]
-    event = find_event(instance, context.asset_key, commit, partition=partition)
+    event = find_event(instance, context.asset_key, commit, version, partition=partition)
     if event is None and partition is None and not is_dagsters(commit):
-        instance.report_runless_asset_event(commit_materialization(context.asset_key, commit, describe(commit)))
-        event = find_event(instance, context.asset_key, commit)
-    record_input(context, version_of(event, commit), event, partitioned=partition is not None)
+        instance.report_runless_asset_event(commit_materialization(context.asset_key, commit, version, describe(commit)))
+        event = find_event(instance, context.asset_key, commit, version)
+    record_input(context, version_of(event, version), event, partitioned=partition is not None)

@@ -1,11 +1,11 @@
 """What Dagster is told of a job, whoever did it: the commits that it read, its output and how its check went."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import TypeAlias
+from collections.abc import Collection, Iterator, Mapping
 
 import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
+from pachyderm_dagster.integration.branch_assets import BranchAssets
 from pachyderm_dagster.integration.commit_events import ensure_events, has_event, is_awaited, provenance_tags, version_tags
 from pachyderm_dagster.integration.job_events import output_metadata
 from pachyderm_dagster.integration.record_snapshot import read_snapshot
@@ -19,7 +19,6 @@ from pachyderm_dagster.workspace import Workspace
 
 HISTORY = 100
 """So many earlier commits of an input branch are reported along with the one that a job reads, when nobody reported them."""
-KeyOf: TypeAlias = Callable[[BranchName], dg.AssetKey]
 
 
 def job_check(job: Job, key: dg.AssetKey, metadata: Mapping[str, dg.MetadataValue] | None = None) -> dg.AssetCheckResult:
@@ -57,7 +56,7 @@ def find_outputs(workspace: Workspace) -> frozenset[BranchName]:
         return frozenset(pipeline.output for pipeline in read_snapshot(txn).pipelines)
 
 
-def report_inputs(instance: dg.DagsterInstance, workspace: Workspace, job: Job, key_of: KeyOf, outputs: Collection[BranchName]) -> None:
+def report_inputs(instance: dg.DagsterInstance, workspace: Workspace, job: Job, assets: BranchAssets, outputs: Collection[BranchName]) -> None:
     """Makes sure that Dagster knows the commits which a job reads: without a sensor, or before its tick, nobody has told it.
 
     Args:
@@ -66,31 +65,32 @@ def report_inputs(instance: dg.DagsterInstance, workspace: Workspace, job: Job, 
     now = workspace.database.clock.now()
     for branch, commit in find_consumed(workspace, job).items():
         if branch not in outputs and commit.error is None:
+            key = assets.key_of(branch)
             history = (found for found in _history(workspace, branch, commit) if not is_awaited(instance, found, now))
-            ensure_events(instance, key_of(branch), history, lambda found: shown_commit(workspace, found))
+            ensure_events(instance, key, history, assets.version, lambda found: shown_commit(workspace, found))
 
 
-def output_tags(instance: dg.DagsterInstance, workspace: Workspace, job: Job, consumed: Mapping[BranchName, Commit], key_of: KeyOf) -> dict[str, str]:
+def output_tags(instance: dg.DagsterInstance, workspace: Workspace, job: Job, consumed: Mapping[BranchName, Commit], assets: BranchAssets) -> dict[str, str]:
     """The event tags of a successful job's output: which commits it read, and with which version of the pipeline."""
     with workspace.database.read() as txn:
         pipeline = pipelines.get_pipeline(txn, job.pipeline, version=job.version)
-    inputs = {key_of(branch): commit for branch, commit in consumed.items()}
-    return {labels.CODE_VERSION: code_version(pipeline.spec), **provenance_tags(instance, inputs)}
+    inputs = {assets.key_of(branch): commit for branch, commit in consumed.items()}
+    return {labels.CODE_VERSION: code_version(pipeline.spec), **provenance_tags(instance, inputs, assets.version)}
 
 
-def report_lost_output(instance: dg.DagsterInstance, workspace: Workspace, job: Job, key_of: KeyOf) -> dg.AssetMaterialization | None:
+def report_lost_output(instance: dg.DagsterInstance, workspace: Workspace, job: Job, assets: BranchAssets) -> dg.AssetMaterialization | None:
     """The materialization of a successful job whose run ended before it wrote one; None when there is one, or that of a later commit."""
     with workspace.database.read() as txn:
         commit = commits.get_commit(txn, job.output_commit)
         pipeline = pipelines.get_pipeline(txn, job.pipeline, version=job.version)
         later = commits.list_commit(txn, job.pipeline, number=HISTORY)
-    key = key_of(BranchName(job.pipeline, commit.branch or pipeline.spec.output_branch))
+    key = assets.key_of(BranchName(job.pipeline, commit.branch or pipeline.spec.output_branch))
     known = [found for found in later if found.key >= commit.key and found.branch == commit.branch and found.finished is not None]
-    if any(has_event(instance, key, found) for found in known):
+    if any(has_event(instance, key, found, assets.version(key, found)) for found in known):
         return None
     consumed = find_consumed(workspace, job)
-    tags = {**output_tags(instance, workspace, job, consumed, key_of), **version_tags(commit)}
-    return dg.AssetMaterialization(key, metadata=output_metadata(workspace, job, commit, consumed), tags=tags)
+    tags = {**output_tags(instance, workspace, job, consumed, assets), **version_tags(assets.version(key, commit))}
+    return dg.AssetMaterialization(key, metadata={**output_metadata(workspace, job, commit, consumed), **assets.lineage(key)}, tags=tags)
 
 
 def find_consumed(workspace: Workspace, job: Job) -> dict[BranchName, Commit]:

@@ -11,10 +11,9 @@ import dagster as dg
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import ConflictError, NotFoundError, PachydermError, StateError
 from pachyderm_dagster.executors.run_job import Executor, run_job
-from pachyderm_dagster.integration.column_lineage import declared_lineage
+from pachyderm_dagster.integration.branch_assets import BranchAssets, KeyOf
 from pachyderm_dagster.integration.job_events import counter_metadata, describe_progress, failure_metadata, output_metadata
 from pachyderm_dagster.integration.job_reports import (
-    KeyOf,
     check_evaluation,
     find_consumed,
     find_outputs,
@@ -82,7 +81,7 @@ class JobStep:
         ended: list[Job] = []
         problems: list[dg.Failure] = []
         for job in self._find_jobs(context, workspace):
-            report_inputs(context.instance, workspace, job, self.key_of, outputs)
+            report_inputs(context.instance, workspace, job, self._assets(context), outputs)
             try:
                 ended.append(job if job.state.is_terminal else self._do(context, workspace, executor, job))
             except NotFoundError as error:
@@ -121,7 +120,7 @@ class JobStep:
     def _tell_along(self, context: dg.AssetExecutionContext, workspace: Workspace, job: Job) -> None:
         """What a run tells of a job that is not its last of this pipeline: the last one's events are the step's."""
         if job.state.has_output:
-            made = report_lost_output(context.instance, workspace, job, self.key_of)
+            made = report_lost_output(context.instance, workspace, job, self._assets(context))
             if made is not None:
                 context.log_event(made)
         else:
@@ -168,12 +167,16 @@ class JobStep:
         consumed = find_consumed(workspace, job)
         with workspace.database.read() as txn:
             commit = commits.get_commit(txn, job.output_commit)
+        assets = self._assets(context)
         return dg.MaterializeResult(
             asset_key=self.key,
-            data_version=dg.DataVersion(commit.id),
-            metadata={**output_metadata(workspace, job, commit, consumed), **declared_lineage(self.key, context.assets_def.metadata_by_key.get(self.key, {}))},
-            tags=output_tags(context.instance, workspace, job, consumed, self.key_of) | ({labels.CODE_VERSION: self.code_version} if self.code_version else {}),
+            data_version=dg.DataVersion(assets.version(self.key, commit)),
+            metadata={**output_metadata(workspace, job, commit, consumed), **assets.lineage(self.key)},
+            tags=output_tags(context.instance, workspace, job, consumed, assets) | ({labels.CODE_VERSION: self.code_version} if self.code_version else {}),
         )
+
+    def _assets(self, context: dg.AssetExecutionContext) -> BranchAssets:
+        return BranchAssets(self.key_of, context.job_def.asset_layer.asset_graph)
 
     def _newest_check(self, workspace: Workspace) -> dg.AssetCheckResult:
         with workspace.database.read() as txn:

@@ -45,6 +45,9 @@ SPEC = "pachyderm/spec"
 DECLARED = "pachyderm/declared"
 """The specification that a Dagster project declares a pipeline with, as JSON."""
 URI = "dagster/uri"
+VERSION_BY = "pachyderm/version_by"
+"""What the data version of an asset's commits is: `commit` (its id), or `content`."""
+BY_COMMIT, BY_CONTENT = "commit", "content"
 
 # Metadata of materializations; numbers are plotted over time
 COMMIT = "pachyderm/commit"

@@ -8,7 +8,7 @@ import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.integration.asset_branches import pin_tag
-from pachyderm_dagster.integration.job_reports import KeyOf
+from pachyderm_dagster.integration.branch_assets import KeyOf
 from pachyderm_dagster.integration.launch_config import PipelineConfig
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.model import RepoName

@@ -17,6 +17,7 @@ from pachyderm_dagster.coordination.names import asked_lease, reactor_lease, set
 from pachyderm_dagster.errors import ConflictError, ExecutionError, NotFoundError, PachydermError, StateError, UnreachableError
 from pachyderm_dagster.executors.local import LocalExecutor
 from pachyderm_dagster.executors.run_job import run_job
+from pachyderm_dagster.integration.branch_assets import BranchAssets
 from pachyderm_dagster.integration.building import job_name
 from pachyderm_dagster.integration.due_runs import MOST_SETS, DueSets, SetRequest
 from pachyderm_dagster.integration.instance import open_instance
@@ -156,7 +157,7 @@ class Reactor:
             try:
                 ended = run_job(self.workspace, job, executor=self.executor)
                 # Behind the job, which need not wait for it; before the events of the job, which name those of what it read.
-                report_inputs(self.instance, self.workspace, ended, self._key_of, outputs)
+                report_inputs(self.instance, self.workspace, ended, self._assets, outputs)
             except (PachydermError, OSError) as error:
                 # Somebody else has it, it was stopped, it waits for a job that failed; or no worker starts here.
                 _say(f"job {job}: {error}")
@@ -176,7 +177,7 @@ class Reactor:
             return
         key = self._keys[output]
         if job.state.has_output:
-            made = report_lost_output(self.instance, self.workspace, job, self._key_of)
+            made = report_lost_output(self.instance, self.workspace, job, self._assets)
             if made is not None:
                 self.instance.report_runless_asset_event(made)
         found = job_check(job, key, None if job.state.has_output else failure_metadata(self.workspace, job))
@@ -190,6 +191,10 @@ class Reactor:
         self._keys = {branch.name: translator.get_asset_spec(branch).key for branch in snapshot.branches}
         self._keys |= {pipeline.output: translator.get_asset_spec(pipeline).key for pipeline in snapshot.pipelines}
         self._keys |= keys_elsewhere(snapshot)
+
+    @property
+    def _assets(self) -> BranchAssets:
+        return BranchAssets(self._key_of)
 
     def _key_of(self, branch: BranchName) -> dg.AssetKey:
         return self._keys[branch] if branch in self._keys else PachydermTranslator().get_asset_spec(InputBranch(branch, "")).key

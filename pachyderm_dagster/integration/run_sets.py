@@ -10,8 +10,8 @@ import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, Leases
 from pachyderm_dagster.errors import ConflictError
 from pachyderm_dagster.integration.applying import POLL_SECONDS, WAIT_SECONDS, wait_applied
+from pachyderm_dagster.integration.branch_assets import KeyOf
 from pachyderm_dagster.integration.declared import DeclaredPipeline, declared_as
-from pachyderm_dagster.integration.job_reports import KeyOf
 from pachyderm_dagster.integration.launches import read_launch
 from pachyderm_dagster.integration.set_runs import sets_of
 from pachyderm_dagster.metadata.database import Transaction

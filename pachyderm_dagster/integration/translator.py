@@ -11,6 +11,7 @@ import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.codec import content_digest
+from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.integration.code_places import places_in_spec, reference_metadata
 from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT, BranchName
@@ -96,6 +97,21 @@ def step_names(specs: Sequence[dg.AssetSpec], *, prefix: str = "") -> Mapping[dg
     plain = {spec.key: identifier("__".join([*([prefix] if prefix else []), *spec.key.path])) for spec in specs}
     uses = Counter(plain.values())
     return {key: name if uses[name] == 1 else f"{name}_{content_digest(key.to_string().encode()).hex()[:8]}" for key, name in plain.items()}
+
+
+def versioned(spec: dg.AssetSpec, version_by: str | None) -> dg.AssetSpec:
+    """The asset with commits that are versions by their ids (`commit`), or by what they hold (`content`), unless it says so itself.
+
+    Raises:
+        InvalidError: `asset-invalid`.
+    """
+    said = labels.text(spec.metadata, labels.VERSION_BY) or version_by
+    if said is None:
+        return spec
+    if said not in (labels.BY_COMMIT, labels.BY_CONTENT):
+        known = f"{labels.BY_COMMIT!r} or {labels.BY_CONTENT!r}"
+        raise InvalidError("asset-invalid", f"asset {spec.key.to_user_string()!r} is to be versioned by {known}; found {said!r}")
+    return spec.merge_attributes(metadata={labels.VERSION_BY: said})
 
 
 def _of_branch(branch: BranchName) -> dict[str, str]:
