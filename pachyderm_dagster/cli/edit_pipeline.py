@@ -81,6 +81,6 @@ def _read(path: Path, name: RepoName) -> UserSpec:
     if len(found) > 1:
         raise InvalidError("spec-invalid", f"{path}: {len(found)} pipelines; one is edited at a time")
     given = found[0].pipeline
-    if RepoName(given.project or name.project, given.name) != name:
+    if given.in_project(name.project) != name:
         raise InvalidError("spec-invalid", f"{path}: pipeline.name: it is '{given.name}', and '{name}' is edited; a pipeline keeps its name and project")
     return found[0]

@@ -76,7 +76,7 @@ def _user(request: CreatePipeline) -> UserSpec:
 
 def _name(request: CreatePipeline, project: str) -> RepoName:
     named = _user(request).pipeline
-    return RepoName(named.project or project, named.name)
+    return named.in_project(project)
 
 
 def _of(looked: Mapping[str, Source], folder: str | None) -> Source | None:

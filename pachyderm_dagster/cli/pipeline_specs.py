@@ -20,7 +20,7 @@ from pachyderm_dagster.cli.source_folders import NO_FOLDERS, SourceFolders, with
 from pachyderm_dagster.cli.spec_files import STANDARD_INPUT, SpecText, complete_specs, read_text, tell_unused, user_specs
 from pachyderm_dagster.cli.templates import parse_arguments, render
 from pachyderm_dagster.errors import PachydermError
-from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, RepoName
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
 from pachyderm_dagster.pfs.requests import Contents
 from pachyderm_dagster.pps.model import Pipeline
 from pachyderm_dagster.pps.one_file import check_together, refuse_twice
@@ -115,7 +115,7 @@ def update_pipeline(environ: Mapping[str, str], given: SpecText, reprocess: bool
 def validate_pipeline(given: SpecText, printer: Printer) -> None:
     """Looks at nothing but the file; `create pipeline --dry-run` looks at the repos too."""
     specs = complete_specs(given)
-    refuse_twice([RepoName(spec.pipeline.project or DEFAULT_PROJECT, spec.pipeline.name) for spec in specs])
+    refuse_twice([spec.pipeline.in_project(DEFAULT_PROJECT) for spec in specs])
     printer.many(map(to_document, specs), SPEC_COLUMNS)
 
 

@@ -120,7 +120,7 @@ def _of_file(workspace: Workspace, environ: Mapping[str, str], file: str, build:
     spec = only_spec(environ, given, folders, project)
     folder = folders.find(spec)
     source = () if folder is None else workspace.pps.files_of_source(workspace.pps.store_source(folder, but=folders.file).tree)
-    return _Chosen(RepoName(spec.pipeline.project or project, spec.pipeline.name), spec, "", source)
+    return _Chosen(spec.pipeline.in_project(project), spec, "", source)
 
 
 def _prepare(workspace: Workspace, chosen: _Chosen, datum: str) -> tuple[WorkerSetup, DatumTask]:

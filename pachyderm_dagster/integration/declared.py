@@ -45,7 +45,7 @@ def declared_as(user: UserSpec, project: str, *places: CodePlace) -> DeclaredPip
         InvalidError: `spec-invalid`; `spec-unsupported`, for a service or spout too, which no step runs, and a source folder.
     """
     spec, named = effective_spec(user, ()), user.pipeline
-    name = RepoName(named.project or project, named.name)
+    name = named.in_project(project)
     if spec.runs_on:
         problem = f"pipeline '{name}' is a {spec.kind}, whose process stays and is no step of a run"
         raise InvalidError("spec-unsupported", f"{problem}; leave it out of what the project declares, and make it with `pachctl create pipeline`")

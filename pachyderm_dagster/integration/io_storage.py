@@ -10,9 +10,10 @@ from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.integration.asset_branches import AssetStorage, partition_folder
 from pachyderm_dagster.integration.commit_events import content_version
 from pachyderm_dagster.integration.dagster_inner import find_step_key, set_data_version
+from pachyderm_dagster.integration.io_folders import Checkouts, StoredFolder, find_hash
 from pachyderm_dagster.integration.io_metadata import input_table, output_metadata
 from pachyderm_dagster.integration.io_outputs import Output, data_version, output_folders, write_output
-from pachyderm_dagster.integration.io_reading import Checkouts, Reading, StoredFolder, find_hash, read_partitions
+from pachyderm_dagster.integration.io_reading import Reading, read_partitions
 from pachyderm_dagster.integration.io_versions import ChosenCommit, VersionChoice, record_version
 from pachyderm_dagster.integration.shown_commits import shown_commit
 from pachyderm_dagster.pfs.model import Commit

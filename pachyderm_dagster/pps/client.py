@@ -187,7 +187,7 @@ class Pps:
             NotFoundError: `repo-not-found`, for what it reads.
             InvalidError: as `datum_table`.
         """
-        name = RepoName(spec.pipeline.project or project or self._project, spec.pipeline.name)
+        name = spec.pipeline.in_project(project or self._project)
         with self.database.read() as txn:
             heads = [(leaf, _find_readable_head(txn, _planned_branch(txn, leaf, name.project))) for leaf in leaves(spec.input)]
             read = [(leaf, commits.get_commit(txn, head)) for leaf, head in heads if head is not None]

@@ -12,7 +12,7 @@ from pachyderm_dagster.pps.spec import PipelineSpec
 
 def check_together(txn: Transaction, specs: Iterable[PipelineSpec], project: str) -> None:
     """Does nothing when the pipelines of a file can be made one after the other. Errors as `refuse_twice`, `refuse_order`."""
-    named = [(RepoName(spec.pipeline.project or project, spec.pipeline.name), spec) for spec in specs]
+    named = [(spec.pipeline.in_project(project), spec) for spec in specs]
     refuse_twice([name for name, _ in named])
     missing = [name for name, _ in named if find_repo(txn, name) is None]
     reads = {name: [leaf.repo_name(name.project) for leaf in leaves(spec.input) if not isinstance(leaf, CronInput)] for name, spec in named}

@@ -41,7 +41,7 @@ def create_pipeline(
         NotFoundError: `repo-not-found`, for an input.
         InvalidError: `provenance-cycle`.
     """
-    name = RepoName(spec.pipeline.project or default_project, spec.pipeline.name)
+    name = spec.pipeline.in_project(default_project)
     found = find_pipeline(txn, name)
     if found is not None and not update:
         raise ExistsError("pipeline-exists", f"pipeline '{name}' exists already; `pachctl update pipeline` changes it")

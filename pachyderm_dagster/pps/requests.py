@@ -178,7 +178,7 @@ def describe(request: Request) -> str:
 
 def _name(request: CreatePipeline) -> RepoName:
     named = PipelineSpec.from_json(request.spec).pipeline if request.user is None else request.user.pipeline
-    return RepoName(named.project or request.project, named.name)
+    return named.in_project(request.project)
 
 
 def _create_pipeline(txn: Transaction, request: CreatePipeline, contents: Contents) -> Pipeline:

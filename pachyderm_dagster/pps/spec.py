@@ -11,7 +11,7 @@ import msgspec
 
 from pachyderm_dagster.codec import digest
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.pfs.model import DEFAULT_BRANCH
+from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, RepoName
 from pachyderm_dagster.pps.egress import Egress
 from pachyderm_dagster.pps.inputs import SET_INPUTS, CronInput, CrossInput, GroupInput, Input, JoinInput, PfsInput, UnionInput, leaves, sorted_input
 from pachyderm_dagster.pps.pods import Metadata, Resources, SchedulingSpec, Toleration
@@ -39,6 +39,10 @@ class PipelineName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of the pipeline and of its output repo: up to 51 letters, digits, `_` and `-`, the first a letter or digit."""
     project: str | None = None
     """Where it is made; `{"name": …}` is taken too."""
+
+    def in_project(self, project: str) -> RepoName:
+        """Its full name, which is in `project` unless it says otherwise."""
+        return RepoName(self.project or project, self.name)
 
 
 class SecretUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -19,8 +19,9 @@ from hypothesis import given
 
 from pachyderm_dagster.client.changes import FileChanges
 from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.integration.io_folders import Checkouts, StoredFolder
 from pachyderm_dagster.integration.io_formats import _is_json, write_value
-from pachyderm_dagster.integration.io_reading import Checkouts, Reading, StoredFolder
+from pachyderm_dagster.integration.io_reading import Reading
 from pachyderm_dagster.workspace import Workspace
 
 ROWS = {"name": ["fiat", "opel", "ford"], "speed": [120, 140, 180]}
