@@ -10,6 +10,7 @@ import pytest
 
 from pachyderm_dagster.cli.main import main
 from tests.cli.pachctl import Pachctl
+from tests.cli.source_folder import SCRIPT, SPEC
 from tests.records import SERVER
 
 COUNT = {
@@ -54,6 +55,24 @@ def worked(pachctl: Pachctl, home_with_jobs: Path, environment_of_its_own: Path)
     """The command line, on a copy of `home_with_jobs`."""
     shutil.copytree(home_with_jobs, environment_of_its_own, dirs_exist_ok=True)
     return pachctl
+
+
+@pytest.fixture
+def books(pachctl: Pachctl) -> Pachctl:
+    """The command line, in a home with one book."""
+    pachctl("create", "repo", "books")
+    pachctl.put("books@master:/hamlet", "to be or not to be")
+    return pachctl
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A source folder with its pipeline file."""
+    made = tmp_path / "count"
+    made.mkdir()
+    (made / "run.sh").write_text(SCRIPT)
+    (made / "count.yaml").write_text(SPEC)
+    return made
 
 
 class _environment:

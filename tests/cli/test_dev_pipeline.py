@@ -14,27 +14,9 @@ from pachyderm_dagster.cli.dev_pipeline import last_try
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.pps.pipeline_files import find_pipeline_file
 from tests.cli.pachctl import Pachctl, process
-
-SPEC = 'pipeline: {name: count}\ninput: {pfs: {repo: books, glob: "/*"}}\ntransform: {build: {}}\n'
-SCRIPT = 'wc -w < "$books" > "$PFS_ROOT/out/count"\n'
+from tests.cli.source_folder import SCRIPT, SPEC
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "count"
-    made.mkdir()
-    (made / "run.sh").write_text(SCRIPT)
-    (made / "count.yaml").write_text(SPEC)
-    return made
-
-
-@pytest.fixture
-def books(pachctl: Pachctl) -> Pachctl:
-    pachctl("create", "repo", "books")
-    pachctl.put("books@master:/hamlet", "to be or not to be")
-    return pachctl
 
 
 @pytest.fixture
@@ -57,7 +39,7 @@ def shown(running: "subprocess.Popen[str]", last: str = "waiting for changes") -
 
 
 def outputs(pachctl: Pachctl) -> str:
-    return pachctl("get", "file", "count@master:/count").out
+    return pachctl("get", "file", "count@master:/hamlet").out
 
 
 def test_each_change_of_code_or_file_is_run(books: Pachctl, folder: Path, dev: "subprocess.Popen[str]") -> None:

@@ -8,30 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.pachctl import Pachctl
-
-SPEC = """# counts
-pipeline: {name: count}
-input: {pfs: {repo: books, glob: "/*"}}
-transform: {build: {}}
-"""
-SCRIPT = 'wc -w < "$books" > "/pfs/out/$(basename "$books")"\n'
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A source folder with its pipeline file."""
-    made = tmp_path / "count"
-    made.mkdir()
-    (made / "run.sh").write_text(SCRIPT)
-    (made / "count.yaml").write_text(SPEC)
-    return made
-
-
-@pytest.fixture
-def books(pachctl: Pachctl) -> Pachctl:
-    pachctl("create", "repo", "books")
-    pachctl.put("books@master:/hamlet", "to be or not to be")
-    return pachctl
+from tests.cli.source_folder import SCRIPT, SPEC
 
 
 def ran(pachctl: Pachctl) -> tuple[int, int]:
