@@ -9,7 +9,7 @@ import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.integration.building import Environ, Location, OpArguments, define
+from pachyderm_dagster.integration.building import Environ, Location, OpArguments, PartitionBy, define
 from pachyderm_dagster.integration.code_places import place_of_caller
 from pachyderm_dagster.integration.declared import declare, declared_as, declared_snapshot, read_declared
 from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
@@ -104,6 +104,7 @@ def pachyderm_assets(
     project: str = DEFAULT_PROJECT,
     own_assets: Sequence[str] = (),
     version_by: VersionBy | None = None,
+    partition_by: PartitionBy | None = None,
     translator: PachydermTranslator | None = None,
     environ: Environ | None = None,
 ) -> dg.Definitions:
@@ -121,6 +122,7 @@ def pachyderm_assets(
         source: a pipeline file, a folder of them, or several of both.
         project, translator, environ: as for `pipeline_asset`.
         version_by: as for `repo_asset`, of all of them.
+        partition_by: "commit" makes each commit set a partition of these assets, which Dagster shows in a grid and runs again one by one.
         own_assets: keys, `project/repo`, of branches that pipelines read and assets of your own code write, with `PachydermIOManager`.
 
     Raises:
@@ -129,7 +131,8 @@ def pachyderm_assets(
     """
     sources = [source] if isinstance(source, str | Path) else source
     declared = read_declared([Path(each) for each in sources], project=project)
-    return define(declared_snapshot(declared, own_assets), environ or os.environ, translator or PachydermTranslator(), version_by=version_by)
+    using = translator or PachydermTranslator()
+    return define(declared_snapshot(declared, own_assets), environ or os.environ, using, version_by=version_by, partition_by=partition_by)
 
 
 def _loaded(asset: dg.AssetsDefinition, key: dg.AssetKey) -> LoadedPipeline:

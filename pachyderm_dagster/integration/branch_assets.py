@@ -35,6 +35,11 @@ class BranchAssets:
         """The data version that a commit is."""
         return content_version(commit) if labels.text(self.metadata(key), labels.VERSION_BY) == labels.BY_CONTENT else commit.id
 
+    def is_by_set(self, key: dg.AssetKey) -> bool:
+        """Whether the partitions of an asset are commit sets."""
+        found = self.graph.get(key).partitions_def if self.graph is not None and self.graph.has(key) else None
+        return isinstance(found, dg.DynamicPartitionsDefinition) and found.name == labels.COMMIT_SETS
+
     def lineage(self, key: dg.AssetKey) -> Mapping[str, dg.MetadataValue]:
         """The column lineage that an asset declares, for a materialization."""
         return declared_lineage(key, self.metadata(key))

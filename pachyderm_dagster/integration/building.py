@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import dagster as dg
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Environ = Mapping[str, str]
 # One for all: definitions that are merged may not have two of one name.
 _RESOURCE = PachydermResource()
+PartitionBy: TypeAlias = Literal["commit"]
 OpArguments: TypeAlias = Mapping[str, Any]
 """What `dg.multi_asset` is given beside what a pipeline says: `op_tags`, `pool`, `description`, ...; and `name`, which comes before the pipeline's."""
 
@@ -52,6 +53,7 @@ def define(
     execute: "Execute | None" = None,
     op: OpArguments | None = None,
     version_by: str | None = None,
+    partition_by: PartitionBy | None = None,
 ) -> dg.Definitions:
     """The definitions of a snapshot; their steps and sensors open the workspace that `environ` names.
 
@@ -60,6 +62,7 @@ def define(
         execute: what a step does; None for `JobStep.run`.
         op: of all steps.
         version_by: `commit` or `content`, of assets that do not say it themselves.
+        partition_by: "commit" makes each commit set a partition of the pipelines' assets.
 
     Raises:
         InvalidError: `asset-invalid`.
@@ -67,7 +70,7 @@ def define(
     specs = {branch.name: versioned(translator.get_asset_spec(branch), version_by) for branch in snapshot.branches}
     specs |= {pipeline.output: versioned(translator.get_asset_spec(pipeline), version_by) for pipeline in snapshot.pipelines}
     keys = {branch: spec.key for branch, spec in specs.items()} | keys_elsewhere(snapshot)
-    location = Location(snapshot, dict(environ), translator, keys, on_job, execute, op or {})
+    location = Location(snapshot, dict(environ), translator, keys, on_job, execute, op or {}, partition_by)
     names = step_names([specs[pipeline.output] for pipeline in snapshot.pipelines], prefix=str((op or {}).get("name") or ""))
     assets: list[dg.AssetSpec | dg.AssetsDefinition] = [
         *(specs[branch.name] for branch in snapshot.branches),
@@ -95,6 +98,7 @@ class Location:
     on_job: "OnJob | None" = None
     execute: "Execute | None" = None
     op: OpArguments = field(default_factory=dict)
+    partition_by: PartitionBy | None = None
 
     def pipeline_asset(self, pipeline: LoadedPipeline, spec: dg.AssetSpec, name: str) -> dg.AssetsDefinition:
         """A pipeline as an asset that runs its jobs, in a step of this name."""
@@ -105,6 +109,8 @@ class Location:
         found_by |= declared_lineage(spec.key, spec.metadata)
         version = spec.code_version or pipeline.code_version
         whole = spec.replace_attributes(deps=deps, code_version=version, skippable=True).merge_attributes(metadata=found_by)
+        if self.partition_by:
+            whole = whole.replace_attributes(partitions_def=dg.DynamicPartitionsDefinition(name=labels.COMMIT_SETS))
         check = dg.AssetCheckSpec(labels.JOB_CHECK, asset=spec.key, description="Whether the newest job succeeded: every datum, and no two wrote one file.")
 
         # A subset is allowed for the sake of sets without a job of this pipeline: only then may the check stay away too. The configuration of all steps is read

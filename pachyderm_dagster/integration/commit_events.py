@@ -2,7 +2,8 @@
 
 import datetime as dt
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from typing import TypeAlias
 
 import dagster as dg
@@ -168,13 +169,20 @@ def ensure_events(instance: dg.DagsterInstance, key: dg.AssetKey, history: Itera
         instance.report_runless_asset_event(commit_materialization(key, commit, version(key, commit), describe(commit)))
 
 
-def provenance_tags(instance: dg.DagsterInstance, consumed: Mapping[dg.AssetKey, Commit], version: Version) -> dict[str, str]:
-    """The tags that record the commits which a job really read, in place of the newest ones that Dagster would assume."""
+def provenance_tags(
+    instance: dg.DagsterInstance, consumed: Mapping[dg.AssetKey, Commit], version: Version, partitioned: Collection[dg.AssetKey] = ()
+) -> dict[str, str]:
+    """The tags that record the commits which a job really read, in place of the newest ones that Dagster would assume.
+
+    Args:
+        partitioned: assets of which a partition was read, of which Dagster compares a hash of the version.
+    """
     tags = {}
     for key, commit in consumed.items():
         name = key.to_user_string()
         event = find_event(instance, key, commit, version(key, commit))
-        tags[f"{labels.INPUT_DATA_VERSION}/{name}"] = version_of(event, version(key, commit))
+        read = version_of(event, version(key, commit))
+        tags[f"{labels.INPUT_DATA_VERSION}/{name}"] = sha256(read.encode()).hexdigest() if key in partitioned else read
         if event is not None:
             tags[f"{labels.INPUT_EVENT_POINTER}/{name}"] = str(event.storage_id)
     return tags

@@ -15,8 +15,12 @@ from pachyderm_dagster.integration.branch_assets import BranchAssets, KeyOf
 from pachyderm_dagster.integration.cron_ticks import make_due_ticks
 from pachyderm_dagster.integration.due_runs import MOST_SETS, REACTION, DueRuns, DueSets, SetRequest
 from pachyderm_dagster.integration.finished_commits import Walked, moved_heads, walk_commits
+from pachyderm_dagster.integration.partition_keys import partition_of
 from pachyderm_dagster.integration.run_sets import request_lease
+from pachyderm_dagster.integration.set_partitions import PartitionChange, change_partitions
+from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.model import BranchName, RepoName
+from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.workspace import Workspace
 
 SENSOR_LEASE_TIME = dt.timedelta(seconds=30)
@@ -35,6 +39,7 @@ class CommitSensor:
         heads: the asset of each input branch of the project.
         key_of: the asset of any branch.
         job_name: the job that runs the project's pipelines.
+        is_by_set: whether the partitions of the pipelines' assets are commit sets.
     """
 
     project: str
@@ -42,6 +47,7 @@ class CommitSensor:
     heads: Mapping[BranchName, dg.AssetKey]
     key_of: KeyOf
     job_name: str
+    is_by_set: bool = False
 
     def tick(self, context: dg.SensorEvaluationContext, workspace: Workspace, executor: Executor) -> dg.SensorResult | dg.SkipReason:
         """One tick: ticks of cron inputs, then events, then run requests.
@@ -62,11 +68,24 @@ class CommitSensor:
         if walk.is_complete:
             walk.events += moved_heads(workspace, context.instance, self.heads, walk.events, assets)
             due = self._due_runs(context, workspace, executor, due)
-        cursor = msgspec.structs.replace(walk.walked, silent={run_id: time.timestamp() for run_id, time in due.silent.items()}).encode()
-        if not walk.events and not due.requests:
+        partitions = self._partitions(context, workspace, walked)
+        silent = {run_id: time.timestamp() for run_id, time in due.silent.items()}
+        cursor = msgspec.structs.replace(walk.walked, silent=silent, partitioned=partitions.looked).encode()
+        if not walk.events and not due.requests and not partitions.requests():
             context.update_cursor(cursor)
             return dg.SkipReason("; ".join(due.waiting[:3]) or "No new commit, and every due commit set has its run.")
-        return dg.SensorResult(run_requests=[self._request(request) for request in due.requests], asset_events=walk.events, cursor=cursor)
+        return dg.SensorResult(
+            run_requests=[self._request(request, workspace) for request in due.requests],
+            asset_events=walk.events,
+            dynamic_partitions_requests=partitions.requests(),
+            cursor=cursor,
+        )
+
+    def _partitions(self, context: dg.SensorEvaluationContext, workspace: Workspace, walked: Walked) -> PartitionChange:
+        if not self.is_by_set:
+            return PartitionChange((), (), walked.partitioned)
+        with workspace.database.read() as txn:
+            return change_partitions(txn, context.instance, self.project, walked.partitioned)
 
     def _due_runs(self, context: dg.SensorEvaluationContext, workspace: Workspace, executor: Executor, before: DueRuns) -> DueRuns:
         lease, owner = request_lease(self.project), workspace.database.clock.new_id()
@@ -74,15 +93,23 @@ class CommitSensor:
             if held is None:
                 before.waiting.append("a run started by hand is making its commit set")
                 return before
-            sets = DueSets(workspace, context.instance, executor, self.project, self.pipelines, leaves_fresh=True, most_sets=MOST_SETS)
+            sets = DueSets(
+                workspace, context.instance, executor, self.project, self.pipelines, leaves_fresh=True, most_sets=MOST_SETS, only_alike=self.is_by_set
+            )
             found = sets.look(before.silent, limit=MOST_RUNS)
             if found.requests:
                 workspace.leases.acquire(asked_lease(self.project), SENSOR_OWNER, REACTION)
             return found
 
-    def _request(self, request: SetRequest) -> dg.RunRequest:
+    def _request(self, request: SetRequest, workspace: Workspace) -> dg.RunRequest:
         keys = [self.pipelines[name] for name in request.pipelines]
-        return dg.RunRequest(run_key=request.run_key, job_name=self.job_name, asset_selection=keys, tags=request.tags)
+        partition = None
+        if self.is_by_set:
+            # The step's own materialization is of the last set; those before it are logged, each with its partition.
+            with workspace.database.read() as txn:
+                last = jobs.get_job(txn, request.pipelines[0], (request.set_id, *request.along)[-1])
+                partition = partition_of(txn, commits.get_commit(txn, last.output_commit))
+        return dg.RunRequest(run_key=request.run_key, job_name=self.job_name, asset_selection=keys, tags=request.tags, partition_key=partition)
 
 
 def _times(stored: Mapping[str, float]) -> dict[str, dt.datetime]:

@@ -14,7 +14,7 @@ from dagster.components.resolved.core_models import OpSpec
 from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
 from pydantic import Field
 
-from pachyderm_dagster.integration.building import define
+from pachyderm_dagster.integration.building import PartitionBy, define
 from pachyderm_dagster.integration.declared import declared_snapshot, read_declared
 from pachyderm_dagster.integration.snapshot import LoadedPipeline, Snapshot, decode_snapshot, encode_snapshot
 from pachyderm_dagster.integration.translator import AssetProps, PachydermTranslator
@@ -132,6 +132,7 @@ class PachydermPipelines(_Customized, dg.Component, dg.Model, dg.Resolvable):
         description="Keys, project/repo, of branches that assets of your own code write, with PachydermIOManager.",
         examples=[["default/cars"]],
     )
+    partition_by: PartitionBy | None = Field(default=None, description="`commit` makes each commit set a partition of the assets of pipelines.")
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Assets, jobs and sensors; only the files are read."""
@@ -144,6 +145,7 @@ class PachydermPipelines(_Customized, dg.Component, dg.Model, dg.Resolvable):
             execute=self.execute,
             op=_op_arguments(self.op),
             version_by=self.version_by,
+            partition_by=self.partition_by,
         )
 
 
@@ -155,6 +157,7 @@ class PachydermWorkspace(_Customized, dg.StateBackedComponent, dg.Resolvable):
         home: as PACHYDERM_HOME, which is the default.
         projects: only these; None for all.
         version_by: what Dagster compares to tell what is stale: commits, or what they hold (`content`).
+        partition_by: `commit` makes each commit set a partition of the assets of pipelines.
     """
 
     home: str | None = None
@@ -163,6 +166,7 @@ class PachydermWorkspace(_Customized, dg.StateBackedComponent, dg.Resolvable):
     branch_translation: Translation | None = None
     op: OpSpec | None = None
     version_by: Literal["commit", "content"] = "commit"
+    partition_by: PartitionBy | None = None
     defs_state: ResolvedDefsStateConfig = field(default_factory=DefsStateConfigArgs.local_filesystem)
 
     @property
@@ -187,4 +191,12 @@ class PachydermWorkspace(_Customized, dg.StateBackedComponent, dg.Resolvable):
                 branches=tuple(branch for branch in snapshot.branches if branch.name.repo.project in self.projects),
                 pipelines=tuple(pipeline for pipeline in snapshot.pipelines if pipeline.name.project in self.projects),
             )
-        return define(snapshot, _environ(self.home), _Translator(self), execute=self.execute, op=_op_arguments(self.op), version_by=self.version_by)
+        return define(
+            snapshot,
+            _environ(self.home),
+            _Translator(self),
+            execute=self.execute,
+            op=_op_arguments(self.op),
+            version_by=self.version_by,
+            partition_by=self.partition_by,
+        )

@@ -79,6 +79,7 @@ class DueSets:
         take_over: no daemon is up, so nobody else will start a run that waits in its queue.
         leaves_fresh: whether a set that has just become due is left to what reacts at once, if that is up.
         most_sets: how many sets a run may do.
+        only_alike: whether these have to want the same pipelines, since the run has a partition for each.
     """
 
     workspace: Workspace
@@ -89,6 +90,7 @@ class DueSets:
     take_over: bool = False
     leaves_fresh: bool = False
     most_sets: int = 1
+    only_alike: bool = False
 
     def look(self, silent: Mapping[str, dt.datetime], *, limit: int) -> DueRuns:
         """What should be started now, at most `limit` runs.
@@ -122,11 +124,14 @@ class DueSets:
 
     def _goes_along(self, set_id: str, wanted: Set[RepoName], found: DueRuns) -> bool:
         """Whether a set that nobody has tried joins the request that does its pipelines: then it is in it."""
-        place = next((place for place, request in enumerate(found.requests) if wanted <= set(request.pipelines)), None)
+        place = next((place for place, request in enumerate(found.requests) if self._fits(wanted, set(request.pipelines))), None)
         if place is None or len(found.requests[place].along) + 1 >= self.most_sets or self.workspace.leases.is_held(set_lease(set_id)) or self._runs(set_id):
             return False
         found.requests[place] = dataclasses.replace(found.requests[place], along=(*found.requests[place].along, set_id))
         return True
+
+    def _fits(self, wanted: Set[RepoName], taken: Set[RepoName]) -> bool:
+        return wanted == taken if self.only_alike else wanted <= taken
 
     def _look_at(self, set_id: str, undone: Mapping[str, Sequence[Job]], silent: Mapping[str, dt.datetime], found: DueRuns) -> None:
         members = undone[set_id]

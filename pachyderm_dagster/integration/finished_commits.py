@@ -38,6 +38,7 @@ class Walked(msgspec.Struct, frozen=True):
         unsure: jobs that succeeded while their run was still going: it may have died before it told Dagster.
         awaited: commits, by their rows, that a run which is still going wrote and is about to report itself.
         silent: run ids, and since when (seconds since 1970) nobody seems to work on them.
+        partitioned: the row of the newest job whose set has become a partition, where sets do.
     """
 
     finished: int = 0
@@ -45,6 +46,7 @@ class Walked(msgspec.Struct, frozen=True):
     unsure: tuple[int, ...] = ()
     awaited: tuple[int, ...] = ()
     silent: dict[str, float] = {}
+    partitioned: int = 0
 
     def encode(self) -> str:
         """The cursor as JSON."""
@@ -102,7 +104,7 @@ def walk_commits(workspace: Workspace, instance: dg.DagsterInstance, project: st
     last = found[-1] if found else None
     if last is not None:
         assert last.finished is not None
-        walked = Walked(_microseconds(last.finished), last.key)
+        walked = msgspec.structs.replace(walked, finished=_microseconds(last.finished), key=last.key)
     walk.walked = msgspec.structs.replace(walked, unsure=tuple(still_unsure), awaited=tuple(still_awaited), silent={})
     return walk
 

@@ -23,6 +23,12 @@ run_coordinator:
   config:
     max_concurrent_runs: 4
     dequeue_interval_seconds: 1
+    # Runs of one backfill come in the order of its partitions: of commit sets, the oldest first.
+    tag_concurrency_limits:
+      - key: dagster/backfill
+        value:
+          applyLimitPerUniqueValue: true
+        limit: 1
 # One slow sensor does not keep the others waiting.
 sensors:
   use_threads: true

@@ -8,6 +8,7 @@ import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.integration.branch_assets import BranchAssets
 from pachyderm_dagster.integration.commit_events import ensure_events, has_event, is_awaited, provenance_tags, version_tags
 from pachyderm_dagster.integration.job_events import output_metadata
+from pachyderm_dagster.integration.partition_keys import partition_of
 from pachyderm_dagster.integration.record_snapshot import read_snapshot
 from pachyderm_dagster.integration.shown_commits import shown_commit
 from pachyderm_dagster.integration.snapshot import code_version
@@ -75,22 +76,31 @@ def output_tags(instance: dg.DagsterInstance, workspace: Workspace, job: Job, co
     with workspace.database.read() as txn:
         pipeline = pipelines.get_pipeline(txn, job.pipeline, version=job.version)
     inputs = {assets.key_of(branch): commit for branch, commit in consumed.items()}
-    return {labels.CODE_VERSION: code_version(pipeline.spec), **provenance_tags(instance, inputs, assets.version)}
+    partitioned = [key for key in inputs if assets.is_by_set(key)]
+    return {labels.CODE_VERSION: code_version(pipeline.spec), **provenance_tags(instance, inputs, assets.version, partitioned)}
 
 
 def report_lost_output(instance: dg.DagsterInstance, workspace: Workspace, job: Job, assets: BranchAssets) -> dg.AssetMaterialization | None:
-    """The materialization of a successful job whose run ended before it wrote one; None when there is one, or that of a later commit."""
+    """The materialization of a successful job whose run ended before it wrote one; None when there is one, or, of an asset without partitions, one of a later
+    commit.
+    """
     with workspace.database.read() as txn:
         commit = commits.get_commit(txn, job.output_commit)
         pipeline = pipelines.get_pipeline(txn, job.pipeline, version=job.version)
         later = commits.list_commit(txn, job.pipeline, number=HISTORY)
     key = assets.key_of(BranchName(job.pipeline, commit.branch or pipeline.spec.output_branch))
+    partition = None
+    if assets.is_by_set(key):
+        later = [commit]
+        with workspace.database.read() as txn:
+            partition = partition_of(txn, commit)
     known = [found for found in later if found.key >= commit.key and found.branch == commit.branch and found.finished is not None]
     if any(has_event(instance, key, found, assets.version(key, found)) for found in known):
         return None
     consumed = find_consumed(workspace, job)
     tags = {**output_tags(instance, workspace, job, consumed, assets), **version_tags(assets.version(key, commit))}
-    return dg.AssetMaterialization(key, metadata={**output_metadata(workspace, job, commit, consumed), **assets.lineage(key)}, tags=tags)
+    metadata = {**output_metadata(workspace, job, commit, consumed), **assets.lineage(key)}
+    return dg.AssetMaterialization(key, partition=partition, metadata=metadata, tags=tags)
 
 
 def find_consumed(workspace: Workspace, job: Job) -> dict[BranchName, Commit]:

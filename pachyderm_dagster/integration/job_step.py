@@ -22,6 +22,7 @@ from pachyderm_dagster.integration.job_reports import (
     report_inputs,
     report_lost_output,
 )
+from pachyderm_dagster.integration.partition_keys import partition_of
 from pachyderm_dagster.integration.run_sets import sets_of_run
 from pachyderm_dagster.integration.snapshot import LoadedPipeline
 from pachyderm_dagster.metadata.database import Transaction
@@ -112,10 +113,17 @@ class JobStep:
             return
         # An egress that failed is for the check to tell: the asset is there, and what is downstream can run.
         yield job_check(job, self.key)
-        if is_failing:
+        if is_failing or not self._is_of_partition(context, workspace, job):
             self._tell_along(context, workspace, job)
         else:
             yield self._materialized(context, workspace, job)
+
+    def _is_of_partition(self, context: dg.AssetExecutionContext, workspace: Workspace, job: Job) -> bool:
+        """Whether the step's own materialization, which is of the run's partition, can be this job's."""
+        if not context.has_partition_key:
+            return True
+        with workspace.database.read() as txn:
+            return partition_of(txn, commits.get_commit(txn, job.output_commit)) == str(context.partition_key)
 
     def _tell_along(self, context: dg.AssetExecutionContext, workspace: Workspace, job: Job) -> None:
         """What a run tells of a job that is not its last of this pipeline: the last one's events are the step's."""

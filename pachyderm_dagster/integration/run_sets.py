@@ -13,11 +13,14 @@ from pachyderm_dagster.integration.applying import POLL_SECONDS, WAIT_SECONDS, w
 from pachyderm_dagster.integration.branch_assets import KeyOf
 from pachyderm_dagster.integration.declared import DeclaredPipeline, declared_as
 from pachyderm_dagster.integration.launches import read_launch
+from pachyderm_dagster.integration.partition_keys import set_of_partition
+from pachyderm_dagster.integration.set_partitions import mark_repeated, repeat_set
 from pachyderm_dagster.integration.set_runs import sets_of
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pfs.references import parse_repo
 from pachyderm_dagster.pps import jobs
+from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.pps.pins import run_pipelines
 from pachyderm_dagster.pps.spec import UserSpec
 from pachyderm_dagster.workspace import Workspace
@@ -57,10 +60,21 @@ def sets_of_run(workspace: Workspace, context: dg.AssetExecutionContext, key_of:
         settled = _settled_sets(workspace, run, steps)
         if settled:
             return settled
-        found = workspace.database.write(lambda txn: _rerun(txn, run, steps, key_of))
-        context.instance.add_run_tags(run.run_id, {labels.COMMIT_SET: found, labels.MADE_SET: run.run_id})
-    context.log.info("this run was started by hand: commit set %s runs %s again", found, ", ".join(map(str, steps)))
-    return frozenset([found])
+        return _make_set(workspace, context, run, steps, key_of)
+
+
+def _make_set(workspace: Workspace, context: dg.AssetExecutionContext, run: dg.DagsterRun, steps: Mapping[RepoName, str], key_of: KeyOf) -> frozenset[str]:
+    """A new set for a run that a user started, noted on the run; or the set that is its partition, while jobs of that are left."""
+    partition = set_of_partition(context.partition_key) if context.has_partition_key else None
+    undone, made = workspace.database.write(lambda txn: (_rerun(txn, run, steps, key_of, partition), txn.id))
+    if undone:
+        context.instance.add_run_tags(run.run_id, {labels.COMMIT_SET: undone[0].id})
+        return frozenset([undone[0].id])
+    if partition is not None:
+        workspace.database.write(lambda txn: mark_repeated(txn, made, partition))
+    context.instance.add_run_tags(run.run_id, {labels.COMMIT_SET: made, labels.MADE_SET: run.run_id})
+    context.log.info("this run was started by hand: commit set %s runs %s again", made, ", ".join(map(str, steps)))
+    return frozenset([made])
 
 
 def _run(context: dg.AssetExecutionContext) -> dg.DagsterRun:
@@ -97,10 +111,13 @@ def _settled_sets(workspace: Workspace, run: dg.DagsterRun, chosen: Collection[R
     return found & undone
 
 
-def _rerun(txn: Transaction, run: dg.DagsterRun, steps: Mapping[RepoName, str], key_of: KeyOf) -> str:
+def _rerun(txn: Transaction, run: dg.DagsterRun, steps: Mapping[RepoName, str], key_of: KeyOf, partition: str | None) -> list[Job]:
+    """Runs the pipelines again; or gives the jobs of the partition that were never done."""
     launch = read_launch(txn, run, steps, key_of)
+    if partition is not None:
+        return repeat_set(txn, partition, list(steps), launch)
     run_pipelines(txn, list(steps), pins=launch.pins, reprocess=launch.reprocess)
-    return txn.id
+    return []
 
 
 @contextlib.contextmanager

@@ -35,6 +35,7 @@ def tick(location: Location, project: str, context: dg.SensorEvaluationContext) 
         heads={branch.name: location.keys[branch.name] for branch in location.snapshot.branches if branch.name.repo.project == project},
         key_of=location.key_of,
         job_name=job_name(project),
+        is_by_set=location.partition_by is not None,
     )
     with _opened(location, context.log.warning) as (workspace, executor):
         return sensor.tick(context, workspace, executor)
