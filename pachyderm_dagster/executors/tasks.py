@@ -8,7 +8,7 @@ from pachyderm_dagster.pfs.paths import directory_range, key_of, path_of
 from pachyderm_dagster.pps.bundles import blocks
 from pachyderm_dagster.pps.datums import DatumFile, Datums
 from pachyderm_dagster.pps.planning import DatumInputs, Sources, inputs_of, source_key
-from pachyderm_dagster.storage.content import EMPTY_CONTENT, Content
+from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.storage.rows import KEY, contents_of
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 from pachyderm_dagster.worker.protocol import DatumTask, InputFile
@@ -52,7 +52,7 @@ def _file_contents(trees: Trees, files: Sequence[tuple[DatumFile, ...]], sources
     wanted: dict[TreeRoot, set[str]] = {}
     for inputs in files:
         for file in inputs:
-            if file.type == "file" and not file.empty_files:
+            if file.type == "file":
                 wanted.setdefault(sources[source_key(file)].root, set()).add(key_of(file.path))
     found: dict[tuple[TreeRoot, str], Content] = {}
     for root, keys in wanted.items():
@@ -63,10 +63,10 @@ def _file_contents(trees: Trees, files: Sequence[tuple[DatumFile, ...]], sources
 
 
 def _input_file(trees: Trees, file: DatumFile, root: TreeRoot, places: Mapping[tuple[TreeRoot, str], Content]) -> InputFile:
+    # A file without its content needs no pipe to save fetching it.
+    how = {"lazy": file.lazy and not file.empty_files, "empty": file.empty_files}
     if file.type == "file":
-        content = EMPTY_CONTENT if file.empty_files else places[root, file.path]
-        return InputFile(name=file.input, path=file.path, is_dir=False, files=((file.path, content),), lazy=file.lazy and not file.empty_files)
+        return InputFile(name=file.input, path=file.path, is_dir=False, files=((file.path, places[root, file.path]),), **how)
     below = trees.table(root, *directory_range(file.path))
     paths = [path_of(key) for key in below.column(KEY).to_pylist()]
-    contents = [EMPTY_CONTENT] * len(paths) if file.empty_files else contents_of(below)
-    return InputFile(name=file.input, path=file.path, is_dir=True, files=tuple(zip(paths, contents, strict=True)), lazy=file.lazy and not file.empty_files)
+    return InputFile(name=file.input, path=file.path, is_dir=True, files=tuple(zip(paths, contents_of(below), strict=True)), **how)

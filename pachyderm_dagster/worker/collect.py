@@ -1,5 +1,7 @@
 """Finds what user code left in `/pfs/out`: which files go into the output, under which path, and which of them are files of an input, stored already."""
 
+import contextlib
+import functools
 import os
 import stat
 from collections.abc import Mapping
@@ -10,7 +12,7 @@ import msgspec
 from pachyderm_dagster.errors import ExecutionError, InvalidError
 from pachyderm_dagster.pfs.paths import clean_file_path
 from pachyderm_dagster.storage.content import Content
-from pachyderm_dagster.worker.stage import OUT, STAGED_TIME_NS
+from pachyderm_dagster.worker.stage import OUT, STAGED_TIME_NS, Originals
 
 
 class OutputFile(msgspec.Struct, frozen=True):
@@ -25,21 +27,32 @@ class OutputFile(msgspec.Struct, frozen=True):
     source: str | Content
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Walk:
     root: str
-    originals: Mapping[str, Content]
+    originals: Originals
     found: dict[str, OutputFile] = field(default_factory=dict)
 
+    @functools.cached_property
+    def names(self) -> Mapping[tuple[int, int], str]:
+        """The paths of the files of inputs by device and inode, those that are there still."""
+        found = {}
+        for name in self.originals.contents:
+            with contextlib.suppress(OSError):
+                status = os.lstat(self.root + name)
+                found[status.st_dev, status.st_ino] = name
+        return found
 
-def collect(root: str, originals: Mapping[str, Content]) -> list[OutputFile]:
+
+def collect(root: str, originals: Originals) -> list[OutputFile]:
     """The files below `out` in the folder `root`, by path, as user code left them.
 
-    Links are followed; a link to an unchanged file of an input becomes its content. What is neither file nor directory, and empty directories, are left out.
+    Links are followed; a link to an unchanged file of an input becomes its content, also if user code could not see that. What is neither file nor directory,
+    and empty directories, are left out.
 
     Args:
         root: the folder that user code sees as `/pfs`; no link.
-        originals: contents of the staged files by their path below `root`.
+        originals: the staged files.
 
     Raises:
         ExecutionError: something there cannot be output: `output-missing`, `output-path-invalid`, `output-link-invalid`, `output-unreadable`.
@@ -113,19 +126,31 @@ def _take_file(walk: _Walk, file: str, path: str) -> None:
 
 
 def _find_original(walk: _Walk, file: str) -> Content | None:
-    content = walk.originals.get(file.removeprefix(walk.root))
-    if content is None:
+    name = _original_name(walk, file)
+    if name is None:
         return None
-    status = os.stat(file)
+    content, status = walk.originals.contents[name], os.stat(file)
     if stat.S_ISFIFO(status.st_mode):
         return content
     # Input files are copies that user code may write to.
-    return content if status.st_mtime_ns == STAGED_TIME_NS and status.st_size == content.size else None
+    staged_size = 0 if name in walk.originals.empty else content.size
+    return content if status.st_mtime_ns == STAGED_TIME_NS and status.st_size == staged_size else None
+
+
+def _original_name(walk: _Walk, file: str) -> str | None:
+    """The path of the file of an input that this is, or has a hard link to where its own content is not that of the input."""
+    name = file.removeprefix(walk.root)
+    if name in walk.originals.contents:
+        return name
+    if not walk.originals.has_substitutes:
+        return None
+    status = os.lstat(file)
+    return walk.names.get((status.st_dev, status.st_ino)) if status.st_nlink > 1 else None
 
 
 def _is_original_pipe(walk: _Walk, file: str) -> bool:
     """Whether it is a lazy file of an input; other pipes are no output."""
-    return file.removeprefix(walk.root) in walk.originals
+    return _original_name(walk, file) is not None
 
 
 def _shown(walk: _Walk, path: str) -> str:

@@ -89,6 +89,7 @@ class InputFile(msgspec.Struct, frozen=True):
         is_dir: whether it is a directory.
         files: the path in the repo and the content of every file; of a file itself alone.
         lazy: whether they are named pipes, filled when they are opened.
+        empty: whether they are files without their content, which is for links to them alone.
     """
 
     name: str
@@ -96,6 +97,7 @@ class InputFile(msgspec.Struct, frozen=True):
     is_dir: bool
     files: tuple[tuple[str, Content], ...]
     lazy: bool = False
+    empty: bool = False
 
 
 class DatumTask(msgspec.Struct, frozen=True):

@@ -3,11 +3,11 @@
 import os
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pachyderm_dagster.errors import ExecutionError, PachydermError
-from pachyderm_dagster.storage.content import Content, ContentReader
+from pachyderm_dagster.storage.content import EMPTY_CONTENT, Content, ContentReader
 from pachyderm_dagster.storage.system_errors import is_full, storage_error
 from pachyderm_dagster.worker.folders import FolderPool, empty_folder
 from pachyderm_dagster.worker.lazy_files import LazyFiles
@@ -22,13 +22,28 @@ _WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
+class Originals:
+    """The staged files of the inputs, by their path below `/pfs`, `/<input>/a/b`.
+
+    Attributes:
+        contents: of each in the store.
+        empty: those that user code finds without their content.
+        has_substitutes: whether there are such files, or pipes.
+    """
+
+    contents: Mapping[str, Content]
+    empty: Collection[str] = ()
+    has_substitutes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class StagedDatum:
     """A datum whose files are on disk.
 
     Attributes:
         task: what it was staged from.
         folder: holds what `/pfs` is to hold: a directory for each input, an empty one for the output, the `.env` file.
-        originals: the contents of the staged files by their path below `/pfs`, `/<input>/a/b`.
+        originals: the files of inputs.
         lazy: those of them that are pipes.
         seconds: it took.
         problem: why it could not be staged; None if it was. An ExecutionError is the datum's own, any other lies with the store or the disk.
@@ -36,22 +51,23 @@ class StagedDatum:
 
     task: DatumTask
     folder: str
-    originals: Mapping[str, Content]
+    originals: Originals
     lazy: LazyFiles
     seconds: float
     problem: PachydermError | None
 
     @property
     def size_bytes(self) -> int:
-        """Of all input files, of pipes what was read of them."""
+        """Of all input files that have their content, of pipes what was read of them."""
         lazy = {file.name for file in self.task.inputs if file.lazy}
-        return self.lazy.read_bytes + sum(content.size for file in self.task.inputs if file.name not in lazy for _, content in file.files)
+        whole = (file for file in self.task.inputs if file.name not in lazy and not file.empty)
+        return self.lazy.read_bytes + sum(content.size for file in whole for _, content in file.files)
 
 
 def stage(task: DatumTask, pool: FolderPool, reader: ContentReader, pfs_root: str) -> StagedDatum:
     """Takes a folder and makes it what user code is to find in `pfs_root`. What cannot be read or written is a problem that is told, not an exception."""
     started = time.monotonic()
-    originals: dict[str, Content] = {}
+    originals = Originals({})
     problem: PachydermError | None = None
     folder = pool.take(_directories(task))
     lazy = LazyFiles(f"{folder}.lazy", reader)
@@ -84,16 +100,15 @@ def _directories(task: DatumTask) -> set[str]:
     return {OUT, *(file.name for file in task.inputs)}
 
 
-def _fill(task: DatumTask, folder: str, reader: ContentReader, pfs_root: str, lazy: LazyFiles) -> dict[str, Content]:
-    """Puts the files of a datum into a folder that holds its empty directories; the contents by their path below it."""
+def _fill(task: DatumTask, folder: str, reader: ContentReader, pfs_root: str, lazy: LazyFiles) -> Originals:
+    """Puts the files of a datum into a folder that holds its empty directories."""
     try:
         made = {f"/{name}" for name in _directories(task)}
-        originals = _make_directories([file for file in task.inputs if not file.lazy], folder, made)
-        _write_files(originals, folder, reader)
+        files = _make_directories([file for file in task.inputs if not file.lazy], folder, made)
+        _write_files({**files.contents, **dict.fromkeys(files.empty, EMPTY_CONTENT)}, folder, reader)
         pipes = _make_directories([file for file in task.inputs if file.lazy], folder, made)
-        for path, content in pipes.items():
+        for path, content in pipes.contents.items():
             lazy.add(folder, path, content)
-        originals |= pipes
         _write_env_file(f"{folder}/{ENV_FILE}", task, pfs_root)
     except PachydermError:
         raise
@@ -102,7 +117,7 @@ def _fill(task: DatumTask, folder: str, reader: ContentReader, pfs_root: str, la
         if is_full(error):
             raise storage_error("write", place, error) from error
         raise ExecutionError("stage-failed", f"{place} cannot be written: {error.strerror}; check that disk") from error
-    return originals
+    return Originals({**files.contents, **pipes.contents}, files.empty, has_substitutes=bool(files.empty or pipes.contents))
 
 
 def _write_env_file(path: str, task: DatumTask, pfs_root: str) -> None:
@@ -112,9 +127,10 @@ def _write_env_file(path: str, task: DatumTask, pfs_root: str) -> None:
         file.write("".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items()))
 
 
-def _make_directories(inputs: Sequence[InputFile], folder: str, made: set[str]) -> dict[str, Content]:
-    """Makes what is not in `made`; the contents of the files that go there, by their path below `folder`."""
-    originals: dict[str, Content] = {}
+def _make_directories(inputs: Sequence[InputFile], folder: str, made: set[str]) -> Originals:
+    """Makes what is not in `made`; the files that go there, by their path below `folder`."""
+    contents: dict[str, Content] = {}
+    empty: set[str] = set()
     for file in inputs:
         base = "/" + file.name
         if file.is_dir:
@@ -122,12 +138,16 @@ def _make_directories(inputs: Sequence[InputFile], folder: str, made: set[str]) 
         for path, content in file.files:
             target = base + path
             _make_directory(folder, target.rpartition("/")[0], made)
-            if originals.setdefault(target, content).hash != content.hash:
+            if target in contents and file.empty != (target in empty):
+                raise _input_conflict(file.name, path, "with and without its content")
+            if contents.setdefault(target, content).hash != content.hash:
                 raise _input_conflict(file.name, path, "with different content")
-    for target in originals.keys() & made:
+            if file.empty:
+                empty.add(target)
+    for target in contents.keys() & made:
         _, name, path = target.split("/", 2)
         raise _input_conflict(name, f"/{path}", "as a file and as a directory")
-    return originals
+    return Originals(contents, empty)
 
 
 def _input_conflict(name: str, path: str, how: str) -> ExecutionError:

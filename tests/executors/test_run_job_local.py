@@ -124,6 +124,19 @@ def test_job_that_meets_an_outage_stays_unfinished_and_succeeds_when_it_is_over(
     assert read_all(workspace, "p@master") == {"/a": b"a" * (2 << 20)}
 
 
+@pytest.mark.parametrize("how", ["empty_files: true", "lazy: true", "empty_files: true, lazy: true", "empty_files: false"])
+def test_links_to_input_files_are_their_contents_whether_or_not_they_were_staged(workspace: Workspace, create: Callable[..., None], how: str) -> None:
+    workspace.pfs.create_repo("data")
+    put(workspace, "data@master", {"/a/one": b"1", "/a/two": b"22"})
+    script = "cd $PFS_ROOT/out; ln -s $data/one renamed; ln -s $data all; ln $data/two hard; touch copy; test -p $data/two || cp $data/two copy"
+    create(f"pipeline: {{name: p}}\ntransform: {{cmd: [sh, -c, '{script}']}}\ninput: {{pfs: {{repo: data, glob: /a, {how}}}}}\n")
+    job = run_newest(workspace)
+    assert job.state is JobState.SUCCESS, job.reason
+    copied = b"22" if how == "empty_files: false" else b""
+    assert read_all(workspace, "p@master") == {"/renamed": b"1", "/all/one": b"1", "/all/two": b"22", "/hard": b"22", "/copy": copied}
+    assert job.counters.download_bytes == (3 if how == "empty_files: false" else 0)
+
+
 def test_accepted_return_code_is_a_success(workspace: Workspace, create: Callable[..., None]) -> None:
     workspace.pfs.create_repo("data")
     put(workspace, "data@master", {"/a": b"a"})

@@ -1,4 +1,5 @@
 import os
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.worker.collect import OutputFile, collect
-from pachyderm_dagster.worker.stage import STAGED_TIME_NS
+from pachyderm_dagster.worker.stage import STAGED_TIME_NS, Originals
 
 STORED = Content(b"h" * 32, 5, ())
 
@@ -25,7 +26,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def found(root: Path) -> list[tuple[str, str | Content]]:
-    return [(file.path, file.source) for file in collect(str(root), {"/data/f": STORED})]
+    return [(file.path, file.source) for file in collect(str(root), Originals({"/data/f": STORED}))]
 
 
 def refusal(root: Path) -> ExecutionError:
@@ -80,6 +81,44 @@ def test_link_to_input_file_is_its_content(root: Path, target: str) -> None:
 def test_link_to_input_directory_brings_its_files_as_contents(root: Path) -> None:
     (root / "out" / "all").symlink_to("../data")
     assert found(root) == [("/all/f", STORED)]
+
+
+@pytest.fixture
+def empty(root: Path) -> Callable[[], list[tuple[str, str | Content]]]:
+    """What is found when the input file was staged without its content."""
+    staged = root / "data" / "f"
+    staged.write_bytes(b"")
+    os.utime(staged, ns=(STAGED_TIME_NS, STAGED_TIME_NS))
+    originals = Originals({"/data/f": STORED}, empty={"/data/f"}, has_substitutes=True)
+    return lambda: [(file.path, file.source) for file in collect(str(root), originals)]
+
+
+def test_links_of_each_kind_to_an_empty_input_file_are_its_content(root: Path, empty: Callable[[], list[tuple[str, str | Content]]]) -> None:
+    (root / "out" / "all").symlink_to("../data")
+    (root / "out" / "link").symlink_to("../data/f")
+    os.link(root / "data" / "f", root / "out" / "hard")
+    assert empty() == [("/all/f", STORED), ("/hard", STORED), ("/link", STORED)]
+
+
+def test_copy_of_an_empty_input_file_is_empty_and_one_that_was_written_to_is_what_was_written(
+    root: Path, empty: Callable[[], list[tuple[str, str | Content]]]
+) -> None:
+    shutil.copy2(root / "data" / "f", root / "out" / "copy")
+    assert empty() == [("/copy", f"{root}/out/copy")]
+    (root / "data" / "f").write_text("mine")
+    (root / "out" / "link").symlink_to("../data/f")
+    assert empty() == [("/copy", f"{root}/out/copy"), ("/link", f"{root}/data/f")]
+
+
+def test_links_of_each_kind_to_a_lazy_input_file_are_its_content(root: Path) -> None:
+    os.unlink(root / "data" / "f")
+    os.mkfifo(root / "data" / "f")
+    os.mkfifo(root / "out" / "own")
+    os.link(root / "out" / "own", root / "out" / "again")
+    (root / "out" / "link").symlink_to("../data/f")
+    os.link(root / "data" / "f", root / "out" / "hard")
+    found = collect(str(root), Originals({"/data/f": STORED}, has_substitutes=True))
+    assert [(file.path, file.source) for file in found] == [("/hard", STORED), ("/link", STORED)]
 
 
 @pytest.mark.parametrize("change", [lambda path: path.write_text("HELLO"), lambda path: path.write_text("longer than before")])
@@ -153,7 +192,7 @@ def test_names_that_differ_in_unicode_form_only_are_refused(root: Path) -> None:
 
 def test_name_is_stored_composed_and_read_as_it_lies(root: Path) -> None:
     (root / "out" / "e\u0301").write_text("x")
-    assert collect(str(root), {}) == [OutputFile("/\u00e9", f"{root}/out/e\u0301")]
+    assert collect(str(root), Originals({})) == [OutputFile("/\u00e9", f"{root}/out/e\u0301")]
 
 
 def test_output_replaced_by_something_else_is_missing(root: Path) -> None:

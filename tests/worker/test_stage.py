@@ -73,6 +73,23 @@ def test_empty_directory_of_input_exists(place: Stage) -> None:
     assert os.path.isdir(f"{staged.folder}/deep/x/y")
 
 
+def test_files_without_their_content_are_empty_and_known(place: Stage) -> None:
+    ((path, content),) = files = place.write({"/a/b.txt": b"hello"})
+    staged = place.stage(InputFile("data", path, False, files, empty=True), InputFile("whole", path, False, files))
+    assert staged.problem is None
+    assert Path(staged.folder, "data/a/b.txt").read_bytes() == b""
+    assert Path(staged.folder, "whole/a/b.txt").read_bytes() == b"hello"
+    assert (staged.originals.contents["/data/a/b.txt"], set(staged.originals.empty)) == (content, {"/data/a/b.txt"})
+    assert staged.size_bytes == 5
+
+
+def test_file_that_is_wanted_with_and_without_its_content_under_one_name_is_refused(place: Stage) -> None:
+    files = place.write({"/a": b"hello"})
+    problem = place.stage(InputFile("data", "/a", False, files, empty=True), InputFile("data", "/a", False, files)).problem
+    assert isinstance(problem, ExecutionError)
+    assert problem.code == "input-conflict"
+
+
 def test_staged_files_have_a_fixed_time(place: Stage) -> None:
     staged = place.stage(InputFile("in", "/f", False, place.write({"/f": b"x"})))
     assert os.stat(f"{staged.folder}/in/f").st_mtime_ns == STAGED_TIME_NS
