@@ -93,7 +93,8 @@ class StrictReader:
             item = typing.get_args(kind)[0]
             return tuple(self.read(item, found, place.item(index)) for index, found in enumerate(_as_list(value, place)))
         if typing.get_origin(kind) is dict:
-            return {key: self.read(str, found, place.field(key)) for key, found in as_object(value, place).items()}
+            # In a map, too, null is the absence: it takes away the entry of a default.
+            return {key: self.read(str, found, place.field(key)) for key, found in as_object(value, place).items() if found is not None}
         if issubclass(kind, msgspec.Struct):
             return self.struct(kind, value, place)
         if issubclass(kind, enum.StrEnum):

@@ -86,6 +86,22 @@ def test_null_takes_a_default_away() -> None:
     assert effective_spec(written(datum_tries=None), [{"datum_tries": 5}]).datum_tries == 3
 
 
+@pytest.mark.parametrize("path", [("transform", "env"), ("metadata", "labels"), ("metadata", "annotations"), ("scheduling_spec", "node_selector")])
+def test_null_takes_an_entry_of_a_map_away(path: tuple[str, str]) -> None:
+    def body(**entries: str | None) -> dict[str, Any]:
+        return {path[0]: {path[1]: entries}}
+
+    def read(spec: PipelineSpec) -> object:
+        return getattr(getattr(spec, path[0]), path[1])
+
+    (project_level, user) = (body(b=None, c="project", n=None), body(c=None, d="user", n=None))
+    parse_defaults(json.dumps({"createPipelineRequest": project_level}), source="f", notes=[])
+    document = {"pipeline": {"name": "copy"}, "input": {"pfs": {"repo": "books", "glob": "/*"}}, "transform": {"cmd": ["sh"]}}
+    (asked,) = parse_user_specs(json.dumps(document | {path[0]: {"cmd": ["sh"]} | user[path[0]] if path[0] == "transform" else user[path[0]]}), source="f")
+    assert read(effective_spec(asked, [body(a="cluster", b="cluster", c="cluster"), project_level])) == {"a": "cluster", "d": "user"}
+    assert read(effective_spec(asked, [])) == {"d": "user"}
+
+
 def test_zero_is_said_and_not_left_out() -> None:
     assert effective_spec(written(autoscaling=False), [{"autoscaling": True}]).autoscaling is False
 
