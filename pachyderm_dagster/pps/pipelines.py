@@ -129,6 +129,7 @@ def delete_pipeline(txn: Transaction, name: RepoName, *, force: bool = False, ke
         raise StateError("pipeline-in-use", f"pipeline '{name}' feeds {names}; delete what reads it first, or use --force")
     doomed = [RepoName(name.project, name.name, kind) for kind in (RepoType.META, RepoType.SPEC)] + sorted(_cron_repos(txn, name))
     triggered = _triggered_branches(txn, name)
+    unfinished = {job.output_commit for job in jobs.list_job(txn, pipeline=name, unfinished_only=True)}
     jobs.stop_all(txn, name, reason="the pipeline was deleted")
     txn.run(sa.delete(t.job).where(t.job.c.pipeline_id == pipeline.key))
     txn.run(sa.delete(t.pipeline_version).where(t.pipeline_version.c.pipeline_id == pipeline.key))
@@ -136,6 +137,7 @@ def delete_pipeline(txn: Transaction, name: RepoName, *, force: bool = False, ke
     txn.run(sa.delete(t.pipeline).where(t.pipeline.c.id == pipeline.key))
     if keep_repo:
         stopping.cut_off(txn, pipeline.output)
+        stopping.fall_back(txn, pipeline.output, unfinished)
     else:
         doomed.append(name)
     for repo in doomed:

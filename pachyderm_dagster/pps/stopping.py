@@ -1,10 +1,13 @@
 """Stopping a pipeline: when that is asked for, and when its output branch is taken away."""
 
+from collections.abc import Collection
+
 import sqlalchemy as sa
 
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, repos
+from pachyderm_dagster.pfs.ancestry import find_readable
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, BranchName, RepoName, RepoType
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import PipelineState
@@ -31,6 +34,17 @@ def cut_off(txn: Transaction, name: BranchName) -> None:
     row = txn.first(sa.select(t.branch.c.id).where(t.branch.c.repo_id == repos.find_repo(txn, name.repo), t.branch.c.name == name.name))
     if row is not None:
         branches.set_upstream(txn, row.id, ())
+
+
+def fall_back(txn: Transaction, name: BranchName, killed: Collection[int]) -> None:
+    """Moves a branch whose head is one of these commits, of jobs that were killed, to the last good one, if there is any.
+
+    For data that outlives its pipeline: no job will ever put a good head there. What reads the branch is not run for it: it has been for that commit.
+    """
+    row = txn.first(sa.select(t.branch.c.id, t.branch.c.head_id).where(t.branch.c.repo_id == repos.find_repo(txn, name.repo), t.branch.c.name == name.name))
+    good = None if row is None or row.head_id not in killed else find_readable(txn, row.head_id)
+    if row is not None and good is not None:
+        txn.run(sa.update(t.branch).where(t.branch.c.id == row.id).values(head_id=good.id))
 
 
 def meta_branch(name: RepoName) -> BranchName:

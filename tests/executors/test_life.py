@@ -132,6 +132,27 @@ def test_repo_that_was_kept_is_in_the_way_of_a_pipeline_of_its_name(workspace: W
         create(spec("copy", "data"))
 
 
+def test_data_that_outlives_its_pipeline_is_that_of_its_last_good_job(workspace: Workspace, create: Create, run: Run) -> None:
+    put(workspace, "data@master", {"/a": b"a"})
+    create(spec("copy", "data"))
+    create(spec("second", "copy"))
+    run()
+    good = workspace.pfs.inspect_commit("copy@master").id
+    put(workspace, "data@master", {"/b": b"b"})
+    put(workspace, "data@master", {"/c": b"c"})
+    workspace.database.write(lambda txn: pipelines.delete_pipeline(txn, COPY, keep_repo=True))
+    assert workspace.pfs.inspect_commit("copy@master").id == good
+    assert read_all(workspace, "copy@master") == {"/a": b"A"}
+    assert summary(run()) == [("second", "UNRUNNABLE"), ("second", "UNRUNNABLE")], "and what reads it is not run for it again"
+
+
+def test_head_of_a_pipeline_that_was_never_good_stays(workspace: Workspace, create: Create) -> None:
+    put(workspace, "data@master", {"/a": b"a"})
+    create(spec("copy", "data"))
+    workspace.database.write(lambda txn: pipelines.delete_pipeline(txn, COPY, keep_repo=True))
+    assert workspace.pfs.inspect_commit("copy@master").error == "job KILLED: the pipeline was deleted"
+
+
 def test_cron_repo_goes_with_its_pipeline(workspace: Workspace, create: Create) -> None:
     create("pipeline: {name: clock}\ntransform: {cmd: [in-process]}\ninput: {cron: {name: tick, spec: '@never'}}\n")
     workspace.database.write(lambda txn: pipelines.delete_pipeline(txn, RepoName("default", "clock")))
