@@ -65,7 +65,7 @@ class _Table:
 
     def load(self, connection: sa.Connection, file: TableFile, layout: Layout, check: Callable[[], None]) -> None:
         found = read_rows(file.name, file.open, layout, list(self.columns))
-        converters = [converter(self.columns[column], connection.dialect.name) for column in found.columns]
+        converters = [converter(self.columns[column], connection.dialect.name, layout.type) for column in found.columns]
         fill = filler(connection, self.name, self.schema, found.columns)
         first = 1
         for rows in found.batches:

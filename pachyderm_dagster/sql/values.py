@@ -10,6 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pachyderm_dagster.sql.vocabulary import FileType
+
 Convert = Callable[[Any], Any]
 """A value for the driver. Raises ValueError or TypeError for one that the column cannot take."""
 
@@ -17,9 +19,13 @@ _BOOLEANS = {"true": True, "t": True, "1": True, "yes": True, "false": False, "f
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 
 
-def converter(type_: sa.types.TypeEngine[Any], dialect: str) -> Convert:
-    """What makes values for a column of this type. None stays None; of a type that is not known here a text is left to the database."""
-    convert = _by_type(type_)
+def converter(type_: sa.types.TypeEngine[Any], dialect: str, held: FileType) -> Convert:
+    """What makes values for a column of this type. None stays None; of a type that is not known here a text is left to the database.
+
+    Args:
+        held: what the values come from. In a file of JSON a text for a column of JSON is a JSON string; elsewhere it is JSON itself.
+    """
+    convert = _write_json if held is FileType.JSON and isinstance(type_, sa.JSON) else _by_type(type_)
     adapt = _ADAPT.get(dialect)
     if adapt is None:
         return lambda value: None if value is None else convert(value)
@@ -128,7 +134,29 @@ def _json(value: Any) -> str:
     if isinstance(value, str):
         json.loads(value)
         return value
-    return json.dumps(value, default=_plain)
+    return _write_json(value)
+
+
+def _write_json(value: Any) -> str:
+    """A value as JSON; of numbers every digit, which `json.dumps` cannot do with a `Decimal`."""
+    try:
+        return _json_of(value)
+    except RecursionError as error:
+        raise ValueError from error
+
+
+def _json_of(value: Any) -> str:
+    match value:
+        case dict():
+            return "{" + ", ".join([f"{json.dumps(str(key))}: {_json_of(held)}" for key, held in value.items()]) + "}"
+        case list() | tuple():
+            return "[" + ", ".join([_json_of(held) for held in value]) + "]"
+        case decimal.Decimal() if value.is_finite():
+            return str(value)
+        case None | bool() | int() | float() | str():
+            return json.dumps(value, allow_nan=False)
+        case _:
+            return json.dumps(_text(value))
 
 
 def _text(value: Any) -> str:
@@ -137,7 +165,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict | list):
-        return json.dumps(value, default=_plain)
+        return _write_json(value)
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, dt.datetime | dt.date | dt.time):
@@ -146,13 +174,7 @@ def _text(value: Any) -> str:
 
 
 def _other(value: Any) -> Any:
-    return json.dumps(value, default=_plain) if isinstance(value, dict) else value
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, decimal.Decimal):
-        return float(value)
-    return _text(value)
+    return _write_json(value) if isinstance(value, dict) else value
 
 
 _CONVERTERS: tuple[tuple[Any, Convert], ...] = (

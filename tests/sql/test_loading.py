@@ -79,6 +79,52 @@ def test_json_lines_are_loaded_by_their_keys(database: TestDatabase) -> None:
     assert database.rows("SELECT name, points FROM scores") == [("cid", None)]
 
 
+def json_rows(database: TestDatabase) -> list[Any]:
+    """The column of JSON of the table `notes`, parsed."""
+    return [None if text is None else json.loads(text, parse_float=Decimal) for (text,) in database.rows("SELECT CAST(c AS CHAR(200)) FROM notes ORDER BY n")]
+
+
+def make_notes(database: TestDatabase) -> None:
+    if getattr(database.engine.dialect, "is_mariadb", False):
+        pytest.skip("MariaDB calls its JSON a text")
+    database.run("CREATE TABLE notes (n INTEGER, c JSON)")
+
+
+def test_a_value_of_json_lines_is_that_value_in_a_column_of_json(database: TestDatabase) -> None:
+    make_notes(database)
+    values = ["true", "1", "hello", True, 1, None, {"k": ["1", None]}, '{"k": 1}']
+    lines = "".join(json.dumps({"n": number, "c": value}) + "\n" for number, value in enumerate(values))
+    load_files(database, {"/notes/a": lines.encode()}, layout("JSON"))
+    assert json_rows(database) == values
+
+
+def test_numbers_keep_all_their_digits_in_a_column_of_json(database: TestDatabase) -> None:
+    make_notes(database)
+    load_files(database, {"/notes/a": b'{"n": 1, "c": {"share": 0.12345678901234567, "big": 123456789012345678901234567890}}\n'}, layout("JSON"))
+    (text,) = database.rows("SELECT CAST(c AS CHAR(200)) FROM notes")[0]
+    if database.engine.dialect.name != "mysql":  # which keeps such a number as a double
+        assert json.loads(text, parse_float=Decimal) == {"share": Decimal("0.12345678901234567"), "big": 123456789012345678901234567890}
+
+
+@pytest.mark.parametrize("how", ["CSV", "PARQUET"])
+def test_texts_of_csv_and_parquet_are_json_in_a_column_of_json(database: TestDatabase, how: str, tmp_path: Path) -> None:
+    make_notes(database)
+    texts = ['{"k": 1}', '"hello"', "true"]
+    data = parquet(pa.table({"n": [0, 1, 2], "c": texts}))
+    if how == "CSV":
+        data = "".join(f'{number},"{text.replace(chr(34), chr(34) * 2)}"\n' for number, text in enumerate(texts)).encode()
+    load_files(database, {"/notes/a": data}, layout(how, scratch=tmp_path))
+    assert json_rows(database) == [{"k": 1}, "hello", True]
+
+
+def test_a_value_that_is_no_json_is_refused(database: TestDatabase) -> None:
+    make_notes(database)
+    for how, data in (("CSV", b"1,hello\n"), ("JSON", b'{"n": 1, "c": [NaN]}\n'), ("JSON", b'{"n": 1, "c": ' + b"[" * 600 + b"]" * 600 + b"}\n")):
+        with pytest.raises(InvalidError) as raised:
+            load_files(database, {"/notes/a": data}, layout(how))
+        assert "row 1: column 'c' of 'notes'" in raised.value.message
+
+
 def test_parquet_is_loaded_with_its_types(database: TestDatabase, tmp_path: Path) -> None:
     database.run("CREATE TABLE facts (day DATE, moment TIMESTAMP NULL, amount DECIMAL(10,2), flag BOOLEAN, ratio DOUBLE PRECISION, note VARCHAR(20))")
     moment = dt.datetime(2026, 1, 31, 12, 30, tzinfo=dt.UTC)
