@@ -8,6 +8,9 @@ import msgspec
 from pachyderm_dagster.errors import ExecutionError, StateError
 from pachyderm_dagster.worker.batching import DONE, SOCKET_VARIABLE, NextRequest, short_path
 
+# Written as JSON one may be six bytes, and a worker reads 64 KiB of a call.
+_MOST_CHARACTERS = 10_000
+
 
 def call_next(environ: Mapping[str, str], error: str | None) -> None:
     """Ends the datum before, as failed when `error` says why, and returns when the next one is in place. After the last one it does not return.
@@ -24,9 +27,15 @@ def call_next(environ: Mapping[str, str], error: str | None) -> None:
         with socket.socket(socket.AF_UNIX) as connection:
             with short_path(path) as short:
                 connection.connect(short)
-            connection.sendall(msgspec.json.encode(NextRequest(error)) + b"\n")
+            connection.sendall(msgspec.json.encode(NextRequest(None if error is None else _shortened(error))) + b"\n")
             answer = connection.recv(len(DONE))
     except OSError as problem:
         raise ExecutionError("worker-gone", f"the worker at {path} does not answer: {problem.strerror}; the job has ended") from problem
     if answer != DONE:
         raise ExecutionError("worker-gone", "the worker ended the call without another datum; the job has ended")
+
+
+def _shortened(error: str) -> str:
+    """The text without its end if it is long, and without what is no Unicode."""
+    text = error.encode(errors="backslashreplace").decode()
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}… (the first {_MOST_CHARACTERS:,} of {len(text):,} characters)"

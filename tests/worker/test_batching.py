@@ -1,5 +1,6 @@
 """Datum batching: one process for a set of datums, and what becomes of each when it fails, ends early or takes too long."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import msgspec
 import pytest
 
 from pachyderm_dagster.worker.protocol import DatumTask
-from tests.worker.running import Place, Ran, unprivileged
+from tests.worker.running import ROOT, Place, Ran, unprivileged
 
 NEXT = "pachctl next datum"
 COPY = f'echo started; while {NEXT}; do . /pfs/.env; cp "$data" /pfs/out/; echo "did $data"; done'
@@ -27,6 +28,12 @@ def tasks_in_sets(place: Place, *sizes: int) -> list[DatumTask]:
 
 def run(place: Place, script: str, tasks: Sequence[DatumTask], **more: Any) -> list[Ran]:
     return place.run("sh", "-c", script, tasks=tasks, datum_batching=True, **more)
+
+
+def run_python(place: Place, script: str) -> list[Ran]:
+    """A datum whose code is this Python, with the package as it is here."""
+    variables = {"PYTHONPATH": str(ROOT)}
+    return place.run(sys.executable, "-c", script, tasks=tasks_in_sets(place, 1), variables=variables, datum_batching=True, datum_tries=1)
 
 
 def test_one_process_does_the_datums_of_a_set(place: Place) -> None:
@@ -51,6 +58,19 @@ def test_error_fails_a_try_and_the_same_process_goes_on(place: Place, tmp_path: 
     assert [(ran.state, ran.tries) for ran in results] == [("SUCCESS", 1), ("SUCCESS", 2), ("SUCCESS", 1)]
     assert [ran.outputs for ran in results] == [{f"/{index}": str(index)} for index in range(3)]
     assert sum(ran.log.count("started") for ran in results) == 1
+
+
+@pytest.mark.parametrize("character", ["x", "\x01", "é", "🦆"])
+def test_long_error_is_cut_and_says_so(place: Place, character: str) -> None:
+    script = f"import os; from pachyderm_dagster.worker.next_call import call_next; [call_next(os.environ, e) for e in (None, {character!r} * 200_000)]"
+    [ran] = run_python(place, script)
+    assert ran.reason == f"`next datum --error` said: {character * 10_000}… (the first 10,000 of 200,000 characters) [datum-error]"
+
+
+def test_error_that_is_no_unicode_is_told(place: Place) -> None:
+    script = "import os; from pachyderm_dagster.worker.next_call import call_next; [call_next(os.environ, e) for e in (None, 'bad \\udcff')]"
+    [ran] = run_python(place, script)
+    assert ran.reason == "`next datum --error` said: bad \\udcff [datum-error]"
 
 
 def test_datum_whose_tries_all_fail_is_failed_and_the_next_one_runs(place: Place) -> None:
