@@ -8,7 +8,8 @@ import time
 
 import msgspec
 
-_STATE, _START = 0, 19
+from pachyderm_dagster.kernel import START, STATE, find_stat
+
 _POLL_SECONDS = 0.02
 
 
@@ -54,13 +55,8 @@ def end_session(mark: ProcessMark, *, seconds: float) -> bool:
 
 
 def _find_start(pid: int) -> int | None:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # The name, in parentheses, may hold anything; the state and all else follow the last one.
-            fields = file.read().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if fields[_STATE] == b"Z" else int(fields[_START])
+    stat = find_stat(pid)
+    return None if stat is None or stat[STATE] == b"Z" else int(stat[START])
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from typing import Self
 
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.integration.dagster_inner import DAEMON_MODULE
-from pachyderm_dagster.worker import linux
+from pachyderm_dagster.kernel import end_with_parent
 
 LOCATION = "pachyderm"
 """The code location's name in Dagster."""
@@ -126,8 +126,7 @@ class DevProcesses:
 def _before_exec() -> None:
     # Dagster ends on SIGTERM as it does on SIGINT, which a shell's background job ignores; so does what it starts.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if linux.is_linux():
-        linux.die_with_parent(signal.SIGTERM)
+    end_with_parent(signal.SIGTERM)
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

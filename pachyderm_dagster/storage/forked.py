@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.kernel import end_with_parent
 
 _MAX_PROCESSES = 8
 _LENGTH = struct.Struct("<?Q")
@@ -56,20 +57,24 @@ def run_forked(work: Callable[[Sequence[T]], bytes], parts: Sequence[Sequence[T]
 
 def _fork(work: Callable[[Sequence[T]], bytes], part: Sequence[T]) -> _Worker:
     answers, to_parent = os.pipe()
+    parent = os.getpid()
     with warnings.catch_warnings():
         # Python 3.12 and later warn of forking beside threads; the module's docstring says what the child keeps from.
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid == 0:
-        _run_child(work, part, to_parent)
+        _run_child(work, part, to_parent, parent)
     os.close(to_parent)
     return _Worker(pid, answers)
 
 
-def _run_child(work: Callable[[Sequence[T]], bytes], part: Sequence[T], to_parent: int) -> None:
-    """Answers and ends the process; never returns."""
+def _run_child(work: Callable[[Sequence[T]], bytes], part: Sequence[T], to_parent: int, parent: int) -> None:
+    """Answers and ends the process, at the latest with its parent; never returns."""
     status = 1
     try:
+        end_with_parent(signal.SIGKILL)
+        if os.getppid() != parent:
+            return  # it was killed before
         gc.disable()
         try:
             failed, answer = False, work(part)

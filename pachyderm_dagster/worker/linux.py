@@ -4,7 +4,8 @@ import ctypes
 import errno
 import os
 import platform
-import sys
+
+from pachyderm_dagster.kernel import check_result
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
@@ -20,7 +21,6 @@ MS_REC = 16384
 MS_SLAVE = 1 << 19
 MNT_DETACH = 2
 
-_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 # glibc has no wrapper for pivot_root; every architecture younger than 2011 shares one number.
 _PIVOT_ROOT_NUMBERS = {"x86_64": 155, "i686": 217, "armv7l": 218, "ppc64le": 203, "s390x": 217}
@@ -29,14 +29,9 @@ _PIVOT_ROOT_NUMBER = 41
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def is_linux() -> bool:
-    """Whether the calls of this module exist here."""
-    return sys.platform == "linux"
-
-
 def unshare(flags: int) -> None:
     """Moves this process (with CLONE_NEWPID: its next children) into new namespaces."""
-    _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
+    check_result(_libc.unshare(ctypes.c_int(flags)), "unshare")
 
 
 def mount(source: str, target: str, kind: str | None = None, flags: int = 0, data: str | None = None) -> None:
@@ -48,18 +43,18 @@ def mount(source: str, target: str, kind: str | None = None, flags: int = 0, dat
         ctypes.c_ulong(flags),
         None if data is None else data.encode(),
     )
-    _check(result, f"mount {source} on {target}")
+    check_result(result, f"mount {source} on {target}")
 
 
 def detach(target: str) -> None:
     """Takes a mount and all below it out of the tree at once."""
-    _check(_libc.umount2(os.fsencode(target), ctypes.c_int(MNT_DETACH)), f"unmount {target}")
+    check_result(_libc.umount2(os.fsencode(target), ctypes.c_int(MNT_DETACH)), f"unmount {target}")
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
     """Makes the mount `new_root` the root of this namespace; the old root is then found at `put_old`."""
     number = _PIVOT_ROOT_NUMBERS.get(platform.machine(), _PIVOT_ROOT_NUMBER)
-    _check(_libc.syscall(ctypes.c_long(number), os.fsencode(new_root), os.fsencode(put_old)), f"pivot_root to {new_root}")
+    check_result(_libc.syscall(ctypes.c_long(number), os.fsencode(new_root), os.fsencode(put_old)), f"pivot_root to {new_root}")
 
 
 def set_file_ids(user: int, group: int) -> None:
@@ -71,17 +66,6 @@ def set_file_ids(user: int, group: int) -> None:
         raise PermissionError(errno.EPERM, f"files cannot be reached as user {user} and group {group}")
 
 
-def die_with_parent(signal_number: int) -> None:
-    """Has the kernel send this signal to this process when the thread that forked it ends."""
-    _check(_libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal_number), 0, 0, 0), "prctl PR_SET_PDEATHSIG")
-
-
 def adopt_orphans() -> None:
     """Makes this process the parent of its descendants whose own parent ended, so that it can find and end them."""
-    _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0), "prctl PR_SET_CHILD_SUBREAPER")
-
-
-def _check(result: int, what: str) -> None:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
+    check_result(_libc.prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0), "prctl PR_SET_CHILD_SUBREAPER")

@@ -4,6 +4,8 @@ import contextlib
 import os
 import signal
 
+from pachyderm_dagster.kernel import PARENT, find_stat
+
 
 def end_descendants() -> None:
     """Kills all descendants of this process and waits until none is left.
@@ -24,9 +26,10 @@ def find_children(parent: int) -> list[int]:
     """The ids of the processes whose parent is `parent`, read from /proc; empty where there is no /proc."""
     children = []
     with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir("/proc"):
-            if name.isdigit() and _parent_of(name) == parent:
-                children.append(int(name))
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            stat = find_stat(pid)
+            if stat is not None and int(stat[PARENT]) == parent:
+                children.append(pid)
     return children
 
 
@@ -37,12 +40,3 @@ def _has_children() -> bool:
     except ChildProcessError:
         return False
     return True
-
-
-def _parent_of(process: str) -> int | None:
-    try:
-        with open(f"/proc/{process}/stat", "rb") as file:
-            # The name, in parentheses, may hold anything; the state and the parent follow the last one.
-            return int(file.read().rpartition(b")")[2].split()[1])
-    except (FileNotFoundError, ProcessLookupError):
-        return None

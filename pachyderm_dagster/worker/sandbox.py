@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
+from pachyderm_dagster.kernel import end_with_parent, is_linux
 from pachyderm_dagster.worker import linux
 from pachyderm_dagster.worker.mounts import bind_entries
 from pachyderm_dagster.worker.processes import end_descendants
@@ -81,7 +82,7 @@ def enter(scratch: str, *, in_memory: bool = False, at_end: Callable[[], None] =
 
 
 def _find_obstacle(scratch: str) -> str | None:
-    if not linux.is_linux():
+    if not is_linux():
         return f"{sys.platform} has no mount namespaces"
     if scratch == PFS or scratch.startswith(PFS + "/"):
         return f"the scratch folder {scratch} lies below {PFS} itself: move PACHYDERM_HOME"
@@ -92,7 +93,7 @@ def _go_on_in_child(flags: int, scratch: str, at_end: Callable[[], None], *, in_
     """Returns None in the child that entered the namespaces; in the caller it returns only when that failed, and says why."""
     report_reader, report = os.pipe()
     start, start_writer = os.pipe()
-    if linux.is_linux():
+    if is_linux():
         linux.adopt_orphans()
     first = os.fork()
     if first == 0:
@@ -143,9 +144,9 @@ def _wait_for_guard(start: int) -> None:
     if not guarded:
         os._exit(1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if linux.is_linux():
+    if is_linux():
         # The first process of a namespace takes its user code along; any other must be left the time to end it.
-        linux.die_with_parent(signal.SIGKILL if os.getpid() == FIRST_PROCESS else signal.SIGTERM)
+        end_with_parent(signal.SIGKILL if os.getpid() == FIRST_PROCESS else signal.SIGTERM)
         linux.adopt_orphans()
 
 
@@ -198,7 +199,7 @@ def _build_root(scratch: str, *, with_proc: bool, in_memory: bool) -> None:
 def _advice(problem: str, *, read_text: Callable[[str], str | None]) -> str:
     """The problem, and what would lift it here."""
     commands = [command for path, value, command in _SWITCHES if (read_text(path) or "").strip() == value]
-    if not linux.is_linux():
+    if not is_linux():
         remedy = "run it on Linux or in a container to have /pfs"
     elif commands:
         remedy = "to allow it: " + "; ".join(commands)

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,6 +95,17 @@ def test_children_end_when_the_parent_fails() -> None:
     assert os.read(read_end, 1) == b""  # every child, each of which held the other end, is gone
     os.close(read_end)
     assert set(children()) <= before  # and waited for
+
+
+def test_children_end_with_a_parent_that_is_killed() -> None:
+    work = "def work(part): os.write(1, b'%d\\n' % os.getpid()); time.sleep(5); os.write(1, b'went on'); return b''"
+    code = f"import os, time\nfrom pachyderm_dagster.storage.forked import run_forked\n{work}\nrun_forked(work, [[1], [2], [3]])"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        started = [int(parent.stdout.readline()) for _ in range(3)]
+        assert parent.pid in started
+        parent.kill()
+        assert parent.stdout.read() == ""  # every child, each of which holds the other end, is gone
 
 
 def test_threads_of_the_parent_do_not_hang_the_children() -> None:

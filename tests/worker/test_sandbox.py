@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pachyderm_dagster.worker import linux
+from pachyderm_dagster.kernel import is_linux
 from pachyderm_dagster.worker.sandbox import _advice
 from tests.worker.running import ROOT, Place, unprivileged, without_namespaces
 
-pytestmark = pytest.mark.skipif(not linux.is_linux(), reason="namespaces are Linux's")
+pytestmark = pytest.mark.skipif(not is_linux(), reason="namespaces are Linux's")
 
 
 @pytest.fixture
