@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pachyderm_dagster.codec import DIGEST_BYTES
 from pachyderm_dagster.storage.content import Content
@@ -106,12 +108,13 @@ def contents_of(rows: pa.Table | pa.RecordBatch | pa.StructArray) -> list[Conten
     if isinstance(rows, pa.StructArray):
         rows = pa.RecordBatch.from_struct_array(rows)
     lists = one_array(rows.column("refs"))
-    ends = lists.offsets.to_pylist()
-    places = lists.values
+    # Of the list of a slice `values` and `offsets` are those of the whole.
+    ends = accumulate(pc.list_value_length(lists).to_pylist(), initial=0)
+    places = lists.flatten()
     objects, offsets, lengths = (places.field(name).to_pylist() for name in ("object", "offset", "length"))
     refs = list(map(Ref, objects, offsets, lengths))
     sizes, hashes = rows.column("size").to_pylist(), rows.column("hash").to_pylist()
-    return [Content(hash_, size, tuple(refs[start:end])) for hash_, size, start, end in zip(hashes, sizes, ends, ends[1:], strict=False)]
+    return [Content(hash_, size, tuple(refs[start:end])) for hash_, size, (start, end) in zip(hashes, sizes, pairwise(ends), strict=True)]
 
 
 def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
