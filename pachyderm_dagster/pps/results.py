@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pachyderm_dagster.codec import DIGEST_BYTES
 from pachyderm_dagster.pps.datums import DatumState
 from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.storage.file_columns import BETWEEN_NAMES, FileColumns, join_files
-from pachyderm_dagster.storage.rows import CONTENT_FIELDS, DATUM_ROWS, FILE_ROWS, KEY, TreeKind, columns_array, content_array, contents_of
+from pachyderm_dagster.storage.rows import CONTENT_FIELDS, DATUM_ROWS, FILE_ROWS, KEY, TreeKind, columns_array, content_array, contents_of, cut_columns
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 
 # Under a datum's hash one row that says that it was processed, and one row for each file that it wrote.
@@ -23,6 +24,7 @@ RESULT_ROWS = TreeKind(
 )
 _SEPARATOR = "\x00"
 _AFTER_SEPARATOR = "\x01"
+_HASHES_AT_ONCE = 5_000
 
 
 class DatumRead(msgspec.Struct, frozen=True):
@@ -122,19 +124,25 @@ def find_results(trees: Trees, root: TreeRoot, hashes: pa.StringArray) -> pa.Str
 
 
 def load_results(trees: Trees, root: TreeRoot, hashes: Iterable[str]) -> Iterator[Done]:
-    """The results of datums by their hashes, each of which has one."""
-    for prefix in hashes:
-        rows = trees.table(root, prefix, prefix + _AFTER_SEPARATOR)
-        contents = contents_of(rows)
-        keys = rows.column(KEY).to_pylist()
-        yield Done(
-            id=rows.column("datum")[0].as_py().hex(),
-            hash=bytes.fromhex(prefix),
-            state=DatumState.PROCESSED,
-            job=rows.column("job")[0].as_py(),
-            outputs=FileColumns.of((key[len(prefix) + 1 :], content) for key, content in zip(keys[1:], contents[1:], strict=True)),
-            details=contents[0],
-        )
+    """The results of datums by their hashes, each of which has one; in the order of the hashes. What some thousand of them wrote is in memory."""
+    wanted = sorted(hashes)
+    for start in range(0, len(wanted), _HASHES_AT_ONCE):
+        some = wanted[start : start + _HASHES_AT_ONCE]
+        yield from _results_in(trees.ranges(root, [(prefix, prefix + _AFTER_SEPARATOR) for prefix in some]), some)
+
+
+def _results_in(rows: pa.Table, hashes: Sequence[str]) -> Iterator[Done]:
+    """The results of datums from all their rows; the hashes are sorted as these are."""
+    keys = rows.column(KEY).to_pylist()
+    own = pc.indices_nonzero(pc.equal(pc.binary_length(rows.column(KEY)), 2 * DIGEST_BYTES))
+    ids, jobs = (rows.column(name).take(own).to_pylist() for name in ("datum", "job"))
+    details = contents_of(rows.take(own))
+    # From the row behind that of the datum to the one before that of the next.
+    ends = [*own.to_pylist(), len(rows)]
+    files = cut_columns(rows, [place for start in ends[:-1] for place in (start, start + 1)] + ends[-1:])[1::2]
+    for number, (prefix, outputs) in enumerate(zip(hashes, files, strict=True)):
+        names = BETWEEN_NAMES.join([key[len(prefix) + 1 :] for key in keys[ends[number] + 1 : ends[number + 1]]])
+        yield Done(ids[number].hex(), bytes.fromhex(prefix), DatumState.PROCESSED, jobs[number], FileColumns(names, outputs), details[number])
 
 
 def output_rows(done: Sequence[Done]) -> pa.Table:

@@ -98,6 +98,38 @@ def columns_array(columns: ContentColumns) -> pa.StructArray:
     )
 
 
+def cut_columns(rows: pa.Table, bounds: Sequence[int]) -> list[ContentColumns]:
+    """The contents in the columns size, hash and refs, from each of the ascending row numbers `bounds` to the next; without an object a content."""
+    lists = one_array(rows.column("refs"))
+    places, counts = lists.flatten(), pc.list_value_length(lists).to_numpy()
+    sizes, offsets, lengths = (_bytes_of(array.to_numpy()) for array in (one_array(rows.column("size")), places.field("offset"), places.field("length")))
+    hashes, objects = _fixed_bytes(one_array(rows.column("hash"))), _fixed_bytes(places.field("object"))
+    encoded_counts = _bytes_of(counts)
+    ref_bounds = np.concatenate([[0], np.cumsum(counts)])[np.array(bounds)].tolist()
+    return [
+        ContentColumns(
+            sizes[8 * start : 8 * end],
+            hashes[DIGEST_BYTES * start : DIGEST_BYTES * end],
+            encoded_counts[8 * start : 8 * end],
+            objects[OBJECT_ID_BYTES * first : OBJECT_ID_BYTES * last],
+            offsets[8 * first : 8 * last],
+            lengths[8 * first : 8 * last],
+        )
+        for (start, end), (first, last) in zip(pairwise(bounds), pairwise(ref_bounds), strict=True)
+    ]
+
+
+def _bytes_of(numbers: np.ndarray) -> bytes:
+    return numbers.astype("<i8").tobytes()
+
+
+def _fixed_bytes(array: pa.FixedSizeBinaryArray) -> bytes:
+    """Values of one length one behind another, as `fixed_array` takes them."""
+    width, data = array.type.byte_width, array.buffers()[1]
+    found: bytes = data[array.offset * width : (array.offset + len(array)) * width].to_pybytes() if data else b""
+    return found
+
+
 def fixed_array(data: bytes, type: pa.FixedSizeBinaryType) -> pa.FixedSizeBinaryArray:
     """Values of one length, which lie one behind another."""
     return pa.Array.from_buffers(type, len(data) // type.byte_width, [None, pa.py_buffer(data)])

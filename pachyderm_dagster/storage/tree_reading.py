@@ -98,6 +98,28 @@ def _leaves_below(nodes: NodeStore, node: Node, start: str | None, stop: str | N
         yield from _leaves_below(nodes, child, start, stop)
 
 
+def find_ranges(nodes: NodeStore, root: TreeRoot, ranges: Sequence[tuple[str, str]]) -> Iterator[pa.RecordBatch]:
+    """The rows with start <= key < stop of any of these ranges, which are sorted and do not overlap; a leaf at a time, each node once."""
+    if root.ref is not None and ranges:
+        yield from _ranges_below(nodes, nodes.load(root.ref, root.id), ranges)
+
+
+def _ranges_below(nodes: NodeStore, node: Node, ranges: Sequence[tuple[str, str]]) -> Iterator[pa.RecordBatch]:
+    keys = node.rows.column(KEY).to_pylist()
+    bounds = [(bisect_left(keys, start), bisect_left(keys, stop)) for start, stop in ranges]
+    if node.level == 0:
+        yield node.rows.take(pa.array([position for first, end in bounds for position in range(first, end)], pa.int64()))
+        return
+    # A key that is above the last one of a child and not above that of the next belongs into the next.
+    touched: dict[int, list[tuple[str, str]]] = {}
+    for wanted, (first, end) in zip(ranges, bounds, strict=True):
+        for position in range(first, min(end + 1, len(keys))):
+            touched.setdefault(position, []).append(wanted)
+    children = nodes.load_children(node.rows.take(pa.array(list(touched), pa.int64())))
+    for child, below in zip(children, touched.values(), strict=True):
+        yield from _ranges_below(nodes, child, below)
+
+
 def find_rows(nodes: NodeStore, root: TreeRoot, keys: Sequence[str]) -> list[pa.RecordBatch]:
     """The rows with one of `keys`, which are sorted and unique."""
     covered = cover(nodes, root, 0, keys) if keys else []

@@ -5,7 +5,7 @@ Cost of a change, a difference or a lookup follows what it touches. Several thre
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +16,7 @@ from pachyderm_dagster.storage.packs import PackWriter, PendingRanges
 from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, TreeKind
 from pachyderm_dagster.storage.tree_diff import TreeDiff, diff_trees
 from pachyderm_dagster.storage.tree_editing import apply_edits, build_tree, sort_rows
-from pachyderm_dagster.storage.tree_reading import Summary, TreeRoot, empty_root, find_rows, read_leaves, seek_key, sum_rows, summarize
+from pachyderm_dagster.storage.tree_reading import Summary, TreeRoot, empty_root, find_ranges, find_rows, read_leaves, seek_key, sum_rows, summarize
 
 __all__ = ["DATUM_ROWS", "FILE_ROWS", "TreeDiff", "TreeKind", "TreeRoot", "Trees"]
 
@@ -78,6 +78,10 @@ class Trees:
     def table(self, root: TreeRoot, start: str | None = None, stop: str | None = None) -> pa.Table:
         """The rows of a range in key order."""
         return pa.Table.from_batches(read_leaves(self._nodes, root, start, stop), schema=self.kind.schema)
+
+    def ranges(self, root: TreeRoot, ranges: Sequence[tuple[str, str]]) -> pa.Table:
+        """The rows with start <= key < stop of any of these ranges, which are sorted and do not overlap, in key order."""
+        return pa.Table.from_batches(find_ranges(self._nodes, root, ranges), schema=self.kind.schema)
 
     def find(self, root: TreeRoot, keys: pa.Array) -> pa.Table:
         """The rows with one of `keys`, in key order; keys without a row are left out."""

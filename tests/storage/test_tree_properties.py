@@ -117,6 +117,15 @@ def test_range_is_read_and_summed_like_the_dictionary(rows: dict[str, int], star
     assert trees.sums(root, start, stop) == (len(expected), sum(expected.values()))
 
 
+@given(ROWS, st.sets(KEYS, max_size=12))
+def test_several_ranges_are_read_like_the_dictionary(rows: dict[str, int], bounds: set[str]) -> None:
+    trees = new_trees()
+    limits = sorted(bounds)
+    ranges = list(zip(limits[::2], limits[1::2], strict=False))
+    expected = [row for start, stop in ranges for row in between(rows, start, stop).items()]
+    assert list(sizes_of(trees.ranges(trees.build(file_rows(rows)), ranges)).items()) == expected
+
+
 @given(ROWS, BOUNDS, BOUNDS)
 def test_range_hash_is_the_root_of_a_tree_of_just_the_range(rows: dict[str, int], start: str | None, stop: str | None) -> None:
     trees = new_trees()

@@ -1,0 +1,52 @@
+"""Results of datums, written as rows of a tree and loaded again."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pachyderm_dagster.codec import content_digest
+from pachyderm_dagster.pps.datums import DatumState
+from pachyderm_dagster.pps.results import RESULT_ROWS, Done, load_results, result_rows
+from pachyderm_dagster.storage.content import Content
+from pachyderm_dagster.storage.file_columns import FileColumns
+from pachyderm_dagster.storage.objects import Ref
+from pachyderm_dagster.storage.open_store import open_store
+from pachyderm_dagster.storage.trees import Trees
+from tests.storage.faulty import CountingStore
+
+
+def done(number: int, files: int) -> Done:
+    """A datum that wrote so many files, each in two places but the first, which is empty."""
+    hash = content_digest(b"%d" % number)
+    contents = [Content(hash, size, tuple(Ref(hash, size, place) for place in range(min(size, 2)))) for size in range(files)]
+    outputs = FileColumns.of((f"/{number}/é{place}", content) for place, content in enumerate(contents))
+    details = Content(hash, 5, (Ref(hash, number, 5),))
+    return Done(content_digest(b"id %d" % number).hex(), hash, DatumState.PROCESSED, f"job {number % 3}", outputs, details)
+
+
+@given(st.lists(st.integers(0, 5), max_size=30), st.data())
+def test_results_are_loaded_as_they_were_written(sizes: list[int], data: st.DataObject) -> None:
+    trees = Trees(open_store("memory://"), RESULT_ROWS)
+    all = [done(number, files) for number, files in enumerate(sizes)]
+    root = trees.build(result_rows(all))
+    wanted = data.draw(st.lists(st.sampled_from(all), unique_by=lambda one: one.id)) if all else []
+    loaded = list(load_results(trees, root, [one.hash.hex() for one in wanted]))
+    assert loaded == sorted(wanted, key=lambda one: one.hash)
+
+
+def test_result_that_is_missing_is_no_datum_less() -> None:
+    trees = Trees(open_store("memory://"), RESULT_ROWS)
+    root = trees.build(result_rows([done(1, 2)]))
+    with pytest.raises(ValueError, match="zip"):
+        list(load_results(trees, root, [done(1, 2).hash.hex(), done(2, 2).hash.hex()]))
+
+
+def test_many_results_are_loaded_by_reading_few_nodes() -> None:
+    store = CountingStore(open_store("memory://"))
+    all = [done(number, 1) for number in range(6000)]
+    root = Trees(store, RESULT_ROWS).build(result_rows(all))
+    before = store.reads
+    loaded = load_results(Trees(store, RESULT_ROWS, cache_bytes=0), root, [one.hash.hex() for one in all])
+    assert list(loaded) == sorted(all, key=lambda one: one.hash)
+    # A tree of 12,000 rows has about thirteen nodes.
+    assert store.reads - before < 60
