@@ -80,16 +80,19 @@ def commit_document(commit: Commit) -> Fields:
 
 
 def pipeline_document(pipeline: Pipeline) -> Fields:
-    """A pipeline; `spec` is all of its specification with defaults, of which `input` and `transform` are parts."""
+    """A pipeline; `spec` is all of its specification with defaults, of which `input` and `transform` are parts.
+
+    `created` says when this version was; an older one has no state.
+    """
     spec = to_document(pipeline.spec)
     return {
         "name": pipeline.name.name,
         "project": pipeline.name.project,
         "version": pipeline.version,
-        "state": pipeline.state,
-        "reason": pipeline.reason,
+        "state": pipeline.state if pipeline.is_newest else None,
+        "reason": pipeline.reason if pipeline.is_newest else "",
         "type": pipeline.spec.kind,
-        "created": pipeline.created,
+        "created": pipeline.made,
         "description": pipeline.spec.description,
         "input": spec.get("input"),
         "transform": spec["transform"],

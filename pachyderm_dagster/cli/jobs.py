@@ -10,7 +10,8 @@ from pachyderm_dagster.cli.documents import Fields, document_of, job_document, j
 from pachyderm_dagster.cli.home import reading, writing
 from pachyderm_dagster.cli.job_names import find_jobs
 from pachyderm_dagster.cli.lazy import load
-from pachyderm_dagster.cli.options import COUNT, LARGEST_COUNT, in_project
+from pachyderm_dagster.cli.numbers import versions_back
+from pachyderm_dagster.cli.options import COUNT, in_project
 from pachyderm_dagster.cli.printing import Column, Document, Printer, Times, optional, printing, shorten, show_duration, show_size, size, text, time, to_json
 from pachyderm_dagster.executors.live import find_running
 from pachyderm_dagster.metadata.database import Transaction
@@ -116,9 +117,9 @@ LINES = (
 )
 @click.option(
     "--history",
-    type=click.IntRange(-1, LARGEST_COUNT),
-    metavar="N",
-    help="Only jobs of their pipeline's newest version and of N before; -1, as without it, of all.",
+    callback=versions_back,
+    metavar="N|all",
+    help="Only jobs of their pipeline's newest version and of N before; all, as without it: of all.",
 )
 @click.option("-n", "--number", type=COUNT, metavar="N", help="At most so many, the newest.")
 @click.option("-x", "--expand", is_flag=True, help="Where the table has a line a job set: one a job.")

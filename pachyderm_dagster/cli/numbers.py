@@ -6,10 +6,15 @@ ALL = -1
 DIGITS = 9  # of a number of versions; nobody has more
 
 
-def number_of_versions(_context: click.Context, _option: click.Parameter, given: str | None) -> int | None:
-    """Reads `--history`: a number of versions, ALL for `all` or pachctl's -1; None for pachctl's `none`, which is as good as no option."""
+def number_of_versions(context: click.Context, option: click.Parameter, given: str | None) -> int | None:
+    """Reads `--history` where the newest version is always shown: as `versions_back`, but None for 0 too, which is as good as no option."""
+    return versions_back(context, option, given) or None
+
+
+def versions_back(_context: click.Context, _option: click.Parameter, given: str | None) -> int | None:
+    """Reads `--history`: a number of versions, ALL for `all` or pachctl's -1; None without it, and for pachctl's `none`."""
     match (given or "none").lower():
-        case "none" | "0":
+        case "none":
             return None
         case "all" | "-1":
             return ALL

@@ -112,10 +112,12 @@ def update_pipeline(environ: Mapping[str, str], given: SpecText, reprocess: bool
 @click.command(epilog="Example: pachctl validate pipeline -f edges.json")
 @from_file_or_template
 @printing
-def validate_pipeline(given: SpecText, printer: Printer) -> None:
-    """Looks at nothing but the file; `create pipeline --dry-run` looks at the repos too."""
+@click.pass_obj
+def validate_pipeline(environ: Mapping[str, str], given: SpecText, printer: Printer) -> None:
+    """Looks at nothing but the file, and at what this machine has for it; `create pipeline --dry-run` looks at the repos too."""
     specs = complete_specs(given)
     refuse_twice([spec.pipeline.in_project(DEFAULT_PROJECT) for spec in specs])
+    tell_unused(specs, environ)
     printer.many(map(to_document, specs), SPEC_COLUMNS)
 
 

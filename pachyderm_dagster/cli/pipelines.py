@@ -14,6 +14,7 @@ from pachyderm_dagster.cli.numbers import ALL, number_of_versions
 from pachyderm_dagster.cli.options import force, gone_option, in_project, only_one
 from pachyderm_dagster.cli.printing import Column, Document, Printer, brief, optional, printing, text, time, to_json
 from pachyderm_dagster.cli.process_state import process_document, show_process
+from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.pfs.references import parse_repo
@@ -46,7 +47,7 @@ COLUMNS = (
     Column("VERSION", text("version")),
     Column("INPUT", lambda document, _: show_input(document["input"])),
     Column("CREATED", time("created")),
-    Column("STATE / LAST JOB", lambda document, _: f"{document['state']} / {document['last_job_state'] or '-'}"),
+    Column("STATE / LAST JOB", lambda document, _: f"{document['state'] or '-'} / {document['last_job_state'] or '-'}"),
     Column("ALERTS", lambda document, _: ", ".join(document["alerts"])),
     Column("DESCRIPTION", brief("description")),
 )
@@ -66,7 +67,7 @@ LINES = (
     Column("Description", optional("description")),
     Column("Version", text("version")),
     Column("Created", time("created")),
-    Column("State", text("state")),
+    Column("State", optional("state")),
     Column("Reason", optional("reason")),
     Column("Last job", optional("last_job_state")),
     Column("Process", lambda document, _: show_process(document["process"])),
@@ -92,7 +93,7 @@ def inspect_pipeline(environ: Mapping[str, str], pipeline: str, project: str, pr
     with reading(environ) as txn:
         found = pipelines.get_pipeline(txn, parse_repo(name, project=project))
         if caret:
-            found = pipelines.get_pipeline(txn, found.name, version=found.version - int(back or "1"))
+            found = _older_version(txn, found, int(back or "1"))
         (found,) = as_kept(txn, load_settings(environ).home, [found])
     printer.one({**pipeline_inspection(found), "process": process_document(load_settings(environ).home, found)}, LINES)
 
@@ -146,7 +147,8 @@ def list_pipeline(
             found = [version for one in found for version in _versions(txn, one, history)]
         found = as_kept(txn, load_settings(environ).home, found)
         late = {alert.pipeline for alert in list_alert(txn)}
-    documents = [{**pipeline_document(one), "alerts": [LATE] if one.name in late else []} for one in found if state is None or one.state == state]
+    told = [{**pipeline_document(one), "alerts": [LATE] if one.is_newest and one.name in late else []} for one in found]
+    documents = [document for document in told if state is None or document["state"] == state]
     if only_spec:
         for document in documents:
             printer.always_documents(document["spec"])
@@ -186,7 +188,7 @@ def rerun_pipeline(environ: Mapping[str, str], pipeline: str, reprocess: bool, p
 
 
 @click.command(epilog="Example: pachctl delete pipeline edges --keep-repo")
-@click.argument("pipeline", required=False)
+@click.argument("doomed", metavar="[PIPELINE...]", nargs=-1)
 @click.option("--all", "every_pipeline", is_flag=True, help="Every pipeline of the project.")
 @gone_option("-A", "--all-projects", is_flag=True, instead="take one project after the other with --project NAME, or `pachctl delete all`")
 @force("Even when other pipelines read its output.")
@@ -195,12 +197,21 @@ def rerun_pipeline(environ: Mapping[str, str], pipeline: str, reprocess: bool, p
 @printing
 @click.pass_obj
 def delete_pipeline(
-    environ: Mapping[str, str], pipeline: str | None, every_pipeline: bool, force: bool, keep_repo: bool, project: str, printer: Printer
+    environ: Mapping[str, str], doomed: tuple[str, ...], every_pipeline: bool, force: bool, keep_repo: bool, project: str, printer: Printer
 ) -> None:
-    """Refused while another pipeline reads its output."""
-    only_one("pipeline", pipeline, all_of_them=every_pipeline)
-    named = None if pipeline is None else parse_repo(pipeline, project=project)
-    printer.only_documents(*map(document_of, ask(environ, DeletePipeline(named, project, force, keep_repo))))
+    """Refused while a pipeline that is not named too reads its output. Of several all are deleted, or none."""
+    only_one("pipeline", doomed[0] if doomed else None, all_of_them=every_pipeline)
+    named = list(dict.fromkeys(parse_repo(name, project=project) for name in doomed))
+    request = DeletePipeline(named[0] if named else None, project, force, keep_repo, tuple(named[1:]))
+    printer.only_documents(*map(document_of, ask(environ, request)))
+
+
+def _older_version(txn: Transaction, newest: Pipeline, back: int) -> Pipeline:
+    if back >= newest.version:
+        has = f"has {newest.version} version{'s' * (newest.version > 1)}"
+        hint = f"`pachctl list pipeline {newest.name.name} --history all` shows them"
+        raise NotFoundError("pipeline-not-found", f"pipeline '{newest.name}' {has}, so none is {back} before the newest; {hint}")
+    return pipelines.get_pipeline(txn, newest.name, version=newest.version - back)
 
 
 def _versions(txn: Transaction, pipeline: Pipeline, number: int) -> Iterable[Pipeline]:

@@ -35,17 +35,17 @@ def time_limit(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command(epilog="Example: pachctl wait commit edges@master")
-@click.argument("commit", metavar="REPO@REF|ID")
+@click.argument("commits_to_wait_for", metavar="REPO@REF|ID...", nargs=-1, required=True)
 @time_limit
 @in_project
 @printing
 @click.pass_obj
-def wait_commit(environ: Mapping[str, str], commit: str, timeout: str | None, project: str, printer: Printer) -> None:
-    """Ends with exit status 1 when it has an error. With no daemon up, due jobs run in this process."""
-    at = commit_or_set(commit, project=project)
+def wait_commit(environ: Mapping[str, str], commits_to_wait_for: tuple[str, ...], timeout: str | None, project: str, printer: Printer) -> None:
+    """Ends with exit status 1 when one of them has an error. With no daemon up, due jobs run in this process."""
+    named = [(text, commit_or_set(text, project=project)) for text in commits_to_wait_for]
 
     def choose(txn: Transaction) -> list[Commit]:
-        return _ending(txn, commits.get_set(txn, commit)) if at is None else [commits.get_commit(txn, references.find_commit(txn, at))]
+        return [commit for text, at in named for commit in _named(txn, text, at)]
 
     _wait_for_commits(environ, choose, timeout, printer)
 
@@ -115,6 +115,10 @@ def _wait_for_commits(environ: Mapping[str, str], choose: Callable[[Transaction]
     failed = [commit for commit in ended if commit.error is not None]
     if failed:
         raise ExecutionError("commit-failed", f"commit '{failed[0]}' has an error: {failed[0].error}")
+
+
+def _named(txn: Transaction, text: str, at: Reference | None) -> list[Commit]:
+    return _ending(txn, commits.get_set(txn, text)) if at is None else [commits.get_commit(txn, references.find_commit(txn, at))]
 
 
 def _with_downstream(txn: Transaction, at: Reference) -> list[Commit]:

@@ -66,6 +66,14 @@ def find_blockers(txn: Transaction, pending: Sequence[Commit]) -> Blockers:
     return Blockers(tuple(inputs), tuple(kinds[0]), tuple(kinds[1]), tuple(orphans))
 
 
+def show_datums(kinds: Mapping[str, int], total: int) -> str:
+    """How many datums of each kind a job that ended had; of one that ended before them all, out of how many."""
+    told = ", ".join(f"{number:,} {kind}" for kind, number in kinds.items() if number)
+    if sum(kinds.values()) >= total:
+        return told or "no datums"
+    return f"{told or 'none'} of {total:,} datum{'s' * (total > 1)}"
+
+
 class WaitReport:
     """Tells on standard error what is waited for and how far jobs are. A context manager."""
 
@@ -115,8 +123,7 @@ class WaitReport:
             self._open.close()
             self._drawn = None
             self.begun.discard(job.key)
-            told = ", ".join(f"{number:,} {kind}" for kind, number in kinds.items() if number)
-            line = f"job {job}: {state}, {told or 'no datums'}"
+            line = f"job {job}: {state}, {show_datums(kinds, counters.data_total)}"
             if line != self._ended:
                 self._ended = line
                 click.echo(line, err=True)

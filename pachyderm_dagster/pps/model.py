@@ -63,14 +63,20 @@ class Pipeline:
     """Its name is that of its output repo."""
     version: int
     state: PipelineState
+    """Now, whichever version this is; so is `reason`."""
     reason: str
     created: dt.datetime
+    """When its first version was."""
     spec: PipelineSpec
     """Effective: with defaults, complete."""
     user: UserSpec
     """As it was given."""
     salt: str
     last_job_state: JobState | None
+    """Of the jobs of this version, if it is an older one."""
+    made: dt.datetime
+    """When this version was."""
+    is_newest: bool
 
     @property
     def output(self) -> BranchName:

@@ -210,7 +210,8 @@ def spec_tree(txn: Transaction, name: RepoName) -> tuple[bytes, int]:
 
 def _list(txn: Transaction, chosen: sa.ColumnElement[bool], *, version: sa.ColumnElement[int] | int | None) -> list[Pipeline]:
     """Pipelines in one version, by name; None: in every version, the newest first."""
-    last = sa.select(t.job.c.state).where(t.job.c.pipeline_id == t.pipeline.c.id).order_by(t.job.c.id.desc()).limit(1).scalar_subquery()
+    counts = sa.or_(t.job.c.version == t.pipeline_version.c.version, t.pipeline_version.c.version == t.pipeline.c.version)
+    last = sa.select(t.job.c.state).where(t.job.c.pipeline_id == t.pipeline.c.id, counts).order_by(t.job.c.id.desc()).limit(1).scalar_subquery()
     rows = txn.all(
         sa.select(t.pipeline, t.project.c.name.label("project"), t.pipeline_version, last.label("last_job_state"))
         .join_from(t.pipeline, t.project)
@@ -230,6 +231,8 @@ def _list(txn: Transaction, chosen: sa.ColumnElement[bool], *, version: sa.Colum
             user=UserSpec(row.user_spec or row.spec, row.user_text),
             salt=row.salt,
             last_job_state=None if row.last_job_state is None else JobState(row.last_job_state),
+            made=row._mapping[t.pipeline_version.c.created],
+            is_newest=row._mapping[t.pipeline_version.c.version] == row._mapping[t.pipeline.c.version],
         )
         for row in rows
     ]

@@ -66,12 +66,14 @@ class RerunPipeline(msgspec.Struct, frozen=True, omit_defaults=True, tag="rerun 
 
 
 class DeletePipeline(msgspec.Struct, frozen=True, omit_defaults=True, tag="delete pipeline", tag_field="request"):
-    """As `pipelines.delete_pipeline`; without a pipeline, of every one in a project, readers first."""
+    """As `deletion.delete_pipelines`; without a pipeline, of every one in a project."""
 
     pipeline: RepoName | None = None
     every_one_in: str = DEFAULT_PROJECT
     force: bool = False
     keep_repo: bool = False
+    others: tuple[RepoName, ...] = ()
+    """More pipelines beside that one."""
 
 
 class StopJob(msgspec.Struct, frozen=True, omit_defaults=True, tag="stop job", tag_field="request"):
@@ -165,7 +167,7 @@ def describe(request: Request) -> str:
         case StartPipeline() | StopPipeline() | RerunPipeline():
             named = str(request.pipeline)
         case DeletePipeline():
-            named = f"--all --project {request.every_one_in}" if request.pipeline is None else str(request.pipeline)
+            named = f"--all --project {request.every_one_in}" if request.pipeline is None else " ".join(map(str, (request.pipeline, *request.others)))
         case StopJob():
             named = request.id if request.pipeline is None else f"{request.pipeline}@{request.id}"
         case ChangeDefaults():
@@ -226,7 +228,7 @@ def _change_defaults(txn: Transaction, request: ChangeDefaults, contents: Conten
 
 def _delete_pipeline(txn: Transaction, request: DeletePipeline) -> list[Pipeline]:
     if request.pipeline is not None:
-        named = [request.pipeline]
+        named = [request.pipeline, *request.others]
     else:
         named = [pipeline.name for pipeline in pipelines.list_pipeline(txn, project=request.every_one_in)]
     return delete_pipelines(txn, named, force=request.force, keep_repo=request.keep_repo)

@@ -212,6 +212,8 @@ def test_jobs_are_listed_by_what_they_read_and_by_version(worked: Pachctl) -> No
     version = worked("inspect", "pipeline", "count", "-o", "json").document["version"]
     assert {job["version"] for job in worked.json("list", "job", "-p", "count", "--history", "0")} <= {version}
     assert len(worked.json("list", "job", "-p", "count", "--history", "-1")) == 5
+    assert len(worked.json("list", "job", "-p", "count", "--history", "all")) == 5
+    worked.misuse("list", "job", "--history", "some")
     assert worked.fail("list", "job", "-i", "books@nothing") == "branch-not-found"
 
 

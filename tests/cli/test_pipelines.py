@@ -160,8 +160,27 @@ def test_update_makes_the_next_version(books: Pachctl) -> None:
     assert books("inspect", "pipeline", "copy", "-o", "json").document["version"] == 2
     assert books("inspect", "pipeline", "copy^1", "-o", "json").document["description"] == ""
     assert [pipeline["version"] for pipeline in books.json("list", "pipeline", "--history", "-1")] == [2, 1]
+    answer = books.run("inspect", "pipeline", "copy^9")
+    assert answer.code == "pipeline-not-found"
+    assert "pipeline 'copy' has 2 versions, so none is 9 before the newest" in answer.err
     assert books.fail("inspect", "pipeline", "copy^2") == "pipeline-not-found"
     books.misuse("inspect", "pipeline", "copy^x")
+
+
+def test_older_version_is_shown_as_it_was_and_not_as_the_pipeline_is(books: Pachctl) -> None:
+    create(books, spec("copy"))
+    (first,) = books.json("list", "pipeline")
+    books("stop", "job", "copy@master")
+    books("update", "pipeline", stdin=json.dumps(spec("copy", description="better")).encode())
+    books("stop", "pipeline", "copy")
+    newest, old = books.json("list", "pipeline", "--history", "all")
+    assert (newest["state"], newest["last_job_state"]) == ("PAUSED", "KILLED")
+    assert (old["state"], old["reason"], old["last_job_state"]) == (None, "", "KILLED")
+    assert first["created"] == old["created"] < newest["created"]
+    assert books("inspect", "pipeline", "copy^1", "-o", "json").document["created"] == old["created"]
+    assert "State" not in [line.partition(":")[0] for line in books("inspect", "pipeline", "copy^").out.splitlines()]
+    assert books("list", "pipeline", "--history", "all").out.splitlines()[2].split()[-3:] == ["-", "/", "KILLED"]
+    assert [pipeline["version"] for pipeline in books.json("list", "pipeline", "--history", "all", "--state", "paused")] == [2]
 
 
 def test_update_of_a_missing_pipeline_makes_it(books: Pachctl) -> None:
@@ -179,6 +198,13 @@ def test_dry_run_makes_nothing(books: Pachctl) -> None:
 def test_validation_needs_no_repo(pachctl: Pachctl) -> None:
     assert pachctl("validate", "pipeline", stdin=json.dumps(spec("copy", "nothing")).encode()).out.splitlines()[1].split() == ["copy", "nothing:/*", "sh"]
     assert pachctl.fail("validate", "pipeline", stdin=b'{"pipeline": {}}') == "spec-invalid"
+
+
+def test_validation_tells_what_creation_tells(books: Pachctl) -> None:
+    given = json.dumps(spec("copy", transform={"image": "python:3", "cmd": ["true"]}, autoscaling=True)).encode()
+    told = books("validate", "pipeline", stdin=given).err
+    assert "image python:3, autoscaling" in told
+    assert told == books("create", "pipeline", stdin=given).err
 
 
 def test_printed_specifications_can_be_read_again(books: Pachctl) -> None:
@@ -242,6 +268,26 @@ def test_all_pipelines_are_deleted_readers_first(books: Pachctl) -> None:
     create(books, spec("first"), spec("second", "first"), spec("a", "second"))
     books("delete", "pipeline", "--all")
     assert [repo["name"] for repo in books.json("list", "repo", "--all")] == ["books"]
+
+
+def test_several_pipelines_are_deleted_in_an_order_that_works_or_none_is(books: Pachctl) -> None:
+    create(books, spec("first"), spec("second", "first"), spec("third", "second"), spec("other"))
+    assert books.fail("delete", "pipeline", "first", "second") == "pipeline-in-use"
+    assert books.fail("delete", "pipeline", "other", "nothing") == "pipeline-not-found"
+    assert len(books.json("list", "pipeline")) == 4
+    deleted = books.json("delete", "pipeline", "first", "third", "second", "first")
+    assert [pipeline["name"] for pipeline in deleted] == ["first", "third", "second"]
+    assert [pipeline["name"] for pipeline in books.json("list", "pipeline")] == ["other"]
+    books.misuse("delete", "pipeline", "other", "--all")
+
+
+def test_several_pipelines_are_deleted_in_a_transaction(books: Pachctl) -> None:
+    create(books, spec("first"), spec("second", "first"))
+    books("start", "transaction")
+    books("delete", "pipeline", "first", "second")
+    assert "delete pipeline first second" in books("inspect", "transaction").out
+    books("finish", "transaction")
+    assert books.json("list", "pipeline") == []
 
 
 def test_output_repo_can_be_kept(books: Pachctl) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pachyderm_dagster.cli.names import DEV_LEASE
-from pachyderm_dagster.cli.waiting import Blockers, WaitReport
+from pachyderm_dagster.cli.waiting import Blockers, WaitReport, show_datums
 from pachyderm_dagster.pps.jobs import list_job
 from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.record import open_record
@@ -49,6 +49,28 @@ def test_flush_waits_for_everything_downstream_and_fails_with_it(worked: Pachctl
 def test_finished_commit_is_not_waited_for(worked: Pachctl) -> None:
     answer = worked("wait", "commit", "count@master", "-o", "json")
     assert (answer.document["repo"], answer.err) == ("count", "")
+
+
+def test_several_commits_are_waited_for_at_once(worked: Pachctl) -> None:
+    commit = worked.put("books@master:/more", "x y")
+    answer = worked.run("wait", "commit", "books@master", "count@master", "books@master", "-o", "json")
+    assert (answer.status, [(found["repo"], found["id"]) for found in answer.documents]) == (0, [("books", commit), ("count", commit)])
+    assert worked.fail("wait", "commit", "count@master", "loud@master") == "commit-failed"
+    worked.misuse("wait", "commit")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "total", "told"),
+    [
+        ({"processed": 3, "failed": 1}, 4, "3 processed, 1 failed"),
+        ({"processed": 3, "skipped": 0}, 4, "3 processed of 4 datums"),
+        ({"processed": 0}, 1, "none of 1 datum"),
+        ({"processed": 0}, 1200, "none of 1,200 datums"),
+        ({"processed": 0}, 0, "no datums"),
+    ],
+)
+def test_end_of_a_job_says_how_many_of_its_datums_ended(kinds: dict[str, int], total: int, told: str) -> None:
+    assert show_datums(kinds, total) == told
 
 
 def test_commit_with_an_error_ends_the_wait_with_it(worked: Pachctl) -> None:
