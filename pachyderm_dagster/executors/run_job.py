@@ -3,7 +3,7 @@
 import contextlib
 import datetime as dt
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,7 +12,7 @@ import msgspec
 from pachyderm_dagster.coordination.leases import HeldLease, hold
 from pachyderm_dagster.coordination.names import job_lease
 from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, PachydermError, StateError
-from pachyderm_dagster.executors.broken_off import BrokenOff, broken_result, read_running
+from pachyderm_dagster.executors.broken_off import Underway
 from pachyderm_dagster.executors.datum_sets import choose_sets, in_sets
 from pachyderm_dagster.executors.egress import egress_run, run_egress_watched
 from pachyderm_dagster.executors.ending import Outcome, end_job
@@ -30,7 +30,7 @@ from pachyderm_dagster.pps.egress import Egress
 from pachyderm_dagster.pps.job_inputs import JobInputs, load_job_inputs
 from pachyderm_dagster.pps.model import Counters, Job, JobState
 from pachyderm_dagster.pps.plan import Plan
-from pachyderm_dagster.pps.planning import DatumInputs, Sources, consider_datums, decode_base, find_plan, hashes_of, make_sources
+from pachyderm_dagster.pps.planning import Sources, consider_datums, decode_base, find_plan, hashes_of, make_sources
 from pachyderm_dagster.pps.results import RESULT_ROWS, DatumDetails, Done, load_results
 from pachyderm_dagster.pps.spec import Reprocess
 from pachyderm_dagster.storage.rows import DATUM_ROWS
@@ -127,8 +127,6 @@ class _JobRun:
     lease: HeldLease
     counters: Counters = field(default_factory=Counters)
     started: float = field(default_factory=time.monotonic)
-    broken_off: list[BrokenOff] = field(default_factory=list)
-    """The datums that ran when the job was ended."""
     reached: TreeRoot | None = None
     """The meta tree of what the job did, once its datums ended or were ended."""
     meta_trees: Trees = field(init=False)
@@ -214,17 +212,17 @@ class _JobRun:
         if not len(chosen.run):
             return []
         hashes = dict(zip(chosen.ids(chosen.run).to_pylist(), datums.table.column("hash").take(chosen.run).to_pylist(), strict=True))
-        handed: dict[str, _Handed] = {}
-        tasks = self._in_sets(_remembered(datum_tasks(self.workspace.pfs.trees, datums, chosen.run, sources), handed), len(chosen.run))
+        underway = Underway(hashes)
+        tasks = self._in_sets(underway.give(datum_tasks(self.workspace.pfs.trees, datums, chosen.run, sources)), len(chosen.run))
         running = self.executor.run(self._setup(), tasks, self._parallelism(len(chosen.run)))
         recorder = ResultRecorder(self.workspace, self.inputs, self.meta_trees, self.result_trees, begin)
         try:
             self._forget_attempt(recorder)
-            with contextlib.closing(running) as results, Watch(lambda: self._check_running(recorder), self.executor.stop, REPORT_SECONDS):
-                self._record(results, recorder, hashes, handed)
+            with contextlib.closing(running) as results, Watch(lambda: self._check_running(recorder, underway), self.executor.stop, REPORT_SECONDS):
+                self._record(results, recorder, underway)
         except BaseException as error:
             if not self.lease.is_lost():
-                self._break_off(recorder, hashes, handed, error)
+                self._break_off(recorder, underway, error)
             raise
         finally:
             recorder.close()
@@ -237,33 +235,29 @@ class _JobRun:
         if known is not None:
             recorder.save_all()
 
-    def _record(self, results: Iterable[DatumResult], recorder: ResultRecorder, hashes: Mapping[str, bytes], handed: dict[str, "_Handed"]) -> None:
+    def _record(self, results: Iterable[DatumResult], recorder: ResultRecorder, underway: Underway) -> None:
         reported = time.monotonic()
-        try:
+        with self._noting_what_runs(underway):
             for result in results:
                 self.counters = add_result(self.counters, result)
-                recorder.add(result, hashes[result.id], handed.pop(result.id).inputs)
+                underway.record(result, recorder)
                 if time.monotonic() - reported >= REPORT_SECONDS:
                     self.on_progress(JobState.RUNNING, self._shown)
                     reported = time.monotonic()
+
+    @contextlib.contextmanager
+    def _noting_what_runs(self, underway: Underway) -> Iterator[None]:
+        """For what may end the job, and with it the workers, by an exception."""
+        try:
+            yield
         except BaseException:
-            # Before the workers are ended, with whom it goes.
-            self._note_running()
+            underway.note_running(self.workspace.settings.home, self.inputs.job)
             raise
 
-    def _note_running(self) -> None:
-        self.broken_off = self.broken_off or list(read_running(self.workspace.settings.home, self.inputs.job))
-
-    def _break_off(self, recorder: ResultRecorder, hashes: Mapping[str, bytes], handed: Mapping[str, "_Handed"], error: BaseException) -> None:
+    def _break_off(self, recorder: ResultRecorder, underway: Underway, error: BaseException) -> None:
         """Records the datums that ran as failed ones, and what the job did before it was ended, by itself or another, or before its process is."""
-        reason, now = self._why_ended(error), self.workspace.database.clock.now()
-        for one in self.broken_off:
-            # One that ended meanwhile has its result.
-            if one.datum in handed:
-                known = handed[one.datum]
-                result = broken_result(one, known.index, recorder.write_log(one.output), now=now, reason=reason)
-                self.counters = add_result(self.counters, result)
-                recorder.add(result, hashes[one.datum], known.inputs)
+        for result in underway.break_off(recorder, now=self.workspace.database.clock.now(), reason=self._why_ended(error)):
+            self.counters = add_result(self.counters, result)
         self.reached = recorder.save_all()
 
     def _why_ended(self, error: BaseException) -> str:
@@ -322,17 +316,13 @@ class _JobRun:
         if not self.workspace.database.write(lambda txn: jobs.report(txn, self.inputs.job, state, self._shown)):
             raise _Stopped
 
-    def _check_running(self, recorder: ResultRecorder) -> None:
+    def _check_running(self, recorder: ResultRecorder, underway: Underway) -> None:
         restarted = self.executor.restart_asked()
         if restarted:
             self.workspace.database.write(lambda txn: jobs.add_restarts(txn, self.inputs.job, restarted))
         recorder.save_if_due()
-        try:
+        with self._noting_what_runs(underway):
             self._check(JobState.RUNNING)
-        except Exception:
-            # Before the workers are ended, with whom it goes.
-            self._note_running()
-            raise
 
     def _check(self, state: JobState) -> None:
         """Called beside long work: reports, and raises what must end it."""
@@ -350,21 +340,6 @@ class _JobRun:
             end_job(self.workspace, self.inputs.job, outcome, self.counters, since=self._since)
         except StateError as error:
             raise _Stopped from error
-
-
-@dataclass(frozen=True, slots=True)
-class _Handed:
-    """A datum that was given to the executor and has no result yet: its number in the job, and what it reads."""
-
-    index: int
-    inputs: DatumInputs
-
-
-def _remembered(tasks: Iterator[tuple[DatumTask, DatumInputs]], handed: dict[str, _Handed]) -> Iterator[DatumTask]:
-    """The tasks; each is noted in `handed` when it is handed out."""
-    for task, inputs in tasks:
-        handed[task.id] = _Handed(task.index, inputs)
-        yield task
 
 
 def _lease_lost(job: Job) -> ConflictError:
