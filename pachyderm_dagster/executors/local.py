@@ -64,7 +64,7 @@ class LocalExecutor:
         unlimited = limits_problem(setup.limits)
         if unlimited is not None:
             self._warn(f"resource_limits are not kept: {unlimited}")
-        run = _Run(setup, iter(tasks), max(1, parallelism), self._environment, self._warn, self._removals.submit)
+        run = _Run(setup, iter(tasks), max(1, parallelism), self._environment, self._warn, self._remove)
         # Now, not when the first result is asked for: a stop in between must not be lost.
         self._runs.add(run)
         return run.results()
@@ -77,6 +77,12 @@ class LocalExecutor:
     def restart_asked(self) -> int:
         """Has the datums run again of which somebody asked that (`restarting.ask_restart`), as if they had not begun; how many. From any thread."""
         return sum(run.restart_asked() for run in list(self._runs))
+
+    def _remove(self, work: Callable[[], None]) -> None:
+        try:
+            self._removals.submit(work)
+        except RuntimeError:
+            work()  # a run that ends after its executor
 
     def __enter__(self) -> Self:
         return self

@@ -9,7 +9,6 @@ import msgspec
 
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.horizon import is_collected
-from pachyderm_dagster.pfs.paths import joined_keys
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.datums import DatumState
 from pachyderm_dagster.pps.job_inputs import JobInputs, find_results_root, replace_results
@@ -17,7 +16,6 @@ from pachyderm_dagster.pps.model import Counters, Job
 from pachyderm_dagster.pps.planning import DatumInputs
 from pachyderm_dagster.pps.results import DatumDetails, Done, meta_rows, result_rows
 from pachyderm_dagster.storage.content import Content, ContentWriter
-from pachyderm_dagster.storage.file_columns import BETWEEN_NAMES, FileColumns
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 from pachyderm_dagster.worker.protocol import DatumResult
 from pachyderm_dagster.worker.protocol import DatumState as ResultState
@@ -88,8 +86,7 @@ class ResultRecorder:
     def _note(self, result: DatumResult, hash: bytes, inputs: DatumInputs) -> None:
         job = self._inputs.job
         details = self._writer.write(msgspec.json.encode(_details(result, hash, inputs, job)))
-        outputs = FileColumns(joined_keys(result.outputs.names, BETWEEN_NAMES), result.outputs.contents)
-        self.done.append(Done(result.id, hash, _STORED_STATES[result.state], job.id, outputs, details))
+        self.done.append(Done(result.id, hash, _STORED_STATES[result.state], job.id, result.outputs, details))
 
     def _save(self) -> None:
         self._writer.flush()

@@ -77,11 +77,6 @@ def key_of(path: str) -> str:
     return path[1:].replace("/", SEPARATOR)
 
 
-def joined_keys(paths: str, between: str) -> str:
-    """The keys of cleaned paths of files, which have `between` (no `/`) between them, as the keys then have."""
-    return paths[1:].replace(between + ROOT, between).replace("/", SEPARATOR)
-
-
 def path_of(key: str) -> str:
     """The path of a key."""
     return ROOT + key.replace(SEPARATOR, "/")

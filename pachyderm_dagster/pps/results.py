@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pachyderm_dagster.codec import DIGEST_BYTES
 from pachyderm_dagster.pps.datums import DatumState
 from pachyderm_dagster.storage.content import Content
-from pachyderm_dagster.storage.file_columns import BETWEEN_NAMES, FileColumns, join_files
+from pachyderm_dagster.storage.file_columns import FileColumns, join_files
 from pachyderm_dagster.storage.rows import CONTENT_FIELDS, DATUM_ROWS, FILE_ROWS, KEY, TreeKind, columns_array, content_array, contents_of, cut_columns
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 
@@ -101,15 +101,13 @@ def result_rows(done: Sequence[Done]) -> pa.Table:
     """Rows for the results tree: of the processed ones only, whatever else is in `done`."""
     kept = _processed(done)
     hashes = [one.hash.hex() for one in kept]
-    prefixed = [(f"{prefix}{_SEPARATOR}", one.outputs.names) for prefix, one in zip(hashes, kept, strict=True) if one.outputs.names]
-    names = BETWEEN_NAMES.join([prefix + names.replace(BETWEEN_NAMES, BETWEEN_NAMES + prefix) for prefix, names in prefixed])
-    files = join_files([one.outputs for one in kept])
+    files = join_files(one.outputs.prefixed(f"{hash}{_SEPARATOR}") for one, hash in zip(kept, hashes, strict=True))
     details, outputs = content_array([one.details for one in kept]).flatten(), columns_array(files.contents).flatten()
     # A row of the datum itself first, then those of its files.
     writers = np.concatenate([np.arange(len(kept)), _writers(kept)])
     return pa.table(
         [
-            pa.array([*hashes, *FileColumns(names, files.contents).split_names()], pa.string()),
+            pa.array([*hashes, *files.split_names()], pa.string()),
             pa.array([bytes.fromhex(one.id) for one in kept], pa.binary()).take(pa.array(writers)),
             *(pa.concat_arrays(columns) for columns in zip(details, outputs, strict=True)),
             pa.array([one.job for one in kept], pa.string()).take(pa.array(writers)),
@@ -141,8 +139,8 @@ def _results_in(rows: pa.Table, hashes: Sequence[str]) -> Iterator[Done]:
     ends = [*own.to_pylist(), len(rows)]
     files = cut_columns(rows, [place for start in ends[:-1] for place in (start, start + 1)] + ends[-1:])[1::2]
     for number, (prefix, outputs) in enumerate(zip(hashes, files, strict=True)):
-        names = BETWEEN_NAMES.join([key[len(prefix) + 1 :] for key in keys[ends[number] + 1 : ends[number + 1]]])
-        yield Done(ids[number].hex(), bytes.fromhex(prefix), DatumState.PROCESSED, jobs[number], FileColumns(names, outputs), details[number])
+        written = FileColumns.named([key[len(prefix) + 1 :] for key in keys[ends[number] + 1 : ends[number + 1]]], outputs)
+        yield Done(ids[number].hex(), bytes.fromhex(prefix), DatumState.PROCESSED, jobs[number], written, details[number])
 
 
 def output_rows(done: Sequence[Done]) -> pa.Table:

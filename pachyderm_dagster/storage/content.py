@@ -94,16 +94,6 @@ class ContentWriter:
             return self._pack(data)
         return self._write_chunks(chunk_buffer(data), ())
 
-    def write_small(self, contents: Sequence[bytes]) -> list[Content]:
-        """As `write` for many contents, each smaller than `MIN_CHUNK_BYTES`, in a fraction of the time; they lie one behind another in a pack."""
-        self.process.check()
-        ids = [content_digest(data) for data in contents]
-        ref = self.packs.add_many([data for data in contents if data], [own_id for own_id, data in zip(ids, contents, strict=True) if data])
-        sizes = [len(data) for data in contents]
-        offsets = itertools.accumulate(sizes[:-1], initial=ref.offset)
-        rows = zip(ids, sizes, offsets, strict=False)  # of no contents there is one offset
-        return [Content(own_id, size, (Ref(ref.object, offset, size),)) if size else EMPTY_CONTENT for own_id, size, offset in rows]
-
     def write_stream(self, stream: Readable) -> Content:
         """Stores what `stream` gives until its end, in bounded memory (about 100 MiB)."""
         return self._write_chunks(chunk_stream(b"", stream, self._finish_chunks), ())
@@ -120,7 +110,9 @@ class ContentWriter:
         return self._write_chunks(chunk_stream(last, stream, self._finish_chunks), old.refs[:-1])
 
     def flush(self) -> None:
-        """Makes everything written so far durable. When it raises, nothing is lost of what was returned: the next call tries again."""
+        """Makes everything written so far durable. When it raises, the next call tries again, and raises too if a chunk could not be made durable that the
+        store had already taken.
+        """
         self.flush_chunks()
         self.packs.flush()
 

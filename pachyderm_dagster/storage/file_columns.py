@@ -7,12 +7,12 @@ from typing import Self
 
 import msgspec
 
-from pachyderm_dagster.codec import DIGEST_BYTES
+from pachyderm_dagster.codec import DIGEST_BYTES, content_digest
 from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, Ref
+from pachyderm_dagster.storage.packs import PackWriter
 
-BETWEEN_NAMES = "\x01"
-"""No path holds it, and no key of one in a tree."""
+_BETWEEN = "\x01"  # no path holds it, and no key of one in a tree
 _INTEGER_BYTES = 8
 
 
@@ -50,6 +50,10 @@ class ContentColumns(msgspec.Struct, frozen=True, array_like=True):
     def __len__(self) -> int:
         return len(self.sizes) // _INTEGER_BYTES
 
+    def split_sizes(self) -> Sequence[int]:
+        """The size of each, in bytes."""
+        return _unpack(self.sizes)
+
     def __iter__(self) -> Iterator[Content]:
         refs = list(map(Ref, _cut(self.objects, OBJECT_ID_BYTES), _unpack(self.offsets), _unpack(self.lengths)))
         places = pairwise(accumulate(_unpack(self.counts), initial=0))
@@ -61,7 +65,7 @@ class FileColumns(msgspec.Struct, frozen=True, array_like=True):
     """Files with a name each, none of them empty.
 
     Args:
-        names: with `BETWEEN_NAMES` between one and the next.
+        names: in one piece; `split_names` gives each.
         contents: in the same order.
     """
 
@@ -72,7 +76,12 @@ class FileColumns(msgspec.Struct, frozen=True, array_like=True):
     def of(cls, files: Iterable[tuple[str, Content]]) -> Self:
         """These files, in their order."""
         pairs = list(files)
-        return cls(BETWEEN_NAMES.join([name for name, _ in pairs]), ContentColumns.of([content for _, content in pairs]))
+        return cls.named([name for name, _ in pairs], ContentColumns.of([content for _, content in pairs]))
+
+    @classmethod
+    def named(cls, names: Iterable[str], contents: ContentColumns) -> Self:
+        """A name for each content, in the same order; keys or paths, which hold no byte 1."""
+        return cls(_BETWEEN.join(names), contents)
 
     def __len__(self) -> int:
         return len(self.contents)
@@ -82,15 +91,42 @@ class FileColumns(msgspec.Struct, frozen=True, array_like=True):
 
     def split_names(self) -> list[str]:
         """The name of each."""
-        return self.names.split(BETWEEN_NAMES) if self.names else []
+        return self.names.split(_BETWEEN) if self.names else []
+
+    def prefixed(self, prefix: str) -> Self:
+        """The same files with `prefix` before each name."""
+        return type(self)(prefix + self.names.replace(_BETWEEN, _BETWEEN + prefix), self.contents) if self.names else self
+
+
+def join_contents(parts: Iterable[ContentColumns]) -> ContentColumns:
+    """The contents of all, in their order."""
+    return ContentColumns(*(b"".join(column) for column in zip(*map(msgspec.structs.astuple, parts), strict=True)))
 
 
 def join_files(parts: Iterable[FileColumns]) -> FileColumns:
     """The files of all, in their order."""
     filled = [part for part in parts if part.names]
-    contents = [part.contents for part in filled]
-    columns = [b"".join(column) for column in zip(*map(msgspec.structs.astuple, contents), strict=True)]
-    return FileColumns(BETWEEN_NAMES.join([part.names for part in filled]), ContentColumns(*columns))
+    return FileColumns.named([part.names for part in filled], join_contents(part.contents for part in filled))
+
+
+def pack_small(packs: PackWriter, contents: Sequence[bytes]) -> ContentColumns:
+    """Takes contents, each smaller than `MIN_CHUNK_BYTES`, into packs, where they lie one behind another; durable when `packs` was flushed.
+
+    Raises:
+        StorageError: as `PackWriter.add`.
+    """
+    ids = [content_digest(data) for data in contents]
+    filled = [data for data in contents if data]
+    ref = packs.add_many(filled, [own_id for own_id, data in zip(ids, contents, strict=True) if data])
+    lengths = list(map(len, filled))
+    return ContentColumns(
+        sizes=_pack([len(data) for data in contents]),
+        hashes=b"".join(ids),
+        counts=_pack([1 if data else 0 for data in contents]),
+        objects=ref.object * len(filled),
+        offsets=_pack(list(accumulate(lengths[:-1], initial=ref.offset)) if filled else []),
+        lengths=_pack(lengths),
+    )
 
 
 def _pack(numbers: Sequence[int]) -> bytes:

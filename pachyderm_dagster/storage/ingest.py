@@ -1,7 +1,6 @@
 """Bulk import of files from disk: small ones are read, hashed and packed in forked children, large ones streamed."""
 
 import os
-import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate
@@ -10,31 +9,31 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from pachyderm_dagster.codec import DIGEST_BYTES, content_digest
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.storage.content import Content, ContentWriter
+from pachyderm_dagster.storage.file_columns import ContentColumns, join_contents, pack_small
 from pachyderm_dagster.storage.forked import run_forked, split_parts
-from pachyderm_dagster.storage.objects import OBJECT_ID_BYTES, ObjectStore
+from pachyderm_dagster.storage.objects import ObjectStore
 from pachyderm_dagster.storage.packs import PackWriter
-from pachyderm_dagster.storage.rows import CONTENT_FIELDS, HASH_TYPE, REF_TYPE, REFS_TYPE, content_array, fixed_array
-from pachyderm_dagster.storage.small_files import BYTES_TOGETHER, FILE_COST, read_small
+from pachyderm_dagster.storage.rows import CONTENT_FIELDS, columns_array, content_array
+from pachyderm_dagster.storage.small_files import BATCH_BYTES, FILE_OVERHEAD_BYTES, read_small
 
 _FILES_PER_PROCESS = 1000  # below that a fork costs more than it saves
-_LARGE = -1
-_NO_ID = bytes(OBJECT_ID_BYTES)
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC
 
 
 class _Packed(msgspec.Struct):
-    """Small files that one process packed, as columns of 8-byte integers and 32-byte ids, a row a file.
+    """What one process packed.
 
-    A large file has the size `_LARGE`. `packs` holds each pack's id with the first row that is in it.
+    Args:
+        small: the contents of the small files, in the order of their paths.
+        large: the positions of the others among the paths.
+        stored_bytes: what that adds to the store.
     """
 
-    sizes: bytes
-    offsets: bytes
-    hashes: bytes
-    packs: list[tuple[int, bytes]]
+    small: ContentColumns
+    large: list[int]
+    stored_bytes: int
 
 
 def ingest_files(store: ObjectStore, paths: Sequence[str], count_stored: Callable[[int], None] = lambda _: None) -> pa.Table:
@@ -51,39 +50,30 @@ def ingest_files(store: ObjectStore, paths: Sequence[str], count_stored: Callabl
         StorageError: `storage-full` and whatever else `ObjectStore.put_new` raises.
     """
     parts = split_parts(paths, _FILES_PER_PROCESS) if store.fork_safe else [paths]
-    answers = run_forked(partial(_pack_files, store), parts)
-    tables = [_table_of(msgspec.msgpack.decode(answer, type=_Packed)) for answer in answers]
-    table = pa.concat_tables(tables).combine_chunks()
-    large = np.flatnonzero(table.column("size").to_numpy() == _LARGE)
-    if not len(large):
-        return table
-    count_stored(_packed_bytes(table))
-    contents = _write_large(store, [paths[position] for position in large.tolist()], count_stored)
-    places = np.arange(len(paths))
-    places[large] = len(paths) + np.arange(len(large))
-    streamed = pa.Table.from_arrays(content_array(contents).flatten(), schema=table.schema)
-    return pa.concat_tables([table, streamed]).take(pa.array(places))
+    packed = [msgspec.msgpack.decode(answer, type=_Packed) for answer in run_forked(partial(_pack_files, store), parts)]
+    count_stored(sum(part.stored_bytes for part in packed))
+    contents = pa.concat_arrays([columns_array(part.small) for part in packed])
+    starts = accumulate(map(len, parts), initial=0)
+    large = [start + position for start, part in zip(starts, packed, strict=False) for position in part.large]
+    if large:
+        streamed = content_array(_write_large(store, [paths[position] for position in large], count_stored))
+        small = np.delete(np.arange(len(paths)), large)
+        contents = pa.concat_arrays([contents, streamed]).take(pa.array(np.argsort(np.concatenate([small, large]))))
+    return pa.Table.from_arrays(contents.flatten(), schema=pa.schema(CONTENT_FIELDS))
 
 
 def _pack_files(store: ObjectStore, paths: Sequence[str]) -> bytes:
     """Packs the small files among `paths`; runs in forked children."""
     writer = PackWriter(store)
-    sizes: list[int] = []
-    offsets: list[int] = []
-    hashes: list[bytes] = []
-    packs: list[tuple[int, bytes]] = []
+    small: list[ContentColumns] = []
+    large: list[int] = []
+    first = 0
     for found in _read_together(paths):
-        ids = [_NO_ID if data is None else content_digest(data) for data in found]
-        lengths = [0 if data is None else len(data) for data in found]
-        ref = writer.add_many([data for data in found if data], [own_id for own_id, length in zip(ids, lengths, strict=True) if length])
-        if not packs or packs[-1][1] != ref.object:
-            packs.append((len(sizes), ref.object))
-        offsets += accumulate(lengths[:-1], initial=ref.offset)
-        sizes += [_LARGE if data is None else len(data) for data in found]
-        hashes += ids
+        large += [first + position for position, data in enumerate(found) if data is None]
+        small.append(pack_small(writer, [data for data in found if data is not None]))
+        first += len(found)
     writer.flush()
-    numbers = struct.Struct(f"<{len(sizes)}q")
-    return msgspec.msgpack.encode(_Packed(numbers.pack(*sizes), numbers.pack(*offsets), b"".join(hashes), packs))
+    return msgspec.msgpack.encode(_Packed(join_contents(small), large, writer.added_bytes))
 
 
 def _read_together(paths: Sequence[str]) -> Iterator[list[bytes | None]]:
@@ -93,8 +83,8 @@ def _read_together(paths: Sequence[str]) -> Iterator[list[bytes | None]]:
     for path in paths:
         data = _read_small(path)
         found.append(data)
-        size += FILE_COST if data is None else len(data) + FILE_COST
-        if size >= BYTES_TOGETHER:
+        size += FILE_OVERHEAD_BYTES + len(data or b"")
+        if size >= BATCH_BYTES:
             yield found
             found, size = [], 0
     if found:
@@ -113,13 +103,6 @@ def _read_small(path: str) -> bytes | None:
         raise _unreadable(path, error) from error
 
 
-def _packed_bytes(table: pa.Table) -> int:
-    """What the small files of a table take in packs: their bytes, and an id and a length each."""
-    sizes = table.column("size").to_numpy()
-    small = sizes[sizes > 0]
-    return int(small.sum()) + len(small) * (DIGEST_BYTES + 8)
-
-
 def _write_large(store: ObjectStore, paths: Iterable[str], count_stored: Callable[[int], None]) -> list[Content]:
     contents = []
     with ContentWriter(store) as writer:
@@ -132,26 +115,6 @@ def _write_large(store: ObjectStore, paths: Iterable[str], count_stored: Callabl
                 contents.append(writer.write_stream(file))
     count_stored(writer.stored_bytes)
     return contents
-
-
-def _table_of(packed: _Packed) -> pa.Table:
-    """The rows of what one process packed; large files are left without references."""
-    sizes = np.frombuffer(packed.sizes, dtype="<i8")
-    has_ref = sizes > 0
-    ends = np.concatenate([[0], np.cumsum(has_ref)]).astype(np.int32)
-    firsts = np.array([first for first, _ in packed.packs], dtype=np.int64)
-    lengths = np.diff(np.append(ends[firsts], ends[-1]))
-    objects = b"".join(pack * length for (_, pack), length in zip(packed.packs, lengths.tolist(), strict=True))
-    places = pa.StructArray.from_arrays(
-        [
-            fixed_array(objects, HASH_TYPE),
-            pa.array(np.frombuffer(packed.offsets, dtype="<i8")[has_ref]),
-            pa.array(sizes[has_ref]),
-        ],
-        fields=list(REF_TYPE),
-    )
-    refs = pa.ListArray.from_arrays(pa.array(ends), places, type=REFS_TYPE)
-    return pa.Table.from_arrays([pa.array(sizes), fixed_array(packed.hashes, HASH_TYPE), refs], schema=pa.schema(CONTENT_FIELDS))
 
 
 def _unreadable(path: str, error: OSError) -> InvalidError:

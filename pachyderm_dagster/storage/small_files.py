@@ -4,9 +4,9 @@ import os
 
 from pachyderm_dagster.storage.chunks import MIN_CHUNK_BYTES
 
-BYTES_TOGETHER = 256 * 1024
+BATCH_BYTES = 256 * 1024
 """So much is stored at once: what is done for many files together takes a fraction of the time."""
-FILE_COST = 1024
+FILE_OVERHEAD_BYTES = 1024
 """What a file counts beside its bytes."""
 _READ_BYTES = 64 * 1024
 
@@ -17,14 +17,10 @@ def read_small(descriptor: int) -> bytes | None:
     Raises:
         OSError: it cannot be read.
     """
-    data = os.read(descriptor, _READ_BYTES)
+    pieces = []
+    size = 0
     # A file system may give less than there is, so only an empty read is the end.
-    if not data or not (more := os.read(descriptor, _READ_BYTES)):
-        return data
-    pieces = [data]
-    size = len(data)
-    while more and size < MIN_CHUNK_BYTES:
-        pieces.append(more)
-        size += len(more)
-        more = os.read(descriptor, _READ_BYTES)
+    while size < MIN_CHUNK_BYTES and (piece := os.read(descriptor, _READ_BYTES)):
+        pieces.append(piece)
+        size += len(piece)
     return b"".join(pieces) if size < MIN_CHUNK_BYTES else None

@@ -74,7 +74,7 @@ def main() -> None:
         progress.answered += len(results)
 
     pool = FolderPool(os.path.join(os.path.dirname(sandbox.folder), "datums"))
-    publisher = Publisher(ContentWriter(store), pool, sandbox.root, answer, progress.is_last)
+    publisher = Publisher(ContentWriter(store), pool, sandbox.root, answer, progress.is_last, prepared.user)
 
     def store_results() -> None:
         try:

@@ -12,7 +12,7 @@ import msgspec
 from pachyderm_dagster.errors import ExecutionError, InvalidError
 from pachyderm_dagster.pfs.paths import clean_file_path
 from pachyderm_dagster.storage.content import Content
-from pachyderm_dagster.worker.stage import OUT, STAGED_TIME_NS, Originals
+from pachyderm_dagster.worker.stage import OUT, Originals, staged_time_ns
 
 
 class OutputFile(msgspec.Struct, frozen=True):
@@ -132,15 +132,15 @@ def _find_original(walk: _Walk, file: str) -> Content | None:
     content, status = walk.originals.contents[name], os.stat(file)
     if stat.S_ISFIFO(status.st_mode):
         return content
-    # Input files are copies that user code may write to.
+    # Input files are copies that user code may write to, or put in the place of one another.
     staged_size = 0 if name in walk.originals.empty else content.size
-    return content if status.st_mtime_ns == STAGED_TIME_NS and status.st_size == staged_size else None
+    return content if status.st_mtime_ns == staged_time_ns(content) and status.st_size == staged_size else None
 
 
 def _original_name(walk: _Walk, file: str) -> str | None:
     """The path of the file of an input that this is, or has a hard link to where its own content is not that of the input."""
-    name = file.removeprefix(walk.root)
-    if name in walk.originals.contents:
+    name = file[len(walk.root) :]
+    if name in walk.originals.contents and file.startswith(f"{walk.root}/"):
         return name
     if not walk.originals.has_substitutes:
         return None

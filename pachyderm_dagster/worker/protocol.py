@@ -126,7 +126,7 @@ class DatumResult(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
         reason: of a failure, also one that was recovered from, one line that ends with its code in brackets; empty otherwise.
         exit_code: of the last try, negative for a signal; None if it did not start or was out of time.
         tries: how often the command was started.
-        outputs: path in the repo and content of each file below `/pfs/out`, by path; empty after a failure.
+        outputs: each file below `/pfs/out`, by its path; the names are keys of a tree. Empty after a failure.
         process_seconds: in user code, over all tries.
         download_seconds, upload_seconds: moving files; `download_bytes` of all inputs, `upload_bytes` of outputs that are not files of an input.
         log: what user code printed, also when it failed; None if nothing.

@@ -11,17 +11,20 @@ from dataclasses import dataclass, field
 import msgspec
 
 from pachyderm_dagster.errors import ExecutionError, PachydermError
+from pachyderm_dagster.pfs.paths import key_of
 from pachyderm_dagster.storage.content import Content, ContentWriter
-from pachyderm_dagster.storage.file_columns import BETWEEN_NAMES, ContentColumns, FileColumns
-from pachyderm_dagster.storage.small_files import BYTES_TOGETHER, FILE_COST, read_small
+from pachyderm_dagster.storage.file_columns import ContentColumns, FileColumns, join_contents, pack_small
+from pachyderm_dagster.storage.small_files import BATCH_BYTES, FILE_OVERHEAD_BYTES, read_small
 from pachyderm_dagster.worker.collect import OutputFile, allow_owner
 from pachyderm_dagster.worker.folders import FolderPool
 from pachyderm_dagster.worker.protocol import DatumResult, DatumState
+from pachyderm_dagster.worker.users import User, reaching_files_as
 
 BATCH_SECONDS = 0.1
 BATCH_DATUMS = 128
 # What was found was no link; one that took its place since may lead to what user code cannot read.
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+# Nor may a pipe there keep the others waiting.
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Publisher:
         pfs_root: what user code saw as `/pfs`.
         answer: takes the results of a batch.
         is_last: whether the worker has no other datum than the so many given.
+        user: as whom user code runs; None for the worker's own.
         batch_seconds: how long a result may wait for others.
     """
 
@@ -62,6 +66,7 @@ class Publisher:
     pfs_root: str
     answer: Callable[[Sequence[DatumResult]], None]
     is_last: Callable[[int], bool]
+    user: User | None = None
     batch_seconds: float = BATCH_SECONDS
     _batch: list[DatumResult] = field(default_factory=list)
     _folders: list[str] = field(default_factory=list)
@@ -93,50 +98,46 @@ class Publisher:
 
     def _store(self, datum: FinishedDatum) -> DatumResult:
         started = time.monotonic()
-        result = datum.result
+        result = msgspec.structs.replace(datum.result, log=self.writer.write(datum.log) if datum.log else None)
         try:
-            contents = self._contents_of(datum.outputs, datum.folder)
-            outputs = FileColumns(BETWEEN_NAMES.join([file.path for file in datum.outputs]), ContentColumns.of(contents))
-            uploaded = sum(content.size for file, content in zip(datum.outputs, contents, strict=True) if isinstance(file.source, str))
-            log = self.writer.write(datum.log) if datum.log else None
-            seconds = result.upload_seconds + time.monotonic() - started
-            result = msgspec.structs.replace(result, outputs=outputs, upload_bytes=uploaded, upload_seconds=seconds, log=log)
+            with _folder(datum.folder) as root:
+                contents = self._contents_of(datum.outputs, root)
+            outputs = FileColumns.named([key_of(file.path) for file in datum.outputs], contents)
+            uploaded = sum(size for file, size in zip(datum.outputs, contents.split_sizes(), strict=True) if isinstance(file.source, str))
+            result = msgspec.structs.replace(result, outputs=outputs, upload_bytes=uploaded)
         except ExecutionError as error:
             result = _failed(result, error)
         except PachydermError:
-            raise
+            raise  # of the store, and an OSError too
         except OSError as error:
             result = _failed(result, ExecutionError("output-unreadable", f"output file {error.filename} cannot be read: {error.strerror}"))
         self._folders.append(datum.folder)
-        return result
+        return msgspec.structs.replace(result, upload_seconds=result.upload_seconds + time.monotonic() - started)
 
-    def _contents_of(self, outputs: Sequence[OutputFile], folder: str) -> list[Content]:
-        """What is in each output; small files are stored some at a time."""
-        contents: dict[int, Content] = {}
-        small: dict[int, bytes] = {}
+    def _contents_of(self, outputs: Sequence[OutputFile], root: int) -> ContentColumns:
+        """What is in each output; small files that follow one another are stored some at a time."""
+        done: list[ContentColumns] = []
+        small: list[bytes] = []
         waiting = 0
         below_root = len(self.pfs_root) + 1
-        with _folder(folder) as root:
-            for position, file in enumerate(outputs):
-                found = file.source if isinstance(file.source, Content) else self._read(root, file.source[below_root:])
-                if isinstance(found, Content):
-                    contents[position] = found
-                    continue
-                small[position] = found
-                waiting += len(found) + FILE_COST
-                if waiting >= BYTES_TOGETHER:
-                    contents |= self._store_small(small)
-                    small, waiting = {}, 0
-        contents |= self._store_small(small)
-        return [contents[position] for position in range(len(outputs))]
-
-    def _store_small(self, files: dict[int, bytes]) -> dict[int, Content]:
-        return dict(zip(files, self.writer.write_small(list(files.values())), strict=True))
+        for file in outputs:
+            found = file.source if isinstance(file.source, Content) else self._read(root, file.source[below_root:])
+            if isinstance(found, bytes):
+                small.append(found)
+                waiting += len(found) + FILE_OVERHEAD_BYTES
+            if small and (waiting >= BATCH_BYTES or not isinstance(found, bytes)):
+                done.append(pack_small(self.writer.packs, small))
+                small, waiting = [], 0
+            if isinstance(found, Content):
+                done.append(ContentColumns.of([found]))
+        return join_contents([*done, pack_small(self.writer.packs, small)])
 
     def _read(self, root: int, path: str) -> bytes | Content:
         """The bytes of a small file; the content of a larger one, stored."""
-        descriptor = _open(root, path)
+        descriptor = self._open(root, path)
         try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ExecutionError("output-unreadable", f"output file {path} was replaced by what is no file")
             data = read_small(descriptor)
             if data is not None:
                 return data
@@ -145,6 +146,14 @@ class Publisher:
                 return self.writer.write_stream(file)
         finally:
             os.close(descriptor)
+
+    def _open(self, root: int, path: str) -> int:
+        if self.user is None:
+            return _open(root, path)
+        # Code that stays for the next datum may have put a link where a directory was. Not longer than this: a thread of the writer that began meanwhile
+        # would keep these rights.
+        with reaching_files_as(self.user):
+            return _open(root, path)
 
     def _flush(self) -> None:
         batch, self._batch = self._batch, []
@@ -176,5 +185,5 @@ def _open(root: int, path: str) -> int:
 
 
 def _failed(result: DatumResult, error: ExecutionError) -> DatumResult:
-    """The result without anything that would have been stored."""
-    return msgspec.structs.replace(result, state=DatumState.FAILED, reason=str(error), outputs=FileColumns(), upload_bytes=0, log=None)
+    """The result without outputs."""
+    return msgspec.structs.replace(result, state=DatumState.FAILED, reason=str(error), outputs=FileColumns(), upload_bytes=0)

@@ -15,8 +15,7 @@ from pachyderm_dagster.worker.protocol import DatumTask, InputFile
 
 OUT = "out"
 ENV_FILE = ".env"
-# Of every staged file: makes archives of inputs equal from run to run, and shows whether user code wrote to one. Nanoseconds, 2000-01-01T00:00Z.
-STAGED_TIME_NS = 946_684_800 * 10**9
+_STAGED_TIME_NS = 946_684_800 * 10**9  # 2000-01-01T00:00Z
 _STREAMED_BYTES = 4 << 20
 _WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
@@ -64,6 +63,13 @@ class StagedDatum:
         return self.lazy.read_bytes + sum(content.size for file in whole for _, content in file.files)
 
 
+def staged_time_ns(content: Content) -> int:
+    """When a staged file was modified, in nanoseconds since 1970: within one second for all, so that archives of inputs are equal from run to run, and
+    within that another for each content, so that it shows whether user code wrote to a file, or put another one in its place.
+    """
+    return _STAGED_TIME_NS + int.from_bytes(content.hash[:4]) % 10**9
+
+
 def stage(task: DatumTask, pool: FolderPool, reader: ContentReader, pfs_root: str) -> StagedDatum:
     """Takes a folder and makes it what user code is to find in `pfs_root`. What cannot be read or written is a problem that is told, not an exception."""
     started = time.monotonic()
@@ -105,7 +111,7 @@ def _fill(task: DatumTask, folder: str, reader: ContentReader, pfs_root: str, la
     try:
         made = {f"/{name}" for name in _directories(task)}
         files = _make_directories([file for file in task.inputs if not file.lazy], folder, made)
-        _write_files({**files.contents, **dict.fromkeys(files.empty, EMPTY_CONTENT)}, folder, reader)
+        _write_files(files, folder, reader)
         pipes = _make_directories([file for file in task.inputs if file.lazy], folder, made)
         for path, content in pipes.contents.items():
             lazy.add(folder, path, content)
@@ -161,23 +167,24 @@ def _make_directory(folder: str, path: str, made: set[str]) -> None:
         made.add(path)
 
 
-def _write_files(files: Mapping[str, Content], folder: str, reader: ContentReader) -> None:
-    small = {path: content for path, content in files.items() if content.size <= _STREAMED_BYTES}
+def _write_files(files: Originals, folder: str, reader: ContentReader) -> None:
+    written = {**files.contents, **dict.fromkeys(files.empty, EMPTY_CONTENT)}
+    small = {path: content for path, content in written.items() if content.size <= _STREAMED_BYTES}
     for path, data in zip(small, reader.read_many(list(small.values())), strict=True):
-        _write_file(folder + path, iter((data,)))
-    for path, content in files.items():
+        _write_file(folder + path, iter((data,)), staged_time_ns(files.contents[path]))
+    for path, content in written.items():
         if path not in small:
-            _write_file(folder + path, reader.stream(content))
+            _write_file(folder + path, reader.stream(content), staged_time_ns(content))
 
 
-def _write_file(path: str, pieces: Iterator[bytes]) -> None:
+def _write_file(path: str, pieces: Iterator[bytes], time_ns: int) -> None:
     descriptor = os.open(path, _WRITE_FLAGS, 0o666)
     try:
         for piece in pieces:
             view = memoryview(piece)
             while view:
                 view = view[os.write(descriptor, view) :]
-        os.utime(descriptor, ns=(STAGED_TIME_NS, STAGED_TIME_NS))
+        os.utime(descriptor, ns=(time_ns, time_ns))
     finally:
         os.close(descriptor)
 

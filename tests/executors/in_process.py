@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Iterable
 
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.executors.run_job import run_job
+from pachyderm_dagster.pfs.paths import key_of
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
@@ -37,7 +38,7 @@ class InProcessExecutor:
                 except ValueError as error:
                     yield DatumResult(id=task.id, index=task.index, state=DatumState.FAILED, reason=str(error), tries=1, exit_code=1)
                     continue
-                outputs = FileColumns.of((path, writer.write(data)) for path, data in made.items())
+                outputs = FileColumns.of((key_of(path), writer.write(data)) for path, data in made.items())
                 writer.flush()
                 yield DatumResult(id=task.id, index=task.index, state=DatumState.SUCCESS, outputs=outputs, tries=1, exit_code=0)
 

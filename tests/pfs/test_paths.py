@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.path_columns import clean_file_paths, keys_of, paths_of
-from pachyderm_dagster.pfs.paths import clean_file_path, clean_path, directory_range, joined_keys, key_of, path_of
+from pachyderm_dagster.pfs.paths import clean_file_path, clean_path, directory_range, key_of, path_of
 
 ELEMENTS = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/*?[]{}!()@+^"), min_size=1, max_size=4).filter(
     lambda e: e not in (".", "..")
@@ -151,8 +151,3 @@ def test_path_that_is_told_to_be_ordinary_at_one_look_breaks_no_rule(text: str) 
         assert clean_path(text) == slow
     except InvalidError:
         assert slow == ""
-
-
-@given(st.lists(PATHS.map("/{}".format), min_size=1))
-def test_keys_of_joined_paths_are_those_of_each(paths: list[str]) -> None:
-    assert joined_keys("\x01".join(paths), "\x01").split("\x01") == [key_of(path) for path in paths]

@@ -28,18 +28,6 @@ def write(store: ObjectStore, data: bytes) -> Content:
         return writer.write(data)
 
 
-def test_many_small_contents_are_as_if_each_was_written_alone(store: ObjectStore) -> None:
-    parts = [RANDOM[:size] for size in (0, 1, 1000, 0, MIB - 1, 7)]
-    with ContentWriter(store) as writer:
-        assert writer.write_small([]) == []
-        together = [content for parts in (parts, parts[:1], parts) for content in writer.write_small(parts)]
-        alone = [writer.write(data) for data in (*parts, *parts[:1], *parts)]
-        stored = writer.stored_bytes
-    assert [(content.hash, content.size) for content in together] == [(content.hash, content.size) for content in alone]
-    assert [ContentReader(store).read(content) for content in together] == [*parts, *parts[:1], *parts]
-    assert stored == 2 * sum(len(data) + 40 for data in (*parts, *parts) if data)
-
-
 @pytest.mark.parametrize("size", [0, 1, 1000, MIB - 1, MIB, MIB + 1, 17 * MIB, 40 * MIB])
 def test_content_is_read_back_as_it_was_written(store: ObjectStore, size: int) -> None:
     data = RANDOM[:size]

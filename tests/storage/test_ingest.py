@@ -8,12 +8,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from pachyderm_dagster.codec import content_digest
 from pachyderm_dagster.errors import InvalidError, NotFoundError, StorageError
-from pachyderm_dagster.storage.content import EMPTY_CONTENT, Content, ContentReader, ContentWriter
+from pachyderm_dagster.storage.chunks import MIN_CHUNK_BYTES, chunk_buffer
+from pachyderm_dagster.storage.content import EMPTY_CONTENT, Content, ContentReader, ContentWriter, hash_of_chunks
 from pachyderm_dagster.storage.export import export_files
 from pachyderm_dagster.storage.ingest import ingest_files
 from pachyderm_dagster.storage.objects import ObjectStore, object_key
 from pachyderm_dagster.storage.rows import CONTENT_FIELDS, content_array, contents_of
+from pachyderm_dagster.storage.small_files import read_small
 from tests.storage.faulty import FullStore, flip_byte
 
 MIB = 1024 * 1024
@@ -171,3 +174,24 @@ def test_what_an_import_adds_to_the_store_is_told(store: ObjectStore, tmp_path: 
     assert sum(told) == 1000 + 40 + len(large)
     ingest_files(store, paths, told.append)
     assert sum(told) == 2 * (1000 + 40) + len(large)
+
+
+def test_what_an_import_of_small_files_adds_to_the_store_is_told(folder_store: ObjectStore, tmp_path: Path) -> None:
+    told: list[int] = []
+    ingest_files(folder_store, make_files(tmp_path / "source", [b"x" * 10] * ENOUGH_FOR_CHILDREN), told.append)
+    assert sum(told) == ENOUGH_FOR_CHILDREN * (10 + 40)
+
+
+def test_small_and_large_files_are_in_the_order_of_their_paths(folder_store: ObjectStore, tmp_path: Path) -> None:
+    bodies = [b"%d" % number * (MIN_CHUNK_BYTES if number % 700 == 3 else 1) for number in range(ENOUGH_FOR_CHILDREN)]
+    contents = contents_of(ingest_files(folder_store, make_files(tmp_path / "source", bodies)))
+    assert [content.hash for content in contents] == [hash_of_chunks([content_digest(chunk) for chunk in chunk_buffer(body)]) for body in bodies]
+
+
+def test_file_that_comes_in_pieces_is_read_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 7)))
+    (tmp_path / "file").write_bytes(bytes(range(200)))
+    descriptor = os.open(tmp_path / "file", os.O_RDONLY)
+    assert read_small(descriptor) == bytes(range(200))
+    os.close(descriptor)

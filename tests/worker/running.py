@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from pachyderm_dagster.executors.local import LocalExecutor
+from pachyderm_dagster.pfs.paths import path_of
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.worker import linux
@@ -74,7 +75,7 @@ class Place:
 
     def read(self, result: DatumResult) -> Ran:
         reader = ContentReader(self.store)
-        outputs = {path: reader.read(content).decode(errors="replace") for path, content in result.outputs}
+        outputs = {path_of(key): reader.read(content).decode(errors="replace") for key, content in result.outputs}
         log = reader.read(result.log).decode(errors="replace") if result.log else ""
         return Ran(
             result.state.value,

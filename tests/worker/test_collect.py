@@ -9,9 +9,13 @@ import pytest
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.worker.collect import OutputFile, collect
-from pachyderm_dagster.worker.stage import STAGED_TIME_NS, Originals
+from pachyderm_dagster.worker.stage import Originals, staged_time_ns
 
 STORED = Content(b"h" * 32, 5, ())
+
+
+def set_staged_time(path: Path, content: Content) -> None:
+    os.utime(path, ns=(staged_time_ns(content), staged_time_ns(content)))
 
 
 @pytest.fixture
@@ -21,7 +25,7 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "out").mkdir()
     staged = tmp_path / "data" / "f"
     staged.write_text("hello")
-    os.utime(staged, ns=(STAGED_TIME_NS, STAGED_TIME_NS))
+    set_staged_time(staged, STORED)
     return tmp_path
 
 
@@ -88,7 +92,7 @@ def empty(root: Path) -> Callable[[], list[tuple[str, str | Content]]]:
     """What is found when the input file was staged without its content."""
     staged = root / "data" / "f"
     staged.write_bytes(b"")
-    os.utime(staged, ns=(STAGED_TIME_NS, STAGED_TIME_NS))
+    set_staged_time(staged, STORED)
     originals = Originals({"/data/f": STORED}, empty={"/data/f"}, has_substitutes=True)
     return lambda: [(file.path, file.source) for file in collect(str(root), originals)]
 
@@ -126,6 +130,23 @@ def test_link_to_changed_input_file_is_the_new_file(root: Path, change: Callable
     change(root / "data" / "f")
     (root / "out" / "link").symlink_to("../data/f")
     assert found(root) == [("/link", f"{root}/data/f")]
+
+
+def test_link_to_another_input_file_that_took_the_place_of_one_is_that_file(root: Path) -> None:
+    other = root / "data" / "other"
+    other.write_text("HELLO")
+    set_staged_time(other, Content(b"o" * 32, 5, ()))
+    other.rename(root / "data" / "f")
+    (root / "out" / "link").symlink_to("../data/f")
+    assert found(root) == [("/link", f"{root}/data/f")]
+
+
+def test_file_beside_the_root_is_no_input_file(root: Path) -> None:
+    beside = root.parent / f"{root.name}-beside"
+    beside.write_text("hello")
+    set_staged_time(beside, STORED)
+    (root / "out" / "link").symlink_to(beside)
+    assert collect(str(root), Originals({"-beside": STORED})) == [OutputFile("/link", str(beside))]
 
 
 def test_other_links_are_followed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

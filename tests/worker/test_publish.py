@@ -1,34 +1,29 @@
+import os
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from pachyderm_dagster.errors import PachydermError, StorageError, UnreachableError
+from pachyderm_dagster.storage.chunks import MIN_CHUNK_BYTES
 from pachyderm_dagster.storage.content import Content, ContentReader, ContentWriter
 from pachyderm_dagster.storage.file_columns import FileColumns
-from pachyderm_dagster.storage.folder_store import Arrival, FolderStore
+from pachyderm_dagster.storage.folder_store import FolderStore
+from pachyderm_dagster.storage.objects import ObjectStore
+from pachyderm_dagster.storage.small_files import BATCH_BYTES
 from pachyderm_dagster.worker.collect import OutputFile
 from pachyderm_dagster.worker.folders import FolderPool
 from pachyderm_dagster.worker.protocol import DatumResult, DatumState
 from pachyderm_dagster.worker.publish import BATCH_DATUMS, BATCH_SECONDS, FinishedDatum, Publisher
-
-
-class FullStore(FolderStore):
-    """A store on a disk that has no room."""
-
-    def put_new(self, key: str, data: object) -> bool:
-        raise StorageError("storage-full", "no room")
-
-    def keep_later(self, key: str, data: object) -> Arrival:
-        raise StorageError("storage-full", "no room")
+from tests.storage.faulty import FullStore
 
 
 class Desk:
     """A publisher, what it is given and what it answered, in batches."""
 
-    def __init__(self, folder: Path, store: FolderStore, total: int, batch_seconds: float = BATCH_SECONDS) -> None:
+    def __init__(self, folder: Path, store: ObjectStore, total: int, batch_seconds: float = BATCH_SECONDS) -> None:
         self.store = store
         self.pool = FolderPool(str(folder / "datums"))
         self.batches: list[Sequence[DatumResult]] = []
@@ -37,7 +32,9 @@ class Desk:
         self.has_answered = threading.Event()
         self.total = total
         self.queue: queue.Queue[FinishedDatum | PachydermError | None] = queue.Queue()
-        self.publisher = Publisher(ContentWriter(store), self.pool, "/pfs", self.answer, lambda count: self.total - self.answered == count, batch_seconds)
+        self.publisher = Publisher(
+            ContentWriter(store), self.pool, "/pfs", self.answer, lambda count: self.total - self.answered == count, batch_seconds=batch_seconds
+        )
 
     def answer(self, batch: Sequence[DatumResult]) -> None:
         self.batches.append(batch)
@@ -50,6 +47,15 @@ class Desk:
         folder = self.pool.take(["out"])
         Path(folder, "out", "f").write_bytes(data)
         self.queue.put(FinishedDatum(DatumResult(id=f"{index:064x}", index=index, state=DatumState.SUCCESS), folder, [OutputFile("/f", "/pfs/out/f")], log))
+
+    def serve_changed(self, change: Callable[[Path], None]) -> DatumResult:
+        """The answer to the one datum, whose output was changed meanwhile."""
+        [datum] = list(self.queue.queue)
+        assert isinstance(datum, FinishedDatum)
+        change(Path(datum.folder, "out", "f"))
+        self.serve()
+        [[result]] = self.batches
+        return result
 
     def answers_before_the_end(self) -> bool:
         """Whether it answers one result while others may still come."""
@@ -89,12 +95,11 @@ def test_many_small_datums_share_one_object(tmp_path: Path) -> None:
 
 
 def test_batch_is_answered_when_it_is_full(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, FolderStore(tmp_path / "store"), 10 * BATCH_DATUMS)
+    desk = Desk(tmp_path, FolderStore(tmp_path / "store"), 10 * BATCH_DATUMS, batch_seconds=1000)
     for index in range(BATCH_DATUMS + 1):
         desk.finish(index, b"x")
     desk.serve()
-    assert max(len(batch) for batch in desk.batches) <= BATCH_DATUMS
-    assert desk.answered == BATCH_DATUMS + 1
+    assert [len(batch) for batch in desk.batches] == [BATCH_DATUMS, 1]
 
 
 def test_last_datum_is_answered_at_once(tmp_path: Path) -> None:
@@ -114,13 +119,13 @@ def test_link_to_input_is_not_uploaded(tmp_path: Path) -> None:
     desk.queue.put(FinishedDatum(result, desk.pool.take(["out"]), [OutputFile("/same", stored)], b""))
     desk.publisher.answer = desk.batches.append
     desk.serve()
-    assert desk.batches[0][0].outputs == FileColumns.of([("/same", stored)])
+    assert desk.batches[0][0].outputs == FileColumns.of([("same", stored)])
     assert desk.batches[0][0].upload_bytes == 0
 
 
 @pytest.mark.parametrize("size", [100, 3 << 20])
 def test_full_disk_is_raised_and_fails_no_datum(tmp_path: Path, size: int) -> None:
-    desk = Desk(tmp_path, FullStore(tmp_path / "store"), 1)
+    desk = Desk(tmp_path, FullStore(FolderStore(tmp_path / "store")), 1)
     desk.finish(0, b"x" * size)
     with pytest.raises(StorageError, match="no room"):
         desk.serve()
@@ -138,15 +143,43 @@ def test_outage_met_before_is_raised_when_the_datums_ahead_of_it_are_answered(tm
 
 def test_output_that_cannot_be_read_fails_its_datum(tmp_path: Path) -> None:
     desk = Desk(tmp_path, FolderStore(tmp_path / "store"), 1)
-    desk.finish(0, b"x")
-    [datum] = list(desk.queue.queue)
-    assert isinstance(datum, FinishedDatum)
-    Path(datum.folder, "out", "f").unlink()
-    desk.serve()
-    [[result]] = desk.batches
+    desk.finish(0, b"x", log=b"said")
+    result = desk.serve_changed(lambda output: output.unlink())
     assert result.state is DatumState.FAILED
     assert result.reason.endswith("No such file or directory [output-unreadable]")
     assert result.outputs == FileColumns()
+    assert result.log is not None
+    assert ContentReader(desk.store).read(result.log) == b"said"
+
+
+def test_pipe_in_the_place_of_an_output_fails_its_datum_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, FolderStore(tmp_path / "store"), 1)
+    desk.finish(0, b"x")
+
+    def replace(output: Path) -> None:
+        output.unlink()
+        os.mkfifo(output)
+
+    result = desk.serve_changed(replace)
+    assert result.reason == "output file out/f was replaced by what is no file [output-unreadable]"
+
+
+def test_small_files_inputs_and_large_files_are_in_their_order(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, FolderStore(tmp_path / "store"), 1)
+    stored = Content(b"h" * 32, 1000, ())
+    folder = desk.pool.take(["out"])
+    bodies = {"a": b"small", "b": b"x" * MIN_CHUNK_BYTES, "c": b"", "d": b"y" * (BATCH_BYTES + 1), "e": b"last"}
+    for name, body in bodies.items():
+        Path(folder, "out", name).write_bytes(body)
+    outputs = [*(OutputFile(f"/{name}", f"/pfs/out/{name}") for name in bodies), OutputFile("/f", stored)]
+    desk.publisher.answer = desk.batches.append
+    desk.queue.put(FinishedDatum(DatumResult(id="a" * 64, index=0, state=DatumState.SUCCESS), folder, outputs[::-1], b""))
+    desk.serve()
+    [[result]] = desk.batches
+    assert [name for name, _ in result.outputs] == ["f", "e", "d", "c", "b", "a"]
+    reader = ContentReader(desk.store)
+    assert [reader.read(content) for _, content in list(result.outputs)[1:]] == list(bodies.values())[::-1]
+    assert result.upload_bytes == sum(map(len, bodies.values()))
 
 
 def test_large_output_is_read_in_pieces(tmp_path: Path) -> None:

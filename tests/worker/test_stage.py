@@ -12,7 +12,7 @@ from pachyderm_dagster.storage.content import Content, ContentReader, ContentWri
 from pachyderm_dagster.storage.folder_store import FolderStore
 from pachyderm_dagster.worker.folders import FolderPool
 from pachyderm_dagster.worker.protocol import DatumTask, InputFile
-from pachyderm_dagster.worker.stage import STAGED_TIME_NS, StagedDatum, build_environment, stage
+from pachyderm_dagster.worker.stage import StagedDatum, build_environment, stage, staged_time_ns
 
 ROOT = Path(__file__).parents[2]
 
@@ -90,9 +90,13 @@ def test_file_that_is_wanted_with_and_without_its_content_under_one_name_is_refu
     assert problem.code == "input-conflict"
 
 
-def test_staged_files_have_a_fixed_time(place: Stage) -> None:
-    staged = place.stage(InputFile("in", "/f", False, place.write({"/f": b"x"})))
-    assert os.stat(f"{staged.folder}/in/f").st_mtime_ns == STAGED_TIME_NS
+def test_staged_files_have_the_time_of_their_content_within_one_second(place: Stage) -> None:
+    files = place.write({"/f": b"x", "/g": b"y", "/same": b"x"})
+    staged = place.stage(InputFile("in", "/", True, files))
+    times = [os.stat(f"{staged.folder}/in{path}").st_mtime_ns for path in ("/f", "/g", "/same")]
+    assert times == [staged_time_ns(content) for _, content in files]
+    assert times[0] == times[2] != times[1]
+    assert {time // 10**9 for time in times} == {946_684_800}
 
 
 def test_environment_names_the_path_of_each_input(place: Stage) -> None:
