@@ -36,6 +36,11 @@ def check_cron(spec: str) -> None:
     next_tick(spec, _EPOCH)
 
 
+def crontab_of(spec: str) -> str | None:
+    """The five fields of cron that say the same; None for `@every`, which counts from the last tick, and `@never`."""
+    return None if spec == NEVER or spec.startswith(_EVERY) else _NAMED.get(spec, spec)
+
+
 def next_tick(spec: str, after: dt.datetime) -> dt.datetime | None:
     """The first tick later than `after`; None when there is none (`@never`). `@every` counts from `after`, which is the last tick or the start.
 

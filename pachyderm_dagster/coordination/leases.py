@@ -10,11 +10,13 @@ from typing import Protocol, Self
 
 import sqlalchemy as sa
 
-from pachyderm_dagster.errors import PachydermError
+from pachyderm_dagster.errors import ConflictError, PachydermError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, Transaction
 
 LEASE_TIME = dt.timedelta(seconds=15)
+WAIT_SECONDS = 60.0
+POLL_SECONDS = 0.1
 
 
 class Leases(Protocol):
@@ -108,6 +110,22 @@ class HeldLease:
                     self._taken = True
                     return
                 self._renewed = asked
+
+
+@contextlib.contextmanager
+def wait_for(leases: Leases, name: str, owner: str) -> Iterator[HeldLease]:
+    """Takes a lease for the length of a `with` block, as `hold` does, and waits while somebody else has it.
+
+    Raises:
+        ConflictError: `requests-busy`, when that takes too long.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not leases.acquire(name, owner, LEASE_TIME):
+        if time.monotonic() > deadline:
+            raise ConflictError("requests-busy", f"lease {name!r} was not free for {WAIT_SECONDS:g} s; is a commit sensor stuck? Start it again")
+        time.sleep(POLL_SECONDS)
+    with HeldLease(leases, name, owner) as held:
+        yield held
 
 
 @contextlib.contextmanager

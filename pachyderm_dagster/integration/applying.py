@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 
-from pachyderm_dagster.coordination.leases import hold
+from pachyderm_dagster.coordination.leases import POLL_SECONDS, WAIT_SECONDS, hold
 from pachyderm_dagster.coordination.names import DECLARED_LEASE
 from pachyderm_dagster.errors import ConflictError
 from pachyderm_dagster.integration.declared import DeclaredPipeline
@@ -16,9 +16,6 @@ from pachyderm_dagster.pps.effective import effective_spec
 from pachyderm_dagster.pps.inputs import CronInput, leaves
 from pachyderm_dagster.pps.requests import CreatePipeline, Request
 from pachyderm_dagster.workspace import Workspace
-
-WAIT_SECONDS = 60.0
-POLL_SECONDS = 0.1
 
 
 def apply_declared(workspace: Workspace, declared: Sequence[DeclaredPipeline]) -> list[RepoName]:

@@ -14,7 +14,9 @@ from pachyderm_dagster.integration.launch_config import PipelineConfig
 from pachyderm_dagster.integration.resource import PachydermResource
 from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
 from pachyderm_dagster.integration.translator import PachydermTranslator, branch_key, keys_elsewhere, lasting_identifier, step_names, versioned
-from pachyderm_dagster.pfs.model import BranchName
+from pachyderm_dagster.pfs.model import BranchName, RepoName
+from pachyderm_dagster.pps.inputs import CronInput, leaves
+from pachyderm_dagster.schedules import crontab_of
 
 if TYPE_CHECKING:
     from pachyderm_dagster.integration.job_step import OnJob
@@ -42,6 +44,17 @@ def build_definitions(environ: Environ, *, translator: PachydermTranslator | Non
 def job_name(project: str) -> str:
     """The job that runs the pipelines of a project."""
     return lasting_identifier("pipelines", project)
+
+
+def schedule_name(pipeline: RepoName) -> str:
+    """The schedule of a pipeline with cron inputs."""
+    return lasting_identifier("ticks", str(pipeline))
+
+
+def crontabs_of(pipeline: LoadedPipeline) -> list[str]:
+    """When its cron inputs tick, as far as cron can say that."""
+    specs = (crontab_of(leaf.spec) for leaf in leaves(pipeline.spec.input) if isinstance(leaf, CronInput))
+    return list(dict.fromkeys(spec for spec in specs if spec is not None))
 
 
 def define(
@@ -127,6 +140,7 @@ class Location:
         return dg.Definitions(
             jobs=[job for found in jobs.values() for job in found],
             sensors=[self._sensor(project, found) for project, found in jobs.items()],
+            schedules=[self._schedule(pipeline, jobs[pipeline.name.project][0]) for pipeline in self.snapshot.pipelines if crontabs_of(pipeline)],
         )
 
     def _job(self, project: str) -> list[AssetJob]:
@@ -152,6 +166,22 @@ class Location:
             minimum_interval_seconds=1,
             default_status=dg.DefaultSensorStatus.RUNNING,
             description=f"Tells Dagster of finished commits in project {project} and runs every commit set once its inputs are finished.",
+        )
+
+    def _schedule(self, pipeline: LoadedPipeline, job: AssetJob) -> dg.ScheduleDefinition:
+        """The schedule of a pipeline with cron inputs, running unless a user stops it."""
+
+        def tick(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+            yield from _work().tick_schedule(self, pipeline.name, context)
+
+        return dg.ScheduleDefinition(
+            name=schedule_name(pipeline.name),
+            cron_schedule=crontabs_of(pipeline),
+            execution_timezone="UTC",
+            execution_fn=tick,
+            job=job,
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description=f"Ticks the cron inputs of pipeline {pipeline.name}, and runs it on the tick.",
         )
 
     def key_of(self, branch: BranchName) -> dg.AssetKey:

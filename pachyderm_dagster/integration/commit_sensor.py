@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import dagster as dg
 import msgspec
@@ -40,6 +40,7 @@ class CommitSensor:
         key_of: the asset of any branch.
         job_name: the job that runs the project's pipelines.
         is_by_set: whether the partitions of the pipelines' assets are commit sets.
+        schedules: the schedule of each pipeline that has one.
     """
 
     project: str
@@ -48,6 +49,7 @@ class CommitSensor:
     key_of: KeyOf
     job_name: str
     is_by_set: bool = False
+    schedules: Mapping[RepoName, str] = field(default_factory=dict)
 
     def tick(self, context: dg.SensorEvaluationContext, workspace: Workspace, executor: Executor) -> dg.SensorResult | dg.SkipReason:
         """One tick: ticks of cron inputs, then events, then run requests.
@@ -56,7 +58,7 @@ class CommitSensor:
         """
         workspace.leases.acquire(sensor_lease(self.project), SENSOR_OWNER, SENSOR_LEASE_TIME)
         try:
-            make_due_ticks(workspace, self.project)
+            make_due_ticks(workspace, self.project, scheduled=self.schedules, stopped=self._stopped(context))
         except PachydermError as error:
             # A clock that cannot be served now holds up nobody else; its ticks are made up for.
             context.log.warning("ticks of cron inputs have to wait: %s", error)
@@ -75,11 +77,18 @@ class CommitSensor:
             context.update_cursor(cursor)
             return dg.SkipReason("; ".join(due.waiting[:3]) or "No new commit, and every due commit set has its run.")
         return dg.SensorResult(
-            run_requests=[self._request(request, workspace) for request in due.requests],
+            run_requests=[self.request(request, workspace) for request in due.requests],
             asset_events=walk.events,
             dynamic_partitions_requests=partitions.requests(),
             cursor=cursor,
         )
+
+    def _stopped(self, context: dg.SensorEvaluationContext) -> list[RepoName]:
+        """The pipelines whose schedules a user stopped."""
+        if not self.schedules:
+            return []
+        stopped = {state.instigator_name for state in context.instance.all_instigator_state() if state.status.value == "STOPPED"}
+        return [name for name, schedule in self.schedules.items() if schedule in stopped]
 
     def _partitions(self, context: dg.SensorEvaluationContext, workspace: Workspace, walked: Walked) -> PartitionChange:
         if not self.is_by_set:
@@ -101,7 +110,8 @@ class CommitSensor:
                 workspace.leases.acquire(asked_lease(self.project), SENSOR_OWNER, REACTION)
             return found
 
-    def _request(self, request: SetRequest, workspace: Workspace) -> dg.RunRequest:
+    def request(self, request: SetRequest, workspace: Workspace) -> dg.RunRequest:
+        """Dagster's form of a request."""
         keys = [self.pipelines[name] for name in request.pipelines]
         partition = None
         if self.is_by_set:

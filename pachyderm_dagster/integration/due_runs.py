@@ -136,7 +136,7 @@ class DueSets:
     def _look_at(self, set_id: str, undone: Mapping[str, Sequence[Job]], silent: Mapping[str, dt.datetime], found: DueRuns) -> None:
         members = undone[set_id]
         if self.workspace.leases.is_held(set_lease(set_id)):
-            found.waiting.append(f"{set_id} is being run by a command line")
+            found.waiting.append(f"{set_id} is being run by a command line, or was asked for a moment ago")
             return
         now = self.workspace.database.clock.now()
         verdict = judge(members, self._runs(set_id), now)

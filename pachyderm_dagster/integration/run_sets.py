@@ -1,15 +1,13 @@
 """Which commit sets a Dagster run works on: those that the sensor asked for, or a new one when a user started the run."""
 
 import contextlib
-import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 
 import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
-from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, Leases
-from pachyderm_dagster.errors import ConflictError
-from pachyderm_dagster.integration.applying import POLL_SECONDS, WAIT_SECONDS, wait_applied
+from pachyderm_dagster.coordination.leases import wait_for
+from pachyderm_dagster.integration.applying import wait_applied
 from pachyderm_dagster.integration.branch_assets import KeyOf
 from pachyderm_dagster.integration.declared import DeclaredPipeline, declared_as
 from pachyderm_dagster.integration.launches import read_launch
@@ -54,7 +52,7 @@ def sets_of_run(workspace: Workspace, context: dg.AssetExecutionContext, key_of:
     with contextlib.ExitStack() as held:
         owner = workspace.database.clock.new_id()
         for project in sorted({name.project for name in steps}):
-            held.enter_context(_waited_for(workspace.leases, request_lease(project), owner))
+            held.enter_context(wait_for(workspace.leases, request_lease(project), owner))
         run = _run(context)
         # Another step of this run, in a process of its own, may have been first.
         settled = _settled_sets(workspace, run, steps)
@@ -118,14 +116,3 @@ def _rerun(txn: Transaction, run: dg.DagsterRun, steps: Mapping[RepoName, str], 
         return repeat_set(txn, partition, list(steps), launch)
     run_pipelines(txn, list(steps), pins=launch.pins, reprocess=launch.reprocess)
     return []
-
-
-@contextlib.contextmanager
-def _waited_for(leases: Leases, name: str, owner: str) -> Iterator[None]:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not leases.acquire(name, owner, LEASE_TIME):
-        if time.monotonic() > deadline:
-            raise ConflictError("requests-busy", f"lease {name!r} was not free for {WAIT_SECONDS:g} s; is a commit sensor stuck? Start the run again")
-        time.sleep(POLL_SECONDS)
-    with HeldLease(leases, name, owner):
-        yield

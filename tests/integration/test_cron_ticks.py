@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pachyderm_dagster.clock import ManualClock
-from pachyderm_dagster.integration.cron_ticks import MOST_TICKS, make_due_ticks
+from pachyderm_dagster.errors import StateError
+from pachyderm_dagster.integration.cron_ticks import LATE, MOST_TICKS, make_due_ticks, make_scheduled_ticks
 from pachyderm_dagster.pfs.model import RepoName, Trigger
 from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.spec_reading import parse_specs
@@ -16,6 +17,7 @@ from pachyderm_dagster.workspace import Workspace, open_workspace
 from tests.integration.home import LONG
 
 HOUR = dt.timedelta(hours=1)
+REPORT = RepoName("default", "report")
 
 
 @pytest.fixture
@@ -203,3 +205,41 @@ def test_run_cron_moves_the_branches_that_a_schedule_moves(workspace: Workspace)
     assert [str(commit) for commit in workspace.pps.run_cron(RepoName("default", "report"))] == [str(files.commit)]
     with workspace.database.read() as txn:
         assert len(jobs.list_job(txn, pipeline=RepoName("default", "report"))) == 2
+
+
+def test_tick_that_a_schedule_makes_is_made_here_only_when_it_is_late(workspace: Workspace, clock: ManualClock) -> None:
+    create(workspace)
+    clock.advance(HOUR / 2)
+    assert make_due_ticks(workspace, "default", scheduled=[REPORT]) == []
+    clock.advance(LATE)
+    assert len(make_due_ticks(workspace, "default", scheduled=[REPORT])) == 1
+
+
+def test_interval_is_no_matter_of_a_schedule(workspace: Workspace, clock: ManualClock) -> None:
+    create(workspace, "@every 90m")
+    clock.advance(dt.timedelta(minutes=90))
+    assert make_scheduled_ticks(workspace, REPORT, clock.now()) == []
+    assert len(make_due_ticks(workspace, "default", scheduled=[REPORT], stopped=[REPORT])) == 1
+
+
+def test_schedule_that_was_stopped_has_no_ticks(workspace: Workspace, clock: ManualClock) -> None:
+    create(workspace)
+    clock.advance(3 * HOUR)
+    assert make_due_ticks(workspace, "default", scheduled=[REPORT], stopped=[REPORT]) == []
+
+
+def test_schedule_makes_its_tick_once_and_those_that_were_missed(workspace: Workspace, clock: ManualClock) -> None:
+    create(workspace)
+    clock.advance(2 * HOUR + HOUR / 2)
+    made = make_scheduled_ticks(workspace, REPORT, clock.now())
+    assert ticks(workspace) == ["/2026-01-01T13:00:00Z", "/2026-01-01T14:00:00Z", "/2026-01-01T15:00:00Z"]
+    assert make_scheduled_ticks(workspace, REPORT, clock.now()) == made
+    assert make_due_ticks(workspace, "default") == []
+    assert len(ticks(workspace)) == 3
+
+
+def test_schedule_of_a_stopped_pipeline_makes_nothing(workspace: Workspace, clock: ManualClock) -> None:
+    create(workspace)
+    workspace.database.write(lambda txn: pipelines.stop_pipeline(txn, REPORT))
+    with pytest.raises(StateError, match="is stopped, and its clocks with it"):
+        make_scheduled_ticks(workspace, REPORT, clock.now() + HOUR)
