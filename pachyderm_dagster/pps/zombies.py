@@ -3,6 +3,10 @@
 import dataclasses
 from collections.abc import Iterable, Iterator
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pachyderm_dagster.codec import DIGEST_BYTES
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs import commits, references
@@ -13,7 +17,7 @@ from pachyderm_dagster.pfs.references import Reference
 from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.datums import DatumState
 from pachyderm_dagster.storage.objects import ObjectStore
-from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, KEY
+from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, KEY, fixed_array
 from pachyderm_dagster.storage.trees import Trees
 
 
@@ -48,12 +52,12 @@ def _outputs(txn: Transaction, reference: Reference | None) -> list[tuple[Commit
 
 def _find_in(trees: Trees, meta_trees: Trees, output: Commit, meta: Commit | None) -> Iterator[Problem]:
     """The output files of a job that no datum of its meta commit wrote."""
-    written: set[bytes] = set()
+    ids: list[str] = []
     for rows in meta_trees.read(meta_trees.decode(None if meta is None else meta.tree)):
-        states, keys = rows.column("state").to_pylist(), rows.column(KEY).to_pylist()
-        written.update(bytes.fromhex(key) for key, state in zip(keys, states, strict=True) if state == DatumState.PROCESSED)
+        ids += rows.column(KEY).filter(pc.equal(rows.column("state"), DatumState.PROCESSED.value)).to_pylist()
+    written = fixed_array(bytes.fromhex("".join(ids)), pa.binary(DIGEST_BYTES)).cast(pa.binary())
     for rows in trees.read(trees.decode(output.tree)):
-        for key, datum in zip(rows.column(KEY).to_pylist(), rows.column("datum").to_pylist(), strict=True):
-            if datum not in written:
-                message = f"file {path_of(key)} of commit '{output}' was written by datum {datum.hex()[:12] or '-'}…, which its job does not have"
-                yield Problem("zombie-file", f"{message}; `pachctl rerun pipeline {output.repo.name} --reprocess` makes the output again")
+        strange = rows.filter(pc.invert(pc.is_in(rows.column("datum"), value_set=written)))
+        for key, datum in zip(strange.column(KEY).to_pylist(), strange.column("datum").to_pylist(), strict=True):
+            message = f"file {path_of(key)} of commit '{output}' was written by datum {datum.hex()[:12] or '-'}…, which its job does not have"
+            yield Problem("zombie-file", f"{message}; `pachctl rerun pipeline {output.repo.name} --reprocess` makes the output again")
