@@ -41,11 +41,12 @@ def find_running(home: Path, job: Job) -> Iterator[Running]:
     if job.state.is_terminal:
         return
     name = f"{job.pipeline.project}/{job.pipeline.name}@{job.id}"
-    found = [one for path in glob.iglob(f"{glob.escape(str(home))}/scratch/run-*/worker-*/{LIVE_PREFIX}*") if (one := _read(path)) is not None]
+    found = [one for path in glob.iglob(f"{glob.escape(str(home))}/scratch/run-*/worker-*/{LIVE_PREFIX}*") if (one := read_live(path)) is not None]
     yield from (one for one in sorted(found, key=lambda one: one.datum.started) if one.datum.job == name)
 
 
-def _read(path: str) -> Running | None:
+def read_live(path: str) -> Running | None:
+    """The datum that a file of a worker is about; None when it ended."""
     if path.endswith(".new"):
         return None
     try:

@@ -380,6 +380,12 @@ def test_pipeline_that_is_deleted_while_it_is_looked_after_ends_nothing_else(hom
     with home.kept() as keeper:
         monkeypatch.setattr(keeper_module, "list_wanted", lambda _txn, _names: before)
         until(keeper, lambda: home.said() == "begun\n")
+        begun = home.worker(SPOUT)
+        for _ in range(3):
+            keeper.step(0)
+        assert begun is not None
+        assert is_alive(begun)
+        assert home.worker(SPOUT) == begun
 
 
 @pytest.mark.parametrize("error", [StorageError("storage-failed", "no such disk"), UnreachableError("database-unreachable", "gone"), OSError(28, "no room")])

@@ -18,7 +18,7 @@ import pytest
 
 from pachyderm_dagster.errors import ExecutionError, InvalidError, NotFoundError, StorageError
 from pachyderm_dagster.executors import worker_process
-from pachyderm_dagster.executors.live import Running, _read
+from pachyderm_dagster.executors.live import Running, read_live
 from pachyderm_dagster.executors.local import LocalExecutor
 from pachyderm_dagster.executors.restarting import ask_restart
 from pachyderm_dagster.executors.run_folder import RunFolder
@@ -72,7 +72,7 @@ def fifo(path: Path) -> Path:
 
 def running_in(folder: Path) -> list[Running]:
     """The datums that run, whose job has no name here."""
-    return [one for path in folder.glob("scratch/run-*/worker-*/live-*") if (one := _read(str(path))) is not None]
+    return [one for path in folder.glob("scratch/run-*/worker-*/live-*") if (one := read_live(str(path))) is not None]
 
 
 def kill_worker(executor: LocalExecutor, which: str) -> None:
