@@ -1,19 +1,25 @@
-"""What Linux knows of processes: who their parents are, when they were started, and which end with their parent."""
+"""What Linux tells, of processes above all: who their parents are, and when they were started."""
 
-import ctypes
-import os
 import sys
 
 STATE, PARENT, START = 0, 1, 19
 """Places in what `find_stat` gives: a letter, the parent's number, and the kernel's ticks since the machine was started."""
-_PR_SET_PDEATHSIG = 1
-
-_libc = ctypes.CDLL(None, use_errno=True)
+MOST_USER_NUMBER = 2**32 - 2
+"""The number above it says "none" to calls that take one."""
 
 
 def is_linux() -> bool:
     """Whether the calls of Linux exist here."""
     return sys.platform == "linux"
+
+
+def find_text(path: str) -> str | None:
+    """What a file says that the kernel may have made; None where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        return None
 
 
 def find_stat(pid: int) -> list[bytes] | None:
@@ -24,19 +30,3 @@ def find_stat(pid: int) -> list[bytes] | None:
             return file.read().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-
-
-def end_with_parent(signal_number: int) -> None:
-    """Has the kernel send this signal to this process when the thread that forked it ends; does nothing where that is not Linux.
-
-    A parent that ended before is not noticed: whoever may have lost it already compares `os.getppid()` with what it was.
-    """
-    if is_linux():
-        check_result(_libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal_number), 0, 0, 0), "prctl PR_SET_PDEATHSIG")
-
-
-def check_result(result: int, what: str) -> None:
-    """Raises the error of a call of libc that says with a number below 0 that it failed."""
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")

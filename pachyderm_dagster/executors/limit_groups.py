@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.executors.process_marks import ProcessMark, is_alive, mark_of
+from pachyderm_dagster.kernel import find_text
 from pachyderm_dagster.worker.cgroups import Limits, Parent, choose_parents, find_parents, limit_files, remove_group
 
 _PREFIX = "pachyderm-"
@@ -14,8 +15,8 @@ _MAY_BE_MISSING = ("memory.swap.max", "memory.memsw.limit_in_bytes")
 
 def parents_here(limits: Limits) -> Mapping[Parent, frozenset[str]] | str:
     """Below which groups of this machine those for these limits are made, each with what is limited in it; or why the limits cannot be kept."""
-    mounts, membership = _read_text("/proc/self/mountinfo") or "", _read_text("/proc/self/cgroup") or ""
-    return choose_parents(limits, find_parents(mounts, membership, _read_text, lambda path: os.access(path, os.W_OK)))
+    mounts, membership = find_text("/proc/self/mountinfo") or "", find_text("/proc/self/cgroup") or ""
+    return choose_parents(limits, find_parents(mounts, membership, find_text, lambda path: os.access(path, os.W_OK)))
 
 
 def limits_problem(limits: Limits | None) -> str | None:
@@ -65,11 +66,3 @@ def _write(path: str, value: str) -> None:
     except FileNotFoundError:
         if os.path.basename(path) not in _MAY_BE_MISSING:
             raise
-
-
-def _read_text(path: str) -> str | None:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except OSError:
-        return None

@@ -15,7 +15,7 @@ from typing import Self
 
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.integration.dagster_inner import DAEMON_MODULE
-from pachyderm_dagster.kernel import end_with_parent
+from pachyderm_dagster.prctl import end_with_parent
 
 LOCATION = "pachyderm"
 """The code location's name in Dagster."""

@@ -1,11 +1,11 @@
 """What a specification may say of how and where code runs, whichever machine that is."""
 
+from pachyderm_dagster.kernel import MOST_USER_NUMBER
 from pachyderm_dagster.pps.spec import PipelineSpec, Transform
 from pachyderm_dagster.pps.strict import Place
 
 MOST_WORKERS = 10_000
 """As many as a system has numbers for: Linux gives its processes 32,768 unless it is told otherwise, and a worker with its guard and its code takes three."""
-_MOST_USER_NUMBER = 2**32 - 2
 _MOST_PATH_BYTES = 4095
 
 
@@ -31,5 +31,5 @@ def _check_working_dir(transform: Transform, place: Place) -> None:
 
 def _check_user(transform: Transform, place: Place) -> None:
     user = transform.user
-    if user.isdecimal() and int(user) > _MOST_USER_NUMBER:
-        raise place.invalid(f"{user} is no number of a user; those are 0 to {_MOST_USER_NUMBER}")
+    if user.isdecimal() and int(user) > MOST_USER_NUMBER:
+        raise place.invalid(f"{user} is no number of a user; those are 0 to {MOST_USER_NUMBER}")

@@ -16,10 +16,8 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.commit_records import CommitRecord
 from pachyderm_dagster.pfs.model import Origin, RepoName, RepoType
-from pachyderm_dagster.pps.model import TERMINAL, UNFINISHED, Counters, EgressResult, Job, JobState, PipelineState
+from pachyderm_dagster.pps.model import COUNTER_NAMES, TERMINAL, UNFINISHED, Counters, EgressResult, Job, JobState, PipelineState
 from pachyderm_dagster.pps.staying import list_staying
-
-_COUNTERS = tuple(field.name for field in dataclasses.fields(Counters))
 
 
 def create_jobs(txn: Transaction) -> None:
@@ -85,7 +83,7 @@ def _job(row: sa.Row[Any]) -> Job:
         created=row.created,
         started=row.started,
         finished=row.finished,
-        counters=Counters(**{name: getattr(row, name) for name in _COUNTERS}),
+        counters=Counters(**{name: getattr(row, name) for name in COUNTER_NAMES}),
         restarts=row.restarts,
         run_id=row.run_id,
         output_commit=row.output_commit_id,

@@ -1,5 +1,6 @@
 """What pipelines and jobs look like to a caller."""
 
+import dataclasses
 import datetime as dt
 import enum
 from dataclasses import dataclass
@@ -103,6 +104,9 @@ class Counters:
     download_seconds: float = 0.0
     process_seconds: float = 0.0
     upload_seconds: float = 0.0
+
+
+COUNTER_NAMES = tuple(field.name for field in dataclasses.fields(Counters))
 
 
 class EgressResult(msgspec.Struct, frozen=True, kw_only=True):

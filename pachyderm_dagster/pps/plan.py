@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pachyderm_dagster.pps.datums import Datums, DatumState, hex_strings
+from pachyderm_dagster.storage.rows import one_array
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,22 +19,24 @@ class Plan:
         restored: rows (int64) of those whose result an earlier job of the pipeline left, ascending.
         carry: ids of the datums whose result stays as it is in the base.
         drop: ids of the datums of the base whose result leaves: gone, changed, or to be made again. `carry` and `drop` together are the base.
+        datums: of the job.
+        may_restore: whether results of earlier jobs count.
     """
 
     run: pa.Int64Array
     restored: pa.Int64Array
     carry: pa.StringArray
     drop: pa.StringArray
-    _datums: Datums
-    _may_restore: bool
+    datums: Datums
+    may_restore: bool
 
     def run_keys(self) -> pa.StringArray:
         """The hashes of the datums that run, in 64 hex digits: keys to look up in the pipeline's results."""
-        return hex_strings(self._datums.table.column("hash").take(self.run).combine_chunks())
+        return hex_strings(self.datums.table.column("hash").take(self.run).combine_chunks())
 
     def restore(self, known: pa.StringArray) -> "Plan":
         """The plan when results exist for the hashes in `known` (any superset of some `run_keys()`): those are restored, not run. Not under `every_job`."""
-        if not self._may_restore:
+        if not self.may_restore:
             return self
         found = pc.is_in(self.run_keys(), value_set=known)
         restored = pa.concat_arrays([self.restored, self.run.filter(found)])
@@ -41,7 +44,7 @@ class Plan:
 
     def ids(self, rows: pa.Int64Array) -> pa.StringArray:
         """The ids of some of the job's datums, as `run` or `restored`."""
-        return self._datums.table.column("id").take(rows).combine_chunks()
+        return self.datums.table.column("id").take(rows).combine_chunks()
 
 
 def plan(now: Datums, base: pa.Table, *, every_job: bool = False) -> Plan:
@@ -54,17 +57,13 @@ def plan(now: Datums, base: pa.Table, *, every_job: bool = False) -> Plan:
     """
     # A hash covers its datum's id, so equal hashes are equal datums with equal content.
     counts = pc.and_(pc.equal(base.column("state"), DatumState.PROCESSED.value), not every_job)
-    carried = pc.is_in(now.table.column("hash"), value_set=_array(base.column("hash").filter(counts)))
-    stays = pc.and_(counts, pc.is_in(base.column("hash"), value_set=_array(now.table.column("hash").filter(carried))))
+    carried = pc.is_in(now.table.column("hash"), value_set=one_array(base.column("hash").filter(counts)))
+    stays = pc.and_(counts, pc.is_in(base.column("hash"), value_set=one_array(now.table.column("hash").filter(carried))))
     return Plan(
-        run=_array(pc.indices_nonzero(pc.invert(carried))).cast(pa.int64()),
+        run=one_array(pc.indices_nonzero(pc.invert(carried))).cast(pa.int64()),
         restored=pa.array([], pa.int64()),
-        carry=_array(now.table.column("id").filter(carried)),
-        drop=_array(base.column("key").filter(pc.invert(stays))),
-        _datums=now,
-        _may_restore=not every_job,
+        carry=one_array(now.table.column("id").filter(carried)),
+        drop=one_array(base.column("key").filter(pc.invert(stays))),
+        datums=now,
+        may_restore=not every_job,
     )
-
-
-def _array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -14,11 +14,10 @@ from pachyderm_dagster.pfs import structure
 from pachyderm_dagster.pfs.commit_records import load_records
 from pachyderm_dagster.pps import defaults
 from pachyderm_dagster.pps.jobs import JobRecords, error_of
-from pachyderm_dagster.pps.model import TERMINAL, Counters, EgressResult, Job, JobState
+from pachyderm_dagster.pps.model import COUNTER_NAMES, TERMINAL, Counters, EgressResult, Job, JobState
 from pachyderm_dagster.storage.objects import ObjectStore
 
 SECTION = "pipelines"
-COUNTERS = tuple(field.name for field in dataclasses.fields(Counters))
 
 
 class StoredVersion(msgspec.Struct, frozen=True):
@@ -109,7 +108,7 @@ def jobs_of(txn: Transaction, commit_ids: Sequence[int]) -> Mapping[int, dict[st
                 created=row.created,
                 started=row.started,
                 finished=row.finished,
-                counters={name: getattr(row, name) for name in COUNTERS},
+                counters={name: getattr(row, name) for name in COUNTER_NAMES},
                 restarts=row.restarts,
                 run_id=row.run_id,
                 results=bytes(row.results) if row.results is not None else None,

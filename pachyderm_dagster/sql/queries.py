@@ -16,8 +16,8 @@ import sqlalchemy as sa
 
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.sql.databases import asking
+from pachyderm_dagster.sql.row_files import BATCH_ROWS, Rows
 
-BATCH_ROWS = 2_000
 _ROW_GROUP_ROWS = 50_000
 _QUOTED = re.compile(r'[",\r\n]')
 # https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_type.dat
@@ -37,7 +37,6 @@ _POSTGRESQL_TYPES: dict[int, pa.DataType] = {
 _POSTGRESQL_NUMERIC = 1700
 _MOST_DECIMAL_DIGITS = 76
 
-Rows = Sequence[Sequence[Any]]
 Write = Callable[[Path, Sequence[Any], Iterator[Rows]], int]
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pachyderm_dagster.errors import ExecutionError
-from pachyderm_dagster.kernel import end_with_parent
+from pachyderm_dagster.prctl import end_with_parent
 
 _MAX_PROCESSES = 8
 _LENGTH = struct.Struct("<?Q")

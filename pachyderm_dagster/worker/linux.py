@@ -5,7 +5,7 @@ import errno
 import os
 import platform
 
-from pachyderm_dagster.kernel import check_result
+from pachyderm_dagster.prctl import check_result
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000

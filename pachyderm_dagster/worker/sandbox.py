@@ -17,7 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from pachyderm_dagster.kernel import end_with_parent, is_linux
+from pachyderm_dagster.kernel import find_text, is_linux
+from pachyderm_dagster.prctl import end_with_parent
 from pachyderm_dagster.worker import linux
 from pachyderm_dagster.worker.mounts import bind_entries
 from pachyderm_dagster.worker.processes import end_descendants
@@ -78,7 +79,7 @@ def enter(scratch: str, *, in_memory: bool = False, at_end: Callable[[], None] =
         if problem is None:
             return Sandbox(PFS, folder, None)
     _go_on_in_child(_NO_NAMESPACE, scratch, at_end, in_memory=False)
-    return Sandbox(folder, folder, _advice(problem or "", read_text=_read_text))
+    return Sandbox(folder, folder, _advice(problem or "", read_text=find_text))
 
 
 def _find_obstacle(scratch: str) -> str | None:
@@ -208,14 +209,6 @@ def _advice(problem: str, *, read_text: Callable[[str], str | None]) -> str:
     else:
         remedy = "to allow it, run as root or enable unprivileged user namespaces"
     return f"/pfs cannot be made here ({problem}); {remedy}"
-
-
-def _read_text(path: str) -> str | None:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except OSError:
-        return None
 
 
 def _write_text(path: str, text: str) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.kernel import MOST_USER_NUMBER
 from pachyderm_dagster.worker import linux
 
 ROOT_ID = 0
-_MOST_ID = 2**32 - 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def find_user(name: str, *, own_id: int) -> User | None:
     if entry is not None:
         groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
         found = User(entry.pw_uid, entry.pw_gid, groups, (("HOME", entry.pw_dir), ("USER", entry.pw_name), ("LOGNAME", entry.pw_name)))
-    elif name.isdecimal() and int(name) <= _MOST_ID:
+    elif name.isdecimal() and int(name) <= MOST_USER_NUMBER:
         # A number needs no entry; its group is then that of the same number.
         found = User(int(name), int(name), (int(name),), (("HOME", "/"),))
     else:
