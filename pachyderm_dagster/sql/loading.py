@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.sql.databases import asking, begin_loading
 from pachyderm_dagster.sql.filling import Fill, Row, filler, find_refused_row, named_table
-from pachyderm_dagster.sql.row_files import Layout, Open, invalid_file, read_rows
+from pachyderm_dagster.sql.row_files import Layout, Open, RowFile, invalid_file, read_rows
 from pachyderm_dagster.sql.values import Convert, converter
 
 
@@ -64,7 +64,10 @@ class _Table:
     rows: int = 0
 
     def load(self, connection: sa.Connection, file: TableFile, layout: Layout, check: Callable[[], None]) -> None:
-        found = read_rows(file.name, file.open, layout, list(self.columns))
+        with read_rows(file.name, file.open, layout, list(self.columns)) as found:
+            self._load_rows(connection, file, found, layout, check)
+
+    def _load_rows(self, connection: sa.Connection, file: TableFile, found: RowFile, layout: Layout, check: Callable[[], None]) -> None:
         converters = [converter(self.columns[column], connection.dialect.name, layout.type) for column in found.columns]
         fill = filler(connection, self.name, self.schema, found.columns)
         first = 1

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.csv as csv
@@ -56,21 +56,27 @@ class Layout:
     scratch: Path
 
 
-def read_rows(name: str, open_file: Open, layout: Layout, table_columns: Sequence[str]) -> RowFile:
-    """The rows of a file; `name` is for messages.
+@contextlib.contextmanager
+def read_rows(name: str, open_file: Open, layout: Layout, table_columns: Sequence[str]) -> Iterator[RowFile]:
+    """The rows of a file, which is open within the block; `name` is for messages.
 
     Raises:
         InvalidError: `sql-file-invalid`, here or while the rows are read.
     """
     _check_columns(name, layout.columns, table_columns)
-    match layout.type:
-        case FileType.CSV:
-            return _read_csv(name, open_file(), layout.columns, table_columns)
-        case FileType.JSON:
-            columns = layout.columns or tuple(table_columns)
-            return RowFile(columns, _json_batches(name, open_file(), columns, only=bool(layout.columns)))
-        case FileType.PARQUET:
-            return _read_parquet(name, open_file(), layout, table_columns)
+    with contextlib.ExitStack() as opened:
+        file = opened.enter_context(open_file())
+        match layout.type:
+            case FileType.CSV:
+                yield _read_csv(name, file, layout.columns, table_columns)
+            case FileType.JSON:
+                columns = layout.columns or tuple(table_columns)
+                yield RowFile(columns, _json_batches(name, file, columns, only=bool(layout.columns)))
+            case FileType.PARQUET:
+                # Its directory is at its end, so that it has to be there as a whole before a row is.
+                spool = opened.enter_context(tempfile.TemporaryFile(dir=layout.scratch))
+                shutil.copyfileobj(file, spool, _COPY_BYTES)
+                yield _read_parquet(name, spool, layout.columns, table_columns)
 
 
 def invalid_file(name: str, problem: str) -> InvalidError:
@@ -163,28 +169,23 @@ def _json_object(name: str, number: int, line: bytes) -> dict[str, Any]:
     return found
 
 
-def _read_parquet(name: str, file: io.BufferedIOBase, layout: Layout, table_columns: Sequence[str]) -> RowFile:
-    with contextlib.ExitStack() as opened:
-        # Its directory is at its end, so that it has to be there as a whole before a row is.
-        spool = opened.enter_context(tempfile.TemporaryFile(dir=layout.scratch))
-        shutil.copyfileobj(file, spool, _COPY_BYTES)
-        try:
-            source = pq.ParquetFile(spool)
-        except pa.ArrowInvalid as error:
-            raise invalid_file(name, f"it is no Parquet file: {' '.join(str(error).split())}") from error
-        held = source.schema_arrow.names
-        columns = tuple(layout.columns or held)
-        _check_columns(name, columns, table_columns)
-        absent = [column for column in columns if column not in held]
-        if absent:
-            raise invalid_file(name, f"it has no column {absent[0]!r}; its columns are {', '.join(held)}")
-        return RowFile(columns, _parquet_batches(name, source, columns, opened.pop_all()))
+def _read_parquet(name: str, spool: BinaryIO, columns: Sequence[str], table_columns: Sequence[str]) -> RowFile:
+    try:
+        source = pq.ParquetFile(spool)
+    except pa.ArrowInvalid as error:
+        raise invalid_file(name, f"it is no Parquet file: {' '.join(str(error).split())}") from error
+    held = source.schema_arrow.names
+    taken = tuple(columns or held)
+    _check_columns(name, taken, table_columns)
+    absent = [column for column in taken if column not in held]
+    if absent:
+        raise invalid_file(name, f"it has no column {absent[0]!r}; its columns are {', '.join(held)}")
+    return RowFile(taken, _parquet_batches(name, source, taken))
 
 
-def _parquet_batches(name: str, source: pq.ParquetFile, columns: Sequence[str], opened: contextlib.ExitStack) -> Iterator[Rows]:
-    with opened:
-        try:
-            for batch in source.iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False):
-                yield _rows(batch.select(list(columns)))
-        except (pa.ArrowInvalid, OSError) as error:
-            raise invalid_file(name, f"it cannot be read: {' '.join(str(error).split())}") from error
+def _parquet_batches(name: str, source: pq.ParquetFile, columns: Sequence[str]) -> Iterator[Rows]:
+    try:
+        for batch in source.iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False):
+            yield _rows(batch.select(list(columns)))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise invalid_file(name, f"it cannot be read: {' '.join(str(error).split())}") from error

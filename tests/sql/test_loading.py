@@ -1,3 +1,4 @@
+import contextlib
 import datetime as dt
 import io
 import json
@@ -54,6 +55,25 @@ def test_loading_twice_gives_the_same_rows(database: TestDatabase) -> None:
     for _ in range(2):
         load_files(database, {"/scores/a.csv": b"ann,1\n"}, layout("CSV"))
     assert database.rows("SELECT * FROM scores") == [("ann", 1)]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("how", ["CSV", "JSON", "PARQUET"])
+def test_each_file_is_closed_when_its_rows_are_there_or_refused(database: TestDatabase, how: str, fails: bool, tmp_path: Path) -> None:
+    database.run("CREATE TABLE scores (name VARCHAR(50), points INTEGER)")
+    points = "x" if fails else "1"
+    contents = {"CSV": f"ann,{points}\n".encode(), "JSON": json.dumps({"name": "ann", "points": points}).encode()}
+    contents["PARQUET"] = parquet(pa.table({"name": ["ann"], "points": [points]}))
+    opened: list[io.BufferedReader] = []
+
+    def open_file() -> io.BufferedReader:
+        assert all(file.closed for file in opened)
+        opened.append(io.BufferedReader(io.BytesIO(contents[how])))
+        return opened[-1]
+
+    with contextlib.suppress(InvalidError):
+        load(database.engine, [TableFile(name, "scores", open_file) for name in ("a", "b")], layout(how, scratch=tmp_path))
+    assert [file.closed for file in opened] == [True] * (1 if fails else 2)
 
 
 def test_a_header_may_order_and_choose_columns(database: TestDatabase) -> None:
