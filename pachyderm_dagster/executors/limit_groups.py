@@ -25,8 +25,11 @@ def limits_problem(limits: Limits | None) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def make_groups(limits: Limits, parents: Mapping[Parent, frozenset[str]], number: int) -> tuple[str, ...]:
+def make_groups(limits: Limits, parents: Mapping[Parent, frozenset[str]], name: str) -> tuple[str, ...]:
     """New groups with these limits; their folders. What executors that are gone left is removed before.
+
+    Args:
+        name: another one for each worker of this process.
 
     Raises:
         ExecutionError: `limits-not-set`.
@@ -36,12 +39,12 @@ def make_groups(limits: Limits, parents: Mapping[Parent, frozenset[str]], number
     made: list[str] = []
     for parent, controllers in parents.items():
         _remove_left(parent)
-        folder = f"{parent.folder}/{_PREFIX}{mark.pid}-{mark.start}-{number}"
+        folder = f"{parent.folder}/{_PREFIX}{mark.pid}-{mark.start}-{name}"
         made.append(folder)
         try:
             os.mkdir(folder)
-            for name, value in limit_files(limits, parent.version, controllers).items():
-                _write(f"{folder}/{name}", value)
+            for file, value in limit_files(limits, parent.version, controllers).items():
+                _write(f"{folder}/{file}", value)
         except OSError as error:
             for one in made:
                 remove_group(one)

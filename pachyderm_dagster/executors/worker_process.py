@@ -1,7 +1,6 @@
 """One worker process as its executor sees it: what was sent and not answered yet, and pipes that never block the executor."""
 
 import contextlib
-import itertools
 import os
 import signal
 import subprocess
@@ -25,14 +24,13 @@ _AHEAD_SECONDS = 0.25
 _LEAST_AHEAD = 2
 _MOST_AHEAD = 256
 _WEIGHT_OF_LAST = 0.2
-_NUMBERS = itertools.count(1)
 
 
 class WorkerProcess:
     """A worker that was started and may end at any time.
 
     Args:
-        setup: sent at once; its scratch folder must exist.
+        setup: sent at once; its scratch folder must exist, and be of no other worker.
         environment: of the worker process itself, not of user code.
 
     Attributes:
@@ -50,7 +48,7 @@ class WorkerProcess:
         self._groups: tuple[str, ...] = ()
         parents = "" if setup.limits is None else parents_here(setup.limits)
         if setup.limits is not None and not isinstance(parents, str):
-            self._groups = make_groups(setup.limits, parents, next(_NUMBERS))
+            self._groups = make_groups(setup.limits, parents, "-".join(Path(setup.scratch).parts[-2:]))
             setup = msgspec.structs.replace(setup, cgroups=self._groups)
         with contextlib.ExitStack() as undone, contextlib.ExitStack() as given:
             undone.callback(end_groups, self._groups)

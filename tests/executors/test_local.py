@@ -401,7 +401,7 @@ def test_pipes_of_a_worker_that_cannot_be_started_are_closed(place: Place) -> No
 def test_control_group_of_a_worker_that_cannot_be_started_is_removed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     group = place.folder / "group"
 
-    def make_groups(_limits: Limits, _parents: object, _number: int) -> tuple[str, ...]:
+    def make_groups(_limits: Limits, _parents: object, _name: str) -> tuple[str, ...]:
         group.mkdir()
         return (str(group),)
 

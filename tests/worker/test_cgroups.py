@@ -106,7 +106,7 @@ def test_group_is_made_with_its_limits_and_those_of_executors_that_are_gone_are_
     (tmp_path / "pachyderm-1-1-1").mkdir()
     (tmp_path / "somebody-1-1-1").mkdir()
     parents = {Parent(str(tmp_path), 2): LIMITS.controllers}
-    [first], [second] = make_groups(LIMITS, parents, 1), make_groups(LIMITS, parents, 2)
+    [first], [second] = make_groups(LIMITS, parents, "a"), make_groups(LIMITS, parents, "b")
     assert {file.name: file.read_text() for file in Path(first).iterdir()} == limit_files(LIMITS, 2, LIMITS.controllers)
     assert sorted(tmp_path.iterdir()) == sorted([Path(first), Path(second), tmp_path / "somebody-1-1-1"])
 
@@ -135,7 +135,7 @@ def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the kernel would have made for the worker that comes."""
     folder = tmp_path / "group"
 
-    def make(limits: Limits, parents: Mapping[Parent, frozenset[str]], number: int) -> tuple[str, ...]:
+    def make(limits: Limits, parents: Mapping[Parent, frozenset[str]], name: str) -> tuple[str, ...]:
         folder.mkdir()
         (folder / "cgroup.procs").touch()
         (folder / "memory.events").write_text("oom_kill 0\n")
@@ -149,6 +149,22 @@ def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_user_code_enters_the_group_before_it_begins(tmp_path: Path, group: Path) -> None:
     ran = Place(tmp_path).run_one("sh", "-c", f"cat {group}/cgroup.procs", limits=Limits(memory=1000))
     assert (ran.state, ran.log) == ("SUCCESS", "0")
+
+
+def test_no_two_workers_have_one_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+    monkeypatch.setattr(worker_process, "parents_here", lambda limits: {Parent(str(tmp_path), 2): limits.controllers})
+
+    def make(_limits: Limits, _parents: object, name: str) -> tuple[str, ...]:
+        names.append(name)
+        return ()
+
+    monkeypatch.setattr(worker_process, "make_groups", make)
+    place = Place(tmp_path)
+    for _ in range(2):
+        place.run("true", tasks=[place.task(0), place.task(1)], parallelism=2, limits=Limits(memory=1000))
+    assert len(set(names)) == 4
+    assert not any("/" in name for name in names)
 
 
 def test_datum_that_the_kernel_ended_for_its_memory_says_so(tmp_path: Path, group: Path) -> None:

@@ -156,5 +156,5 @@ def test_what_killed_executors_left_is_removed_by_the_next(place: Place) -> None
     left = [f"{parent.folder}/pachyderm-1-1-1" for parent in parents]
     for folder in left:
         os.mkdir(folder)
-    end_groups(make_groups(LIMITS, parents, 1_000_000))
+    end_groups(make_groups(LIMITS, parents, "test"))
     assert not any(os.path.exists(folder) for folder in left)
