@@ -14,7 +14,7 @@ from pathlib import Path
 from pachyderm_dagster.executors.local import LocalExecutor
 from pachyderm_dagster.storage.content import ContentWriter
 from pachyderm_dagster.storage.open_store import open_store
-from pachyderm_dagster.worker.protocol import DatumState, DatumTask, InputFile, WorkerSetup
+from pachyderm_dagster.worker.protocol import DatumTask, InputFile, ResultState, WorkerSetup
 
 DATUMS = 10_000
 WORKERS = 2
@@ -57,7 +57,7 @@ def run_datums(folder: Path, count: int) -> Run:
     with LocalExecutor(os.environ) as executor:
         for result in executor.run(setup, tasks, WORKERS):
             first = first or time.perf_counter() - started
-            good += result.state is DatumState.SUCCESS
+            good += result.state is ResultState.SUCCESS
             process += result.process_seconds
     total = time.perf_counter() - started
     if good != count:

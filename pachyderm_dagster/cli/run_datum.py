@@ -31,7 +31,7 @@ from pachyderm_dagster.pps.spec import PipelineSpec
 from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.storage.system_errors import storage_errors
 from pachyderm_dagster.worker.one import OneResult
-from pachyderm_dagster.worker.protocol import DatumState, DatumTask, WorkerSetup
+from pachyderm_dagster.worker.protocol import DatumTask, ResultState, WorkerSetup
 from pachyderm_dagster.workspace import Workspace, open_workspace
 
 _ANY = tuple(range(256))
@@ -170,16 +170,16 @@ def _tell(task: DatumTask, done: OneResult, printer: Printer) -> None:
         printer.many(outputs, COLUMNS)
     if done.warning is not None:
         click.echo(f"note: {done.warning}", err=True)
-    if result.state is DatumState.FAILED:
+    if result.state is ResultState.FAILED:
         click.echo(f"error: {result.reason}", err=True)
     else:
-        recovered = f"; recovered from: {result.reason}" if result.state is DatumState.RECOVERED else ""
+        recovered = f"; recovered from: {result.reason}" if result.state is ResultState.RECOVERED else ""
         click.echo(f"datum {task.id[:12]}: {result.state.value} in {result.process_seconds:.3f} s{recovered}", err=True)
 
 
 def _status(done: OneResult) -> int:
     """That of the command; 1 when it failed for another reason, and what a shell says of a signal."""
     code = done.result.exit_code
-    if done.result.state is not DatumState.FAILED:
+    if done.result.state is not ResultState.FAILED:
         return 0
     return 1 if not code else code if code > 0 else 128 - code

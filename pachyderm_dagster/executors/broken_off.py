@@ -9,7 +9,7 @@ from pachyderm_dagster.executors.live import find_running
 from pachyderm_dagster.executors.recording import ResultRecorder
 from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.pps.planning import DatumInputs
-from pachyderm_dagster.worker.protocol import DatumResult, DatumState, DatumTask
+from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, ResultState
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Underway:
                 result = DatumResult(
                     id=one.datum,
                     index=self._given[one.datum].index,
-                    state=DatumState.FAILED,
+                    state=ResultState.FAILED,
                     reason=f"it ran and was broken off: {reason}",
                     tries=1,
                     process_seconds=max(0.0, (now - one.started).total_seconds()),

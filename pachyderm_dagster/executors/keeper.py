@@ -29,7 +29,7 @@ from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import Counters, Job, JobState, Pipeline, PipelineState
 from pachyderm_dagster.pps.wanted import Wanted, list_key, list_wanted, set_crashing
 from pachyderm_dagster.worker.folders import remove_entry
-from pachyderm_dagster.worker.protocol import Answer, DatumResult, DatumState, WorkerReady, WorkerRefused
+from pachyderm_dagster.worker.protocol import Answer, DatumResult, ResultState, WorkerReady, WorkerRefused
 from pachyderm_dagster.workspace import Workspace
 
 _LEFT, _RECORD = "what a keeper left", "the record"
@@ -255,7 +255,7 @@ class Keeper:
             case WorkerRefused() as refused:
                 self._ended(process, str(refused.error()), ran=0.0, failed=True)
             case DatumResult(state=state, reason=reason, exit_code=code, process_seconds=ran):
-                failed = state is not DatumState.SUCCESS
+                failed = state is not ResultState.SUCCESS
                 said = reason if failed else f"the command ended with exit code {code}, and is to stay"
                 self._ended(process, said, ran=ran, failed=failed, not_started=failed and code is None)
             case _:

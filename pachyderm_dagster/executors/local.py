@@ -21,7 +21,7 @@ from pachyderm_dagster.executors.limit_groups import limits_problem
 from pachyderm_dagster.executors.restarting import take_requests
 from pachyderm_dagster.executors.run_folder import RunFolder
 from pachyderm_dagster.executors.worker_process import WorkerProcess
-from pachyderm_dagster.worker.protocol import DatumResult, DatumState, DatumTask, WorkerReady, WorkerRefused, WorkerSetup
+from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, ResultState, WorkerReady, WorkerRefused, WorkerSetup
 
 _MOST_DEATHS_OF_A_DATUM = 2
 _MOST_FAILED_STARTS = 3
@@ -270,4 +270,4 @@ class _Run:
                 self._left.append(task)
             else:
                 reason = ExecutionError("worker-died", f"two worker processes ended while they ran this datum; the last one {ended}")
-                yield DatumResult(id=task.id, index=task.index, state=DatumState.FAILED, reason=str(reason))
+                yield DatumResult(id=task.id, index=task.index, state=ResultState.FAILED, reason=str(reason))

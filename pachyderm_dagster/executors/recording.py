@@ -17,8 +17,7 @@ from pachyderm_dagster.pps.planning import DatumInputs
 from pachyderm_dagster.pps.results import DatumDetails, Done, meta_rows, result_rows
 from pachyderm_dagster.storage.content import Content, ContentWriter
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
-from pachyderm_dagster.worker.protocol import DatumResult
-from pachyderm_dagster.worker.protocol import DatumState as ResultState
+from pachyderm_dagster.worker.protocol import DatumResult, ResultState
 from pachyderm_dagster.workspace import Workspace
 
 FIRST_CHECKPOINT_SECONDS = 1.0

@@ -17,7 +17,7 @@ from pachyderm_dagster.worker.cgroups import count_oom_kills
 from pachyderm_dagster.worker.collect import OutputFile, collect
 from pachyderm_dagster.worker.folders import move_entries
 from pachyderm_dagster.worker.output_log import Listener, OutputLog
-from pachyderm_dagster.worker.protocol import DatumResult, DatumState, DatumTask, WorkerSetup
+from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, ResultState, WorkerSetup
 from pachyderm_dagster.worker.publish import FinishedDatum
 from pachyderm_dagster.worker.run import Command, Ending, Runner
 from pachyderm_dagster.worker.sandbox import Sandbox
@@ -232,10 +232,10 @@ def _finish(staged: StagedDatum, done: Attempts, outputs: Sequence[OutputFile], 
     return FinishedDatum(result, staged.folder, outputs, done.log.content())
 
 
-def _state_of(done: Attempts) -> DatumState:
+def _state_of(done: Attempts) -> ResultState:
     if done.failure is None:
-        return DatumState.SUCCESS
-    return DatumState.RECOVERED if done.recovered else DatumState.FAILED
+        return ResultState.SUCCESS
+    return ResultState.RECOVERED if done.recovered else ResultState.FAILED
 
 
 def _write_stdin(lines: tuple[str, ...], path: str) -> str:

@@ -22,7 +22,7 @@ _LENGTH = struct.Struct("<Q")
 _ERRORS: dict[str, type[PachydermError]] = {kind.__name__: kind for kind in PachydermError.__subclasses__()}
 
 
-class DatumState(enum.Enum):
+class ResultState(enum.Enum):
     """How a datum ended."""
 
     SUCCESS = "SUCCESS"  # the command ended well, its output is stored
@@ -136,7 +136,7 @@ class DatumResult(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
 
     id: str
     index: int
-    state: DatumState
+    state: ResultState
     reason: str = ""
     exit_code: int | None = None
     tries: int = 0

@@ -17,7 +17,7 @@ from pachyderm_dagster.storage.file_columns import ContentColumns, FileColumns, 
 from pachyderm_dagster.storage.small_files import BATCH_BYTES, FILE_OVERHEAD_BYTES, read_small
 from pachyderm_dagster.worker.collect import OutputFile, allow_owner
 from pachyderm_dagster.worker.folders import FolderPool
-from pachyderm_dagster.worker.protocol import DatumResult, DatumState
+from pachyderm_dagster.worker.protocol import DatumResult, ResultState
 from pachyderm_dagster.worker.users import User, reaching_files_as
 
 BATCH_SECONDS = 0.1
@@ -186,4 +186,4 @@ def _open(root: int, path: str) -> int:
 
 def _failed(result: DatumResult, error: ExecutionError) -> DatumResult:
     """The result without outputs."""
-    return msgspec.structs.replace(result, state=DatumState.FAILED, reason=str(error), outputs=FileColumns(), upload_bytes=0)
+    return msgspec.structs.replace(result, state=ResultState.FAILED, reason=str(error), outputs=FileColumns(), upload_bytes=0)

@@ -10,7 +10,7 @@ from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.file_columns import FileColumns
 from pachyderm_dagster.storage.open_store import open_store
-from pachyderm_dagster.worker.protocol import DatumResult, DatumState, DatumTask, WorkerSetup
+from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, ResultState, WorkerSetup
 from pachyderm_dagster.workspace import Workspace
 
 UserCode = Callable[[dict[str, bytes]], dict[str, bytes]]
@@ -36,11 +36,11 @@ class InProcessExecutor:
                 try:
                     made = self.code(files)
                 except ValueError as error:
-                    yield DatumResult(id=task.id, index=task.index, state=DatumState.FAILED, reason=str(error), tries=1, exit_code=1)
+                    yield DatumResult(id=task.id, index=task.index, state=ResultState.FAILED, reason=str(error), tries=1, exit_code=1)
                     continue
                 outputs = FileColumns.of((key_of(path), writer.write(data)) for path, data in made.items())
                 writer.flush()
-                yield DatumResult(id=task.id, index=task.index, state=DatumState.SUCCESS, outputs=outputs, tries=1, exit_code=0)
+                yield DatumResult(id=task.id, index=task.index, state=ResultState.SUCCESS, outputs=outputs, tries=1, exit_code=0)
 
     def stop(self) -> None:
         self.stopped = True

@@ -26,7 +26,7 @@ from pachyderm_dagster.executors.worker_process import WorkerProcess
 from pachyderm_dagster.storage.objects import object_key
 from pachyderm_dagster.worker.cgroups import Limits, Parent
 from pachyderm_dagster.worker.processes import find_children
-from pachyderm_dagster.worker.protocol import DatumResult, DatumState
+from pachyderm_dagster.worker.protocol import DatumResult, ResultState
 from tests.worker.running import ROOT, Place, unprivileged, without_namespaces
 
 MARK = "TEST_OF_LOCAL_EXECUTOR"
@@ -195,7 +195,7 @@ def test_datum_of_a_killed_worker_is_run_by_another(place: Place, executor: Loca
     results = list(executor.run(place.setup("sh", "-c", script), [place.task(index) for index in range(5)], 1))
     killer.join()
     assert sorted(result.index for result in results) == [0, 1, 2, 3, 4]
-    assert {result.state for result in results} == {DatumState.SUCCESS}
+    assert {result.state for result in results} == {ResultState.SUCCESS}
     assert processes_of(tmp_path) == []
 
 
@@ -212,7 +212,7 @@ def test_datum_that_kills_two_workers_fails_and_others_do_not(place: Place, exec
     tasks = [place.task(index, environment={"SCRIPT": f"echo x > {started}; sleep 600" if index == 2 else "true"}) for index in range(6)]
     results = {result.index: result for result in executor.run(place.setup("sh", "-c", 'eval "$SCRIPT"'), tasks, 1)}
     killer.join()
-    assert [results[index].state for index in range(6)] == [DatumState.FAILED if index == 2 else DatumState.SUCCESS for index in range(6)]
+    assert [results[index].state for index in range(6)] == [ResultState.FAILED if index == 2 else ResultState.SUCCESS for index in range(6)]
     assert results[2].reason == "two worker processes ended while they ran this datum; the last one was ended by signal 9 [worker-died]"
 
 
@@ -237,7 +237,7 @@ def test_datum_that_was_asked_for_runs_again_before_those_that_wait(place: Place
     results = list(executor.run(place.setup("sh", "-c", 'eval "$SCRIPT"', datum_tries=1), tasks, 1))
     restarter.join()
     assert restarts == [1, 0] * 3
-    assert [results[0].index, results[0].state, results[0].tries] == [0, DatumState.SUCCESS, 1]
+    assert [results[0].index, results[0].state, results[0].tries] == [0, ResultState.SUCCESS, 1]
     assert sorted(result.index for result in results) == list(range(300))
     assert running_in(tmp_path) == []
     assert processes_of(tmp_path) == []
@@ -360,7 +360,7 @@ def test_folder_of_another_run_under_way_is_left_alone(place: Place, executor: L
     next(results)
     place.run("true")
     gate.write_text("go")
-    assert next(results).state is DatumState.SUCCESS
+    assert next(results).state is ResultState.SUCCESS
 
 
 def test_store_that_cannot_be_opened_is_an_error_with_its_code(place: Place, executor: LocalExecutor) -> None:

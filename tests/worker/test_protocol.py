@@ -9,9 +9,9 @@ from pachyderm_dagster.storage.objects import Ref
 from pachyderm_dagster.worker.protocol import (
     Answer,
     DatumResult,
-    DatumState,
     DatumTask,
     InputFile,
+    ResultState,
     WorkerReady,
     WorkerRefused,
     WorkerSetup,
@@ -26,7 +26,7 @@ TASK = DatumTask("ab" * 32, 5, (InputFile("data", "/a", True, (("/a/ü", CONTENT
 ANSWERS: list[Answer] = [
     WorkerReady("/pfs", None),
     WorkerRefused("StorageError", "storage-format", "another version wrote it"),
-    DatumResult(id="ab" * 32, index=5, state=DatumState.SUCCESS, outputs=FileColumns.of([("/x", CONTENT)]), tries=1, exit_code=0, log=CONTENT),
+    DatumResult(id="ab" * 32, index=5, state=ResultState.SUCCESS, outputs=FileColumns.of([("/x", CONTENT)]), tries=1, exit_code=0, log=CONTENT),
 ]
 
 

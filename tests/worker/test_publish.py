@@ -15,7 +15,7 @@ from pachyderm_dagster.storage.objects import ObjectStore
 from pachyderm_dagster.storage.small_files import BATCH_BYTES
 from pachyderm_dagster.worker.collect import OutputFile
 from pachyderm_dagster.worker.folders import FolderPool
-from pachyderm_dagster.worker.protocol import DatumResult, DatumState
+from pachyderm_dagster.worker.protocol import DatumResult, ResultState
 from pachyderm_dagster.worker.publish import BATCH_DATUMS, BATCH_SECONDS, FinishedDatum, Publisher
 from tests.storage.faulty import FullStore
 
@@ -46,7 +46,7 @@ class Desk:
     def finish(self, index: int, data: bytes, log: bytes = b"") -> None:
         folder = self.pool.take(["out"])
         Path(folder, "out", "f").write_bytes(data)
-        self.queue.put(FinishedDatum(DatumResult(id=f"{index:064x}", index=index, state=DatumState.SUCCESS), folder, [OutputFile("/f", "/pfs/out/f")], log))
+        self.queue.put(FinishedDatum(DatumResult(id=f"{index:064x}", index=index, state=ResultState.SUCCESS), folder, [OutputFile("/f", "/pfs/out/f")], log))
 
     def serve_changed(self, change: Callable[[Path], None]) -> DatumResult:
         """The answer to the one datum, whose output was changed meanwhile."""
@@ -115,7 +115,7 @@ def test_lonely_result_is_answered_although_others_are_on_their_way(tmp_path: Pa
 def test_link_to_input_is_not_uploaded(tmp_path: Path) -> None:
     desk = Desk(tmp_path, FolderStore(tmp_path / "store"), 1)
     stored = Content(b"h" * 32, 1000, ())
-    result = DatumResult(id="a" * 64, index=0, state=DatumState.SUCCESS)
+    result = DatumResult(id="a" * 64, index=0, state=ResultState.SUCCESS)
     desk.queue.put(FinishedDatum(result, desk.pool.take(["out"]), [OutputFile("/same", stored)], b""))
     desk.publisher.answer = desk.batches.append
     desk.serve()
@@ -145,7 +145,7 @@ def test_output_that_cannot_be_read_fails_its_datum(tmp_path: Path) -> None:
     desk = Desk(tmp_path, FolderStore(tmp_path / "store"), 1)
     desk.finish(0, b"x", log=b"said")
     result = desk.serve_changed(lambda output: output.unlink())
-    assert result.state is DatumState.FAILED
+    assert result.state is ResultState.FAILED
     assert result.reason.endswith("No such file or directory [output-unreadable]")
     assert result.outputs == FileColumns()
     assert result.log is not None
@@ -173,7 +173,7 @@ def test_small_files_inputs_and_large_files_are_in_their_order(tmp_path: Path) -
         Path(folder, "out", name).write_bytes(body)
     outputs = [*(OutputFile(f"/{name}", f"/pfs/out/{name}") for name in bodies), OutputFile("/f", stored)]
     desk.publisher.answer = desk.batches.append
-    desk.queue.put(FinishedDatum(DatumResult(id="a" * 64, index=0, state=DatumState.SUCCESS), folder, outputs[::-1], b""))
+    desk.queue.put(FinishedDatum(DatumResult(id="a" * 64, index=0, state=ResultState.SUCCESS), folder, outputs[::-1], b""))
     desk.serve()
     [[result]] = desk.batches
     assert [name for name, _ in result.outputs] == ["f", "e", "d", "c", "b", "a"]
