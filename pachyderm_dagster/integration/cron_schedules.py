@@ -11,13 +11,11 @@ from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.executors.run_job import Executor
 from pachyderm_dagster.integration.commit_sensor import CommitSensor
 from pachyderm_dagster.integration.cron_ticks import make_scheduled_ticks
-from pachyderm_dagster.integration.due_runs import MOST_SETS, REACTION, DueSets
+from pachyderm_dagster.integration.due_runs import MOST_SETS, REACTION, SCHEDULE_OWNER, DueSets
 from pachyderm_dagster.integration.run_sets import request_lease
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.workspace import Workspace
 
-SCHEDULE_OWNER = "schedule"
-"""One for all: an evaluation that is repeated has the sets that it asked for before."""
 _MOST_RUNS = 20
 # Dagster's tags of runs that a schedule asked for.
 SCHEDULE_NAME = "dagster/schedule_name"

@@ -21,6 +21,8 @@ from pachyderm_dagster.workspace import Workspace
 
 MOST_SETS = 200
 """Commit sets a run, for whoever starts runs that may do several: enough that starting them costs little, and not so many that one failure repeats much."""
+SCHEDULE_OWNER = "schedule"
+"""Holds a set whose run a schedule has just asked for. One for all: an evaluation that is repeated has the sets that it asked for before."""
 REACTION = dt.timedelta(seconds=10)
 """What reacts at once has taken a set by then, or will not."""
 
@@ -136,7 +138,8 @@ class DueSets:
     def _look_at(self, set_id: str, undone: Mapping[str, Sequence[Job]], silent: Mapping[str, dt.datetime], found: DueRuns) -> None:
         members = undone[set_id]
         if self.workspace.leases.is_held(set_lease(set_id)):
-            found.waiting.append(f"{set_id} is being run by a command line, or was asked for a moment ago")
+            by_schedule = self.workspace.leases.find_owner(set_lease(set_id)) == SCHEDULE_OWNER
+            found.waiting.append(f"{set_id} {'was asked for by its schedule a moment ago' if by_schedule else 'is being run by a command line'}")
             return
         now = self.workspace.database.clock.now()
         verdict = judge(members, self._runs(set_id), now)

@@ -11,8 +11,8 @@ from dagster._core.workspace.load_target import ModuleTarget
 from dagster._scheduler import scheduler as schedule_daemon
 
 from pachyderm_dagster.coordination.names import set_lease
-from pachyderm_dagster.integration.cron_schedules import SCHEDULE_OWNER
 from pachyderm_dagster.integration.dev_processes import CODE_MODULE, LOCATION
+from pachyderm_dagster.integration.due_runs import SCHEDULE_OWNER
 from tests.integration.home import Home
 from tests.integration.test_daemon import IDLE, Killed
 
