@@ -1,8 +1,11 @@
 """Jsonnet templates of pipeline files, evaluated here: the optional package `jsonnet` does the language."""
 
+import contextlib
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urljoin
 
@@ -54,7 +57,8 @@ def render(template: SpecText, arguments: Mapping[str, str]) -> SpecText:
             raise
 
     def evaluate(text: str, **settings: Any) -> str:
-        result: str = jsonnet.evaluate_snippet(template.source, text, import_callback=read_import, **settings)
+        with _interruptible():
+            result: str = jsonnet.evaluate_snippet(template.source, text, import_callback=read_import, **settings)
         return result
 
     try:
@@ -69,6 +73,19 @@ def render(template: SpecText, arguments: Mapping[str, str]) -> SpecText:
             "template-invalid", f"{template.source}: takes no arguments, for it is no function; remove --arg, or begin it with function({', '.join(arguments)})"
         )
     return SpecText(text, f"what {template.source} makes", template.folder, template.path)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Lets Ctrl-C end the process within the block: a template may loop for ever in code that never comes back to look at signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def place_of_import(folder: str, name: str) -> str:

@@ -95,6 +95,11 @@ def shown(text: str) -> str:
     return repr(text) if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]!r}..."
 
 
+def cut(text: str) -> str:
+    """A path as a message has it that does not quote: cut when it is long."""
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+
+
 def _problem(body: str) -> str | None:
     """The rule that a path without its outer slashes breaks, as the end of a sentence."""
     try:

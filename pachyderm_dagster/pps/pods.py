@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 
 Quantity: TypeAlias = Annotated[str, "quantity"]
-
+MAX_QUANTITY = 2**63 - 1
 
 _FACTORS: Mapping[str, float] = {
     "n": 1e-9,

@@ -19,7 +19,7 @@ from pachyderm_dagster.pps.egress import Egress, folder_url
 from pachyderm_dagster.pps.input_rules import check_input, with_defaults
 from pachyderm_dagster.pps.inputs import SET_INPUTS, Batch, ByteCount, CronInput, Input, PfsInput, TriggerSpec, leaves
 from pachyderm_dagster.pps.model import MAX_KUBERNETES_NAME
-from pachyderm_dagster.pps.pods import Quantity
+from pachyderm_dagster.pps.pods import MAX_QUANTITY, Quantity, quantity_value
 from pachyderm_dagster.pps.service_rules import check_service
 from pachyderm_dagster.pps.spec import SOURCE, Build, JsonText, PipelineName, PipelineSpec, Reprocess, Seconds, SecretUse, UserSpec
 from pachyderm_dagster.pps.strict import Place, StrictReader, as_object, as_string, is_set, shown, unknown_name
@@ -321,6 +321,8 @@ def _read_quantity(_reader: StrictReader, value: Any, place: Place) -> str:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else as_string(value, place)
     if text and not _QUANTITY.fullmatch(text):
         raise place.invalid(f"{text!r} is no quantity of Kubernetes; write it as '512Mi' or '2G'")
+    if quantity_value(text) > MAX_QUANTITY:
+        raise place.invalid(f"{text!r} is more than a quantity of Kubernetes can be, which is {MAX_QUANTITY:,}; write a smaller one, or none for no limit")
     return text
 
 

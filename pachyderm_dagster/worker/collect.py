@@ -4,13 +4,14 @@ import contextlib
 import functools
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
 from pachyderm_dagster.errors import ExecutionError, InvalidError
-from pachyderm_dagster.pfs.paths import clean_file_path
+from pachyderm_dagster.pfs.paths import MAX_PATH_BYTES, clean_file_path, cut
 from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.worker.stage import OUT, Originals, staged_time_ns
 
@@ -44,6 +45,14 @@ class _Walk:
         return found
 
 
+class _Directory(NamedTuple):
+    """A directory of the output: where it is, the path that it has there, and the directories that it lies in, through links too."""
+
+    folder: str
+    path: str
+    above: tuple[str, ...]
+
+
 def collect(root: str, originals: Originals) -> list[OutputFile]:
     """The files below `out` in the folder `root`, by path, as user code left them.
 
@@ -61,30 +70,31 @@ def collect(root: str, originals: Originals) -> list[OutputFile]:
     out = f"{root}/{OUT}"
     if os.path.islink(out) or not os.path.isdir(out):
         raise ExecutionError("output-missing", f"{out} is no directory any more; user code may fill it, not replace it")
-    _visit_directory(walk, out, "", ())
+    waiting = [_Directory(out, "", ())]
+    while waiting:
+        waiting.extend(_visit_directory(walk, waiting.pop()))
     return [walk.found[path] for path in sorted(walk.found)]
 
 
-def _visit_directory(walk: _Walk, folder: str, path: str, above: tuple[str, ...]) -> None:
-    if folder in above:
-        raise ExecutionError("output-link-invalid", f"{_shown(walk, path)} is a link to a directory that it lies in; a tree cannot contain itself")
-    for entry in _entries(folder):
-        entry_path = f"{path}/{entry.name}"
+def _visit_directory(walk: _Walk, directory: _Directory) -> Iterator[_Directory]:
+    """Takes the files in a directory; gives those that lie in it."""
+    if directory.folder in directory.above:
+        raise ExecutionError("output-link-invalid", f"{_shown(walk, directory.path)} is a link to a directory that it lies in; a tree cannot contain itself")
+    if len(os.fsencode(directory.path)) > MAX_PATH_BYTES:
+        raise ExecutionError("output-path-invalid", f"{_shown(walk, directory.path)} cannot be output: its path has more than {MAX_PATH_BYTES:,} bytes")
+    above = (*directory.above, directory.folder)
+    for entry in _entries(directory.folder):
+        path = f"{directory.path}/{entry.name}"
         if entry.is_symlink():
-            _visit_target(walk, _resolve(walk, entry, entry_path), entry_path, (*above, folder))
-        elif entry.is_dir():
-            _visit_directory(walk, entry.path, entry_path, (*above, folder))
-        elif entry.is_file() or _is_original_pipe(walk, entry.path):
-            _take_file(walk, entry.path, entry_path)
-
-
-def _visit_target(walk: _Walk, target: str, path: str, above: tuple[str, ...]) -> None:
-    """Takes what a link leads to."""
-    mode = os.lstat(target).st_mode
-    if stat.S_ISDIR(mode):
-        _visit_directory(walk, target, path, above)
-    elif stat.S_ISREG(mode) or _is_original_pipe(walk, target):
-        _take_file(walk, target, path)
+            target = _resolve(walk, entry, path)
+            mode = os.lstat(target).st_mode
+            is_directory, is_file = stat.S_ISDIR(mode), stat.S_ISREG(mode)
+        else:
+            target, is_directory, is_file = entry.path, entry.is_dir(), entry.is_file()
+        if is_directory:
+            yield _Directory(target, path, above)
+        elif is_file or _is_original_pipe(walk, target):
+            _take_file(walk, target, path)
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
@@ -154,5 +164,6 @@ def _is_original_pipe(walk: _Walk, file: str) -> bool:
 
 
 def _shown(walk: _Walk, path: str) -> str:
-    # A name that is not UTF-8 must not break the message, which travels as UTF-8.
-    return f"{walk.root}/{OUT}{path}".encode(errors="backslashreplace").decode()
+    # A name may be no UTF-8, and hold anything but `/` and NUL; the message is one line of UTF-8.
+    text = os.fsencode(f"{walk.root}/{OUT}{path}").decode(errors="backslashreplace")
+    return "".join(character if character.isprintable() else character.encode("unicode_escape").decode() for character in cut(text))

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import stat
 from collections import deque
 from collections.abc import Collection
@@ -57,24 +58,26 @@ class FolderPool:
 def move_entries(source: str, target: str) -> None:
     """Renames every entry of one folder into another of the same file system."""
     for name in os.listdir(source):
-        origin = f"{source}/{name}"
-        try:
-            os.rename(origin, f"{target}/{name}")
-        except PermissionError:
-            # A directory takes part in its own move, by `..`: it must be writable.
-            os.chmod(origin, _ALL_OF_OWNER)
-            os.rename(origin, f"{target}/{name}")
+        _move(f"{source}/{name}", f"{target}/{name}")
 
 
 def empty_folder(folder: str) -> None:
     """Removes all below a folder, also where user code took away its own rights. Links are removed, never followed."""
-    for entry in _entries(folder):
-        # The directory says what each is: a look at every file would take as long as its removal.
-        if entry.is_dir(follow_symlinks=False):
-            empty_folder(entry.path)
-            os.rmdir(entry.path)
-        else:
-            os.unlink(entry.path)
+    waiting = [folder]
+    while waiting:
+        current = waiting.pop()
+        for entry in _entries(current):
+            # The directory says what each is: a look at every file would take as long as its removal.
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.path)
+            elif current == folder:
+                waiting.append(entry.path)
+            else:
+                # Up to the top first: however deep it lies, its path stays short.
+                waiting.append(f"{folder}/{secrets.token_hex(8)}")
+                _move(entry.path, waiting[-1])
+        if current != folder:
+            os.rmdir(current)
 
 
 def remove_entry(path: str) -> None:
@@ -84,6 +87,15 @@ def remove_entry(path: str) -> None:
         os.rmdir(path)
     else:
         os.unlink(path)
+
+
+def _move(origin: str, target: str) -> None:
+    try:
+        os.rename(origin, target)
+    except PermissionError:
+        # A directory takes part in its own move, by `..`: it must be writable.
+        os.chmod(origin, _ALL_OF_OWNER)
+        os.rename(origin, target)
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

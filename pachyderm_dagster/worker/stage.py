@@ -161,8 +161,11 @@ def _input_conflict(name: str, path: str, how: str) -> ExecutionError:
 
 
 def _make_directory(folder: str, path: str, made: set[str]) -> None:
-    if path not in made:
-        _make_directory(folder, path.rpartition("/")[0], made)
+    missing = []
+    while path not in made:
+        missing.append(path)
+        path = path.rpartition("/")[0]
+    for path in reversed(missing):
         os.mkdir(folder + path)
         made.add(path)
 

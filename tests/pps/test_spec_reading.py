@@ -250,6 +250,8 @@ def test_fields_without_effect_that_are_unset_are_not_reported() -> None:
         ({"datum_tries": True}, "datum_tries: expected a whole number, 0 or more, found true"),
         ({"resource_limits": {"cpu": "many"}}, "resource_limits.cpu: expected a number, 0 or more, found the string 'many'"),
         ({"resource_limits": {"memory": "1 GB"}}, "resource_limits.memory: '1 GB' is no quantity of Kubernetes; write it as '512Mi' or '2G'"),
+        ({"resource_limits": {"memory": "17Ei"}}, "resource_limits.memory: '17Ei' is more than a quantity of Kubernetes can be"),
+        ({"resource_requests": {"disk": "1e30"}}, "resource_requests.disk: '1e30' is more than a quantity of Kubernetes can be"),
         ({"datum_timeout": "soon"}, "datum_timeout: 'soon' is no duration"),
         ({"datum_timeout": 0}, "datum_timeout: 0 is no time to wait"),
         ({"reprocess_spec": "never"}, "reprocess_spec: expected 'until_success' or 'every_job' or 'code_change', found the string 'never'"),

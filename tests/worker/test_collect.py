@@ -1,6 +1,8 @@
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -185,7 +187,8 @@ def test_forbidden_name_is_named_with_the_rule(root: Path, name: str) -> None:
     (root / "out" / name).write_text("x")
     error = refusal(root)
     assert error.code == "output-path-invalid"
-    assert f"{root}/out/{name} cannot be output" in error.message
+    shown = name.replace("\n", "\\n")
+    assert f"{root}/out/{shown} cannot be output" in error.message
     assert "\n" not in str(error).replace(name, "")
 
 
@@ -232,3 +235,29 @@ def test_files_and_directories_without_rights_are_taken(root: Path) -> None:
     assert path == "/dir/f"
     assert isinstance(source, str)
     assert Path(source).read_text() == "x"
+
+
+def make_deep(folder: Path, name: str, levels: int) -> None:
+    make = "import os, sys; os.chdir(sys.argv[1])\nfor _ in range(int(sys.argv[3])): os.mkdir(sys.argv[2]); os.chdir(sys.argv[2])\nopen('f', 'w').write('x')"
+    subprocess.run([sys.executable, "-c", make, str(folder), name, str(levels)], check=True)
+
+
+def test_file_below_many_directories_is_found(root: Path) -> None:
+    make_deep(root / "out", "d", 1500)
+    assert [path for path, _ in found(root)] == ["/d" * 1500 + "/f"]
+
+
+def test_directory_deeper_than_any_path_is_refused(root: Path) -> None:
+    make_deep(root / "out", "d" * 200, 30)
+    error = refusal(root)
+    assert error.code == "output-path-invalid"
+    assert error.message.endswith("... cannot be output: its path has more than 4,096 bytes")
+    assert len(error.message) < 500
+
+
+def test_name_that_is_no_text_is_shown_in_one_line(root: Path) -> None:
+    (root / "out" / "a\nb").write_text("x")
+    assert refusal(root).message.startswith(f"{root}/out/a\\nb cannot be output: ")
+    (root / "out" / "a\nb").unlink()
+    Path(os.fsdecode(os.fsencode(root / "out") + b"/\xff\xfe")).write_text("x")
+    assert refusal(root).message.startswith(f"{root}/out/\\xff\\xfe cannot be output: ")

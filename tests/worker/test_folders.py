@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,13 @@ def test_entries_move_even_when_a_directory_is_read_only(tmp_path: Path) -> None
     move_entries(str(source), str(target))
     assert list(source.iterdir()) == []
     assert (target / "data" / "f").read_text() == "x"
+
+
+def test_folders_deeper_than_any_path_are_emptied(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    (top / "beside" / "inner").mkdir(parents=True)
+    make = "import os, sys; os.chdir(sys.argv[1])\nfor _ in range(3000): os.mkdir('directory'); os.chdir('directory')\nopen('file', 'w').write('x')"
+    subprocess.run([sys.executable, "-c", make, str(top)], check=True)
+    empty_folder(str(top))
+    assert list(top.iterdir()) == []
