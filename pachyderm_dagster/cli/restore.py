@@ -17,7 +17,7 @@ from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.moving.extracting import Header, extracting
 from pachyderm_dagster.moving.frames import Frame
 from pachyderm_dagster.moving.places import open_frames
-from pachyderm_dagster.moving.restoring import finish_restoring
+from pachyderm_dagster.moving.restoring import end_restoring, finish_restoring
 from pachyderm_dagster.moving.restoring import restore as fill_home
 from pachyderm_dagster.pfs.store_ids import find_own_store_id
 from pachyderm_dagster.pps.checking import check_home
@@ -62,6 +62,7 @@ def restore(environ: Mapping[str, str], place: str | None, home: str | None, no_
         finish_restoring(workspace, without_pipelines=no_pipelines)
         document = _document(workspace, header)
         problems = _check(workspace, deep=verify)
+        end_restoring(workspace)
     printer.one(document, LINES)
     for problem in problems:
         click.echo(f"{visible(problem)}", err=True)

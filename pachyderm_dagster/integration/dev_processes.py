@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ HOST = "127.0.0.1"
 END_SECONDS = 15.0
 """How long a process may take to end before it is killed: a run stops its datums and says so in its log."""
 SHOWN_LINES = 15
+_PREFIX = "pachyderm-dagster-"
 
 
 @dataclass(slots=True)
@@ -47,6 +49,22 @@ class DevProcess:
             raise ExecutionError("service-ended", f"the {self.name} ended with status {status}; the end of {self.log}:\n" + "\n".join(last))
 
 
+def take_folder(notes: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder for sockets, not in the home: the path of one has room for about a hundred characters. The last one is removed if it was left behind.
+
+    Args:
+        notes: where it is written down, for the next time.
+    """
+    note = notes / "folder"
+    with contextlib.suppress(OSError, ValueError):
+        left = Path(note.read_text(encoding="utf-8"))
+        if left.parent == Path(tempfile.gettempdir()) and left.name.startswith(_PREFIX):
+            shutil.rmtree(left)
+    folder = tempfile.TemporaryDirectory(prefix=_PREFIX)
+    note.write_text(folder.name, encoding="utf-8")
+    return folder
+
+
 @dataclass(slots=True)
 class DevProcesses:
     """The processes, as a context manager that leaves none behind.
@@ -67,8 +85,7 @@ class DevProcesses:
 
     def __enter__(self) -> Self:
         self.logs.mkdir(parents=True, exist_ok=True)
-        # Not in the home: the path of a socket has room for about a hundred characters.
-        self._folder = tempfile.TemporaryDirectory(prefix="pachyderm-dagster-")
+        self._folder = take_folder(self.logs)
         socket = Path(self._folder.name) / "code"
         workspace = Path(self._folder.name) / "workspace.yaml"
         workspace.write_text(f"load_from:\n  - grpc_server:\n      socket: {socket}\n      location_name: {LOCATION}\n")

@@ -82,7 +82,7 @@ def restore(settings: Settings, clock: Clock, frames: Iterator[Frame], beside: O
 
 
 def finish_restoring(workspace: Workspace, *, without_pipelines: bool) -> None:
-    """The rest of a restore, which can be done again: pipelines go, the store gets what is kept of the record, and the home is whole.
+    """The rest of a restore, which can be done again: pipelines go, and the store gets what is kept of the record. `end_restoring` is to follow.
 
     Args:
         without_pipelines: what they wrote stays.
@@ -90,6 +90,10 @@ def finish_restoring(workspace: Workspace, *, without_pipelines: bool) -> None:
     if without_pipelines:
         workspace.database.write(_delete_pipelines)
     keep(workspace.database, workspace.store)
+
+
+def end_restoring(workspace: Workspace) -> None:
+    """The home is whole, and was looked at: from now on a restore does not go on with it."""
     workspace.store.delete(RESTORING_KEY)
 
 

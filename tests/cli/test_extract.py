@@ -6,9 +6,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from pachyderm_dagster.errors import StorageError
 from pachyderm_dagster.storage.open_store import open_store
 from tests.cli.pachctl import ROOT, Pachctl
 from tests.moving.answers import answers
@@ -277,6 +279,25 @@ def test_restore_that_was_killed_goes_on(worked: Pachctl, tmp_path: Path, elsewh
         assert answers(worked) == before, at
         assert not [found for found in worked.json("fsck", "--deep") if not found["upkeep"]], at
     assert kills > 3
+
+
+def test_restore_that_ends_while_it_looks_at_the_home_goes_on(
+    worked: Pachctl, tmp_path: Path, elsewhere: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = answers(worked)
+    extract = str(tmp_path / "home.extract")
+    worked("extract", "-o", extract)
+    elsewhere()
+
+    def fill_up(*_: object, **__: object) -> NoReturn:
+        raise StorageError("storage-full", "no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pachyderm_dagster.cli.restore.check_home", fill_up)
+        assert worked.fail("restore", "-f", extract) == "storage-full"
+    assert answers(worked) == before
+    worked("restore", "-f", extract)
+    assert worked.fail("restore", "-f", extract) == "home-not-empty"
 
 
 def test_damaged_copy_of_an_object_in_a_folder_is_refused(worked: Pachctl, tmp_path: Path, elsewhere: Callable[[], Path]) -> None:

@@ -4,13 +4,16 @@ import itertools
 import json
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from pachyderm_dagster.cli.dev import dev
 from pachyderm_dagster.coordination.names import sensor_lease
 from pachyderm_dagster.errors import ExistsError, StateError
+from pachyderm_dagster.integration.dev_processes import take_folder
 from pachyderm_dagster.integration.run_due import run_due
 from pachyderm_dagster.pps.model import JobState
 from pachyderm_dagster.pps.spec_reading import parse_specs
@@ -73,6 +76,24 @@ def test_spout_feeds_a_pipeline_and_ends_with_what_started_it(home: Home, served
     assert set(assets) == {"default/lines", "default/edges"}
     assert served.end(signal.SIGTERM) == 0
     assert served.processes() == []
+
+
+def test_folder_of_sockets_that_was_left_behind_is_removed_by_the_next(tmp_path: Path) -> None:
+    left = Path(tempfile.mkdtemp(prefix="pachyderm-dagster-"))
+    (left / "code").touch()
+    (tmp_path / "folder").write_text(str(left))
+    with take_folder(tmp_path) as folder:
+        assert not left.exists()
+        assert (tmp_path / "folder").read_text() == folder
+        assert Path(folder).is_dir()
+
+
+def test_note_of_another_folder_removes_nothing(tmp_path: Path) -> None:
+    precious = tmp_path / "pachyderm-dagster-precious"
+    precious.mkdir()
+    (tmp_path / "folder").write_text(str(precious))
+    take_folder(tmp_path).cleanup()
+    assert precious.is_dir()
 
 
 def test_taken_port_is_refused_before_anything_starts(home: Home) -> None:
