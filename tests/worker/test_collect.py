@@ -3,7 +3,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.worker.collect import OutputFile, collect
+from pachyderm_dagster.worker.folders import empty_folder
 from pachyderm_dagster.worker.stage import Originals, staged_time_ns
 
 STORED = Content(b"h" * 32, 5, ())
@@ -237,18 +238,26 @@ def test_files_and_directories_without_rights_are_taken(root: Path) -> None:
     assert Path(source).read_text() == "x"
 
 
-def make_deep(folder: Path, name: str, levels: int) -> None:
+@pytest.fixture
+def make_deep(root: Path) -> Iterator[Callable[[str, int], None]]:
+    """Makes so many directories of one name in one another, and a file in the last."""
     make = "import os, sys; os.chdir(sys.argv[1])\nfor _ in range(int(sys.argv[3])): os.mkdir(sys.argv[2]); os.chdir(sys.argv[2])\nopen('f', 'w').write('x')"
-    subprocess.run([sys.executable, "-c", make, str(folder), name, str(levels)], check=True)
+
+    def make_levels(name: str, levels: int) -> None:
+        subprocess.run([sys.executable, "-c", make, str(root / "out"), name, str(levels)], check=True)
+
+    yield make_levels
+    # What removes the folders of tests cannot go so deep.
+    empty_folder(str(root / "out"))
 
 
-def test_file_below_many_directories_is_found(root: Path) -> None:
-    make_deep(root / "out", "d", 1500)
+def test_file_below_many_directories_is_found(root: Path, make_deep: Callable[[str, int], None]) -> None:
+    make_deep("d", 1500)
     assert [path for path, _ in found(root)] == ["/d" * 1500 + "/f"]
 
 
-def test_directory_deeper_than_any_path_is_refused(root: Path) -> None:
-    make_deep(root / "out", "d" * 200, 30)
+def test_directory_deeper_than_any_path_is_refused(root: Path, make_deep: Callable[[str, int], None]) -> None:
+    make_deep("d" * 200, 30)
     error = refusal(root)
     assert error.code == "output-path-invalid"
     assert error.message.endswith("... cannot be output: its path has more than 4,096 bytes")
