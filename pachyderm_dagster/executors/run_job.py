@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import msgspec
 
 from pachyderm_dagster.coordination.leases import HeldLease, hold
 from pachyderm_dagster.coordination.names import job_lease
-from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, PachydermError, StateError
+from pachyderm_dagster.errors import ConflictError, ExecutionError, InvalidError, NotFoundError, PachydermError, StateError
 from pachyderm_dagster.executors.broken_off import Underway
 from pachyderm_dagster.executors.datum_sets import choose_sets, in_sets
 from pachyderm_dagster.executors.egress import egress_run, run_egress_watched
@@ -40,6 +41,10 @@ from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerSetu
 from pachyderm_dagster.workspace import Workspace
 
 REPORT_SECONDS = 1.0
+MAX_TRIES = 3
+"""So often a job is begun that ends with an error that nobody expects."""
+
+_log = logging.getLogger(__name__)
 
 OnProgress = Callable[[JobState, Counters], None]
 
@@ -67,6 +72,7 @@ def run_job(workspace: Workspace, job: Job, *, executor: Executor, run_id: str |
 
     Raises:
         PachydermError, OSError: the store, the record or the machine fails; why is the job's reason then, and it can be run again.
+        Exception: others that nobody expects, in the first tries; in the last one they fail the job.
         ConflictError: `job-running`, when somebody else runs it.
         StateError: `job-finished`; `job-waiting`, when an input commit is open.
         NotFoundError: `job-not-found`, when it was deleted.
@@ -148,6 +154,16 @@ class _JobRun:
             self._finish(self._outcome())
         except _Stopped:
             self._tell_reached()
+        except (PachydermError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            # A fault of this program. It may pass; one that does not must not keep other jobs waiting for ever.
+            tries = self.inputs.job.restarts + 1
+            if tries < MAX_TRIES:
+                raise
+            _log.exception("job %s ends for an unexpected error", self.inputs.job)
+            reason = f"unexpected {type(error).__name__} in try {tries}: {error}; `pachctl rerun pipeline {self.inputs.pipeline.name}` runs it again"
+            self._finish(Outcome(JobState.FAILURE, reason, meta=self.reached))
 
     def _outcome(self) -> Outcome:
         spec = self.inputs.pipeline.spec
@@ -220,6 +236,10 @@ class _JobRun:
             self._forget_attempt(recorder)
             with contextlib.closing(running) as results, Watch(lambda: self._check_running(recorder, underway), self.executor.stop, REPORT_SECONDS):
                 self._record(results, recorder, underway)
+            if len(recorder.done) < len(chosen.run):
+                # Whatever stopped it: an output without these would look whole.
+                ran, wanted = len(recorder.done), len(chosen.run)
+                raise ExecutionError("executor-stopped", f"what runs datums was stopped when {ran:,} of {wanted:,} were done; the next try goes on from there")
         except BaseException as error:
             if not self.lease.is_lost():
                 self._break_off(recorder, underway, error)

@@ -25,6 +25,7 @@ class InProcessExecutor:
         self.stopped = False
 
     def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int) -> Generator[DatumResult]:
+        self.stopped = False
         store = open_store(setup.store_url)
         reader = ContentReader(store)
         with ContentWriter(store) as writer:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from pachyderm_dagster.clock import ManualClock
-from pachyderm_dagster.errors import ConflictError, ExistsError, InvalidError, NotFoundError, StateError
+from pachyderm_dagster.errors import ConflictError, ExecutionError, ExistsError, InvalidError, NotFoundError, StateError
 from pachyderm_dagster.executors.run_job import run_job
 from pachyderm_dagster.pfs import branches, repos
 from pachyderm_dagster.pfs.model import BranchName, RepoName
@@ -45,6 +45,50 @@ def executor() -> InProcessExecutor:
 @pytest.fixture
 def run(workspace: Workspace, executor: InProcessExecutor) -> Callable[[], list[Job]]:
     return lambda: run_due(workspace, executor)
+
+
+def test_error_that_nobody_expects_fails_its_job_at_last_and_no_other(
+    workspace: Workspace, create: Callable[..., None], executor: InProcessExecutor, run: Callable[[], list[Job]]
+) -> None:
+    workspace.pfs.create_repo("data")
+    create(COPY)
+    run()
+    put(workspace, "data@master", {"/a": b"a1"})
+
+    def overflow(_: dict[str, bytes]) -> dict[str, bytes]:
+        raise OverflowError("too large for a message")
+
+    executor.code = overflow
+    for _ in range(2):
+        with pytest.raises(OverflowError):
+            run()
+    [job] = run()
+    assert (job.state, job.restarts) == (JobState.FAILURE, 2)
+    assert job.reason == "unexpected OverflowError in try 3: too large for a message; `pachctl rerun pipeline copy` runs it again"
+    executor.code = upper
+    put(workspace, "data@master", {"/b": b"b1"})
+    assert [(job.state, counts(job)) for job in run()] == [(JobState.SUCCESS, (2, 2, 0, 0))]
+
+
+def test_executor_that_gives_less_than_it_was_given_ends_no_job(
+    workspace: Workspace, create: Callable[..., None], executor: InProcessExecutor, run: Callable[[], list[Job]]
+) -> None:
+    workspace.pfs.create_repo("data")
+    create(COPY)
+    run()
+    put(workspace, "data@master", {"/a": b"a1", "/b": b"b1"})
+
+    def stop(files: dict[str, bytes]) -> dict[str, bytes]:
+        executor.stop()
+        return upper(files)
+
+    executor.code = stop
+    with pytest.raises(ExecutionError, match="when 1 of 2 were done"):
+        run()
+    executor.code = upper
+    [job] = run()
+    assert (job.state, counts(job)) == (JobState.SUCCESS, (2, 2, 0, 0))
+    assert read_all(workspace, "copy@master") == {"/a": b"A1", "/b": b"B1"}
 
 
 def test_chain_of_commits_runs_only_what_changed(workspace: Workspace, create: Callable[..., None], run: Callable[[], list[Job]]) -> None:
