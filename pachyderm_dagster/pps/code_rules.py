@@ -31,5 +31,5 @@ def _check_working_dir(transform: Transform, place: Place) -> None:
 
 def _check_user(transform: Transform, place: Place) -> None:
     user = transform.user
-    if user.isdecimal() and int(user) > MOST_USER_NUMBER:
-        raise place.invalid(f"{user} is no number of a user; those are 0 to {MOST_USER_NUMBER}")
+    if user.startswith("-") or (user.isdecimal() and int(user) > MOST_USER_NUMBER):
+        raise place.invalid(f"{user!r} is no user; name one, or a number from 0 to {MOST_USER_NUMBER}")

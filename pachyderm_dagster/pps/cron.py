@@ -12,7 +12,7 @@ from pachyderm_dagster.pps.model import Pipeline
 
 def tick_name(tick: dt.datetime) -> str:
     """The name of the tick's file: RFC 3339 in UTC, as `2026-01-01T00:00:00Z`."""
-    return tick.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return tick.astimezone(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def tick_triggers(txn: Transaction, pipeline: Pipeline) -> list[Commit]:

@@ -42,6 +42,10 @@ def test_missed_ticks_are_caught_up_one_by_one() -> None:
     assert [tick_name(tick) for tick in found] == ["2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z", "2026-01-04T00:00:00Z"]
 
 
+def test_tick_of_an_early_year_has_four_digits() -> None:
+    assert tick_name(dt.datetime(1, 1, 1, 0, 0, 20, 999_999, tzinfo=dt.UTC)) == "0001-01-01T00:00:20Z"
+
+
 def test_every_counts_on_from_its_own_ticks() -> None:
     found = ticks("@every 1h", at("2026-01-01T00:20:00.75Z"), at("2026-01-01T03:00:00Z"))
     assert [tick_name(tick) for tick in found] == ["2026-01-01T01:20:00Z", "2026-01-01T02:20:00Z"]
