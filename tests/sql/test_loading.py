@@ -105,8 +105,10 @@ def json_rows(database: TestDatabase) -> list[Any]:
 
 
 def make_notes(database: TestDatabase) -> None:
-    if getattr(database.engine.dialect, "is_mariadb", False):
-        pytest.skip("MariaDB calls its JSON a text")
+    with database.engine.connect() as connection:
+        # Known once it is connected to.
+        if getattr(connection.dialect, "is_mariadb", False):
+            pytest.skip("MariaDB calls its JSON a text")
     database.run("CREATE TABLE notes (n INTEGER, c JSON)")
 
 
