@@ -143,7 +143,7 @@ def test_commit_shows_the_pipelines_as_they_were_in_a_set(books: Pachctl) -> Non
     shown = {one: [(found["name"], found["version"]) for found in books.json("list", "pipeline", "--commit", one)] for one in (first, second)}
     assert shown == {first: [("copy", 1)], second: [("copy", 2), ("later", 1)]}
     assert books.fail("list", "pipeline", "--commit", "0" * 32) == "commit-set-not-found"
-    assert books("draw", "pipeline", "-c", first).out.splitlines() == ["* books", "* copy (RUNNING / CREATED)"]
+    assert books("draw", "pipeline", "-c", first).out.splitlines() == ["* books", "* copy (RUNNING / KILLED)"]
 
 
 def test_graph_of_pipelines_is_drawn(books: Pachctl) -> None:
