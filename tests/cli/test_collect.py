@@ -71,13 +71,13 @@ def test_inspections_tell_what_writing_stored(pachctl: Pachctl) -> None:
 
 def test_what_jobs_left_is_kept(worked: Pachctl, environment_of_its_own: Path) -> None:
     """Output, datums, what user code printed, and the results that spare running it again."""
-    logs, datums = worked("logs", "-p", "count").out, worked("list", "datum", "count@master").out
+    logs, datums = worked("logs", "-p", "count").out, worked.json("list", "datum", "count@master")
     assert "counting /pfs/books/hamlet" in logs
     for _ in range(2):
         age(environment_of_its_own)
         worked("collect", "garbage", "--grace", "0s")
     assert worked("logs", "-p", "count").out == logs
-    assert worked("list", "datum", "count@master").out == datums
+    assert worked.json("list", "datum", "count@master") == datums
     assert worked("get", "file", "count@master:/hamlet").out.strip() == "6"
     worked("delete", "file", "books@master:/bad")
     worked("flush", "commit", "books@master")
