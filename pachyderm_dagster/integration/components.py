@@ -99,6 +99,19 @@ def _environ(home: str | None) -> dict[str, str]:
     return {**os.environ, HOME: home} if home else dict(os.environ)
 
 
+def _define(component: "PachydermPipelines | PachydermWorkspace", snapshot: Snapshot) -> dg.Definitions:
+    """The definitions of a component, as users set and override it."""
+    return define(
+        snapshot,
+        _environ(component.home),
+        _Translator(component),
+        execute=component.execute,
+        op=_op_arguments(component.op),
+        version_by=component.version_by,
+        partition_by=component.partition_by,
+    )
+
+
 class PipelinesScaffolder(dg.Scaffolder[Any]):
     """Writes `defs.yaml` and a pipeline file to start from."""
 
@@ -138,15 +151,7 @@ class PachydermPipelines(_Customized, dg.Component, dg.Model, dg.Resolvable):
         """Assets, jobs and sensors; only the files are read."""
         sources = [self.specs] if isinstance(self.specs, str) else self.specs
         declared = read_declared([Path(context.path) / source for source in sources], project=self.project)
-        return define(
-            declared_snapshot(declared, self.own_assets),
-            _environ(self.home),
-            _Translator(self),
-            execute=self.execute,
-            op=_op_arguments(self.op),
-            version_by=self.version_by,
-            partition_by=self.partition_by,
-        )
+        return _define(self, declared_snapshot(declared, self.own_assets))
 
 
 @dataclass
@@ -191,12 +196,4 @@ class PachydermWorkspace(_Customized, dg.StateBackedComponent, dg.Resolvable):
                 branches=tuple(branch for branch in snapshot.branches if branch.name.repo.project in self.projects),
                 pipelines=tuple(pipeline for pipeline in snapshot.pipelines if pipeline.name.project in self.projects),
             )
-        return define(
-            snapshot,
-            _environ(self.home),
-            _Translator(self),
-            execute=self.execute,
-            op=_op_arguments(self.op),
-            version_by=self.version_by,
-            partition_by=self.partition_by,
-        )
+        return _define(self, snapshot)

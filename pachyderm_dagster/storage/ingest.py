@@ -1,7 +1,7 @@
 """Bulk import of files from disk: small ones are read, hashed and packed in forked children, large ones streamed."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import accumulate
 
@@ -16,7 +16,7 @@ from pachyderm_dagster.storage.forked import run_forked, split_parts
 from pachyderm_dagster.storage.objects import ObjectStore
 from pachyderm_dagster.storage.packs import PackWriter
 from pachyderm_dagster.storage.rows import CONTENT_FIELDS, columns_array, content_array
-from pachyderm_dagster.storage.small_files import BATCH_BYTES, FILE_OVERHEAD_BYTES, read_small
+from pachyderm_dagster.storage.small_files import in_batches, read_small
 
 _FILES_PER_PROCESS = 1000  # below that a fork costs more than it saves
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC
@@ -68,27 +68,12 @@ def _pack_files(store: ObjectStore, paths: Sequence[str]) -> bytes:
     small: list[ContentColumns] = []
     large: list[int] = []
     first = 0
-    for found in _read_together(paths):
+    for found in in_batches(map(_read_small, paths)):
         large += [first + position for position, data in enumerate(found) if data is None]
         small.append(pack_small(writer, [data for data in found if data is not None]))
         first += len(found)
     writer.flush()
     return msgspec.msgpack.encode(_Packed(join_contents(small), large, writer.added_bytes))
-
-
-def _read_together(paths: Sequence[str]) -> Iterator[list[bytes | None]]:
-    """What is in the files, as `read_small` gives it, some at a time."""
-    found: list[bytes | None] = []
-    size = 0
-    for path in paths:
-        data = _read_small(path)
-        found.append(data)
-        size += FILE_OVERHEAD_BYTES + len(data or b"")
-        if size >= BATCH_BYTES:
-            yield found
-            found, size = [], 0
-    if found:
-        yield found
 
 
 def _read_small(path: str) -> bytes | None:

@@ -1,6 +1,7 @@
 """Stores what datums made and answers their results, while the next datum runs; many small datums share one write to disk."""
 
 import contextlib
+import itertools
 import os
 import queue
 import stat
@@ -14,7 +15,7 @@ from pachyderm_dagster.errors import ExecutionError, PachydermError
 from pachyderm_dagster.pfs.paths import key_of
 from pachyderm_dagster.storage.content import Content, ContentWriter
 from pachyderm_dagster.storage.file_columns import ContentColumns, FileColumns, join_contents, pack_small
-from pachyderm_dagster.storage.small_files import BATCH_BYTES, FILE_OVERHEAD_BYTES, read_small
+from pachyderm_dagster.storage.small_files import in_batches, read_small
 from pachyderm_dagster.worker.collect import OutputFile, allow_owner
 from pachyderm_dagster.worker.folders import FolderPool
 from pachyderm_dagster.worker.protocol import DatumResult, ResultState
@@ -116,21 +117,18 @@ class Publisher:
 
     def _contents_of(self, outputs: Sequence[OutputFile], root: int) -> ContentColumns:
         """What is in each output; small files that follow one another are stored some at a time."""
-        done: list[ContentColumns] = []
-        small: list[bytes] = []
-        waiting = 0
         below_root = len(self.pfs_root) + 1
-        for file in outputs:
-            found = file.source if isinstance(file.source, Content) else self._read(root, file.source[below_root:])
-            if isinstance(found, bytes):
-                small.append(found)
-                waiting += len(found) + FILE_OVERHEAD_BYTES
-            if small and (waiting >= BATCH_BYTES or not isinstance(found, bytes)):
-                done.append(pack_small(self.writer.packs, small))
-                small, waiting = [], 0
-            if isinstance(found, Content):
-                done.append(ContentColumns.of([found]))
-        return join_contents([*done, pack_small(self.writer.packs, small)])
+        found = (file.source if isinstance(file.source, Content) else self._read(root, file.source[below_root:]) for file in outputs)
+        done: list[ContentColumns] = []
+        for batch in in_batches(found):
+            for _, run in itertools.groupby(batch, type):
+                done.append(self._columns_of(list(run)))
+        return join_contents(done)
+
+    def _columns_of(self, run: Sequence[bytes | Content]) -> ContentColumns:
+        """Small files, which are stored, or contents that are."""
+        small = [one for one in run if isinstance(one, bytes)]
+        return pack_small(self.writer.packs, small) if small else ContentColumns.of([one for one in run if isinstance(one, Content)])
 
     def _read(self, root: int, path: str) -> bytes | Content:
         """The bytes of a small file; the content of a larger one, stored."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Generator, Iterable
 
+import pytest
+
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.executors.run_job import run_job
 from pachyderm_dagster.pfs.paths import key_of
@@ -78,6 +80,18 @@ def run_due(workspace: Workspace, executor: InProcessExecutor) -> list[Job]:
             else:
                 progress += 1
         assert progress, "no due job could run"
+
+
+def run_interrupted(workspace: Workspace, code: UserCode, at: str) -> None:
+    """Runs what is due as far as the datum that has the file `at`, where the process is interrupted."""
+
+    def dies(files: dict[str, bytes]) -> dict[str, bytes]:
+        if at in files:
+            raise KeyboardInterrupt
+        return code(files)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_due(workspace, InProcessExecutor(dies))
 
 
 def read_all(workspace: Workspace, reference: str) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import JobState
 from pachyderm_dagster.workspace import Workspace
-from tests.executors.in_process import InProcessExecutor, put, run_due
+from tests.executors.in_process import InProcessExecutor, put, run_due, run_interrupted
 from tests.executors.test_looking import newest, shown
 from tests.executors.test_run_job import COPY, upper
 
@@ -79,14 +79,7 @@ def test_job_whose_process_was_interrupted_tells_what_it_did_when_it_is_ended(wo
     workspace.pfs.create_repo("data")
     put(workspace, "data@master", {"/a": b"a", "/b": b"b"})
     create(COPY)
-
-    def dies(files: dict[str, bytes]) -> dict[str, bytes]:
-        if "/b" in files:
-            raise KeyboardInterrupt
-        return upper(files)
-
-    with pytest.raises(KeyboardInterrupt):
-        run_due(workspace, InProcessExecutor(dies))
+    run_interrupted(workspace, upper, "/b")
     create(COPY, update=True)
     with workspace.database.read() as txn:
         (killed,) = (job for job in jobs.list_job(txn, pipeline=RepoName("default", "copy")) if job.version == 1)
@@ -99,14 +92,7 @@ def test_next_attempt_does_not_tell_of_datums_that_it_runs_again(workspace: Work
     workspace.pfs.create_repo("data")
     put(workspace, "data@master", {"/a": b"a", "/b": b"bad", "/c": b"c"})
     create(COPY)
-
-    def dies(files: dict[str, bytes]) -> dict[str, bytes]:
-        if "/c" in files:
-            raise KeyboardInterrupt
-        return upper(files)
-
-    with pytest.raises(KeyboardInterrupt):
-        run_due(workspace, InProcessExecutor(dies))
+    run_interrupted(workspace, upper, "/c")
     assert shown(list(workspace.pps.list_datum(newest(workspace)))) == {"a": "SUCCESS", "b": "FAILED", "c": "STARTING"}
     seen: list[dict[str, str]] = []
 

@@ -15,7 +15,7 @@ from pachyderm_dagster.pps.inputs import leaves
 from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.pps.spec_reading import parse_specs
 from pachyderm_dagster.workspace import Workspace
-from tests.executors.in_process import InProcessExecutor, put, run_due
+from tests.executors.in_process import InProcessExecutor, put, run_due, run_interrupted
 from tests.executors.test_run_job import COPY, upper
 
 CROSS = """
@@ -71,14 +71,7 @@ def test_counters_of_a_killed_attempt_stay_and_its_results_count_as_processed(wo
     workspace.pfs.create_repo("data")
     put(workspace, "data@master", {"/a": b"a", "/b": b"b", "/c": b"c"})
     create(COPY)
-
-    def dies(files: dict[str, bytes]) -> dict[str, bytes]:
-        if "/c" in files:
-            raise KeyboardInterrupt
-        return upper(files)
-
-    with pytest.raises(KeyboardInterrupt):
-        run_due(workspace, InProcessExecutor(dies))
+    run_interrupted(workspace, upper, "/c")
     reports: list[int] = []
 
     def looks(files: dict[str, bytes]) -> dict[str, bytes]:

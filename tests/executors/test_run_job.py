@@ -12,7 +12,7 @@ from pachyderm_dagster.pfs.model import BranchName, RepoName
 from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.model import Job, JobState
 from pachyderm_dagster.workspace import Workspace
-from tests.executors.in_process import InProcessExecutor, put, read_all, run_due
+from tests.executors.in_process import InProcessExecutor, put, read_all, run_due, run_interrupted
 
 COPY = """
 pipeline: {name: copy}
@@ -230,14 +230,7 @@ def test_run_that_died_is_taken_over_and_restores_what_was_done(workspace: Works
     workspace.pfs.create_repo("data")
     put(workspace, "data@master", {"/a": b"a", "/b": b"b"})
     create(COPY)
-
-    def dies(files: dict[str, bytes]) -> dict[str, bytes]:
-        if "/b" in files:
-            raise KeyboardInterrupt
-        return upper(files)
-
-    with pytest.raises(KeyboardInterrupt):
-        run_due(workspace, InProcessExecutor(dies))
+    run_interrupted(workspace, upper, "/b")
     (job,) = run()
     assert job.state is JobState.SUCCESS
     assert job.restarts == 1

@@ -14,7 +14,7 @@ from pachyderm_dagster.coordination.names import set_lease
 from pachyderm_dagster.integration.dev_processes import CODE_MODULE, LOCATION
 from pachyderm_dagster.integration.due_runs import SCHEDULE_OWNER
 from tests.integration.home import Home
-from tests.integration.test_daemon import IDLE, Killed
+from tests.integration.test_daemon import IDLE, killed_at
 
 REPORT = dg.AssetKey(["default", "report"])
 CRASHES = ("TICK_CREATED", "RUN_CREATED", "RUN_LAUNCHED")
@@ -120,15 +120,8 @@ def test_each_tick_gets_one_run_wherever_the_daemon_dies(minutely: Home, monkeyp
         iterate(begin - dt.timedelta(seconds=1))
         for number, point in enumerate(CRASHES):
             time = begin + dt.timedelta(minutes=number)
-
-            def die(flags: object, at: str, point: str = point) -> None:
-                if at == point:
-                    raise Killed(point)
-
-            with monkeypatch.context() as patched:
-                patched.setattr(schedule_daemon, "check_for_debug_crash", die)
-                with pytest.raises(Killed):
-                    iterate(time + dt.timedelta(seconds=1))
+            with killed_at(point, schedule_daemon, monkeypatch):
+                iterate(time + dt.timedelta(seconds=1))
             iterate(time + dt.timedelta(seconds=2))
             assert ticks(minutely)[-1] == f"/{time:%Y-%m-%dT%H:%M:%SZ}"
             made = minutely.workspace.pfs.inspect_commit("report_tick@master").id

@@ -1,7 +1,9 @@
 """The commit sensor under Dagster's real daemon code, which dies at the worst moments."""
 
+import contextlib
 import logging
 from collections.abc import Iterator
+from types import ModuleType
 
 import dagster as dg
 import pytest
@@ -64,6 +66,20 @@ def daemon(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
         yield Daemon(workspace, instance)
 
 
+@contextlib.contextmanager
+def killed_at(point: str, daemon: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A daemon of Dagster dies within the block, where its code names this point."""
+
+    def die(_flags: object, at: str) -> None:
+        if at == point:
+            raise Killed(point)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(daemon, "check_for_debug_crash", die)
+        with pytest.raises(Killed):
+            yield
+
+
 def runs_of(daemon: Daemon, commit: Commit) -> int:
     return daemon.instance.get_runs_count(dg.RunsFilter(tags={"pachyderm/commit_set": commit.id}))
 
@@ -72,15 +88,8 @@ def test_each_set_gets_exactly_one_run_wherever_the_daemon_dies(home: Home, daem
     daemon.tick()
     for number, point in enumerate(CRASHES):
         commit = home.commit(f"input{number}@master", {"/b": "1"})
-
-        def die(flags: object, at: str, point: str = point) -> None:
-            if at == point:
-                raise Killed(point)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(sensor_daemon, "check_for_debug_crash", die)
-            with pytest.raises(Killed):
-                daemon.tick_until_killed()
+        with killed_at(point, sensor_daemon, monkeypatch):
+            daemon.tick_until_killed()
         daemon.iterate()
         daemon.tick()
         daemon.tick()
