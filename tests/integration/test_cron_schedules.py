@@ -5,16 +5,12 @@ import logging
 
 import dagster as dg
 import pytest
-from dagster._core.instance.ref import InstanceRef
-from dagster._core.test_utils import create_test_daemon_workspace_context
-from dagster._core.workspace.load_target import ModuleTarget
 from dagster._scheduler import scheduler as schedule_daemon
 
 from pachyderm_dagster.coordination.names import set_lease
-from pachyderm_dagster.integration.dev_processes import CODE_MODULE, LOCATION
 from pachyderm_dagster.integration.due_runs import SCHEDULE_OWNER
 from tests.integration.home import Home
-from tests.integration.test_daemon import IDLE, killed_at
+from tests.integration.test_daemon import idle_instance, killed_at
 
 REPORT = dg.AssetKey(["default", "report"])
 CRASHES = ("TICK_CREATED", "RUN_CREATED", "RUN_LAUNCHED")
@@ -95,8 +91,7 @@ def test_schedule_that_a_user_stopped_is_not_made_up_for_until_it_runs_again(hom
     monkeypatch.setenv("PACHYDERM_HOME", home.environ["PACHYDERM_HOME"])
     start = f"{dt.datetime.now(dt.UTC) - dt.timedelta(hours=3):%Y-%m-%dT%H:%M:%SZ}"
     home.pipeline("report", "unused", code="true", input=clock("tick", "@hourly", start=start))
-    target = ModuleTarget(CODE_MODULE, attribute=None, working_directory=None, location_name=LOCATION)
-    with create_test_daemon_workspace_context(target, home.instance) as workspace:
+    with idle_instance(home) as (_, workspace):
         (location,) = workspace.create_request_context().code_locations
         (remote,) = location.get_repositories().values()
         schedule = remote.get_schedule("ticks_report")
@@ -109,10 +104,8 @@ def test_schedule_that_a_user_stopped_is_not_made_up_for_until_it_runs_again(hom
 
 
 def test_each_tick_gets_one_run_wherever_the_daemon_dies(minutely: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    reference = InstanceRef.from_dir(str(minutely.workspace.settings.dagster_home), overrides=IDLE)
-    target = ModuleTarget(CODE_MODULE, attribute=None, working_directory=None, location_name=LOCATION)
     begin = coming()
-    with dg.DagsterInstance.from_ref(reference) as instance, create_test_daemon_workspace_context(target, instance) as workspace:
+    with idle_instance(minutely) as (instance, workspace):
 
         def iterate(time: dt.datetime) -> None:
             list(schedule_daemon.launch_scheduled_runs(workspace, logging.getLogger("test"), time, {}))

@@ -17,10 +17,11 @@ from pachyderm_dagster.integration.dev_processes import CODE_MODULE, LOCATION
 from pachyderm_dagster.pfs.model import Commit
 from tests.integration.home import Home
 
-# Runs are created and not started, as soon as they are asked for.
+# Runs are created and not started, as soon as they are asked for; a code server that is left to itself would be told of in some later test.
 IDLE = {
     "run_launcher": {"module": "dagster._core.test_utils", "class": "MockedRunLauncher"},
     "run_coordinator": {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"},
+    "code_servers": {"wait_for_local_processes_on_shutdown": True},
 }
 CRASHES = ("TICK_HELD", "RUN_IDS_RESERVED", "RUN_CREATED", "RUN_LAUNCHED")
 
@@ -53,6 +54,15 @@ class Daemon:
         return sum(len(self.instance.get_ticks(state.instigator_origin_id, state.selector_id)) for state in states)
 
 
+@contextlib.contextmanager
+def idle_instance(home: Home, module: str = CODE_MODULE, name: str = LOCATION) -> Iterator[tuple[dg.DagsterInstance, WorkspaceProcessContext]]:
+    """A home's instance, `IDLE`, and a code location as its daemons load it."""
+    target = ModuleTarget(module, attribute=None, working_directory=None, location_name=name)
+    reference = InstanceRef.from_dir(str(home.workspace.settings.dagster_home), overrides=IDLE)
+    with dg.DagsterInstance.from_ref(reference) as instance, create_test_daemon_workspace_context(target, instance) as workspace:
+        yield instance, workspace
+
+
 @pytest.fixture
 def daemon(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
     for name in range(len(CRASHES)):
@@ -60,9 +70,7 @@ def daemon(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
         home.pipeline(f"output{name}", f"input{name}")
     home.run_all()
     monkeypatch.setenv("PACHYDERM_HOME", str(home.workspace.settings.home))
-    target = ModuleTarget(CODE_MODULE, attribute=None, working_directory=None, location_name=LOCATION)
-    reference = InstanceRef.from_dir(str(home.workspace.settings.dagster_home), overrides=IDLE)
-    with dg.DagsterInstance.from_ref(reference) as instance, create_test_daemon_workspace_context(target, instance) as workspace:
+    with idle_instance(home) as (instance, workspace):
         yield Daemon(workspace, instance)
 
 

@@ -11,10 +11,7 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.execution.api import execute_run
 from dagster._core.execution.backfill import PartitionBackfill
-from dagster._core.instance.ref import InstanceRef
 from dagster._core.loader import LoadingContextForTest
-from dagster._core.test_utils import create_test_daemon_workspace_context
-from dagster._core.workspace.load_target import ModuleTarget
 from dagster._daemon.backfill import execute_backfill_iteration
 from dagster._utils.hosted_user_process import recon_job_from_origin
 
@@ -22,13 +19,10 @@ from pachyderm_dagster.integration import pachyderm_assets, set_partitions
 from pachyderm_dagster.pps.model import JobState
 from tests.integration.home import QUIET, Home
 from tests.integration.test_assets import spec
+from tests.integration.test_daemon import idle_instance
 from tests.integration.test_job_step import failures
 
 EDGES, MONTAGE = dg.AssetKey(["default", "edges"]), dg.AssetKey(["default", "montage"])
-IDLE = {
-    "run_launcher": {"module": "dagster._core.test_utils", "class": "MockedRunLauncher"},
-    "run_coordinator": {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"},
-}
 
 
 @dataclass(slots=True)
@@ -215,9 +209,7 @@ def test_backfill_of_dagster_runs_old_sets_again_in_order(home: Home, project: P
     monkeypatch.setenv("PACHYDERM_HOME", home.environ["PACHYDERM_HOME"])
     monkeypatch.setenv("TEST_PIPELINES", str(project.file))
     old = sets(home)
-    target = ModuleTarget("tests.integration.partitioned_code", attribute=None, working_directory=None, location_name="partitioned")
-    reference = InstanceRef.from_dir(str(home.workspace.settings.dagster_home), overrides=IDLE)
-    with dg.DagsterInstance.from_ref(reference) as instance, create_test_daemon_workspace_context(target, instance) as context:
+    with idle_instance(home, "tests.integration.partitioned_code", "partitioned") as (instance, context):
         backfill = PartitionBackfill.from_asset_partitions(
             backfill_id="again",
             asset_graph=context.create_request_context().asset_graph,
