@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pachyderm_dagster.codec import content_digest
+from pachyderm_dagster.storage.chunks import MIN_CHUNK_BYTES
 from pachyderm_dagster.storage.collection import Candidate, sweep, sweep_leftovers, take_inventory
 from pachyderm_dagster.storage.content import Content, ContentWriter
 from pachyderm_dagster.storage.folder_store import INCOMING
@@ -114,7 +115,8 @@ def test_ids_stay_distinct_however_many_times_they_come(store: ObjectStore) -> N
 
 
 def test_inventory_tells_what_is_kept_young_and_garbage(folder_store: ObjectStore, tmp_path: Path) -> None:
-    kept, gone, young = (secrets.token_bytes(1_100_000) for _ in range(3))
+    # As large as one chunk at least is: of one byte more, chance might make two.
+    kept, gone, young = (secrets.token_bytes(MIN_CHUNK_BYTES) for _ in range(3))
     contents = write_all(folder_store, [kept, gone, young])
     for content in contents[:2]:
         os.utime(tmp_path / "store" / object_key(content.hash), (1, 1))
