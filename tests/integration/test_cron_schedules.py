@@ -5,12 +5,11 @@ import logging
 
 import dagster as dg
 import pytest
-from dagster._scheduler import scheduler as schedule_daemon
 
 from pachyderm_dagster.coordination.names import set_lease
 from pachyderm_dagster.integration.due_runs import SCHEDULE_OWNER
+from tests.integration.daemons import idle_instance, killed_at, schedule_daemon
 from tests.integration.home import Home
-from tests.integration.test_daemon import idle_instance, killed_at
 
 REPORT = dg.AssetKey(["default", "report"])
 CRASHES = ("TICK_CREATED", "RUN_CREATED", "RUN_LAUNCHED")

@@ -17,9 +17,9 @@ from dagster._utils.hosted_user_process import recon_job_from_origin
 
 from pachyderm_dagster.integration import pachyderm_assets, set_partitions
 from pachyderm_dagster.pps.model import JobState
+from tests.integration.daemons import idle_instance
 from tests.integration.home import QUIET, Home
 from tests.integration.test_assets import spec
-from tests.integration.test_daemon import idle_instance
 from tests.integration.test_job_step import failures
 
 EDGES, MONTAGE = dg.AssetKey(["default", "edges"]), dg.AssetKey(["default", "montage"])
