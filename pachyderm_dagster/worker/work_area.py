@@ -1,0 +1,285 @@
+"""The work area of a job: how its driver and workers in pods talk, by objects below `work/JOB/` in the store of the home (docs/design/0024).
+
+| object | written by | holds |
+| --- | --- | --- |
+| `setup` | driver | a `WorkerSetup`, and the version of this layout |
+| `sets/N` | driver | the tasks of a datum set |
+| `sets-written` | driver, last | how many sets there are |
+| `takers/INDEX/N` | worker | nothing: that the worker of a completion index is about to claim the set |
+| `claims/N` | worker | a `Claim`: who has the set |
+| `results/N/K` | worker | results of the set; `K-last` when the set has no other |
+| `deaths/POD` | worker | a `Death`: the datum that ran when the container of user code ended under it |
+| `refusals/POD` | worker | a `WorkerRefused`: why it cannot go on |
+| `removing` | driver | nothing: that the area is being removed |
+
+Nothing is overwritten, so everybody may be killed anywhere and begin again. Whoever is told that an object exists may have written it itself, in a request
+whose answer was lost: it looks whether the object is its own.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import msgspec
+
+from pachyderm_dagster.errors import ConflictError, ExecutionError, NotFoundError
+from pachyderm_dagster.storage.objects import ObjectStore
+from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerRefused, WorkerSetup
+
+WORK = "work"
+LAYOUT = 1
+_SETUP, _SETS, _SETS_WRITTEN, _REMOVING = "setup", "sets", "sets-written", "removing"
+_TAKERS, _CLAIMS, _RESULTS, _DEATHS, _REFUSALS = "takers", "claims", "results", "deaths", "refusals"
+_LAST = "-last"
+_JOB = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+_Message = TypeVar("_Message")
+
+
+class AreaSetup(msgspec.Struct, frozen=True):
+    """What all workers of the job must know.
+
+    Args:
+        setup: without what is a secret, which Kubernetes gives to pods.
+        layout: the version of the area's layout.
+    """
+
+    setup: WorkerSetup
+    layout: int = LAYOUT
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """Who has a set: the worker of a completion index. `pod` is the uid of the pod that claimed it; a later pod of the index goes on with it."""
+
+    index: int
+    pod: str
+
+
+class Death(msgspec.Struct, frozen=True):
+    """A datum that ran when the container of user code, or the worker, ended.
+
+    Args:
+        index: of the worker, its completion index.
+        pod: its uid.
+        datum: index of the datum in its job.
+        id: of the datum.
+        how: what ended, in words.
+    """
+
+    index: int
+    pod: str
+    datum: int
+    id: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkArea:
+    """The area of one job.
+
+    Args:
+        store: of the home.
+        job: the name of the job on Kubernetes: lower-case letters, digits, `-` and `.`.
+    """
+
+    store: ObjectStore
+    job: str
+
+    def __post_init__(self) -> None:
+        if not _JOB.fullmatch(self.job):
+            raise ValueError(f"{self.job!r} is no name of a job on Kubernetes")
+
+    # The driver's side.
+
+    def begin(self, setup: WorkerSetup) -> None:
+        """Writes the setup, without secret files; one that an earlier driver of the job wrote stays. A removal that was cut off is ended first."""
+        if self._find(_REMOVING) is not None:
+            self.remove()
+        plain = msgspec.structs.replace(setup, secret_files={})
+        self.store.put_new(self._key(_SETUP), msgspec.msgpack.encode(AreaSetup(plain)))
+
+    def write_sets(self, sets: Iterable[Sequence[DatumTask]]) -> int:
+        """Writes datum sets, one in memory at a time, and then that these are all; returns how many there are.
+
+        When an earlier driver of the job was at it, its sets stay, and only the tasks that are in none of them are written: in sets of another size when that
+        was chosen anew. Then nothing is read of `sets` if it had ended.
+
+        Raises:
+            ConflictError: `job-driven-twice`, when another driver writes at the same time.
+        """
+        written = self.sets_written()
+        if written is not None:
+            return written
+        there = self.list_sets()
+        covered = {task.index for number in there for task in self.read_set(number)}
+        number = max(there, default=-1) + 1
+        for tasks in sets:
+            left = [task for task in tasks if task.index not in covered] if covered else list(tasks)
+            if left:
+                self._put_own(f"{_SETS}/{number:08}", msgspec.msgpack.encode(left))
+                number += 1
+        self._put_own(_SETS_WRITTEN, msgspec.msgpack.encode(number))
+        return number
+
+    def deaths(self) -> Iterator[Death]:
+        """The deaths so far, also those of one pod's worker that was started again."""
+        for name in self._names(_DEATHS):
+            yield self._decode(f"{_DEATHS}/{name}", Death)
+
+    def refusals(self) -> Iterator[tuple[str, WorkerRefused]]:
+        """The uids of the pods whose worker could not go on, and why."""
+        for name in self._names(_REFUSALS):
+            yield name, self._decode(f"{_REFUSALS}/{name}", WorkerRefused)
+
+    def claimed(self) -> set[int]:
+        """The sets that a worker has, or had."""
+        return set(map(int, self._names(_CLAIMS)))
+
+    def remove(self) -> None:
+        """Removes the area, whose job must have no worker any more. One that is killed meanwhile is ended by the next call, or by `begin`."""
+        self.store.put_new(self._key(_REMOVING), b"")
+        for key in [found.key for found in self.store.list(f"{WORK}/{self.job}")]:
+            if key != self._key(_REMOVING):
+                self.store.delete(key)
+        self.store.delete(self._key(_REMOVING))
+
+    # Both sides.
+
+    def sets_written(self) -> int | None:
+        """How many sets there are; None as long as there may be more."""
+        data = self._find(_SETS_WRITTEN)
+        return None if data is None else msgspec.msgpack.decode(data, type=int)
+
+    def list_sets(self) -> set[int]:
+        """The sets that are there."""
+        return set(map(int, self._names(_SETS)))
+
+    def read_set(self, number: int) -> list[DatumTask]:
+        """The tasks of a set."""
+        return self._decode(f"{_SETS}/{number:08}", list[DatumTask])
+
+    # The worker's side.
+
+    def find_setup(self) -> WorkerSetup | None:
+        """The setup; None as long as it is not there.
+
+        Raises:
+            ExecutionError: `area-too-new`, when a driver of another version wrote it in another layout.
+        """
+        data = self._find(_SETUP)
+        if data is None:
+            return None
+        found = msgspec.msgpack.decode(data, type=_Layout).layout
+        if found != LAYOUT:
+            problem = f"the work area of {self.job} has layout {found}, and this worker knows {LAYOUT}"
+            raise ExecutionError("area-too-new", f"{problem}; let the worker's image be of the version of the program that runs the job")
+        return msgspec.msgpack.decode(data, type=AreaSetup).setup
+
+    def claim(self, number: int, claim: Claim) -> bool:
+        """Takes a set that nobody has; false when another worker was faster. A set of this completion index's own is taken again."""
+        # Before the claim: what was claimed is found again by it.
+        self.store.put_new(self._key(f"{_TAKERS}/{claim.index}/{number:08}"), b"")
+        key = f"{_CLAIMS}/{number:08}"
+        return self.store.put_new(self._key(key), msgspec.msgpack.encode(claim)) or self._decode(key, Claim).index == claim.index
+
+    def claims_of(self, index: int) -> list[int]:
+        """The sets that the worker of a completion index has and that it has not finished, by number."""
+        begun = set(map(int, self._names(f"{_TAKERS}/{index}")))
+        own = [number for number in sorted(begun) if (data := self._find(f"{_CLAIMS}/{number:08}")) and _decode(data, Claim).index == index]
+        return [number for number in own if not any(name.endswith(_LAST) for name in self._names(f"{_RESULTS}/{number:08}"))]
+
+    def append_results(self, number: int, part: int, results: Sequence[DatumResult], *, last: bool) -> int:
+        """Adds a part to the results of a set; `part` counts them. Returns the number of the next one, which is another when a part of that number existed."""
+        data = msgspec.msgpack.encode(results)
+        while not self.store.put_new(self._key(f"{_RESULTS}/{number:08}/{part:06}{_LAST if last else ''}"), data):
+            part += 1
+        return part + 1
+
+    def results_of(self, number: int) -> tuple[set[int], int]:
+        """Which datums of a set have a result, by their index in the job, and the number of the next part."""
+        names = list(self._names(f"{_RESULTS}/{number:08}"))
+        done = {result.index for name in names for result in self._decode(f"{_RESULTS}/{number:08}/{name}", list[_Index])}
+        return done, max((int(name.removesuffix(_LAST)) for name in names), default=-1) + 1
+
+    def note_death(self, death: Death, restart: int = 0) -> None:
+        """Says that a datum was the last thing that a pod ran; `restart` counts how often its worker had been started again."""
+        self.store.put_new(self._key(f"{_DEATHS}/{death.pod}" + (f".{restart}" if restart else "")), msgspec.msgpack.encode(death))
+
+    def note_refusal(self, pod: str, refused: WorkerRefused) -> None:
+        """Says why the worker of a pod cannot go on."""
+        self.store.put_new(self._key(f"{_REFUSALS}/{pod}"), msgspec.msgpack.encode(refused))
+
+    def _key(self, name: str) -> str:
+        return f"{WORK}/{self.job}/{name}"
+
+    def _names(self, folder: str) -> Iterator[str]:
+        """The names of what lies in a folder of the area."""
+        for found in self.store.list(self._key(folder)):
+            yield found.key.rpartition("/")[2]
+
+    def _find(self, name: str) -> bytes | None:
+        try:
+            return self.store.get(self._key(name))
+        except NotFoundError as error:
+            if error.code != "object-not-found":
+                raise
+            return None
+
+    def _decode(self, name: str, kind: type[_Message]) -> _Message:
+        return _decode(self.store.get(self._key(name)), kind)
+
+    def _put_own(self, name: str, data: bytes) -> None:
+        if not self.store.put_new(self._key(name), data) and self.store.get(self._key(name)) != data:
+            raise ConflictError("job-driven-twice", f"another process writes the datum sets of {self.job} at the same time; the job is run by that one")
+
+
+@dataclass(slots=True)
+class ResultsReader:
+    """Reads the results of a job as they appear, each datum's once: the first that is found. In memory are a bit a datum and a name a part."""
+
+    area: WorkArea
+    _read: set[str] = field(default_factory=set)
+    _answered: bytearray = field(default_factory=bytearray)
+
+    def new(self) -> Iterator[DatumResult]:
+        """The results that came since the last look, a part in memory at a time."""
+        for key in sorted(found.key for found in self.area.store.list(f"{WORK}/{self.area.job}/{_RESULTS}")):
+            if key not in self._read:
+                results = _decode(self.area.store.get(key), list[DatumResult])
+                self._read.add(key)
+                yield from filter(self._is_first, results)
+
+    def _is_first(self, result: DatumResult) -> bool:
+        place, bit = result.index >> 3, 1 << (result.index & 7)
+        if place >= len(self._answered):
+            self._answered.extend(bytes(place + 1 - len(self._answered) + len(self._answered) // 4))
+        is_first = not self._answered[place] & bit
+        self._answered[place] |= bit
+        return is_first
+
+
+def remove_old_areas(store: ObjectStore, before: dt.datetime, is_gone: Callable[[str], bool]) -> list[str]:
+    """Removes the areas of jobs that are gone and in which nothing was written since; the names of their jobs."""
+    newest: dict[str, dt.datetime] = {}
+    for found in store.list(WORK):
+        job = found.key.split("/")[1]
+        newest[job] = max(found.modified, newest.get(job, found.modified))
+    old = sorted(job for job, modified in newest.items() if modified < before and _JOB.fullmatch(job) and is_gone(job))
+    for job in old:
+        WorkArea(store, job).remove()
+    return old
+
+
+class _Layout(msgspec.Struct, frozen=True):
+    layout: int
+
+
+class _Index(msgspec.Struct, frozen=True, tag="result", tag_field="type"):
+    """Of a result, which datum's it is."""
+
+    index: int
+
+
+def _decode(data: bytes, kind: type[_Message]) -> _Message:
+    return msgspec.msgpack.decode(data, type=kind)

@@ -1,0 +1,280 @@
+import datetime as dt
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pachyderm_dagster.codec import Buffer
+from pachyderm_dagster.errors import ConflictError, ExecutionError, StorageError
+from pachyderm_dagster.storage.collection import sweep_leftovers, take_inventory
+from pachyderm_dagster.storage.content import Content
+from pachyderm_dagster.storage.file_columns import FileColumns
+from pachyderm_dagster.storage.objects import ObjectInfo, ObjectStore, Ref
+from pachyderm_dagster.storage.open_store import open_store
+from pachyderm_dagster.storage.reachable import Reachable
+from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, InputFile, ResultState, WorkerRefused, WorkerSetup
+from pachyderm_dagster.worker.work_area import Claim, Death, ResultsReader, WorkArea, remove_old_areas
+
+JOB = "edges-v1-0a1b"
+CONTENT = Content(b"h" * 32, 7, (Ref(b"o" * 32, 3, 7),))
+SETUP = WorkerSetup(store_url="memory://", scratch="/s", cmd=("cp", "a"), environment={"A": "1"})
+
+
+def task(index: int) -> DatumTask:
+    return DatumTask(f"{index:064x}", index, (InputFile("data", "/a", True, (("/a/ü", CONTENT),)),), {"PACH_DATUM_ID": "x"}, datum_set=index // 3)
+
+
+def result(index: int, reason: str = "") -> DatumResult:
+    return DatumResult(id=f"{index:064x}", index=index, state=ResultState.SUCCESS, reason=reason, outputs=FileColumns.of([("/x", CONTENT)]), tries=1)
+
+
+def sets(count: int, size: int) -> list[tuple[DatumTask, ...]]:
+    return [tuple(map(task, range(start, min(start + size, count)))) for start in range(0, count, size)]
+
+
+class Killed(Exception):
+    """In the middle of everything."""
+
+
+class DyingStore:
+    """A store whose user is killed behind so many writes; what it asked for last is done or not."""
+
+    def __init__(self, store: ObjectStore, writes: int, *, done: bool) -> None:
+        self.store, self.left, self.done = store, writes, done
+
+    def put_new(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        if self.left == 0 and not self.done:
+            raise Killed
+        created = self.store.put_new(key, data)
+        if self.left == 0:
+            raise Killed
+        self.left -= 1
+        return created
+
+    def delete(self, key: str) -> None:
+        if self.left == 0:
+            raise Killed
+        self.left -= 1
+        self.store.delete(key)
+
+    def get(self, key: str) -> bytes:
+        return self.store.get(key)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        return self.store.list(prefix)
+
+
+def dying(store: ObjectStore, writes: int, *, done: bool = False) -> WorkArea:
+    # It has the methods that an area calls.
+    return WorkArea(cast("ObjectStore", DyingStore(store, writes, done=done)), JOB)
+
+
+def test_worker_finds_what_the_driver_wrote(store: ObjectStore) -> None:
+    driver, worker = WorkArea(store, JOB), WorkArea(store, JOB)
+    assert worker.find_setup() is None
+    driver.begin(SETUP)
+    assert worker.find_setup() == SETUP
+    assert (worker.sets_written(), worker.list_sets()) == (None, set())
+    assert driver.write_sets(sets(7, 3)) == 3
+    assert (worker.sets_written(), worker.list_sets()) == (3, {0, 1, 2})
+    assert worker.read_set(1) == [task(3), task(4), task(5)]
+    assert worker.read_set(2) == [task(6)]
+
+
+def test_job_without_datums_has_no_set(store: ObjectStore) -> None:
+    assert WorkArea(store, JOB).write_sets([]) == 0
+    assert WorkArea(store, JOB).sets_written() == 0
+
+
+def test_secret_files_are_not_stored(store: ObjectStore) -> None:
+    area = WorkArea(store, JOB)
+    area.begin(WorkerSetup(store_url="memory://", scratch="/s", cmd=("x",), secret_files={"/secret": {"key": b"hunter2"}}))
+    assert all(b"hunter2" not in store.get(found.key) for found in store.list(""))
+    setup = area.find_setup()
+    assert setup is not None and setup.secret_files == {}
+
+
+def test_a_worker_refuses_the_layout_of_another_version(store: ObjectStore) -> None:
+    # As msgpack: {"setup": nil, "layout": 2}
+    store.put_new(f"work/{JOB}/setup", b"\x82\xa5setup\xc0\xa6layout\x02")
+    with pytest.raises(ExecutionError, match="layout 2"):
+        WorkArea(store, JOB).find_setup()
+
+
+@pytest.mark.parametrize("job", ["", "a/b", "..", "A", "-a"])
+def test_a_name_that_no_job_has_is_refused(job: str) -> None:
+    with pytest.raises(ValueError, match="no name of a job"):
+        WorkArea(open_store("memory://"), job)
+
+
+def test_a_second_driver_ends_what_the_first_began(store: ObjectStore) -> None:
+    with pytest.raises(Killed):
+        dying(store, 2).write_sets(sets(10, 3))
+    area = WorkArea(store, JOB)
+    assert area.write_sets(sets(10, 4)) == 4
+    assert [[one.index for one in area.read_set(number)] for number in range(4)] == [[0, 1, 2], [3, 4, 5], [6, 7], [8, 9]]
+    assert area.write_sets(sets(10, 1)) == 4
+
+
+@given(st.integers(0, 12), st.lists(st.tuples(st.integers(0, 6), st.booleans(), st.integers(1, 5)), max_size=4), st.integers(1, 5))
+def test_each_task_is_in_one_set_however_many_drivers_were_killed(count: int, kills: list[tuple[int, bool, int]], last_size: int) -> None:
+    store = open_store("memory://")
+    for writes, done, size in kills:
+        try:
+            dying(store, writes, done=done).write_sets(sets(count, size))
+        except Killed:
+            pass
+    area = WorkArea(store, JOB)
+    written = area.write_sets(sets(count, last_size))
+    assert area.list_sets() == set(range(written))
+    assert sorted(one.index for number in range(written) for one in area.read_set(number)) == list(range(count))
+
+
+def test_two_drivers_at_the_same_time_are_found_out(store: ObjectStore) -> None:
+    area = WorkArea(store, JOB)
+
+    def slowly() -> Iterator[tuple[DatumTask, ...]]:
+        yield (task(0),)
+        store.put_new(f"work/{JOB}/sets/00000001", b"\x90")
+        yield (task(1),)
+
+    with pytest.raises(ConflictError, match="job-driven-twice"):
+        area.write_sets(slowly())
+
+
+def test_a_set_is_claimed_once_and_found_again_by_its_index(store: ObjectStore) -> None:
+    area = WorkArea(store, JOB)
+    assert area.claim(0, Claim(3, "pod-a"))
+    assert area.claim(1, Claim(2, "pod-b"))
+    assert not area.claim(0, Claim(2, "pod-b"))
+    assert area.claim(0, Claim(3, "pod-c"))
+    assert area.claimed() == {0, 1}
+    assert (area.claims_of(3), area.claims_of(2), area.claims_of(0)) == ([0], [1], [])
+
+
+def test_a_claim_that_was_cut_off_binds_nobody(store: ObjectStore) -> None:
+    with pytest.raises(Killed):
+        dying(store, 1).claim(0, Claim(3, "pod-a"))
+    area = WorkArea(store, JOB)
+    assert area.claims_of(3) == []
+    assert area.claim(0, Claim(2, "pod-b"))
+    assert area.claims_of(3) == []
+
+
+def test_a_claim_whose_answer_was_lost_is_found_again(store: ObjectStore) -> None:
+    with pytest.raises(Killed):
+        dying(store, 1, done=True).claim(0, Claim(3, "pod-a"))
+    assert WorkArea(store, JOB).claims_of(3) == [0]
+
+
+def test_many_workers_claim_each_set_once(store: ObjectStore) -> None:
+    area = WorkArea(store, JOB)
+    taken: list[list[int]] = [[] for _ in range(4)]
+
+    def work(index: int) -> None:
+        taken[index] = [number for number in range(12) if area.claim(number, Claim(index, f"pod-{index}"))]
+
+    workers = [threading.Thread(target=work, args=(index,)) for index in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sorted(number for numbers in taken for number in numbers) == list(range(12))
+    assert [area.claims_of(index) for index in range(4)] == taken
+
+
+def test_results_are_read_once_each_as_they_appear(store: ObjectStore) -> None:
+    area, reader = WorkArea(store, JOB), ResultsReader(WorkArea(store, JOB))
+    assert list(reader.new()) == []
+    assert area.append_results(0, 0, [result(0), result(1)], last=False) == 1
+    assert list(reader.new()) == [result(0), result(1)]
+    area.append_results(0, 1, [result(2)], last=True)
+    # A worker that was thought dead stored another result of a datum.
+    area.append_results(1, 0, [result(2, "again"), result(900)], last=False)
+    assert list(reader.new()) == [result(2), result(900)]
+    assert list(reader.new()) == []
+
+
+def test_a_new_worker_of_an_index_knows_what_has_a_result(store: ObjectStore) -> None:
+    area = WorkArea(store, JOB)
+    for number in (0, 1):
+        area.claim(number, Claim(3, "pod-a"))
+    assert area.results_of(0) == (set(), 0)
+    area.append_results(0, 0, [result(5), result(7)], last=False)
+    area.append_results(0, 1, [result(6)], last=False)
+    assert area.results_of(0) == ({5, 6, 7}, 2)
+    assert area.claims_of(3) == [0, 1]
+    area.append_results(0, 2, [], last=True)
+    assert area.claims_of(3) == [1]
+
+
+def test_a_part_takes_the_place_of_no_other(store: ObjectStore) -> None:
+    area = WorkArea(store, JOB)
+    area.append_results(0, 0, [result(1)], last=False)
+    assert area.append_results(0, 0, [result(2)], last=False) == 2
+    assert area.results_of(0) == ({1, 2}, 2)
+
+
+def test_deaths_and_refusals_are_told(store: ObjectStore) -> None:
+    area = WorkArea(store, JOB)
+    first, second = Death(0, "uid-1", 17, "ab", "the container ended"), Death(0, "uid-1", 18, "ac", "the worker was killed")
+    area.note_death(first)
+    area.note_death(second, restart=1)
+    refused = WorkerRefused.of(StorageError("storage-full", "no room"))
+    area.note_refusal("uid-2", refused)
+    assert sorted(area.deaths(), key=lambda death: death.datum) == [first, second]
+    assert list(area.refusals()) == [("uid-2", refused)]
+
+
+def test_removed_area_leaves_nothing_and_takes_nothing_of_others(store: ObjectStore) -> None:
+    area, other = WorkArea(store, JOB), WorkArea(store, f"{JOB}-2")
+    for one in (area, other):
+        one.begin(SETUP)
+        one.write_sets(sets(4, 2))
+    area.claim(0, Claim(0, "pod"))
+    area.append_results(0, 0, [result(0)], last=True)
+    area.remove()
+    assert {found.key.split("/")[1] for found in store.list("work")} == {f"{JOB}-2"}
+    assert other.sets_written() == 2
+    area.remove()
+
+
+@pytest.mark.parametrize("writes", range(8))
+def test_a_removal_that_was_cut_off_is_ended_before_the_job_begins_again(writes: int) -> None:
+    store = open_store("memory://")
+    area = WorkArea(store, JOB)
+    area.begin(SETUP)
+    area.write_sets(sets(4, 2))
+    area.claim(0, Claim(0, "pod"))
+    with pytest.raises(Killed):
+        dying(store, writes).remove()
+    area.begin(SETUP)
+    # Either the removal had not begun, or nothing of the old area is left.
+    expected = 2 if writes == 0 else None
+    assert area.sets_written() == expected
+    assert area.write_sets(sets(4, 4)) == (expected or 1)
+    assert area.claimed() == (set() if expected is None else {0})
+
+
+def test_old_areas_of_jobs_that_are_gone_are_removed(store: ObjectStore) -> None:
+    for job in ("gone", "there", "old"):
+        WorkArea(store, job).begin(SETUP)
+    now = dt.datetime.now(dt.UTC)
+    assert remove_old_areas(store, now - dt.timedelta(hours=1), lambda job: True) == []
+    assert remove_old_areas(store, now + dt.timedelta(hours=1), lambda job: job != "there") == ["gone", "old"]
+    assert {found.key.split("/")[1] for found in store.list("work")} == {"there"}
+
+
+def test_the_collection_leaves_areas_alone(tmp_path: Path) -> None:
+    store = open_store((tmp_path / "store").as_uri())
+    WorkArea(store, JOB).begin(SETUP)
+    store.put_new("objects/00/" + "00" * 32, b"nobody reaches this")
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    inventory, candidates = take_inventory(store, Reachable(store), later)
+    assert (inventory.kept.objects, len(candidates)) == (0, 1)
+    sweep_leftovers(store, later)
+    assert WorkArea(store, JOB).find_setup() == SETUP
