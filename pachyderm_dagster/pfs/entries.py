@@ -28,7 +28,7 @@ class FileInfo(msgspec.Struct, frozen=True):
     Args:
         type: `file` or `dir`.
         size_bytes: of a directory the sum of everything below it.
-        hash: 64 hex digits; equal for equal files, and for directories of one path with equal files below.
+        hash: 64 hex digits; equal for equal files, and for directories of one path with equal files below that were written by the same datums.
     """
 
     path: str

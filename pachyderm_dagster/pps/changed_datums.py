@@ -10,6 +10,7 @@ from pachyderm_dagster.pfs.globs import Glob
 from pachyderm_dagster.pfs.path_columns import directory_keys, paths_of
 from pachyderm_dagster.pfs.paths import ROOT
 from pachyderm_dagster.pps.datums import Datums, datum_table
+from pachyderm_dagster.pps.directory_hashes import hash_by_files
 from pachyderm_dagster.pps.inputs import Input, PfsInput, leaf_key
 from pachyderm_dagster.storage.rows import KEY
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
@@ -34,13 +35,14 @@ class ConsideredDatums:
 
 
 def changed_datums(
-    trees: Trees, meta_trees: Trees, input: Input | None, salt: str, before: TreeRoot, now: TreeRoot, base_meta: TreeRoot
+    trees: Trees, meta_trees: Trees, input: Input | None, salt: str, before: TreeRoot, now: TreeRoot, base_meta: TreeRoot, *, by_files: bool = False
 ) -> ConsideredDatums | None:
     """The datums that may have changed between two contents of the one branch that `input` reads; None when all have to be looked at.
 
     Args:
         salt: of the version, the same for both.
         before: what the job read that made `base_meta`, in which every datum is done.
+        by_files: whether directories have the hashes of `hash_by_files`.
     """
     if not isinstance(input, PfsInput) or input.batch is not None:
         return None
@@ -53,14 +55,15 @@ def changed_datums(
         return None
     paths = pc.unique(pa.concat_arrays([paths_of(keys), paths_of(directory_keys(keys))]))
     matched = paths.filter(glob.match_paths(paths)).sort()
-    there, datums = (datum_table(input, {leaf_key(input): _entries(trees, root, matched)}, salt) for root in (before, now))
+    there, datums = (datum_table(input, {leaf_key(input): _entries(trees, root, matched, by_files=by_files)}, salt) for root in (before, now))
     ids = pc.unique(pa.concat_arrays([known.table.column("id").combine_chunks() for known in (there, datums)]))
     base_rows = meta_trees.find(base_meta, ids)
     return ConsideredDatums(datums, base_rows, base_meta.count - len(base_rows) + len(datums))
 
 
-def _entries(trees: Trees, root: TreeRoot, paths: pa.StringArray) -> pa.Table:
+def _entries(trees: Trees, root: TreeRoot, paths: pa.StringArray, *, by_files: bool) -> pa.Table:
     """Those of these paths that are there, as a glob gives them."""
     found = [entry for path in paths.to_pylist() if (entry := find_entry(trees, root, path)) is not None]
     rows = [{"path": entry.path, "type": entry.type, "size": entry.size_bytes, "hash": bytes.fromhex(entry.hash)} for entry in found]
-    return pa.Table.from_pylist(rows, schema=ENTRIES)
+    entries = pa.Table.from_pylist(rows, schema=ENTRIES)
+    return hash_by_files(trees, root, entries) if by_files else entries

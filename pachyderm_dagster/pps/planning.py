@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pachyderm_dagster.errors import InvalidError, PachydermError
-from pachyderm_dagster.pfs.model import Commit
+from pachyderm_dagster.pfs.model import Commit, Origin
 from pachyderm_dagster.pfs.reading import glob_files
 from pachyderm_dagster.pps.assembly import JobTrees
 from pachyderm_dagster.pps.changed_datums import ConsideredDatums, changed_datums
 from pachyderm_dagster.pps.datums import DatumFile, Datums, datum_table, hex_strings
+from pachyderm_dagster.pps.directory_hashes import hash_by_files
 from pachyderm_dagster.pps.inputs import Leaf, leaf_key, leaves
 from pachyderm_dagster.pps.job_inputs import Base
 from pachyderm_dagster.pps.plan import Plan, plan
@@ -28,6 +29,11 @@ class Source:
 
     commit: Commit
     root: TreeRoot
+
+    @property
+    def is_output(self) -> bool:
+        """Whether its files say which datums wrote them, as those of a pipeline do."""
+        return self.commit.origin is Origin.AUTO
 
 
 Sources = Mapping[tuple[str, str | None, str, str], Source]
@@ -60,13 +66,16 @@ def find_datums(trees: Trees, spec: PipelineSpec, sources: Sources, salt: str) -
     """
     if spec.input is None:
         raise InvalidError("no-input", f"pipeline '{spec.pipeline.name}' is a spout: without an input it has no datums")
-    files = {leaf_key(leaf): glob_files(trees, _root_of(leaf, sources), leaf.glob) for leaf in leaves(spec.input)}
+    files = {leaf_key(leaf): _matches(trees, leaf, sources) for leaf in leaves(spec.input)}
     return datum_table(spec.input, files, spec.datum_salt(salt))
 
 
-def _root_of(leaf: Leaf, sources: Sources) -> TreeRoot:
+def _matches(trees: Trees, leaf: Leaf, sources: Sources) -> pa.Table:
+    """What an input's glob matches, as ENTRIES."""
     found = sources.get(source_key(leaf))
-    return decode_root(FILE_ROWS, None) if found is None else found.root
+    root = decode_root(FILE_ROWS, None) if found is None else found.root
+    entries = glob_files(trees, root, leaf.glob)
+    return hash_by_files(trees, root, entries) if found is not None and found.is_output else entries
 
 
 def consider_datums(trees: Trees, meta_trees: Trees, spec: PipelineSpec, sources: Sources, salt: str, base: Base) -> ConsideredDatums:
@@ -76,7 +85,7 @@ def consider_datums(trees: Trees, meta_trees: Trees, spec: PipelineSpec, sources
         (source,) = sources.values()
         before = decode_root(FILE_ROWS, base.input.tree)
         try:
-            found = changed_datums(trees, meta_trees, spec.input, spec.datum_salt(salt), before, source.root, meta)
+            found = changed_datums(trees, meta_trees, spec.input, spec.datum_salt(salt), before, source.root, meta, by_files=source.is_output)
         except PachydermError as error:
             # What is damaged may be of the older content only, which nobody asked for.
             if not is_damage(error):

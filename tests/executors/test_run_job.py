@@ -112,6 +112,21 @@ def test_chain_of_commits_runs_only_what_changed(workspace: Workspace, create: C
             assert read_all(workspace, "copy@master") == {path: data.upper() for path, data in read_all(workspace, "data@master").items()}
 
 
+def test_directory_with_the_same_files_from_another_datum_is_skipped(
+    workspace: Workspace, create: Callable[..., None], executor: InProcessExecutor, run: Callable[[], list[Job]]
+) -> None:
+    workspace.pfs.create_repo("data")
+    create(COPY)
+    create(SECOND.replace("name: second", "name: whole").replace("glob: /*", "glob: /"))
+    create(SECOND)
+    executor.code = lambda files: dict.fromkeys(("/folder/a", "/folder/b"), next(iter(files.values())))
+    run()
+    put(workspace, "data@master", {"/first": b"1"})
+    assert [counts(job) for job in run()] == [(1, 1, 0, 0)] * 3
+    put(workspace, "data@master", {"/first": None, "/second": b"1"})
+    assert {job.pipeline.name: counts(job) for job in run()} == {"copy": (1, 1, 0, 0), "whole": (1, 0, 1, 0), "second": (1, 0, 1, 0)}
+
+
 def test_failed_job_names_the_datum_and_hides_its_output(workspace: Workspace, create: Callable[..., None], run: Callable[[], list[Job]]) -> None:
     workspace.pfs.create_repo("data")
     create(COPY)
