@@ -4,13 +4,14 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pachyderm_dagster.pfs.globs import Level
 from pachyderm_dagster.pfs.path_columns import paths_of
 from pachyderm_dagster.pfs.paths import AFTER_SEPARATOR, ROOT, SEPARATOR, directory_range, key_of, path_of
-from pachyderm_dagster.storage.nodes import Node, node_id
+from pachyderm_dagster.storage.nodes import leaf_ids
 from pachyderm_dagster.storage.rows import HASH_TYPE
 from pachyderm_dagster.storage.tree_reading import first_not_below
 from pachyderm_dagster.storage.trees import FILE_ROWS, TreeRoot, Trees
@@ -76,24 +77,25 @@ def directory_entries(trees: Trees, root: TreeRoot, keys: Sequence[str], leaf: p
         leaf: rows of one leaf in which all these directories begin; those that end in it too cost no search.
     """
     leaf_keys = [] if leaf is None else leaf.column("key").to_pylist()
-    rows = None if leaf is None else leaf.select(FILE_ROWS.logical).combine_chunks().to_batches()[0]
-    sizes: list[int] = []
-    hashes: list[bytes] = []
+    bounds = {key: (bisect_left(leaf_keys, key + SEPARATOR), bisect_left(leaf_keys, key + AFTER_SEPARATOR)) for key in keys}
+    # Where a directory ends before the leaf does, its rows are there.
+    inside = {key: (first, end) for key, (first, end) in bounds.items() if end < len(leaf_keys)}
+    found = {} if leaf is None else dict(zip(inside, _parts_of(leaf, list(inside.values())), strict=True))
     for key in keys:
-        start, stop = key + SEPARATOR, key + AFTER_SEPARATOR
-        last = bisect_left(leaf_keys, stop)
-        if rows is None or last == len(leaf_keys):
-            below = trees.summary(root, start, stop)
-            sizes.append(below.size_bytes)
-            hashes.append(below.id)
-            continue
-        first = bisect_left(leaf_keys, start)
-        inside = rows.slice(first, last - first)
-        sizes.append(pc.sum(inside.column("size")).as_py())
-        # What `range_hash` gives for rows of one leaf: the id of a tree of just these.
-        hashes.append(node_id(FILE_ROWS, Node(0, inside)))
+        if key not in found:
+            below = trees.summary(root, key + SEPARATOR, key + AFTER_SEPARATOR)
+            found[key] = below.size_bytes, below.id
+    sizes, hashes = zip(*(found[key] for key in keys), strict=True) if keys else ((), ())
     paths = pa.array(map(path_of, keys), pa.string())
     return pa.Table.from_arrays([paths, pa.repeat(DIRECTORY, len(keys)), pa.array(sizes, pa.int64()), pa.array(hashes, HASH_TYPE)], schema=ENTRIES)
+
+
+def _parts_of(leaf: pa.Table, bounds: Sequence[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
+    """The size and the range hash (that of a tree of one leaf) of parts of a leaf's rows."""
+    (rows,) = leaf.select(FILE_ROWS.logical).combine_chunks().to_batches()
+    ends = np.concatenate([[0], np.cumsum(rows.column("size").to_numpy())])
+    sizes = [int(ends[end] - ends[first]) for first, end in bounds]
+    return zip(sizes, leaf_ids(FILE_ROWS, rows, bounds), strict=True)
 
 
 def children(

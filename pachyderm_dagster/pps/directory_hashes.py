@@ -1,6 +1,9 @@
 """Hashes of directories in the output of pipelines by their files alone, where those of the tree also say which datum wrote each file."""
 
-from collections.abc import Iterator
+import itertools
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -8,10 +11,11 @@ import pyarrow.compute as pc
 from pachyderm_dagster.codec import digest
 from pachyderm_dagster.pfs.entries import DIRECTORY
 from pachyderm_dagster.pfs.paths import directory_range
-from pachyderm_dagster.storage.nodes import Node, node_id
+from pachyderm_dagster.storage.nodes import leaf_ids
 from pachyderm_dagster.storage.rows import HASH_TYPE, KEY
-from pachyderm_dagster.storage.tree_reading import first_not_below
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
+
+_Range: TypeAlias = tuple[str | None, str | None]
 
 
 def hash_by_files(trees: Trees, root: TreeRoot, entries: pa.Table) -> pa.Table:
@@ -28,23 +32,31 @@ def hash_by_files(trees: Trees, root: TreeRoot, entries: pa.Table) -> pa.Table:
     return entries.set_column(entries.column_names.index("hash"), "hash", found)
 
 
-def _hashes(trees: Trees, root: TreeRoot, ranges: list[tuple[str | None, str | None]]) -> Iterator[bytes]:
+def _hashes(trees: Trees, root: TreeRoot, ranges: Sequence[_Range]) -> Iterator[bytes]:
     """One for each range of keys."""
-    leaf, begin = None, ""
-    for start, stop in ranges:
-        if leaf is None or not begin <= (start or "") <= _last_key(leaf):
-            leaf, begin = next(_leaves(trees, root, start, None), None), start or ""
-        if leaf is not None and stop is not None and stop <= _last_key(leaf):
-            first, end = (first_not_below(leaf.column(KEY), key) for key in (start or "", stop))
-            yield node_id(trees.kind, Node(0, leaf.slice(first, end - first)))
+    at = 0
+    while at < len(ranges):
+        start = ranges[at][0] or ""
+        leaf = next(_leaves(trees, root, start, None), None)
+        some = [] if leaf is None else _parts_of(leaf, start, itertools.islice(ranges, at, None))
+        if leaf is not None and some:
+            yield from leaf_ids(trees.kind, leaf, some)
+            at += len(some)
         else:
-            ids = [node_id(trees.kind, Node(0, part)) for part in _leaves(trees, root, start, stop)]
+            ids = [own_id for part in _leaves(trees, root, *ranges[at]) for own_id in leaf_ids(trees.kind, part, [(0, len(part))])]
             yield ids[0] if len(ids) == 1 else digest("directory", ids)
+            at += 1
 
 
-def _last_key(leaf: pa.RecordBatch) -> str:
-    key: str = leaf.column(KEY)[-1].as_py()
-    return key
+def _parts_of(leaf: pa.RecordBatch, start: str, ranges: Iterable[_Range]) -> list[tuple[int, int]]:
+    """Which rows of a leaf, read from `start` on, the first ranges are that lie in it and end before it does."""
+    keys = leaf.column(KEY).to_pylist()
+    found = []
+    for first, stop in ranges:
+        if first is None or stop is None or first < start or stop > keys[-1]:
+            break
+        found.append((bisect_left(keys, first), bisect_left(keys, stop)))
+    return found
 
 
 def _leaves(trees: Trees, root: TreeRoot, start: str | None, stop: str | None) -> Iterator[pa.RecordBatch]:

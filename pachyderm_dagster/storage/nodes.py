@@ -10,7 +10,7 @@ zstd of it, in version 1 as it is.
 import struct
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -57,38 +57,59 @@ class Node:
 def node_id(kind: TreeKind, node: Node) -> bytes:
     """The id of a node: equal for nodes of equal level and logical columns. 32 bytes."""
     names = kind.logical if node.level == 0 else INDEX_LOGICAL
-    parts: list[Buffer] = [node.rows.num_rows.to_bytes(8, "little")]
-    for name in names:
-        parts.extend(_canonical_buffers(node.rows.column(name)))
-    return digest(f"tree:{kind.name}:{node.level}", parts)
+    columns = [_canonical(node.rows.column(name)) for name in names]
+    return _id_of_part(kind, node.level, columns, 0, node.rows.num_rows)
 
 
-def _canonical_buffers(array: pa.Array) -> Iterator[Buffer]:
-    """An array's bytes, the same wherever it was sliced from: lengths instead of offsets, no padding, no validity (nulls are refused)."""
+def leaf_ids(kind: TreeKind, rows: pa.RecordBatch, bounds: Iterable[tuple[int, int]]) -> list[bytes]:
+    """What `node_id` gives for a leaf of rows first..end, for each (first, end) of `bounds`."""
+    columns = [_canonical(rows.column(name)) for name in kind.logical]
+    return [_id_of_part(kind, 0, columns, first, end) for first, end in bounds]
+
+
+_Slices = Callable[[int, int], tuple[Buffer, ...]]
+
+
+def _id_of_part(kind: TreeKind, level: int, columns: Sequence[_Slices], start: int, stop: int) -> bytes:
+    parts: list[Buffer] = [(stop - start).to_bytes(8, "little")]
+    for column in columns:
+        parts.extend(column(start, stop))
+    return digest(f"tree:{kind.name}:{level}", parts)
+
+
+def _canonical(array: pa.Array) -> _Slices:
+    """Gives a part of an array as bytes, the same wherever it was sliced from: lengths instead of offsets, no padding, no validity (nulls are refused)."""
     if array.null_count:
         raise ValueError(f"logical columns of a tree hold no nulls; found {array.null_count} in a column of {array.type}")
-    kind, start, stop = array.type, array.offset, array.offset + len(array)
-    if pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_list(kind):
-        offsets = _offsets(array)
-        yield np.diff(offsets).tobytes()
-        if pa.types.is_list(kind):
-            yield from _canonical_buffers(array.values.slice(offsets[0], offsets[-1] - offsets[0]))
-        else:
-            data = array.buffers()[2]
-            yield memoryview(data)[offsets[0] : offsets[-1]] if data is not None else b""
-    elif pa.types.is_integer(kind) or pa.types.is_fixed_size_binary(kind):
-        width = kind.bit_width // 8
-        data = array.buffers()[1]
-        yield memoryview(data)[start * width : stop * width] if data is not None else b""
-    else:
-        raise TypeError(f"a logical column of a tree cannot be of type {kind}")
+    kind = array.type
+    if pa.types.is_string(kind) or pa.types.is_binary(kind):
+        offsets, lengths = _offsets(array)
+        text = _bytes_of(array.buffers()[2])
+        return lambda start, stop: (lengths[4 * start : 4 * stop], text[offsets[start] : offsets[stop]])
+    if pa.types.is_list(kind):
+        offsets, lengths = _offsets(array)
+        first = offsets[0]
+        inner = _canonical(array.values.slice(first, offsets[-1] - first))
+        return lambda start, stop: (lengths[4 * start : 4 * stop], *inner(offsets[start] - first, offsets[stop] - first))
+    if pa.types.is_integer(kind) or pa.types.is_fixed_size_binary(kind):
+        width, skipped = kind.bit_width // 8, array.offset
+        data = _bytes_of(array.buffers()[1])
+        return lambda start, stop: (data[(skipped + start) * width : (skipped + stop) * width],)
+    raise TypeError(f"a logical column of a tree cannot be of type {kind}")
 
 
-def _offsets(array: pa.Array) -> "np.ndarray[tuple[int], np.dtype[np.int32]]":
+def _bytes_of(buffer: pa.Buffer | None) -> memoryview:
+    return memoryview(b"" if buffer is None else buffer)
+
+
+def _offsets(array: pa.Array) -> "tuple[np.ndarray[tuple[int], np.dtype[np.int32]], memoryview]":
+    """Where each value begins, and the last one ends; the lengths of all, as bytes."""
     data = array.buffers()[1]
     if data is None or not len(array):
-        return np.zeros(1, dtype=np.int32)
-    return np.frombuffer(data, dtype=np.int32, count=len(array) + 1, offset=array.offset * 4)
+        offsets = np.zeros(1, dtype=np.int32)
+    else:
+        offsets = np.frombuffer(data, dtype=np.int32, count=len(array) + 1, offset=array.offset * 4)
+    return offsets, memoryview(np.diff(offsets).tobytes())
 
 
 def closes(kind: TreeKind, keys: pa.Array, level: int) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
