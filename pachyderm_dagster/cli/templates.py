@@ -77,8 +77,8 @@ def render(template: SpecText, arguments: Mapping[str, str]) -> SpecText:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Lets Ctrl-C end the process within the block: a template may loop for ever in code that never comes back to look at signals."""
-    if threading.current_thread() is not threading.main_thread():
+    """Lets Ctrl-C, unless it is ignored, end the process within the block: a template may loop for ever in code that never comes back to look at signals."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         yield
         return
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -52,10 +53,18 @@ class Answer:
 
 @contextlib.contextmanager
 def process(*words: str) -> Iterator[subprocess.Popen[str]]:
-    """A command line in a process of its own, with pipes; killed at the end of the block."""
+    """A command line in a process of its own, with pipes; killed at the end of the block. It takes Ctrl-C, also where the tests run in the background."""
     command = [sys.executable, "-m", "pachyderm_dagster", *words]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe) as running:
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as running:
         try:
             yield running
         finally:

@@ -3,6 +3,8 @@
 import builtins
 import importlib
 import json
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -14,7 +16,7 @@ import pytest
 
 from pachyderm_dagster.cli.templates import place_of_import
 from pachyderm_dagster.errors import InvalidError
-from tests.cli.pachctl import Pachctl
+from tests.cli.pachctl import Pachctl, process
 
 COPY = """
 local parts = import 'parts.libsonnet';
@@ -119,6 +121,16 @@ def test_import_that_is_missing_and_specification_that_is_wrong_are_named(folder
 def test_options_that_do_not_belong_together_are_refused(folder: Path, pachctl: Pachctl) -> None:
     assert "--jsonnet" in pachctl.misuse("create", "pipeline", "--arg", "a=b")
     assert "two files" in pachctl.misuse("create", "pipeline", "-f", "a.json", "--jsonnet", "b.jsonnet")
+
+
+def test_ctrl_c_ends_a_template_that_loops(folder: Path, pachctl: Pachctl) -> None:
+    (folder / "loop.jsonnet").write_text("local count(n) = count(n + 1) tailstrict; count(import 'first.libsonnet')")
+    os.mkfifo(folder / "first.libsonnet")
+    with process("create", "pipeline", "--jsonnet", str(folder / "loop.jsonnet")) as looping:
+        # Opened when the template is being evaluated, and by nobody else.
+        (folder / "first.libsonnet").write_text("0")
+        looping.send_signal(signal.SIGINT)
+        assert looping.wait() == -signal.SIGINT
 
 
 def test_missing_package_is_named(folder: Path, pachctl: Pachctl, monkeypatch: pytest.MonkeyPatch) -> None:
