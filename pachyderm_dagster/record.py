@@ -8,17 +8,18 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from pachyderm_dagster.clock import Clock, SystemClock
-from pachyderm_dagster.coordination.leases import DatabaseLeases, Leases
+from pachyderm_dagster.coordination.leases import Leases
+from pachyderm_dagster.coordination.opening import check_coordination_url, open_coordination
 from pachyderm_dagster.errors import InvalidError, PachydermError, StorageError, UnreachableError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, open_engine
 from pachyderm_dagster.pfs.belonging import claim_store
 from pachyderm_dagster.pfs.propagation import propagate
-from pachyderm_dagster.pfs.store_ids import check_mark, find_mark
+from pachyderm_dagster.pfs.store_ids import check_mark, find_mark, own_id
 from pachyderm_dagster.pps.jobs import create_jobs
 from pachyderm_dagster.pps.recovery import keep
 from pachyderm_dagster.pps.stopping import pause_taken
-from pachyderm_dagster.settings import COORDINATION_URL, EXECUTOR, Settings, load_settings
+from pachyderm_dagster.settings import EXECUTOR, Settings, load_settings
 from pachyderm_dagster.storage.objects import ObjectStore
 from pachyderm_dagster.storage.storage_urls import check_home_url
 
@@ -97,11 +98,11 @@ def open_record(environ: Mapping[str, str], *, clock: Clock | None = None, rebui
         InvalidError: `config-invalid`, `storage-url-invalid`, for settings that cannot be used.
         StateError: `home-version`.
         StorageError: `record-lost`, when it is new or empty and the store is not.
+        InvalidError: `extra-missing`.
         UnreachableError, StorageError: as `open_engine`.
     """
     settings = load_settings(environ)
-    if settings.coordination_url != "database://":
-        raise InvalidError("config-invalid", f"{COORDINATION_URL} is {settings.coordination_url!r}; this version takes database:// only")
+    check_coordination_url(settings.coordination_url, settings.etcd)
     if settings.executor != "local":
         raise InvalidError("config-invalid", f"{EXECUTOR} is {settings.executor!r}; this version runs datums as local processes only: set it to 'local'")
     check_home_url(settings.storage_url)
@@ -109,10 +110,11 @@ def open_record(environ: Mapping[str, str], *, clock: Clock | None = None, rebui
     # For what the store never knows of: a claim to it, and leases, which must not wait for a store that does not answer.
     apart = Database(open_engine(settings.metadata_url), clock or SystemClock())
     database = Database(apart.engine, apart.clock, finishers=(pause_taken, propagate, create_jobs), precede=store.check, follow=store.follow)
-    if not rebuilding:
-        try:
+    try:
+        if not rebuilding:
             claim_store(apart, store.open, settings.storage_url)
-        except PachydermError:
-            database.close()
-            raise
-    return Record(settings, database, DatabaseLeases(apart), store)
+        leases = open_coordination(settings.coordination_url, settings.etcd, apart, lambda: own_id(apart))
+    except PachydermError:
+        database.close()
+        raise
+    return Record(settings, database, leases, store)

@@ -21,6 +21,8 @@ EXECUTOR = "PACHYDERM_EXECUTOR"
 PROJECT = "PACHYDERM_PROJECT"
 DAGSTER_HOME = "DAGSTER_HOME"
 SQL_PASSWORD = "PACHYDERM_SQL_PASSWORD"
+ETCD_VARIABLES = ("ETCDCTL_CACERT", "ETCDCTL_CERT", "ETCDCTL_KEY", "ETCDCTL_USER", "ETCDCTL_PASSWORD")
+"""Those of etcd's own command line that count here too."""
 CONFIG_FILE = "config.toml"
 EXECUTORS = ("local", "kubernetes")
 
@@ -48,6 +50,8 @@ class Settings:
     origins: Mapping[str, Setting]
     sql_password: str | None = field(default=None, repr=False)
     """For databases that output is sent to. From the environment only, and shown nowhere."""
+    etcd: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Those of ETCD_VARIABLES that are set. From the environment only, and shown nowhere."""
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
@@ -84,6 +88,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         dagster_home=Path(found[DAGSTER_HOME].value).expanduser().absolute(),
         origins=found,
         sql_password=environ.get(SQL_PASSWORD) or None,
+        etcd={name: environ[name] for name in ETCD_VARIABLES if environ.get(name)},
     )
 
 

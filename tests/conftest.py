@@ -10,7 +10,7 @@ import pytest
 from tests.cli.pachctl import Pachctl
 from tests.records import SERVER, new_record_url
 
-SETTINGS_PREFIXES = ("PACHYDERM_", "DAGSTER_", "AWS_", "AZURE_", "AZURITE_", "GOOGLE_")
+SETTINGS_PREFIXES = ("PACHYDERM_", "DAGSTER_", "AWS_", "AZURE_", "AZURITE_", "GOOGLE_", "ETCDCTL_")
 
 # No deadline: a busy machine is no bug. Where CI is set, the examples are the same in every run, so that a red run can be repeated.
 hypothesis.settings.register_profile("person", deadline=None, print_blob=True)

@@ -9,6 +9,7 @@ import click
 from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.options import gone_option
 from pachyderm_dagster.cli.printing import Column, Printer, printing, text
+from pachyderm_dagster.coordination.opening import check_coordination_url
 from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.settings import HOME, PROJECT, load_settings, save_setting
@@ -42,6 +43,7 @@ def config(environ: Mapping[str, str], printer: Printer) -> None:
     """
     settings = load_settings(environ)
     check_home_url(settings.storage_url)
+    check_coordination_url(settings.coordination_url, settings.etcd)
     found = settings.origins
     printer.many(({"name": name, "value": without_password(one.value), "origin": one.origin} for name, one in found.items()), COLUMNS)
 

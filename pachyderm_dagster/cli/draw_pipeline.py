@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import click
 
-from pachyderm_dagster.cli.home import reading
+from pachyderm_dagster.cli.home import opened
 from pachyderm_dagster.cli.kept_state import as_kept
 from pachyderm_dagster.cli.lanes import draw_graph, in_order
 from pachyderm_dagster.cli.options import in_project, without_effect
@@ -14,7 +14,6 @@ from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.model import Pipeline
-from pachyderm_dagster.settings import load_settings
 
 
 @click.command(epilog="Example: pachctl draw pipeline")
@@ -27,9 +26,11 @@ from pachyderm_dagster.settings import load_settings
 @click.pass_obj
 def draw_pipeline(environ: Mapping[str, str], set_id: str | None, all_projects: bool, project: str, printer: Printer) -> None:
     """A repo or pipeline a line, with what it reads (+) above it; | goes on to one further down. A * right below another's line reads that one."""
-    with reading(environ) as txn:
-        repos.ensure_project(txn, project)
-        found = as_kept(txn, load_settings(environ).home, pipelines.list_pipeline(txn) if set_id is None else pipelines.list_pipeline_of_set(txn, set_id))
+    with opened(environ) as record:
+        with record.database.read() as txn:
+            repos.ensure_project(txn, project)
+            listed = pipelines.list_pipeline(txn) if set_id is None else pipelines.list_pipeline_of_set(txn, set_id)
+        found = as_kept(record.leases, record.settings.home, listed)
     shown = {str(one.name): one for one in found if all_projects or one.name.project == project}
     reads = graph_of(shown.values())
     if printer.for_programs:

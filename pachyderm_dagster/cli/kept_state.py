@@ -4,20 +4,19 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from pachyderm_dagster.coordination.leases import find_owners
+from pachyderm_dagster.coordination.leases import Leases
 from pachyderm_dagster.coordination.names import process_lease
 from pachyderm_dagster.executors.kept_processes import is_kept, process_folder
-from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pps.model import Pipeline, PipelineState
 
 
-def as_kept(txn: Transaction, home: Path, found: Sequence[Pipeline]) -> list[Pipeline]:
+def as_kept(leases: Leases, home: Path, found: Sequence[Pipeline]) -> list[Pipeline]:
     """The same pipelines; of those that are to have a process and of which nobody keeps it the state is STANDBY, and the reason what starts it."""
-    leases = {one.key: process_lease(one.key) for one in found if one.spec.runs_on and one.state is not PipelineState.PAUSED}
-    if not leases:
+    names = {one.key: process_lease(one.key) for one in found if one.spec.runs_on and one.state is not PipelineState.PAUSED}
+    if not names:
         return list(found)
-    owners = find_owners(txn, [*leases.values()])
-    idle = {key for key, lease in leases.items() if not is_kept(process_folder(home, key), owners.get(lease))}
+    owners = leases.find_owners(names.values())
+    idle = {key for key, lease in names.items() if not is_kept(process_folder(home, key), owners.get(lease))}
     return [_standby(one) if one.key in idle else one for one in found]
 
 

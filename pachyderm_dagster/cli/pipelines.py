@@ -8,7 +8,7 @@ import click
 
 from pachyderm_dagster.cli.asking import ask
 from pachyderm_dagster.cli.documents import document_of, pipeline_document, pipeline_inspection, user_text
-from pachyderm_dagster.cli.home import reading
+from pachyderm_dagster.cli.home import opened, reading
 from pachyderm_dagster.cli.kept_state import as_kept
 from pachyderm_dagster.cli.numbers import ALL, number_of_versions
 from pachyderm_dagster.cli.options import force, gone_option, in_project, only_one
@@ -22,7 +22,6 @@ from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.alerts import list_alert
 from pachyderm_dagster.pps.model import Pipeline, PipelineState
 from pachyderm_dagster.pps.requests import DeletePipeline, RerunPipeline, StartPipeline, StopPipeline
-from pachyderm_dagster.settings import load_settings
 
 
 def show_input(document: Mapping[str, Any] | None) -> str:
@@ -90,12 +89,14 @@ def inspect_pipeline(environ: Mapping[str, str], pipeline: str, project: str, pr
     name, caret, back = pipeline.partition("^")
     if caret and not (back or "1").isdigit():
         raise click.UsageError(f"'{pipeline}' has {back!r} after the '^'; it takes a number", click.get_current_context())
-    with reading(environ) as txn:
-        found = pipelines.get_pipeline(txn, parse_repo(name, project=project))
-        if caret:
-            found = _older_version(txn, found, int(back or "1"))
-        (found,) = as_kept(txn, load_settings(environ).home, [found])
-    printer.one({**pipeline_inspection(found), "process": process_document(load_settings(environ).home, found)}, LINES)
+    with opened(environ) as record:
+        with record.database.read() as txn:
+            found = pipelines.get_pipeline(txn, parse_repo(name, project=project))
+            if caret:
+                found = _older_version(txn, found, int(back or "1"))
+        home = record.settings.home
+        (found,) = as_kept(record.leases, home, [found])
+    printer.one({**pipeline_inspection(found), "process": process_document(home, found)}, LINES)
 
 
 @click.command(epilog="Example: pachctl extract pipeline edges > edges.json")
@@ -135,18 +136,19 @@ def list_pipeline(
     printer: Printer,
 ) -> None:
     """By name; the newest version comes first."""
-    with reading(environ) as txn:
-        repos.ensure_project(txn, project)
-        name = None if pipeline is None else pipelines.get_pipeline(txn, parse_repo(pipeline, project=project)).name
-        if set_id is not None:
-            found = [one for one in pipelines.list_pipeline_of_set(txn, set_id) if all_projects or name is not None or one.name.project == project]
-        else:
-            found = pipelines.list_pipeline(txn, project=None if all_projects or name is not None else project)
-        found = [one for one in found if name is None or one.name == name]
-        if history:
-            found = [version for one in found for version in _versions(txn, one, history)]
-        found = as_kept(txn, load_settings(environ).home, found)
-        late = {alert.pipeline for alert in list_alert(txn)}
+    with opened(environ) as record:
+        with record.database.read() as txn:
+            repos.ensure_project(txn, project)
+            name = None if pipeline is None else pipelines.get_pipeline(txn, parse_repo(pipeline, project=project)).name
+            if set_id is not None:
+                found = [one for one in pipelines.list_pipeline_of_set(txn, set_id) if all_projects or name is not None or one.name.project == project]
+            else:
+                found = pipelines.list_pipeline(txn, project=None if all_projects or name is not None else project)
+            found = [one for one in found if name is None or one.name == name]
+            if history:
+                found = [version for one in found for version in _versions(txn, one, history)]
+            late = {alert.pipeline for alert in list_alert(txn)}
+        found = as_kept(record.leases, record.settings.home, found)
     told = [{**pipeline_document(one), "alerts": [LATE] if one.is_newest and one.name in late else []} for one in found]
     documents = [document for document in told if state is None or document["state"] == state]
     if only_spec:

@@ -162,7 +162,7 @@ def wait_for(record: Record, environ: Mapping[str, str], pending: Pending, *, ti
             if not found:
                 return
             # The sensors of a daemon that has just started have not looked yet.
-            daemon = any(map(record.leases.is_held, (DEV_LEASE, *{sensor_lease(job.pipeline.project) for job in blockers.jobs})))
+            daemon = bool(record.leases.find_owners([DEV_LEASE, *{sensor_lease(job.pipeline.project) for job in blockers.jobs}]))
             report.blocked(blockers, daemon=daemon)
             if _is_past(deadline):
                 raise StateError("wait-timeout", f"{', '.join(str(commit) for commit in found)} did not finish in {timeout:g} s")

@@ -1,1 +1,1 @@
-"""Leases and watches: what is ephemeral."""
+"""Leases, claims and word of changes: what is ephemeral."""

@@ -8,11 +8,7 @@ from collections.abc import Collection, Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
-import sqlalchemy as sa
-
 from pachyderm_dagster.errors import ConflictError, PachydermError
-from pachyderm_dagster.metadata import tables as t
-from pachyderm_dagster.metadata.database import Database, Transaction
 
 LEASE_TIME = dt.timedelta(seconds=15)
 WAIT_SECONDS = 60.0
@@ -20,10 +16,13 @@ POLL_SECONDS = 0.1
 
 
 class Leases(Protocol):
-    """What a coordination service offers: leases that end by themselves when their owner dies."""
+    """What a coordination service offers: leases that end by themselves when their owner dies.
+
+    One that does not answer raises UnreachableError: `record-unreachable`, `coordination-unreachable`.
+    """
 
     def acquire(self, name: str, owner: str, ttl: dt.timedelta) -> bool:
-        """Takes or renews the lease; False when somebody else holds it."""
+        """Takes or renews the lease; False when somebody else holds it. It may live longer than `ttl`, never shorter."""
         ...
 
     def release(self, name: str, owner: str) -> None:
@@ -38,42 +37,9 @@ class Leases(Protocol):
         """Who holds the lease now; None: nobody."""
         ...
 
-
-class DatabaseLeases:
-    """Leases as rows of the record: the embedded form."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def acquire(self, name: str, owner: str, ttl: dt.timedelta) -> bool:
-        def change(txn: Transaction) -> bool:
-            now = txn.clock.now()
-            row = txn.first(sa.select(t.lease).where(t.lease.c.name == name))
-            if row is None:
-                txn.run(sa.insert(t.lease).values(name=name, owner=owner, expires=now + ttl))
-                return True
-            if row.owner != owner and row.expires > now:
-                return False
-            txn.run(sa.update(t.lease).where(t.lease.c.name == name).values(owner=owner, expires=now + ttl))
-            return True
-
-        return self._database.write(change)
-
-    def release(self, name: str, owner: str) -> None:
-        self._database.write(lambda txn: txn.run(sa.delete(t.lease).where(t.lease.c.name == name, t.lease.c.owner == owner)))
-
-    def is_held(self, name: str) -> bool:
-        return self.find_owner(name) is not None
-
-    def find_owner(self, name: str) -> str | None:
-        with self._database.read() as txn:
-            return find_owners(txn, [name]).get(name)
-
-
-def find_owners(txn: Transaction, names: Collection[str]) -> dict[str, str]:
-    """Who holds these leases now, by name; without those that nobody does."""
-    rows = txn.all(sa.select(t.lease.c.name, t.lease.c.owner).where(t.lease.c.name.in_(names), t.lease.c.expires > txn.clock.now()))
-    return {row.name: row.owner for row in rows}
+    def find_owners(self, names: Collection[str]) -> dict[str, str]:
+        """Who holds these leases now, by name; without those that nobody does."""
+        ...
 
 
 class HeldLease:

@@ -137,15 +137,16 @@ class DueSets:
 
     def _look_at(self, set_id: str, undone: Mapping[str, Sequence[Job]], silent: Mapping[str, dt.datetime], found: DueRuns) -> None:
         members = undone[set_id]
-        if self.workspace.leases.is_held(set_lease(set_id)):
-            by_schedule = self.workspace.leases.find_owner(set_lease(set_id)) == SCHEDULE_OWNER
-            found.waiting.append(f"{set_id} {'was asked for by its schedule a moment ago' if by_schedule else 'is being run by a command line'}")
+        owner = self.workspace.leases.find_owner(set_lease(set_id))
+        if owner is not None:
+            found.waiting.append(f"{set_id} {'was asked for by its schedule a moment ago' if owner == SCHEDULE_OWNER else 'is being run by a command line'}")
             return
         now = self.workspace.database.clock.now()
         verdict = judge(members, self._runs(set_id), now)
         if isinstance(verdict, Busy) and self._is_over(verdict.run, undone, silent, found, now):
             verdict = judge(members, self._runs(set_id), now)
-        held = [job for job in members if self.workspace.leases.is_held(job_lease(job.key))]
+        owners = self.workspace.leases.find_owners([job_lease(job.key) for job in members])
+        held = [job for job in members if job_lease(job.key) in owners]
         match verdict:
             case Ask() | Later() if held:
                 found.waiting.append(f"{set_id}: job {held[0]} is being run by another process")
@@ -179,7 +180,7 @@ class DueSets:
         record = self.instance.get_run_by_id(run.id)
         if record is None:
             return True
-        if run.by_command_line and not any(self.workspace.leases.is_held(job_lease(job.key)) for job in members):
+        if run.by_command_line and not self.workspace.leases.find_owners([job_lease(job.key) for job in members]):
             self.instance.report_run_failed(record, "The command line that did this run ended before it; its jobs are run again.")
             return True
         if self.take_over and run.is_queued:

@@ -156,7 +156,7 @@ def silent_since(run: SetRun, undone: Sequence[Job], leases: Leases, known: Mapp
     Args:
         undone: the unfinished jobs of all the run's sets.
     """
-    if run.is_queued or any(leases.is_held(job_lease(job.key)) for job in undone):
+    if run.is_queued or leases.find_owners([job_lease(job.key) for job in undone]):
         return None
     return known.get(run.id, now)
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from pachyderm_dagster.codec import digest
 from pachyderm_dagster.errors import NotFoundError, StateError, StorageError
 from pachyderm_dagster.metadata import tables as t
-from pachyderm_dagster.metadata.database import Database
+from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs.model import is_commit_id
 from pachyderm_dagster.storage.objects import ObjectStore
 
@@ -174,3 +174,23 @@ def check_mark(mark: StoreMark | None, own: str | None, *, is_saved: bool) -> No
 
 def _checksum(id: str, previous: str) -> str:
     return digest(_TAG, [id.encode(), previous.encode()]).hex()
+
+
+def own_id(database: Database) -> str:
+    """The id of a record that has a store, which no other record has; empty while a lost one is made again. A record of an older release is given its own."""
+
+    def change(txn: Transaction) -> None:
+        txn.run(sa.update(t.record_state).where(t.record_state.c.store_id.is_(None)).values(store_id=txn.clock.new_id()))
+
+    found = _find_id(database)
+    if found is None:
+        database.write(change)
+        found = _find_id(database)
+    return found or ""
+
+
+def _find_id(database: Database) -> str | None:
+    """Empty of a record without a store, None of one that has no id yet."""
+    with database.read() as txn:
+        row = txn.first(sa.select(t.record_state.c.store_id))
+    return "" if row is None else row.store_id

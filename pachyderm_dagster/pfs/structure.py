@@ -20,7 +20,7 @@ from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.counting import last_row
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs.commit_records import CommitRecord, add_record, load_records
-from pachyderm_dagster.pfs.store_ids import StoreMark, check_mark, find_mark, put_mark
+from pachyderm_dagster.pfs.store_ids import StoreMark, check_mark, find_mark, own_id, put_mark
 from pachyderm_dagster.storage.objects import ObjectStore, corrupt_object, is_damage
 from pachyderm_dagster.storage.packs import PackWriter
 
@@ -281,9 +281,7 @@ def take(txn: Transaction, number: int, sections: Mapping[str, Section]) -> Stru
 
 def _mark_store(database: Database, store: ObjectStore, store_id: str | None) -> str:
     """Notes in a store without an owner whose it is; an older release's record gets its id now. The record's id."""
-    chosen = store_id or database.clock.new_id()
-    if store_id is None:
-        database.write(lambda txn: txn.run(sa.update(t.record_state).values(store_id=chosen)))
+    chosen = store_id or own_id(database)
     put_mark(store, StoreMark(chosen))
     return chosen
 

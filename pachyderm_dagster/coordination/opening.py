@@ -1,0 +1,49 @@
+"""Chooses what coordinates the processes of a home: the record itself, or etcd."""
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping
+
+from pachyderm_dagster.coordination.database_leases import DatabaseLeases
+from pachyderm_dagster.coordination.etcd_address import EtcdAddress, parse_etcd_url
+from pachyderm_dagster.coordination.leases import Leases
+from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.metadata.database import Database
+
+DATABASE_URL = "database://"
+
+
+def check_coordination_url(url: str, environ: Mapping[str, str]) -> None:
+    """Does nothing for a URL that can be used; nothing is asked of a service.
+
+    Raises:
+        InvalidError: `config-invalid`.
+    """
+    _parse(url, environ)
+
+
+def open_coordination(url: str, environ: Mapping[str, str], database: Database, find_id: Callable[[], str]) -> Leases:
+    """Leases at a URL: those of one record, which several in one etcd are told apart by.
+
+    Args:
+        environ: variables as `parse_etcd_url` takes them.
+        database: the record, for what is kept in it.
+        find_id: tells the record's id.
+
+    Raises:
+        InvalidError: `config-invalid`; `extra-missing`, when etcd's client is not installed.
+    """
+    address = _parse(url, environ)
+    if address is None:
+        return DatabaseLeases(database)
+    try:
+        # Imported by name because importing an HTTP client takes as long as a whole command that looks.
+        opening = importlib.import_module("pachyderm_dagster.coordination.open_etcd")
+    except ModuleNotFoundError as error:
+        raise InvalidError("extra-missing", "coordination over etcd needs its client, which is not installed: pip install 'pachyderm-dagster[etcd]'") from error
+    leases: Leases = opening.open_etcd_leases(dataclasses.replace(address, prefix=f"{address.prefix}/{find_id()}"))
+    return leases
+
+
+def _parse(url: str, environ: Mapping[str, str]) -> EtcdAddress | None:
+    return None if url == DATABASE_URL else parse_etcd_url(url, environ)

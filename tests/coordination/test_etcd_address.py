@@ -1,0 +1,38 @@
+"""URLs of etcd: read, or refused with what is wrong."""
+
+import pytest
+
+from pachyderm_dagster.coordination.etcd_address import EtcdAddress, parse_etcd_url
+from pachyderm_dagster.errors import PachydermError
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("redis://host", "names 'redis'"),
+        ("etcd://", "has no HOST:PORT as endpoint 1"),
+        ("etcd://host:port", "has no HOST:PORT as endpoint 1"),
+        ("etcd://a,,b", "has no HOST:PORT as endpoint 2"),
+        ("etcd://host?color=red", "has color behind the"),
+        ("etcd://host?tls=perhaps", "tls=perhaps"),
+        ("etcd://host?timeout=-1", "timeout=-1"),
+        ("etcd://host?cacert=/no/such/file", "cacert=/no/such/file, which is no file"),
+        ("etcd://ana@host", "the user 'ana' and no password"),
+    ],
+)
+def test_url_that_cannot_be_used_is_refused_with_what_is_taken(url: str, problem: str) -> None:
+    with pytest.raises(PachydermError, match=f"{problem}.*it takes database:// or etcd://HOST:PORT") as caught:
+        parse_etcd_url(url, {})
+    assert caught.value.code == "config-invalid"
+
+
+def test_url_names_members_prefix_and_user() -> None:
+    found = parse_etcd_url("etcd://ana:p%40ss@one,two:4001,[::1]/lab/a?timeout=3", {"ETCDCTL_USER": "other:word"})
+    assert found == EtcdAddress(("one:2379", "two:4001", "[::1]:2379"), "lab/a", user="ana", password="p@ss", patience_seconds=3)
+    assert "p@ss" not in repr(found) and "p@ss" not in str(found)
+
+
+def test_password_is_not_told_when_the_url_is_wrong() -> None:
+    with pytest.raises(PachydermError) as caught:
+        parse_etcd_url("etcd://ana:xyzzy/quux@host", {})
+    assert "xyzzy" not in str(caught.value) and "quux" not in str(caught.value)
