@@ -85,7 +85,7 @@ class Etcd:
         """
 
         def ask(member: Etcd3Client) -> requests.Response:
-            answer = member.session.post(member.get_url(method), json=body, stream=True, timeout=(REQUEST_SECONDS, quiet_seconds))
+            answer: requests.Response = member.session.post(member.get_url(method), json=body, stream=True, timeout=(REQUEST_SECONDS, quiet_seconds))
             if answer.status_code != requests.codes["ok"]:
                 raise Etcd3Exception(answer.text, answer.reason)
             return answer
