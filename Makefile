@@ -5,12 +5,13 @@ CODE := pachyderm_dagster definitions tests benchmarks
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help .venv demo test test-browser test-oldest test-services docs lint format bench bench-peers lock clean
+.PHONY: help .venv demo test test-browser test-cluster test-oldest test-services docs lint format bench bench-peers lock clean
 
 help:
 	@echo "make demo    run the main job end to end; a second call runs nothing again"
 	@echo "make test    the tests"
 	@echo "make test-services    the suites that hold for every backend, on a real PostgreSQL and a real S3 server (needs Go)"
+	@echo "make test-cluster    jobs and pods on a real Kubernetes, which is made for the tests (needs root; Go the first time)"
 	@echo "make test-browser    Dagster's UI in a real browser (Chromium)"
 	@echo "make test-oldest    the integration's tests on the oldest Dagster that is supported"
 	@echo "make docs    the documentation's checks: commands run, links resolve, lists are complete"
@@ -43,10 +44,13 @@ demo: .venv
 	@$(BIN)/python definitions/demo.py
 
 test: .venv
-	$(BIN)/pytest -n auto --dist worksteal --ignore=tests/docs --ignore=tests/browser
+	$(BIN)/pytest -n auto --dist worksteal --ignore=tests/docs --ignore=tests/browser -m "not cluster"
 
 test-services: .venv
 	tests/services/run
+
+test-cluster: .venv
+	tests/cluster/run
 
 test-browser: .venv
 	tests/browser/run

@@ -1,0 +1,78 @@
+"""The images that tests run on the cluster, by the names that pods give."""
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from tests.cluster.archives import Image, configuration_of, write_image
+from tests.cluster.configuration import PAUSE_IMAGE
+from tests.cluster.layers import ENVIRONMENT, Layers
+from tests.cluster.running import Cluster
+
+BUSYBOX = "localhost/busybox:1"
+"""A shell and its programs, and nothing else."""
+UPPER = "localhost/upper:1"
+"""One static program, and nothing else."""
+NON_ROOT = "localhost/non-root:1"
+"""A user of its own, and an entrypoint that tells who it is and its arguments."""
+WORKER = "localhost/pachyderm-dagster-worker:1"
+"""Debian 12 with Python, what workers need, and the project's code as it is now."""
+NO_SHELL = "localhost/no-shell:1"
+"""Debian with Python, but no shell."""
+
+PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+
+RECIPES: Mapping[str, Callable[[Layers], Image]] = {
+    PAUSE_IMAGE: lambda layers: Image(PAUSE_IMAGE, [layers.program("pause")], entrypoint=["/pause"], user="65535"),
+    BUSYBOX: lambda layers: Image(BUSYBOX, [layers.busybox()], command=["/bin/sh"], environ=PATH),
+    UPPER: lambda layers: Image(UPPER, [layers.program("upper")], entrypoint=["/upper"], command=["/pfs/in", "/pfs/out"]),
+    NON_ROOT: lambda layers: Image(
+        NON_ROOT,
+        [layers.busybox()],
+        entrypoint=["/bin/sh", "-c", 'echo "$(id -u) in $PWD: $*"', "non-root"],
+        command=["nothing"],
+        user="1000:1000",
+        environ=PATH,
+        working_folder="/tmp",
+    ),
+    WORKER: lambda layers: Image(
+        WORKER,
+        [layers.debian(), layers.environment(), layers.code()],
+        entrypoint=[f"{ENVIRONMENT}/bin/python"],
+        environ={"PATH": f"{ENVIRONMENT}/bin:{PATH['PATH']}", "VIRTUAL_ENV": ENVIRONMENT},
+    ),
+    NO_SHELL: lambda layers: Image(NO_SHELL, [layers.debian(), layers.no_shells()], command=["/usr/bin/python3"], environ=PATH),
+}
+
+SMALL = (PAUSE_IMAGE, BUSYBOX, UPPER, NON_ROOT)
+"""They are built in no time; a cluster has them from the start."""
+
+
+def build(name: str, cache: Path, folder: Path) -> Path:
+    """Writes an image's file into a folder."""
+    target = folder / f"{_file_name(name)}.tar"
+    with tempfile.TemporaryDirectory() as scratch:
+        write_image(target, RECIPES[name](Layers(cache, Path(scratch))))
+    return target
+
+
+def load_images(cluster: Cluster, names: Iterable[str] = SMALL) -> None:
+    """Gives the node those of the images that it has not, or has from other sources."""
+    loaded = cluster.plan.folder / "images"
+    loaded.mkdir(exist_ok=True)
+    there = set(cluster.images())
+    for name in names:
+        with tempfile.TemporaryDirectory(dir=cluster.plan.folder) as scratch:
+            image = RECIPES[name](Layers(cluster.cache, Path(scratch)))
+            mark, key = loaded / _file_name(name), json.dumps(configuration_of(image, ""))
+            if name not in there or not mark.exists() or mark.read_text() != key:
+                archive = Path(scratch, "image.tar")
+                write_image(archive, image)
+                cluster.load(archive)
+                mark.write_text(key)
+
+
+def _file_name(image: str) -> str:
+    return re.sub("[^a-z0-9.]+", "-", image)

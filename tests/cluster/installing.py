@@ -1,0 +1,104 @@
+"""The programs of a cluster: Debian's, and Kubernetes' own built from its Go modules into the user's cache."""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.cluster.commands import run
+from tests.cluster.errors import ClusterError
+
+MODULE = Path(__file__).parent / "kubernetes"
+BUILT = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
+PACKAGES = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "etcd": "etcd-server",
+    "ip": "iproute2",
+    "nft": "nftables",
+    "nsenter": "util-linux",
+    "openssl": "openssl",
+    "/usr/lib/cni/bridge": "containernetworking-plugins",
+    "mmdebstrap": "mmdebstrap",
+    "busybox": "busybox-static",
+}
+"""What has to be there, with the Debian package that it is in."""
+
+
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """Where what is built once is kept, as the services' suite does."""
+    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pachyderm-dagster"
+
+
+def kubernetes_version(module: str) -> str:
+    """The version that a go.mod requires."""
+    found = re.search(r"^require k8s\.io/kubernetes v(\S+)$", module, re.MULTILINE)
+    if found is None:
+        raise ClusterError(f"{MODULE}/go.mod does not require k8s.io/kubernetes in a line of its own")
+    return found[1]
+
+
+def link_flags(version: str) -> str:
+    """What Kubernetes' own build tells its programs; without, they say that they are v0.0.0."""
+    major, minor, _ = version.split(".", 2)
+    settings = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor}
+    return "-s -w " + " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in settings.items())
+
+
+def find_program(name: str, cache: Path) -> Path:
+    """Where one of the cluster's programs is; install() made sure that it is there."""
+    if name in BUILT:
+        return _kubernetes(cache) / name
+    # Debian's own folders are not always on the path of who is not logged in.
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin")
+    if found is None:
+        raise ClusterError(f"the program '{name}' is missing; on Debian: apt-get install {PACKAGES.get(name, name)}")
+    return Path(found)
+
+
+def install(cache: Path) -> None:
+    """Installs Debian's packages and builds Kubernetes where they are missing."""
+    missing = [package for name, package in PACKAGES.items() if not _is_there(name)]
+    if missing:
+        _install_packages(missing)
+    if not _kubernetes(cache).exists():
+        _build_kubernetes(_kubernetes(cache))
+
+
+def _is_there(name: str) -> bool:
+    return Path(name).exists() if "/" in name else shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin") is not None
+
+
+def _install_packages(packages: list[str]) -> None:
+    if os.getuid() != 0 or shutil.which("apt-get") is None:
+        raise ClusterError(f"programs of the test cluster are missing; on Debian, as root: apt-get install {' '.join(packages)}")
+    print(f"Installing {' '.join(packages)}", flush=True)  # noqa: T201
+    # RUNLEVEL keeps packages from starting their servers.
+    environ = {**os.environ, "RUNLEVEL": "1", "DEBIAN_FRONTEND": "noninteractive"}
+    run(["apt-get", "update", "-qq"], environ=environ)
+    run(["apt-get", "install", "-qq", "-y", "--no-install-recommends", *packages], environ=environ)
+
+
+def _kubernetes(cache: Path) -> Path:
+    return cache / f"kubernetes-v{kubernetes_version((MODULE / 'go.mod').read_text())}"
+
+
+def _build_kubernetes(target: Path) -> None:
+    if shutil.which("go") is None:
+        raise ClusterError("the Kubernetes of the tests is built from source and 'go' is missing; install Go 1.24 or newer")
+    print(f"Building {target.name} (five minutes on two cores the first time)", flush=True)  # noqa: T201
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as folder:
+        flags = link_flags(target.name.partition("-v")[2])
+        packages = [f"k8s.io/kubernetes/cmd/{name}" for name in BUILT]
+        command = ["go", "build", "-mod=readonly", "-trimpath", "-ldflags", flags, "-o", f"{folder}/", *packages]
+        if subprocess.run(command, cwd=MODULE, env={**os.environ, "CGO_ENABLED": "0"}, check=False).returncode:
+            raise ClusterError("Kubernetes could not be built; what 'go' said is above")
+        built = Path(folder, "built")
+        built.mkdir()
+        for name in BUILT:
+            Path(folder, name).rename(built / name)
+        built.rename(target)
