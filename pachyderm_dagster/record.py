@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from pachyderm_dagster.clock import Clock, SystemClock
+from pachyderm_dagster.coordination.changes import Changes
 from pachyderm_dagster.coordination.leases import Leases
 from pachyderm_dagster.coordination.opening import check_coordination_url, open_coordination
 from pachyderm_dagster.errors import InvalidError, PachydermError, StorageError, UnreachableError
@@ -80,11 +81,12 @@ class StoreOfRecord:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The record and the leases of one home, and the way to its store."""
+    """The record of one home, how its processes agree, and the way to its store."""
 
     settings: Settings
     database: Database
     leases: Leases
+    changes: Changes
     store: StoreOfRecord
 
 
@@ -109,12 +111,13 @@ def open_record(environ: Mapping[str, str], *, clock: Clock | None = None, rebui
     store = StoreOfRecord(settings.storage_url)
     # For what the store never knows of: a claim to it, and leases, which must not wait for a store that does not answer.
     apart = Database(open_engine(settings.metadata_url), clock or SystemClock())
-    database = Database(apart.engine, apart.clock, finishers=(pause_taken, propagate, create_jobs), precede=store.check, follow=store.follow)
     try:
         if not rebuilding:
             claim_store(apart, store.open, settings.storage_url)
-        leases = open_coordination(settings.coordination_url, settings.etcd, apart, lambda: own_id(apart))
+        coordination = open_coordination(settings.coordination_url, settings.etcd, apart, lambda: own_id(apart))
     except PachydermError:
-        database.close()
+        apart.close()
         raise
-    return Record(settings, database, leases, store)
+    finishers = (pause_taken, propagate, create_jobs)
+    database = Database(apart.engine, apart.clock, finishers, precede=store.check, announce=coordination.changes.announce, follow=store.follow)
+    return Record(settings, database, coordination.leases, coordination.changes, store)

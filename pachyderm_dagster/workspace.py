@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pachyderm_dagster.clock import Clock
+from pachyderm_dagster.coordination.changes import Changes
 from pachyderm_dagster.coordination.leases import Leases
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.metadata.database import Database
@@ -26,6 +27,7 @@ class Workspace:
     settings: Settings
     database: Database
     leases: Leases
+    changes: Changes
     store: ObjectStore
     pfs: Pfs
     pps: Pps
@@ -56,7 +58,7 @@ def open_workspace(environ: Mapping[str, str], *, project: str = DEFAULT_PROJECT
     except PachydermError:
         record.database.close()
         raise
-    pfs = Pfs(record.database, store, project=project, read_meta=read_meta)
+    pfs = Pfs(record.database, store, project=project, read_meta=read_meta, changes=record.changes)
     secrets = SecretStore(record.settings.home)
     pps = Pps(record.database, pfs, secrets=secrets, project=project)
-    return Workspace(record.settings, record.database, record.leases, store, pfs, pps, secrets)
+    return Workspace(record.settings, record.database, record.leases, record.changes, store, pfs, pps, secrets)

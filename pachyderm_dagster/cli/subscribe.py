@@ -1,6 +1,5 @@
 """`subscribe commit`."""
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 
@@ -19,6 +18,8 @@ from pachyderm_dagster.pfs.subscription import Position, take
 from pachyderm_dagster.record import Record, open_record
 
 POLL_SECONDS = 0.2
+LONGEST_SECONDS = 1.0
+"""Where word of changes comes."""
 
 
 @click.command(epilog="Example: pachctl subscribe commit edges@master --new -o json")
@@ -66,8 +67,9 @@ def _begin(txn: Transaction, at: Reference, oldest: str | None, *, new: bool) ->
 
 def _finished(record: Record, at: Reference, position: Position) -> Iterator[Commit]:
     """The finished commits of a repo or branch from a position on, without an end."""
-    while True:
-        with record.database.read() as txn:
-            found, position = take(txn, at, position)
-        yield from found
-        time.sleep(POLL_SECONDS)
+    with record.changes.watch() as watcher:
+        while True:
+            with record.database.read() as txn:
+                found, position = take(txn, at, position)
+            yield from found
+            watcher.wait(POLL_SECONDS, LONGEST_SECONDS)

@@ -151,7 +151,7 @@ def wait_for(record: Record, environ: Mapping[str, str], pending: Pending, *, ti
         with record.database.read() as txn:
             return not pending(txn) or _is_past(deadline)
 
-    with WaitReport() as report:
+    with record.changes.watch() as watcher, WaitReport() as report:
         while True:
             with record.database.read() as txn:
                 found = pending(txn)
@@ -170,7 +170,7 @@ def wait_for(record: Record, environ: Mapping[str, str], pending: Pending, *, ti
                 _run_due(environ, is_over, report)
                 time.sleep(0 if is_over() else IDLE_SECONDS)
             else:
-                time.sleep(POLL_SECONDS)
+                watcher.wait(POLL_SECONDS, POLL_SECONDS)
 
 
 def _run_due(environ: Mapping[str, str], is_over: Callable[[], bool], report: WaitReport) -> None:

@@ -255,13 +255,13 @@ class Client:
         """
         timeout = checked_timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
-        found = self.inspect_commit(commit)
-        name = commit_reference(found)
-        while found.finished is None:
-            if deadline is not None and time.monotonic() >= deadline:
-                raise StateError("wait-timeout", f"commit '{found}' did not finish in {timeout:g} s; see that a daemon is up, or that its inputs are finished")
-            time.sleep(POLL_SECONDS)
-            found = self.inspect_commit(name)
+        name = commit_reference(self.inspect_commit(commit))
+        with self._pfs.changes.watch() as watcher:
+            while (found := self.inspect_commit(name)).finished is None:
+                if deadline is not None and time.monotonic() >= deadline:
+                    advice = "see that a daemon is up, or that its inputs are finished"
+                    raise StateError("wait-timeout", f"commit '{found}' did not finish in {timeout:g} s; {advice}")
+                watcher.wait(POLL_SECONDS, POLL_SECONDS)
         return found
 
     def subscribe_commit(self, commits_of: str, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Commit]:

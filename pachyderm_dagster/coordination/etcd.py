@@ -168,7 +168,7 @@ class Etcd:
             return StorageError(
                 "coordination-denied", f"etcd at {self.address} refuses access: {text}; check the user of PACHYDERM_COORDINATION_URL and what it may do"
             )
-        return self._unreachable(text)
+        return UnreachableError("coordination-unreachable", f"etcd at {self.address} does not do what it is asked for: {text}; look at its log, and try again")
 
 
 def _member(endpoint: str, session: requests.Session, *, is_tls: bool) -> Etcd3Client:

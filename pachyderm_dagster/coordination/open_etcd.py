@@ -2,10 +2,11 @@
 
 from pachyderm_dagster.coordination.etcd import Etcd
 from pachyderm_dagster.coordination.etcd_address import EtcdAddress
+from pachyderm_dagster.coordination.etcd_changes import EtcdChanges
 from pachyderm_dagster.coordination.etcd_leases import EtcdLeases
-from pachyderm_dagster.coordination.leases import Leases
 
 
-def open_etcd_leases(address: EtcdAddress) -> Leases:
-    """Leases below the prefix of an address; nothing is asked of etcd yet."""
-    return EtcdLeases(Etcd(address))
+def open_etcd(address: EtcdAddress) -> tuple[EtcdLeases, EtcdChanges]:
+    """Leases and word of changes below the prefix of an address; nothing is asked of etcd yet."""
+    etcd = Etcd(address)
+    return EtcdLeases(etcd), EtcdChanges(etcd)

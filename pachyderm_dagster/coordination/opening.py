@@ -3,7 +3,9 @@
 import dataclasses
 import importlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
+from pachyderm_dagster.coordination.changes import Changes, Polling
 from pachyderm_dagster.coordination.database_leases import DatabaseLeases
 from pachyderm_dagster.coordination.etcd_address import EtcdAddress, parse_etcd_url
 from pachyderm_dagster.coordination.leases import Leases
@@ -11,6 +13,14 @@ from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.metadata.database import Database
 
 DATABASE_URL = "database://"
+
+
+@dataclass(frozen=True, slots=True)
+class Coordination:
+    """How the processes of a home agree, and tell each other of changes."""
+
+    leases: Leases
+    changes: Changes
 
 
 def check_coordination_url(url: str, environ: Mapping[str, str]) -> None:
@@ -22,8 +32,8 @@ def check_coordination_url(url: str, environ: Mapping[str, str]) -> None:
     _parse(url, environ)
 
 
-def open_coordination(url: str, environ: Mapping[str, str], database: Database, find_id: Callable[[], str]) -> Leases:
-    """Leases at a URL: those of one record, which several in one etcd are told apart by.
+def open_coordination(url: str, environ: Mapping[str, str], database: Database, find_id: Callable[[], str]) -> Coordination:
+    """What a URL names, for one record: several in one etcd are told apart by their ids.
 
     Args:
         environ: variables as `parse_etcd_url` takes them.
@@ -35,14 +45,13 @@ def open_coordination(url: str, environ: Mapping[str, str], database: Database, 
     """
     address = _parse(url, environ)
     if address is None:
-        return DatabaseLeases(database)
+        return Coordination(DatabaseLeases(database), Polling())
     try:
         # Imported by name because importing an HTTP client takes as long as a whole command that looks.
         opening = importlib.import_module("pachyderm_dagster.coordination.open_etcd")
     except ModuleNotFoundError as error:
         raise InvalidError("extra-missing", "coordination over etcd needs its client, which is not installed: pip install 'pachyderm-dagster[etcd]'") from error
-    leases: Leases = opening.open_etcd_leases(dataclasses.replace(address, prefix=f"{address.prefix}/{find_id()}"))
-    return leases
+    return Coordination(*opening.open_etcd(dataclasses.replace(address, prefix=f"{address.prefix}/{find_id()}")))
 
 
 def _parse(url: str, environ: Mapping[str, str]) -> EtcdAddress | None:

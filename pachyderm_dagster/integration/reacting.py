@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import datetime as dt
+import math
 import os
 import signal
 import sys
@@ -35,6 +36,8 @@ from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.workspace import Workspace, open_workspace
 
 POLL_SECONDS = 0.05
+LONGEST_SECONDS = 1.0
+"""Between two looks where word of changes comes."""
 PASSED_SECONDS = 2.0
 """How long a set that cannot be run now is not looked at again."""
 LONGEST = dt.timedelta(seconds=30)
@@ -81,20 +84,26 @@ class Reactor:
     def serve(self) -> None:
         """Looks until it is interrupted; what it ran then is done by whoever comes next."""
         try:
-            while True:
-                try:
-                    self._hold_on()
-                    worked = self.look()
-                except (PachydermError, OSError) as error:
-                    # The record is away, the disk is full: the sensor takes what is left too long.
-                    _say(str(error))
-                    time.sleep(PASSED_SECONDS)
-                    continue
-                if not worked:
-                    time.sleep(POLL_SECONDS)
+            with self.workspace.changes.watch() as watcher:
+                while True:
+                    try:
+                        self._hold_on()
+                        worked = self.look()
+                    except (PachydermError, OSError) as error:
+                        # The record is away, the disk is full: the sensor takes what is left too long.
+                        _say(str(error))
+                        time.sleep(PASSED_SECONDS)
+                        continue
+                    if not worked:
+                        watcher.wait(POLL_SECONDS, self._idle_seconds())
         finally:
             for project in self._snapshot.projects:
                 self.workspace.leases.release(reactor_lease(project), self.owner)
+
+    def _idle_seconds(self) -> float:
+        """How long nothing has to be looked at unless something changes: a set that was passed comes back, of which nobody gives word."""
+        soonest = min(self._passed.values(), default=math.inf) - time.monotonic()
+        return max(POLL_SECONDS, min(LONGEST_SECONDS, soonest))
 
     def look(self) -> bool:
         """Runs one set that is due, if there is one; whether it did."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime as dt
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -58,7 +57,12 @@ def run_due(
         StorageError: `dagster-unusable`, when Dagster's own databases cannot be read or written.
         KeyboardInterrupt: the jobs stay as they are; whoever runs them next goes on.
     """
-    with _dagster_errors_told(workspace), open_instance(workspace.settings) as instance, LocalExecutor(environ) as executor:
+    with (
+        _dagster_errors_told(workspace),
+        open_instance(workspace.settings) as instance,
+        LocalExecutor(environ) as executor,
+        workspace.changes.watch() as watcher,
+    ):
         here = _Here(workspace, environ, instance, executor, on_job)
         said = ""
         while not until():
@@ -70,7 +74,7 @@ def run_due(
             if waiting[0] != said:
                 said = waiting[0]
                 on_wait(said)
-            time.sleep(POLL_SECONDS)
+            watcher.wait(POLL_SECONDS, POLL_SECONDS)
         return True
 
 

@@ -41,6 +41,8 @@ class Transaction:
     """Whether a table of `tables.STRUCTURE` changed in a way that the store is to hold."""
     records_due: bool = False
     """Whether finished commits changed in a way that their records in the store do not say yet."""
+    has_changed: bool = False
+    """Whether anything was written."""
 
     def first(self, statement: sa.Executable, **values: object) -> sa.Row[Any] | None:
         """The first row, or None. `values` are for the parameters that the statement names."""
@@ -58,6 +60,7 @@ class Transaction:
         """
         if not isinstance(statement, sa.Insert | sa.Update | sa.Delete):
             raise TypeError("a change is an insert, an update or a delete of a table: what changes is kept in the store too, and of a text nobody knows")
+        self.has_changed = True
         if not kept:
             self._note(statement.table)
             if isinstance(statement, sa.Update) and statement.table is tables.commit:
@@ -66,6 +69,7 @@ class Transaction:
 
     def insert(self, table: sa.Table, *, kept: bool = False, **values: object) -> int:
         """Adds a row to a table whose key is `id` and returns it. `kept` as in `run`."""
+        self.has_changed = True
         if not kept and (table is not tables.commit or values.get("finished") is not None):
             self._note(table)
         key = self.connection.execute(sa.insert(table), values).inserted_primary_key
@@ -89,16 +93,25 @@ class Database:
         clock: time and ids of its transactions.
         finishers: run in order at the end of every writing transaction (propagation, then job creation), inside it.
         precede: called before every writing transaction, outside of it; what it raises refuses the change.
+        announce: called when a transaction is over that wrote anything.
         follow: called when a writing transaction is over that changed the structure, or commits whose records the store lacks.
     """
 
     def __init__(
-        self, engine: sa.Engine, clock: Clock, finishers: Sequence[Finisher] = (), *, precede: Follower | None = None, follow: Follower | None = None
+        self,
+        engine: sa.Engine,
+        clock: Clock,
+        finishers: Sequence[Finisher] = (),
+        *,
+        precede: Follower | None = None,
+        announce: Callable[[], None] | None = None,
+        follow: Follower | None = None,
     ) -> None:
         self.engine = engine
         self.clock = clock
         self._finishers = tuple(finishers)
         self._precede = precede
+        self._announce = announce
         self._follow = follow
 
     @contextlib.contextmanager
@@ -140,17 +153,20 @@ class Database:
                 with translated(), self.engine.begin() as connection:
                     begin_writing(connection)
                     results: list[T] = []
-                    due = structure_changed = False
+                    due = structure_changed = has_changed = False
                     for set_id, change in changes:
                         txn = Transaction(connection, self.clock, set_id)
                         results.append(self._perform(txn, partial(change, results[-1] if results else None)))
                         structure_changed |= txn.structure_changed
+                        has_changed |= txn.has_changed
                         due |= txn.structure_changed or txn.records_due
                     if structure_changed:
                         connection.execute(sa.update(tables.record_state).values(changed=tables.record_state.c.changed + 1))
             except LostRace:
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))
                 continue
+            if self._announce is not None and has_changed:
+                self._announce()
             if self._follow is not None and due:
                 self._follow(self)
             return results

@@ -3,11 +3,11 @@
 import contextlib
 import datetime as dt
 import itertools
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
 
+from pachyderm_dagster.coordination.changes import Changes, Polling
 from pachyderm_dagster.errors import InvalidError, StateError
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs import branches, commits, file_sets, references, removal, repos
@@ -71,10 +71,20 @@ class Pfs:
 
     Args:
         read_meta: makes files of a meta commit, whose tree holds none; nobody can read those without it.
+        changes: word of them, for whoever waits; without it the record is looked at again and again.
     """
 
-    def __init__(self, database: Database, store: ObjectStore, *, project: str = DEFAULT_PROJECT, read_meta: ReadMeta | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store: ObjectStore,
+        *,
+        project: str = DEFAULT_PROJECT,
+        read_meta: ReadMeta | None = None,
+        changes: Changes | None = None,
+    ) -> None:
         self.database = database
+        self.changes = changes or Polling()
         self.store = store
         self.trees = Trees(store, FILE_ROWS)
         self.reader = ContentReader(store)
@@ -225,12 +235,13 @@ class Pfs:
     def subscribe_commit(self, reference: str, *, stop: Callable[[], bool]) -> Iterator[Commit]:
         """Yields the commits of a repo or branch once they are finished, from the oldest on, until `stop()`. Raises NotFoundError `repo-not-found`."""
         at, position = self.parse(reference), Position()
-        while not stop():
-            with self.database.read() as txn:
-                finished, position = take(txn, at, position)
-            yield from finished
-            if not finished:
-                time.sleep(POLL_SECONDS)
+        with self.changes.watch() as watcher:
+            while not stop():
+                with self.database.read() as txn:
+                    finished, position = take(txn, at, position)
+                yield from finished
+                if not finished:
+                    watcher.wait(POLL_SECONDS, POLL_SECONDS)
 
     def drop_commit(self, reference: str, *, recursive: bool = False) -> list[Commit]:
         """Removes a commit, open or finished, with what it wrote, and returns what was removed. `recursive` takes what was made from it too.

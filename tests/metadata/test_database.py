@@ -197,3 +197,28 @@ def test_change_in_words_is_refused_for_nobody_sees_what_it_changes(metadata_url
     with pytest.raises(TypeError, match="insert, an update or a delete"):
         database.write(lambda txn: txn.run(sa.text("DELETE FROM project")))  # type: ignore[arg-type]
     database.close()
+
+
+def test_what_was_written_is_announced_when_others_can_see_it(metadata_url: str) -> None:
+    engine = open_engine(metadata_url)
+    seen: list[int] = []
+
+    def announce() -> None:
+        with Database(engine, ManualClock()).read() as txn:
+            seen.append(len(txn.all(sa.select(tables.lease))))
+
+    def add(txn: Transaction) -> None:
+        txn.run(sa.insert(tables.lease).values(name=f"job/{len(seen)}", owner="a", expires=txn.clock.now()))
+
+    def fail(txn: Transaction) -> None:
+        add(txn)
+        raise RuntimeError
+
+    database = Database(engine, ManualClock(), announce=announce)
+    database.write(add)
+    database.write(lambda txn: txn.first(sa.select(tables.lease)))
+    with pytest.raises(RuntimeError):
+        database.write(fail)
+    database.write(add)
+    assert seen == [1, 2]
+    database.close()
