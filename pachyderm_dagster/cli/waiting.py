@@ -13,7 +13,7 @@ import click
 from pachyderm_dagster.cli.lazy import load
 from pachyderm_dagster.cli.names import DEV_LEASE
 from pachyderm_dagster.cli.progress import Progress, show_count
-from pachyderm_dagster.coordination.names import sensor_lease
+from pachyderm_dagster.coordination.names import sensor_lease, unloaded_lease
 from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits
@@ -98,8 +98,12 @@ class WaitReport:
             self._said = text
             click.echo(text, err=True)
 
-    def blocked(self, blockers: Blockers, *, daemon: bool) -> None:
-        """What is waited for."""
+    def blocked(self, blockers: Blockers, *, daemon: bool, unloaded: Sequence[Job] = ()) -> None:
+        """What is waited for.
+
+        Args:
+            unloaded: jobs of pipelines that the daemon's code location does not know.
+        """
         if blockers.open_inputs:
             names = ", ".join(map(str, blockers.open_inputs))
             self.say(f"waiting for {names} to be finished: `pachctl finish commit {blockers.open_inputs[0]}`")
@@ -109,6 +113,9 @@ class WaitReport:
         elif blockers.services and not blockers.jobs:
             job = blockers.services[0]
             self.say(f"waiting for service job {job}, which ends when its pipeline's next commit comes: `pachctl stop job {job}` ends it now")
+        elif unloaded:
+            job, step = unloaded[0], f"load it there, or `pachctl delete pipeline {unloaded[0].pipeline}`"
+            self.say(f"waiting for job {job}, whose pipeline the code location of the daemon does not load: {step}")
         elif daemon:
             self.say("waiting for the daemon to finish what is due")
         if daemon:
@@ -163,7 +170,7 @@ def wait_for(record: Record, environ: Mapping[str, str], pending: Pending, *, ti
                 return
             # The sensors of a daemon that has just started have not looked yet.
             daemon = bool(record.leases.find_owners([DEV_LEASE, *{sensor_lease(job.pipeline.project) for job in blockers.jobs}]))
-            report.blocked(blockers, daemon=daemon)
+            report.blocked(blockers, daemon=daemon, unloaded=_unloaded(record, blockers.jobs) if daemon else ())
             if _is_past(deadline):
                 raise StateError("wait-timeout", f"{', '.join(str(commit) for commit in found)} did not finish in {timeout:g} s")
             if blockers.jobs and not daemon:
@@ -177,6 +184,13 @@ def _run_due(environ: Mapping[str, str], is_over: Callable[[], bool], report: Wa
     report.say("no daemon is up: running due jobs in this process")
     with closing(load("pachyderm_dagster.workspace:open_workspace")(environ)) as workspace:
         load("pachyderm_dagster.integration.run_due:run_due")(workspace, environ, until=is_over, on_job=report.job, on_wait=report.say)
+
+
+def _unloaded(record: Record, ready: Sequence[Job]) -> list[Job]:
+    """Those of the jobs whose pipelines nobody runs, as the commit sensor says."""
+    names = {job.key: unloaded_lease(job.pipeline.project, job.pipeline.name) for job in ready}
+    held = record.leases.find_owners(set(names.values()))
+    return [job for job in ready if names[job.key] in held]
 
 
 def _is_past(deadline: float | None) -> bool:

@@ -34,6 +34,11 @@ def sensor_lease(project: str) -> str:
     return f"sensor/{project}"
 
 
+def unloaded_lease(project: str, pipeline: str) -> str:
+    """Held by a project's commit sensor while a pipeline has work to do that its code location does not know, so that others can say so."""
+    return f"unloaded/{project}/{pipeline}"
+
+
 def followed_lease(project: str, pipeline: str) -> str:
     """Held by the `dev pipeline` that makes the versions of a pipeline, which may not exist yet."""
     return f"dev-pipeline/{project}/{pipeline}"

@@ -1,14 +1,14 @@
 """The commit sensor of a project: tells Dagster of finished commits, makes cron ticks, and asks for a run for every commit set whose inputs are finished."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
 import msgspec
 
 from pachyderm_dagster.coordination.leases import hold
-from pachyderm_dagster.coordination.names import asked_lease, sensor_lease
+from pachyderm_dagster.coordination.names import asked_lease, sensor_lease, unloaded_lease
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.executors.run_job import Executor
 from pachyderm_dagster.integration.branch_assets import BranchAssets, KeyOf
@@ -20,6 +20,7 @@ from pachyderm_dagster.integration.run_sets import request_lease
 from pachyderm_dagster.integration.set_partitions import PartitionChange, change_partitions
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.model import BranchName, RepoName
+from pachyderm_dagster.pfs.references import parse_repo
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.workspace import Workspace
 
@@ -70,9 +71,10 @@ class CommitSensor:
         if walk.is_complete:
             walk.events += moved_heads(workspace, context.instance, self.heads, walk.events, assets)
             due = self._due_runs(context, workspace, executor, due)
+        unloaded = self._tell_unloaded(context, workspace, due, walked.unloaded)
         partitions = self._partitions(context, workspace, walked)
         silent = {run_id: time.timestamp() for run_id, time in due.silent.items()}
-        cursor = msgspec.structs.replace(walk.walked, silent=silent, partitioned=partitions.looked).encode()
+        cursor = msgspec.structs.replace(walk.walked, silent=silent, partitioned=partitions.looked, unloaded=unloaded).encode()
         if not walk.events and not due.requests and not partitions.requests():
             context.update_cursor(cursor)
             return dg.SkipReason("; ".join(due.waiting[:3]) or "No new commit, and every due commit set has its run.")
@@ -89,6 +91,19 @@ class CommitSensor:
             return []
         stopped = {state.instigator_name for state in context.instance.all_instigator_state() if state.status.value == "STOPPED"}
         return [name for name, schedule in self.schedules.items() if schedule in stopped]
+
+    def _tell_unloaded(self, context: dg.SensorEvaluationContext, workspace: Workspace, due: DueRuns, told: Sequence[str]) -> tuple[str, ...]:
+        """Says which pipelines nobody runs: in the log when that changes, and by leases to whoever waits for them."""
+        if due.unloaded is None:
+            return tuple(told)
+        found = tuple(map(str, due.unloaded))
+        if set(found) - set(told):
+            context.log.warning(due.waiting[0])
+        for name in due.unloaded:
+            workspace.leases.acquire(unloaded_lease(name.project, name.name), SENSOR_OWNER, SENSOR_LEASE_TIME)
+        for name in (parse_repo(text) for text in told if text not in found):
+            workspace.leases.release(unloaded_lease(name.project, name.name), SENSOR_OWNER)
+        return found
 
     def _partitions(self, context: dg.SensorEvaluationContext, workspace: Workspace, walked: Walked) -> PartitionChange:
         if not self.is_by_set:

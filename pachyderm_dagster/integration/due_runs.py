@@ -65,11 +65,13 @@ class DueRuns:
     Args:
         silent: run ids, and since when nobody seems to work on them: what the next look has to know.
         waiting: for each set that has to wait, why.
+        unloaded: pipelines with due jobs that the loaded code location does not know; None when nobody looked.
     """
 
     requests: list[SetRequest] = field(default_factory=list)
     silent: dict[str, dt.datetime] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
+    unloaded: tuple[RepoName, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +100,14 @@ class DueSets:
         """What should be started now, at most `limit` runs.
 
         Sets that share a pipeline go one after the other, oldest first, so that each finds the results of the one before: in one run where they wait for
-        nothing else. A set with pipelines that are not loaded yet waits for the code location to be loaded again.
+        nothing else. Jobs of pipelines that are not loaded wait for that, with what reads their outputs; the others of their sets do not.
         """
         with self.workspace.database.read() as txn:
-            due = jobs.list_due_set(txn, self.project)
-        found = DueRuns()
-        undone = dict(due)
+            all_due = jobs.list_due_set(txn, self.project)
+            unloaded = {job.pipeline for _, members in all_due for job in members} - self.keys.keys()
+            due = jobs.list_due_set(txn, self.project, without=unloaded) if unloaded else all_due
+        found = DueRuns(unloaded=tuple(sorted(unloaded)), waiting=_of_unloaded(all_due, unloaded))
+        undone = dict(all_due)
         fresh = self._fresh(due) if self.leaves_fresh else set()
         taken: set[RepoName] = set()
         # Pipelines of sets that wait: whatever needs one of them waits behind.
@@ -115,12 +119,10 @@ class DueSets:
                     continue
                 behind |= wanted
                 found.waiting.append(f"{set_id} waits for an earlier commit set of the same pipeline")
-            elif wanted - self.keys.keys():
-                found.waiting.append(f"{set_id} waits for the code location to load {', '.join(map(str, sorted(wanted - self.keys.keys())))}")
             elif set_id in fresh:
                 found.waiting.append(f"{set_id} has just become due, and is about to be run")
             elif len(found.requests) < limit:
-                self._look_at(set_id, undone, silent, found)
+                self._look_at(set_id, members, undone, silent, found)
             taken |= wanted
         return found
 
@@ -135,8 +137,7 @@ class DueSets:
     def _fits(self, wanted: Set[RepoName], taken: Set[RepoName]) -> bool:
         return wanted == taken if self.only_alike else wanted <= taken
 
-    def _look_at(self, set_id: str, undone: Mapping[str, Sequence[Job]], silent: Mapping[str, dt.datetime], found: DueRuns) -> None:
-        members = undone[set_id]
+    def _look_at(self, set_id: str, members: Sequence[Job], undone: Mapping[str, Sequence[Job]], silent: Mapping[str, dt.datetime], found: DueRuns) -> None:
         owner = self.workspace.leases.find_owner(set_lease(set_id))
         if owner is not None:
             found.waiting.append(f"{set_id} {'was asked for by its schedule a moment ago' if owner == SCHEDULE_OWNER else 'is being run by a command line'}")
@@ -208,3 +209,14 @@ class DueSets:
                     continue
 
         self.workspace.database.write(change)
+
+
+def _of_unloaded(due: Sequence[tuple[str, Sequence[Job]]], unloaded: Set[RepoName]) -> list[str]:
+    """A line that says which pipelines a code location lacks, and what to do, if it does."""
+    if not unloaded:
+        return []
+    waiting = sum(any(job.pipeline in unloaded for job in members) for _, members in due)
+    names = ", ".join(map(str, sorted(unloaded)))
+    first = min(unloaded)
+    sets = f"{waiting} commit set{'s' * (waiting > 1)} wait{'s' * (waiting == 1)}"
+    return [f"{sets} for the code location to load {names}: declare it there, refresh its state, or `pachctl delete pipeline {first}`"]

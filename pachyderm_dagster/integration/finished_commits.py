@@ -39,6 +39,7 @@ class Walked(msgspec.Struct, frozen=True):
         awaited: commits, by their rows, that a run which is still going wrote and is about to report itself.
         silent: run ids, and since when (seconds since 1970) nobody seems to work on them.
         partitioned: the row of the newest job whose set has become a partition, where sets do.
+        unloaded: pipelines with due jobs that the code location does not know, as far as that was told.
     """
 
     finished: int = 0
@@ -47,6 +48,7 @@ class Walked(msgspec.Struct, frozen=True):
     awaited: tuple[int, ...] = ()
     silent: dict[str, float] = {}
     partitioned: int = 0
+    unloaded: tuple[str, ...] = ()
 
     def encode(self) -> str:
         """The cursor as JSON."""

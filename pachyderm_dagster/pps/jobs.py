@@ -116,11 +116,14 @@ def refresh(txn: Transaction, job: Job) -> Job:
     return found[0]
 
 
-def list_due_set(txn: Transaction, project: str) -> list[tuple[str, list[Job]]]:
+def list_due_set(txn: Transaction, project: str, *, without: Collection[RepoName] = ()) -> list[tuple[str, list[Job]]]:
     """The commit sets with unfinished jobs in `project` that can run to their end now, oldest first, with those jobs in an order in which they can.
 
     A job can run when every commit that it reads is finished, or will be by one of the jobs before it. Those of services have no end of their own, and are
     left to who runs the services.
+
+    Args:
+        without: pipelines that nobody runs now. What reads their open outputs waits too, and whatever of its pipeline comes later, so that order is kept.
     """
     sets: dict[str, list[Job]] = {}
     unfinished = list_job(txn, project=project, unfinished_only=True)
@@ -129,13 +132,18 @@ def list_due_set(txn: Transaction, project: str) -> list[tuple[str, list[Job]]]:
         if job.pipeline not in services:
             sets.setdefault(job.id, []).append(job)
     waiting = _open_inputs(txn)
+    stuck, never = set(without), set[int]()
     due = []
     for set_id, members in sets.items():
         outputs: set[int] = set()
         runnable = []
         # Jobs are made with their output commits, sources first.
         for job in members:
-            if waiting.get(job.output_commit, set()) <= outputs:
+            reads = waiting.get(job.output_commit, set())
+            if job.pipeline in stuck or reads & never:
+                stuck.add(job.pipeline)
+                never.add(job.output_commit)
+            elif reads <= outputs:
                 runnable.append(job)
                 outputs.add(job.output_commit)
         if runnable:

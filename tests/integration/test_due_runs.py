@@ -93,8 +93,8 @@ def test_set_that_no_run_can_finish_is_given_up_with_a_reason(looker: Looker) ->
 
 def test_set_of_a_pipeline_that_is_not_loaded_waits(looker: Looker) -> None:
     found = looker.look(keys={})
-    assert found.requests == []
-    assert found.waiting == [f"{looker.home.jobs('edges')[0].id} waits for the code location to load edges"]
+    assert (found.requests, found.unloaded) == ([], (EDGES,))
+    assert found.waiting == ["1 commit set waits for the code location to load edges: declare it there, refresh its state, or `pachctl delete pipeline edges`"]
 
 
 def test_job_that_another_process_runs_is_left_to_it(looker: Looker) -> None:
