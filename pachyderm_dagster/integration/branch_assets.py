@@ -35,6 +35,11 @@ class BranchAssets:
         """The data version that a commit is."""
         return content_version(commit) if labels.text(self.metadata(key), labels.VERSION_BY) == labels.BY_CONTENT else commit.id
 
+    def own_code_version(self, key: dg.AssetKey) -> str | None:
+        """The code version that a user gave an asset in place of that of its specification."""
+        found: str | None = self.graph.get(key).code_version if self.graph is not None and self.graph.has(key) else None
+        return None if found == labels.text(self.metadata(key), labels.SPEC_CODE_VERSION) else found
+
     def is_by_set(self, key: dg.AssetKey) -> bool:
         """Whether the partitions of an asset are commit sets."""
         found = self.graph.get(key).partitions_def if self.graph is not None and self.graph.has(key) else None

@@ -119,7 +119,7 @@ class Location:
         deps = [dep._replace(asset_key=keys.get(dep.asset_key, dep.asset_key)) for dep in spec.deps]
         found_by: dict[str, Any] = {labels.PIPELINE: str(pipeline.name), labels.BRANCH: pipeline.output.name}
         found_by |= {labels.DECLARED: pipeline.declared} if pipeline.declared else {}
-        found_by |= declared_lineage(spec.key, spec.metadata)
+        found_by |= {labels.SPEC_CODE_VERSION: pipeline.code_version, **declared_lineage(spec.key, spec.metadata)}
         version = spec.code_version or pipeline.code_version
         whole = spec.replace_attributes(deps=deps, code_version=version, skippable=True).merge_attributes(metadata=found_by)
         if self.partition_by:

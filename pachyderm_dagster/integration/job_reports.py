@@ -1,6 +1,7 @@
 """What Dagster is told of a job, whoever did it: the commits that it read, its output and how its check went."""
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 
 import dagster as dg
 
@@ -71,13 +72,37 @@ def report_inputs(instance: dg.DagsterInstance, workspace: Workspace, job: Job, 
             ensure_events(instance, key, history, assets.version, lambda found: shown_commit(workspace, found))
 
 
-def output_tags(instance: dg.DagsterInstance, workspace: Workspace, job: Job, consumed: Mapping[BranchName, Commit], assets: BranchAssets) -> dict[str, str]:
-    """The event tags of a successful job's output: which commits it read, and with which version of the pipeline."""
+@dataclass(frozen=True, slots=True)
+class OutputEvent:
+    """The materialization that a successful job is: its data version, what is shown of it, and the tags by which Dagster tells what is stale."""
+
+    key: dg.AssetKey
+    version: str
+    metadata: Mapping[str, dg.MetadataValue]
+    tags: Mapping[str, str]
+
+    def as_result(self) -> dg.MaterializeResult[None]:
+        """For the step that did the job."""
+        return dg.MaterializeResult(asset_key=self.key, data_version=dg.DataVersion(self.version), metadata=self.metadata, tags=self.tags)
+
+    def as_event(self, partition: str | None) -> dg.AssetMaterialization:
+        """For whoever else tells of it."""
+        return dg.AssetMaterialization(self.key, partition=partition, metadata=self.metadata, tags={**self.tags, **version_tags(self.version)})
+
+
+def describe_output(instance: dg.DagsterInstance, workspace: Workspace, job: Job, commit: Commit, key: dg.AssetKey, assets: BranchAssets) -> OutputEvent:
+    """What Dagster is told of the commit that is a successful job's output: which commits it read, with which version of the code, and how the job went."""
+    consumed = find_consumed(workspace, job)
     with workspace.database.read() as txn:
         pipeline = pipelines.get_pipeline(txn, job.pipeline, version=job.version)
-    inputs = {assets.key_of(branch): commit for branch, commit in consumed.items()}
-    partitioned = [key for key in inputs if assets.is_by_set(key)]
-    return {labels.CODE_VERSION: code_version(pipeline.spec), **provenance_tags(instance, inputs, assets.version, partitioned)}
+    inputs = {assets.key_of(branch): read for branch, read in consumed.items()}
+    provenance = provenance_tags(instance, inputs, assets.version, [read for read in inputs if assets.is_by_set(read)])
+    return OutputEvent(
+        key=key,
+        version=assets.version(key, commit),
+        metadata={**output_metadata(workspace, job, commit, consumed), **assets.lineage(key)},
+        tags={labels.CODE_VERSION: assets.own_code_version(key) or code_version(pipeline.spec), **provenance},
+    )
 
 
 def report_lost_output(instance: dg.DagsterInstance, workspace: Workspace, job: Job, assets: BranchAssets) -> dg.AssetMaterialization | None:
@@ -97,10 +122,7 @@ def report_lost_output(instance: dg.DagsterInstance, workspace: Workspace, job: 
     known = [found for found in later if found.key >= commit.key and found.branch == commit.branch and found.finished is not None]
     if any(has_event(instance, key, found, assets.version(key, found)) for found in known):
         return None
-    consumed = find_consumed(workspace, job)
-    tags = {**output_tags(instance, workspace, job, consumed, assets), **version_tags(assets.version(key, commit))}
-    metadata = {**output_metadata(workspace, job, commit, consumed), **assets.lineage(key)}
-    return dg.AssetMaterialization(key, partition=partition, metadata=metadata, tags=tags)
+    return describe_output(instance, workspace, job, commit, key, assets).as_event(partition)
 
 
 def find_consumed(workspace: Workspace, job: Job) -> dict[BranchName, Commit]:

@@ -12,13 +12,12 @@ import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import ConflictError, NotFoundError, PachydermError, StateError
 from pachyderm_dagster.executors.run_job import Executor, run_job
 from pachyderm_dagster.integration.branch_assets import BranchAssets, KeyOf
-from pachyderm_dagster.integration.job_events import counter_metadata, describe_progress, failure_metadata, output_metadata
+from pachyderm_dagster.integration.job_events import counter_metadata, describe_progress, failure_metadata
 from pachyderm_dagster.integration.job_reports import (
     check_evaluation,
-    find_consumed,
+    describe_output,
     find_outputs,
     job_check,
-    output_tags,
     report_inputs,
     report_lost_output,
 )
@@ -52,14 +51,12 @@ class JobStep:
     Args:
         key_of: the asset of a branch.
         on_job: is told how far a job is, in the process of the run.
-        code_version: the user's own, in place of that of the specification.
     """
 
     pipeline: LoadedPipeline
     key: dg.AssetKey
     key_of: KeyOf
     on_job: OnJob = tell_nobody
-    code_version: str | None = None
 
     def run(self, context: dg.AssetExecutionContext, workspace: Workspace, executor: Executor) -> StepEvents:
         """Does the job, unless the set has none for this pipeline: then it yields nothing, and Dagster skips what is downstream.
@@ -172,16 +169,9 @@ class JobStep:
         return ended
 
     def _materialized(self, context: dg.AssetExecutionContext, workspace: Workspace, job: Job) -> dg.MaterializeResult[None]:
-        consumed = find_consumed(workspace, job)
         with workspace.database.read() as txn:
             commit = commits.get_commit(txn, job.output_commit)
-        assets = self._assets(context)
-        return dg.MaterializeResult(
-            asset_key=self.key,
-            data_version=dg.DataVersion(assets.version(self.key, commit)),
-            metadata={**output_metadata(workspace, job, commit, consumed), **assets.lineage(self.key)},
-            tags=output_tags(context.instance, workspace, job, consumed, assets) | ({labels.CODE_VERSION: self.code_version} if self.code_version else {}),
-        )
+        return describe_output(context.instance, workspace, job, commit, self.key, self._assets(context)).as_result()
 
     def _assets(self, context: dg.AssetExecutionContext) -> BranchAssets:
         return BranchAssets(self.key_of, context.job_def.asset_layer.asset_graph)

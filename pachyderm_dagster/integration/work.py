@@ -24,7 +24,7 @@ Execute: TypeAlias = Callable[[dg.AssetExecutionContext, JobStep, Workspace, Loc
 
 def run_step(location: Location, pipeline: LoadedPipeline, spec: dg.AssetSpec, context: dg.AssetExecutionContext) -> StepEvents:
     """The step of a pipeline, whose asset is `spec`."""
-    step = JobStep(pipeline, spec.key, location.key_of, location.on_job or tell_nobody, spec.code_version)
+    step = JobStep(pipeline, spec.key, location.key_of, location.on_job or tell_nobody)
     with _opened(location, context.log.warning) as (workspace, executor):
         yield from step.run(context, workspace, executor) if location.execute is None else location.execute(context, step, workspace, executor)
 

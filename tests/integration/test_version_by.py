@@ -14,6 +14,7 @@ from pachyderm_dagster.integration import (
     PachydermIOManager,
     PachydermPipelines,
     PachydermTranslator,
+    build_definitions,
     commit_automation,
     pachyderm_assets,
     pipeline_asset,
@@ -112,6 +113,40 @@ def test_translation_of_an_asset_says_it_too(home: Home) -> None:
     run_all(home, definitions)
     assert versions(home, "edges") == [content_version(home.workspace.pfs.inspect_commit("edges@master"))]
     assert versions(home, "edges") != [home.jobs("edges")[0].id]
+
+
+class Mine(PachydermTranslator):
+    """Gives every pipeline a code version that is not its specification's."""
+
+    def get_asset_spec(self, props: Any) -> dg.AssetSpec:
+        return super().get_asset_spec(props).replace_attributes(code_version="mine")
+
+
+def test_code_version_of_a_user_is_kept_in_what_the_sensor_reports(home: Home) -> None:
+    home.commit("images@master", {"/a": "1"})
+    home.pipeline("edges", "images")
+    definitions = build_definitions(home.environ, translator=Mine())
+    run_all(home, definitions)
+    assert status(home, definitions, EDGES) == "FRESH"
+    home.instance.wipe_assets([EDGES])
+    home.cursors.clear()
+    tick(home, definitions)
+    assert status(home, definitions, EDGES) == "FRESH"
+
+
+def test_code_version_of_a_user_is_kept_in_what_a_failing_run_reports(home: Home) -> None:
+    home.commit("images@master", {"/a": "1"})
+    home.pipeline("edges", "images", code="if ls /pfs/images/bad; then exit 1; fi; cp /pfs/images/* /pfs/out/")
+    definitions = build_definitions(home.environ, translator=Mine())
+    run_all(home, definitions)
+    home.commit("images@master", {"/bad": "1"})
+    with home.workspace.pfs.modify_file("images@master") as files:
+        files.delete("/bad")
+    (request,) = tick(home, definitions)
+    job = definitions.resolve_job_def("pipelines_default")
+    assert not job.execute_in_process(instance=home.instance, tags=request.tags, run_config=QUIET, raise_on_error=False).success
+    newest = home.materializations("default", "edges")[0].tags or {}
+    assert (newest["dagster/data_version"], newest["dagster/code_version"]) == (files.commit.id, "mine")
 
 
 def test_option_counts_for_all_assets_of_files_and_of_a_component(home: Home, tmp_path: Path) -> None:
