@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from pachyderm_dagster.clock import Clock, SystemClock
 from pachyderm_dagster.coordination.changes import Changes
+from pachyderm_dagster.coordination.etcd_address import EtcdAddress
 from pachyderm_dagster.coordination.leases import Leases
 from pachyderm_dagster.coordination.opening import check_coordination_url, open_coordination
 from pachyderm_dagster.errors import InvalidError, PachydermError, StorageError, UnreachableError
@@ -87,6 +88,7 @@ class Record:
     database: Database
     leases: Leases
     changes: Changes
+    etcd: EtcdAddress | None
     store: StoreOfRecord
 
 
@@ -120,4 +122,4 @@ def open_record(environ: Mapping[str, str], *, clock: Clock | None = None, rebui
         raise
     finishers = (pause_taken, propagate, create_jobs)
     database = Database(apart.engine, apart.clock, finishers, precede=store.check, announce=coordination.changes.announce, follow=store.follow)
-    return Record(settings, database, coordination.leases, coordination.changes, store)
+    return Record(settings, database, coordination.leases, coordination.changes, coordination.etcd, store)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pachyderm_dagster.clock import Clock
 from pachyderm_dagster.coordination.changes import Changes
+from pachyderm_dagster.coordination.etcd_address import EtcdAddress
 from pachyderm_dagster.coordination.leases import Leases
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.metadata.database import Database
@@ -28,6 +29,7 @@ class Workspace:
     database: Database
     leases: Leases
     changes: Changes
+    etcd: EtcdAddress | None
     store: ObjectStore
     pfs: Pfs
     pps: Pps
@@ -61,4 +63,4 @@ def open_workspace(environ: Mapping[str, str], *, project: str = DEFAULT_PROJECT
     pfs = Pfs(record.database, store, project=project, read_meta=read_meta, changes=record.changes)
     secrets = SecretStore(record.settings.home)
     pps = Pps(record.database, pfs, secrets=secrets, project=project)
-    return Workspace(record.settings, record.database, record.leases, record.changes, store, pfs, pps, secrets)
+    return Workspace(record.settings, record.database, record.leases, record.changes, record.etcd, store, pfs, pps, secrets)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from pachyderm_dagster.errors import InvalidError
 
@@ -36,7 +36,19 @@ class EtcdAddress:
     patience_seconds: float = DEFAULT_PATIENCE_SECONDS
 
     def __str__(self) -> str:
-        return f"etcd://{','.join(self.endpoints)}/{self.prefix}"
+        return f"etcd://{','.join(self.endpoints)}/{quote(self.prefix)}"
+
+    @property
+    def url(self) -> str:
+        """What `parse_etcd_url` makes the same address of, with `credentials` as its variables: for other processes, which need the same files."""
+        files = {name: file for name, file in (("cacert", self.cacert), ("cert", self.cert), ("key", self.key)) if file is not None}
+        options = {"tls": "true" if self.is_tls else "false", **files, "timeout": f"{self.patience_seconds:g}"}
+        return f"{self}?{urlencode(options)}"
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The variables with user and password; none where etcd asks for none."""
+        return {} if self.user is None or self.password is None else {"ETCDCTL_USER": self.user, "ETCDCTL_PASSWORD": self.password}
 
 
 def parse_etcd_url(url: str, environ: Mapping[str, str]) -> EtcdAddress:

@@ -75,6 +75,11 @@ def is_absent(key: str) -> Message:
     return {"key": encoded(key), "target": "CREATE", "result": "EQUAL", "create_revision": "0"}
 
 
+def is_present(key: str) -> Message:
+    """The condition that there is such a key."""
+    return {"key": encoded(key), "target": "CREATE", "result": "GREATER", "create_revision": "0"}
+
+
 def is_value(key: str, value: str) -> Message:
     """The condition that the key has this value."""
     return {"key": encoded(key), "target": "VALUE", "result": "EQUAL", "value": encoded(value)}

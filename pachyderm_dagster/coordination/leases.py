@@ -2,12 +2,12 @@
 
 import contextlib
 import datetime as dt
-import threading
 import time
 from collections.abc import Collection, Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
+from pachyderm_dagster.coordination.renewing import Renewing
 from pachyderm_dagster.errors import ConflictError, PachydermError
 
 LEASE_TIME = dt.timedelta(seconds=15)
@@ -47,35 +47,21 @@ class HeldLease:
 
     def __init__(self, leases: Leases, name: str, owner: str) -> None:
         self._leases, self._name, self._owner = leases, name, owner
-        self._renewed = time.monotonic()
-        self._taken = False
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name=f"lease {name}", daemon=True)
+        self._renewing = Renewing(lambda: leases.acquire(name, owner, LEASE_TIME), LEASE_TIME, f"lease {name}")
 
     def is_lost(self) -> bool:
         """Whether somebody else may hold it by now: it was taken over, or could not be renewed for as long as it lives."""
-        return self._taken or time.monotonic() - self._renewed > LEASE_TIME.total_seconds()
+        return self._renewing.is_lost()
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._renewing.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._done.set()
-        self._thread.join()
+        self._renewing.stop()
         # A lease that cannot be given back ends by itself; what the block did or raised counts more.
         with contextlib.suppress(PachydermError):
             self._leases.release(self._name, self._owner)
-
-    def _renew(self) -> None:
-        while not self._done.wait(LEASE_TIME.total_seconds() / 3):
-            asked = time.monotonic()
-            # An outage shorter than the lease is survived.
-            with contextlib.suppress(PachydermError):
-                if not self._leases.acquire(self._name, self._owner, LEASE_TIME):
-                    self._taken = True
-                    return
-                self._renewed = asked
 
 
 @contextlib.contextmanager

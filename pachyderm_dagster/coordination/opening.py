@@ -17,10 +17,11 @@ DATABASE_URL = "database://"
 
 @dataclass(frozen=True, slots=True)
 class Coordination:
-    """How the processes of a home agree, and tell each other of changes."""
+    """How the processes of a home agree, and tell each other of changes. `etcd`: the place of this record in an etcd; None without one."""
 
     leases: Leases
     changes: Changes
+    etcd: EtcdAddress | None = None
 
 
 def check_coordination_url(url: str, environ: Mapping[str, str]) -> None:
@@ -51,7 +52,9 @@ def open_coordination(url: str, environ: Mapping[str, str], database: Database, 
         opening = importlib.import_module("pachyderm_dagster.coordination.open_etcd")
     except ModuleNotFoundError as error:
         raise InvalidError("extra-missing", "coordination over etcd needs its client, which is not installed: pip install 'pachyderm-dagster[etcd]'") from error
-    return Coordination(*opening.open_etcd(dataclasses.replace(address, prefix=f"{address.prefix}/{find_id()}")))
+    own = dataclasses.replace(address, prefix=f"{address.prefix}/{find_id()}")
+    leases, changes = opening.open_etcd(own)
+    return Coordination(leases, changes, own)
 
 
 def _parse(url: str, environ: Mapping[str, str]) -> EtcdAddress | None:

@@ -1,5 +1,7 @@
 """URLs of etcd: read, or refused with what is wrong."""
 
+from pathlib import Path
+
 import pytest
 
 from pachyderm_dagster.coordination.etcd_address import EtcdAddress, parse_etcd_url
@@ -36,3 +38,16 @@ def test_password_is_not_told_when_the_url_is_wrong() -> None:
     with pytest.raises(PachydermError) as caught:
         parse_etcd_url("etcd://ana:xyzzy/quux@host", {})
     assert "xyzzy" not in str(caught.value) and "quux" not in str(caught.value)
+
+
+def test_address_is_passed_on_as_url_and_variables(tmp_path: Path) -> None:
+    for name in ("ca.pem", "client.pem", "client key.pem"):
+        (tmp_path / name).touch()
+    ca, cert, key = (str(tmp_path / name) for name in ("ca.pem", "client.pem", "client key.pem"))
+    for address in (
+        EtcdAddress(("one:2379", "[::1]:4001"), "lab/a b", user="ana", password="p:@ss", patience_seconds=2.5),
+        EtcdAddress(("one:2379",), is_tls=True, cacert=ca, cert=cert, key=key),
+        EtcdAddress(("one:2379",), is_tls=True),
+    ):
+        assert parse_etcd_url(address.url, address.credentials) == address
+        assert "ana" not in address.url
