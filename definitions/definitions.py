@@ -33,4 +33,4 @@ def accuracy(pachyderm: PachydermResource) -> dg.MaterializeResult[None]:
 @dg.definitions
 def definitions() -> dg.Definitions:
     """The workspace as it is when the code location is loaded, and the asset above."""
-    return dg.Definitions.merge(build_definitions(os.environ), dg.Definitions(assets=[accuracy]))
+    return dg.Definitions.merge(build_definitions(os.environ), dg.Definitions(assets=[accuracy], resources={"pachyderm": PachydermResource()}))

@@ -11,7 +11,6 @@ import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.integration.column_lineage import declared_lineage
 from pachyderm_dagster.integration.dagster_inner import AssetJob
 from pachyderm_dagster.integration.launch_config import PipelineConfig
-from pachyderm_dagster.integration.resource import PachydermResource
 from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
 from pachyderm_dagster.integration.translator import PachydermTranslator, branch_key, keys_elsewhere, lasting_identifier, step_names, versioned
 from pachyderm_dagster.pfs.model import BranchName, RepoName
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from pachyderm_dagster.integration.work import Execute
 
 Environ = Mapping[str, str]
-# One for all: definitions that are merged may not have two of one name.
-_RESOURCE = PachydermResource()
 PartitionBy: TypeAlias = Literal["commit"]
 OpArguments: TypeAlias = Mapping[str, Any]
 """What `dg.multi_asset` is given beside what a pipeline says: `op_tags`, `pool`, `description`, ...; and `name`, which comes before the pipeline's."""
@@ -89,15 +86,8 @@ def define(
         *(specs[branch.name] for branch in snapshot.branches),
         *(location.pipeline_asset(pipeline, specs[pipeline.output], names[specs[pipeline.output].key]) for pipeline in snapshot.pipelines),
     ]
-    return dg.Definitions.merge(
-        dg.Definitions(
-            assets=assets,
-            resources={"pachyderm": _RESOURCE},
-            # The process of a run does the run's jobs itself: the work is in the executor's workers, and a process a step would only cost a start each.
-            executor=dg.in_process_executor,
-        ),
-        location.automation(),
-    )
+    # No executor and no resources: those of a code location are its owner's.
+    return dg.Definitions.merge(dg.Definitions(assets=assets), location.automation())
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +139,7 @@ class Location:
         if not keys:
             return []
         description = f"Runs pipelines of project {project}: those of the commit set that the commit sensor asks for, or again on the current heads."
+        # The process of a run does the run's jobs itself: the work is in the workers, and a process a step would only cost a start each.
         return [dg.define_asset_job(job_name(project), dg.AssetSelection.assets(*keys), description=description, executor_def=dg.in_process_executor)]
 
     def _sensor(self, project: str, jobs: Sequence[AssetJob]) -> dg.SensorDefinition:

@@ -9,5 +9,5 @@ from pachyderm_dagster.integration.building import build_definitions
 
 @dg.definitions
 def definitions() -> dg.Definitions:
-    """The workspace as it is when the code location is loaded."""
-    return build_definitions(os.environ)
+    """The workspace as it is when the code location is loaded; what a click materializes runs in one process too, as the pipelines' job does."""
+    return dg.Definitions.merge(build_definitions(os.environ), dg.Definitions(executor=dg.in_process_executor))

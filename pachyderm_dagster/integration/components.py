@@ -75,7 +75,7 @@ class _Customized:
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
         """How `dg` lists it."""
-        return dg.ComponentTypeSpec(tags=["pachyderm"], produces=["asset", "asset_check", "sensor", "job", "resource"])
+        return dg.ComponentTypeSpec(tags=["pachyderm"], produces=["asset", "asset_check", "sensor", "job", "schedule"])
 
     def get_asset_spec(self: _Translated, props: AssetProps) -> dg.AssetSpec:
         """The asset of a pipeline, or of a branch: override it to have it otherwise."""

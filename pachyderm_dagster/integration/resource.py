@@ -22,6 +22,9 @@ class PachydermResource(dg.ConfigurableResource["Workspace"]):
     def count(pachyderm: PachydermResource) -> int:
         with pachyderm.open() as workspace:
             return workspace.pfs.glob_file("images@master", "/**").num_rows
+
+
+    defs = dg.Definitions(assets=[count], resources={"pachyderm": PachydermResource()})
     ```
 
     Args:

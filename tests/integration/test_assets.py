@@ -8,7 +8,15 @@ import dagster as dg
 import pytest
 
 from pachyderm_dagster.errors import InvalidError, NotFoundError
-from pachyderm_dagster.integration import PachydermIOManager, build_definitions, commit_automation, pachyderm_assets, pipeline_asset, repo_asset
+from pachyderm_dagster.integration import (
+    PachydermIOManager,
+    PachydermResource,
+    build_definitions,
+    commit_automation,
+    pachyderm_assets,
+    pipeline_asset,
+    repo_asset,
+)
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.model import Pipeline
@@ -105,6 +113,20 @@ def test_step_makes_its_pipeline_where_no_sensor_did(home: Home) -> None:
     assert dg.materialize([asset], instance=home.instance, run_config=QUIET).success
     assert home.workspace.pfs.inspect_commit("edges@master").size_bytes == 1
     assert asset.op.pool == "gpu"
+
+
+def test_executor_and_resources_of_a_code_location_stay_its_own(tmp_path: Path) -> None:
+    (tmp_path / "edges.json").write_text(json.dumps(spec("edges", "images")))
+
+    @dg.asset
+    def mine(pachyderm: PachydermResource) -> None: ...
+
+    job = dg.define_asset_job("my_job", [mine])
+    own = dg.Definitions(assets=[mine], jobs=[job], executor=dg.multiprocess_executor, resources={"pachyderm": PachydermResource(home="elsewhere")})
+    definitions = dg.Definitions.merge(own, pachyderm_assets(tmp_path))
+    dg.Definitions.validate_loadable(definitions)
+    assert definitions.resolve_job_def("my_job").executor_def.name == "multiprocess"
+    assert definitions.resolve_job_def("pipelines_default").executor_def.name == "in_process"
 
 
 def test_pipeline_declared_twice_is_refused(tmp_path: Path) -> None:
