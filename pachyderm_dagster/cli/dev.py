@@ -60,7 +60,7 @@ def _serve(record: Record, environ: Mapping[str, str], port: int, stop: threadin
             # What was made while the code server loaded may be in it or not: the first look loads it again.
             while not stop.wait(WATCH_SECONDS):
                 processes.check()
-                loaded = _follow(record, url, loaded)
+                loaded = _follow(record, url, processes, loaded)
     finally:
         # What cannot be given back ends by itself.
         with contextlib.suppress(PachydermError):
@@ -76,12 +76,15 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _follow(record: Record, url: str, loaded: Snapshot) -> Snapshot:
-    """Has Dagster load the workspace again when its branches or pipelines have changed; what it has loaded then."""
+def _follow(record: Record, url: str, processes: DevProcesses, loaded: Snapshot) -> Snapshot:
+    """Has Dagster load the workspace again when its branches or pipelines have changed, or nobody holds them any more; what it has loaded then."""
     found = loaded
     try:
         found = _snapshot(record)
-        problem = None if found == loaded else reload_location(url, LOCATION)
+        is_served = processes.is_served()
+        if not is_served:
+            click.echo("The process that holds the definitions ended (often: no memory was left); another one is started", err=True)
+        problem = None if is_served and found == loaded else reload_location(url, LOCATION)
     except PachydermError as error:
         # The disk is full for a while, or a server is away.
         problem = str(error)

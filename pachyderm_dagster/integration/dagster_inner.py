@@ -10,9 +10,11 @@ from typing import TypeAlias
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.events import DagsterEventType
 from dagster._core.execution.context.data_version_cache import InputAssetVersionInfo
 from dagster._core.instance.ref import InstanceRef
+from dagster._grpc.client import DagsterGrpcClient
 
 AssetJob: TypeAlias = UnresolvedAssetJobDefinition
 """What `dg.define_asset_job` returns."""
@@ -32,6 +34,20 @@ def open_instance_of(folder: Path, *, runs_here: bool = False) -> dg.DagsterInst
     """
     # Not `DagsterInstance.from_config`: only the reference takes overrides.
     return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), overrides=_IN_PROCESS if runs_here else None))
+
+
+def is_served(socket: Path, *, seconds: int) -> bool:
+    """Whether the process that holds the definitions of a code server is there: it is another one than that which listens, and may end alone.
+
+    Args:
+        seconds: how long is waited for an answer; what takes longer is there, and busy.
+    """
+    try:
+        DagsterGrpcClient(socket=str(socket)).get_server_id(timeout=seconds)
+    except DagsterUserCodeUnreachableError as error:
+        code = getattr(error.__cause__, "code", None)
+        return code is not None and code().name == "DEADLINE_EXCEEDED"
+    return True
 
 
 def set_data_version(context: dg.OutputContext, version: str) -> None:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from pachyderm_dagster.errors import ExecutionError
-from pachyderm_dagster.integration.dagster_inner import DAEMON_MODULE
+from pachyderm_dagster.integration.dagster_inner import DAEMON_MODULE, is_served
 from pachyderm_dagster.prctl import end_with_parent
 
 LOCATION = "pachyderm"
@@ -25,7 +25,8 @@ REACTOR_MODULE = "pachyderm_dagster.integration.reacting"
 HOST = "127.0.0.1"
 END_SECONDS = 15.0
 """How long a process may take to end before it is killed: a run stops its datums and says so in its log."""
-SHOWN_LINES = 15
+ANSWER_SECONDS = 5
+"""How long the process that holds the definitions may be too busy to answer without a word."""
 _PREFIX = "pachyderm-dagster-"
 
 
@@ -41,12 +42,20 @@ class DevProcess:
         """Does nothing while the process runs.
 
         Raises:
-            ExecutionError: `service-ended`, with the end of its log.
+            ExecutionError: `service-ended`.
         """
         status = self.process.poll()
         if status is not None:
-            last = self.log.read_text(errors="replace").splitlines()[-SHOWN_LINES:]
-            raise ExecutionError("service-ended", f"the {self.name} ended with status {status}; the end of {self.log}:\n" + "\n".join(last))
+            problem = f"the {self.name} {describe_end(status)}, and `dev` with it"
+            raise ExecutionError("service-ended", f"{problem}; start `dev` again, which goes on where it was. Its log: {self.log}")
+
+
+def describe_end(status: int) -> str:
+    """How a process ended, by what `Popen` says of it."""
+    if status >= 0:
+        return f"ended with status {status}"
+    hint = " (often: no memory was left)" if status == -signal.SIGKILL else ""
+    return f"was killed by signal {-status}{hint}"
 
 
 def take_folder(notes: Path) -> tempfile.TemporaryDirectory[str]:
@@ -82,11 +91,12 @@ class DevProcesses:
     is_instant: bool = False
     _running: list[DevProcess] = field(default_factory=list)
     _folder: tempfile.TemporaryDirectory[str] | None = None
+    _socket: Path = Path()
 
     def __enter__(self) -> Self:
         self.logs.mkdir(parents=True, exist_ok=True)
         self._folder = take_folder(self.logs)
-        socket = Path(self._folder.name) / "code"
+        socket = self._socket = Path(self._folder.name) / "code"
         workspace = Path(self._folder.name) / "workspace.yaml"
         workspace.write_text(f"load_from:\n  - grpc_server:\n      socket: {socket}\n      location_name: {LOCATION}\n")
         try:
@@ -108,6 +118,10 @@ class DevProcesses:
         """Does nothing while all run. Raises ExecutionError `service-ended`."""
         for one in self._running:
             one.check()
+
+    def is_served(self) -> bool:
+        """Whether the process that holds the definitions is there. The code server starts it, and does not miss it."""
+        return self._folder is None or is_served(self._socket, seconds=ANSWER_SECONDS)
 
     def stop(self) -> None:
         """Ends all processes and those that they started; first those that would start new runs."""

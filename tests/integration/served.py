@@ -47,13 +47,17 @@ class Served:
 
     def processes(self) -> list[str]:
         """The command lines of what runs for this home."""
+        return list(self.running().values())
+
+    def running(self) -> dict[int, str]:
+        """The command line of each process that runs for this home, by its id."""
         mark = f"PACHYDERM_HOME={self.home.workspace.settings.home}".encode()
-        found = []
+        found = {}
         for folder in Path("/proc").iterdir():
             if folder.name.isdigit() and int(folder.name) != os.getpid():
                 try:
                     if mark in (folder / "environ").read_bytes().split(b"\0"):
-                        found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                        found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 except OSError:
                     # It ended while we looked.
                     continue

@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import os
 import signal
 import socket
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +14,8 @@ import pytest
 
 from pachyderm_dagster.cli.dev import dev
 from pachyderm_dagster.coordination.names import sensor_lease
-from pachyderm_dagster.errors import ExistsError, StateError
-from pachyderm_dagster.integration.dev_processes import take_folder
+from pachyderm_dagster.errors import ExecutionError, ExistsError, StateError
+from pachyderm_dagster.integration.dev_processes import DevProcess, take_folder
 from pachyderm_dagster.integration.run_due import run_due
 from pachyderm_dagster.pps.model import JobState
 from pachyderm_dagster.pps.spec_reading import parse_specs
@@ -62,6 +64,30 @@ def test_job_that_is_interrupted_by_the_end_is_done_by_the_next(home: Home, serv
     assert run_due(home.workspace, home.environ, until=lambda: home.jobs("edges")[0].state.is_terminal)
     assert home.jobs("edges")[0].state is JobState.SUCCESS
     assert len(home.materializations("default", "edges")) == 1
+
+
+def test_process_that_holds_the_definitions_is_started_again_when_it_is_killed(home: Home, served: Served) -> None:
+    home.commit("images@master", {"/a": "1"})
+    home.pipeline("edges", "images")
+    assert next(home.workspace.pfs.subscribe_commit("edges@master", stop=lambda: False)).finished
+    (holder,) = [process for process, command in served.running().items() if " api grpc " in command]
+    os.kill(holder, signal.SIGKILL)
+    home.commit("images@master", {"/b": "2"})
+    *_, last = itertools.islice(home.workspace.pfs.subscribe_commit("edges@master", stop=lambda: False), 2)
+    assert b"".join(home.workspace.pfs.get_file(f"edges@{last.id}:/b")) == b"2"
+    assert served.end(signal.SIGINT) == 0
+    assert served.processes() == []
+
+
+def test_message_of_a_process_that_ended_is_one_line_with_the_next_step(tmp_path: Path) -> None:
+    process = subprocess.Popen(["sleep", "600"])
+    process.kill()
+    process.wait()
+    (tmp_path / "daemon.log").write_text("Traceback\n" * 100)
+    with pytest.raises(ExecutionError) as caught:
+        DevProcess("daemon", process, tmp_path / "daemon.log").check()
+    expected = "the daemon was killed by signal 9 (often: no memory was left), and `dev` with it; start `dev` again, which goes on where it was."
+    assert str(caught.value) == f"{expected} Its log: {tmp_path / 'daemon.log'} [service-ended]"
 
 
 def test_spout_feeds_a_pipeline_and_ends_with_what_started_it(home: Home, served: Served) -> None:
