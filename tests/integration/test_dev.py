@@ -70,8 +70,10 @@ def test_process_that_holds_the_definitions_is_started_again_when_it_is_killed(h
     home.commit("images@master", {"/a": "1"})
     home.pipeline("edges", "images")
     assert next(home.workspace.pfs.subscribe_commit("edges@master", stop=lambda: False)).finished
-    (holder,) = [process for process, command in served.running().items() if " api grpc " in command]
-    os.kill(holder, signal.SIGKILL)
+    # The new pipeline had the definitions loaded again; the former process ends by and by.
+    while len(holders := [process for process, command in served.running().items() if " api grpc " in command]) != 1:
+        assert served.process.poll() is None
+    os.kill(holders[0], signal.SIGKILL)
     home.commit("images@master", {"/b": "2"})
     *_, last = itertools.islice(home.workspace.pfs.subscribe_commit("edges@master", stop=lambda: False), 2)
     assert b"".join(home.workspace.pfs.get_file(f"edges@{last.id}:/b")) == b"2"
