@@ -1,10 +1,6 @@
-"""The worker process: `python -m pachyderm_dagster.worker`, started by an executor, talking `protocol` over its standard input and output.
-
-Three threads, each a step ahead of the next: one reads tasks and stages their files, the main thread runs user code, one stores what came out and answers.
-"""
+"""The worker process: `python -m pachyderm_dagster.worker`, started by an executor, talking `protocol` over its standard input and output."""
 
 import os
-import queue
 import signal
 import sys
 import threading
@@ -12,38 +8,49 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.open_store import open_store
+from pachyderm_dagster.worker.batching import local_calls
 from pachyderm_dagster.worker.datums import DatumRunner
 from pachyderm_dagster.worker.folders import FolderPool
 from pachyderm_dagster.worker.live import listener_of
 from pachyderm_dagster.worker.preparing import find_source, prepare
-from pachyderm_dagster.worker.protocol import Answer, WorkerReady, WorkerRefused, encode, read_setup, read_task
-from pachyderm_dagster.worker.publish import FinishedDatum, Publisher
+from pachyderm_dagster.worker.protocol import Answer, DatumTask, WorkerReady, WorkerRefused, encode, read_setup, read_task
 from pachyderm_dagster.worker.run import Runner, end_worker, outlive_signals
 from pachyderm_dagster.worker.sandbox import FIRST_PROCESS
-from pachyderm_dagster.worker.stage import StagedDatum, stage
+from pachyderm_dagster.worker.serving import Files, serve
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _CRASHED = 70
 _PIPE_BYTES = 1 << 16
-# One datum waits staged while one runs; a few may wait to be stored, so that a slow disk does not hold up user code.
-_STAGED_AHEAD = 1
-_FINISHED_BEHIND = 8
 
 
-@dataclass(slots=True)
-class _Progress:
-    """How many tasks were taken and answered; each number is written by one thread."""
+@dataclass(frozen=True, slots=True)
+class _Executor:
+    """The executor at the other ends of the pipes."""
 
-    taken: int = 0
-    answered: int = 0
+    tasks: BinaryIO
+    answers: int
 
-    def is_last(self, count: int) -> bool:
-        return self.taken - self.answered == count
+    def next_task(self) -> DatumTask | None:
+        return read_task(self.tasks)
+
+    def answer(self, results: Sequence[Answer]) -> None:
+        view = memoryview(b"".join(encode(result) for result in results))
+        try:
+            while view:
+                view = view[os.write(self.answers, view) :]
+        except BrokenPipeError:
+            # Nobody waits for answers any more.
+            end_worker()
+
+    def refuse(self, error: PachydermError) -> NoReturn:
+        """The guard of this process ends the user code that may run."""
+        self.answer([WorkerRefused.of(error)])
+        os._exit(os.EX_UNAVAILABLE)
 
 
 def main() -> None:
@@ -55,7 +62,7 @@ def main() -> None:
     prepared = prepare(setup, os.environ)
     setup, sandbox = prepared.setup, prepared.sandbox
     # User code and stray prints must not be able to write into the answers.
-    answers = os.dup(_STDOUT)
+    executor = _Executor(stream, os.dup(_STDOUT))
     os.dup2(_STDERR, _STDOUT)
     _arrange_ends()
     try:
@@ -63,35 +70,9 @@ def main() -> None:
         reader = ContentReader(store)
         source, obstacle = find_source(prepared, reader)
     except PachydermError as error:
-        _refuse(answers, error)
-    _send(answers, [WorkerReady(sandbox.root, sandbox.problem)])
-    progress = _Progress()
-    staged: queue.Queue[StagedDatum | None] = queue.Queue(_STAGED_AHEAD)
-    finished: queue.Queue[FinishedDatum | PachydermError | None] = queue.Queue(_FINISHED_BEHIND)
-
-    def answer(results: Sequence[Answer]) -> None:
-        _send(answers, results)
-        progress.answered += len(results)
-
+        executor.refuse(error)
+    executor.answer([WorkerReady(sandbox.root, sandbox.problem)])
     pool = FolderPool(os.path.join(os.path.dirname(sandbox.folder), "datums"))
-    publisher = Publisher(ContentWriter(store), pool, sandbox.root, answer, progress.is_last, prepared.user)
-
-    def store_results() -> None:
-        try:
-            publisher.serve(finished)
-        except PachydermError as error:
-            _refuse(answers, error)
-
-    storing = threading.Thread(target=store_results, name="store", daemon=True)
-    storing.start()
-
-    def stage_tasks() -> None:
-        while (task := read_task(stream)) is not None:
-            progress.taken += 1
-            staged.put(stage(task, pool, reader, sandbox.root))
-        staged.put(None)
-
-    threading.Thread(target=stage_tasks, name="stage", daemon=True).start()
     datums = DatumRunner(
         setup,
         sandbox,
@@ -100,10 +81,10 @@ def main() -> None:
         user=prepared.user,
         source=source,
         obstacle=obstacle,
+        calls=local_calls(setup, sandbox),
         listener=lambda task, started: listener_of(setup, task, started),
     )
-    finished.put(_run_datums(datums, staged, finished))
-    storing.join()
+    serve(executor, datums, Files(reader, ContentWriter(store), pool, sandbox.root, prepared.user))
 
 
 def _arrange_ends() -> None:
@@ -116,35 +97,6 @@ def _arrange_ends() -> None:
         signal.signal(signal.SIGTERM, _end)
     sys.excepthook = lambda _kind, error, _trace: _crash(error)
     threading.excepthook = lambda details: _crash(details.exc_value)
-
-
-def _run_datums(
-    datums: DatumRunner, staged: "queue.Queue[StagedDatum | None]", finished: "queue.Queue[FinishedDatum | PachydermError | None]"
-) -> PachydermError | None:
-    """Runs what was staged until there is no more; the error that ended it before."""
-    while (datum := staged.get()) is not None:
-        try:
-            finished.put(datums.run(datum))
-        except PachydermError as error:
-            return error
-    datums.close()
-    return None
-
-
-def _send(descriptor: int, answers: Sequence[Answer]) -> None:
-    view = memoryview(b"".join(encode(answer) for answer in answers))
-    try:
-        while view:
-            view = view[os.write(descriptor, view) :]
-    except BrokenPipeError:
-        # Nobody waits for answers any more.
-        end_worker()
-
-
-def _refuse(answers: int, error: PachydermError) -> NoReturn:
-    """Says what keeps this worker from going on and ends it; its guard ends the user code that may run."""
-    _send(answers, [WorkerRefused.of(error)])
-    os._exit(os.EX_UNAVAILABLE)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

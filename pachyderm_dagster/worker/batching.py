@@ -3,15 +3,19 @@
 import contextlib
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.worker.output_log import OutputLog
-from pachyderm_dagster.worker.run import ASKED, TIME_UP, Command, Ending, Process, Runner
+from pachyderm_dagster.worker.protocol import WorkerSetup
+from pachyderm_dagster.worker.run import ASKED, TIME_UP, Command, CommandRunner, Ending, Process
+from pachyderm_dagster.worker.sandbox import Sandbox
 
 SOCKET_VARIABLE = "PACH_DATUM_SOCKET"
 DONE = b"ok\n"
@@ -31,12 +35,42 @@ class NextRequest(msgspec.Struct, frozen=True):
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class Call(Protocol):
     """One `next datum` that waits for its answer."""
 
-    connection: socket.socket
-    error: str | None
+    @property
+    def error(self) -> str | None:
+        """Why the datum before failed; None when it is done, or there was none."""
+        ...
+
+    def answer(self) -> bool:
+        """Says that the next datum is in place; false when nobody waits for that any more. Once."""
+        ...
+
+    def drop(self) -> None:
+        """Gives no answer."""
+        ...
+
+
+class Calls(Protocol):
+    """How user code says that it wants its next datum."""
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """By which user code finds it."""
+        ...
+
+    def fileno(self) -> int:
+        """A descriptor that can be read when somebody calls."""
+        ...
+
+    def accept(self) -> Call | None:
+        """The next call; None of one that does not say what it wants."""
+        ...
+
+    def forget(self) -> None:
+        """Whoever called has ended."""
+        ...
 
 
 class BatchProcess:
@@ -44,22 +78,15 @@ class BatchProcess:
 
     Args:
         environment: of the process; what is particular to a datum is in `/pfs/.env`.
-        folder: where the socket is made; user code finds it there.
     """
 
-    def __init__(self, runner: Runner, command: Command, environment: Mapping[str, str], folder: str) -> None:
+    def __init__(self, runner: CommandRunner, command: Command, environment: Mapping[str, str], calls: Calls) -> None:
         self._runner = runner
         self._command = command
-        path = os.path.join(folder, _SOCKET_NAME)
-        self._environment = {**environment, SOCKET_VARIABLE: path}
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        with short_path(path) as short:
-            self._listener.bind(short)
-        # User code may run as another user.
-        os.chmod(path, 0o666)
-        self._listener.listen(_WAITING_CALLS)
+        self._environment = {**environment, **calls.variables}
+        self._calls = calls
         self._process: Process | None = None
-        self._call: _Call | None = None
+        self._call: Call | None = None
         self._set: int | None = None
 
     def begin_set(self, number: int | None) -> None:
@@ -94,11 +121,12 @@ class BatchProcess:
     def stop(self) -> None:
         """Ends the process, if there is one, and all that it started."""
         if self._call is not None:
-            self._call.connection.close()
+            self._call.drop()
             self._call = None
         if self._process is not None:
-            self._runner.end(self._process, OutputLog())
-            self._process = None
+            process, self._process = self._process, None
+            self._runner.end(process, OutputLog())
+            self._calls.forget()
 
     def _fail(self, failure: ExecutionError, seconds: float) -> Ending:
         self.stop()
@@ -106,17 +134,8 @@ class BatchProcess:
 
     def _answer(self) -> bool:
         """Tells the call that waits that a datum is in place; false when none does."""
-        if self._call is None:
-            return False
-        connection, self._call = self._call.connection, None
-        try:
-            connection.sendall(DONE)
-        except OSError:
-            # It was given up, so its datum was not taken.
-            return False
-        finally:
-            connection.close()
-        return True
+        call, self._call = self._call, None
+        return call is not None and call.answer()
 
     def _await_call(self, log: OutputLog, when: str) -> ExecutionError | None:
         """Waits for the next call and keeps it; why there is none."""
@@ -125,9 +144,13 @@ class BatchProcess:
         deadline = None if timeout is None else time.monotonic() + timeout
         program = os.path.basename(self._command.argv[0])
         while self._call is None:
-            found = self._runner.wait(self._process, log, deadline, request=self._listener.fileno())
+            try:
+                found = self._runner.wait(self._process, log, deadline, request=self._calls.fileno())
+            except ExecutionError:
+                self._process = None
+                raise
             if found is ASKED:
-                self._call = _accept(self._listener)
+                self._call = self._calls.accept()
             elif found is TIME_UP:
                 return ExecutionError("datum-timeout", f"{program!r} took longer than datum_timeout, {timeout:g} s, and was stopped {when}")
             else:
@@ -148,18 +171,71 @@ def short_path(path: str) -> Iterator[str]:
         os.close(folder)
 
 
-def _accept(listener: socket.socket) -> _Call | None:
-    """The next call; None of one that does not say what it wants."""
-    connection, _ = listener.accept()
-    connection.settimeout(_ANSWER_SECONDS)
-    received = b""
-    try:
-        while not received.endswith(b"\n") and len(received) < _MOST_BYTES:
-            piece = connection.recv(_MOST_BYTES)
-            if not piece:
-                break
-            received += piece
-        return _Call(connection, msgspec.json.decode(received, type=NextRequest).error)
-    except (OSError, msgspec.MsgspecError):
-        connection.close()
+@dataclass(frozen=True, slots=True)
+class SocketCall:
+    """A call by the socket."""
+
+    connection: socket.socket
+    error: str | None
+
+    def answer(self) -> bool:
+        try:
+            self.connection.sendall(DONE)
+        except OSError:
+            # It was given up, so its datum was not taken.
+            return False
+        finally:
+            self.connection.close()
+        return True
+
+    def drop(self) -> None:
+        self.connection.close()
+
+
+class SocketCalls:
+    """Calls by a socket on this machine.
+
+    Args:
+        folder: where it is made; user code finds it there.
+        search_path: of user code; `pachctl` is found beside this interpreter where it does not lead to it.
+    """
+
+    def __init__(self, folder: str, search_path: str) -> None:
+        path = os.path.join(folder, _SOCKET_NAME)
+        self.variables = {SOCKET_VARIABLE: path, "PATH": os.pathsep.join([search_path, os.path.dirname(sys.executable)])}
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        with short_path(path) as short:
+            self._listener.bind(short)
+        # User code may run as another user.
+        os.chmod(path, 0o666)
+        self._listener.listen(_WAITING_CALLS)
+
+    def fileno(self) -> int:
+        return self._listener.fileno()
+
+    def accept(self) -> SocketCall | None:
+        connection, _ = self._listener.accept()
+        connection.settimeout(_ANSWER_SECONDS)
+        received = b""
+        try:
+            while not received.endswith(b"\n") and len(received) < _MOST_BYTES:
+                piece = connection.recv(_MOST_BYTES)
+                if not piece:
+                    break
+                received += piece
+            return SocketCall(connection, msgspec.json.decode(received, type=NextRequest).error)
+        except (OSError, msgspec.MsgspecError):
+            connection.close()
+            return None
+
+    def forget(self) -> None:
+        """A connection of what has ended is found to be that when it is answered."""
+
+
+def local_calls(setup: WorkerSetup, sandbox: Sandbox) -> SocketCalls | None:
+    """How user code on this machine calls; None without datum batching."""
+    if not setup.datum_batching:
         return None
+    # The root of a private namespace is in memory and seen by its processes alone.
+    folder = os.path.dirname(sandbox.root) if sandbox.problem is None else setup.scratch
+    return SocketCalls(folder, setup.environment.get("PATH", os.defpath))

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -32,6 +32,7 @@ class OutputFile(msgspec.Struct, frozen=True):
 class _Walk:
     root: str
     originals: Originals
+    within: Collection[str] = ()
     found: dict[str, OutputFile] = field(default_factory=dict)
 
     @functools.cached_property
@@ -53,7 +54,7 @@ class _Directory(NamedTuple):
     above: tuple[str, ...]
 
 
-def collect(root: str, originals: Originals) -> list[OutputFile]:
+def collect(root: str, originals: Originals, *, within: Collection[str] = ()) -> list[OutputFile]:
     """The files below `out` in the folder `root`, by path, as user code left them.
 
     Links are followed; a link to an unchanged file of an input becomes its content, also if user code could not see that. What is neither file nor directory,
@@ -62,11 +63,12 @@ def collect(root: str, originals: Originals) -> list[OutputFile]:
     Args:
         root: the folder that user code sees as `/pfs`; no link.
         originals: the staged files.
+        within: the folders that links may lead to; anywhere when it is empty.
 
     Raises:
         ExecutionError: something there cannot be output: `output-missing`, `output-path-invalid`, `output-link-invalid`, `output-unreadable`.
     """
-    walk = _Walk(root, originals)
+    walk = _Walk(root, originals, within)
     out = f"{root}/{OUT}"
     if os.path.islink(out) or not os.path.isdir(out):
         raise ExecutionError("output-missing", f"{out} is no directory any more; user code may fill it, not replace it")
@@ -119,10 +121,24 @@ def allow_owner(path: str, mode: int, *, dir_fd: int | None = None) -> None:
 
 def _resolve(walk: _Walk, entry: os.DirEntry[str], path: str) -> str:
     try:
-        return os.path.realpath(entry.path, strict=True)
+        target = os.path.realpath(entry.path, strict=True)
     except OSError as error:
         target = os.readlink(entry.path)
+        if not _is_allowed(walk, target):
+            raise _link_out(walk, path, target) from error
         raise ExecutionError("output-link-invalid", f"{_shown(walk, path)} is a link to {target!r}, which cannot be followed: {error.strerror}") from error
+    if not _is_allowed(walk, target):
+        raise _link_out(walk, path, os.readlink(entry.path))
+    return target
+
+
+def _is_allowed(walk: _Walk, target: str) -> bool:
+    return not walk.within or not target.startswith("/") or any(target == folder or target.startswith(f"{folder}/") for folder in walk.within)
+
+
+def _link_out(walk: _Walk, path: str, target: str) -> ExecutionError:
+    problem = f"{_shown(walk, path)} is a link to {target!r}; in a pod only links within {walk.root} can be output"
+    return ExecutionError("output-link-invalid", f"{problem}: copy the file to {walk.root}/{OUT}")
 
 
 def _take_file(walk: _Walk, file: str, path: str) -> None:

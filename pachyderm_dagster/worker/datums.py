@@ -4,26 +4,39 @@ import dataclasses
 import os
 import secrets
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from pachyderm_dagster.clock import Clock, SystemClock
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.storage.content import ContentReader
 from pachyderm_dagster.worker.attempts import Attempts, attempt
-from pachyderm_dagster.worker.batching import BatchProcess
+from pachyderm_dagster.worker.batching import BatchProcess, Calls
 from pachyderm_dagster.worker.cgroups import count_oom_kills
 from pachyderm_dagster.worker.collect import OutputFile, collect
 from pachyderm_dagster.worker.folders import move_entries
 from pachyderm_dagster.worker.output_log import Listener, OutputLog
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, ResultState, WorkerSetup
 from pachyderm_dagster.worker.publish import FinishedDatum
-from pachyderm_dagster.worker.run import Command, Ending, Runner
+from pachyderm_dagster.worker.run import Command, CommandRunner, Ending
 from pachyderm_dagster.worker.sandbox import Sandbox
 from pachyderm_dagster.worker.source_folder import SOURCE
 from pachyderm_dagster.worker.stage import OUT, StagedDatum, build_environment, stage_again
 from pachyderm_dagster.worker.users import User, reaching_files_as
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Another container, which shares `/pfs` with this one.
+
+    Attributes:
+        owner: numbers of the user and the group that user code runs as.
+        shared: the folders that are the same here and there. A link that leads out of them leads to something else here.
+    """
+
+    owner: tuple[int, int]
+    shared: tuple[str, ...]
 
 
 class DatumRunner:
@@ -33,6 +46,8 @@ class DatumRunner:
         user: whom user code runs as; None for this process's own.
         source: the source folder of the pipeline, as user code sees it; empty without one.
         obstacle: what keeps every one of them from running; they fail with it.
+        calls: by which user code asks for its next datum under datum batching.
+        elsewhere: where user code runs when that is not this machine.
         listener: makes what gets the output of a datum while it runs; of the datum, and when it was started, in seconds since 1970.
         clock: says when datums are started.
     """
@@ -41,16 +56,20 @@ class DatumRunner:
         self,
         setup: WorkerSetup,
         sandbox: Sandbox,
-        runner: Runner,
+        runner: CommandRunner,
         reader: ContentReader,
         *,
         user: User | None = None,
         source: str = "",
         obstacle: ExecutionError | None = None,
+        calls: Calls | None = None,
+        elsewhere: Elsewhere | None = None,
         listener: Callable[[DatumTask, float], Listener],
         clock: Clock | None = None,
     ) -> None:
         self._user = user
+        self._owner = elsewhere.owner if elsewhere is not None else None if user is None else (user.id, user.group)
+        self._shared = () if elsewhere is None else elsewhere.shared
         self._source = source
         self._obstacle = obstacle
         self._listener = listener
@@ -62,7 +81,7 @@ class DatumRunner:
         self._command = self._prepare(setup.cmd, setup.stdin, "stdin")
         self._error_command = self._prepare(setup.err_cmd, setup.err_stdin, "err-stdin") if setup.err_cmd else None
 
-        self._batch = self._make_batch() if setup.datum_batching else None
+        self._batch = None if calls is None or not setup.datum_batching else self._make_batch(calls)
 
     def run(self, staged: StagedDatum) -> FinishedDatum:
         """Runs a datum to its end, whatever that is; its output lies in its folder afterwards and `/pfs` is empty.
@@ -84,7 +103,7 @@ class DatumRunner:
         if done.failure is None and not self._setup.kept_log:
             try:
                 with reaching_files_as(self._user):
-                    found = collect(self._sandbox.root, staged.originals)
+                    found = collect(self._sandbox.root, staged.originals, within=self._shared)
                 outputs = [self._keep(file) for file in found]
             except ExecutionError as error:
                 done.failure = error
@@ -133,8 +152,8 @@ class DatumRunner:
         """Links the source folder, and lets the user of the code write its output."""
         if self._source:
             os.symlink(self._source, f"{folder}/{SOURCE}")
-        if self._user is not None:
-            os.chown(f"{folder}/{OUT}", self._user.id, self._user.group)
+        if self._owner is not None:
+            os.chown(f"{folder}/{OUT}", *self._owner)
 
     def _run_try(self, task: DatumTask, environment: Mapping[str, str]) -> Callable[[OutputLog], Ending]:
         if self._batch is None:
@@ -190,14 +209,9 @@ class DatumRunner:
             terminal=setup.terminal,
         )
 
-    def _make_batch(self) -> BatchProcess:
-        root = self._sandbox.root
-        environment = {**self._setup.environment, "PFS_ROOT": root}
-        # `pachctl` is found beside this interpreter where the user's path does not lead to it.
-        environment["PATH"] = os.pathsep.join([environment.get("PATH", os.defpath), os.path.dirname(sys.executable)])
-        # The root of a private namespace is in memory and seen by its processes alone.
-        folder = os.path.dirname(root) if self._sandbox.problem is None else self._setup.scratch
-        return BatchProcess(self._runner, self._command, environment, folder)
+    def _make_batch(self, calls: Calls) -> BatchProcess:
+        environment = {**self._setup.environment, "PFS_ROOT": self._sandbox.root}
+        return BatchProcess(self._runner, self._command, environment, calls)
 
     def _keep(self, file: OutputFile) -> OutputFile:
         """A file that lies elsewhere may be changed by the next datum before it is stored: it is copied to `/pfs`, which stays this datum's."""

@@ -13,7 +13,9 @@ import msgspec
 
 from pachyderm_dagster.storage.content import Content, ContentReader
 from pachyderm_dagster.storage.open_store import open_store
+from pachyderm_dagster.worker.batching import local_calls
 from pachyderm_dagster.worker.datums import DatumRunner
+from pachyderm_dagster.worker.echo import Echo
 from pachyderm_dagster.worker.folders import FolderPool
 from pachyderm_dagster.worker.preparing import find_source, prepare
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerSetup
@@ -22,7 +24,6 @@ from pachyderm_dagster.worker.sandbox import FIRST_PROCESS
 from pachyderm_dagster.worker.stage import stage
 
 TASK, RESULT = "task", "result"
-_STDERR = 2
 
 
 class OneSetup(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,23 +41,6 @@ class OneResult(msgspec.Struct, frozen=True, kw_only=True):
     warning: str | None
 
 
-class Echo:
-    """Prints what user code prints."""
-
-    after_seconds = 0.0
-
-    def open(self, so_far: bytes) -> None:
-        """Everything was printed as it came."""
-
-    def write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(_STDERR, view) :]
-
-    def close(self) -> None:
-        """There is nothing to close."""
-
-
 def main(folder: str, parent: int, environment: Mapping[str, str]) -> None:
     """Runs the datum that `folder` describes; `environment` is that of this process."""
     with open(f"{folder}/{TASK}", "rb") as file:
@@ -71,7 +55,17 @@ def main(folder: str, parent: int, environment: Mapping[str, str]) -> None:
     reader = ContentReader(open_store(setup.store_url))
     staged = stage(asked.task, FolderPool(f"{folder}/datums"), reader, sandbox.root)
     source, obstacle = find_source(prepared, reader)
-    datums = DatumRunner(setup, sandbox, Runner(parent), reader, user=prepared.user, source=source, obstacle=obstacle, listener=lambda _task, _started: Echo())
+    datums = DatumRunner(
+        setup,
+        sandbox,
+        Runner(parent),
+        reader,
+        user=prepared.user,
+        source=source,
+        obstacle=obstacle,
+        calls=local_calls(setup, sandbox),
+        listener=lambda _task, _started: Echo(),
+    )
     done = datums.run(staged)
     datums.close()
     outputs = tuple(

@@ -26,6 +26,7 @@ BATCH_DATUMS = 128
 # What was found was no link; one that took its place since may lead to what user code cannot read.
 # Nor may a pipe there keep the others waiting.
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_FOLDER_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Publisher:
         is_last: whether the worker has no other datum than the so many given.
         user: as whom user code runs; None for the worker's own.
         batch_seconds: how long a result may wait for others.
+        links_elsewhere: whether the links in `pfs_root` mean something else where user code ran, so that none may be followed.
     """
 
     writer: ContentWriter
@@ -69,6 +71,7 @@ class Publisher:
     is_last: Callable[[int], bool]
     user: User | None = None
     batch_seconds: float = BATCH_SECONDS
+    links_elsewhere: bool = False
     _batch: list[DatumResult] = field(default_factory=list)
     _folders: list[str] = field(default_factory=list)
     _due: float = 0.0
@@ -146,6 +149,8 @@ class Publisher:
             os.close(descriptor)
 
     def _open(self, root: int, path: str) -> int:
+        if self.links_elsewhere:
+            return _open_without_links(root, path)
         if self.user is None:
             return _open(root, path)
         # Code that stays for the next datum may have put a link where a directory was. Not longer than this: a thread of the writer that began meanwhile
@@ -180,6 +185,16 @@ def _open(root: int, path: str) -> int:
     except PermissionError:
         allow_owner(path, stat.S_IRUSR, dir_fd=root)
         return os.open(path, _FLAGS, dir_fd=root)
+
+
+def _open_without_links(root: int, path: str) -> int:
+    """Opens a file below a folder; what was found was no link anywhere, and what became one since is an OSError."""
+    *folders, name = path.split("/")
+    with contextlib.ExitStack() as opened:
+        for folder in folders:
+            root = os.open(folder, _FOLDER_FLAGS, dir_fd=root)
+            opened.callback(os.close, root)
+        return _open(root, name)
 
 
 def _failed(result: DatumResult, error: ExecutionError) -> DatumResult:

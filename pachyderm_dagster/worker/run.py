@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import FrameType
+from typing import Protocol
 
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.worker import launch
@@ -23,10 +24,11 @@ _READ_BYTES = 1 << 16
 _STATUS = 3
 # All whose action can be chosen. What this process or Python ignores of them, user code must not inherit.
 _SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+NO_FILE, NO_INTERPRETER = "does not exist", "exists, but the interpreter that its first line names does not"
 _REMEDIES = {
-    errno.EACCES: "; make it executable (chmod +x) or name its interpreter first",
-    errno.ENOEXEC: "; it must be a program of this machine or a script that begins with #!",
-    errno.E2BIG: "; its arguments and its environment are more than this system takes",
+    os.strerror(errno.EACCES): "; make it executable (chmod +x) or name its interpreter first",
+    os.strerror(errno.ENOEXEC): "; it must be a program of this machine or a script that begins with #!",
+    os.strerror(errno.E2BIG): "; its arguments and its environment are more than this system takes",
 }
 
 
@@ -81,14 +83,42 @@ class Event(enum.Enum):
     """What a wait may end with beside an exit code."""
 
     TIME_UP = enum.auto()  # the deadline passed
-    ASKED = enum.auto()  # somebody connects to the descriptor of requests
+    ASKED = enum.auto()  # the descriptor of requests can be read
 
 
 TIME_UP, ASKED = Event.TIME_UP, Event.ASKED
 
 
+class CommandRunner(Protocol):
+    """Runs commands one after another."""
+
+    def run(self, command: Command, environment: Mapping[str, str], log: OutputLog) -> Ending:
+        """Runs the command to its end; nothing that it started is left when this returns.
+
+        Raises:
+            ExecutionError: it cannot be started, and trying again is pointless: `command-not-found`, `command-not-executable`, `working-dir-invalid`.
+        """
+        ...
+
+    def start(self, command: Command, environment: Mapping[str, str]) -> Process:
+        """Starts the command, which `end` must end. Errors as `run`; `wait` may raise them instead."""
+        ...
+
+    def end(self, process: Process, log: OutputLog) -> None:
+        """Ends all that was started since, and reads what it still printed."""
+        ...
+
+    def copy_output(self, process: Process, log: OutputLog) -> None:
+        """Reads what a process has printed by now."""
+        ...
+
+    def wait(self, process: Process, log: OutputLog, deadline: float | None, request: int | None = None) -> int | Event:
+        """Reads what the process prints until it ends, the deadline (of the monotonic clock) comes, or the descriptor `request` can be read."""
+        ...
+
+
 class Runner:
-    """Runs commands one after another in the main thread.
+    """Runs commands on this machine, in the main thread.
 
     Args:
         parent: descriptor of the pipe from the process that this worker works for; when that closes it or dies, user code is ended and the worker ends.
@@ -110,11 +140,7 @@ class Runner:
         self._poll.register(parent, 0)
 
     def run(self, command: Command, environment: Mapping[str, str], log: OutputLog) -> Ending:
-        """Runs the command to its end; nothing that it started is left when this returns.
-
-        Raises:
-            ExecutionError: it cannot be started, and trying again is pointless: `command-not-found`, `command-not-executable`, `working-dir-invalid`.
-        """
+        """As `CommandRunner.run`."""
         started = time.monotonic()
         if command.terminal:
             return Ending(_run_in_terminal(command, environment), time.monotonic() - started)
@@ -127,7 +153,7 @@ class Runner:
         return Ending(None if isinstance(found, Event) else found, seconds)
 
     def start(self, command: Command, environment: Mapping[str, str]) -> Process:
-        """Starts the command, which `end` must end. Errors as `run`."""
+        """As `CommandRunner.start`."""
         output, output_writer = os.pipe()
         os.set_blocking(output, False)
         try:
@@ -139,7 +165,7 @@ class Runner:
             os.close(output_writer)
 
     def end(self, process: Process, log: OutputLog) -> None:
-        """Ends all that was started since, and reads what it still printed."""
+        """As `CommandRunner.end`."""
         try:
             _end_session(process.id)
             self.copy_output(process, log)
@@ -147,18 +173,18 @@ class Runner:
             os.close(process.output)
 
     def copy_output(self, process: Process, log: OutputLog) -> None:
-        """Reads what a process has printed by now."""
+        """As `CommandRunner.copy_output`."""
         while _copy_output(process.output, log):
             pass
 
     def wait(self, process: Process, log: OutputLog, deadline: float | None, request: int | None = None) -> int | Event:
-        """Reads what the process prints until it ends, the deadline (of the monotonic clock) comes, or somebody connects to the socket `request`."""
+        """As `CommandRunner.wait`."""
         watched = {process.output} if request is None else {process.output, request}
         for descriptor in watched:
             self._poll.register(descriptor, select.POLLIN)
         try:
             while True:
-                ready = [descriptor for descriptor, _ in self._poll.poll(_milliseconds(deadline, log.seconds_to_telling))]
+                ready = [descriptor for descriptor, _ in self._poll.poll(milliseconds(deadline, log.seconds_to_telling))]
                 log.tell()
                 if not ready and deadline is not None and time.monotonic() >= deadline:
                     return TIME_UP
@@ -190,8 +216,8 @@ class Runner:
         self.wait(process, log, time.monotonic() + self._grace)
 
 
-def _milliseconds(deadline: float | None, seconds: float | None) -> float | None:
-    """The time until the deadline, or so many seconds, whichever comes first."""
+def milliseconds(deadline: float | None, seconds: float | None) -> float | None:
+    """For poll(): the time until the deadline, or so many seconds, whichever comes first."""
     waits = [max(0.0, deadline - time.monotonic())] if deadline is not None else []
     waits += [] if seconds is None else [seconds]
     return min(waits) * 1000 if waits else None
@@ -242,22 +268,20 @@ def _start(command: Command, environment: Mapping[str, str], output: int | None)
     try:
         os.chdir(command.working_dir)
     except OSError as error:
-        problem = f"working_dir {command.working_dir!r} cannot be entered: {error.strerror}; name a folder that exists where the pipeline runs"
-        raise ExecutionError("working-dir-invalid", problem) from error
+        raise working_dir_invalid(command, error.strerror or "") from error
     program = command.argv[0] if "/" in command.argv[0] else shutil.which(command.argv[0], path=environment.get("PATH", os.defpath))
     if program is None:
-        raise _not_found(command, f"was not found in PATH={environment.get('PATH', os.defpath)}")
+        raise not_found(command, not_in_path(environment))
     try:
         if command.user is not None or command.cgroups:
             return _start_changed(program, command, environment, output)
         return _spawn(program, command.argv, command, environment, output)
     except FileNotFoundError as error:
-        raise _not_found(command, "exists, but the interpreter that its first line names does not" if os.path.exists(program) else "does not exist") from error
+        raise not_found(command, NO_INTERPRETER if os.path.exists(program) else NO_FILE) from error
     except OSError as error:
-        problem = f"command {program!r} cannot be run: {error.strerror}{_REMEDIES.get(error.errno or 0, '')}"
-        raise ExecutionError("command-not-executable", problem) from error
+        raise not_executable(program, error.strerror or "") from error
     except ValueError as error:
-        raise ExecutionError("command-not-executable", f"command {program!r} cannot be run: {error} in its arguments or environment") from error
+        raise not_executable(program, f"{error} in its arguments or environment") from error
 
 
 def _spawn(program: str, argv: tuple[str, ...], command: Command, environment: Mapping[str, str], output: int | None, *, status: int | None = None) -> int:
@@ -306,7 +330,24 @@ def _start_changed(program: str, command: Command, environment: Mapping[str, str
     return process
 
 
-def _not_found(command: Command, how: str) -> ExecutionError:
+def working_dir_invalid(command: Command, problem: str) -> ExecutionError:
+    """The error for a working folder that cannot be entered."""
+    way_out = "name a folder that exists where the pipeline runs"
+    return ExecutionError("working-dir-invalid", f"working_dir {command.working_dir!r} cannot be entered: {problem}; {way_out}")
+
+
+def not_executable(program: str, problem: str) -> ExecutionError:
+    """The error for a program that is there and cannot be run."""
+    return ExecutionError("command-not-executable", f"command {program!r} cannot be run: {problem}{_REMEDIES.get(problem, '')}")
+
+
+def not_in_path(environment: Mapping[str, str]) -> str:
+    """How a program was not found by its name."""
+    return f"was not found in PATH={environment.get('PATH', os.defpath)}"
+
+
+def not_found(command: Command, how: str) -> ExecutionError:
+    """The error for a program that is not there."""
     here = f"; the pipeline runs on this machine, not in its image {command.image!r}: install the command here or give its path" if command.image else ""
     return ExecutionError("command-not-found", f"command {command.argv[0]!r} {how}{here}")
 

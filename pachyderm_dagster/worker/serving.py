@@ -1,0 +1,121 @@
+"""Takes one datum after another from somewhere and answers each: three threads, each a step ahead of the next. One stages files, the main thread runs user
+code, one stores what came out and answers.
+"""
+
+import queue
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn, Protocol
+
+from pachyderm_dagster.errors import PachydermError
+from pachyderm_dagster.storage.content import ContentReader, ContentWriter
+from pachyderm_dagster.worker.datums import DatumRunner
+from pachyderm_dagster.worker.folders import FolderPool
+from pachyderm_dagster.worker.protocol import DatumResult, DatumTask
+from pachyderm_dagster.worker.publish import FinishedDatum, Publisher
+from pachyderm_dagster.worker.stage import StagedDatum, stage
+from pachyderm_dagster.worker.users import User
+
+# One datum waits staged while one runs; a few may wait to be stored, so that a slow disk does not hold up user code.
+_STAGED_AHEAD = 1
+_FINISHED_BEHIND = 8
+
+
+class Orders(Protocol):
+    """Where datums come from, and where their results go."""
+
+    def next_task(self) -> DatumTask | None:
+        """Waits for the next datum; None after the last one."""
+        ...
+
+    def answer(self, results: Sequence[DatumResult]) -> None:
+        """Takes results that are durable."""
+        ...
+
+    def refuse(self, error: PachydermError) -> NoReturn:
+        """Says what keeps this worker from going on, and ends it. From any thread."""
+        ...
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How many tasks were taken and answered; each number is written by one thread."""
+
+    taken: int = 0
+    answered: int = 0
+
+    def is_last(self, count: int) -> bool:
+        return self.taken - self.answered == count
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """How files come and go.
+
+    Attributes:
+        reader, writer: of the store.
+        pool: of the folders that are staged.
+        pfs_root: the folder that user code sees.
+        user: as whom user code runs; None for the worker's own.
+        links_elsewhere: whether links that user code left mean something else where it ran.
+    """
+
+    reader: ContentReader
+    writer: ContentWriter
+    pool: FolderPool
+    pfs_root: str
+    user: User | None = None
+    links_elsewhere: bool = False
+
+
+def serve(orders: Orders, datums: DatumRunner, files: Files) -> None:
+    """Runs datums until there is no more. When it returns all are answered, and all that ran to their end when it raises what `datums` raised."""
+    progress = _Progress()
+    staged: queue.Queue[StagedDatum | None] = queue.Queue(_STAGED_AHEAD)
+    finished: queue.Queue[FinishedDatum | PachydermError | None] = queue.Queue(_FINISHED_BEHIND)
+
+    def answer(results: Sequence[DatumResult]) -> None:
+        orders.answer(results)
+        progress.answered += len(results)
+
+    publisher = Publisher(files.writer, files.pool, files.pfs_root, answer, progress.is_last, files.user, links_elsewhere=files.links_elsewhere)
+
+    def store_results() -> None:
+        try:
+            publisher.serve(finished)
+        except PachydermError as error:
+            orders.refuse(error)
+
+    storing = threading.Thread(target=store_results, name="store", daemon=True)
+    storing.start()
+
+    def stage_tasks() -> None:
+        try:
+            while (task := orders.next_task()) is not None:
+                progress.taken += 1
+                staged.put(stage(task, files.pool, files.reader, files.pfs_root))
+        except PachydermError as error:
+            orders.refuse(error)
+        staged.put(None)
+
+    threading.Thread(target=stage_tasks, name="stage", daemon=True).start()
+    error: PachydermError | None = None
+    try:
+        error = _run_datums(datums, staged, finished)
+    finally:
+        finished.put(error)
+        storing.join()
+
+
+def _run_datums(
+    datums: DatumRunner, staged: "queue.Queue[StagedDatum | None]", finished: "queue.Queue[FinishedDatum | PachydermError | None]"
+) -> PachydermError | None:
+    """Runs what was staged until there is no more; the error that ended it before."""
+    while (datum := staged.get()) is not None:
+        try:
+            finished.put(datums.run(datum))
+        except PachydermError as error:
+            return error
+    datums.close()
+    return None
