@@ -7,6 +7,7 @@ import msgspec
 
 from pachyderm_dagster.errors import ExecutionError, StateError
 from pachyderm_dagster.worker.batching import DONE, SOCKET_VARIABLE, NextRequest, short_path
+from pachyderm_dagster.worker.pipe_calls import PIPES_VARIABLE, call_by_pipes
 
 # Written as JSON one may be six bytes, and a worker reads 64 KiB of a call.
 _MOST_CHARACTERS = 10_000
@@ -19,7 +20,13 @@ def call_next(environ: Mapping[str, str], error: str | None) -> None:
         StateError: `datum-batching-off`.
         ExecutionError: `worker-gone`.
     """
-    path = environ.get(SOCKET_VARIABLE)
+    path, pipes = environ.get(SOCKET_VARIABLE), environ.get(PIPES_VARIABLE)
+    if pipes is not None:
+        try:
+            call_by_pipes(pipes, error)
+        except OSError as problem:
+            raise ExecutionError("worker-gone", f"the worker at {pipes} does not answer: {problem.strerror}; the job has ended") from problem
+        return
     if path is None:
         way_out = "set `transform.datum_batching: true` in the pipeline file, and call it from the pipeline's command only"
         raise StateError("datum-batching-off", f"no worker waits for `next datum` here; {way_out}")

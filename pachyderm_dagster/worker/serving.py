@@ -10,7 +10,6 @@ from typing import NoReturn, Protocol
 
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
-from pachyderm_dagster.worker.datums import DatumRunner
 from pachyderm_dagster.worker.folders import FolderPool
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask
 from pachyderm_dagster.worker.publish import FinishedDatum, Publisher
@@ -35,6 +34,18 @@ class Orders(Protocol):
 
     def refuse(self, error: PachydermError) -> NoReturn:
         """Says what keeps this worker from going on, and ends it. From any thread."""
+        ...
+
+
+class Datums(Protocol):
+    """Runs datums, as `DatumRunner` does."""
+
+    def run(self, staged: StagedDatum) -> FinishedDatum:
+        """As `DatumRunner.run`."""
+        ...
+
+    def close(self) -> None:
+        """As `DatumRunner.close`."""
         ...
 
 
@@ -69,7 +80,7 @@ class Files:
     links_elsewhere: bool = False
 
 
-def serve(orders: Orders, datums: DatumRunner, files: Files) -> None:
+def serve(orders: Orders, datums: Datums, files: Files) -> None:
     """Runs datums until there is no more. When it returns all are answered, and all that ran to their end when it raises what `datums` raised."""
     progress = _Progress()
     staged: queue.Queue[StagedDatum | None] = queue.Queue(_STAGED_AHEAD)
@@ -109,7 +120,7 @@ def serve(orders: Orders, datums: DatumRunner, files: Files) -> None:
 
 
 def _run_datums(
-    datums: DatumRunner, staged: "queue.Queue[StagedDatum | None]", finished: "queue.Queue[FinishedDatum | PachydermError | None]"
+    datums: Datums, staged: "queue.Queue[StagedDatum | None]", finished: "queue.Queue[FinishedDatum | PachydermError | None]"
 ) -> PachydermError | None:
     """Runs what was staged until there is no more; the error that ended it before."""
     while (datum := staged.get()) is not None:

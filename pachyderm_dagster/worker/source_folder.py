@@ -2,9 +2,9 @@
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.errors import ExecutionError, PachydermError
 from pachyderm_dagster.storage.content import Content, ContentReader
 from pachyderm_dagster.storage.system_errors import is_full, storage_error
 from pachyderm_dagster.worker import linux
@@ -26,9 +26,25 @@ def place_source(files: Iterable[tuple[str, Content]], sandbox: Sandbox, reader:
         PachydermError: the store does not give them.
     """
     folder = os.path.join(os.path.dirname(sandbox.folder), SOURCE)
-    try:
+    write_source(files, folder, reader)
+    if sandbox.problem is not None:
+        return folder
+    with _stage_errors(folder):
+        return _mount(folder)
+
+
+def write_source(files: Iterable[tuple[str, Content]], folder: str, reader: ContentReader) -> None:
+    """Makes the folder, with the files. Errors as `place_source`."""
+    with _stage_errors(folder):
         _write(files, folder, reader)
-        return folder if sandbox.problem is not None else _mount(folder)
+
+
+@contextlib.contextmanager
+def _stage_errors(folder: str) -> Iterator[None]:
+    try:
+        yield
+    except PachydermError:
+        raise  # of the store, and an OSError too
     except OSError as error:
         place = str(error.filename or folder)
         if is_full(error):

@@ -1,0 +1,174 @@
+"""Pods without Kubernetes: the worker and the container of user code as two processes with roots of their own, and a work area between driver and pods."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pachyderm_dagster.executors.datum_sets import gather, in_sets
+from pachyderm_dagster.pps.spec import DatumSetSpec
+from pachyderm_dagster.storage.open_store import open_store
+from pachyderm_dagster.worker.processes import find_children
+from pachyderm_dagster.worker.protocol import DatumResult, DatumTask
+from pachyderm_dagster.worker.starter import is_static, prepare_volume
+from pachyderm_dagster.worker.work_area import Death, ResultsReader, WorkArea
+from tests.worker.running import ROOT, Files, Place, Ran
+
+JOB = "edges-v1-0a1b"
+BUSYBOX = shutil.which("busybox")
+IMAGE_VARIABLES = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", "FROM_IMAGE": "yes"}
+
+needs_pods = pytest.mark.skipif(
+    os.geteuid() != 0 or BUSYBOX is None or not is_static(Path(BUSYBOX).read_bytes()),
+    reason="a container of user code takes root, and the package busybox-static",
+)
+
+
+@dataclass
+class Pod:
+    """One pod: its volume, and the two processes."""
+
+    place: "PodPlace"
+    index: int
+    uid: str
+    volume: Path
+    user: subprocess.Popen[bytes]
+    worker: subprocess.Popen[bytes]
+
+    def restart_worker(self) -> None:
+        """As the kubelet does in its place."""
+        self.worker = self.place.start_worker(self.index, self.uid, self.volume)
+
+    def kill_container(self) -> None:
+        """As the kernel does when user code wants too much memory: the first process goes, and all others."""
+        [first] = find_children(self.user.pid)
+        os.kill(first, signal.SIGKILL)
+
+    def wait(self) -> int:
+        """Waits for the container of user code, and then ends the worker as the kubelet does; the exit code of the former."""
+        code = self.user.wait()
+        self.worker.terminate()
+        assert self.worker.wait() == 0
+        return code
+
+
+class PodPlace(Place):
+    """A store (a folder, where no URL names another), a work area in it, and pods that work there."""
+
+    def __init__(self, folder: Path, url: str = "") -> None:
+        super().__init__(folder)
+        if url:
+            self.url, self.store = url, open_store(url)
+        self.pods: list[Pod] = []
+        self.area = WorkArea(self.store, JOB)
+
+    def give(self, *cmd: str, tasks: Sequence[DatumTask] = (), set_size: int = 1000, **more: Any) -> None:
+        """Writes what the driver writes."""
+        self.area.begin(self.setup(*cmd, **more))
+        self.area.write_sets(gather(in_sets(tasks or [self.task()], DatumSetSpec(number=set_size))))
+
+    def start_pod(
+        self,
+        index: int = 0,
+        *,
+        image: Path | str = "/",
+        user: int = 0,
+        folder: str = "/",
+        variables: Mapping[str, str] = IMAGE_VARIABLES,
+        read_only: bool = False,
+    ) -> Pod:
+        uid = f"pod-{len(self.pods)}"
+        volume = self.folder / "volumes" / uid
+        assert BUSYBOX is not None
+        prepare_volume(str(volume), BUSYBOX)
+        binds = {"/pfs": f"{volume}/pfs", "/pach/bin:ro": f"{volume}/bin", "/pach/run": f"{volume}/run"}
+        asked = {
+            "root": str(image),
+            "binds": binds,
+            "first": True,
+            "read_only": read_only,
+            "user": user,
+            "folder": folder,
+            "environment": dict(variables),
+            "command": ["/pach/bin/busybox", "sh", "/pach/bin/starter"],
+        }
+        container = self._start(asked)
+        pod = Pod(self, index, uid, volume, container, self.start_worker(index, uid, volume))
+        self.pods.append(pod)
+        return pod
+
+    def start_worker(self, index: int, uid: str, volume: Path) -> subprocess.Popen[bytes]:
+        asked = {
+            "root": "/",
+            "binds": {"/pach": str(volume), "/pfs": f"{volume}/pfs"},
+            "first": False,
+            "read_only": False,
+            "user": 0,
+            "folder": "/",
+            "environment": {**os.environ, "PYTHONPATH": str(ROOT)},
+            "command": [sys.executable, "-P", "-m", "pachyderm_dagster.worker.pod", self.url, JOB, str(index), uid],
+        }
+        return self._start(asked)
+
+    def _start(self, asked: dict[str, Any]) -> subprocess.Popen[bytes]:
+        with (self.folder / "containers.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "tests.worker.pod_container", json.dumps(asked)], cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+
+    def run(self, *cmd: str, tasks: Sequence[DatumTask] = (), parallelism: int = 1, pod: Mapping[str, Any] | None = None, **more: Any) -> list[Ran]:
+        """Runs the tasks (or one without inputs) in pods that end by themselves."""
+        self.give(*cmd, tasks=tasks, set_size=more.pop("set_size", 1000), **more)
+        pods = [self.start_pod(index, **(pod or {})) for index in range(parallelism)]
+        assert [one.wait() for one in pods] == [0] * parallelism, self.log()
+        return self.results()
+
+    def results(self) -> list[Ran]:
+        """What the driver finds, by datum."""
+        return sorted((self.read(result) for result in self.new_results()), key=lambda ran: ran.index)
+
+    def new_results(self) -> list[DatumResult]:
+        return list(ResultsReader(self.area).new())
+
+    def deaths(self) -> list[Death]:
+        return list(self.area.deaths())
+
+    def log(self) -> str:
+        return (self.folder / "containers.log").read_text(errors="replace")
+
+    def run_one(self, *cmd: str, inputs: Mapping[str, Files] | None = None, environment: Mapping[str, str] | None = None, **more: Any) -> Ran:
+        [ran] = self.run(*cmd, tasks=[self.task(0, inputs, environment)], **more)
+        return ran
+
+    def close(self) -> None:
+        for pod in self.pods:
+            for process in (pod.worker, pod.user):
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                process.wait()
+
+
+def wait_for(found: Callable[[], object]) -> None:
+    """Until the function says so; the test's own limit is the limit."""
+    pause = threading.Event()
+    while not found():
+        pause.wait(0.01)
+
+
+@pytest.fixture
+def pods(tmp_path: Path) -> Iterator[PodPlace]:
+    place = PodPlace(tmp_path)
+    try:
+        yield place
+    finally:
+        place.close()
