@@ -5,7 +5,7 @@ CODE := pachyderm_dagster definitions tests benchmarks
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help .venv demo test test-browser test-cluster test-oldest test-services docs lint format bench bench-peers lock clean
+.PHONY: help .venv demo test test-browser test-cluster test-deploy test-oldest test-services docs lint format bench bench-peers lock clean
 
 help:
 	@echo "make demo    run the main job end to end; a second call runs nothing again"
@@ -13,6 +13,7 @@ help:
 	@echo "make test-services    the suites that hold for every backend, on a real PostgreSQL and a real S3 server (needs Go)"
 	@echo "make test-cluster    jobs and pods on a real Kubernetes, which is made for the tests (needs root; Go the first time)"
 	@echo "make test-browser    Dagster's UI in a real browser (Chromium)"
+	@echo "make test-deploy    the Helm chart (needs Go); where KUBECONFIG names a cluster, its API server checks it too"
 	@echo "make test-oldest    the integration's tests on the oldest Dagster that is supported"
 	@echo "make docs    the documentation's checks: commands run, links resolve, lists are complete"
 	@echo "make lint    formatting, lint rules, types, layers"
@@ -44,7 +45,7 @@ demo: .venv
 	@$(BIN)/python definitions/demo.py
 
 test: .venv
-	$(BIN)/pytest -n auto --dist worksteal --ignore=tests/docs --ignore=tests/browser -m "not cluster"
+	$(BIN)/pytest -n auto --dist worksteal --ignore=tests/docs --ignore=tests/browser --ignore=tests/deploy -m "not cluster"
 
 test-services: .venv
 	tests/services/run
@@ -54,6 +55,9 @@ test-cluster: .venv
 
 test-browser: .venv
 	tests/browser/run
+
+test-deploy: .venv
+	tests/deploy/run
 
 test-oldest: .venv
 	tests/integration/on_oldest --quiet
@@ -84,6 +88,11 @@ lock:
 	@build/lock/bin/pip install --quiet uv
 	@build/lock/bin/uv pip compile pyproject.toml --extra examples --extra dev --universal --python-version 3.11 --fork-strategy fewest \
 		--generate-hashes --no-emit-index-url --no-header --no-strip-extras --quiet --output-file requirements.lock $(LOCK_FLAGS)
+	@for image in server worker build; do \
+		case $$image in server) from="pyproject.toml --extra server" ;; *) from=deploy/images/$$image.in ;; esac; \
+		build/lock/bin/uv pip compile $$from --universal --python-version 3.11 --fork-strategy fewest --constraints requirements.lock \
+			--generate-hashes --no-emit-index-url --no-header --no-strip-extras --quiet --output-file deploy/images/$$image.lock $(LOCK_FLAGS) || exit 1; \
+	done
 
 clean:
 	rm -rf .venv build dist .demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

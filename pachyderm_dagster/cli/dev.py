@@ -15,14 +15,12 @@ from pachyderm_dagster.errors import ExistsError, PachydermError, StateError, Un
 from pachyderm_dagster.integration.commit_sensor import SENSOR_OWNER
 from pachyderm_dagster.integration.dev_processes import HOST, LOCATION, DevProcesses
 from pachyderm_dagster.integration.instance import ensure_dagster_home
-from pachyderm_dagster.integration.record_snapshot import read_snapshot
-from pachyderm_dagster.integration.snapshot import Snapshot
-from pachyderm_dagster.integration.web_api import is_loaded, is_up, reload_location
+from pachyderm_dagster.integration.reloading import WATCH_SECONDS, Reloader, snapshot_of
+from pachyderm_dagster.integration.web_api import is_loaded, is_up
 from pachyderm_dagster.record import Record, open_record
 from pachyderm_dagster.settings import DAGSTER_HOME, HOME
 
 DEFAULT_PORT = 3000
-WATCH_SECONDS = 1.0
 
 
 def dev(environ: Mapping[str, str], port: int | None, *, is_instant: bool = False) -> int:
@@ -48,10 +46,11 @@ def dev(environ: Mapping[str, str], port: int | None, *, is_instant: bool = Fals
 def _serve(record: Record, environ: Mapping[str, str], port: int, stop: threading.Event, *, is_instant: bool) -> None:
     settings = record.settings
     url = f"http://{HOST}:{port}"
-    loaded = _snapshot(record)
+    loaded = snapshot_of(record)
     try:
         own = {**environ, HOME: str(settings.home), DAGSTER_HOME: str(settings.dagster_home)}
         with DevProcesses(own, port, settings.home / "logs", is_instant) as processes:
+            reloader = Reloader(record, url, LOCATION, lambda line: click.echo(line, err=True), processes.is_served, loaded)
             while not stop.is_set() and not (_is_ready(url)):
                 processes.check()
                 stop.wait(0.3)
@@ -60,11 +59,11 @@ def _serve(record: Record, environ: Mapping[str, str], port: int, stop: threadin
             # What was made while the code server loaded may be in it or not: the first look loads it again.
             while not stop.wait(WATCH_SECONDS):
                 processes.check()
-                loaded = _follow(record, url, processes, loaded)
+                reloader.look()
     finally:
         # What cannot be given back ends by itself.
         with contextlib.suppress(PachydermError):
-            for project in _snapshot(record).projects:
+            for project in snapshot_of(record).projects:
                 record.leases.release(sensor_lease(project), SENSOR_OWNER)
 
 
@@ -74,29 +73,6 @@ def _is_ready(url: str) -> bool:
     except UnreachableError:
         # It answers, and not yet that.
         return False
-
-
-def _follow(record: Record, url: str, processes: DevProcesses, loaded: Snapshot) -> Snapshot:
-    """Has Dagster load the workspace again when its branches or pipelines have changed, or nobody holds them any more; what it has loaded then."""
-    found = loaded
-    try:
-        found = _snapshot(record)
-        is_served = processes.is_served()
-        if not is_served:
-            click.echo("The process that holds the definitions ended (often: no memory was left); another one is started", err=True)
-        problem = None if is_served and found == loaded else reload_location(url, LOCATION)
-    except PachydermError as error:
-        # The disk is full for a while, or a server is away.
-        problem = str(error)
-    if problem is not None:
-        click.echo(f"The code location could not be loaded again, which is tried again: {problem}", err=True)
-        return loaded
-    return found
-
-
-def _snapshot(record: Record) -> Snapshot:
-    with record.database.read() as txn:
-        return read_snapshot(txn)
 
 
 @contextlib.contextmanager

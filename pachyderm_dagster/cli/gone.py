@@ -34,7 +34,6 @@ class Gone:
         return click.Command(None, callback=refuse, params=[arguments], context_settings=settings, help=self.help)
 
 
-_DEPLOY = "nothing has to be deployed on one machine: `pachyderm-dagster dev` starts what there is"
 _FUSE = "`pachctl get file -r REPO@BRANCH:/ -o FOLDER` copies the files"
 
 _SNAPSHOT = "`pachctl extract -o FOLDER` keeps a copy of the whole home and brings it up to date, and `pachctl restore` makes a home of it"
@@ -57,8 +56,6 @@ GONE = {
     "misc": Gone("it looks into Pachyderm's own servers, and there are none; `pachctl fsck` checks a home, `pachctl config` shows its settings"),
     "get-object": Gone("`pachctl get file REPO@REF:/PATH` reads a file"),
     "get-tag": Gone("`pachctl get file REPO@REF:/PATH` reads a file"),
-    "deploy": Gone(_DEPLOY),
-    "undeploy": Gone(_DEPLOY),
     "update-dash": Gone("`pachyderm-dagster dev` starts the UI of the version that is installed"),
     "port-forward": Gone("`pachyderm-dagster dev` prints the address of the UI"),
     "run-pipeline": Gone("`pachctl run pipeline NAME REPO@ID` makes a job for chosen commits of the inputs"),

@@ -104,6 +104,10 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
     "The rest": {
         "dev": Here("serve:dev", "Start Dagster's UI, its daemon, the commit sensors, services and spouts."),
         "dev pipeline": Here("dev_pipeline:dev_pipeline", "Run a pipeline whenever its file or its code changes."),
+        "deploy local": Here("deploy:deploy_local", "Try all of it on a Kubernetes cluster."),
+        "deploy kubernetes": Here("deploy:deploy_kubernetes", "Install or upgrade it on a Kubernetes cluster."),
+        "undeploy": Here("deploy:undeploy", "Remove it from a Kubernetes cluster."),
+        "metrics": Here("metrics:metrics", "Give Prometheus figures of jobs, datums and commits."),
         "config": Here("config:config", "Show the settings in force and where each comes from."),
         "config update context": Here("config:update_context", "Choose the active project."),
         "config get context": Here("config:get_context", "Show the home and the active project."),
@@ -163,6 +167,7 @@ VERBS = {
     "run": "Run cron inputs, one datum, or services.",
     "validate": "Check a pipeline file.",
     "dev": "Serve a home, or work on a pipeline.",
+    "deploy": "Install on Kubernetes.",
 }
 
 OLD_NAMES: Mapping[str, Entry] = {

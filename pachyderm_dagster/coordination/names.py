@@ -2,6 +2,8 @@
 
 DECLARED_LEASE = "declared-pipelines"
 """Held while the pipelines that a Dagster project declares are made."""
+PREPARING_LEASE = "preparing"
+"""Held while a process makes Dagster's databases."""
 
 
 def job_lease(job_key: int) -> str:
