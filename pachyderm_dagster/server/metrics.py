@@ -4,10 +4,10 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from pachyderm_dagster.errors import ExistsError, PachydermError, StorageError
 from pachyderm_dagster.pfs.store_ids import find_mark
@@ -35,7 +35,7 @@ class _Part:
 
 
 @dataclass(slots=True, eq=False)
-class HomeCollector(Collector):
+class HomeCollector:
     """Reads the record and looks at the store at each scrape; what does not answer is a figure too."""
 
     record: Record
@@ -45,6 +45,7 @@ class HomeCollector(Collector):
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def collect(self) -> Iterator[Metric]:
+        """What Prometheus asks for."""
         found: list[Figures] = []
         with self._lock:
             self._record.ask(lambda: found.append(self._read()))
@@ -75,7 +76,9 @@ def serving(record: Record, host: str, port: int) -> Iterator[int]:
         ExistsError: `port-taken`.
     """
     registry = CollectorRegistry()
-    registry.register(HomeCollector(record))
+    # Whatever has `collect` will do, which the types of the library do not say.
+    collector: Any = HomeCollector(record)
+    registry.register(collector)
     try:
         server, thread = start_http_server(port, host, registry)
     except OSError as error:
