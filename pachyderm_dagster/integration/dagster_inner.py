@@ -6,7 +6,7 @@ What the IO manager takes is guarded: where a later Dagster has it no more, only
 import contextlib
 import hashlib
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -85,6 +85,14 @@ def find_step_key(context: dg.InputContext) -> str | None:
     """The step that reads an input; None outside of a run."""
     try:
         return str(context.step_context.step.key)
+    except _UNKNOWN:
+        return None
+
+
+def find_asset_layer(context: dg.InputContext) -> Any:
+    """What the run that reads an input knows of its assets; None outside of one."""
+    try:
+        return context.step_context.job_def.asset_layer
     except _UNKNOWN:
         return None
 

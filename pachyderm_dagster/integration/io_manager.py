@@ -2,11 +2,13 @@
 
 import importlib
 import os
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import dagster as dg
-from pydantic import Field, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr, field_validator
 
+from pachyderm_dagster.pfs.reference_texts import parse_reference
 from pachyderm_dagster.settings import HOME
 
 
@@ -35,6 +37,8 @@ class PachydermIOManager(dg.ConfigurableIOManager):
         allow_pickle: store what has no other form as a pickle, and read pickles, which runs code of whoever wrote them.
     """
 
+    model_config = ConfigDict(extra="forbid")
+
     home: str = ""
     project: str = "default"
     repos: dict[str, str] = Field(default_factory=dict)
@@ -45,14 +49,26 @@ class PachydermIOManager(dg.ConfigurableIOManager):
     allow_pickle: bool = False
 
     _tags: dict[str, str] = PrivateAttr(default_factory=dict)
+    _run_pins: list[str] = PrivateAttr(default_factory=list)
     _in_run: bool = PrivateAttr(default=False)
     # An OpenStorage; its module is imported with the first value, as it takes longer than a whole code location should.
     _storage: Any = PrivateAttr(default=None)
 
+    @field_validator("repos")
+    @classmethod
+    def _check_repos(cls, repos: dict[str, str]) -> dict[str, str]:
+        for named in repos.values():
+            if not isinstance(named, dg.EnvVar):
+                parse_reference(named)
+        return repos
+
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Takes the run's tags, which may pin inputs."""
         self._in_run = context.run is not None
-        self._tags = {} if context.run is None else dict(context.run.tags)
+        if context.run is not None:
+            resources: Mapping[str, Any] = context.run.run_config.get("resources", {})
+            self._tags = dict(context.run.tags)
+            self._run_pins = [key for found in resources.values() for key in found.get("config", {}).get("pins", ()) if key in self.pins]
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Lets go of the home. Folders that inputs were read into last until now, outside of a run until the process ends."""
@@ -81,5 +97,5 @@ class PachydermIOManager(dg.ConfigurableIOManager):
                 allow_pickle=self.allow_pickle,
             )
             environ = {**os.environ, HOME: self.home} if self.home else os.environ
-            self._storage = importlib.import_module(f"{here}.io_storage").OpenStorage(storage, environ, self._tags)
+            self._storage = importlib.import_module(f"{here}.io_storage").OpenStorage(storage, environ, self._tags, self._run_pins)
         return self._storage

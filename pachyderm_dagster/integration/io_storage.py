@@ -1,7 +1,7 @@
 """Assets in branches, for as long as a process runs steps: opens the workspace once, writes outputs, reads inputs."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import dagster as dg
 
@@ -9,12 +9,13 @@ import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.integration.asset_branches import AssetStorage, partition_folder
 from pachyderm_dagster.integration.commit_events import content_version
-from pachyderm_dagster.integration.dagster_inner import find_step_key, set_data_version
+from pachyderm_dagster.integration.dagster_inner import find_asset_layer, find_step_key, set_data_version
 from pachyderm_dagster.integration.io_folders import Checkouts, StoredFolder, find_hash
 from pachyderm_dagster.integration.io_metadata import input_table, output_metadata
 from pachyderm_dagster.integration.io_outputs import Output, data_version, output_folders, write_output
 from pachyderm_dagster.integration.io_reading import Reading, read_partitions
 from pachyderm_dagster.integration.io_versions import ChosenCommit, VersionChoice, record_version
+from pachyderm_dagster.integration.pin_checks import check_pins, check_tags, read_assets
 from pachyderm_dagster.integration.shown_commits import shown_commit
 from pachyderm_dagster.pfs.model import Commit
 from pachyderm_dagster.pfs.paths import ROOT
@@ -30,12 +31,14 @@ class OpenStorage:
     Args:
         environ: the settings of the home.
         tags: of the run.
+        run_pins: the keys of those pins that the run gives, and not the code, whose pins are for all runs.
     """
 
-    def __init__(self, storage: AssetStorage, environ: Mapping[str, str], tags: Mapping[str, str]) -> None:
+    def __init__(self, storage: AssetStorage, environ: Mapping[str, str], tags: Mapping[str, str], run_pins: Collection[str] = ()) -> None:
         self._storage = storage
         self._environ = environ
         self._tags = tags
+        self._run_pins = run_pins
         self._lock = threading.Lock()
         self._opened: Workspace | None = None
         self._checkouts = Checkouts()
@@ -56,7 +59,9 @@ class OpenStorage:
 
         Raises:
             NotFoundError: `partition-missing`; and as `VersionChoice.choose`, `Reading.value`.
+            InvalidError: `pin-invalid`, for a pin of the run that is of nothing that it reads.
         """
+        self._check_pins(context)
         upstream = context.upstream_output
         metadata = {**(upstream.definition_metadata if upstream is not None else {}), **(context.definition_metadata or {})}
         own = self._storage.own_branch(context.asset_key, metadata)
@@ -76,6 +81,13 @@ class OpenStorage:
             self._opened = None
         if not keep_files:
             self._checkouts.close()
+
+    def _check_pins(self, context: dg.InputContext) -> None:
+        layer = find_asset_layer(context)
+        if layer is not None:
+            read = read_assets(layer)
+            check_tags(self._tags, read)
+            check_pins(self._run_pins, read)
 
     def _note(self, context: dg.InputContext, choice: ChosenCommit) -> None:
         """Keeps what a step read, for the metadata of what it makes.

@@ -1,7 +1,7 @@
 """Which commit sets a Dagster run works on: those that the sensor asked for, or a new one when a user started the run."""
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import dagster as dg
 
@@ -10,8 +10,9 @@ from pachyderm_dagster.coordination.leases import wait_for
 from pachyderm_dagster.integration.applying import wait_applied
 from pachyderm_dagster.integration.branch_assets import KeyOf
 from pachyderm_dagster.integration.declared import DeclaredPipeline, declared_as
-from pachyderm_dagster.integration.launches import read_launch
+from pachyderm_dagster.integration.launches import Launch, read_launch
 from pachyderm_dagster.integration.partition_keys import set_of_partition
+from pachyderm_dagster.integration.pin_checks import read_assets
 from pachyderm_dagster.integration.set_partitions import mark_repeated, repeat_set
 from pachyderm_dagster.integration.set_runs import sets_of
 from pachyderm_dagster.metadata.database import Transaction
@@ -64,7 +65,8 @@ def sets_of_run(workspace: Workspace, context: dg.AssetExecutionContext, key_of:
 def _make_set(workspace: Workspace, context: dg.AssetExecutionContext, run: dg.DagsterRun, steps: Mapping[RepoName, str], key_of: KeyOf) -> frozenset[str]:
     """A new set for a run that a user started, noted on the run; or the set that is its partition, while jobs of that are left."""
     partition = set_of_partition(context.partition_key) if context.has_partition_key else None
-    undone, made = workspace.database.write(lambda txn: (_rerun(txn, run, steps, key_of, partition), txn.id))
+    read = read_assets(context.job_def.asset_layer)
+    undone, made = workspace.database.write(lambda txn: (_rerun(txn, read_launch(txn, run, steps, key_of, read), list(steps), partition), txn.id))
     if undone:
         context.instance.add_run_tags(run.run_id, {labels.COMMIT_SET: undone[0].id})
         return frozenset([undone[0].id])
@@ -109,10 +111,9 @@ def _settled_sets(workspace: Workspace, run: dg.DagsterRun, chosen: Collection[R
     return found & undone
 
 
-def _rerun(txn: Transaction, run: dg.DagsterRun, steps: Mapping[RepoName, str], key_of: KeyOf, partition: str | None) -> list[Job]:
+def _rerun(txn: Transaction, launch: Launch, names: Sequence[RepoName], partition: str | None) -> list[Job]:
     """Runs the pipelines again; or gives the jobs of the partition that were never done."""
-    launch = read_launch(txn, run, steps, key_of)
     if partition is not None:
-        return repeat_set(txn, partition, list(steps), launch)
-    run_pipelines(txn, list(steps), pins=launch.pins, reprocess=launch.reprocess)
+        return repeat_set(txn, partition, names, launch)
+    run_pipelines(txn, names, pins=launch.pins, reprocess=launch.reprocess)
     return []

@@ -129,6 +129,27 @@ def test_pinned_input_is_read_recorded_and_shown_stale(home: Home, way: str) -> 
     assert code.status("default/read") == "FRESH"
 
 
+@pytest.mark.parametrize("way", ["tag", "configuration"])
+def test_pin_of_what_the_run_does_not_read_is_refused(home: Home, way: str) -> None:
+    code = Code(home, source("one", "two"), reader("default/numbers", str))
+    code.run("default/numbers")
+    if way == "tag":
+        error = error_of(code.run("default/read", tags={"pachyderm/input.default.number": "master"}))
+        assert "run tag 'pachyderm/input.default.number' pins nothing that this run reads" in error
+        assert "what it reads is pinned by 'pachyderm/input.default.numbers'" in error
+    else:
+        config = {"home": home.environ["PACHYDERM_HOME"], "pins": {"default/number": "master"}}
+        error = error_of(code.run("default/read", config={"resources": {"io_manager": {"config": config}}}))
+        assert "pin 'default/number' pins nothing that this run reads; what it reads is pinned by 'default/numbers'" in error
+    assert "pin-invalid" in error
+
+
+@pytest.mark.parametrize(("given", "says"), [({"allow_pickel": True}, "allow_pickel"), ({"repos": {"a": "x y@z@"}}, "x y")])
+def test_settings_that_cannot_be_are_refused_when_they_are_made(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        PachydermIOManager(**given)
+
+
 def test_pin_to_a_commit_that_is_not_there_is_told(home: Home) -> None:
     code = Code(home, source("one"), reader("default/numbers", str))
     code.run("default/numbers")

@@ -85,6 +85,14 @@ def test_tag_pins_a_pipelines_input_as_it_does_for_an_io_manager(home: Home, his
     assert input_versions(home, "edges") == {"images": history[1]}
 
 
+@pytest.mark.parametrize("tag", ["pachyderm/input.default.image", "pachyderm/input."])
+def test_tag_that_pins_nothing_of_the_run_is_refused_before_any_job(home: Home, history: list[str], tag: str) -> None:
+    before = len(home.jobs("edges"))
+    says = re.escape(f"run tag {tag!r} pins nothing that this run reads; what it reads is pinned by 'pachyderm/input.default.edges', ")
+    assert re.search(says, failures(launch(home, tags={tag: history[1]}))["default__edges"])
+    assert len(home.jobs("edges")) == before
+
+
 def test_re_execution_of_a_pinned_run_is_pinned_too(home: Home, history: list[str]) -> None:
     first = launch(home, EDGES, edges=PipelineConfig(inputs={"images": history[0]}))
     again = launch(
