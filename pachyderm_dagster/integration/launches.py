@@ -25,9 +25,7 @@ class Launch:
     reprocess: frozenset[RepoName] = frozenset()
 
 
-def read_launch(
-    txn: Transaction, run: dg.DagsterRun, steps: Mapping[RepoName, str], key_of: KeyOf, read: Collection[dg.AssetKey] = ()
-) -> Launch:
+def read_launch(txn: Transaction, run: dg.DagsterRun, steps: Mapping[RepoName, str], key_of: KeyOf, read: Collection[dg.AssetKey] = ()) -> Launch:
     """What the configuration of a run says of its pipelines, and which of their inputs its tags pin, as they do for an IO manager.
 
     Args:
@@ -46,9 +44,7 @@ def read_launch(
     return Launch(tuple(dict.fromkeys(pins)), frozenset(name for name, config in said.items() if config.reprocess))
 
 
-def _pins_by_tag(
-    txn: Transaction, tags: Mapping[str, str], steps: Mapping[RepoName, str], key_of: KeyOf, read: Collection[dg.AssetKey]
-) -> list[Pin]:
+def _pins_by_tag(txn: Transaction, tags: Mapping[str, str], steps: Mapping[RepoName, str], key_of: KeyOf, read: Collection[dg.AssetKey]) -> list[Pin]:
     keys = {branch: key_of(branch) for name in steps for branch in pipelines.get_pipeline(txn, name).inputs}
     check_tags(tags, {*keys.values(), *read})
     tagged = {branch: tags.get(pin_tag(key)) for branch, key in keys.items()}
