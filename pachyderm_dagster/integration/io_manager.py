@@ -66,7 +66,8 @@ class PachydermIOManager(dg.ConfigurableIOManager):
         """Takes the run's tags, which may pin inputs."""
         self._in_run = context.run is not None
         if context.run is not None:
-            resources: Mapping[str, Any] = context.run.run_config.get("resources", {})
+            run_config: Mapping[str, Any] = context.run.run_config
+            resources: Mapping[str, Any] = run_config.get("resources", {})
             self._tags = dict(context.run.tags)
             self._run_pins = [key for found in resources.values() for key in found.get("config", {}).get("pins", ()) if key in self.pins]
 
