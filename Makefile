@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:
 	@echo "make demo    run the main job end to end; a second call runs nothing again"
 	@echo "make test    the tests"
-	@echo "make test-services    the suites that hold for every backend, on a real PostgreSQL and a real S3 server (needs Go)"
+	@echo "make test-services    the suites that hold for every backend, on a real PostgreSQL, S3 server and etcd (needs Go)"
 	@echo "make test-cluster    jobs and pods on a real Kubernetes, which is made for the tests (needs root; Go the first time)"
 	@echo "make test-browser    Dagster's UI in a real browser (Chromium)"
 	@echo "make test-deploy    the Helm chart (needs Go); where KUBECONFIG names a cluster, its API server checks it too"

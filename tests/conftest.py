@@ -10,6 +10,9 @@ import pytest
 from tests.cli.pachctl import Pachctl
 from tests.records import SERVER, new_record_url
 
+# An etcd for the homes of all tests, which otherwise are coordinated by their records.
+COORDINATION = os.environ.get("TEST_COORDINATION_URL")
+
 SETTINGS_PREFIXES = ("PACHYDERM_", "DAGSTER_", "AWS_", "AZURE_", "AZURITE_", "GOOGLE_", "ETCDCTL_")
 
 # No deadline: a busy machine is no bug. Where CI is set, the examples are the same in every run, so that a red run can be repeated.
@@ -23,13 +26,15 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" i
 def environment_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
     """Keeps a test from the home and the settings of whoever runs it; returns the home that the test has instead.
 
-    Where TEST_METADATA_URL names a server, the record of that home is on it.
+    Where TEST_METADATA_URL names a server, the record of that home is on it; where TEST_COORDINATION_URL names an etcd, its processes agree through that.
     """
     for name in os.environ:
         if name.startswith(SETTINGS_PREFIXES):
             monkeypatch.delenv(name)
     home = tmp_path_factory.mktemp("pachyderm-home")
     monkeypatch.setenv("PACHYDERM_HOME", str(home))
+    if COORDINATION is not None:
+        monkeypatch.setenv("PACHYDERM_COORDINATION_URL", f"{COORDINATION}/tests")
     if SERVER is not None:
         monkeypatch.setenv("PACHYDERM_METADATA_URL", request.getfixturevalue("metadata_url"))
     return home

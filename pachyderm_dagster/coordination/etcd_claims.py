@@ -20,7 +20,8 @@ from pachyderm_dagster.errors import PachydermError
 
 WORKER_TIME = dt.timedelta(seconds=15)
 RESULTS_AT_ONCE = 1000
-_WINDOW = 128
+# Keys that are looked at for a free set, twice as many each time that there is none, as where many workers are busy.
+_WINDOW, _LONGEST_WINDOW = 32, 1024
 _HELD = "/held"
 
 
@@ -127,7 +128,7 @@ class ClaimingWorker:
         return self._renewing is not None and self._renewing.is_lost()
 
     def claim(self) -> Claim | None:
-        """Takes one of the next hundred or so sets that are neither done nor another's; None when there is none now.
+        """Takes one of the next sets, some thirty, that are neither done nor another's; None when there is none now.
 
         By chance, so that workers seldom want the same one. What others have may come back when they die: `Progress` tells whether all is done.
         """
@@ -165,9 +166,11 @@ class ClaimingWorker:
         places = [(self._start, end)] if self._start == self._begin else [(self._start, end), (self._begin, self._start)]
         for start, stop in places:
             first: str | None = start
+            limit = _WINDOW
             while first is not None:
-                found = m.key_values(self._etcd.call("kv/range", m.range_of(first, stop, limit=str(_WINDOW))))
-                free, first = free_sets(found, _WINDOW)
+                found = m.key_values(self._etcd.call("kv/range", m.range_of(first, stop, limit=str(limit))))
+                free, first = free_sets(found, limit)
+                limit = min(2 * limit, _LONGEST_WINDOW)
                 yield free
 
     def _take(self, one: KeyValue) -> Claim | None:

@@ -12,6 +12,8 @@ import pytest
 
 from pachyderm_dagster.coordination.etcd import Etcd
 from pachyderm_dagster.coordination.etcd_address import parse_etcd_url
+from pachyderm_dagster.coordination.etcd_changes import EtcdChanges
+from pachyderm_dagster.coordination.etcd_claims import EtcdClaims
 from pachyderm_dagster.coordination.etcd_leases import EtcdLeases
 from pachyderm_dagster.coordination.leases import HeldLease
 from pachyderm_dagster.errors import StorageError, UnreachableError
@@ -151,6 +153,30 @@ def test_user_gives_the_password_in_the_url_or_in_the_environment(guarded: EtcdS
     assert leases_at(f"etcd://ana:geheim%401@{endpoint}/lab").acquire("job/1", "a", 60 * SECOND)
     for environ in ({"ETCDCTL_USER": "ana:geheim@1"}, {"ETCDCTL_USER": "ana", "ETCDCTL_PASSWORD": "geheim@1"}):
         assert EtcdLeases(Etcd(parse_etcd_url(f"{guarded.url}/lab", environ))).find_owner("job/1") == "a"
+
+
+def test_user_with_rights_below_the_prefix_can_do_all_that_is_needed(guarded: EtcdServer) -> None:
+    etcd = Etcd(parse_etcd_url(f"etcd://ana:geheim%401@127.0.0.1:{guarded.port}/lab", {}))
+    leases, changes, claims = EtcdLeases(etcd), EtcdChanges(etcd), EtcdClaims(etcd, "job")
+    assert leases.acquire("job/1", "a", 60 * SECOND)
+    assert leases.acquire("job/1", "a", 90 * SECOND)
+    assert not leases.acquire("job/1", "b", 60 * SECOND)
+    leases.release("job/1", "a")
+    assert not leases.is_held("job/1")
+    with changes.watch() as watcher:
+        for _ in range(2):
+            began = time.monotonic()
+            watcher.wait(60, 60)
+            assert time.monotonic() - began < 30
+            changes.announce()
+    claims.offer(range(2))
+    with claims.worker("a") as worker:
+        claim, other = worker.claim(), worker.claim()
+        assert claim is not None and other is not None
+        assert worker.finish(claim, "r")
+        worker.give_back(other)
+    assert [one.result for one in claims.results()[0]] == ["r"]
+    claims.remove()
 
 
 @pytest.mark.parametrize(

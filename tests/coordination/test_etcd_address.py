@@ -1,11 +1,13 @@
 """URLs of etcd: read, or refused with what is wrong."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from pachyderm_dagster.coordination.etcd_address import EtcdAddress, parse_etcd_url
 from pachyderm_dagster.errors import PachydermError
+from pachyderm_dagster.record import open_record
 
 
 @pytest.mark.parametrize(
@@ -51,3 +53,10 @@ def test_address_is_passed_on_as_url_and_variables(tmp_path: Path) -> None:
     ):
         assert parse_etcd_url(address.url, address.credentials) == address
         assert "ana" not in address.url
+
+
+def test_missing_client_is_told_with_what_installs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pachyderm_dagster.coordination.open_etcd", None)
+    with pytest.raises(PachydermError, match=r"pip install 'pachyderm-dagster\[etcd\]'") as caught:
+        open_record({"PACHYDERM_HOME": str(tmp_path), "PACHYDERM_COORDINATION_URL": "etcd://localhost"})
+    assert caught.value.code == "extra-missing"
