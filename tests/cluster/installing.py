@@ -1,22 +1,22 @@
 """The programs of a cluster: Debian's, and Kubernetes' own built from its Go modules into the user's cache."""
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.commands import run
 from tests.cluster.errors import ClusterError
 
 MODULE = Path(__file__).parent / "kubernetes"
-BUILT = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
 PACKAGES = {
     "containerd": "containerd",
     "runc": "runc",
-    "etcd": "etcd-server",
     "ip": "iproute2",
     "nft": "nftables",
     "nsenter": "util-linux",
@@ -28,16 +28,40 @@ PACKAGES = {
 """What has to be there, with the Debian package that it is in."""
 
 
+@dataclass(frozen=True, slots=True)
+class Built:
+    """Programs that are built from one Go module, each from its package."""
+
+    name: str
+    module: str
+    packages: Mapping[str, str]
+    minutes: int
+
+    def folder(self, cache: Path) -> Path:
+        """Where they are kept, one folder a version."""
+        return cache / f"{self.name}-v{required_version((MODULE / 'go.mod').read_text(), self.module)}"
+
+
+KUBERNETES = Built(
+    "kubernetes",
+    "k8s.io/kubernetes",
+    {name: f"k8s.io/kubernetes/cmd/{name}" for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")},
+    minutes=5,
+)
+# Debian's is older than what the API server needs to answer from its cache: lists and watches fail there when many things change at once.
+ETCD = Built("etcd", "go.etcd.io/etcd/server/v3", {"etcd": "go.etcd.io/etcd/server/v3"}, minutes=1)
+
+
 def cache_folder(environ: Mapping[str, str]) -> Path:
     """Where what is built once is kept, as the services' suite does."""
     return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pachyderm-dagster"
 
 
-def kubernetes_version(module: str) -> str:
-    """The version that a go.mod requires."""
-    found = re.search(r"^require k8s\.io/kubernetes v(\S+)$", module, re.MULTILINE)
+def required_version(go_mod: str, module: str) -> str:
+    """The version of a module that a go.mod requires in a line of its own."""
+    found = re.search(rf"^require {re.escape(module)} v(\S+)$", go_mod, re.MULTILINE)
     if found is None:
-        raise ClusterError(f"{MODULE}/go.mod does not require k8s.io/kubernetes in a line of its own")
+        raise ClusterError(f"{MODULE}/go.mod does not require {module} in a line of its own")
     return found[1]
 
 
@@ -50,8 +74,9 @@ def link_flags(version: str) -> str:
 
 def find_program(name: str, cache: Path) -> Path:
     """Where one of the cluster's programs is; install() made sure that it is there."""
-    if name in BUILT:
-        return _kubernetes(cache) / name
+    for built in (KUBERNETES, ETCD):
+        if name in built.packages:
+            return built.folder(cache) / name
     # Debian's own folders are not always on the path of who is not logged in.
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin")
     if found is None:
@@ -60,12 +85,17 @@ def find_program(name: str, cache: Path) -> Path:
 
 
 def install(cache: Path) -> None:
-    """Installs Debian's packages and builds Kubernetes where they are missing."""
+    """Installs Debian's packages and builds the rest where they are missing."""
     missing = [package for name, package in PACKAGES.items() if not _is_there(name)]
     if missing:
         _install_packages(missing)
-    if not _kubernetes(cache).exists():
-        _build_kubernetes(_kubernetes(cache))
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "installing.lock").open("w") as lock:
+        # Another suite that builds the same is waited for.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for built in (KUBERNETES, ETCD):
+            if not built.folder(cache).exists():
+                _build(built, built.folder(cache))
 
 
 def _is_there(name: str) -> bool:
@@ -82,23 +112,17 @@ def _install_packages(packages: list[str]) -> None:
     run(["apt-get", "install", "-qq", "-y", "--no-install-recommends", *packages], environ=environ)
 
 
-def _kubernetes(cache: Path) -> Path:
-    return cache / f"kubernetes-v{kubernetes_version((MODULE / 'go.mod').read_text())}"
-
-
-def _build_kubernetes(target: Path) -> None:
+def _build(built: Built, target: Path) -> None:
     if shutil.which("go") is None:
-        raise ClusterError("the Kubernetes of the tests is built from source and 'go' is missing; install Go 1.24 or newer")
-    print(f"Building {target.name} (five minutes on two cores the first time)", flush=True)  # noqa: T201
+        raise ClusterError(f"the {built.name} of the tests is built from source and 'go' is missing; install Go 1.24 or newer")
+    print(f"Building {target.name} ({built.minutes} min on two cores the first time)", flush=True)  # noqa: T201
     target.parent.mkdir(parents=True, exist_ok=True)
+    flags = link_flags(target.name.partition("-v")[2])
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as folder:
-        flags = link_flags(target.name.partition("-v")[2])
-        packages = [f"k8s.io/kubernetes/cmd/{name}" for name in BUILT]
-        command = ["go", "build", "-mod=readonly", "-trimpath", "-ldflags", flags, "-o", f"{folder}/", *packages]
-        if subprocess.run(command, cwd=MODULE, env={**os.environ, "CGO_ENABLED": "0"}, check=False).returncode:
-            raise ClusterError("Kubernetes could not be built; what 'go' said is above")
-        built = Path(folder, "built")
-        built.mkdir()
-        for name in BUILT:
-            Path(folder, name).rename(built / name)
-        built.rename(target)
+        made = Path(folder, target.name)
+        made.mkdir()
+        for name, package in built.packages.items():
+            command: list[str | Path] = ["go", "build", "-mod=readonly", "-trimpath", "-ldflags", flags, "-o", made / name, package]
+            if subprocess.run(command, cwd=MODULE, env={**os.environ, "CGO_ENABLED": "0"}, check=False).returncode:
+                raise ClusterError(f"{name} could not be built; what 'go' said is above")
+        made.rename(target)

@@ -62,7 +62,7 @@ class Layers:
 
     def no_shells(self) -> Layer:
         """Takes the shells of lower layers away."""
-        return self._kept("no-shells", SHELLS, lambda _: [Member(f"bin/.wh.{name}") for name in SHELLS])
+        return self._kept("no-shells", ["usr/bin", *SHELLS], lambda _: [Member(f"usr/bin/.wh.{name}") for name in SHELLS])
 
     def environment(self) -> Layer:
         """A virtual environment with what the lock says that workers need."""

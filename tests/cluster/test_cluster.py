@@ -9,7 +9,7 @@ import pytest
 from kubernetes import client
 
 from tests.cluster.images import BUSYBOX, NO_SHELL, NON_ROOT, UPPER, WORKER
-from tests.cluster.installing import MODULE, kubernetes_version
+from tests.cluster.installing import KUBERNETES, MODULE, required_version
 from tests.cluster.pods import Namespace
 from tests.cluster.running import Cluster
 
@@ -22,7 +22,7 @@ def test_node_is_ready_and_of_the_version_that_the_module_names(made_here: Clust
     [node] = client.CoreV1Api(api).list_node().items
 
     assert [one.status for one in node.status.conditions if one.type == "Ready"] == ["True"]
-    assert node.status.node_info.kubelet_version == f"v{kubernetes_version((MODULE / 'go.mod').read_text())}"
+    assert node.status.node_info.kubelet_version == f"v{required_version((MODULE / 'go.mod').read_text(), KUBERNETES.module)}"
 
 
 def test_indexed_job_with_a_sidecar_and_a_shared_folder_completes(namespace: Namespace, image: Load) -> None:

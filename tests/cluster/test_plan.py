@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.configuration import containerd_configuration, kubelet_configuration
+from tests.cluster.errors import ClusterError
 from tests.cluster.groups import hierarchies
-from tests.cluster.installing import kubernetes_version, link_flags
+from tests.cluster.installing import link_flags, required_version
 from tests.cluster.plan import HIGHEST_NUMBER, LOWEST_NUMBER, Plan, problem_with
 from tests.cluster.programs import cluster_programs
 
@@ -75,7 +76,11 @@ def test_all_that_a_cluster_keeps_is_in_its_folder() -> None:
 
 
 def test_version_is_the_one_that_the_module_requires() -> None:
-    assert kubernetes_version("module x\n\ngo 1.24.0\n\nrequire k8s.io/kubernetes v1.34.4\n\nrequire (\n\tk8s.io/api v0.34.4\n)\n") == "1.34.4"
+    go_mod = "module x\n\ngo 1.24.0\n\nrequire k8s.io/kubernetes v1.34.4\n\nrequire (\n\tk8s.io/api v0.34.4\n)\n"
+
+    assert required_version(go_mod, "k8s.io/kubernetes") == "1.34.4"
+    with pytest.raises(ClusterError, match="does not require k8s.io/api in a line of its own"):
+        required_version(go_mod, "k8s.io/api")
 
 
 def test_programs_are_told_their_version() -> None:
