@@ -81,7 +81,8 @@ def find_program(name: str, cache: Path) -> Path:
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin")
     if found is None:
         raise ClusterError(f"the program '{name}' is missing; on Debian: apt-get install {PACKAGES.get(name, name)}")
-    return Path(found)
+    # By one name only: a daemon of another command line would be started anew.
+    return Path(found).resolve()
 
 
 def install(cache: Path) -> None:

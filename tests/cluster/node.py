@@ -16,6 +16,9 @@ UPLINK = "uplink"
 OWN_FOLDERS = {"/var/lib/kubelet": "var-lib-kubelet", "/var/log/containers": "var-log-containers", "/run/containerd": "run-containerd"}
 """Paths that the node's programs write to whatever their settings say, with what is there instead."""
 
+KERNEL_SETTINGS = ("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes")
+"""What the kubelet insists on setting; on the node these are files, so that the machine's settings stay as they are."""
+
 
 def make_node(plan: Plan) -> None:
     """Makes what is missing of the node's network and mounts."""
@@ -91,4 +94,9 @@ def _make_mounts(plan: Plan) -> None:
         (plan.folder / name).mkdir(exist_ok=True)
         Path(path).mkdir(parents=True, exist_ok=True)
         steps.append(f"mount --bind '{plan.folder / name}' {path}")
+    settings = plan.folder / "kernel-settings"
+    settings.mkdir(exist_ok=True)
+    for number, path in enumerate(KERNEL_SETTINGS):
+        (settings / str(number)).write_text(Path("/proc/sys", path).read_text())
+        steps.append(f"mount --bind '{settings}/{number}' /proc/sys/{path}")
     run(["unshare", f"--mount={plan.namespace_file}", "--propagation", "private", "sh", "-ec", "\n".join(steps)])

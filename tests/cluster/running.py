@@ -128,18 +128,14 @@ class Cluster:
         plan = self.plan
         for folder in (plan.logs, plan.configuration("cni")):
             folder.mkdir(parents=True, exist_ok=True)
-        plan.configuration("containerd.toml").write_text(containerd_configuration(plan, snapshotter=_snapshotter(plan.folder)))
-        plan.configuration("cni").joinpath("pods.conflist").write_text(cni_configuration(plan))
-        plan.configuration("kubelet.json").write_text(kubelet_configuration(plan))
-        plan.configuration("kube-proxy.json").write_text(proxy_configuration(plan))
+        _write(plan.configuration("containerd.toml"), containerd_configuration(plan, snapshotter=_snapshotter(plan.folder)))
+        _write(plan.configuration("cni") / "pods.conflist", cni_configuration(plan))
+        _write(plan.configuration("kubelet.json"), kubelet_configuration(plan))
+        _write(plan.configuration("kube-proxy.json"), proxy_configuration(plan))
         authority = plan.certificate("ca").read_bytes()
         for certificate in certificates(plan):
-            text = kubeconfig(
-                plan, authority=authority, certificate=plan.certificate(certificate.name).read_bytes(), key=plan.key(certificate.name).read_bytes()
-            )
-            path = plan.kubeconfig_of(certificate.name)
-            path.touch(mode=0o600)
-            path.write_text(text)
+            shown, key = plan.certificate(certificate.name).read_bytes(), plan.key(certificate.name).read_bytes()
+            _write(plan.kubeconfig_of(certificate.name), kubeconfig(plan, authority=authority, certificate=shown, key=key))
 
 
 def find_number(folder: Path) -> int | None:
@@ -159,6 +155,13 @@ def _keep(plan: Plan) -> None:
         (plan.folder / "cluster.json").write_bytes(msgspec.json.encode(Kept(plan.number)))
     elif number != plan.number:
         raise ClusterError(f"the cluster in {plan.folder} has the number {number}, not {plan.number}; leave --number out, or choose another folder: --folder")
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file for its owner only, unless it says the same: kube-proxy ends when its file is written."""
+    if not path.exists() or path.read_text() != text:
+        path.touch(mode=0o600)
+        path.write_text(text)
 
 
 def _refuse_other_files(folder: Path) -> None:

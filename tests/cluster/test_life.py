@@ -9,9 +9,10 @@ import pytest
 from kubernetes import config
 
 from tests.cluster.images import BUSYBOX, load_images
+from tests.cluster.node import KERNEL_SETTINGS
 from tests.cluster.plan import HIGHEST_NUMBER, Plan
 from tests.cluster.pods import Namespace
-from tests.cluster.processes import find_running
+from tests.cluster.processes import find_running, last_log_lines
 from tests.cluster.running import Cluster
 
 pytestmark = pytest.mark.cluster
@@ -66,14 +67,20 @@ def command_line(pid: int) -> str:
         return ""
 
 
+def kernel_settings() -> list[str]:
+    return [Path("/proc/sys", path).read_text() for path in KERNEL_SETTINGS]
+
+
 def test_cluster_goes_up_twice_heals_and_goes_down_without_a_trace(second: Cluster) -> None:
+    settings = kernel_settings()
     second.up(load=load_images)
     first = pids(second)
     assert None not in first.values()
     assert run_pod(second, "first") == "ran\n"
 
     second.up(load=load_images)
-    assert pids(second) == first
+    again = pids(second)
+    assert again == first, [last_log_lines(name, logs=second.plan.logs) for name in first if first[name] != again[name]]
 
     start_endless_pod(second)
     for name in ("kubelet", "containerd", "kube-apiserver", "etcd"):
@@ -87,3 +94,4 @@ def test_cluster_goes_up_twice_heals_and_goes_down_without_a_trace(second: Clust
     assert left_of(second)
     second.down()
     assert left_of(second) == []
+    assert kernel_settings() == settings
