@@ -12,7 +12,7 @@ from pachyderm_dagster.coordination.changes import Changes
 from pachyderm_dagster.coordination.etcd_address import EtcdAddress
 from pachyderm_dagster.coordination.leases import Leases
 from pachyderm_dagster.coordination.opening import check_coordination_url, open_coordination
-from pachyderm_dagster.errors import InvalidError, PachydermError, StorageError, UnreachableError
+from pachyderm_dagster.errors import PachydermError, StorageError, UnreachableError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Database, open_engine
 from pachyderm_dagster.pfs.belonging import claim_store
@@ -21,7 +21,7 @@ from pachyderm_dagster.pfs.store_ids import check_mark, find_mark, own_id
 from pachyderm_dagster.pps.jobs import create_jobs
 from pachyderm_dagster.pps.recovery import keep
 from pachyderm_dagster.pps.stopping import pause_taken
-from pachyderm_dagster.settings import EXECUTOR, Settings, load_settings
+from pachyderm_dagster.settings import Settings, load_settings
 from pachyderm_dagster.storage.objects import ObjectStore
 from pachyderm_dagster.storage.storage_urls import check_home_url
 
@@ -107,8 +107,6 @@ def open_record(environ: Mapping[str, str], *, clock: Clock | None = None, rebui
     """
     settings = load_settings(environ)
     check_coordination_url(settings.coordination_url, settings.etcd)
-    if settings.executor != "local":
-        raise InvalidError("config-invalid", f"{EXECUTOR} is {settings.executor!r}; this version runs datums as local processes only: set it to 'local'")
     check_home_url(settings.storage_url)
     store = StoreOfRecord(settings.storage_url)
     # For what the store never knows of: a claim to it, and leases, which must not wait for a store that does not answer.

@@ -20,11 +20,30 @@ COORDINATION_URL = "PACHYDERM_COORDINATION_URL"
 EXECUTOR = "PACHYDERM_EXECUTOR"
 PROJECT = "PACHYDERM_PROJECT"
 DAGSTER_HOME = "DAGSTER_HOME"
+KUBECONFIG = "KUBECONFIG"
+KUBERNETES_CONTEXT = "PACHYDERM_KUBERNETES_CONTEXT"
+KUBERNETES_NAMESPACE = "PACHYDERM_KUBERNETES_NAMESPACE"
+KUBERNETES_WORKER_IMAGE = "PACHYDERM_KUBERNETES_WORKER_IMAGE"
+KUBERNETES_PULL_POLICY = "PACHYDERM_KUBERNETES_IMAGE_PULL_POLICY"
+KUBERNETES_STORAGE_SECRET = "PACHYDERM_KUBERNETES_STORAGE_SECRET"
+KUBERNETES_SERVICE_ACCOUNT = "PACHYDERM_KUBERNETES_SERVICE_ACCOUNT"
 SQL_PASSWORD = "PACHYDERM_SQL_PASSWORD"
 ETCD_VARIABLES = ("ETCDCTL_CACERT", "ETCDCTL_CERT", "ETCDCTL_KEY", "ETCDCTL_USER", "ETCDCTL_PASSWORD")
 """Those of etcd's own command line that count here too."""
 CONFIG_FILE = "config.toml"
 EXECUTORS = ("local", "kubernetes")
+PULL_POLICIES = ("IfNotPresent", "Always", "Never")
+_STORES_OF_PODS = ("s3://", "gs://", "az://")
+_KUBERNETES_DEFAULTS = {
+    KUBECONFIG: "",
+    KUBERNETES_CONTEXT: "",
+    KUBERNETES_NAMESPACE: "default",
+    KUBERNETES_WORKER_IMAGE: "",
+    KUBERNETES_PULL_POLICY: "IfNotPresent",
+    KUBERNETES_STORAGE_SECRET: "",
+    KUBERNETES_SERVICE_ACCOUNT: "default",
+}
+_IN_FILE = (METADATA_URL, STORAGE_URL, COORDINATION_URL, EXECUTOR, PROJECT, DAGSTER_HOME, *_KUBERNETES_DEFAULTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +52,28 @@ class Setting:
 
     value: str
     origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class KubernetesSettings:
+    """Where pods run and what ours are made of.
+
+    Args:
+        kubeconfig: files of it, as `kubectl` takes them; empty for `~/.kube/config`, or, without that, for the cluster that this process is in.
+        context: of the kubeconfig; empty for its current one.
+        worker_image: the image with this package that runs beside user code.
+        pull_policy: of that image and of those of pipelines.
+        storage_secret: name of the Secret whose keys are the variables that the worker opens the store with; empty for none.
+        service_account: of the pods.
+    """
+
+    kubeconfig: str
+    context: str
+    namespace: str
+    worker_image: str
+    pull_policy: str
+    storage_secret: str
+    service_account: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +89,8 @@ class Settings:
     """Of names that have none."""
     dagster_home: Path
     origins: Mapping[str, Setting]
+    kubernetes: KubernetesSettings | None = None
+    """Of the executor `kubernetes` only."""
     sql_password: str | None = field(default=None, repr=False)
     """For databases that output is sent to. From the environment only, and shown nowhere."""
     etcd: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -58,7 +101,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     """Reads the settings from `environ` and the home's `config.toml`.
 
     Raises:
-        InvalidError: `config-invalid`, when the file does not parse or holds an unknown key or value.
+        InvalidError: `config-invalid`, when the file does not parse or holds an unknown key or value, or pods could not use what is set.
     """
     if "\0" in environ.get(HOME, ""):
         raise InvalidError("config-invalid", f"{HOME} is {environ[HOME]!r}, and no folder's name has a NUL")
@@ -78,6 +121,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     executor = found[EXECUTOR].value
     if executor not in EXECUTORS:
         raise InvalidError("config-invalid", f"{EXECUTOR} is {executor!r} ({found[EXECUTOR].origin}); it takes {' or '.join(EXECUTORS)}")
+    if executor == "kubernetes":
+        found |= {key: _choose(key, environ, file, default) for key, default in _KUBERNETES_DEFAULTS.items()}
     return Settings(
         home=home,
         metadata_url=found[METADATA_URL].value,
@@ -87,6 +132,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         project=found[PROJECT].value,
         dagster_home=Path(found[DAGSTER_HOME].value).expanduser().absolute(),
         origins=found,
+        kubernetes=_kubernetes(found) if executor == "kubernetes" else None,
         sql_password=environ.get(SQL_PASSWORD) or None,
         etcd={name: environ[name] for name in ETCD_VARIABLES if environ.get(name)},
     )
@@ -113,6 +159,29 @@ def save_setting(home: Path, key: str, value: str) -> None:
         raise StorageError("home-unusable", f"{path} cannot be written: {error.strerror}; set PACHYDERM_HOME to a folder that you can write") from error
 
 
+def _kubernetes(found: Mapping[str, Setting]) -> KubernetesSettings:
+    values = {key: found[key].value for key in _KUBERNETES_DEFAULTS}
+    if not values[KUBERNETES_WORKER_IMAGE]:
+        problem = f"{EXECUTOR} is 'kubernetes' ({found[EXECUTOR].origin}) and {KUBERNETES_WORKER_IMAGE} is not set"
+        raise InvalidError("config-invalid", f"{problem}; it names the image with this package that runs beside user code")
+    if values[KUBERNETES_PULL_POLICY] not in PULL_POLICIES:
+        policy = f"{KUBERNETES_PULL_POLICY} is {values[KUBERNETES_PULL_POLICY]!r} ({found[KUBERNETES_PULL_POLICY].origin})"
+        raise InvalidError("config-invalid", f"{policy}; it takes {', '.join(PULL_POLICIES)}")
+    store = found[STORAGE_URL]
+    if not store.value.startswith(_STORES_OF_PODS):
+        problem = f"{STORAGE_URL} is {store.value!r} ({store.origin}), which pods cannot reach"
+        raise InvalidError("config-invalid", f"{problem}; under {EXECUTOR}=kubernetes it takes {', '.join(_STORES_OF_PODS)}")
+    return KubernetesSettings(
+        kubeconfig=values[KUBECONFIG],
+        context=values[KUBERNETES_CONTEXT],
+        namespace=values[KUBERNETES_NAMESPACE],
+        worker_image=values[KUBERNETES_WORKER_IMAGE],
+        pull_policy=values[KUBERNETES_PULL_POLICY],
+        storage_secret=values[KUBERNETES_STORAGE_SECRET],
+        service_account=values[KUBERNETES_SERVICE_ACCOUNT],
+    )
+
+
 def _choose(key: str, environ: Mapping[str, str], file: Mapping[str, str], default: str) -> Setting:
     if environ.get(key):
         return Setting(environ[key], "environment")
@@ -128,12 +197,11 @@ def _read_config(path: Path) -> dict[str, str]:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidError("config-invalid", f"{path} cannot be read: {error}; correct the file or remove it") from error
-    known = (METADATA_URL, STORAGE_URL, COORDINATION_URL, EXECUTOR, PROJECT, DAGSTER_HOME)
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidError("config-invalid", f"{path} does not parse: {error}; correct the file or remove it") from error
     for key, value in values.items():
-        if key not in known or not isinstance(value, str):
-            raise InvalidError("config-invalid", f"{path} has {key} = {value!r}; it takes strings under {', '.join(known)}")
+        if key not in _IN_FILE or not isinstance(value, str):
+            raise InvalidError("config-invalid", f"{path} has {key} = {value!r}; it takes strings under {', '.join(_IN_FILE)}")
     return dict(values)

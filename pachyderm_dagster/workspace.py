@@ -61,6 +61,6 @@ def open_workspace(environ: Mapping[str, str], *, project: str = DEFAULT_PROJECT
         record.database.close()
         raise
     pfs = Pfs(record.database, store, project=project, read_meta=read_meta, changes=record.changes)
-    secrets = SecretStore(record.settings.home)
+    secrets = SecretStore(record.settings.home, beside_cluster=record.settings.kubernetes is not None)
     pps = Pps(record.database, pfs, secrets=secrets, project=project)
     return Workspace(record.settings, record.database, record.leases, record.changes, record.etcd, store, pfs, pps, secrets)

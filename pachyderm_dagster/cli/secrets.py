@@ -23,7 +23,8 @@ def secret_document(secret: Secret) -> Fields:
 
 def secret_store(environ: Mapping[str, str]) -> SecretStore:
     """The secrets of the home that the environment names."""
-    return SecretStore(load_settings(environ).home)
+    settings = load_settings(environ)
+    return SecretStore(settings.home, beside_cluster=settings.kubernetes is not None)
 
 
 @click.command(epilog="Example: pachctl create secret -f credentials.yaml")

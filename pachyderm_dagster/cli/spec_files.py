@@ -104,8 +104,11 @@ def _telling(parse: _Parse[_Read], found: SpecText) -> _Read:
 
 
 def tell_unused(specs: Iterable[PipelineSpec], environ: Mapping[str, str]) -> None:
-    """Says on standard error what runs on this machine make no use of."""
-    if load_settings(environ).executor != "local":
+    """Says on standard error what runs on this machine make no use of, or what pods cannot run."""
+    if load_settings(environ).kubernetes is not None:
+        for spec in specs:
+            if spec.runs_on:
+                click.echo(f"note: {spec.kind} '{spec.pipeline.name}' will not run: processes that stay need PACHYDERM_EXECUTOR=local", err=True)
         return
     for spec in specs:
         unused = [*kubernetes_only_fields(spec), *unused_fields(spec)]

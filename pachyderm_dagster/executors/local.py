@@ -17,6 +17,7 @@ import msgspec
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.executors.datum_sets import gather
 from pachyderm_dagster.executors.environments import worker_environment
+from pachyderm_dagster.executors.job_datums import JobDatums
 from pachyderm_dagster.executors.limit_groups import limits_problem
 from pachyderm_dagster.executors.restarting import take_requests
 from pachyderm_dagster.executors.run_folder import RunFolder
@@ -44,7 +45,7 @@ class LocalExecutor:
         self._runs: weakref.WeakSet[_Run] = weakref.WeakSet()
         self._removals = ThreadPoolExecutor(1, thread_name_prefix="remove")
 
-    def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int) -> Generator[DatumResult, None, None]:
+    def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int, _job: JobDatums | None = None, /) -> Generator[DatumResult, None, None]:
         """Runs every task and gives each result when it is there, in any order; tasks are taken from the iterable as workers have room.
 
         A worker that dies is replaced. The datum that it ran is given to another one once; if that dies too, the datum is FAILED and says how.

@@ -17,6 +17,7 @@ from pachyderm_dagster.executors.broken_off import Underway
 from pachyderm_dagster.executors.datum_sets import choose_sets, in_sets
 from pachyderm_dagster.executors.egress import egress_run, run_egress_watched
 from pachyderm_dagster.executors.ending import Outcome, end_job
+from pachyderm_dagster.executors.job_datums import JobDatums
 from pachyderm_dagster.executors.recording import ResultRecorder, add_result
 from pachyderm_dagster.executors.setups import worker_setup
 from pachyderm_dagster.executors.tasks import datum_tasks
@@ -52,8 +53,12 @@ OnProgress = Callable[[JobState, Counters], None]
 class Executor(Protocol):
     """Where datums run."""
 
-    def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int) -> Generator[DatumResult]:
-        """Runs the tasks and yields a result for each, in any order."""
+    def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int, job: JobDatums, /) -> Generator[DatumResult]:
+        """Runs the tasks, which are `job.count`, and yields a result for each, in any order.
+
+        Raises:
+            InvalidError: by the call itself, when they can never run as the pipeline says; the job fails then.
+        """
         ...
 
     def stop(self) -> None:
@@ -230,7 +235,7 @@ class _JobRun:
         hashes = dict(zip(chosen.ids(chosen.run).to_pylist(), datums.table.column("hash").take(chosen.run).to_pylist(), strict=True))
         underway = Underway(hashes)
         tasks = self._in_sets(underway.give(datum_tasks(self.workspace.pfs.trees, datums, chosen.run, sources)), len(chosen.run))
-        running = self.executor.run(self._setup(), tasks, self._parallelism(len(chosen.run)))
+        running = self._start(tasks, len(chosen.run))
         recorder = ResultRecorder(self.workspace, self.inputs, self.meta_trees, self.result_trees, begin)
         try:
             self._forget_attempt(recorder)
@@ -247,6 +252,12 @@ class _JobRun:
         finally:
             recorder.close()
         return recorder.done
+
+    def _start(self, tasks: Iterable[DatumTask], count: int) -> Generator[DatumResult]:
+        try:
+            return self.executor.run(self._setup(), tasks, self._parallelism(count), JobDatums(self.inputs, count))
+        except (NotFoundError, InvalidError) as error:
+            raise _Unprepared from error
 
     def _forget_attempt(self, recorder: ResultRecorder) -> None:
         """What an attempt before wrote down may tell of datums that run again now."""
@@ -299,12 +310,9 @@ class _JobRun:
             )
 
     def _setup(self) -> WorkerSetup:
-        try:
-            pipeline, version = self.inputs.pipeline, self.inputs.spec_commit
-            source = self.workspace.pps.list_source(pipeline.name, version) if pipeline.spec.transform.build is not None else ()
-            return worker_setup(self.workspace, pipeline.name, pipeline.spec, set_id=self.inputs.job.id, spec_commit=version, source=source)
-        except (NotFoundError, InvalidError) as error:
-            raise _Unprepared from error
+        pipeline, version = self.inputs.pipeline, self.inputs.spec_commit
+        source = self.workspace.pps.list_source(pipeline.name, version) if pipeline.spec.transform.build is not None else ()
+        return worker_setup(self.workspace, pipeline.name, pipeline.spec, set_id=self.inputs.job.id, spec_commit=version, source=source)
 
     def _in_sets(self, tasks: Iterator[DatumTask], count: int) -> Iterator[DatumTask]:
         """The tasks in datum sets, where the pipeline says how large or makes use of them; others are given to whoever has room."""

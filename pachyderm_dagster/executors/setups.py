@@ -22,6 +22,9 @@ def worker_setup(
         NotFoundError: for a secret that is not there.
         InvalidError: for one that cannot be used as the pipeline asks.
     """
+    pods = workspace.settings.kubernetes
+    # Pods are given secrets by the cluster.
+    secrets = spec.transform.secrets if pods is None else ()
     return WorkerSetup(
         store_url=workspace.settings.storage_url,
         scratch=str(workspace.settings.home / "scratch"),
@@ -33,8 +36,8 @@ def worker_setup(
         accept_return_code=spec.transform.accept_return_code,
         datum_tries=spec.datum_tries,
         datum_timeout=spec.datum_timeout,
-        image=spec.transform.image,
-        secret_files=workspace.secrets.files(spec.transform.secrets),
+        image=spec.transform.image if pods is None else "",
+        secret_files=workspace.secrets.files(secrets),
         source_files=source,
         datum_batching=spec.transform.datum_batching,
         user=spec.transform.user,
@@ -42,9 +45,9 @@ def worker_setup(
         limits=limits_of(spec),
         environment={
             **spec.transform.env,
-            **workspace.secrets.variables(spec.transform.secrets),
+            **workspace.secrets.variables(secrets),
             **({} if set_id is None else {"PACH_JOB_ID": set_id, "PACH_OUTPUT_COMMIT_ID": set_id}),
-            "PACH_NAMESPACE": "local",
+            "PACH_NAMESPACE": "local" if pods is None else pods.namespace,
             "PACH_IN_WORKER": "true",
             "PPS_PIPELINE_NAME": name.name,
             "PPS_PROJECT_NAME": name.project,

@@ -40,6 +40,17 @@ class Start:
     job: Job | None = None
 
 
+def check_runs_here(workspace: Workspace, pipeline: Pipeline) -> None:
+    """Does nothing where the processes of services and spouts are kept.
+
+    Raises:
+        InvalidError: `service-in-pods`.
+    """
+    if workspace.settings.kubernetes is not None:
+        problem = f"{pipeline.spec.kind} '{pipeline.name}' is not started: PACHYDERM_EXECUTOR is 'kubernetes', and processes that stay run on one machine only"
+        raise InvalidError("service-in-pods", f"{problem}; keep it in a home whose executor is local")
+
+
 def start_of_service(workspace: Workspace, job: Job, folder: Path, environ: Mapping[str, str]) -> Start:
     """What a service is to serve: the one datum of a job that was claimed.
 
@@ -49,12 +60,13 @@ def start_of_service(workspace: Workspace, job: Job, folder: Path, environ: Mapp
 
     Raises:
         StateError: `job-unrunnable`, when an input has an error.
-        InvalidError: `service-datums`, `command-missing`; as `find_datums` and `worker_setup`.
+        InvalidError: `service-in-pods`, `service-datums`, `command-missing`; as `find_datums` and `worker_setup`.
         NotFoundError: as `worker_setup`.
     """
     with workspace.database.read() as txn:
         inputs = load_job_inputs(txn, job)
     pipeline = inputs.pipeline
+    check_runs_here(workspace, pipeline)
     if inputs.failed_inputs:
         raise StateError("job-unrunnable", inputs.why_unrunnable)
     trees, sources = workspace.pfs.trees, make_sources(inputs.commits)
@@ -69,6 +81,7 @@ def start_of_service(workspace: Workspace, job: Job, folder: Path, environ: Mapp
 
 def start_of_spout(workspace: Workspace, pipeline: Pipeline, folder: Path, environ: Mapping[str, str]) -> Start:
     """What a spout is to be told: how it reaches the home, in which it writes its own commits. Errors and arguments as `start_of_service`."""
+    check_runs_here(workspace, pipeline)
     with workspace.database.read() as txn:
         spec_commit = get_spec_commit(txn, pipeline)
     setup = _setup(workspace, pipeline, None, spec_commit)

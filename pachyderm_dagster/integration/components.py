@@ -22,7 +22,7 @@ from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
 from pachyderm_dagster.settings import HOME
 
 if TYPE_CHECKING:
-    from pachyderm_dagster.executors.local import LocalExecutor
+    from pachyderm_dagster.executors.run_job import Executor
     from pachyderm_dagster.integration.job_step import JobStep, StepEvents
     from pachyderm_dagster.workspace import Workspace
 
@@ -83,7 +83,7 @@ class _Customized:
         translation = self.translation if isinstance(props, LoadedPipeline) else self.branch_translation
         return spec if translation is None else translation(spec, props)
 
-    def execute(self, context: dg.AssetExecutionContext, step: "JobStep", workspace: "Workspace", executor: "LocalExecutor") -> "StepEvents":
+    def execute(self, context: dg.AssetExecutionContext, step: "JobStep", workspace: "Workspace", executor: "Executor") -> "StepEvents":
         """What the step of a pipeline does: override it to do something before or after."""
         yield from step.run(context, workspace, executor)
 

@@ -16,8 +16,8 @@ import dagster as dg
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, hold
 from pachyderm_dagster.coordination.names import asked_lease, reactor_lease, set_lease
 from pachyderm_dagster.errors import ConflictError, ExecutionError, NotFoundError, PachydermError, StateError, UnreachableError
-from pachyderm_dagster.executors.local import LocalExecutor
-from pachyderm_dagster.executors.run_job import run_job
+from pachyderm_dagster.executors.choosing import open_executor
+from pachyderm_dagster.executors.run_job import Executor, run_job
 from pachyderm_dagster.integration.branch_assets import BranchAssets
 from pachyderm_dagster.integration.building import job_name
 from pachyderm_dagster.integration.due_runs import MOST_SETS, DueSets, SetRequest
@@ -67,7 +67,7 @@ class Reactor:
 
     workspace: Workspace
     instance: dg.DagsterInstance
-    executor: LocalExecutor
+    executor: Executor
     launcher: Launcher
     is_instant: bool = False
     longest: dt.timedelta = LONGEST
@@ -225,7 +225,7 @@ def open_reactor(environ: Mapping[str, str], launcher: Launcher, *, is_instant: 
     """A reactor for the workspace that `environ` names. Errors as `open_workspace`."""
     workspace = open_workspace(environ)
     try:
-        with open_instance(workspace.settings) as instance, LocalExecutor(environ) as executor:
+        with open_instance(workspace.settings) as instance, open_executor(workspace, environ) as executor:
             yield Reactor(workspace, instance, executor, launcher, is_instant)
     finally:
         workspace.close()

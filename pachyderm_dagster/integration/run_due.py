@@ -12,7 +12,8 @@ import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, hold
 from pachyderm_dagster.coordination.names import sensor_lease, set_lease
 from pachyderm_dagster.errors import ExecutionError, StorageError
-from pachyderm_dagster.executors.local import LocalExecutor
+from pachyderm_dagster.executors.choosing import open_executor
+from pachyderm_dagster.executors.run_job import Executor
 from pachyderm_dagster.integration.building import define, job_name
 from pachyderm_dagster.integration.due_runs import DueRuns, DueSets, SetRequest
 from pachyderm_dagster.integration.instance import open_instance
@@ -60,7 +61,7 @@ def run_due(
     with (
         _dagster_errors_told(workspace),
         open_instance(workspace.settings) as instance,
-        LocalExecutor(environ) as executor,
+        open_executor(workspace, environ) as executor,
         workspace.changes.watch() as watcher,
     ):
         here = _Here(workspace, environ, instance, executor, on_job)
@@ -104,7 +105,7 @@ class _Here:
     workspace: Workspace
     environ: Mapping[str, str]
     instance: dg.DagsterInstance
-    executor: LocalExecutor
+    executor: Executor
     on_job: OnJob
     _location: _Location | None = None
     _silent: dict[str, dict[str, dt.datetime]] = field(default_factory=dict)

@@ -6,7 +6,8 @@ from typing import TypeAlias
 
 import dagster as dg
 
-from pachyderm_dagster.executors.local import LocalExecutor
+from pachyderm_dagster.executors.choosing import open_executor
+from pachyderm_dagster.executors.run_job import Executor
 from pachyderm_dagster.integration.applying import apply_declared
 from pachyderm_dagster.integration.building import Location, crontabs_of, job_name, schedule_name
 from pachyderm_dagster.integration.commit_sensor import CommitSensor
@@ -18,7 +19,7 @@ from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps.spec import UserSpec
 from pachyderm_dagster.workspace import Workspace, open_workspace
 
-Execute: TypeAlias = Callable[[dg.AssetExecutionContext, JobStep, Workspace, LocalExecutor], StepEvents]
+Execute: TypeAlias = Callable[[dg.AssetExecutionContext, JobStep, Workspace, Executor], StepEvents]
 """What a step does: `JobStep.run`, and what somebody adds to it."""
 
 
@@ -56,12 +57,12 @@ def _sensor(location: Location, project: str) -> CommitSensor:
 
 
 @contextlib.contextmanager
-def _opened(location: Location, warn: Callable[[str], None]) -> Iterator[tuple[Workspace, LocalExecutor]]:
+def _opened(location: Location, warn: Callable[[str], None]) -> Iterator[tuple[Workspace, Executor]]:
     """The workspace, and what runs its datums."""
     workspace = open_workspace(location.environ)
     try:
         apply_declared(workspace, [_declared(pipeline) for pipeline in location.snapshot.pipelines if pipeline.declared])
-        with LocalExecutor(location.environ, warn=warn) as executor:
+        with open_executor(workspace, location.environ, warn=warn) as executor:
             yield workspace, executor
     finally:
         workspace.close()

@@ -39,10 +39,15 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SecretStore:
-    """Makes, shows and removes secrets in `home`."""
+    """Makes, shows and removes secrets in `home`.
 
-    def __init__(self, home: Path) -> None:
+    Args:
+        beside_cluster: code may use secrets of a cluster too, about which nothing is known here.
+    """
+
+    def __init__(self, home: Path, *, beside_cluster: bool = False) -> None:
         self._folder = home / FOLDER
+        self._beside_cluster = beside_cluster
 
     def create(self, secret: Secret) -> None:
         """Keeps a secret.
@@ -120,13 +125,15 @@ class SecretStore:
             raise _unusable(self._path(name), error) from error
 
     def check_uses(self, spec: PipelineSpec) -> None:
-        """Whether all secrets and keys that a pipeline names are there.
+        """Whether all secrets and keys that a pipeline names are there; beside a cluster, one that is not here is taken for the cluster's.
 
         Raises:
             NotFoundError: `secret-not-found`, `secret-key-not-found`; the message says what there is.
         """
+        elsewhere = {use.name for use in spec.transform.secrets} - set(self.names()) if self._beside_cluster else set()
         for use in spec.transform.secrets:
-            _check_key(self.get(use.name), use.key)
+            if use.name not in elsewhere:
+                _check_key(self.get(use.name), use.key)
         if spec.egress is not None and spec.egress.sql_database is not None and spec.egress.sql_database.secret is not None:
             self.text(spec.egress.sql_database.secret.name, spec.egress.sql_database.secret.key)
 

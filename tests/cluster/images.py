@@ -39,7 +39,7 @@ RECIPES: Mapping[str, Callable[[Layers], Image]] = {
     ),
     WORKER: lambda layers: Image(
         WORKER,
-        [layers.debian(), layers.environment(), layers.code()],
+        [layers.debian(), layers.static_shell(), layers.environment(), layers.code()],
         entrypoint=[f"{ENVIRONMENT}/bin/python"],
         environ={"PATH": f"{ENVIRONMENT}/bin:{PATH['PATH']}", "VIRTUAL_ENV": ENVIRONMENT},
     ),

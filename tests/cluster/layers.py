@@ -49,6 +49,11 @@ class Layers:
         busybox = find_program("busybox", self.cache)
         return self._kept("busybox", [hashlib.sha256(busybox.read_bytes()).hexdigest()], lambda _: _busybox_members(busybox))
 
+    def static_shell(self) -> Layer:
+        """That shell alone, for what is Debian otherwise."""
+        busybox = find_program("busybox", self.cache)
+        return self._kept("static-shell", [hashlib.sha256(busybox.read_bytes()).hexdigest()], lambda _: [Member("usr/bin/busybox", busybox, 0o755)])
+
     def debian(self) -> Layer:
         """Debian with Python, as mmdebstrap makes it: not the same bytes each time, so that it is made once."""
         flags = ["--variant=apt", "--include=python3,ca-certificates", *(f"--dpkgopt=path-exclude={path}" for path in LEFT_OUT)]

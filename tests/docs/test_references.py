@@ -7,6 +7,7 @@ from pachyderm_dagster import errors, settings
 from tests.docs.markdown import ROOT, table_rows
 
 ERROR_CLASSES = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.PachydermError)}
+KUBERNETES = {value for name, value in vars(settings).items() if name.startswith("KUBERNETES_")}
 SETTINGS = {settings.HOME, settings.METADATA_URL, settings.STORAGE_URL, settings.COORDINATION_URL, settings.EXECUTOR, settings.PROJECT, settings.DAGSTER_HOME}
 
 
@@ -45,4 +46,4 @@ def test_no_code_is_documented_that_nothing_raises() -> None:
 def test_every_setting_is_documented() -> None:
     rows = table_rows(ROOT / "docs" / "reference" / "configuration.md")
     documented = {row[0].strip("`") for row in rows if row[0].startswith(("`PACHYDERM_", "`DAGSTER_"))}
-    assert documented == SETTINGS
+    assert documented == SETTINGS | KUBERNETES

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Iterable
 import pytest
 
 from pachyderm_dagster.errors import PachydermError
+from pachyderm_dagster.executors.job_datums import JobDatums
 from pachyderm_dagster.executors.run_job import run_job
 from pachyderm_dagster.pfs.paths import key_of
 from pachyderm_dagster.pps import jobs
@@ -26,7 +27,7 @@ class InProcessExecutor:
         self.ran: list[tuple[str, ...]] = []
         self.stopped = False
 
-    def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int) -> Generator[DatumResult]:
+    def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int, job: JobDatums, /) -> Generator[DatumResult]:
         self.stopped = False
         store = open_store(setup.store_url)
         reader = ContentReader(store)

@@ -1,0 +1,1 @@
+"""Runs datums in pods (docs/design/0024)."""

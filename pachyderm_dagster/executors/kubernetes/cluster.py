@@ -1,0 +1,172 @@
+"""The API server, as much of it as is used here: objects are the plain dicts of their JSON."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+import urllib3
+
+from pachyderm_dagster.errors import ConflictError, ExecutionError, InvalidError, NotFoundError, PachydermError, UnreachableError
+from pachyderm_dagster.executors.kubernetes.patches import Manifest
+from pachyderm_dagster.executors.kubernetes.server import Server
+from pachyderm_dagster.settings import KubernetesSettings
+
+JOBS, PODS, SECRETS, EVENTS = "jobs", "pods", "secrets", "events"
+"""The kinds of objects, all of the settings' namespace."""
+WATCH_SECONDS = 300
+_GROUPS = {JOBS: "/apis/batch/v1"}
+_TIMEOUT = (5, 30)
+_QUIET_SECONDS = 30
+"""A watch that says nothing for so long beyond its end is broken."""
+_GONE = 410
+_FIRST_REFUSAL = 400
+
+
+_Query: TypeAlias = Sequence[tuple[str, Any]]
+
+
+class WatchExpired(Exception):
+    """What was watched from is no longer known; list again."""
+
+
+class Cluster:
+    """One namespace of a cluster.
+
+    Every method raises `UnreachableError` `cluster-unreachable` when the API server does not answer, `ExecutionError` `cluster-denied` when it refuses.
+    """
+
+    def __init__(self, settings: KubernetesSettings) -> None:
+        self._namespace = settings.namespace
+        self._server = Server(settings)
+
+    def get(self, kind: str, name: str) -> Manifest | None:
+        """The object; None when there is none."""
+        try:
+            return self._ask("GET", kind, name)
+        except NotFoundError:
+            return None
+
+    def list(self, kind: str, *, labels: str = "", fields: str = "", limit: int | None = None) -> Manifest:
+        """The list as the API gives it, with its `metadata.resourceVersion`."""
+        query = [("labelSelector", labels), ("fieldSelector", fields), ("limit", limit)]
+        return self._ask("GET", kind, query=[(key, value) for key, value in query if value])
+
+    def create(self, kind: str, body: Manifest) -> Manifest | None:
+        """Makes an object; None when there is one of that name.
+
+        Raises:
+            InvalidError: `pod-refused`, when the server does not take it.
+        """
+        try:
+            return self._ask("POST", kind, body=body)
+        except ConflictError:
+            return None
+
+    def patch(self, kind: str, name: str, body: Manifest) -> None:
+        """Changes an object by a merge patch."""
+        self._ask("PATCH", kind, name, body=body, content_type="application/merge-patch+json")
+
+    def delete(self, kind: str, name: str, *, uid: str | None = None) -> None:
+        """Removes an object and then, in the foreground, what it owns; nothing when it is gone, or when another one has its name by now."""
+        body: Manifest = {"propagationPolicy": "Foreground"}
+        if uid is not None:
+            body["preconditions"] = {"uid": uid}
+        try:
+            self._ask("DELETE", kind, name, body=body)
+        except (NotFoundError, ConflictError):
+            pass
+
+    def watch(self, kind: str, labels: str, version: str) -> "Watch":
+        """The changes after a version, until the server ends the watch."""
+        query = [("labelSelector", labels), ("resourceVersion", version), ("watch", "true"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", WATCH_SECONDS)]
+        return Watch(kind, self._call("GET", kind, query=query, timeout=(_TIMEOUT[0], WATCH_SECONDS + _QUIET_SECONDS), stream=True))
+
+    def _ask(self, method: str, kind: str, name: str = "", *, query: _Query = (), body: Manifest | None = None, **more: Any) -> Manifest:
+        found: Manifest = json.loads(self._call(method, kind, name, query=query, body=body, **more).data)
+        return found
+
+    def _call(
+        self,
+        method: str,
+        kind: str,
+        name: str = "",
+        *,
+        query: _Query,
+        body: Manifest | None = None,
+        content_type: str = "application/json",
+        timeout: tuple[int, int] = _TIMEOUT,
+        stream: bool = False,
+    ) -> Any:
+        path = f"{_GROUPS.get(kind, '/api/v1')}/namespaces/{self._namespace}/{kind}" + (f"/{name}" if name else "")
+        try:
+            response = self._server.request(method, path, query=query, body=body, content_type=content_type, timeout=timeout, stream=stream)
+        except urllib3.exceptions.HTTPError as error:
+            raise _unreachable(error) from error
+        if response.status >= _FIRST_REFUSAL:
+            raise _refusal(response, f"{method} {kind} {name}".rstrip())
+        return response
+
+
+class Watch:
+    """The changes to objects of a kind, as (ADDED, MODIFIED, DELETED or BOOKMARK, object)."""
+
+    def __init__(self, kind: str, response: Any) -> None:
+        self._kind, self._response = kind, response
+
+    def __iter__(self) -> Iterator[tuple[str, Manifest]]:
+        """Raises `WatchExpired` when the version is too old, UnreachableError `cluster-unreachable` when the connection breaks."""
+        try:
+            for line in _lines(self._response):
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    status = event["object"]
+                    if status.get("code") == _GONE:
+                        raise WatchExpired
+                    raise UnreachableError("cluster-unreachable", f"a watch of {self._kind} ended: {status.get('message')}")
+                yield event["type"], event["object"]
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            # Closed by another thread, or broken.
+            raise _unreachable(error) from error
+
+    def interrupt(self) -> None:
+        """Has the iteration end, from another thread."""
+        with contextlib.suppress(OSError, RuntimeError, ValueError):
+            self._response.shutdown()
+
+    def close(self) -> None:
+        """Gives the connection back; by the thread that iterates."""
+        self._response.close()
+
+
+def _refusal(response: Any, what: str) -> PachydermError:
+    message = _message(response)
+    match response.status:
+        case 404:
+            return NotFoundError("cluster-object-not-found", message)
+        case 409:
+            return ConflictError("cluster-conflict", message)
+        case 400 | 422:
+            return InvalidError("pod-refused", f"the cluster does not take what the pipeline asks of pods: {message}")
+        case 401 | 403:
+            return ExecutionError("cluster-denied", f"the cluster refused {what}: {message}; give this account the right, or name another account")
+        case status:
+            return UnreachableError("cluster-unreachable", f"the API server answered {status} to {what}: {message}; it is asked again by the next try")
+
+
+def _message(response: Any) -> str:
+    try:
+        return str(json.loads(response.data)["message"])
+    except (ValueError, KeyError, TypeError):
+        return str(response.reason)
+
+
+def _unreachable(error: Exception) -> UnreachableError:
+    return UnreachableError("cluster-unreachable", f"the API server does not answer: {error}; check that the cluster is up, and KUBECONFIG")
+
+
+def _lines(response: Any) -> Iterator[bytes]:
+    buffer = b""
+    for piece in response.stream(amt=None, decode_content=False):
+        *lines, buffer = (buffer + piece).split(b"\n")
+        yield from (line for line in lines if line)

@@ -1,0 +1,38 @@
+"""What the containers of a pod run, and what the user's sees of the volume: the only part of a pod that is not about Kubernetes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+PACH = "/pach"
+_PYTHON = ("python", "-P", "-m")
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """The commands of the containers.
+
+    Args:
+        worker_folders, user_folders: by path where the folder in the volume is that the container finds there.
+        refused: exit code of the user's container that says that the worker refused to go on, and why is in the work area.
+    """
+
+    starter: tuple[str, ...]
+    worker: tuple[str, ...]
+    user: tuple[str, ...]
+    worker_folders: Mapping[str, str]
+    user_folders: Mapping[str, str]
+    read_only: frozenset[str]
+    refused: int
+
+
+def commands_of(job: str, store_url: str) -> Commands:
+    """The commands of the pods of a Job (worker/pod.py, worker/starter.py)."""
+    return Commands(
+        starter=(*_PYTHON, "pachyderm_dagster.worker.starter", PACH),
+        worker=(*_PYTHON, "pachyderm_dagster.worker.pod", store_url, job, "$(JOB_COMPLETION_INDEX)", "$(POD_UID)"),
+        user=("/pach/bin/busybox", "sh", "/pach/bin/starter"),
+        worker_folders={PACH: "", "/pfs": "pfs"},
+        user_folders={"/pfs": "pfs", "/pach/bin": "bin", "/pach/run": "run"},
+        read_only=frozenset({"/pach/bin"}),
+        refused=69,
+    )

@@ -1,0 +1,127 @@
+"""What the status of a pod or a Job says: why a pod does not start, and why it ended."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.executors.kubernetes.manifests import STARTER, USER, WORKER
+from pachyderm_dagster.executors.kubernetes.patches import Manifest
+
+_NOT_STARTING = {
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "ImageInspectError",
+    "ErrImageNeverPull",
+    "InvalidImageName",
+    "RegistryUnavailable",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+    "CrashLoopBackOff",
+}
+_OUT_OF_MEMORY = "OOMKilled"
+_EVICTED = "Evicted"
+_STORAGE_WORDS = ("ephemeral", "storage", "emptydir", "disk")
+
+
+def find_problem(pods: Sequence[Manifest]) -> str | None:
+    """Why no pod of a job works, in the kubelet's or scheduler's words; None while one does, or nothing is wrong."""
+    alive = [pod for pod in pods if not is_over(pod)]
+    if any(works(pod) for pod in alive):
+        return None
+    problem = next((problem for pod in alive if (problem := why_not_starting(pod)) is not None), None)
+    return problem or next((problem for pod in pods if (problem := why_not_begun(pod)) is not None), None)
+
+
+def why_not_begun(pod: Manifest) -> str | None:
+    """What an init container of ours failed of, so that the pod has ended before user code began; None of any other pod."""
+    for container in _status(pod).get("initContainerStatuses", []):
+        ended = container.get("state", {}).get("terminated") or {}
+        if ended.get("exitCode") and container["name"] == STARTER:
+            return f"container {STARTER} of pod {_name(pod)} ended with exit code {ended['exitCode']}{f': {said}' if (said := ended.get('message')) else ''}"
+    return None
+
+
+def why_not_starting(pod: Manifest) -> str | None:
+    """What keeps a pod from starting; None when nothing does."""
+    for condition in _status(pod).get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False" and condition.get("reason") == "Unschedulable":
+            return f"pod {_name(pod)} finds no node: {condition.get('message', '')}"
+    for container in _containers(pod):
+        waiting = container.get("state", {}).get("waiting") or {}
+        if waiting.get("reason") in _NOT_STARTING:
+            said = waiting.get("message") or _last_message(container)
+            return f"container {container['name']} of pod {_name(pod)}: {waiting['reason']}{f': {said}' if said else ''}"
+    return None
+
+
+def works(pod: Manifest) -> bool:
+    """Whether the worker and the user's container of a pod run."""
+    running = {container["name"] for container in _containers(pod) if "running" in container.get("state", {})}
+    return {USER, WORKER} <= running
+
+
+def is_over(pod: Manifest) -> bool:
+    """Whether a pod has ended, or is about to."""
+    return _status(pod).get("phase") in ("Succeeded", "Failed") or "deletionTimestamp" in pod["metadata"]
+
+
+def find_deadly(pod: Manifest) -> ExecutionError | None:
+    """What ended the user's container of a pod: it was out of memory, or the pod out of disk. None for anything else."""
+    status = _status(pod)
+    message = status.get("message") or ""
+    if status.get("reason") == _EVICTED and any(word in message.lower() for word in _STORAGE_WORDS):
+        return ExecutionError("disk-full", f"twice its pod was evicted while it ran this datum: {message}; give it more disk, or make datums smaller")
+    for container in _containers(pod):
+        for state in (container.get("state", {}), container.get("lastState", {})):
+            if container["name"] == USER and (state.get("terminated") or {}).get("reason") == _OUT_OF_MEMORY:
+                words = "twice the container reached its memory limit while it ran this datum"
+                return ExecutionError("out-of-memory", f"{words}; give it more resource_limits.memory, or make datums smaller")
+    return None
+
+
+def how_ended(pod: Manifest) -> str:
+    """How a pod ended, for people."""
+    status = _status(pod)
+    if status.get("reason"):
+        return f"{status['reason']}: {status.get('message', '')}".rstrip(": ")
+    for container in _containers(pod):
+        ended = container.get("state", {}).get("terminated")
+        if ended and ended.get("exitCode"):
+            return f"container {container['name']} ended with exit code {ended['exitCode']} ({ended.get('reason', '')})"
+    return str(status.get("phase", "gone"))
+
+
+def restarts(pod: Manifest) -> int:
+    """How often a container of a pod was started again."""
+    return sum(container.get("restartCount", 0) for container in _containers(pod))
+
+
+def condition_of(job: Manifest, kind: str) -> Manifest | None:
+    """A condition of a Job that holds: `Complete`, `Failed`, `FailureTarget`."""
+    found: list[Any] = [one for one in _status(job).get("conditions", []) if one["type"] == kind and one["status"] == "True"]
+    return found[0] if found else None
+
+
+def is_finished(job: Manifest) -> bool:
+    """Whether the Job controller makes no pods for a Job any more."""
+    return any(condition_of(job, kind) is not None for kind in ("Complete", "Failed")) or "deletionTimestamp" in job["metadata"]
+
+
+def _status(thing: Manifest) -> Any:
+    return thing.get("status", {})
+
+
+def _containers(pod: Manifest) -> Iterator[Any]:
+    status = _status(pod)
+    yield from status.get("initContainerStatuses", [])
+    yield from status.get("containerStatuses", [])
+
+
+def _last_message(container: Any) -> str:
+    ended = container.get("lastState", {}).get("terminated") or {}
+    return f"it ended with exit code {ended['exitCode']} ({ended.get('reason', '')})" if "exitCode" in ended else ""
+
+
+def _name(pod: Manifest) -> str:
+    return str(pod["metadata"]["name"])

@@ -1,0 +1,80 @@
+"""The tasks of one attempt at a job: written into the work area in a thread of their own, while results come already."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from pachyderm_dagster.worker.protocol import DatumTask
+from pachyderm_dagster.worker.work_area import WorkArea
+
+
+class _Interrupted(Exception):
+    """The attempt ended before all its tasks were written."""
+
+
+class GivenTasks:
+    """The tasks that are to have a result.
+
+    Args:
+        sets: the tasks, in datum sets.
+        changed: called from the thread when it ends.
+    """
+
+    def __init__(self, area: WorkArea, sets: Iterable[Sequence[DatumTask]], changed: Callable[[], None]) -> None:
+        self._area, self._changed = area, changed
+        self._sets = self._noting(sets)
+        self._open: dict[int, str] = {}
+        self._failure: BaseException | None = None
+        self._interrupted = threading.Event()
+        self._thread = threading.Thread(target=self._write, name="write-sets", daemon=True)
+
+    def start(self) -> None:
+        """Begins to write."""
+        self._thread.start()
+
+    def join(self) -> None:
+        """Waits until all is written. Raises what kept it from being."""
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def interrupt(self) -> None:
+        """Ends the thread at the next set."""
+        self._interrupted.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every task has been answered. Raises as `join`."""
+        if self._thread.is_alive():
+            return False
+        self.join()
+        return not self._open
+
+    @property
+    def open(self) -> int:
+        """How many have no result yet, of those written so far."""
+        return len(self._open)
+
+    def answer(self, index: int) -> str | None:
+        """Notes that a datum has its result; its id. None when it is none of this attempt's, or was answered before."""
+        return self._open.pop(index, None)
+
+    def _write(self) -> None:
+        try:
+            self._area.write_sets(self._sets)
+            # An earlier driver may have written them: what they are has to be known all the same.
+            for _ in self._sets:
+                pass
+        except _Interrupted:
+            pass
+        except BaseException as error:  # noqa: BLE001  it is raised by whoever waits for the tasks
+            self._failure = error
+        self._changed()
+
+    def _noting(self, sets: Iterable[Sequence[DatumTask]]) -> Iterator[Sequence[DatumTask]]:
+        for tasks in sets:
+            if self._interrupted.is_set():
+                raise _Interrupted
+            self._open.update((task.index, task.id) for task in tasks)
+            yield tasks

@@ -1,0 +1,214 @@
+"""The manifest of a Job, from what a pipeline says of pods: a pure function."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.executors.kubernetes.commands import PACH, Commands
+from pachyderm_dagster.executors.kubernetes.names import JobNames
+from pachyderm_dagster.executors.kubernetes.patches import Manifest, patched_pod
+from pachyderm_dagster.pps.pods import Resources, TaintEffect, Toleration
+from pachyderm_dagster.pps.spec import PipelineSpec
+from pachyderm_dagster.settings import KubernetesSettings
+
+USER, WORKER, STARTER = "user", "worker", "starter"
+"""The containers."""
+VOLUME = "pach"
+REPLACED_PODS = 6
+"""So often a pod of an index is replaced that ended by itself."""
+FINISHED_SECONDS = 300
+"""How long a Job that ended stays, whose driver is not there to remove it."""
+DEADLINE_SLACK_SECONDS = 600
+"""The driver ends a job that takes too long; this much later the cluster does, where there is none."""
+GRACE_SECONDS = 10
+_MOST_USER_NUMBER = 2**31 - 1
+_EFFECTS = {TaintEffect.NO_SCHEDULE: "NoSchedule", TaintEffect.PREFER_NO_SCHEDULE: "PreferNoSchedule", TaintEffect.NO_EXECUTE: "NoExecute"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """What the pods of one job are made from.
+
+    Args:
+        secrets: what the secrets that the specification names are called on the cluster.
+    """
+
+    names: JobNames
+    spec: PipelineSpec
+    settings: KubernetesSettings
+    commands: Commands
+    secrets: Mapping[str, str]
+
+    def job(self, workers: int) -> Manifest:
+        """The Job with so many pods.
+
+        Raises:
+            InvalidError: `pod-patch-invalid`, `user-not-number`.
+        """
+        labels = {**self._user_labels, **self.names.labels}
+        spec: Manifest = {
+            "completionMode": "Indexed",
+            "completions": workers,
+            "parallelism": workers,
+            "backoffLimitPerIndex": REPLACED_PODS,
+            "podReplacementPolicy": "Failed",
+            "ttlSecondsAfterFinished": FINISHED_SECONDS,
+            "podFailurePolicy": {"rules": self._failure_rules()},
+            "template": {"metadata": {"labels": labels, "annotations": self._annotations}, "spec": self._patched_pod()},
+        }
+        if self.spec.job_timeout is not None:
+            spec["activeDeadlineSeconds"] = int(self.spec.job_timeout) + DEADLINE_SLACK_SECONDS
+        return {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": self.names.name, "namespace": self.settings.namespace, "labels": labels, "annotations": self._annotations},
+            "spec": spec,
+        }
+
+    @property
+    def _user_labels(self) -> dict[str, str]:
+        return {} if self.spec.metadata is None else dict(self.spec.metadata.labels)
+
+    @property
+    def _annotations(self) -> dict[str, str]:
+        return {**({} if self.spec.metadata is None else self.spec.metadata.annotations), **self.names.annotations}
+
+    def _failure_rules(self) -> list[Manifest]:
+        return [
+            # A node that goes, or a pod that must make room, says nothing about its datum, however often it happens.
+            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+            {"action": "FailJob", "onExitCodes": {"containerName": USER, "operator": "In", "values": [self.commands.refused]}},
+        ]
+
+    def _patched_pod(self) -> Manifest:
+        pod = patched_pod(self._pod(), pod_spec=self.spec.pod_spec, pod_patch=self.spec.pod_patch)
+        containers = pod.get("containers")
+        if not isinstance(containers, list) or USER not in [one.get("name") for one in containers if isinstance(one, dict)]:
+            raise InvalidError("pod-patch-invalid", f"after pod_spec and pod_patch the pod has no container '{USER}'; change it, but keep it and its name")
+        if pod.get("shareProcessNamespace"):
+            problem = "the pod has shareProcessNamespace, with which what a command leaves running could not be ended"
+            raise InvalidError("pod-patch-invalid", f"{problem}; take it out of pod_spec and pod_patch")
+        # The Job controller takes no other, and replaces pods as the policy says.
+        return {**pod, "restartPolicy": "Never"}
+
+    def _pod(self) -> Manifest:
+        spec = self.spec
+        pod: Manifest = {
+            "restartPolicy": "Never",
+            "serviceAccountName": self.settings.service_account,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": GRACE_SECONDS,
+            "initContainers": [self._starter(), self._worker()],
+            "containers": [self._user()],
+            "volumes": [{"name": VOLUME, "emptyDir": self._empty_dir()}, *self._secret_volumes()],
+        }
+        scheduling = spec.scheduling_spec
+        if scheduling is not None and scheduling.node_selector:
+            pod["nodeSelector"] = dict(scheduling.node_selector)
+        if scheduling is not None and scheduling.priority_class_name:
+            pod["priorityClassName"] = scheduling.priority_class_name
+        if spec.tolerations:
+            pod["tolerations"] = [_toleration(one) for one in spec.tolerations]
+        if spec.transform.image_pull_secrets:
+            pod["imagePullSecrets"] = [{"name": name} for name in spec.transform.image_pull_secrets]
+        return pod
+
+    def _starter(self) -> Manifest:
+        return {
+            "name": STARTER,
+            "image": self.settings.worker_image,
+            "imagePullPolicy": self.settings.pull_policy,
+            "command": list(self.commands.starter),
+            # What it wrote last is why it failed.
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+            "securityContext": {"runAsUser": 0},
+            "volumeMounts": [{"name": VOLUME, "mountPath": PACH}],
+        }
+
+    def _worker(self) -> Manifest:
+        container: Manifest = {
+            "name": WORKER,
+            "image": self.settings.worker_image,
+            "imagePullPolicy": self.settings.pull_policy,
+            "command": list(self.commands.worker),
+            "restartPolicy": "Always",
+            "env": [{"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}],
+            "securityContext": {"runAsUser": 0},
+            "volumeMounts": [_mount(path, folder) for path, folder in self.commands.worker_folders.items()],
+        }
+        if self.settings.storage_secret:
+            container["envFrom"] = [{"secretRef": {"name": self.settings.storage_secret}}]
+        return _with_resources(container, self.spec.sidecar_resource_requests, self.spec.sidecar_resource_limits)
+
+    def _user(self) -> Manifest:
+        transform = self.spec.transform
+        container: Manifest = {
+            "name": USER,
+            "image": transform.image,
+            "imagePullPolicy": self.settings.pull_policy,
+            "command": list(self.commands.user),
+            "volumeMounts": [_mount(path, folder, read_only=path in self.commands.read_only) for path, folder in self.commands.user_folders.items()],
+        }
+        for use in transform.secrets:
+            name = self.secrets[use.name]
+            if use.env_var:
+                container.setdefault("env", []).append({"name": use.env_var, "valueFrom": {"secretKeyRef": {"name": name, "key": use.key}}})
+            if use.mount_path:
+                container["volumeMounts"].append({"name": self._volume_of(use.name), "mountPath": use.mount_path, "readOnly": True})
+        if transform.user:
+            container["securityContext"] = {"runAsUser": _user_number(transform.user)}
+        return _with_resources(container, self.spec.resource_requests, self.spec.resource_limits)
+
+    def _empty_dir(self) -> Manifest:
+        limits = self.spec.resource_limits
+        volume: Manifest = {"medium": "Memory"} if self.spec.transform.memory_volume else {}
+        return {**volume, **({"sizeLimit": limits.disk} if limits is not None and limits.disk else {})}
+
+    def _secret_volumes(self) -> list[Manifest]:
+        mounted = dict.fromkeys(use.name for use in self.spec.transform.secrets if use.mount_path)
+        return [{"name": self._volume_of(name), "secret": {"secretName": self.secrets[name]}} for name in mounted]
+
+    def _volume_of(self, secret: str) -> str:
+        used = list(dict.fromkeys(use.name for use in self.spec.transform.secrets))
+        return f"secret-{used.index(secret)}"
+
+
+def _mount(path: str, folder: str, *, read_only: bool = False) -> Manifest:
+    return {"name": VOLUME, "mountPath": path, **({"subPath": folder} if folder else {}), **({"readOnly": True} if read_only else {})}
+
+
+def _with_resources(container: Manifest, requests: Resources | None, limits: Resources | None) -> Manifest:
+    found = {kind: amounts for kind, said in (("requests", requests), ("limits", limits)) if said is not None and (amounts := _amounts(said))}
+    for said in (requests, limits):
+        if said is not None and said.gpu is not None and said.gpu.number:
+            # A device cannot be shared: what is asked for is what is given.
+            for kind in ("requests", "limits"):
+                found.setdefault(kind, {})[said.gpu.type] = str(said.gpu.number)
+    return {**container, **({"resources": found} if found else {})}
+
+
+def _amounts(said: Resources) -> dict[str, str]:
+    cpu = f"{round(said.cpu * 1000)}m" if said.cpu else ""
+    amounts = {"cpu": cpu, "memory": said.memory, "ephemeral-storage": said.disk}
+    return {name: amount for name, amount in amounts.items() if amount}
+
+
+def _toleration(said: Toleration) -> Manifest:
+    found: Manifest = {"operator": said.operator.value.capitalize()}
+    if said.key:
+        found["key"] = said.key
+    if said.value:
+        found["value"] = said.value
+    if said.effect in _EFFECTS:
+        found["effect"] = _EFFECTS[said.effect]
+    if said.toleration_seconds is not None:
+        found["tolerationSeconds"] = said.toleration_seconds
+    return found
+
+
+def _user_number(user: str) -> int:
+    if not user.isdecimal() or int(user) > _MOST_USER_NUMBER:
+        problem = f"transform.user is {user!r}, and only the image knows the number of a name"
+        raise InvalidError("user-not-number", f"{problem}; on Kubernetes write the number, or leave it out for the user of the image")
+    return int(user)

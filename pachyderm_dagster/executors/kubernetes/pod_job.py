@@ -1,0 +1,69 @@
+"""One Job on the cluster: made, or found where an earlier driver left it, and removed with all that belongs to it."""
+
+import time
+from collections.abc import Sequence
+
+from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.executors.kubernetes.cluster import JOBS, SECRETS, Cluster
+from pachyderm_dagster.executors.kubernetes.cluster_secrets import owned_by
+from pachyderm_dagster.executors.kubernetes.conditions import is_finished
+from pachyderm_dagster.executors.kubernetes.patches import Manifest
+
+REMOVAL_SECONDS = 120.0
+LOOK_SECONDS = 0.25
+
+
+class PodJob:
+    """The Job of a manifest, and the copies of secrets that its pods use."""
+
+    def __init__(self, cluster: Cluster, manifest: Manifest, copies: Sequence[Manifest]) -> None:
+        self._cluster, self._manifest, self._copies = cluster, manifest, copies
+        self.name = str(manifest["metadata"]["name"])
+        self._uid: str | None = None
+
+    def begin(self) -> None:
+        """Makes the Job, or goes on with one that still makes pods; one that has ended is made anew.
+
+        Raises:
+            InvalidError: `pod-refused`, when the cluster does not take it.
+            ExecutionError: `pods-remain`, when an earlier one does not go.
+        """
+        for copy in self._copies:
+            if self._cluster.create(SECRETS, copy) is None:
+                self._cluster.patch(SECRETS, copy["metadata"]["name"], {"data": copy["data"]})
+        made = self._cluster.create(JOBS, self._manifest)
+        while made is None:
+            there = self._cluster.get(JOBS, self.name)
+            if there is not None and not is_finished(there):
+                made = there
+                break
+            if there is not None:
+                remove_job(self._cluster, there)
+            made = self._cluster.create(JOBS, self._manifest)
+        self._uid = made["metadata"]["uid"]
+        for copy in self._copies:
+            self._cluster.patch(SECRETS, copy["metadata"]["name"], owned_by(made))
+
+    def remove(self) -> None:
+        """Ends its pods and returns when they are gone; whatever is there of it, also of a `begin` that was interrupted. Errors as `remove_job`."""
+        there = self._cluster.get(JOBS, self.name)
+        if there is not None and self._uid in (None, there["metadata"]["uid"]):
+            remove_job(self._cluster, there)
+        for copy in self._copies:
+            self._cluster.delete(SECRETS, copy["metadata"]["name"])
+
+
+def remove_job(cluster: Cluster, job: Manifest) -> None:
+    """Removes a Job and returns when its pods are gone.
+
+    Raises:
+        ExecutionError: `pods-remain`, when they do not go.
+    """
+    name, uid = job["metadata"]["name"], job["metadata"]["uid"]
+    cluster.delete(JOBS, name, uid=uid)
+    until = time.monotonic() + REMOVAL_SECONDS
+    while (there := cluster.get(JOBS, name)) is not None and there["metadata"]["uid"] == uid:
+        if time.monotonic() > until:
+            problem = f"the pods of Job {name} are not gone {REMOVAL_SECONDS:.0f} s after they were told to end"
+            raise ExecutionError("pods-remain", f"{problem}; `kubectl get pods -l job-name={name}` shows them, and on which node")
+        time.sleep(LOOK_SECONDS)

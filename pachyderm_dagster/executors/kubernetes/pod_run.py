@@ -1,0 +1,155 @@
+"""One attempt at the datums of a job in pods: from its tasks to their results."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+
+from pachyderm_dagster.errors import ExecutionError, PachydermError
+from pachyderm_dagster.executors.kubernetes.cluster import JOBS, PODS, Cluster
+from pachyderm_dagster.executors.kubernetes.conditions import condition_of, find_deadly, how_ended, restarts
+from pachyderm_dagster.executors.kubernetes.given_tasks import GivenTasks
+from pachyderm_dagster.executors.kubernetes.names import JOB_LABEL
+from pachyderm_dagster.executors.kubernetes.patches import Manifest
+from pachyderm_dagster.executors.kubernetes.pod_job import PodJob
+from pachyderm_dagster.executors.kubernetes.starting import Starting
+from pachyderm_dagster.executors.kubernetes.watching import Watched
+from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, ResultState
+from pachyderm_dagster.worker.work_area import Death, ResultsReader, WorkArea
+
+MOST_DEATHS_OF_A_DATUM = 2
+LOOK_SECONDS = 1.0
+"""How often results are looked for, and that is more often at first."""
+_FIRST_LOOK_SECONDS = 0.1
+_LOOK_GROWTH = 1.1
+_DEATH_SECONDS = 20.0
+"""For so long after a container ended it is looked for what its worker, or the next one, says of it."""
+
+_log = logging.getLogger(__name__)
+
+
+class PodRun:
+    """The attempt, of which `results` is asked for once.
+
+    Args:
+        starting: is told of the pods.
+        remove: calls something soon, in another thread.
+    """
+
+    def __init__(self, cluster: Cluster, job: PodJob, area: WorkArea, starting: Starting, remove: Callable[[Callable[[], None]], object]) -> None:
+        self._cluster, self._job, self._area, self._starting, self._remove = cluster, job, area, starting, remove
+        self._changed = threading.Event()
+        self._stopped = False
+        self._is_removed = False
+        self._lock = threading.Lock()
+        self._ends: dict[str, Manifest] = {}
+        self._seen: set[tuple[str, int, bool]] = set()
+        self._heed_until = 0.0
+
+    def results(self, sets: Iterable[Sequence[DatumTask]]) -> Generator[DatumResult, None, None]:
+        """Writes the tasks and gives a result for each. At its end the Job is gone, or, when it ended well, goes soon."""
+        tasks = GivenTasks(self._area, sets, self._changed.set)
+        is_adopted = bool(self._area.list_sets())
+        ended_well = False
+        try:
+            labels = f"{JOB_LABEL}={self._job.name}"
+            with Watched(self._cluster, PODS, labels, self._changed.set) as pods, Watched(self._cluster, JOBS, labels, self._changed.set) as job:
+                tasks.start()
+                if is_adopted:
+                    # Their results may be there before it is known that they are asked for.
+                    tasks.join()
+                yield from self._follow(tasks, pods, job)
+            ended_well = not self._stopped
+        finally:
+            tasks.interrupt()
+            if ended_well:
+                self._starting.ended_well()
+                self._remove(self.end)
+            else:
+                self.end()
+
+    def stop(self) -> None:
+        """Ends the pods and waits until they are gone, from any thread."""
+        self._stopped = True
+        self._changed.set()
+        self.end()
+
+    def end(self) -> None:
+        """Removes Job and work area, once. What cannot be removed now is told, and is the janitor's."""
+        with self._lock:
+            if self._is_removed:
+                return
+            try:
+                self._job.remove()
+                self._area.remove()
+                self._is_removed = True
+            except PachydermError as error:
+                _log.warning("what job %s left could not be removed; a later one does it: %s", self._job.name, error)
+
+    def _follow(self, tasks: GivenTasks, pods: Watched, job: Watched) -> Iterator[DatumResult]:
+        reader = ResultsReader(self._area)
+        wait = _FIRST_LOOK_SECONDS
+        while not self._stopped:
+            self._changed.clear()
+            # Before the results: what a Job that has ended gave is there then.
+            found, jobs = pods.objects(), job.objects()
+            for result in reader.new():
+                if tasks.answer(result.index) is not None:
+                    yield result
+            if tasks.is_done:
+                return
+            if found is not None and jobs is not None:
+                yield from self._look(tasks, found, jobs)
+            self._changed.wait(wait)
+            wait = min(wait * _LOOK_GROWTH, LOOK_SECONDS)
+
+    def _look(self, tasks: GivenTasks, pods: Sequence[Manifest], jobs: Sequence[Manifest]) -> Iterator[DatumResult]:
+        """Acts on what the cluster says.
+
+        Raises:
+            PachydermError: what a worker refused to go on for.
+            ExecutionError: `pods-lost`, when there will be no more results.
+        """
+        self._starting.look(pods)
+        if self._is_news(pods):
+            self._heed_until = time.monotonic() + _DEATH_SECONDS
+        if time.monotonic() < self._heed_until:
+            for _, refused in self._area.refusals():
+                raise refused.error()
+            yield from self._bury(tasks)
+        ended = next((found for one in jobs for kind in ("Failed", "Complete") if (found := condition_of(one, kind)) is not None), None)
+        if jobs and ended is None:
+            return
+        for result in ResultsReader(self._area).new():
+            if tasks.answer(result.index) is not None:
+                yield result
+        yield from self._bury(tasks)
+        if tasks.is_done:
+            return
+        how = f"Job {self._job.name} was deleted" if ended is None else f"Job {self._job.name} ended: {ended.get('message') or ended['type']}"
+        last = "".join(f"; pod {pod['metadata']['name']}: {how_ended(pod)}" for pod in list(self._ends.values())[-1:])
+        raise ExecutionError("pods-lost", f"{how}, and {tasks.open:,} datums have no result{last}; the next try goes on from there")
+
+    def _is_news(self, pods: Sequence[Manifest]) -> bool:
+        """Whether a container ended since the last look; remembers the pods in which one did."""
+        ends = {(pod["metadata"]["uid"], restarts(pod), pod["status"].get("phase") == "Failed") for pod in pods}
+        news = {end for end in ends - self._seen if end[1] or end[2]}
+        self._seen |= ends
+        for pod in pods:
+            if pod["metadata"]["uid"] in {uid for uid, _, _ in news}:
+                self._ends[pod["metadata"]["uid"]] = pod
+        return bool(news)
+
+    def _bury(self, tasks: GivenTasks) -> Iterator[DatumResult]:
+        """Fails the datums that two containers died with."""
+        deaths: dict[int, list[Death]] = {}
+        for death in self._area.deaths():
+            deaths.setdefault(death.datum, []).append(death)
+        for index, found in deaths.items():
+            if len(found) >= MOST_DEATHS_OF_A_DATUM and (id := tasks.answer(index)) is not None:
+                yield DatumResult(id=id, index=index, state=ResultState.FAILED, reason=str(self._reason(found)), tries=len(found))
+
+    def _reason(self, deaths: Sequence[Death]) -> ExecutionError:
+        """Why a datum failed that containers died with, as the newest pod of which something is known says."""
+        known = [found for death in deaths if death.pod in self._ends and (found := find_deadly(self._ends[death.pod])) is not None]
+        return known[-1] if known else ExecutionError("worker-died", f"twice a container ended while it ran this datum; the last time {deaths[-1].how}")

@@ -1,0 +1,99 @@
+"""The objects of one kind that belong to a job, as they are now: listed once, and then watched."""
+
+import threading
+from collections.abc import Callable
+from typing import Self
+
+from pachyderm_dagster.errors import PachydermError, UnreachableError
+from pachyderm_dagster.executors.kubernetes.cluster import Cluster, Watch, WatchExpired
+from pachyderm_dagster.executors.kubernetes.patches import Manifest
+
+RETRY_SECONDS = 2.0
+
+
+class Watched:
+    """Follows the objects with some labels in a thread, for the length of a `with` block.
+
+    An API server that is away for a while is asked again; what happened meanwhile is seen then.
+
+    Args:
+        changed: called from the thread after each change.
+    """
+
+    def __init__(self, cluster: Cluster, kind: str, labels: str, changed: Callable[[], None]) -> None:
+        self._cluster, self._kind, self._labels, self._changed = cluster, kind, labels, changed
+        self._objects: dict[str, Manifest] = {}
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._watch: Watch | None = None
+        self._failure: PachydermError | None = None
+        self._is_listed = False
+        self._thread = threading.Thread(target=self._follow, name=f"watch-{kind}", daemon=True)
+
+    def objects(self) -> list[Manifest] | None:
+        """All of them; None before the first list.
+
+        Raises:
+            PachydermError: what keeps them from being followed, and will not pass by itself.
+        """
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            return list(self._objects.values()) if self._is_listed else None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._ended.set()
+            watch = self._watch
+        if watch is not None:
+            watch.interrupt()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self._follow_from(self._list())
+            except (WatchExpired, UnreachableError):
+                self._ended.wait(RETRY_SECONDS)
+            except PachydermError as error:
+                with self._lock:
+                    self._failure = error
+                self._changed()
+                return
+
+    def _list(self) -> str:
+        found = self._cluster.list(self._kind, labels=self._labels)
+        with self._lock:
+            self._objects = {item["metadata"]["name"]: item for item in found["items"]}
+            self._is_listed = True
+        self._changed()
+        return str(found["metadata"]["resourceVersion"])
+
+    def _follow_from(self, version: str) -> None:
+        """Follows from a version on, opening the watch again whenever the server ends it."""
+        while not self._ended.is_set():
+            watch = self._cluster.watch(self._kind, self._labels, version)
+            with self._lock:
+                self._watch = watch
+                if self._ended.is_set():
+                    watch.interrupt()
+            try:
+                for change, item in watch:
+                    version = item["metadata"]["resourceVersion"]
+                    self._apply(change, item)
+            finally:
+                watch.close()
+
+    def _apply(self, change: str, item: Manifest) -> None:
+        if change == "BOOKMARK":
+            return
+        with self._lock:
+            if change == "DELETED":
+                self._objects.pop(item["metadata"]["name"], None)
+            else:
+                self._objects[item["metadata"]["name"]] = item
+        self._changed()

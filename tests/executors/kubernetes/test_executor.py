@@ -1,0 +1,299 @@
+"""Jobs in pods, against an API server and pods of this process: what is made, followed, told and removed."""
+
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pachyderm_dagster.errors import ExecutionError, StorageError
+from pachyderm_dagster.executors.job_datums import JobDatums
+from pachyderm_dagster.executors.kubernetes.executor import KubernetesExecutor
+from pachyderm_dagster.executors.run_job import run_job
+from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pps import jobs, pipelines
+from pachyderm_dagster.pps.model import Job, JobState, PipelineState
+from pachyderm_dagster.settings import KubernetesSettings
+from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerRefused, WorkerSetup
+from pachyderm_dagster.worker.work_area import Death, WorkArea
+from pachyderm_dagster.workspace import Workspace
+from tests.executors.in_process import put, read_all
+from tests.executors.kubernetes.api_server import ApiServer, Manifest
+from tests.executors.kubernetes.pods_in_process import PodsInProcess
+
+COPY = """
+pipeline: {name: copy}
+transform: {cmd: [in-process], image: busybox}
+input: {pfs: {repo: data, glob: /*}}
+parallelism_spec: {constant: 2}
+"""
+
+
+def upper(files: dict[str, bytes]) -> dict[str, bytes]:
+    if b"bad" in files.values():
+        raise ValueError("this datum is bad")
+    return {path: data.upper() for path, data in files.items()}
+
+
+class Place:
+    """A home and a cluster."""
+
+    def __init__(self, workspace: Workspace, server: ApiServer) -> None:
+        self.workspace, self.server = workspace, server
+        self.pods = PodsInProcess(server, workspace.store, upper)
+        self.warnings: list[str] = []
+
+    def executor(self) -> KubernetesExecutor:
+        settings = KubernetesSettings(str(self.server.kubeconfig), "", "lab", "worker:1", "Never", "", "default")
+        return KubernetesExecutor(self.workspace, settings, warn=self.warnings.append)
+
+    def due(self) -> Job:
+        with self.workspace.database.read() as txn:
+            return next(job for _, members in jobs.list_due_set(txn, "default") for job in members)
+
+    def run(self) -> Job:
+        with self.executor() as executor:
+            return run_job(self.workspace, self.due(), executor=executor)
+
+    def state(self) -> tuple[PipelineState, str]:
+        with self.workspace.database.read() as txn:
+            found = pipelines.get_pipeline(txn, RepoName("default", "copy"))
+        return found.state, found.reason
+
+    def areas(self) -> list[str]:
+        return [found.key for found in self.workspace.store.list("work")]
+
+    def job(self) -> Manifest:
+        """The Job, once it is there."""
+        self.server.wait(lambda: bool(self.server.objects("jobs")))
+        (found,) = self.server.objects("jobs")
+        return found
+
+    def is_clean(self) -> bool:
+        return not self.server.objects("jobs") and not self.server.objects("pods") and not self.server.objects("secrets") and not self.areas()
+
+
+@pytest.fixture
+def place(workspace: Workspace, tmp_path: Path, create: Callable[..., None]) -> Iterator[Place]:
+    with ApiServer(tmp_path) as server:
+        found = Place(workspace, server)
+        workspace.pfs.create_repo("data")
+        put(workspace, "data@master", {"/a": b"one", "/b": b"two", "/c": b"three"})
+        create(COPY)
+        yield found
+        found.pods.join()
+
+
+class Running:
+    """A job that runs in a thread, and how it ends."""
+
+    def __init__(self, place: Place) -> None:
+        self.ended: list[Job] = []
+        self.errors: list[Exception] = []
+        self._thread = threading.Thread(target=self._run, args=(place,))
+        self._thread.start()
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def _run(self, place: Place) -> None:
+        try:
+            self.ended.append(place.run())
+        except Exception as error:  # noqa: BLE001  the test looks at it
+            self.errors.append(error)
+
+
+def test_job_runs_in_pods_and_leaves_nothing(place: Place) -> None:
+    job = place.run()
+    assert (job.state, job.counters.data_processed) == (JobState.SUCCESS, 3)
+    assert read_all(place.workspace, "copy@master") == {"/a": b"ONE", "/b": b"TWO", "/c": b"THREE"}
+    assert sorted(place.pods.ran) == ["/a", "/b", "/c"]
+    assert place.is_clean()
+
+
+def test_requests_do_not_grow_with_datums(place: Place) -> None:
+    put(place.workspace, "data@master", {f"/{number}": b"x" for number in range(200)})
+    place.run()
+    before = len(place.server.asked)
+    assert place.run().counters.data_processed == 200
+    assert len(place.server.asked) - before < 25
+
+
+def test_failed_datum_fails_the_job(place: Place) -> None:
+    place.run()
+    put(place.workspace, "data@master", {"/d": b"bad"})
+    job = place.run()
+    assert job.state is JobState.FAILURE
+    assert "this datum is bad" in job.reason
+
+
+class Killed(BaseException):
+    """The process of a driver ended."""
+
+
+class DiesWithTasksWritten:
+    """An executor whose process is killed when pods have their tasks."""
+
+    def __init__(self, inner: KubernetesExecutor, place: Place) -> None:
+        self._inner, self._place = inner, place
+
+    def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int, job: JobDatums, /) -> Generator[DatumResult]:
+        self._inner.run(setup, (), parallelism, job)
+        WorkArea(self._place.workspace.store, self._place.job()["metadata"]["name"]).write_sets([task] for task in tasks)
+        raise Killed
+
+    def stop(self) -> None:
+        """It could not."""
+
+    def restart_asked(self) -> int:
+        return 0
+
+
+def test_job_that_a_killed_driver_left_is_gone_on_with(place: Place) -> None:
+    with pytest.raises(Killed):
+        run_job(place.workspace, place.due(), executor=DiesWithTasksWritten(place.executor(), place))
+    job = place.run()
+    assert (job.state, job.counters.data_processed) == (JobState.SUCCESS, 3)
+    assert sorted(place.pods.ran) == ["/a", "/b", "/c"]
+    assert place.pods.jobs == 1
+    assert place.is_clean()
+
+
+def test_job_that_ended_without_its_driver_gives_its_results(place: Place) -> None:
+    with pytest.raises(Killed):
+        run_job(place.workspace, place.due(), executor=DiesWithTasksWritten(place.executor(), place))
+    place.pods.join()
+    left = place.job()
+    place.server.put("jobs", left | {"status": {"conditions": [{"type": "Complete", "status": "True"}]}})
+    assert place.run().state is JobState.SUCCESS
+    assert sorted(place.pods.ran) == ["/a", "/b", "/c"]
+    assert place.is_clean()
+
+
+def test_pods_that_do_not_start_make_the_pipeline_crash_until_they_do(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pachyderm_dagster.executors.kubernetes.starting.PATIENCE_SECONDS", 0.0)
+    place.pods.starts = False
+    running = Running(place)
+    job = place.job()
+    pulling = {"waiting": {"reason": "ErrImagePull", "message": "no such image: busybox"}}
+    place.pods.pod(job, 0, {"phase": "Pending", "containerStatuses": [{"name": "user", "state": pulling}]})
+    wait = threading.Event()
+    while place.state()[0] is not PipelineState.CRASHING:
+        wait.wait(0.02)
+    assert "no such image: busybox" in place.state()[1]
+    for index in range(2):
+        place.pods.run(job, index)
+    running.join()
+    assert running.ended[0].state is JobState.SUCCESS
+    assert place.state() == (PipelineState.RUNNING, "")
+    assert len(place.warnings) == 1
+
+
+def test_worker_that_refuses_ends_the_attempt_in_its_words(place: Place) -> None:
+    place.pods.starts = False
+    running = Running(place)
+    job = place.job()
+    refused = StorageError("storage-full", "the disk of the store is full")
+    WorkArea(place.workspace.store, job["metadata"]["name"]).note_refusal("pod-0", WorkerRefused.of(refused))
+    place.pods.pod(job, 0, {"phase": "Failed", "containerStatuses": [{"name": "user", "state": {"terminated": {"exitCode": 69}}}]})
+    running.join()
+    (error,) = running.errors
+    assert isinstance(error, StorageError)
+    assert str(error) == str(refused)
+    assert place.is_clean()
+
+
+def test_datum_that_two_containers_died_with_is_out_of_memory(place: Place) -> None:
+    place.pods.starts = False
+    running = Running(place)
+    job = place.job()
+    area = WorkArea(place.workspace.store, job["metadata"]["name"])
+    wait = threading.Event()
+    while area.sets_written() is None:
+        wait.wait(0.02)
+    (task, *_) = area.read_set(0)
+    ended = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+    for number in range(2):
+        found = place.pods.pod(job, number, {"phase": "Failed", "containerStatuses": [{"name": "user", "state": ended}]})
+        area.note_death(Death(0, found["metadata"]["uid"], task.index, task.id, "exit code 137"))
+    for index in range(2, 4):
+        place.pods.run(job, index)
+    running.join()
+    (found_job,) = running.ended
+    assert (found_job.state, found_job.counters.data_failed, found_job.counters.data_processed) == (JobState.FAILURE, 1, 2)
+    assert "[out-of-memory]" in found_job.reason
+
+
+def test_stop_leaves_nothing(place: Place) -> None:
+    place.pods.gate.clear()
+    with place.executor() as executor:
+        job = place.due()
+        errors: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                run_job(place.workspace, job, executor=executor)
+            except ExecutionError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        place.job()
+        executor.stop()
+        assert place.is_clean()
+        thread.join()
+    assert [error.code for error in errors if isinstance(error, ExecutionError)] == ["executor-stopped"]
+
+
+def test_watch_that_is_too_old_is_begun_anew(place: Place) -> None:
+    place.pods.gate.clear()
+    running = Running(place)
+    place.job()
+    place.server.wait(lambda: ("WATCH", "pods") in place.server.asked and ("WATCH", "jobs") in place.server.asked)
+    place.server.forget()
+    place.pods.gate.set()
+    running.join()
+    assert [one.state for one in running.ended] == [JobState.SUCCESS]
+
+
+def test_job_that_somebody_deletes_is_told_and_tried_again(place: Place) -> None:
+    place.pods.gate.clear()
+    running = Running(place)
+    name = place.job()["metadata"]["name"]
+    place.server.wait(lambda: ("WATCH", "jobs") in place.server.asked)
+    place.server.delete("jobs", name)
+    running.join()
+    (error,) = running.errors
+    assert isinstance(error, ExecutionError)
+    assert error.code == "pods-lost"
+    place.pods.gate.set()
+    assert place.run().state is JobState.SUCCESS
+
+
+def test_what_the_cluster_does_not_take_fails_the_job(place: Place) -> None:
+    place.server.refuse["POST"] = 422
+    job = place.run()
+    assert job.state is JobState.FAILURE
+    assert "[pod-refused]" in job.reason
+    place.server.refuse.clear()
+    assert place.is_clean()
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, "cluster-denied"), (500, "cluster-unreachable")])
+def test_cluster_that_fails_is_tried_again(place: Place, status: int, code: str) -> None:
+    place.server.refuse["POST"] = status
+    with pytest.raises(Exception, match="as the test wants it") as raised:
+        place.run()
+    assert getattr(raised.value, "code", None) == code
+    place.server.refuse.clear()
+    assert place.run().state is JobState.SUCCESS
+
+
+def test_janitor_removes_what_ended_jobs_left_and_nothing_else(place: Place) -> None:
+    place.run()
+    home = {"pachyderm-dagster/home": place.workspace.store.get("record").split()[0].decode()}
+    place.server.put("jobs", {"metadata": {"name": "left", "labels": home | {"pachyderm-dagster/job-name": "left"}}, "spec": {}})
+    place.server.put("jobs", {"metadata": {"name": "others", "labels": {"pachyderm-dagster/home": "f" * 32}}, "spec": {}})
+    put(place.workspace, "data@master", {"/d": b"four"})
+    place.run()
+    assert [job["metadata"]["name"] for job in place.server.objects("jobs")] == ["others"]
