@@ -101,7 +101,8 @@ class JobStep:
         """What is raised for a job without output; the jobs that wait for its output are ended."""
         for unrunnable in end_unrunnable(workspace, executor, job.id, context.run.run_id):
             self.on_job(unrunnable, unrunnable.state, unrunnable.counters)
-        return dg.Failure(f"job {job} ended as {job.state}: {job.reason}", metadata=failure_metadata(workspace, job), allow_retries=False)
+        said = f"; what the code printed: `pachctl logs {job}`" if job.counters.data_failed else ""
+        return dg.Failure(f"job {job} ended as {job.state}: {job.reason}{said}", metadata=failure_metadata(workspace, job), allow_retries=False)
 
     def _tell_last(self, context: dg.AssetExecutionContext, workspace: Workspace, job: Job, *, is_failing: bool) -> StepEvents:
         """The events of the step. When it is about to fail they cannot hold a materialization, which is logged instead."""

@@ -115,7 +115,7 @@ class BatchProcess:
         seconds = time.monotonic() - started
         error = self._call.error if self._call is not None else None
         if error is not None:
-            return Ending(None, seconds, ExecutionError("datum-error", f"`next datum --error` said: {error}"))
+            return Ending(None, seconds, ExecutionError("datum-error", f"the code gave the datum up: {error}"))
         return Ending(0, seconds)
 
     def stop(self) -> None:

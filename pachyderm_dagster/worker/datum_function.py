@@ -5,6 +5,7 @@ those whose code counts besides.
 """
 
 import importlib
+import inspect
 import os
 import shlex
 import sys
@@ -52,14 +53,23 @@ def run_function(function: DatumFunction, datum: Datum) -> str | None:
     try:
         returned: object = function(datum)  # type: ignore[func-returns-value]
     except Exception as error:  # noqa: BLE001  whatever user code raises fails its datum
-        traceback.print_exc()
-        return f"{type(error).__name__}: {error}"
+        # Without the frame that is this call.
+        raised = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
+        traceback.print_exception(raised)
+        return f"the function raised {type(error).__name__}: {error}{_place(function, raised)}"
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
     if returned is not None:
         return f"the function returned {type(returned).__name__}, which goes nowhere; let it write files into `datum.out` and return nothing"
     return None
+
+
+def _place(function: DatumFunction, error: Exception) -> str:
+    """The last line of the function's own module that was at work."""
+    file = inspect.getsourcefile(function)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" (line {lines[-1]} of {file})" if lines else ""
 
 
 def main(words: Sequence[str], environ: Mapping[str, str]) -> int:

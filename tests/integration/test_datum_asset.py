@@ -112,7 +112,7 @@ def test_failing_datum_fails_the_check_and_names_its_files_and_the_others_are_do
     (check,) = result.get_asset_check_evaluations()
     (failed,) = table(check.metadata["pachyderm/failed_datums"])
     assert str(failed["files"]).endswith(":/empty")
-    assert "ValueError: empty is empty" in str(failed["reason"])
+    assert "the code gave the datum up: the function raised ValueError: empty is empty (line " in str(failed["reason"])
     newest: Job = project.home.jobs("count")[0]
     assert (newest.counters.data_processed, newest.counters.data_failed) == (1, 1)
     said = [line.text for line in project.home.workspace.pps.logs(newest)]

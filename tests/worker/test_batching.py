@@ -64,20 +64,20 @@ def test_error_fails_a_try_and_the_same_process_goes_on(place: Place, tmp_path: 
 def test_long_error_is_cut_and_says_so(place: Place, character: str) -> None:
     script = f"import os; from pachyderm_dagster.worker.next_call import call_next; [call_next(os.environ, e) for e in (None, {character!r} * 200_000)]"
     [ran] = run_python(place, script)
-    assert ran.reason == f"`next datum --error` said: {character * 10_000}… (the first 10,000 of 200,000 characters) [datum-error]"
+    assert ran.reason == f"the code gave the datum up: {character * 10_000}… (the first 10,000 of 200,000 characters) [datum-error]"
 
 
 def test_error_that_is_no_unicode_is_told(place: Place) -> None:
     script = "import os; from pachyderm_dagster.worker.next_call import call_next; [call_next(os.environ, e) for e in (None, 'bad \\udcff')]"
     [ran] = run_python(place, script)
-    assert ran.reason == "`next datum --error` said: bad \\udcff [datum-error]"
+    assert ran.reason == "the code gave the datum up: bad \\udcff [datum-error]"
 
 
 def test_datum_whose_tries_all_fail_is_failed_and_the_next_one_runs(place: Place) -> None:
     script = f'{NEXT}; while true; do . /pfs/.env; if test $(cat $data) = 0; then {NEXT} --error "no 0"; else cp $data /pfs/out; {NEXT}; fi; done'
     results = run(place, script, tasks_in_sets(place, 2), datum_tries=2)
     assert [(ran.state, ran.tries, len(ran.outputs)) for ran in results] == [("FAILED", 2, 0), ("SUCCESS", 1, 1)]
-    assert results[0].reason == "`next datum --error` said: no 0 [datum-error]"
+    assert results[0].reason == "the code gave the datum up: no 0 [datum-error]"
 
 
 def test_process_that_ends_before_the_end_of_its_set_fails_a_try_and_is_started_again(place: Place, tmp_path: Path) -> None:

@@ -243,7 +243,7 @@ def test_datum_batching_asks_by_a_pachctl_of_the_pod(pods: PodPlace, user: int) 
     tasks = [pods.task(index, {"in": {"/a": text}}, {"PACH_DATUM_ID": f"d{index}"}) for index, text in enumerate((b"1", b"2", b"bad", b"3", b"end", b"4"))]
     ran = pods.run("sh", "-c", BATCH, tasks=tasks, datum_batching=True, datum_tries=1, pod={"user": user})
     assert [one.state for one in ran] == ["SUCCESS", "SUCCESS", "FAILED", "SUCCESS", "FAILED", "SUCCESS"]
-    assert "`next datum --error` said: it's bad" in ran[2].reason
+    assert "the code gave the datum up: it's bad" in ran[2].reason
     assert ran[4].reason.endswith("[batch-ended]")
     first = ran[0].outputs["/d0"].split()[1]
     assert ran[1].outputs == {"/d1": f"2 {first} d1\n"}
