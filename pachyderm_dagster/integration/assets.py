@@ -1,5 +1,6 @@
 """Branches and pipelines as assets of a Dagster project that declares them in Python, one by one or by the folder of their files."""
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,8 +17,11 @@ from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, 
 from pachyderm_dagster.integration.translator import PachydermTranslator, step_names, versioned
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT
 from pachyderm_dagster.pfs.reference_texts import parse_reference, parse_repo
+from pachyderm_dagster.pps.cycles import refuse_cycles
 from pachyderm_dagster.pps.spec import UserSpec
 
+# What the pipeline says itself is not among them.
+_OP_ARGUMENTS = inspect.signature(dg.multi_asset).parameters.keys() - {"outs", "ins", "deps", "specs", "check_specs", "can_subset", "partitions_def"}
 VersionBy: TypeAlias = Literal["commit", "content"]
 
 
@@ -35,6 +39,7 @@ def repo_asset(name: str, *, version_by: VersionBy | None = None, translator: Pa
     Raises:
         InvalidError: `name-invalid`, `asset-invalid`.
     """
+    check_type("the name of a branch", name, str)
     branch = parse_reference(name if "@" in name else f"{name}@{DEFAULT_BRANCH}").branch()
     return versioned((translator or PachydermTranslator()).get_asset_spec(InputBranch(branch, "")), version_by)
 
@@ -73,6 +78,11 @@ def asset_of(
     loaded: LoadedPipeline, version_by: VersionBy | None, translator: PachydermTranslator | None, environ: Environ | None, op: OpArguments
 ) -> dg.AssetsDefinition:
     """The asset of one declared pipeline."""
+    unknown = [name for name in op if name not in _OP_ARGUMENTS]
+    if unknown:
+        known = ", ".join(sorted(_OP_ARGUMENTS))
+        raise InvalidError("asset-invalid", f"pipeline '{loaded.name}' is given {unknown[0]!r}, which is no argument of its asset; those are {known}")
+    refuse_cycles({loaded.name: [branch.repo for branch in loaded.inputs]})
     using = translator or PachydermTranslator()
     found = versioned(using.get_asset_spec(loaded), version_by)
     location = Location(Snapshot((), (), (loaded,)), environ or os.environ, using, {loaded.output: found.key}, op=op)
@@ -85,9 +95,10 @@ def commit_automation(
     """What runs pipelines when commits come: a job and a commit sensor for each project of these assets, as `pipeline_asset` makes them.
 
     Raises:
-        InvalidError: `asset-invalid`, for an asset that is no pipeline.
+        InvalidError: `asset-invalid`, for an asset that is no pipeline, or when there is none; `pipeline-twice`, when two assets are the same one.
+        InvalidError: `provenance-cycle`.
     """
-    loaded = {key: _loaded(asset, key) for asset in assets for key in asset.keys}
+    loaded = _loaded_of(assets)
     outputs = {pipeline.output: key for key, pipeline in loaded.items()}
     using = translator or PachydermTranslator()
     inputs = dict.fromkeys(branch for pipeline in loaded.values() for branch in pipeline.inputs if branch not in outputs)
@@ -133,6 +144,34 @@ def pachyderm_assets(
     declared = read_declared([Path(each) for each in sources], project=project)
     using = translator or PachydermTranslator()
     return define(declared_snapshot(declared, own_assets), environ or os.environ, using, version_by=version_by, partition_by=partition_by)
+
+
+def check_type(what: str, found: object, kind: type) -> None:
+    """Does nothing with what is of this type. Raises InvalidError `asset-invalid`."""
+    if not isinstance(found, kind):
+        raise InvalidError("asset-invalid", f"{what} is {found!r}; it is to be a {kind.__name__}")
+
+
+def _check_no_branch(asset: object) -> None:
+    if isinstance(asset, dg.AssetSpec):
+        raise InvalidError("asset-invalid", f"asset {asset.key.to_user_string()!r} is no pipeline; give what `pipeline_asset` returns, without branches")
+
+
+def _loaded_of(assets: Sequence[dg.AssetsDefinition]) -> dict[dg.AssetKey, LoadedPipeline]:
+    """The pipelines that assets are."""
+    loaded: dict[dg.AssetKey, LoadedPipeline] = {}
+    for asset in assets:
+        _check_no_branch(asset)
+        check_type("an asset", asset, dg.AssetsDefinition)
+        for key in asset.keys:
+            found = _loaded(asset, key)
+            if any(found.name == other.name for other in loaded.values()):
+                raise InvalidError("pipeline-twice", f"pipeline '{found.name}' is among the assets twice; remove one, or give it another name")
+            loaded[key] = found
+    if not loaded:
+        raise InvalidError("asset-invalid", "there are no assets, so nothing would run; give what `pipeline_asset` returns")
+    refuse_cycles({pipeline.name: [branch.repo for branch in pipeline.inputs] for pipeline in loaded.values()})
+    return loaded
 
 
 def _loaded(asset: dg.AssetsDefinition, key: dg.AssetKey) -> LoadedPipeline:

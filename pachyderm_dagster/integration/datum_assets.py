@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import dagster as dg
 
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.integration.assets import VersionBy, asset_of
+from pachyderm_dagster.integration.assets import VersionBy, asset_of, check_type
 from pachyderm_dagster.integration.building import Environ
 from pachyderm_dagster.integration.code_places import CodePlace
 from pachyderm_dagster.integration.declared import declare
@@ -44,7 +44,12 @@ def pfs(repo: str, *, glob: str = "/", **fields: Any) -> dict[str, Any]:
     Args:
         glob: `/` for one datum, `/*` for one for each file or folder at the top.
         fields: others of a `pfs` input: `branch`, `name`, `project`, `lazy`, `batch`, `join_on`, ...
+
+    Raises:
+        InvalidError: `asset-invalid`.
     """
+    check_type("the repo of an input", repo, str)
+    check_type(f"the glob of input {repo!r}", glob, str)
     return {"pfs": {"repo": repo, "glob": glob, **fields}}
 
 

@@ -11,6 +11,7 @@ from pachyderm_dagster.integration.code_places import CodePlace, place_in_file
 from pachyderm_dagster.integration.snapshot import AssetBranch, InputBranch, LoadedPipeline, Snapshot
 from pachyderm_dagster.integration.translator import branch_key
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, RepoName
+from pachyderm_dagster.pps.cycles import refuse_cycles
 from pachyderm_dagster.pps.documents import read_documents
 from pachyderm_dagster.pps.effective import effective_spec
 from pachyderm_dagster.pps.pipeline_files import ENDINGS, is_pipeline
@@ -67,7 +68,9 @@ def read_declared(sources: Sequence[Path], *, project: str = DEFAULT_PROJECT) ->
         for user in parse_user_specs(text, source=str(file)):
             declared = declared_as(user, project, place_in_file(file, text, user.pipeline.name))
             if declared.name in found:
-                raise InvalidError("pipeline-twice", f"pipeline '{declared.name}' is declared in {found[declared.name][1]} and in {file}; remove one")
+                first = found[declared.name][1]
+                where = f"twice in {file}" if first == file else f"in {first} and in {file}"
+                raise InvalidError("pipeline-twice", f"pipeline '{declared.name}' is declared {where}; remove one, or give it another name")
             found[declared.name] = declared, file
     return [declared for declared, _ in found.values()]
 
@@ -105,9 +108,10 @@ def declared_snapshot(declared: Sequence[DeclaredPipeline], own_assets: Sequence
         own_assets: keys, `project/repo`, of those branches that are assets of the project's own code, which defines them.
 
     Raises:
-        InvalidError: `asset-invalid`, for one that no pipeline reads.
+        InvalidError: `asset-invalid`, for one that no pipeline reads; `provenance-cycle`, when pipelines need each other's output.
     """
     loaded = [pipeline.loaded for pipeline in declared]
+    refuse_cycles({pipeline.name: [branch.repo for branch in pipeline.inputs] for pipeline in loaded})
     outputs = {pipeline.output for pipeline in loaded}
     read = dict.fromkeys(branch for pipeline in loaded for branch in pipeline.inputs if branch not in outputs)
     keys = {branch_key(branch).to_user_string(): branch for branch in read}

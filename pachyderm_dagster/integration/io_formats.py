@@ -76,11 +76,19 @@ def _write_table(place: _Place, table: pa.Table) -> None:
         pq.write_table(table, file, compression="zstd")
 
 
+def _write_text(place: _Place, text: str) -> None:
+    try:
+        place.put(TEXT_FILE, text.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidError("output-type", f"a text cannot be stored as UTF-8: {error}; return bytes, or take out half of a pair") from error
+
+
 def _write_pandas(place: _Place, frame: Any) -> None:
     try:
         table = pa.Table.from_pandas(frame)
-    except pa.ArrowException as error:
-        raise InvalidError("output-type", f"a DataFrame of pandas cannot be stored as Parquet: {error}; give each column one type") from error
+    except (pa.ArrowException, ValueError) as error:
+        way_out = "give each column a name of its own and one type, of those that Parquet has"
+        raise InvalidError("output-type", f"a DataFrame of pandas cannot be stored as Parquet: {error}; {way_out}") from error
     _write_table(place, table)
 
 
@@ -133,7 +141,7 @@ _WRITERS: Mapping[str, Callable[[_Place, Any], None]] = {
     "builtins.bytes": lambda place, data: place.put(BYTES_FILE, data),
     "builtins.bytearray": lambda place, data: place.put(BYTES_FILE, bytes(data)),
     "builtins.memoryview": lambda place, data: place.put(BYTES_FILE, bytes(data)),
-    "builtins.str": lambda place, text: place.put(TEXT_FILE, text.encode()),
+    "builtins.str": _write_text,
     "pandas.DataFrame": _write_pandas,
     "polars.DataFrame": _write_polars,
     "polars.LazyFrame": _write_lazy,

@@ -76,7 +76,7 @@ def repeat_set(txn: Transaction, set_id: str, chosen: Sequence[RepoName], launch
     """
     members = [job for job in jobs.list_job(txn, set_id=set_id) if job.pipeline in chosen]
     if not jobs.list_job(txn, set_id=set_id):
-        raise NotFoundError("commit-set-not-found", f"partition '{set_id}' is no commit set with jobs; the partitions that the sensor adds are")
+        raise NotFoundError("commit-set-not-found", f"partition '{set_id}' is no commit set with jobs; choose one of those that the sensor added")
     if launch.pins:
         raise InvalidError("pin-invalid", f"partition '{set_id}' says which commits are read, and the run pins '{launch.pins[0]}' too; leave one of them out")
     undone = [job for job in members if not job.state.is_terminal]

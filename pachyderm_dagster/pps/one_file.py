@@ -6,6 +6,7 @@ from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pfs.repos import find_repo
+from pachyderm_dagster.pps.cycles import refuse_way
 from pachyderm_dagster.pps.inputs import CronInput, leaves
 from pachyderm_dagster.pps.spec import PipelineSpec
 
@@ -49,24 +50,7 @@ def refuse_order(reads: Mapping[RepoName, Collection[RepoName]], missing: Collec
         for repo in repos:
             if repo == name or repo not in later:
                 continue
-            way = _way(reads, repo, name)
-            if way:
-                said = ", ".join(f"'{one}' reads '{other}'" for one, other in zip([name, *way], way, strict=False))
-                raise InvalidError("provenance-cycle", f"pipelines of the file depend on each other: {said}; let one of them read another repo")
+            refuse_way(reads, repo, name)
             problem = f"pipeline '{name}' reads '{repo}', which the file makes later"
             raise NotFoundError("repo-not-found", f"{problem}; put pipeline '{repo}' before '{name}'")
         later.discard(name)
-
-
-def _way(reads: Mapping[RepoName, Collection[RepoName]], start: RepoName, end: RepoName) -> list[RepoName]:
-    """Pipelines from one to another, each of which reads the next; none when there is no such way."""
-    ways = [[start]]
-    seen = {start}
-    for way in ways:
-        for repo in reads[way[-1]]:
-            if repo == end:
-                return [*way, end]
-            if repo in reads and repo not in seen:
-                seen.add(repo)
-                ways.append([*way, repo])
-    return []

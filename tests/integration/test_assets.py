@@ -1,6 +1,7 @@
 """Pipelines that a Dagster project declares: what loads, and that the workspace becomes what is declared."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pachyderm_dagster.integration import (
     build_definitions,
     commit_automation,
     pachyderm_assets,
+    pfs,
     pipeline_asset,
     repo_asset,
 )
@@ -28,6 +30,11 @@ EDGES, MONTAGE, IMAGES = (dg.AssetKey(["default", name]) for name in ("edges", "
 def spec(name: str, repo: str, code: str = "cp /pfs/{repo}/* /pfs/out/") -> dict[str, Any]:
     command = {"cmd": ["sh"], "stdin": [code.format(repo=repo)]}
     return {"pipeline": {"name": name}, "transform": command, "input": {"pfs": {"repo": repo, "glob": "/*"}}, "datum_tries": 1}
+
+
+def untyped(value: Any) -> Any:
+    """What a user gives who asks no type checker."""
+    return value
 
 
 def pipeline(home: Home, name: str) -> Pipeline | None:
@@ -162,6 +169,32 @@ def test_other_files_of_a_folder_are_passed_over(tmp_path: Path) -> None:
 def test_what_a_project_cannot_declare_is_refused_with_the_way_out(field: dict[str, Any]) -> None:
     with pytest.raises(InvalidError, match=r"pipeline 'edges' .*make it with `pachctl .*\[spec-unsupported\]"):
         pipeline_asset(spec("edges", "images") | field)
+
+
+def test_pipelines_that_need_each_other_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "both.yaml").write_text(json.dumps([spec("a", "b"), spec("b", "a")]))
+    with pytest.raises(InvalidError, match=r"'a' reads 'b', 'b' reads 'a'; let one of them read another repo \[provenance-cycle\]"):
+        pachyderm_assets(tmp_path)
+    with pytest.raises(InvalidError, match=r"pipeline 'a' would read its own output.* \[provenance-cycle\]"):
+        commit_automation([pipeline_asset(spec("a", "a"))])
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: repo_asset(untyped(None)), "the name of a branch is None; it is to be a str"),
+        (lambda: pfs("books", glob=untyped(5)), "the glob of input 'books' is 5; it is to be a str"),
+        (lambda: pipeline_asset(spec("a", "b"), foo=3), "pipeline 'a' is given 'foo', which is no argument of its asset"),
+        (lambda: commit_automation([untyped(repo_asset("books"))]), "asset 'default/books' is no pipeline; give what `pipeline_asset` returns"),
+        (lambda: commit_automation([untyped(3)]), "an asset is 3; it is to be a AssetsDefinition"),
+        (lambda: commit_automation([]), "there are no assets, so nothing would run"),
+        (lambda: commit_automation([pipeline_asset(spec("a", "b")), pipeline_asset(spec("a", "c"))]), "pipeline 'a' is among the assets twice"),
+    ],
+)
+def test_mistake_in_python_is_told_with_the_way_out(make: Callable[[], object], says: str) -> None:
+    with pytest.raises(InvalidError) as caught:
+        make()
+    assert says in str(caught.value)
 
 
 def test_asset_that_is_no_pipeline_has_no_automation() -> None:

@@ -156,6 +156,21 @@ def test_checkouts_are_made_once_and_go_when_they_are_closed(store: Store, check
     assert not here.exists()
 
 
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "Duplicate column names.*a name of its own"),
+        (pd.DataFrame({"a": [1j]}), "one type, of those that Parquet has"),
+        ("\ud800", "cannot be stored as UTF-8"),
+    ],
+    ids=["columns of one name", "complex numbers", "half of a pair"],
+)
+def test_value_that_its_form_cannot_hold_is_refused(store: Store, value: object, says: str) -> None:
+    with pytest.raises(InvalidError, match=says) as caught:
+        store.write(value)
+    assert caught.value.code == "output-type"
+
+
 @dataclasses.dataclass
 class Car:
     name: str

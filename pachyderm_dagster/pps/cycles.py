@@ -1,0 +1,45 @@
+"""Pipelines that depend on each other, told from what they read alone."""
+
+from collections.abc import Collection, Mapping
+
+from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.pfs.model import RepoName
+
+
+def refuse_cycles(reads: Mapping[RepoName, Collection[RepoName]]) -> None:
+    """Does nothing when none of the pipelines needs its own output, by itself or by others.
+
+    Args:
+        reads: which repos each pipeline reads.
+
+    Raises:
+        InvalidError: `provenance-cycle`.
+    """
+    for name, repos in reads.items():
+        if name in repos:
+            raise InvalidError("provenance-cycle", f"pipeline '{name}' would read its own output; read another repo")
+        for repo in repos:
+            if repo in reads:
+                refuse_way(reads, repo, name)
+
+
+def refuse_way(reads: Mapping[RepoName, Collection[RepoName]], start: RepoName, end: RepoName) -> None:
+    """Does nothing when pipeline `start`, which `end` reads, does not need the output of that. Raises InvalidError `provenance-cycle`."""
+    way = _way(reads, start, end)
+    if way:
+        said = ", ".join(f"'{one}' reads '{other}'" for one, other in zip([end, *way], way, strict=False))
+        raise InvalidError("provenance-cycle", f"pipelines depend on each other: {said}; let one of them read another repo")
+
+
+def _way(reads: Mapping[RepoName, Collection[RepoName]], start: RepoName, end: RepoName) -> list[RepoName]:
+    """Pipelines from one to another, each of which reads the next; none when there is no such way."""
+    ways = [[start]]
+    seen = {start}
+    for way in ways:
+        for repo in reads[way[-1]]:
+            if repo == end:
+                return [*way, end]
+            if repo in reads and repo not in seen:
+                seen.add(repo)
+                ways.append([*way, repo])
+    return []
