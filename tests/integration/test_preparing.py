@@ -11,6 +11,8 @@ from threading import Thread
 
 import pytest
 
+from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.integration.preparing import prepare
 from pachyderm_dagster.integration.reloading import Reloader
 from pachyderm_dagster.record import open_record
 from pachyderm_dagster.workspace import open_workspace
@@ -33,6 +35,11 @@ def test_home_that_cannot_be_used_is_told_with_its_code(environ: dict[str, str])
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert "[storage-url-invalid]" in done.stderr
+
+
+def test_url_of_another_driver_is_refused_without_its_password(environ: dict[str, str]) -> None:
+    with pytest.raises(InvalidError, match=r"begins with postgresql://, .* take postgresql\+psycopg2:// \[config-invalid\]$"):
+        prepare({**environ, "DAGSTER_POSTGRES_URL": "postgresql://dagster:secret@host/dagster"})
 
 
 class WebServer(HTTPServer):
