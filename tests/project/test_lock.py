@@ -47,7 +47,8 @@ def test_image_of_servers_has_what_they_need_and_that_of_workers_no_more_than_it
     server, worker = (locked((IMAGES / f"{image}.lock").read_text()) for image in ("server", "worker"))
     extras = PROJECT["optional-dependencies"]
     declared = {
-        normal(name) for name in [*PROJECT["dependencies"], *(name for extra in ("etcd", "postgresql", "s3", "metrics", "server") for name in extras[extra])]
+        normal(name)
+        for name in [*PROJECT["dependencies"], *(name for extra in ("etcd", "kubernetes", "postgresql", "s3", "metrics", "server") for name in extras[extra])]
     }
     assert declared - server.keys() == {"pachyderm-dagster"}
     assert not {"dagster", "sqlalchemy", "kubernetes", "alembic"} & worker.keys()
