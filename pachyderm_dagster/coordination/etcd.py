@@ -25,7 +25,7 @@ _PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 _CONNECTIONS = 32
 # Of gRPC: https://grpc.io/docs/guides/status-codes/
-_INVALID_ARGUMENT, _NOT_FOUND, _PERMISSION_DENIED, _UNAUTHENTICATED = 3, 5, 7, 16
+_INVALID_ARGUMENT, _NOT_FOUND, _PERMISSION_DENIED, _UNAVAILABLE, _UNAUTHENTICATED = 3, 5, 7, 14, 16
 
 
 class LeaseGone(Exception):
@@ -119,10 +119,18 @@ class Etcd:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _ask(self, member: Etcd3Client, method: str, body: Message) -> Message:
-        answer = self._authenticated(member, lambda member: member.post(member.get_url(method), json=body))
-        if not isinstance(answer, dict):
-            raise Etcd3Exception(f"{method} was answered with {str(answer)[:100]!r}")
-        return answer
+        def ask(member: Etcd3Client) -> Message:
+            answer = member.post(member.get_url(method), json=body)
+            if not isinstance(answer, dict):
+                raise Etcd3Exception(f"{method} was answered with {str(answer)[:100]!r}")
+            if "error" in answer:
+                # A method that may have several answers says so behind a status of success.
+                failure = Etcd3Exception(json.dumps(answer))
+                code, text = _status(failure)
+                raise ConnectionFailedError(text) if code == _UNAVAILABLE else failure
+            return answer
+
+        return self._authenticated(member, ask)
 
     def _authenticated(self, member: Etcd3Client, ask: Callable[[Etcd3Client], T]) -> T:
         """Asks as the user of the address, of which etcd forgets the token after some minutes, or when it starts anew."""
@@ -135,9 +143,17 @@ class Etcd:
             except Etcd3Exception as error:
                 if not _is_token_lost(error):
                     raise
-        token = member.post(member.get_url("auth/authenticate"), json={"name": user, "password": self.address.password})["token"]
-        member.session.headers["Authorization"] = token
-        return ask(member)
+        # Without the token that is no good any more: with it not even this is answered.
+        asked = {"name": user, "password": self.address.password}
+        told = member.post(member.get_url("auth/authenticate"), json=asked, headers={"Authorization": None})
+        member.session.headers["Authorization"] = told["token"]
+        try:
+            return ask(member)
+        except Etcd3Exception as error:
+            if not _is_token_lost(error):
+                raise
+            # A member that has just started may not know yet what it has promised; that passes.
+            raise ConnectionFailedError(_status(error)[1]) from error
 
     def _opened(self) -> list[Etcd3Client]:
         with self._opening:
@@ -180,8 +196,11 @@ def _status(error: Etcd3Exception) -> tuple[int, str]:
     """The code and the text of a refusal; code 0 of what does not speak as etcd does."""
     try:
         said = json.loads(error.detail_text or "")
-        return int(said["code"]), str(said["error"])
-    except (ValueError, KeyError, TypeError):
+        # So it is said of a method that may have several answers.
+        inner = said["error"] if isinstance(said.get("error"), dict) else said
+        # In such a place etcd before 3.6 calls it `grpc_code`.
+        return int(inner["code"] if "code" in inner else inner["grpc_code"]), str(inner["message"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         return 0, f"no answer of etcd, but {(error.detail_text or str(error)).strip()[:100]!r}"
 
 

@@ -198,6 +198,12 @@ def test_token_that_etcd_forgot_in_a_restart_is_asked_for_anew(guarded: EtcdServ
     guarded.kill()
     guarded.start()
     assert leases.find_owner("job/1") == "a"
+    # Leases are kept alive in a stream, whose errors come another way.
+    lease = Etcd(parse_etcd_url(f"etcd://ana:geheim%401@127.0.0.1:{guarded.port}/lab", {})).grant(60)
+    guarded.kill()
+    guarded.start()
+    etcd = leases._etcd
+    assert etcd.keep_alive(lease) == 60
     # A token is told of an older state of users and roles, too.
     etcdctl(guarded, "--user", "root:secret", "role", "add", "another")
     assert leases.find_owner("job/1") == "a"
