@@ -58,10 +58,10 @@ def is_static(program: bytes) -> bool:
     """Whether a program for Linux, in ELF, runs without any library: it names no interpreter that would find them."""
     if program[:4] != b"\x7fELF":
         return False
-    is_64, order = program[4] == 2, "little" if program[5] == 1 else "big"
+    is_64, is_little = program[4] == 2, program[5] == 1
 
     def number(at: int, size: int) -> int:
-        return int.from_bytes(program[at : at + size], "little" if order == "little" else "big")
+        return int.from_bytes(program[at : at + size], "little" if is_little else "big")
 
     start, size, count = (number(32, 8), number(54, 2), number(56, 2)) if is_64 else (number(28, 4), number(42, 2), number(44, 2))
     return all(number(start + size * at, 4) != _ELF_INTERPRETER for at in range(count))

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from pachyderm_dagster.worker.processes import find_children
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask
 from pachyderm_dagster.worker.starter import is_static, prepare_volume
 from pachyderm_dagster.worker.work_area import Death, ResultsReader, WorkArea
+from tests.storage.conftest import S3_SETTINGS, S3_URL
 from tests.worker.running import ROOT, Files, Place, Ran
 
 JOB = "edges-v1-0a1b"
@@ -165,9 +167,12 @@ def wait_for(found: Callable[[], object]) -> None:
         pause.wait(0.01)
 
 
-@pytest.fixture
-def pods(tmp_path: Path) -> Iterator[PodPlace]:
-    place = PodPlace(tmp_path)
+@pytest.fixture(params=["folder", *(["s3"] if S3_URL else [])])
+def pods(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PodPlace]:
+    """A place for pods, over a folder, and over S3 where there is one for tests."""
+    for name, value in S3_SETTINGS.items() if request.param == "s3" else ():
+        monkeypatch.setenv(name, value)
+    place = PodPlace(tmp_path, f"{S3_URL}/{secrets.token_hex(8)}" if request.param == "s3" else "")
     try:
         yield place
     finally:

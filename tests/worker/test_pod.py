@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from pachyderm_dagster.worker.pod_state import PodState
 from pachyderm_dagster.worker.starter import prepare_volume
 from tests.worker.pods import BUSYBOX, IMAGE_VARIABLES, PodPlace, needs_pods, pods, wait_for
 from tests.worker.running import ROOT, Place, Ran
@@ -361,6 +362,17 @@ def test_what_keeps_the_worker_from_going_on_is_told_to_the_driver(pods: PodPlac
     assert pods.start_pod().wait() == 69
     [(pod, refused)] = pods.area.refusals()
     assert (pod, refused.code) == ("pod-0", "area-too-new")
+
+
+def test_a_worker_that_is_started_again_and_again_in_vain_gives_up(pods: PodPlace) -> None:
+    pods.give("true")
+    state = pods.folder / "volumes" / "pod-0" / "worker"
+    state.mkdir(parents=True)
+    for _ in range(8):
+        PodState(str(state)).count_start()
+    assert pods.start_pod().wait() == 69
+    [(_, refused)] = pods.area.refusals()
+    assert refused.code == "worker-not-started"
 
 
 def test_a_store_that_cannot_be_opened_ends_the_pod(pods: PodPlace) -> None:
