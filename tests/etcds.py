@@ -32,11 +32,15 @@ class EtcdServer:
     Args:
         folder: where its data stays from one start to the next.
         options: more words of its command line.
+        name: among the members of its cluster.
     """
 
-    def __init__(self, folder: Path, *options: str, scheme: str = "http") -> None:
+    def __init__(self, folder: Path, *options: str, scheme: str = "http", name: str = "default") -> None:
         self.port, self._peer_port = free_port(), free_port()
         self._folder, self._options, self._scheme = folder, options, scheme
+        self._name = name
+        self.peer = f"{name}=http://127.0.0.1:{self._peer_port}"
+        self.cluster = self.peer
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -52,13 +56,22 @@ class EtcdServer:
 
     def start(self) -> None:
         """Starts it, on the data of before, and waits until it listens."""
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Starts it."""
         program = shutil.which("etcd")
         assert program is not None
         client, peer = f"{self._scheme}://127.0.0.1:{self.port}", f"http://127.0.0.1:{self._peer_port}"
         places = ["--data-dir", str(self._folder / "data"), "--listen-client-urls", client, "--advertise-client-urls", client]
-        peers = ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"]
+        peers = ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", self.cluster, "--name", self._name]
         with open(self._folder / "etcd.log", "ab") as log:
             self._process = subprocess.Popen([program, *places, *peers, *self._options], stdout=log, stderr=log)
+
+    def wait(self) -> None:
+        """Until it listens: a member of a cluster, when it has found enough others."""
+        assert self._process is not None
         end = time.monotonic() + 60
         while not listens(self.port):
             assert self._process.poll() is None and time.monotonic() < end, (self._folder / "etcd.log").read_text()

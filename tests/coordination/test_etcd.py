@@ -1,5 +1,6 @@
 """What only etcd can do to a lease: end it by itself, restart, lose members, ask for a password or a certificate."""
 
+import contextlib
 import datetime as dt
 import shutil
 import subprocess
@@ -10,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from pachyderm_dagster.coordination.changes import Watcher
 from pachyderm_dagster.coordination.etcd import Etcd
 from pachyderm_dagster.coordination.etcd_address import parse_etcd_url
-from pachyderm_dagster.coordination.etcd_changes import EtcdChanges
+from pachyderm_dagster.coordination.etcd_changes import EtcdChanges, EtcdWatcher
 from pachyderm_dagster.coordination.etcd_claims import EtcdClaims
 from pachyderm_dagster.coordination.etcd_leases import EtcdLeases
 from pachyderm_dagster.coordination.leases import HeldLease
@@ -106,6 +108,46 @@ def test_another_endpoint_answers_when_the_first_is_away(server: EtcdServer) -> 
     leases = leases_at(f"etcd://127.0.0.1:{free_port()},127.0.0.1:{server.port}?timeout=5")
     assert leases.acquire("job/1", "a", 10 * SECOND)
     assert leases.find_owner("job/1") == "a"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[list[EtcdServer]]:
+    """Three members."""
+    members = []
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        members.append(EtcdServer(tmp_path / name, name=name))
+    with contextlib.ExitStack() as stack:
+        for member in members:
+            member.cluster = ",".join(one.peer for one in members)
+            stack.callback(member.kill)
+            member.launch()
+        for member in members:
+            member.wait()
+        yield members
+
+
+def test_cluster_that_loses_any_one_member_goes_on(cluster: list[EtcdServer]) -> None:
+    url = "etcd://" + ",".join(f"127.0.0.1:{member.port}" for member in cluster)
+    leases, changes = leases_at(f"{url}?timeout=60"), EtcdChanges(Etcd(parse_etcd_url(url, {})))
+    assert leases.acquire("job/1", "a", 60 * SECOND)
+    with changes.watch() as watcher:
+        for member in cluster:
+            # One of them leads, and one has the watch.
+            member.kill()
+            assert leases.acquire("job/1", "a", 60 * SECOND)
+            assert not leases.acquire("job/1", "b", 60 * SECOND)
+            wait_until(lambda: announced(changes, watcher))
+            member.start()
+
+
+def announced(changes: EtcdChanges, watcher: Watcher) -> bool:
+    """Whether a word comes to a watch that is open; an announcement makes one attempt only, and then none for a while."""
+    assert isinstance(watcher, EtcdWatcher)
+    changes._silent_until = 0
+    watcher.wait(0, 0)
+    changes.announce()
+    return watcher._is_live and watcher._word.wait(3)
 
 
 def test_what_answers_and_is_no_etcd_is_told_so(tmp_path: Path) -> None:
