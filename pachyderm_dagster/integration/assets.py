@@ -4,13 +4,14 @@ import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.integration.building import Environ, Location, OpArguments, PartitionBy, define
+from pachyderm_dagster.integration.automation import Environ, automate
+from pachyderm_dagster.integration.building import Location, OpArguments, PartitionBy, branch_spec, define
 from pachyderm_dagster.integration.code_places import place_of_caller
 from pachyderm_dagster.integration.declared import declare, declared_as, declared_snapshot, read_declared
 from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
@@ -19,6 +20,9 @@ from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT
 from pachyderm_dagster.pfs.reference_texts import parse_reference, parse_repo
 from pachyderm_dagster.pps.cycles import refuse_cycles
 from pachyderm_dagster.pps.spec import UserSpec
+
+if TYPE_CHECKING:
+    from pachyderm_dagster.integration.work import Execute
 
 # What the pipeline says itself is not among them.
 _OP_ARGUMENTS = inspect.signature(dg.multi_asset).parameters.keys() - {"outs", "ins", "deps", "specs", "check_specs", "can_subset", "partitions_def"}
@@ -41,7 +45,7 @@ def repo_asset(name: str, *, version_by: VersionBy | None = None, translator: Pa
     """
     check_type("the name of a branch", name, str)
     branch = parse_reference(name if "@" in name else f"{name}@{DEFAULT_BRANCH}").branch()
-    return versioned((translator or PachydermTranslator()).get_asset_spec(InputBranch(branch, "")), version_by)
+    return branch_spec(InputBranch(branch, ""), translator or PachydermTranslator(), version_by)
 
 
 def pipeline_asset(
@@ -49,8 +53,10 @@ def pipeline_asset(
     *,
     project: str = DEFAULT_PROJECT,
     version_by: VersionBy | None = None,
+    partition_by: PartitionBy | None = None,
     translator: PachydermTranslator | None = None,
     environ: Environ | None = None,
+    execute: "Execute | None" = None,
     **op: Any,
 ) -> dg.AssetsDefinition:
     """A pipeline as an asset. Its step makes the pipeline what is declared here, if it is not, and runs its jobs.
@@ -64,20 +70,30 @@ def pipeline_asset(
         spec: a pipeline specification as a mapping, or as one document of JSON or YAML.
         project: the Pachyderm project of what the specification names without one.
         version_by: as for `repo_asset`.
+        partition_by: "commit" makes each commit set a partition of the asset.
         environ: names the workspace, as the environment variables do; None takes those of the process.
+        execute: what the step does, `execute(context, step, workspace, executor)`, in place of `yield from step.run(context, workspace, executor)`.
         op: for `dg.multi_asset`: `op_tags`, `pool`, `retry_policy`, ...
 
     Raises:
         InvalidError: `spec-invalid`, `spec-unsupported`.
     """
     place = place_of_caller(1)
-    return asset_of(declare(spec, *([] if place is None else [place]), project=project).loaded, version_by, translator, environ, op)
+    declared = declare(spec, *([] if place is None else [place]), project=project)
+    return asset_of(declared.loaded, op, version_by=version_by, partition_by=partition_by, translator=translator, environ=environ, execute=execute)
 
 
 def asset_of(
-    loaded: LoadedPipeline, version_by: VersionBy | None, translator: PachydermTranslator | None, environ: Environ | None, op: OpArguments
+    loaded: LoadedPipeline,
+    op: OpArguments,
+    *,
+    version_by: VersionBy | None,
+    partition_by: PartitionBy | None,
+    translator: PachydermTranslator | None,
+    environ: Environ | None,
+    execute: "Execute | None",
 ) -> dg.AssetsDefinition:
-    """The asset of one declared pipeline."""
+    """The asset of one declared pipeline. Arguments as of `pipeline_asset`."""
     unknown = [name for name in op if name not in _OP_ARGUMENTS]
     if unknown:
         known = ", ".join(sorted(_OP_ARGUMENTS))
@@ -85,7 +101,9 @@ def asset_of(
     refuse_cycles({loaded.name: [branch.repo for branch in loaded.inputs]})
     using = translator or PachydermTranslator()
     found = versioned(using.get_asset_spec(loaded), version_by)
-    location = Location(Snapshot((), (), (loaded,)), environ or os.environ, using, {loaded.output: found.key}, op=op)
+    location = Location(
+        Snapshot((), (), (loaded,)), environ or os.environ, using, {loaded.output: found.key}, execute=execute, op=op, partition_by=partition_by
+    )
     return location.pipeline_asset(loaded, found, op.get("name") or step_names([found])[found.key])
 
 
@@ -94,19 +112,15 @@ def commit_automation(
 ) -> dg.Definitions:
     """What runs pipelines when commits come: a job and a commit sensor for each project of these assets, as `pipeline_asset` makes them.
 
+    They run all pipelines of these projects that the code location has, whoever makes them; schedules of cron inputs are for these assets.
+
     Raises:
         InvalidError: `asset-invalid`, for an asset that is no pipeline, or when there is none; `pipeline-twice`, when two assets are the same one.
         InvalidError: `provenance-cycle`.
     """
-    loaded = _loaded_of(assets)
-    outputs = {pipeline.output: key for key, pipeline in loaded.items()}
-    using = translator or PachydermTranslator()
-    inputs = dict.fromkeys(branch for pipeline in loaded.values() for branch in pipeline.inputs if branch not in outputs)
-    keys = {branch: using.get_asset_spec(InputBranch(branch, "")).key for branch in inputs} | outputs
-    projects = tuple(sorted({pipeline.name.project for pipeline in loaded.values()}))
-    return Location(
-        Snapshot(projects, tuple(InputBranch(branch, "") for branch in inputs), tuple(loaded.values())), environ or os.environ, using, keys
-    ).automation()
+    loaded = list(_loaded_of(assets).values())
+    projects = sorted({pipeline.name.project for pipeline in loaded})
+    return automate(projects, loaded, os.environ if environ is None else environ, translator)
 
 
 def pachyderm_assets(
@@ -118,6 +132,8 @@ def pachyderm_assets(
     partition_by: PartitionBy | None = None,
     translator: PachydermTranslator | None = None,
     environ: Environ | None = None,
+    execute: "Execute | None" = None,
+    op: Mapping[str, Any] | None = None,
 ) -> dg.Definitions:
     """The pipelines of pipeline files as assets, with the branches that they read, and the job and the sensor that run them.
 
@@ -131,7 +147,8 @@ def pachyderm_assets(
 
     Args:
         source: a pipeline file, a folder of them, or several of both.
-        project, translator, environ: as for `pipeline_asset`.
+        project, translator, environ, execute: as for `pipeline_asset`.
+        op: of the steps of all of them, for `dg.multi_asset`: `{"pool": "gpu", "op_tags": {...}}`; a `name` comes before that of each pipeline.
         version_by: as for `repo_asset`, of all of them.
         partition_by: "commit" makes each commit set a partition of these assets, which Dagster shows in a grid and runs again one by one.
         own_assets: keys, `project/repo`, of branches that pipelines read and assets of your own code write, with `PachydermIOManager`.
@@ -143,7 +160,9 @@ def pachyderm_assets(
     sources = [source] if isinstance(source, str | Path) else source
     declared = read_declared([Path(each) for each in sources], project=project)
     using = translator or PachydermTranslator()
-    return define(declared_snapshot(declared, own_assets), environ or os.environ, using, version_by=version_by, partition_by=partition_by)
+    return define(
+        declared_snapshot(declared, own_assets), environ or os.environ, using, execute=execute, op=op, version_by=version_by, partition_by=partition_by
+    )
 
 
 def check_type(what: str, found: object, kind: type) -> None:

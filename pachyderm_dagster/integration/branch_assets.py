@@ -1,7 +1,7 @@
 """The assets of branches in a loaded code location: what each is called, what its metadata says, and what Dagster compares of its commits."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import dagster as dg
@@ -10,6 +10,7 @@ import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.integration.column_lineage import declared_lineage
 from pachyderm_dagster.integration.commit_events import content_version
 from pachyderm_dagster.pfs.model import BranchName, Commit
+from pachyderm_dagster.pfs.reference_texts import parse_repo
 
 KeyOf: TypeAlias = Callable[[BranchName], dg.AssetKey]
 
@@ -21,10 +22,18 @@ class BranchAssets:
     Args:
         key_of: the asset of any branch.
         graph: Dagster's graph of the loaded assets; None where there is none, as in the reactor of `dev`, whose assets nobody changes.
+        keys: the assets of the graph that are branches.
     """
 
     key_of: KeyOf
     graph: Any = None
+    keys: Mapping[BranchName, dg.AssetKey] = field(default_factory=dict)
+
+    @classmethod
+    def loaded(cls, graph: Any, otherwise: KeyOf) -> "BranchAssets":
+        """Those of a graph, by the names that its assets have there, whoever renamed them; `otherwise` names the others."""
+        keys = dict(_branches_in(graph))
+        return cls(lambda branch: keys[branch] if branch in keys else otherwise(branch), graph, keys)
 
     def metadata(self, key: dg.AssetKey) -> Mapping[str, object]:
         """What an asset says of itself; nothing of one that is not loaded."""
@@ -48,3 +57,10 @@ class BranchAssets:
     def lineage(self, key: dg.AssetKey) -> Mapping[str, dg.MetadataValue]:
         """The column lineage that an asset declares, for a materialization."""
         return declared_lineage(key, self.metadata(key))
+
+
+def _branches_in(graph: Any) -> Iterator[tuple[BranchName, dg.AssetKey]]:
+    for node in graph.asset_nodes:
+        repo, branch = labels.text(node.metadata, labels.REPO), labels.text(node.metadata, labels.BRANCH)
+        if repo is not None and branch is not None:
+            yield BranchName(parse_repo(repo), branch), node.key

@@ -1,27 +1,25 @@
-"""Builds Dagster definitions of branches and pipelines: assets, a job and a commit sensor for each project. Every way in ends here."""
+"""Builds Dagster definitions of branches and pipelines: assets, and what runs them. Every way in ends here."""
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
+from pachyderm_dagster.integration.automation import Environ, automate
 from pachyderm_dagster.integration.column_lineage import declared_lineage
-from pachyderm_dagster.integration.dagster_inner import AssetJob
+from pachyderm_dagster.integration.dagster_inner import shared
 from pachyderm_dagster.integration.launch_config import PipelineConfig
 from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
-from pachyderm_dagster.integration.translator import PachydermTranslator, branch_key, keys_elsewhere, lasting_identifier, step_names, versioned
-from pachyderm_dagster.pfs.model import BranchName, RepoName
-from pachyderm_dagster.pps.inputs import CronInput, leaves
-from pachyderm_dagster.schedules import crontab_of
+from pachyderm_dagster.integration.translator import PachydermTranslator, branch_key, keys_elsewhere, of_branch, step_names, versioned
+from pachyderm_dagster.pfs.model import BranchName
 
 if TYPE_CHECKING:
     from pachyderm_dagster.integration.job_step import OnJob
     from pachyderm_dagster.integration.work import Execute
 
-Environ = Mapping[str, str]
 PartitionBy: TypeAlias = Literal["commit"]
 OpArguments: TypeAlias = Mapping[str, Any]
 """What `dg.multi_asset` is given beside what a pipeline says: `op_tags`, `pool`, `description`, ...; and `name`, which comes before the pipeline's."""
@@ -38,22 +36,6 @@ def build_definitions(environ: Environ, *, translator: PachydermTranslator | Non
     return define(snapshot, environ, translator or PachydermTranslator())
 
 
-def job_name(project: str) -> str:
-    """The job that runs the pipelines of a project."""
-    return lasting_identifier("pipelines", project)
-
-
-def schedule_name(pipeline: RepoName) -> str:
-    """The schedule of a pipeline with cron inputs."""
-    return lasting_identifier("ticks", str(pipeline))
-
-
-def crontabs_of(pipeline: LoadedPipeline) -> list[str]:
-    """When its cron inputs tick, as far as cron can say that."""
-    specs = (crontab_of(leaf.spec) for leaf in leaves(pipeline.spec.input) if isinstance(leaf, CronInput))
-    return list(dict.fromkeys(spec for spec in specs if spec is not None))
-
-
 def define(
     snapshot: Snapshot,
     environ: Environ,
@@ -64,6 +46,7 @@ def define(
     op: OpArguments | None = None,
     version_by: str | None = None,
     partition_by: PartitionBy | None = None,
+    is_component: bool = False,
 ) -> dg.Definitions:
     """The definitions of a snapshot; their steps and sensors open the workspace that `environ` names.
 
@@ -73,11 +56,12 @@ def define(
         op: of all steps.
         version_by: `commit` or `content`, of assets that do not say it themselves.
         partition_by: "commit" makes each commit set a partition of the pipelines' assets.
+        is_component: the translator is for this component's assets only.
 
     Raises:
         InvalidError: `asset-invalid`.
     """
-    specs = {branch.name: versioned(translator.get_asset_spec(branch), version_by) for branch in snapshot.branches}
+    specs = {branch.name: branch_spec(branch, translator, version_by) for branch in snapshot.branches}
     specs |= {pipeline.output: versioned(translator.get_asset_spec(pipeline), version_by) for pipeline in snapshot.pipelines}
     keys = {branch: spec.key for branch, spec in specs.items()} | keys_elsewhere(snapshot)
     location = Location(snapshot, dict(environ), translator, keys, on_job, execute, op or {}, partition_by)
@@ -87,7 +71,13 @@ def define(
         *(location.pipeline_asset(pipeline, specs[pipeline.output], names[specs[pipeline.output].key]) for pipeline in snapshot.pipelines),
     ]
     # No executor and no resources: those of a code location are its owner's.
-    return dg.Definitions.merge(dg.Definitions(assets=assets), location.automation())
+    unknown = None if is_component else translator
+    return dg.Definitions.merge(dg.Definitions(assets=assets), automate(snapshot.projects, snapshot.pipelines, environ, unknown))
+
+
+def branch_spec(branch: InputBranch, translator: PachydermTranslator, version_by: str | None) -> dg.AssetSpec:
+    """The asset of a branch that others write, with what it is found by whatever the translator says."""
+    return shared(versioned(translator.get_asset_spec(branch), version_by).merge_attributes(metadata=of_branch(branch.name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +97,12 @@ class Location:
         """A pipeline as an asset that runs its jobs, in a step of this name."""
         keys = {branch_key(branch): self.key_of(branch) for branch in pipeline.inputs}
         deps = [dep._replace(asset_key=keys.get(dep.asset_key, dep.asset_key)) for dep in spec.deps]
-        found_by: dict[str, Any] = {labels.PIPELINE: str(pipeline.name), labels.BRANCH: pipeline.output.name}
+        found_by: dict[str, Any] = {labels.PIPELINE: str(pipeline.name), **of_branch(pipeline.output)}
         found_by |= {labels.DECLARED: pipeline.declared} if pipeline.declared else {}
         found_by |= {labels.SPEC_CODE_VERSION: pipeline.code_version, **declared_lineage(spec.key, spec.metadata)}
         version = spec.code_version or pipeline.code_version
-        whole = spec.replace_attributes(deps=deps, code_version=version, skippable=True).merge_attributes(metadata=found_by)
+        whole = spec.replace_attributes(deps=deps, code_version=version, skippable=True)
+        whole = whole.merge_attributes(metadata=found_by, tags={labels.PROJECT: pipeline.name.project})
         if self.partition_by:
             whole = whole.replace_attributes(partitions_def=dg.DynamicPartitionsDefinition(name=labels.COMMIT_SETS))
         check = dg.AssetCheckSpec(labels.JOB_CHECK, asset=spec.key, description="Whether the newest job succeeded: every datum, and no two wrote one file.")
@@ -120,60 +111,9 @@ class Location:
         # together, from the run, when one of them makes the set.
         @dg.multi_asset(**{**self.op, "name": name}, specs=[whole], check_specs=[check], can_subset=True)
         def run_pipeline(context: dg.AssetExecutionContext, config: PipelineConfig) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
-            yield from _work().run_step(self, pipeline, spec, context)
+            yield from _work().run_step(self, pipeline, context)
 
         return run_pipeline
-
-    def automation(self) -> dg.Definitions:
-        """A job and a sensor for each project."""
-        jobs = {project: self._job(project) for project in self.snapshot.projects}
-        return dg.Definitions(
-            jobs=[job for found in jobs.values() for job in found],
-            sensors=[self._sensor(project, found) for project, found in jobs.items()],
-            schedules=[self._schedule(pipeline, jobs[pipeline.name.project][0]) for pipeline in self.snapshot.pipelines if crontabs_of(pipeline)],
-        )
-
-    def _job(self, project: str) -> list[AssetJob]:
-        """The job that runs a project's pipelines, if there are any."""
-        keys = [self.keys[pipeline.output] for pipeline in self.snapshot.pipelines if pipeline.name.project == project]
-        if not keys:
-            return []
-        description = f"Runs pipelines of project {project}: those of the commit set that the commit sensor asks for, or again on the current heads."
-        # The process of a run does the run's jobs itself: the work is in the workers, and a process a step would only cost a start each.
-        return [dg.define_asset_job(job_name(project), dg.AssetSelection.assets(*keys), description=description, executor_def=dg.in_process_executor)]
-
-    def _sensor(self, project: str, jobs: Sequence[AssetJob]) -> dg.SensorDefinition:
-        """The commit sensor of a project, running unless a user stops it."""
-
-        def tick(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-            found: dg.SensorResult | dg.SkipReason = _work().tick(self, project, context)
-            return found
-
-        return dg.SensorDefinition(
-            name=lasting_identifier("commits", project),
-            evaluation_fn=tick,
-            jobs=jobs or None,
-            # 0 would mean 30 s. The daemon looks every five seconds, whatever stands here.
-            minimum_interval_seconds=1,
-            default_status=dg.DefaultSensorStatus.RUNNING,
-            description=f"Tells Dagster of finished commits in project {project} and runs every commit set once its inputs are finished.",
-        )
-
-    def _schedule(self, pipeline: LoadedPipeline, job: AssetJob) -> dg.ScheduleDefinition:
-        """The schedule of a pipeline with cron inputs, running unless a user stops it."""
-
-        def tick(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-            yield from _work().tick_schedule(self, pipeline.name, context)
-
-        return dg.ScheduleDefinition(
-            name=schedule_name(pipeline.name),
-            cron_schedule=crontabs_of(pipeline),
-            execution_timezone="UTC",
-            execution_fn=tick,
-            job=job,
-            default_status=dg.DefaultScheduleStatus.RUNNING,
-            description=f"Ticks the cron inputs of pipeline {pipeline.name}, and runs it on the tick.",
-        )
 
     def key_of(self, branch: BranchName) -> dg.AssetKey:
         """The asset of a branch; of one that is not loaded yet, the one that it will be."""

@@ -11,7 +11,7 @@ from pachyderm_dagster.coordination.leases import hold
 from pachyderm_dagster.coordination.names import asked_lease, sensor_lease, unloaded_lease
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.executors.run_job import Executor
-from pachyderm_dagster.integration.branch_assets import BranchAssets, KeyOf
+from pachyderm_dagster.integration.branch_assets import BranchAssets
 from pachyderm_dagster.integration.cron_ticks import make_due_ticks
 from pachyderm_dagster.integration.due_runs import MOST_SETS, REACTION, DueRuns, DueSets, SetRequest
 from pachyderm_dagster.integration.finished_commits import Walked, moved_heads, walk_commits
@@ -38,19 +38,24 @@ class CommitSensor:
     Args:
         pipelines: the asset of each pipeline of the project.
         heads: the asset of each input branch of the project.
-        key_of: the asset of any branch.
+        assets: of all branches.
         job_name: the job that runs the project's pipelines.
-        is_by_set: whether the partitions of the pipelines' assets are commit sets.
+        by_set: the pipelines whose partitions are commit sets.
         schedules: the schedule of each pipeline that has one.
     """
 
     project: str
     pipelines: Mapping[RepoName, dg.AssetKey]
     heads: Mapping[BranchName, dg.AssetKey]
-    key_of: KeyOf
+    assets: BranchAssets
     job_name: str
-    is_by_set: bool = False
+    by_set: frozenset[RepoName] = frozenset()
     schedules: Mapping[RepoName, str] = field(default_factory=dict)
+
+    @property
+    def is_by_set(self) -> bool:
+        """Whether commit sets are partitions of any of them."""
+        return bool(self.by_set)
 
     def tick(self, context: dg.SensorEvaluationContext, workspace: Workspace, executor: Executor) -> dg.SensorResult | dg.SkipReason:
         """One tick: ticks of cron inputs, then events, then run requests.
@@ -64,12 +69,10 @@ class CommitSensor:
             # A clock that cannot be served now holds up nobody else; its ticks are made up for.
             context.log.warning("ticks of cron inputs have to wait: %s", error)
         walked = Walked.decode(context.cursor)
-        loaded = context.repository_def
-        assets = BranchAssets(self.key_of, None if loaded is None else loaded.asset_graph)
-        walk = walk_commits(workspace, context.instance, self.project, assets, walked)
+        walk = walk_commits(workspace, context.instance, self.project, self.assets, walked)
         due = DueRuns(silent=_times(walked.silent))
         if walk.is_complete:
-            walk.events += moved_heads(workspace, context.instance, self.heads, walk.events, assets)
+            walk.events += moved_heads(workspace, context.instance, self.heads, walk.events, self.assets)
             due = self._due_runs(context, workspace, executor, due)
         unloaded = self._tell_unloaded(context, workspace, due, walked.unloaded)
         partitions = self._partitions(context, workspace, walked)
@@ -129,7 +132,7 @@ class CommitSensor:
         """Dagster's form of a request."""
         keys = [self.pipelines[name] for name in request.pipelines]
         partition = None
-        if self.is_by_set:
+        if self.by_set & set(request.pipelines):
             # The step's own materialization is of the last set; those before it are logged, each with its partition.
             with workspace.database.read() as txn:
                 last = jobs.get_job(txn, request.pipelines[0], (request.set_id, *request.along)[-1])

@@ -109,6 +109,7 @@ def _define(component: "PachydermPipelines | PachydermWorkspace", snapshot: Snap
         op=_op_arguments(component.op),
         version_by=component.version_by,
         partition_by=component.partition_by,
+        is_component=True,
     )
 
 

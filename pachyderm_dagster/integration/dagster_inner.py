@@ -6,24 +6,50 @@ What the IO manager takes is guarded: where a later Dagster has it no more, only
 import contextlib
 import hashlib
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Self
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.events import DagsterEventType
 from dagster._core.execution.context.data_version_cache import InputAssetVersionInfo
 from dagster._core.instance.ref import InstanceRef
 from dagster._grpc.client import DagsterGrpcClient
 
-AssetJob: TypeAlias = UnresolvedAssetJobDefinition
-"""What `dg.define_asset_job` returns."""
+_SPEC = (
+    *("key", "deps", "description", "metadata", "skippable", "group_name", "code_version", "automation_condition", "owners", "kinds", "partitions_def"),
+    "freshness_policy",
+)
+_KIND = "dagster/kind/"
+_ORIGIN = "dagster/component_origin"
+"""Metadata that Dagster writes into copies of all that a component defines."""
 DAEMON_MODULE = "dagster._daemon"
 """What `dagster-daemon` runs; a script's folder need not be on the path."""
 # Capturing what a step prints starts two processes a step, and takes the terminal away from whoever shows progress on it.
 _IN_PROCESS = {"compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}}
 _UNKNOWN = dg.DagsterInvariantViolationError, AttributeError, TypeError
 """What is raised for what contexts outside of a run lack, and other versions of Dagster may."""
+
+
+class SharedSensor(dg.SensorDefinition):
+    """A sensor that several components define, as one object: Dagster copies what a component defines, and takes no two sensors of one name."""
+
+    def with_attributes(self, **_changes: Any) -> Self:
+        """This one: it is no single component's."""
+        return self
+
+
+class SharedSpec(dg.AssetSpec):
+    """An external asset that several components define alike: Dagster takes two that are equal, and they are no single component's."""
+
+    def replace_attributes(self, **changes: Any) -> dg.AssetSpec:
+        """As for any asset, but for the component's name in it."""
+        return self if _ORIGIN in (changes.get("metadata") or {}) else super().replace_attributes(**changes)
+
+
+def shared(spec: dg.AssetSpec) -> SharedSpec:
+    """The same, as one that several may define."""
+    tags = {name: value for name, value in spec.tags.items() if not name.startswith(_KIND)}
+    return SharedSpec(**{name: getattr(spec, name) for name in _SPEC}, tags=tags)
 
 
 def open_instance_of(folder: Path, *, runs_here: bool = False) -> dg.DagsterInstance:

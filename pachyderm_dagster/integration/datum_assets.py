@@ -5,19 +5,23 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
 
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.integration.assets import VersionBy, asset_of, check_type
-from pachyderm_dagster.integration.building import Environ
+from pachyderm_dagster.integration.automation import Environ
+from pachyderm_dagster.integration.building import PartitionBy
 from pachyderm_dagster.integration.code_places import CodePlace
 from pachyderm_dagster.integration.declared import declare
 from pachyderm_dagster.integration.translator import PachydermTranslator
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
 from pachyderm_dagster.worker.function_code import CODE, code_digest, import_root
 from pachyderm_dagster.worker.function_datum import Datum
+
+if TYPE_CHECKING:
+    from pachyderm_dagster.integration.work import Execute
 
 RUNNER = "pachyderm_dagster.worker.datum_function"
 DatumFunction: TypeAlias = Callable[[Datum], None]
@@ -62,8 +66,10 @@ def datum_asset(
     code: Sequence[ModuleType] = (),
     spec: Mapping[str, Any] | None = None,
     version_by: VersionBy | None = None,
+    partition_by: PartitionBy | None = None,
     translator: PachydermTranslator | None = None,
     environ: Environ | None = None,
+    execute: "Execute | None" = None,
     **op: Any,
 ) -> Callable[[DatumFunction], DatumAsset]:
     """Makes a function of one datum a pipeline, and that an asset: it runs for the datums that are new or changed, and for all when its code changes.
@@ -84,7 +90,7 @@ def datum_asset(
         description: the function's docstring if left out.
         code: modules whose code counts besides.
         spec: other fields of a pipeline file: `parallelism_spec`, `datum_tries`, `transform: {env: ...}`, ...
-        version_by, translator, environ, op: as for `pipeline_asset`.
+        version_by, partition_by, translator, environ, execute, op: as for `pipeline_asset`.
 
     Raises:
         InvalidError: `function-not-importable`, for what a worker could not import; `asset-invalid`, when `spec` holds what is said here; `spec-invalid`.
@@ -101,7 +107,8 @@ def datum_asset(
         }
         document = _document(spec or {}, {"pipeline": {"name": name or function.__name__}, "description": said, "input": input}, transform)
         place = CodePlace(str(files[0]), function.__code__.co_firstlineno)
-        made = asset_of(declare(document, place, project=project).loaded, version_by, translator, environ, op)
+        loaded = declare(document, place, project=project).loaded
+        made = asset_of(loaded, op, version_by=version_by, partition_by=partition_by, translator=translator, environ=environ, execute=execute)
         asset = DatumAsset.__new__(DatumAsset)
         vars(asset).update(vars(made), function=function)
         return asset

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
-from pachyderm_dagster.errors import ConflictError, NotFoundError, PachydermError, StateError
+from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, PachydermError, StateError
 from pachyderm_dagster.executors.run_job import Executor, run_job
 from pachyderm_dagster.integration.branch_assets import BranchAssets, KeyOf
 from pachyderm_dagster.integration.job_events import counter_metadata, describe_progress, failure_metadata
@@ -67,6 +67,10 @@ class JobStep:
         if self.key not in context.selected_asset_keys:
             yield self._newest_check(workspace)
             return
+        if self._assets(context).is_by_set(self.key) and not context.has_partition_key:
+            step = f"choose one, or make a new commit set with `pachctl rerun pipeline {self.pipeline.name}`"
+            problem = f"the partitions of asset {self.key.to_user_string()!r} are commit sets, and this run has no partition; {step}"
+            raise dg.Failure(str(InvalidError("partition-unset", problem)), allow_retries=False)
         try:
             yield from self._run(context, workspace, executor)
         except dg.DagsterExecutionInterruptedError:

@@ -14,7 +14,8 @@ from pachyderm_dagster.coordination.names import sensor_lease, set_lease
 from pachyderm_dagster.errors import ExecutionError, StorageError
 from pachyderm_dagster.executors.choosing import open_executor
 from pachyderm_dagster.executors.run_job import Executor
-from pachyderm_dagster.integration.building import define, job_name
+from pachyderm_dagster.integration.automation import job_name
+from pachyderm_dagster.integration.building import define
 from pachyderm_dagster.integration.due_runs import DueRuns, DueSets, SetRequest
 from pachyderm_dagster.integration.instance import open_instance
 from pachyderm_dagster.integration.job_step import OnJob, tell_nobody

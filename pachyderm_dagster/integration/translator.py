@@ -46,7 +46,7 @@ class PachydermTranslator:
             group_name=identifier(props.name.repo.project),
             description=props.description or f"Branch {props.name.name} of repo {props.name.repo.name}.",
             kinds={"pachyderm", "dataset"},
-            metadata=_of_branch(props.name),
+            metadata={**of_branch(props.name), **_uri(props.name)},
         )
 
     def _pipeline(self, props: LoadedPipeline) -> dg.AssetSpec:
@@ -62,7 +62,8 @@ class PachydermTranslator:
             description=spec.description or f"Output of pipeline {props.name.name}, which runs `{_shortened(command)}`.",
             kinds={kind for kind in ("pachyderm", language, clock) if kind is not None},
             metadata={
-                **_of_branch(props.output),
+                **of_branch(props.output),
+                **_uri(props.output),
                 labels.PIPELINE: str(props.name),
                 **({} if props.version is None else {labels.VERSION: props.version}),
                 labels.SPEC: dg.MetadataValue.json(json.loads(props.declared or spec.to_json())),
@@ -114,10 +115,14 @@ def versioned(spec: dg.AssetSpec, version_by: str | None) -> dg.AssetSpec:
     return spec.merge_attributes(metadata={labels.VERSION_BY: said})
 
 
-def _of_branch(branch: BranchName) -> dict[str, str]:
-    repo = branch.repo
-    project = "" if repo.project == DEFAULT_PROJECT else f"{repo.project}/"
-    return {labels.REPO: str(repo), labels.BRANCH: branch.name, labels.URI: f"pfs://{project}{repo.name}@{branch.name}"}
+def of_branch(branch: BranchName) -> dict[str, str]:
+    """The metadata by which the asset of a branch is found, whatever its key."""
+    return {labels.REPO: str(branch.repo), labels.BRANCH: branch.name}
+
+
+def _uri(branch: BranchName) -> dict[str, str]:
+    project = "" if branch.repo.project == DEFAULT_PROJECT else f"{branch.repo.project}/"
+    return {labels.URI: f"pfs://{project}{branch.repo.name}@{branch.name}"}
 
 
 def _shortened(text: str, length: int = 80) -> str:

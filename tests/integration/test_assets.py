@@ -136,6 +136,38 @@ def test_executor_and_resources_of_a_code_location_stay_its_own(tmp_path: Path) 
     assert definitions.resolve_job_def("pipelines_default").executor_def.name == "in_process"
 
 
+def test_renamed_assets_run_and_tell_by_their_new_keys(home: Home) -> None:
+    raw = {key: dg.AssetKey(["raw", *key.path]) for key in (EDGES, IMAGES)}
+    asset = pipeline_asset(spec("edges", "images"), environ=home.environ).with_attributes(asset_key_replacements=raw)
+    images = repo_asset("images").replace_attributes(key=raw[IMAGES])
+    definitions = dg.Definitions.merge(dg.Definitions(assets=[images, asset]), commit_automation([asset], environ=home.environ))
+    home.commit("images@master", {"/a": "1"})
+    run_all(home, definitions)
+    head = home.workspace.pfs.inspect_commit("images@master")
+    (made,) = home.materializations("raw", "default", "edges")
+    assert made.tags is not None and made.tags["dagster/input_data_version/raw/default/images"] == head.id
+    assert [event.tags["dagster/data_version"] for event in home.materializations("raw", "default", "images") if event.tags] == [head.id]
+    assert not home.materializations("default", "edges") + home.materializations("default", "images")
+
+
+def test_step_is_what_python_says_with_its_partition_and_pool(home: Home, tmp_path: Path) -> None:
+    said = []
+
+    def execute(context: Any, step: Any, workspace: Any, executor: Any) -> Any:
+        said.append(step.pipeline.name.name)
+        yield from step.run(context, workspace, executor)
+
+    (tmp_path / "edges.json").write_text(json.dumps(spec("edges", "images")))
+    home.commit("images@master", {"/a": "1"})
+    definitions = pachyderm_assets(tmp_path, environ=home.environ, execute=execute, op={"pool": "gpu", "name": "vision"})
+    montage = pipeline_asset(spec("montage", "edges"), environ=home.environ, execute=execute, partition_by="commit")
+    assert montage.partitions_def == dg.DynamicPartitionsDefinition(name="pachyderm_commit_sets")
+    step = definitions.resolve_assets_def(EDGES).op
+    assert (step.pool, step.name) == ("gpu", "vision__default__edges")
+    run_all(home, definitions)
+    assert said == ["edges"]
+
+
 def test_pipeline_declared_twice_is_refused(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.json").write_text(json.dumps(spec("edges", "images")))

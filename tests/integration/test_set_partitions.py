@@ -239,3 +239,14 @@ def test_backfill_of_dagster_runs_old_sets_again_in_order(home: Home, project: P
     assert project.made(MONTAGE)[-2:] == list(zip(old, again, strict=True))
     assert [files(home, f"montage@{found}") for found in again] == [["/a"], ["/a", "/b"]]
     assert project.tick() == []
+
+
+def test_run_without_a_partition_is_refused_before_it_does_anything(home: Home, tmp_path: Path) -> None:
+    file = tmp_path / "edges.json"
+    file.write_text(json.dumps(spec("edges", "images")))
+    home.commit("images@master", {"/a": "1"})
+    definitions = pachyderm_assets(file, environ=home.environ, partition_by="commit")
+    result = definitions.resolve_job_def("pipelines_default").execute_in_process(instance=home.instance, raise_on_error=False, run_config=QUIET)
+    assert "has no partition; choose one, or make a new commit set with `pachctl rerun pipeline edges` [partition-unset]" in str(failures(result))
+    # Only that of the pipeline's first commit.
+    assert [job.state for job in home.jobs("edges")] == [JobState.CREATED]
