@@ -16,6 +16,7 @@ import pytest
 from tests.cluster.images import BUSYBOX, NO_SHELL, NON_ROOT, UPPER, WORKER
 from tests.cluster.pods import Namespace
 
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 SECONDS = 240
 
 
