@@ -1,4 +1,4 @@
-"""Images as files that `ctr images import` and `docker load` read, made without a registry and without a daemon.
+"""Images as files that `ctr images import` and `docker load` read, OCI layouts with what Docker wants beside, made without a registry and without a daemon.
 
 The same contents are the same bytes: files are in the order of their paths, all as old as one another.
 """
@@ -9,7 +9,7 @@ import json
 import os
 import stat
 import tarfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,17 +78,27 @@ def read_layer(file: Path) -> Layer:
         return Layer(file, hashlib.file_digest(opened, "sha256").hexdigest())
 
 
-def write_image(target: Path, image: Image) -> None:
-    """Writes an image in the form of `docker save`. The file is there when it is whole."""
-    configuration = json.dumps(configuration_of(image, ARCHITECTURES[os.uname().machine]), sort_keys=True).encode()
-    name = f"{hashlib.sha256(configuration).hexdigest()}.json"
-    manifest = [{"Config": name, "RepoTags": [image.name], "Layers": [f"{layer.digest}.tar" for layer in image.layers]}]
+def write_image(target: Path, image: Image, there: Collection[str] = ()) -> None:
+    """Writes an image as an OCI layout with Docker's list of contents beside. The file is there when it is whole.
+
+    Layers whose digests are `there`, where the image goes to, are left out.
+    """
+    configuration = _Blob("application/vnd.oci.image.config.v1+json", json.dumps(configuration_of(image, ARCHITECTURES[os.uname().machine])).encode())
+    layers = [_describe("application/vnd.oci.image.layer.v1.tar", layer.digest, layer.file.stat().st_size) for layer in image.layers]
+    described = {"schemaVersion": 2, "mediaType": _MANIFEST, "config": configuration.description, "layers": layers}
+    manifest = _Blob(_MANIFEST, json.dumps(described).encode())
+    named = {**manifest.description, "annotations": {"io.containerd.image.name": image.name, "org.opencontainers.image.ref.name": image.name}}
+    for_docker = [{"Config": configuration.path, "RepoTags": [image.name], "Layers": [_blob_path(layer.digest) for layer in image.layers]}]
     beside = target.with_name(f"{target.name}.new")
     with tarfile.open(beside, "w", format=tarfile.PAX_FORMAT) as archive:
-        _add(archive, Member("manifest.json", json.dumps(manifest).encode()))
-        _add(archive, Member(name, configuration))
-        for layer in image.layers:
-            _add(archive, Member(f"{layer.digest}.tar", layer.file))
+        _add(archive, Member("oci-layout", b'{"imageLayoutVersion":"1.0.0"}'))
+        _add(archive, Member("index.json", json.dumps({"schemaVersion": 2, "manifests": [named]}).encode()))
+        _add(archive, Member("manifest.json", json.dumps(for_docker).encode()))
+        for blob in (manifest, configuration):
+            _add(archive, Member(blob.path, blob.contents))
+        for layer in {layer.digest: layer for layer in image.layers}.values():
+            if layer.digest not in there:
+                _add(archive, Member(_blob_path(layer.digest), layer.file))
     beside.rename(target)
 
 
@@ -107,6 +117,35 @@ def configuration_of(image: Image, architecture: str) -> Mapping[str, object]:
         "config": runs,
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer.digest}" for layer in image.layers]},
     }
+
+
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Blob:
+    media_type: str
+    contents: bytes
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.contents).hexdigest()
+
+    @property
+    def path(self) -> str:
+        return _blob_path(self.digest)
+
+    @property
+    def description(self) -> Mapping[str, object]:
+        return _describe(self.media_type, self.digest, len(self.contents))
+
+
+def _describe(media_type: str, digest: str, size: int) -> Mapping[str, object]:
+    return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": size}
+
+
+def _blob_path(digest: str) -> str:
+    return f"blobs/sha256/{digest}"
 
 
 def _member_of(path: Path, target: str) -> Member:

@@ -69,7 +69,7 @@ def load_images(cluster: Cluster, names: Iterable[str] = SMALL) -> None:
             mark, key = loaded / _file_name(name), json.dumps(configuration_of(image, ""))
             if name not in there or not mark.exists() or mark.read_text() != key:
                 archive = Path(scratch, "image.tar")
-                write_image(archive, image)
+                write_image(archive, image, there=cluster.contents())
                 cluster.load(archive)
                 mark.write_text(key)
 

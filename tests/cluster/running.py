@@ -12,7 +12,7 @@ from tests.cluster.certificates import certificates, make_certificates
 from tests.cluster.commands import run, wait_until
 from tests.cluster.configuration import cni_configuration, containerd_configuration, kubeconfig, kubelet_configuration, proxy_configuration
 from tests.cluster.errors import ClusterError
-from tests.cluster.groups import daemon_files, end_group, make_groups, processes_of
+from tests.cluster.groups import daemon_files, end_group, make_groups
 from tests.cluster.installing import find_program
 from tests.cluster.node import inside, make_node, remove_node
 from tests.cluster.plan import Plan, problem_with
@@ -89,8 +89,9 @@ class Cluster:
         """The names of the images that the node has."""
         return [name for name in run([*self._ctr(), "images", "ls", "-q"]).split() if not name.startswith("sha256:")]
 
-    def processes(self) -> set[int]:
-        return processes_of(self.plan.name)
+    def contents(self) -> set[str]:
+        """The digests of what the node has of images: layers among others."""
+        return {line.strip().removeprefix("sha256:") for line in run([*self._ctr(), "content", "ls", "-q"]).split()}
 
     def _ctr(self) -> list[str | Path]:
         """The beginning of a command line that asks the node's containerd."""

@@ -56,9 +56,25 @@ def test_image_lists_its_layers_from_the_lowest_up(tmp_path: Path) -> None:
     [manifest] = json.loads(contents["manifest.json"])
     configuration = json.loads(contents[manifest["Config"]])
     assert manifest["RepoTags"] == ["localhost/x:1"]
+    [listed] = json.loads(contents["index.json"])["manifests"]
+    described = json.loads(contents[f"blobs/sha256/{listed['digest'].removeprefix('sha256:')}"])
+    assert listed["annotations"]["io.containerd.image.name"] == "localhost/x:1"
+    assert described["config"]["digest"] == f"sha256:{hashlib.sha256(contents[manifest['Config']]).hexdigest()}"
+    assert [layer["digest"] for layer in described["layers"]] == configuration["rootfs"]["diff_ids"]
+    assert [layer["size"] for layer in described["layers"]] == [lower.file.stat().st_size, upper.file.stat().st_size]
     assert [contents[name] for name in manifest["Layers"]] == [lower.file.read_bytes(), upper.file.read_bytes()]
     assert configuration["rootfs"]["diff_ids"] == [f"sha256:{lower.digest}", f"sha256:{upper.digest}"]
     assert configuration["config"] == {"Entrypoint": ["/a"], "Cmd": ["b"], "User": "1000", "Env": ["HOME=/tmp"], "WorkingDir": "/tmp"}
+
+
+def test_layer_that_is_where_the_image_goes_is_left_out(tmp_path: Path) -> None:
+    lower, upper = write_layer(tmp_path / "lower", [Member("a", b"1")]), write_layer(tmp_path / "upper", [Member("a", b"2")])
+
+    write_image(tmp_path / "image.tar", Image("localhost/x:1", [lower, upper]), there={lower.digest})
+
+    with tarfile.open(tmp_path / "image.tar") as archive:
+        names = archive.getnames()
+    assert f"blobs/sha256/{upper.digest}" in names and f"blobs/sha256/{lower.digest}" not in names
 
 
 def test_image_without_entrypoint_says_nothing_of_one(tmp_path: Path) -> None:
