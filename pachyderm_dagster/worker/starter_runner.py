@@ -204,7 +204,8 @@ class StarterRunner:
             f'[ "$number" = {self._number} ] || return 0',
             f"enter {shlex.quote(command.working_dir)} || return 0",
             f"find_program {shlex.quote(command.argv[0])} {shlex.quote(path)} || return 0",
-            f'{_assignments(environment)} "$program" {" ".join(map(shlex.quote, command.argv[1:]))} {streams}',
+            # In parentheses, or the shell would write into the output which signal ended the program.
+            f'( {_assignments(environment)} "$program" {" ".join(map(shlex.quote, command.argv[1:]))} {streams} )',
             "answer exit $?",
         ]
         return os.fsencode("\n".join(lines) + "\n")
