@@ -1,11 +1,13 @@
 """Runs that died: how they are told from living ones, and what becomes of their sets."""
 
 import datetime as dt
+from collections.abc import Iterator
 
 import dagster as dg
 import pytest
 
 from pachyderm_dagster.clock import ManualClock
+from pachyderm_dagster.coordination.names import job_lease
 from pachyderm_dagster.executors.local import LocalExecutor
 from pachyderm_dagster.integration.due_runs import DueRuns, DueSets
 from pachyderm_dagster.integration.set_runs import MAX_ATTEMPTS, SILENCE
@@ -45,10 +47,12 @@ class Looker:
 
 
 @pytest.fixture
-def looker(home: Home) -> Looker:
+def looker(home: Home) -> Iterator[Looker]:
     home.commit("images@master", {"/a": "1"})
     home.pipeline("edges", "images")
-    return Looker(home)
+    looker = Looker(home)
+    yield looker
+    looker.workspace.close()
 
 
 def test_run_without_a_sign_of_life_is_failed_and_its_set_tried_again(looker: Looker) -> None:
@@ -62,7 +66,7 @@ def test_run_without_a_sign_of_life_is_failed_and_its_set_tried_again(looker: Lo
 
 def test_run_that_works_is_never_taken_for_dead(looker: Looker) -> None:
     run = looker.add_run(STATUS.STARTED)
-    lease = f"job/{looker.home.jobs('edges')[0].key}"
+    lease = job_lease(looker.home.jobs("edges")[0].key)
     looker.look()
     for _ in range(5):
         looker.clock.advance(SILENCE)
@@ -99,7 +103,7 @@ def test_set_of_a_pipeline_that_is_not_loaded_waits(looker: Looker) -> None:
 
 def test_job_that_another_process_runs_is_left_to_it(looker: Looker) -> None:
     (job,) = looker.home.jobs("edges")
-    assert looker.workspace.leases.acquire(f"job/{job.key}", "another process", SILENCE)
+    assert looker.workspace.leases.acquire(job_lease(job.key), "another process", SILENCE)
     assert looker.look().requests == []
     looker.clock.advance(SILENCE)
     assert len(looker.look().requests) == 1

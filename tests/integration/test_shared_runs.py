@@ -1,5 +1,6 @@
 """Several commit sets in one Dagster run, when commits come faster than runs start."""
 
+import contextlib
 import datetime as dt
 from typing import Any
 
@@ -129,7 +130,8 @@ def test_run_that_ended_and_left_sets_undone_is_followed_by_one_for_them(home: H
     assert home.tick().requests == []
     home.instance.report_run_failed(run)
     clock = ManualClock(dt.datetime.now(dt.UTC) + dt.timedelta(seconds=20))
-    later = DueSets(open_workspace(home.environ, clock=clock), home.instance, LocalExecutor(home.environ), "default", KEYS, most_sets=9).look({}, limit=9)
+    with contextlib.closing(open_workspace(home.environ, clock=clock)) as workspace:
+        later = DueSets(workspace, home.instance, LocalExecutor(home.environ), "default", KEYS, most_sets=9).look({}, limit=9)
     assert [(request.set_id, request.attempt) for request in later.requests] == [(burst[0], 2)]
 
 
@@ -141,14 +143,13 @@ def test_run_that_works_on_one_of_its_sets_is_alive_for_all(home: Home) -> None:
     (request,) = home.tick().requests
     run = home.instance.create_run_for_job(home.definitions().resolve_job_def("pipelines_default"), tags=request.tags, status=dg.DagsterRunStatus.STARTED)
     clock = ManualClock(dt.datetime.now(dt.UTC))
-    workspace = open_workspace(home.environ, clock=clock)
-    sets = DueSets(workspace, home.instance, LocalExecutor(home.environ), "default", KEYS, most_sets=9)
     silent: dict[str, dt.datetime] = {}
     newest = home.jobs("edges")[0]
-    for _ in range(3):
-        workspace.leases.acquire(job_lease(newest.key), "worker", LEASE_TIME * 10)
-        silent = sets.look(silent, limit=9).silent
-        clock.advance(SILENCE)
+    with contextlib.closing(open_workspace(home.environ, clock=clock)) as workspace:
+        sets = DueSets(workspace, home.instance, LocalExecutor(home.environ), "default", KEYS, most_sets=9)
+        for _ in range(3):
+            workspace.leases.acquire(job_lease(newest.key), "worker", LEASE_TIME * 10)
+            silent = sets.look(silent, limit=9).silent
+            clock.advance(SILENCE)
     found = home.instance.get_run_by_id(run.run_id)
     assert found is not None and found.status is dg.DagsterRunStatus.STARTED
-    workspace.close()
