@@ -11,7 +11,7 @@ import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.names import job_lease, reactor_lease, set_lease
 from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.executors.run_job import Executor
-from pachyderm_dagster.integration.job_step import end_unrunnable
+from pachyderm_dagster.executors.unrunnable import end_unrunnable_jobs
 from pachyderm_dagster.integration.set_runs import Ask, Busy, GiveUp, Later, SetRun, is_dead, judge, list_set_run, silent_since
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.model import RepoName
@@ -162,7 +162,7 @@ class DueSets:
                 found.waiting.append(f"{set_id} is tried again at {time:%H:%M:%S} UTC, after its run failed")
             case GiveUp(lost, reason):
                 self._stop(lost, reason)
-                end_unrunnable(self.workspace, self.executor, set_id, None)
+                end_unrunnable_jobs(self.workspace, self.executor, set_id, None)
                 found.waiting.append(f"{set_id} was stopped: {reason}")
 
     def _fresh(self, due: Sequence[tuple[str, list[Job]]]) -> set[str]:

@@ -1,6 +1,5 @@
 """A step of a Dagster run: does one pipeline's job of the run's commit set and tells Dagster how it ended."""
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ import dagster as dg
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, PachydermError, StateError
 from pachyderm_dagster.executors.run_job import Executor, run_job
+from pachyderm_dagster.executors.unrunnable import end_unrunnable_jobs
 from pachyderm_dagster.integration.branch_assets import BranchAssets, KeyOf
 from pachyderm_dagster.integration.job_events import counter_metadata, describe_progress, failure_metadata
 from pachyderm_dagster.integration.job_reports import (
@@ -103,7 +103,7 @@ class JobStep:
 
     def _failed(self, context: dg.AssetExecutionContext, workspace: Workspace, executor: Executor, job: Job) -> dg.Failure:
         """What is raised for a job without output; the jobs that wait for its output are ended."""
-        for unrunnable in end_unrunnable(workspace, executor, job.id, context.run.run_id):
+        for unrunnable in end_unrunnable_jobs(workspace, executor, job.id, context.run.run_id):
             self.on_job(unrunnable, unrunnable.state, unrunnable.counters)
         said = f"; what the code printed: `pachctl logs {job}`" if job.counters.data_failed else ""
         return dg.Failure(f"job {job} ended as {job.state}: {job.reason}{said}", metadata=failure_metadata(workspace, job), allow_retries=False)
@@ -187,21 +187,6 @@ class JobStep:
         if not ended:
             raise dg.Failure(f"no job of pipeline {self.pipeline.name} has ended yet", allow_retries=False)
         return job_check(ended[0], self.key, counter_metadata(ended[0]))
-
-
-def end_unrunnable(workspace: Workspace, executor: Executor, set_id: str, run_id: str | None) -> list[Job]:
-    """Ends the jobs of a set that read a failed commit, in order, so that no run has to be started for them; returns them."""
-    ended = []
-    with workspace.database.read() as txn:
-        undone = jobs.list_job(txn, set_id=set_id, unfinished_only=True)
-    for job in sorted(undone, key=lambda job: job.key):
-        with workspace.database.read() as txn:
-            read = commits.upstream_commits(txn, job.output_commit)
-        if all(commit.finished is not None for commit in read) and any(commit.error is not None for commit in read):
-            # A lost race: somebody else ends it.
-            with contextlib.suppress(ConflictError, StateError, NotFoundError):
-                ended.append(run_job(workspace, job, executor=executor, run_id=run_id))
-    return ended
 
 
 def _is_cancelled(context: dg.AssetExecutionContext) -> bool:

@@ -19,12 +19,12 @@ from pachyderm_dagster.errors import ConflictError, ExecutionError, NotFoundErro
 from pachyderm_dagster.executors.choosing import open_executor
 from pachyderm_dagster.executors.run_job import Executor, run_job
 from pachyderm_dagster.integration.automation import job_name
+from pachyderm_dagster.executors.unrunnable import end_unrunnable_jobs
 from pachyderm_dagster.integration.branch_assets import BranchAssets
 from pachyderm_dagster.integration.due_runs import MOST_SETS, DueSets, SetRequest
 from pachyderm_dagster.integration.instance import open_instance
 from pachyderm_dagster.integration.job_events import failure_metadata
 from pachyderm_dagster.integration.job_reports import check_evaluation, job_check, report_inputs, report_lost_output
-from pachyderm_dagster.integration.job_step import end_unrunnable
 from pachyderm_dagster.integration.record_snapshot import read_snapshot
 from pachyderm_dagster.integration.run_sets import request_lease
 from pachyderm_dagster.integration.snapshot import InputBranch, Snapshot
@@ -176,7 +176,7 @@ class Reactor:
                 continue
             self._tell(ended)
             if not ended.state.has_output:
-                for unrunnable in end_unrunnable(self.workspace, self.executor, ended.id, None):
+                for unrunnable in end_unrunnable_jobs(self.workspace, self.executor, ended.id, None):
                     self._tell(unrunnable)
 
     def _tell(self, job: Job) -> None:
