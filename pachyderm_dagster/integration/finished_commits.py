@@ -12,7 +12,7 @@ from pachyderm_dagster.coordination.names import set_lease
 from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.integration.branch_assets import BranchAssets
 from pachyderm_dagster.integration.commit_events import commit_id_of, commit_materialization, commit_metadata, has_event, is_awaited, newest_versions
-from pachyderm_dagster.integration.job_reports import report_lost_output
+from pachyderm_dagster.integration.job_reports import find_untold_output
 from pachyderm_dagster.integration.shown_commits import shown_commit
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
@@ -97,7 +97,7 @@ def walk_commits(workspace: Workspace, instance: dg.DagsterInstance, project: st
             still_unsure.append(job.key)
             continue
         try:
-            event = report_lost_output(instance, workspace, job, assets)
+            event = find_untold_output(instance, workspace, job, assets)
         except NotFoundError:
             # Deleted meanwhile, with its pipeline.
             continue

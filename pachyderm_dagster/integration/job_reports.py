@@ -8,7 +8,7 @@ import dagster as dg
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.integration.branch_assets import BranchAssets
 from pachyderm_dagster.integration.commit_events import ensure_events, has_event, is_awaited, provenance_tags, version_tags
-from pachyderm_dagster.integration.job_events import output_metadata
+from pachyderm_dagster.integration.job_events import failure_metadata, output_metadata
 from pachyderm_dagster.integration.partition_keys import partition_of
 from pachyderm_dagster.integration.record_snapshot import read_snapshot
 from pachyderm_dagster.integration.shown_commits import shown_commit
@@ -39,16 +39,23 @@ def job_check(job: Job, key: dg.AssetKey, metadata: Mapping[str, dg.MetadataValu
     )
 
 
-def check_evaluation(found: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
-    """A check's result as an event beside a run."""
+def ended_check(workspace: Workspace, job: Job, key: dg.AssetKey) -> dg.AssetCheckResult:
+    """The same of a job that has just ended, with why it has no output."""
+    return job_check(job, key, None if job.state.has_output else failure_metadata(workspace, job))
+
+
+def report_check(instance: dg.DagsterInstance, found: dg.AssetCheckResult) -> None:
+    """Reports the result of a check beside what a step yields."""
     assert found.asset_key is not None and found.check_name is not None
-    return dg.AssetCheckEvaluation(
-        asset_key=found.asset_key,
-        check_name=found.check_name,
-        passed=found.passed,
-        severity=found.severity,
-        description=found.description,
-        metadata=found.metadata,
+    instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            asset_key=found.asset_key,
+            check_name=found.check_name,
+            passed=found.passed,
+            severity=found.severity,
+            description=found.description,
+            metadata=found.metadata,
+        )
     )
 
 
@@ -105,10 +112,8 @@ def describe_output(instance: dg.DagsterInstance, workspace: Workspace, job: Job
     )
 
 
-def report_lost_output(instance: dg.DagsterInstance, workspace: Workspace, job: Job, assets: BranchAssets) -> dg.AssetMaterialization | None:
-    """The materialization of a successful job whose run ended before it wrote one; None when there is one, or, of an asset without partitions, one of a later
-    commit.
-    """
+def find_untold_output(instance: dg.DagsterInstance, workspace: Workspace, job: Job, assets: BranchAssets) -> dg.AssetMaterialization | None:
+    """The materialization of a successful job of which Dagster has none; None when it has it, or, of an asset without partitions, one of a later commit."""
     with workspace.database.read() as txn:
         commit = commits.get_commit(txn, job.output_commit)
         pipeline = pipelines.get_pipeline(txn, job.pipeline, version=job.version)

@@ -14,12 +14,13 @@ from pachyderm_dagster.executors.unrunnable import end_unrunnable_jobs
 from pachyderm_dagster.integration.branch_assets import BranchAssets, KeyOf
 from pachyderm_dagster.integration.job_events import counter_metadata, describe_progress, failure_metadata
 from pachyderm_dagster.integration.job_reports import (
-    check_evaluation,
     describe_output,
+    ended_check,
     find_outputs,
+    find_untold_output,
     job_check,
+    report_check,
     report_inputs,
-    report_lost_output,
 )
 from pachyderm_dagster.integration.partition_keys import partition_of
 from pachyderm_dagster.integration.run_sets import sets_of_run
@@ -110,11 +111,10 @@ class JobStep:
 
     def _tell_last(self, context: dg.AssetExecutionContext, workspace: Workspace, job: Job, *, is_failing: bool) -> StepEvents:
         """The events of the step. When it is about to fail they cannot hold a materialization, which is logged instead."""
-        if not job.state.has_output:
-            yield job_check(job, self.key, failure_metadata(workspace, job))
-            return
         # An egress that failed is for the check to tell: the asset is there, and what is downstream can run.
-        yield job_check(job, self.key)
+        yield ended_check(workspace, job, self.key)
+        if not job.state.has_output:
+            return
         if is_failing or not self._is_of_partition(context, workspace, job):
             self._tell_along(context, workspace, job)
         else:
@@ -130,11 +130,11 @@ class JobStep:
     def _tell_along(self, context: dg.AssetExecutionContext, workspace: Workspace, job: Job) -> None:
         """What a run tells of a job that is not its last of this pipeline: the last one's events are the step's."""
         if job.state.has_output:
-            made = report_lost_output(context.instance, workspace, job, self._assets(context))
+            made = find_untold_output(context.instance, workspace, job, self._assets(context))
             if made is not None:
                 context.log_event(made)
         else:
-            context.instance.report_runless_asset_event(check_evaluation(job_check(job, self.key, failure_metadata(workspace, job))))
+            report_check(context.instance, ended_check(workspace, job, self.key))
 
     def _find_jobs(self, context: dg.AssetExecutionContext, workspace: Workspace) -> list[Job]:
         """The jobs of the run's sets, oldest first."""

@@ -23,8 +23,7 @@ from pachyderm_dagster.executors.unrunnable import end_unrunnable_jobs
 from pachyderm_dagster.integration.branch_assets import BranchAssets
 from pachyderm_dagster.integration.due_runs import MOST_SETS, DueSets, SetRequest
 from pachyderm_dagster.integration.instance import open_instance
-from pachyderm_dagster.integration.job_events import failure_metadata
-from pachyderm_dagster.integration.job_reports import check_evaluation, job_check, report_inputs, report_lost_output
+from pachyderm_dagster.integration.job_reports import ended_check, find_untold_output, report_check, report_inputs
 from pachyderm_dagster.integration.record_snapshot import read_snapshot
 from pachyderm_dagster.integration.run_sets import request_lease
 from pachyderm_dagster.integration.snapshot import InputBranch, Snapshot
@@ -186,11 +185,10 @@ class Reactor:
             return
         key = self._keys[output]
         if job.state.has_output:
-            made = report_lost_output(self.instance, self.workspace, job, self._assets)
+            made = find_untold_output(self.instance, self.workspace, job, self._assets)
             if made is not None:
                 self.instance.report_runless_asset_event(made)
-        found = job_check(job, key, None if job.state.has_output else failure_metadata(self.workspace, job))
-        self.instance.report_runless_asset_event(check_evaluation(found))
+        report_check(self.instance, ended_check(self.workspace, job, key))
 
     def _load(self, snapshot: Snapshot) -> None:
         if snapshot == self._snapshot:
