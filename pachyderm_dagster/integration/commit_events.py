@@ -10,6 +10,7 @@ import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.codec import digest
+from pachyderm_dagster.integration.dagster_inner import has_version
 from pachyderm_dagster.pfs.model import Commit
 from pachyderm_dagster.storage.rows import FILE_ROWS
 from pachyderm_dagster.storage.tree_reading import decode_root
@@ -62,7 +63,7 @@ def commit_metadata(commit: Commit) -> dict[str, dg.MetadataValue]:
 
 def has_event(instance: dg.DagsterInstance, key: dg.AssetKey, commit: Commit, version: str) -> bool:
     """Whether the commit, which is this data version, is a materialization of the asset already."""
-    if version == commit.id and _is_known(instance, key, version):
+    if version == commit.id and has_version(instance, key, version):
         return True
     return _time_in_run(instance, key, commit, None) is not None or (version != commit.id and find_event(instance, key, commit, version) is not None)
 
@@ -80,7 +81,7 @@ def find_event(instance: dg.DagsterInstance, key: dg.AssetKey, commit: Commit, v
         around = dg.AssetRecordsFilter(asset_key=key, asset_partitions=partitions, after_timestamp=time - 1, before_timestamp=time + 1)
         return _first_of(_pages(instance, around), commit)
     # What a forgotten commit held, and so its version by content, is not known any more.
-    if not (commit.forgotten or any(_is_known(instance, key, one) for one in {commit.id, version})):
+    if not (commit.forgotten or any(has_version(instance, key, one) for one in {commit.id, version})):
         return None
     newest = instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=key, asset_partitions=partitions), limit=PAGE).records
     # Mostly it is one of the newest. The others are looked for from the time when the commit was finished, which another machine's clock may have told.
@@ -91,11 +92,6 @@ def find_event(instance: dg.DagsterInstance, key: dg.AssetKey, commit: Commit, v
 
 def _first_of(records: Iterable[dg.EventLogRecord], commit: Commit) -> dg.EventLogRecord | None:
     return next((record for record in records if find_commit_id(record) == commit.id), None)
-
-
-def _is_known(instance: dg.DagsterInstance, key: dg.AssetKey, version: str) -> bool:
-    """Whether a materialization of the asset is this data version, which Dagster has an index of."""
-    return bool(instance.get_event_tags_for_asset(key, {labels.DATA_VERSION: version}))
 
 
 def _time_in_run(instance: dg.DagsterInstance, key: dg.AssetKey, commit: Commit, partition: str | None) -> float | None:

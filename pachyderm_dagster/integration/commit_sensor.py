@@ -13,6 +13,7 @@ from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.executors.run_job import Executor
 from pachyderm_dagster.integration.branch_assets import BranchAssets
 from pachyderm_dagster.integration.cron_ticks import make_due_ticks
+from pachyderm_dagster.integration.dagster_inner import stopped_names
 from pachyderm_dagster.integration.due_runs import MOST_SETS, REACTION, DueRuns, DueSets, SetRequest
 from pachyderm_dagster.integration.finished_commits import Walked, moved_heads, walk_commits
 from pachyderm_dagster.integration.partition_keys import partition_of
@@ -92,7 +93,7 @@ class CommitSensor:
         """The pipelines whose schedules a user stopped."""
         if not self.schedules:
             return []
-        stopped = {state.instigator_name for state in context.instance.all_instigator_state() if state.status.value == "STOPPED"}
+        stopped = stopped_names(context.instance)
         return [name for name, schedule in self.schedules.items() if schedule in stopped]
 
     def _tell_unloaded(self, context: dg.SensorEvaluationContext, workspace: Workspace, due: DueRuns, told: Sequence[str]) -> tuple[str, ...]:

@@ -5,16 +5,19 @@ What the IO manager takes is guarded: where a later Dagster has it no more, only
 
 import contextlib
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import dagster as dg
 from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.events import DagsterEventType
 from dagster._core.execution.context.data_version_cache import InputAssetVersionInfo
 from dagster._core.instance.ref import InstanceRef
 from dagster._grpc.client import DagsterGrpcClient
 
+import pachyderm_dagster.integration.labels as labels
+
+Asset = TypeVar("Asset", bound=dg.AssetsDefinition)
 _SPEC = (
     *("key", "deps", "description", "metadata", "skippable", "group_name", "code_version", "automation_condition", "owners", "kinds", "partitions_def"),
     "freshness_policy",
@@ -74,6 +77,44 @@ def is_served(socket: Path, *, seconds: int) -> bool:
         code = getattr(error.__cause__, "code", None)
         return code is not None and code().name == "DEADLINE_EXCEEDED"
     return True
+
+
+def has_version(instance: dg.DagsterInstance, key: dg.AssetKey, version: str) -> bool:
+    """Whether a materialization of the asset is this data version, which Dagster has an index of."""
+    return bool(instance.get_event_tags_for_asset(key, {labels.DATA_VERSION: version}))
+
+
+def stopped_names(instance: dg.DagsterInstance) -> set[str]:
+    """The names of schedules and sensors that a user stopped."""
+    return {state.instigator_name for state in instance.all_instigator_state() if state.status.value == "STOPPED"}
+
+
+def make_tables(instance: dg.DagsterInstance) -> None:
+    """Makes the tables of all of an instance's storages, as the first question to each does."""
+    instance.get_run_records(limit=1)
+    instance.fetch_materializations(dg.AssetKey("none"), limit=1)
+    instance.all_instigator_state()
+
+
+def graph_of_run(context: dg.AssetExecutionContext) -> Any:
+    """The assets of the job that a step is in, with what is defined of each."""
+    return context.job_def.asset_layer.asset_graph
+
+
+def selected_in_run(context: dg.AssetExecutionContext) -> Collection[dg.AssetKey]:
+    """The assets that a run is to make; a step knows its own ones only."""
+    return context.job_def.asset_layer.selected_asset_keys
+
+
+def step_of(graph: Any, key: dg.AssetKey) -> str:
+    """The name of the step that makes an asset."""
+    return str(graph.get(key).assets_def.op.name)
+
+
+def become(copy: Asset, original: dg.AssetsDefinition) -> Asset:
+    """`copy`, of a class of ours and not initialized, as the asset that `original` is: Dagster's own constructor takes none."""
+    vars(copy).update(vars(original))
+    return copy
 
 
 def set_data_version(context: dg.OutputContext, version: str) -> None:
@@ -136,7 +177,7 @@ def record_input(context: dg.InputContext, version: str, event: dg.EventLogRecor
         # The dictionary from which Dagster makes the tags of what the step materializes.
         context.step_context.input_asset_records[context.asset_key] = InputAssetVersionInfo(  # type: ignore[index]
             storage_id=0 if event is None else event.storage_id,
-            event_type=DagsterEventType.ASSET_MATERIALIZATION,
+            event_type=dg.DagsterEventType.ASSET_MATERIALIZATION,
             data_version=dg.DataVersion(version),
             run_id="" if event is None else event.event_log_entry.run_id,
             timestamp=0.0 if event is None else event.event_log_entry.timestamp,

@@ -14,6 +14,7 @@ from pachyderm_dagster.integration.assets import VersionBy, asset_of, check_type
 from pachyderm_dagster.integration.automation import Environ
 from pachyderm_dagster.integration.building import PartitionBy
 from pachyderm_dagster.integration.code_places import CodePlace
+from pachyderm_dagster.integration.dagster_inner import become
 from pachyderm_dagster.integration.declared import declare
 from pachyderm_dagster.integration.translator import PachydermTranslator
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
@@ -109,8 +110,8 @@ def datum_asset(
         place = CodePlace(str(files[0]), function.__code__.co_firstlineno)
         loaded = declare(document, place, project=project).loaded
         made = asset_of(loaded, op, version_by=version_by, partition_by=partition_by, translator=translator, environ=environ, execute=execute)
-        asset = DatumAsset.__new__(DatumAsset)
-        vars(asset).update(vars(made), function=function)
+        asset = become(DatumAsset.__new__(DatumAsset), made)
+        asset.function = function
         return asset
 
     return decorate

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from pachyderm_dagster.integration.dagster_inner import open_instance_of
+from pachyderm_dagster.integration.dagster_inner import make_tables, open_instance_of
 from pachyderm_dagster.settings import Settings
 
 CONFIG = """\
@@ -53,16 +53,10 @@ def ensure_dagster_home(settings: Settings) -> Path:
             # The user's `dagster.yaml`, or ours of an earlier time, stays.
             with contextlib.suppress(FileExistsError), open(home / "dagster.yaml", "x") as file:
                 file.write(CONFIG)
-            _make_databases(home)
+            with open_instance_of(home) as instance:
+                make_tables(instance)
             (home / _PREPARED).touch()
     return home
-
-
-def _make_databases(home: Path) -> None:
-    with open_instance_of(home) as instance:
-        instance.get_run_records(limit=1)
-        instance.fetch_materializations(dg.AssetKey("none"), limit=1)
-        instance.all_instigator_state()
 
 
 @contextlib.contextmanager

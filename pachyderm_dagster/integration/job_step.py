@@ -12,6 +12,7 @@ from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError,
 from pachyderm_dagster.executors.run_job import Executor, run_job
 from pachyderm_dagster.executors.unrunnable import end_unrunnable_jobs
 from pachyderm_dagster.integration.branch_assets import BranchAssets, KeyOf
+from pachyderm_dagster.integration.dagster_inner import graph_of_run
 from pachyderm_dagster.integration.job_events import counter_metadata, describe_progress, failure_metadata
 from pachyderm_dagster.integration.job_reports import (
     describe_output,
@@ -179,7 +180,7 @@ class JobStep:
         return describe_output(context.instance, workspace, job, commit, self.key, self._assets(context)).as_result()
 
     def _assets(self, context: dg.AssetExecutionContext) -> BranchAssets:
-        return BranchAssets(self.key_of, context.job_def.asset_layer.asset_graph)
+        return BranchAssets(self.key_of, graph_of_run(context))
 
     def _newest_check(self, workspace: Workspace) -> dg.AssetCheckResult:
         with workspace.database.read() as txn:

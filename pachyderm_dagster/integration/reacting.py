@@ -18,8 +18,8 @@ from pachyderm_dagster.coordination.names import asked_lease, reactor_lease, set
 from pachyderm_dagster.errors import ConflictError, ExecutionError, NotFoundError, PachydermError, StateError, UnreachableError
 from pachyderm_dagster.executors.choosing import open_executor
 from pachyderm_dagster.executors.run_job import Executor, run_job
-from pachyderm_dagster.integration.automation import job_name
 from pachyderm_dagster.executors.unrunnable import end_unrunnable_jobs
+from pachyderm_dagster.integration.automation import job_name
 from pachyderm_dagster.integration.branch_assets import BranchAssets
 from pachyderm_dagster.integration.due_runs import MOST_SETS, DueSets, SetRequest
 from pachyderm_dagster.integration.instance import open_instance

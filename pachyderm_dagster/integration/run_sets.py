@@ -9,6 +9,7 @@ import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.leases import wait_for
 from pachyderm_dagster.integration.applying import wait_applied
 from pachyderm_dagster.integration.branch_assets import KeyOf
+from pachyderm_dagster.integration.dagster_inner import graph_of_run, selected_in_run, step_of
 from pachyderm_dagster.integration.declared import DeclaredPipeline, declared_as
 from pachyderm_dagster.integration.launches import Launch, read_launch
 from pachyderm_dagster.integration.partition_keys import set_of_partition
@@ -85,8 +86,8 @@ def _run(context: dg.AssetExecutionContext) -> dg.DagsterRun:
 
 def _steps_of(context: dg.AssetExecutionContext) -> dict[RepoName, str]:
     """The step of each pipeline among the run's assets, which may be of several makers."""
-    graph = context.job_def.asset_layer.asset_graph
-    return {parse_repo(name): graph.get(key).assets_def.op.name for key, name in _selected(context, labels.PIPELINE)}
+    graph = graph_of_run(context)
+    return {parse_repo(name): step_of(graph, key) for key, name in _selected(context, labels.PIPELINE)}
 
 
 def _declared_in(context: dg.AssetExecutionContext) -> list[DeclaredPipeline]:
@@ -97,8 +98,8 @@ def _declared_in(context: dg.AssetExecutionContext) -> list[DeclaredPipeline]:
 
 def _selected(context: dg.AssetExecutionContext, label: str) -> list[tuple[dg.AssetKey, str]]:
     """What the metadata of the run's assets say under a label, by asset."""
-    layer = context.job_def.asset_layer
-    found = ((key, labels.text(layer.asset_graph.get(key).metadata, label)) for key in sorted(layer.selected_asset_keys))
+    graph = graph_of_run(context)
+    found = ((key, labels.text(graph.get(key).metadata, label)) for key in sorted(selected_in_run(context)))
     return [(key, text) for key, text in found if text is not None]
 
 
