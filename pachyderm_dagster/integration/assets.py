@@ -110,7 +110,8 @@ def asset_of(
 def commit_automation(
     assets: Sequence[dg.AssetsDefinition], *, translator: PachydermTranslator | None = None, environ: Environ | None = None
 ) -> dg.Definitions:
-    """What runs pipelines when commits come: a job and a commit sensor for each project of these assets, as `pipeline_asset` makes them.
+    """What runs pipelines when commits come: a job and a commit sensor for each project of these assets, as `pipeline_asset` makes them,
+    and a schedule for each with cron inputs.
 
     They run all pipelines of these projects that the code location has, whoever makes them; schedules of cron inputs are for these assets.
 
@@ -135,7 +136,7 @@ def pachyderm_assets(
     execute: "Execute | None" = None,
     op: Mapping[str, Any] | None = None,
 ) -> dg.Definitions:
-    """The pipelines of pipeline files as assets, with the branches that they read, and the job and the sensor that run them.
+    """The pipelines of pipeline files as assets, with the branches that they read, and the jobs, sensors and schedules that run them.
 
     ```python
     @dg.definitions

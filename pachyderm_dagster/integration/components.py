@@ -149,7 +149,7 @@ class PachydermPipelines(_Customized, dg.Component, dg.Model, dg.Resolvable):
     partition_by: PartitionBy | None = Field(default=None, description="`commit` makes each commit set a partition of the assets of pipelines.")
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Assets, jobs and sensors; only the files are read."""
+        """Assets, jobs, sensors and schedules; only the files are read."""
         sources = [self.specs] if isinstance(self.specs, str) else self.specs
         declared = read_declared([Path(context.path) / source for source in sources], project=self.project)
         return _define(self, declared_snapshot(declared, self.own_assets))
