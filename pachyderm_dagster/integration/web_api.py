@@ -85,7 +85,8 @@ def launch_run(url: str, location: str, job: str, assets: Iterable[Sequence[str]
     given = {"selector": selector, "mode": "default", "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]}}
     result = _ask(url, _LAUNCH, {"parameters": given})["launchRun"]
     if result["__typename"] != "LaunchRunSuccess":
-        raise ExecutionError("run-refused", f"Dagster started no run of job {job}: {result.get('message') or result.get('errors') or result['__typename']}")
+        why = result.get("message") or result.get("errors") or result["__typename"]
+        raise ExecutionError("run-refused", f"Dagster started no run of job {job}: {why}; reload code location {location} in the UI, and see whether it loads")
     return str(result["run"]["runId"])
 
 
@@ -96,7 +97,7 @@ def _ask(url: str, query: str, variables: dict[str, Any]) -> dict[str, Any]:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
             result = json.load(answer)
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise UnreachableError("dagster-unreachable", f"Dagster's web server at {url} does not answer: {error}") from error
+        raise UnreachableError("dagster-unreachable", f"Dagster's web server at {url} does not answer: {error}; is `dev` still up?") from error
     if "data" not in result or result["data"] is None:
-        raise UnreachableError("dagster-unreachable", f"Dagster's web server at {url} refused a request: {result.get('errors')}")
+        raise UnreachableError("dagster-unreachable", f"Dagster's web server at {url} refused a request: {result.get('errors')}; see its log")
     return dict(result["data"])
