@@ -74,7 +74,7 @@ def wait_for(leases: Leases, name: str, owner: str) -> Iterator[HeldLease]:
     deadline = time.monotonic() + WAIT_SECONDS
     while not leases.acquire(name, owner, LEASE_TIME):
         if time.monotonic() > deadline:
-            raise ConflictError("requests-busy", f"lease {name!r} was not free for {WAIT_SECONDS:g} s; is a commit sensor stuck? Start it again")
+            raise ConflictError("requests-busy", f"lease {name!r} was not free for {WAIT_SECONDS:g} s; is a commit sensor or a run stuck? Start it again")
         time.sleep(POLL_SECONDS)
     with HeldLease(leases, name, owner) as held:
         yield held

@@ -31,6 +31,11 @@ def asked_lease(project: str) -> str:
     return f"asked/{project}"
 
 
+def request_lease(project: str) -> str:
+    """Held while somebody decides which sets of a project become runs, or makes a set for a run that exists already."""
+    return f"requests/{project}"
+
+
 def sensor_lease(project: str) -> str:
     """Held while a project's commit sensor ticks, so that others know that a daemon is up."""
     return f"sensor/{project}"

@@ -1,6 +1,6 @@
 """A step of a Dagster run: does one pipeline's job of the run's commit set and tells Dagster how it ended."""
 
-import time
+import datetime as dt
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -8,6 +8,7 @@ from typing import TypeAlias
 import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
+from pachyderm_dagster.clock import Clock
 from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, PachydermError, StateError
 from pachyderm_dagster.executors.run_job import Executor, run_job
 from pachyderm_dagster.executors.unrunnable import end_unrunnable_jobs
@@ -32,7 +33,7 @@ from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import Counters, Job, JobState
 from pachyderm_dagster.workspace import Workspace
 
-PROGRESS_SECONDS = 5.0
+PROGRESS_TIME = dt.timedelta(seconds=5)
 PROGRESS_SHARE = 0.02
 """Progress is written every so many seconds, or after this share of the job's time so far: a long job does not fill the log."""
 CHECKED_JOBS = 100
@@ -150,7 +151,7 @@ class JobStep:
         return sorted(found, key=lambda job: job.key)
 
     def _do(self, context: dg.AssetExecutionContext, workspace: Workspace, executor: Executor, job: Job) -> Job:
-        log = _ProgressLog(context)
+        log = _ProgressLog(context, workspace.database.clock)
 
         def on_progress(state: JobState, counters: Counters) -> None:
             log.write(state, counters)
@@ -186,7 +187,7 @@ class JobStep:
         with workspace.database.read() as txn:
             ended = [job for job in jobs.list_job(txn, pipeline=self.pipeline.name, number=CHECKED_JOBS) if job.state.is_terminal]
         if not ended:
-            raise dg.Failure(f"no job of pipeline {self.pipeline.name} has ended yet", allow_retries=False)
+            raise dg.Failure(f"no job of pipeline {self.pipeline.name} has ended yet; materialize its asset, and check it then", allow_retries=False)
         return job_check(ended[0], self.key, counter_metadata(ended[0]))
 
 
@@ -209,13 +210,17 @@ class _ProgressLog:
     """Writes how far a job is to the run's log, now and then."""
 
     context: dg.AssetExecutionContext
+    clock: Clock
+    _begun: dt.datetime = field(init=False)
+    _last: dt.datetime = field(init=False)
     _state: JobState | None = None
-    _last: float = 0.0
-    _begun: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._begun = self._last = self.clock.now()
 
     def write(self, state: JobState, counters: Counters) -> None:
-        now = time.monotonic()
-        if state is self._state and now - self._last < max(PROGRESS_SECONDS, PROGRESS_SHARE * (now - self._begun)):
+        now = self.clock.now()
+        if state is self._state and now - self._last < max(PROGRESS_TIME, PROGRESS_SHARE * (now - self._begun)):
             return
         self._state, self._last = state, now
         self.context.instance.report_engine_event(f"{state}, {describe_progress(counters)}", self.context.run, step_key=self.context.op_def.name)

@@ -10,11 +10,12 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import dagster as dg
 
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, hold
-from pachyderm_dagster.coordination.names import asked_lease, reactor_lease, set_lease
+from pachyderm_dagster.coordination.names import asked_lease, reactor_lease, request_lease, set_lease
 from pachyderm_dagster.errors import ConflictError, ExecutionError, NotFoundError, PachydermError, StateError, UnreachableError
 from pachyderm_dagster.executors.choosing import open_executor
 from pachyderm_dagster.executors.run_job import Executor, run_job
@@ -25,7 +26,6 @@ from pachyderm_dagster.integration.due_runs import MOST_SETS, DueSets, SetReques
 from pachyderm_dagster.integration.instance import open_instance
 from pachyderm_dagster.integration.job_reports import ended_check, find_untold_output, report_check, report_inputs
 from pachyderm_dagster.integration.record_snapshot import read_snapshot
-from pachyderm_dagster.integration.run_sets import request_lease
 from pachyderm_dagster.integration.snapshot import InputBranch, Snapshot
 from pachyderm_dagster.integration.translator import PachydermTranslator, keys_elsewhere
 from pachyderm_dagster.integration.web_api import launch_run
@@ -37,7 +37,7 @@ from pachyderm_dagster.workspace import Workspace, open_workspace
 POLL_SECONDS = 0.05
 LONGEST_SECONDS = 1.0
 """Between two looks where word of changes comes."""
-PASSED_SECONDS = 2.0
+PASSED = dt.timedelta(seconds=2)
 """How long a set that cannot be run now is not looked at again."""
 LONGEST = dt.timedelta(seconds=30)
 """A pipeline of which a recent job took longer, or none has ended yet, gets a run: that is no matter of an instant, and others would wait."""
@@ -46,12 +46,24 @@ LOOKED_AT = 3
 """Requests a look: of the first ones some may have to wait."""
 
 
+class Launches(Protocol):
+    """Launches runs."""
+
+    def launch(self, job: str, keys: Sequence[dg.AssetKey], tags: Mapping[str, str]) -> None:
+        """Has these assets of a job run, with these tags; raises ExecutionError or UnreachableError when that cannot be."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Launcher:
-    """Where runs are launched: the web server, and the code location's name there."""
+    """Launches runs by a web server that knows the code location by this name."""
 
     url: str
     location: str
+
+    def launch(self, job: str, keys: Sequence[dg.AssetKey], tags: Mapping[str, str]) -> None:
+        """Has these assets of a job run. Errors as `web_api.launch_run`."""
+        launch_run(self.url, self.location, job, [key.path for key in keys], tags)
 
 
 @dataclass(slots=True)
@@ -67,15 +79,16 @@ class Reactor:
     workspace: Workspace
     instance: dg.DagsterInstance
     executor: Executor
-    launcher: Launcher
+    launcher: Launches
     is_instant: bool = False
     longest: dt.timedelta = LONGEST
     owner: str = field(init=False)
     _snapshot: Snapshot = field(default_factory=lambda: Snapshot((), (), ()))
     _keys: dict[BranchName, dg.AssetKey] = field(default_factory=dict)
-    _passed: dict[str, float] = field(default_factory=dict)
+    _passed: dict[str, dt.datetime] = field(default_factory=dict)
     _interrupted: set[str] = field(default_factory=set)
-    _leased: float = 0.0
+    _leased: dt.datetime | None = None
+    """Until when this need not be said again."""
 
     def __post_init__(self) -> None:
         self.owner = self.workspace.database.clock.new_id()
@@ -91,7 +104,7 @@ class Reactor:
                     except (PachydermError, OSError) as error:
                         # The record is away, the disk is full: the sensor takes what is left too long.
                         _say(str(error))
-                        time.sleep(PASSED_SECONDS)
+                        time.sleep(PASSED.total_seconds())
                         continue
                     if not worked:
                         watcher.wait(POLL_SECONDS, self._idle_seconds())
@@ -101,12 +114,13 @@ class Reactor:
 
     def _idle_seconds(self) -> float:
         """How long nothing has to be looked at unless something changes: a set that was passed comes back, of which nobody gives word."""
-        soonest = min(self._passed.values(), default=math.inf) - time.monotonic()
+        soonest = min(((until - self._now()).total_seconds() for until in self._passed.values()), default=math.inf)
         return max(POLL_SECONDS, min(LONGEST_SECONDS, soonest))
 
     def look(self) -> bool:
         """Runs one set that is due, if there is one; whether it did."""
-        self._passed = {set_id: until for set_id, until in self._passed.items() if until > time.monotonic()}
+        now = self._now()
+        self._passed = {set_id: until for set_id, until in self._passed.items() if until > now}
         with self.workspace.database.read() as txn:
             waiting = [job for job in jobs.list_job(txn, unfinished_only=True) if job.id not in self._passed]
             if waiting:
@@ -142,12 +156,12 @@ class Reactor:
         return next((request for request in found.requests if request.attempt == 1 and request.set_id not in others), None)
 
     def _pass(self, set_ids: Iterable[str]) -> None:
-        self._passed |= dict.fromkeys(set_ids, time.monotonic() + PASSED_SECONDS)
+        self._passed |= dict.fromkeys(set_ids, self._now() + PASSED)
 
     def _launch(self, request: SetRequest) -> None:
         keys = {pipeline.name: self._keys[pipeline.output] for pipeline in self._snapshot.pipelines}
         try:
-            launch_run(self.launcher.url, self.launcher.location, job_name(request.project), [keys[name].path for name in request.pipelines], request.tags)
+            self.launcher.launch(job_name(request.project), [keys[name] for name in request.pipelines], request.tags)
         except (ExecutionError, UnreachableError) as error:
             # The code location may not know a new pipeline yet; the web server may not be up.
             _say(str(error))
@@ -208,14 +222,18 @@ class Reactor:
 
     def _hold_on(self) -> None:
         """Lets the sensors know that somebody reacts."""
-        if time.monotonic() < self._leased:
+        now = self._now()
+        if self._leased is not None and now < self._leased:
             return
         if not self._snapshot.projects:
             with self.workspace.database.read() as txn:
                 self._load(read_snapshot(txn))
         for project in self._snapshot.projects:
             self.workspace.leases.acquire(reactor_lease(project), self.owner, LEASE_TIME)
-        self._leased = time.monotonic() + LEASE_TIME.total_seconds() / 3
+        self._leased = now + LEASE_TIME / 3
+
+    def _now(self) -> dt.datetime:
+        return self.workspace.database.clock.now()
 
 
 @contextlib.contextmanager

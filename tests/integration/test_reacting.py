@@ -1,22 +1,55 @@
 """What reacts to commits at once: it runs or launches what has just become due, tells Dagster all of it, and leaves the rest to the sensor."""
 
+import contextlib
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import dagster as dg
 import pytest
 from dagster._core.definitions.data_version import StaleStatus
 
+from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.coordination.leases import LEASE_TIME
 from pachyderm_dagster.coordination.names import asked_lease, reactor_lease, set_lease
 from pachyderm_dagster.errors import ExecutionError, StorageError
+from pachyderm_dagster.executors.job_datums import JobDatums
 from pachyderm_dagster.integration.commit_sensor import SENSOR_OWNER
-from pachyderm_dagster.integration.reacting import Launcher, Reactor, open_reactor
+from pachyderm_dagster.integration.reacting import PASSED, Launcher, Reactor, open_reactor
 from pachyderm_dagster.pps.model import JobState
+from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerSetup
+from pachyderm_dagster.workspace import open_workspace
 from tests.integration.home import Home
 
 NOWHERE = Launcher("http://127.0.0.1:9", "pachyderm")
 EDGES = dg.AssetKey(["default", "edges"])
+
+
+@dataclass
+class Launched:
+    """Notes what is to be launched."""
+
+    jobs: list[tuple[str, Sequence[dg.AssetKey]]] = field(default_factory=list)
+
+    def launch(self, job: str, keys: Sequence[dg.AssetKey], tags: Mapping[str, str]) -> None:
+        self.jobs.append((job, keys))
+
+
+@dataclass
+class Failing:
+    """An executor of which each job gets this error."""
+
+    error: BaseException
+    tries: int = 0
+
+    def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int, job: JobDatums, /) -> Generator[DatumResult]:
+        self.tries += 1
+        raise self.error
+
+    def stop(self) -> None: ...
+
+    def restart_asked(self) -> int:
+        return 0
 
 
 @pytest.fixture
@@ -99,18 +132,16 @@ def test_reactor_keeps_off_while_a_daemon_is_about_to_make_runs(home: Home, inst
 
 
 @pytest.mark.parametrize("longest", [dt.timedelta(0), dt.timedelta(hours=1)], ids=["long jobs so far", "no job so far"])
-def test_pipeline_of_which_no_short_job_is_known_gets_a_run(home: Home, longest: dt.timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pipeline_of_which_no_short_job_is_known_gets_a_run(home: Home, longest: dt.timedelta) -> None:
     home.commit("images@master", {"/a": "1"})
     home.pipeline("edges", "images")
     if not longest:
         run_first(home)
         home.commit("images@master", {"/b": "1"})
-    launched = []
-    monkeypatch.setattr("pachyderm_dagster.integration.reacting.launch_run", lambda *words: launched.append(words[2]))
-    with open_reactor(home.environ, NOWHERE, is_instant=True) as reactor:
-        reactor.longest = longest
-        assert reactor.look()
-    assert launched == ["pipelines_default"]
+    launched = Launched()
+    executor = Failing(AssertionError("a job is run here"))
+    assert Reactor(home.workspace, home.instance, executor, launched, is_instant=True, longest=longest).look()
+    assert launched.jobs == [("pipelines_default", [EDGES])]
 
 
 def test_web_server_that_does_not_answer_leaves_the_set_to_the_sensor(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
@@ -123,47 +154,34 @@ def test_web_server_that_does_not_answer_leaves_the_set_to_the_sensor(home: Home
     assert len(home.tick().requests) == 1
 
 
-def test_job_that_cannot_be_started_here_is_told_and_left_to_the_sensor(
-    home: Home, instant: Reactor, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    def refused(*_: object, **__: object) -> None:
-        raise ExecutionError("worker-not-started", "no worker starts here")
-
+def test_job_that_cannot_be_started_here_is_told_and_left_to_the_sensor(home: Home, instant: Reactor, capfd: pytest.CaptureFixture[str]) -> None:
     home.commit("images@master", {"/a": "1"})
-    monkeypatch.setattr("pachyderm_dagster.integration.reacting.run_job", refused)
+    instant.executor = Failing(ExecutionError("worker-not-started", "no worker starts here"))
     assert instant.look()
     assert not instant.look()
     assert "no worker starts here" in capfd.readouterr().err
     assert len(home.tick().requests) == 1
 
 
-def test_set_that_a_full_disk_interrupted_here_is_not_tried_here_again(home: Home, instant: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
-    tries: list[object] = []
-
-    def full(_workspace: object, job: object, **_: object) -> None:
-        tries.append(job)
-        raise StorageError("storage-full", "no room")
-
+@pytest.mark.usefixtures("instant")
+def test_set_that_a_full_disk_interrupted_here_is_not_tried_here_again(home: Home) -> None:
+    full, clock = Failing(StorageError("storage-full", "no room")), ManualClock(dt.datetime.now(dt.UTC))
     home.commit("images@master", {"/a": "1"})
-    monkeypatch.setattr("pachyderm_dagster.integration.reacting.run_job", full)
-    monkeypatch.setattr("pachyderm_dagster.integration.reacting.PASSED_SECONDS", 0.0)
-    assert instant.look()
-    tried = len(tries)
-    assert tried
-    assert not instant.look()
-    assert len(tries) == tried
+    with contextlib.closing(open_workspace(home.environ, clock=clock)) as workspace:
+        reactor = Reactor(workspace, home.instance, full, NOWHERE, is_instant=True)
+        assert reactor.look()
+        assert full.tries == 1
+        clock.advance(PASSED)
+        assert not reactor.look()
+    assert full.tries == 1
     assert len(home.tick().requests) == 1, "the sensor's runs are counted, and wait longer each time"
 
 
-def test_job_of_a_reactor_that_was_interrupted_is_done_by_the_next(home: Home, instant: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
+def test_job_of_a_reactor_that_was_interrupted_is_done_by_the_next(home: Home, instant: Reactor) -> None:
     home.commit("images@master", {"/a": "1"})
-    with monkeypatch.context() as patched:
-        patched.setattr("pachyderm_dagster.integration.reacting.run_job", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            instant.look()
+    instant.executor = Failing(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        instant.look()
     assert not home.workspace.leases.is_held(set_lease(home.jobs("edges")[0].id))
     with open_reactor(home.environ, NOWHERE, is_instant=True) as following:
         assert following.look()
