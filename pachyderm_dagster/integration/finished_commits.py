@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 import msgspec
-import sqlalchemy as sa
 
 from pachyderm_dagster.coordination.names import set_lease
 from pachyderm_dagster.errors import NotFoundError
@@ -14,11 +13,10 @@ from pachyderm_dagster.integration.branch_assets import BranchAssets
 from pachyderm_dagster.integration.commit_events import commit_id_of, commit_materialization, commit_metadata, has_event, is_awaited, newest_versions
 from pachyderm_dagster.integration.job_reports import find_untold_output
 from pachyderm_dagster.integration.shown_commits import shown_commit
-from pachyderm_dagster.metadata import tables as t
-from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits
-from pachyderm_dagster.pfs.ancestry import find_readable
-from pachyderm_dagster.pfs.model import BranchName, Commit, Origin, RepoType
+from pachyderm_dagster.pfs.finished import list_finished_after
+from pachyderm_dagster.pfs.heads import find_readable_head
+from pachyderm_dagster.pfs.model import BranchName, Commit, Origin
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.workspace import Workspace
@@ -28,6 +26,8 @@ MOST_COMMITS = 300
 
 SHOWN_COMMITS = 50
 """Commits a tick of which more is shown than numbers: that costs a few milliseconds each, and some requests where the store is far away."""
+
+_EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 
 
 class Walked(msgspec.Struct, frozen=True):
@@ -80,7 +80,7 @@ class Walk:
 def walk_commits(workspace: Workspace, instance: dg.DagsterInstance, project: str, assets: BranchAssets, walked: Walked) -> Walk:
     """Goes on from `walked` over the finished commits of a project and collects the events that are missing."""
     with workspace.database.read() as txn:
-        found = _finished_after(txn, project, walked)
+        found = list_finished_after(txn, project, _EPOCH + dt.timedelta(microseconds=walked.finished), walked.key, number=MOST_COMMITS)
         job_of = {
             job.output_commit: job for commit in found if commit.origin is Origin.AUTO for job in jobs.list_job(txn, pipeline=commit.repo, set_id=commit.id)
         }
@@ -149,42 +149,12 @@ def moved_heads(
     newest = newest_versions(instance, list(heads.values())) | {event.asset_key: commit_id_of(event) for event in events}
     found = []
     with workspace.database.read() as txn:
-        at = {branch: _readable_head(txn, branch) for branch in heads}
+        at = {branch: find_readable_head(txn, branch) for branch in heads}
     for branch, key in heads.items():
         commit = at[branch]
         if commit is not None and commit.id != newest.get(key):
             found.append(_event(workspace, key, commit, assets))
     return found
-
-
-def _finished_after(txn: Transaction, project: str, walked: Walked) -> list[Commit]:
-    """Readable commits of user repos, in the order in which they finished: at most `MOST_COMMITS`."""
-    time = dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=walked.finished)
-    chosen = (
-        sa.select(t.commit.c.id)
-        .join_from(t.commit, t.repo)
-        .join(t.project)
-        .where(
-            t.project.c.name == project,
-            t.repo.c.type == RepoType.USER,
-            t.commit.c.error.is_(None),
-            sa.or_(t.commit.c.finished > time, sa.and_(t.commit.c.finished == time, t.commit.c.id > walked.key)),
-        )
-        .order_by(t.commit.c.finished, t.commit.c.id)
-        .limit(MOST_COMMITS)
-    )
-    return sorted(commits.list_rows(txn, chosen), key=lambda commit: (commit.finished, commit.key))
-
-
-def _readable_head(txn: Transaction, branch: BranchName) -> Commit | None:
-    row = txn.first(
-        sa.select(t.branch.c.head_id)
-        .join_from(t.branch, t.repo)
-        .join(t.project)
-        .where(t.project.c.name == branch.repo.project, t.repo.c.name == branch.repo.name, t.repo.c.type == RepoType.USER, t.branch.c.name == branch.name)
-    )
-    readable = None if row is None else find_readable(txn, row.head_id)
-    return None if readable is None else commits.get_commit(txn, readable.id)
 
 
 def _is_running(workspace: Workspace, instance: dg.DagsterInstance, job: Job) -> bool:
@@ -196,4 +166,4 @@ def _is_running(workspace: Workspace, instance: dg.DagsterInstance, job: Job) ->
 
 
 def _microseconds(time: dt.datetime) -> int:
-    return (time - dt.datetime.fromtimestamp(0, dt.UTC)) // dt.timedelta(microseconds=1)
+    return (time - _EPOCH) // dt.timedelta(microseconds=1)

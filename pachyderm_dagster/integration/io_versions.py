@@ -12,10 +12,10 @@ from pachyderm_dagster.integration.asset_branches import AssetStorage
 from pachyderm_dagster.integration.commit_events import PAGE, Describe, commit_materialization, find_commit_id, find_event, version_of
 from pachyderm_dagster.integration.dagster_inner import find_instance, find_recorded_event, find_upstream_run, record_input
 from pachyderm_dagster.pfs import commits
-from pachyderm_dagster.pfs.ancestry import find_readable
+from pachyderm_dagster.pfs.heads import find_readable_head
 from pachyderm_dagster.pfs.model import BranchName, Commit, Origin
 from pachyderm_dagster.pfs.named_commits import find_named
-from pachyderm_dagster.pfs.references import branch_row, find_commit
+from pachyderm_dagster.pfs.references import find_commit
 from pachyderm_dagster.pfs.short_references import commit_in
 from pachyderm_dagster.workspace import Workspace
 
@@ -81,12 +81,9 @@ class VersionChoice:
         """The first branch that has a readable commit, and that."""
         with self.workspace.database.read() as txn:
             for branch in self.branches:
-                try:
-                    readable = find_readable(txn, branch_row(txn, branch).head_id)
-                except NotFoundError:
-                    continue
-                if readable is not None:
-                    return branch, commits.get_commit(txn, readable.id)
+                head = find_readable_head(txn, branch)
+                if head is not None:
+                    return branch, head
         names = ", ".join(map(repr, map(str, self.branches)))
         raise NotFoundError(
             "asset-empty",

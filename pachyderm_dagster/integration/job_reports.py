@@ -10,7 +10,6 @@ from pachyderm_dagster.integration.branch_assets import BranchAssets
 from pachyderm_dagster.integration.commit_events import ensure_events, has_event, is_awaited, provenance_tags, version_tags
 from pachyderm_dagster.integration.job_events import failure_metadata, output_metadata
 from pachyderm_dagster.integration.partition_keys import partition_of
-from pachyderm_dagster.integration.record_snapshot import read_snapshot
 from pachyderm_dagster.integration.shown_commits import shown_commit
 from pachyderm_dagster.integration.snapshot import code_version
 from pachyderm_dagster.pfs import commits
@@ -60,9 +59,9 @@ def report_check(instance: dg.DagsterInstance, found: dg.AssetCheckResult) -> No
 
 
 def find_outputs(workspace: Workspace) -> frozenset[BranchName]:
-    """The branches that pipelines write."""
+    """The branches that pipelines write; what a service or a spout writes comes from outside."""
     with workspace.database.read() as txn:
-        return frozenset(pipeline.output for pipeline in read_snapshot(txn).pipelines)
+        return frozenset(pipeline.output for pipeline in pipelines.list_pipeline(txn) if not pipeline.spec.runs_on)
 
 
 def report_inputs(instance: dg.DagsterInstance, workspace: Workspace, job: Job, assets: BranchAssets, outputs: Collection[BranchName]) -> None:

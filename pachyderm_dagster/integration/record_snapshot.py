@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping
 
-import sqlalchemy as sa
-
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.integration.snapshot import AssetBranch, InputBranch, LoadedPipeline, Snapshot
-from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
-from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, BranchName, RepoName, RepoType
+from pachyderm_dagster.pfs import repos
+from pachyderm_dagster.pfs.heads import list_headed
 from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.record import open_record
 
@@ -29,17 +27,9 @@ def read_snapshot(txn: Transaction) -> Snapshot:
     found = [pipeline for pipeline in pipelines.list_pipeline(txn) if not pipeline.spec.runs_on]
     loaded = tuple(LoadedPipeline(pipeline.name, pipeline.version, pipeline.spec) for pipeline in found)
     outputs = {pipeline.output for pipeline in loaded}
-    rows = txn.all(
-        sa.select(t.project.c.name.label("project"), t.repo.c.name.label("repo"), t.repo.c.description, t.branch.c.name.label("branch"), t.branch.c.metadata)
-        .join_from(t.branch, t.repo)
-        .join(t.project)
-        .where(t.repo.c.type == RepoType.USER, t.branch.c.head_id.is_not(None))
-        .order_by(t.project.c.name, t.repo.c.name, t.branch.c.name)
-    )
-    branches = [(InputBranch(BranchName(RepoName(row.project, row.repo), row.branch), row.description), row.metadata.get(labels.WRITING_ASSET)) for row in rows]
-    projects = {row.name for row in txn.all(sa.select(t.project.c.name))} | {DEFAULT_PROJECT}
+    branches = [(InputBranch(branch.name, branch.description), branch.metadata.get(labels.WRITING_ASSET)) for branch in list_headed(txn)]
     return Snapshot(
-        projects=tuple(sorted(projects)),
+        projects=tuple(repos.project_names(txn)),
         branches=tuple(branch for branch, asset in branches if asset is None and branch.name not in outputs),
         pipelines=loaded,
         assets=tuple(AssetBranch(branch.name, asset) for branch, asset in branches if asset is not None and branch.name not in outputs),

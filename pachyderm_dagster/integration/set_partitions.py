@@ -4,18 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dagster as dg
-import sqlalchemy as sa
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.integration.launches import Launch
 from pachyderm_dagster.integration.partition_keys import partition_keys, set_of_partition
-from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.model import Origin, RepoName, RepoType
 from pachyderm_dagster.pfs.object_metadata import MetadataEdit, ObjectKind, Operation, edit_metadata
 from pachyderm_dagster.pps import jobs
+from pachyderm_dagster.pps.job_sets import list_newest
 from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.pps.pins import pins_of_jobs, run_pipelines
 
@@ -48,21 +47,13 @@ class PartitionChange:
 
 def change_partitions(txn: Transaction, instance: dg.DagsterInstance, project: str, looked: int) -> PartitionChange:
     """Which sets with jobs in a project are not partitions yet, oldest first, and which partitions are too old to stay."""
-    rows = txn.all(
-        sa.select(t.job.c.id, t.job.c.set_id, t.commit.c.metadata)
-        .join_from(t.job, t.pipeline)
-        .join(t.project)
-        .join(t.commit, t.job.c.output_commit_id == t.commit.c.id)
-        .where(t.project.c.name == project, t.job.c.id > looked - _LATE)
-        .order_by(t.job.c.id.desc())
-        .limit(MOST_PARTITIONS)
-    )
+    newest = list_newest(txn, project, after=looked - _LATE, number=MOST_PARTITIONS)
     there = instance.get_dynamic_partitions(labels.COMMIT_SETS)
     known = {set_of_partition(key) for key in there}
-    new = dict.fromkeys(row.set_id for row in reversed(rows) if labels.PARTITION not in row.metadata and row.set_id not in known)
+    new = dict.fromkeys(job.set_id for job in reversed(newest) if labels.PARTITION not in job.metadata and job.set_id not in known)
     found = sorted(partition_keys(txn, new).values())
     too_many = max(0, len(there) + len(found) - MOST_PARTITIONS)
-    return PartitionChange(tuple(found), tuple(there[:too_many]), max((row.id for row in rows), default=looked))
+    return PartitionChange(tuple(found), tuple(there[:too_many]), max((job.key for job in newest), default=looked))
 
 
 def repeat_set(txn: Transaction, set_id: str, chosen: Sequence[RepoName], launch: Launch) -> list[Job]:

@@ -68,6 +68,11 @@ def list_project(txn: Transaction) -> list[Project]:
     return [Project(row.name, row.created, row.description, row.metadata) for row in txn.all(sa.select(t.project).order_by(t.project.c.name))]
 
 
+def project_names(txn: Transaction) -> list[str]:
+    """The names of the projects, sorted; `default` is one of them before anything was made in it."""
+    return sorted({row.name for row in txn.all(sa.select(t.project.c.name))} | {DEFAULT_PROJECT})
+
+
 def inspect_project(txn: Transaction, name: str) -> Project:
     """One project.
 
