@@ -8,7 +8,7 @@ import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.integration.column_lineage import declared_lineage
-from pachyderm_dagster.integration.commit_events import content_version
+from pachyderm_dagster.integration.data_versions import content_version
 from pachyderm_dagster.pfs.model import BranchName, Commit
 from pachyderm_dagster.pfs.reference_texts import parse_repo
 

@@ -9,8 +9,8 @@ from typing import TypeAlias
 import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
-from pachyderm_dagster.codec import digest
 from pachyderm_dagster.integration.dagster_inner import has_version
+from pachyderm_dagster.integration.data_versions import version_tags
 from pachyderm_dagster.pfs.model import Commit
 from pachyderm_dagster.storage.rows import FILE_ROWS
 from pachyderm_dagster.storage.tree_reading import decode_root
@@ -28,21 +28,6 @@ REPORT_TIME = dt.timedelta(minutes=1)
 def commit_materialization(key: dg.AssetKey, commit: Commit, version: str, metadata: Mapping[str, dg.MetadataValue]) -> dg.AssetMaterialization:
     """The event of a finished commit on an input branch, which is this data version."""
     return dg.AssetMaterialization(key, description=commit.description or None, metadata=metadata, tags=version_tags(version))
-
-
-def version_tags(version: str) -> dict[str, str]:
-    """The tags that make this the asset's data version."""
-    return {labels.DATA_VERSION: version, labels.DATA_VERSION_IS_USER_PROVIDED: "true"}
-
-
-def content_version(commit: Commit) -> str:
-    """A data version that is the same for commits with the same files in them, written by the same datums."""
-    return version_of_hashes([decode_root(FILE_ROWS, commit.tree).id.hex()])
-
-
-def version_of_hashes(hashes: Sequence[str]) -> str:
-    """The data version of directories with these hashes."""
-    return digest("dagster-content", [one.encode() for one in hashes]).hex()[:32]
 
 
 def commit_metadata(commit: Commit) -> dict[str, dg.MetadataValue]:

@@ -10,7 +10,7 @@ import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.client.changes import FileChanges
 from pachyderm_dagster.errors import ExistsError, InvalidError, NotFoundError, StateError
 from pachyderm_dagster.integration.asset_branches import AssetStorage, output_id, partition_folder
-from pachyderm_dagster.integration.commit_events import version_of_hashes
+from pachyderm_dagster.integration.data_versions import version_of_hashes
 from pachyderm_dagster.integration.io_folders import find_hash
 from pachyderm_dagster.integration.io_formats import write_value
 from pachyderm_dagster.metadata.database import Database, Transaction

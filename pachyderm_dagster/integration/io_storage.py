@@ -8,8 +8,8 @@ import dagster as dg
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.integration.asset_branches import AssetStorage, partition_folder
-from pachyderm_dagster.integration.commit_events import content_version
 from pachyderm_dagster.integration.dagster_inner import find_asset_layer, find_step_key, set_data_version
+from pachyderm_dagster.integration.data_versions import content_version
 from pachyderm_dagster.integration.io_folders import Checkouts, StoredFolder, find_hash
 from pachyderm_dagster.integration.io_metadata import input_table, output_metadata
 from pachyderm_dagster.integration.io_outputs import Output, data_version, output_folders, write_output

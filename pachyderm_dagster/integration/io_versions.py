@@ -9,7 +9,7 @@ import dagster as dg
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.integration.asset_branches import AssetStorage
-from pachyderm_dagster.integration.commit_events import PAGE, Describe, commit_materialization, find_commit_id, find_event, version_of
+from pachyderm_dagster.integration.commit_events import Describe, commit_materialization, find_commit_id, find_event, version_of
 from pachyderm_dagster.integration.dagster_inner import find_instance, find_recorded_event, find_upstream_run, record_input
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.heads import find_readable_head
@@ -93,20 +93,11 @@ class VersionChoice:
     def _made_in_run(self, branch: BranchName) -> Commit | None:
         """The newest commit of the asset that the run which makes this input reported."""
         run_id, instance = find_upstream_run(self.context), find_instance(self.context)
-        found = None if run_id is None or instance is None else instance.get_run_record_by_id(run_id)
-        if instance is None or found is None:
+        if run_id is None or instance is None:
             return None
-        since = found.create_timestamp.timestamp() - 1
-        chosen = dg.AssetRecordsFilter(asset_key=self.context.asset_key, after_timestamp=since)
-        cursor = None
-        while True:
-            page = instance.fetch_materializations(chosen, limit=PAGE, cursor=cursor)
-            for record in page.records:
-                if record.run_id == run_id:
-                    return self._commit_of(record, branch)
-            if not page.has_more:
-                return None
-            cursor = page.cursor
+        records = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION, ascending=False).records
+        newest = next((record for record in records if (event := record.asset_materialization) and event.asset_key == self.context.asset_key), None)
+        return None if newest is None else self._commit_of(newest, branch)
 
     def _recorded(self, branch: BranchName) -> Commit | None:
         """The commit of the materialization that Dagster takes the input to be; of one partition its newest, of several that of none."""

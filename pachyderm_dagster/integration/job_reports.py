@@ -7,7 +7,8 @@ import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.integration.branch_assets import BranchAssets
-from pachyderm_dagster.integration.commit_events import ensure_events, has_event, is_awaited, provenance_tags, version_tags
+from pachyderm_dagster.integration.commit_events import ensure_events, has_event, is_awaited, provenance_tags
+from pachyderm_dagster.integration.data_versions import version_tags
 from pachyderm_dagster.integration.job_events import failure_metadata, output_metadata
 from pachyderm_dagster.integration.partition_keys import partition_of
 from pachyderm_dagster.integration.shown_commits import shown_commit

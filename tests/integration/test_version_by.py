@@ -20,7 +20,7 @@ from pachyderm_dagster.integration import (
     pipeline_asset,
     repo_asset,
 )
-from pachyderm_dagster.integration.commit_events import content_version
+from pachyderm_dagster.integration.data_versions import content_version
 from tests.integration.assets import Code
 from tests.integration.home import QUIET, Home
 from tests.integration.test_assets import EDGES, IMAGES, MONTAGE, run_all, spec, tick
