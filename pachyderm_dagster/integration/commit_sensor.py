@@ -16,9 +16,8 @@ from pachyderm_dagster.integration.cron_ticks import make_due_ticks
 from pachyderm_dagster.integration.dagster_inner import stopped_names
 from pachyderm_dagster.integration.due_runs import MOST_SETS, REACTION, DueRuns, DueSets, SetRequest
 from pachyderm_dagster.integration.finished_commits import Walked, moved_heads, walk_commits
-from pachyderm_dagster.integration.partition_keys import partition_of
 from pachyderm_dagster.integration.run_sets import request_lease
-from pachyderm_dagster.integration.set_partitions import PartitionChange, change_partitions
+from pachyderm_dagster.integration.set_partitions import PartitionChange, change_partitions, partition_of
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.model import BranchName, RepoName
 from pachyderm_dagster.pfs.references import parse_repo

@@ -10,7 +10,7 @@ from pachyderm_dagster.integration.branch_assets import BranchAssets
 from pachyderm_dagster.integration.commit_events import ensure_events, has_event, is_awaited, provenance_tags
 from pachyderm_dagster.integration.data_versions import version_tags
 from pachyderm_dagster.integration.job_events import failure_metadata, output_metadata
-from pachyderm_dagster.integration.partition_keys import partition_of
+from pachyderm_dagster.integration.set_partitions import partition_of
 from pachyderm_dagster.integration.shown_commits import shown_commit
 from pachyderm_dagster.integration.snapshot import code_version
 from pachyderm_dagster.pfs import commits

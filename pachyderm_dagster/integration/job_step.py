@@ -24,8 +24,8 @@ from pachyderm_dagster.integration.job_reports import (
     report_check,
     report_inputs,
 )
-from pachyderm_dagster.integration.partition_keys import partition_of
 from pachyderm_dagster.integration.run_sets import sets_of_run
+from pachyderm_dagster.integration.set_partitions import partition_of
 from pachyderm_dagster.integration.snapshot import LoadedPipeline
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits

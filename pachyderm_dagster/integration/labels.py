@@ -29,7 +29,7 @@ WRITING_STEP = "dagster_step"
 WRITING_ASSET = "dagster_asset"
 """The key of the asset, `project/repo`; on a branch it makes that branch this asset, whatever the translator would call it."""
 
-PARTITION = "dagster_repeats"
+REPEATED_SET = "dagster_repeats"
 """On the outputs of a commit set that a run made to repeat another one: that one's id, whose partition they are."""
 COMMIT_SETS = "pachyderm_commit_sets"
 """Dagster's name of the partitions that are commit sets."""

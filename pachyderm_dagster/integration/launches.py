@@ -1,20 +1,24 @@
-"""What the pipelines of a run are to do, when a user started it: what the configuration of each says, and the tags of the run."""
+"""What the pipelines of a run are to do, when a user started it: by its configuration and tags, or as the commit set did that is its partition."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
+from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.integration.asset_branches import pin_tag
 from pachyderm_dagster.integration.branch_assets import KeyOf
 from pachyderm_dagster.integration.launch_config import PipelineConfig
 from pachyderm_dagster.integration.pin_checks import check_tags
 from pachyderm_dagster.metadata.database import Transaction
-from pachyderm_dagster.pfs.model import RepoName
-from pachyderm_dagster.pps import pipelines
-from pachyderm_dagster.pps.pins import Pin, make_pin
+from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.model import Origin, RepoName, RepoType
+from pachyderm_dagster.pfs.object_metadata import MetadataEdit, ObjectKind, Operation, edit_metadata
+from pachyderm_dagster.pps import jobs, pipelines
+from pachyderm_dagster.pps.model import Job
+from pachyderm_dagster.pps.pins import Pin, make_pin, pins_of_jobs, run_pipelines
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,38 @@ def read_launch(txn: Transaction, run: dg.DagsterRun, steps: Mapping[RepoName, s
     if any(tag.startswith(labels.PIN_PREFIX) for tag in run.tags):
         pins += _pins_by_tag(txn, run.tags, steps, key_of, read)
     return Launch(tuple(dict.fromkeys(pins)), frozenset(name for name, config in said.items() if config.reprocess))
+
+
+def repeat_set(txn: Transaction, set_id: str, chosen: Sequence[RepoName], launch: Launch) -> list[Job]:
+    """Runs pipelines again on what their jobs of a commit set read, in this transaction's set; or gives the jobs that are still to be done in it.
+
+    Of pipelines without a job in it nothing is done.
+
+    Raises:
+        NotFoundError: `commit-set-not-found`.
+        InvalidError: `pin-invalid`, when the run pins inputs too; and as `run_pipelines`.
+    """
+    members = [job for job in jobs.list_job(txn, set_id=set_id) if job.pipeline in chosen]
+    if not jobs.list_job(txn, set_id=set_id):
+        raise NotFoundError("commit-set-not-found", f"partition '{set_id}' is no commit set with jobs; choose one of those that the sensor added")
+    if launch.pins:
+        raise InvalidError("pin-invalid", f"partition '{set_id}' says which commits are read, and the run pins '{launch.pins[0]}' too; leave one of them out")
+    undone = [job for job in members if not job.state.is_terminal]
+    if not undone and members:
+        run_pipelines(txn, [job.pipeline for job in members], pins=pins_of_jobs(txn, members), reprocess=launch.reprocess)
+    return undone
+
+
+def mark_repeated(txn: Transaction, set_id: str, repeated: str) -> None:
+    """Notes on the outputs of a set which set it repeats. Without that, as when a process dies before it, the set is a partition of its own."""
+    made = [commit for commit in commits.list_commit(txn, set_id=set_id) if commit.origin is Origin.AUTO and commit.repo.type is RepoType.USER]
+    edit_metadata(
+        txn,
+        [
+            MetadataEdit(ObjectKind.COMMIT, f"{commit.repo.project}/{commit.repo.name}@{commit.id}", Operation.ADD, labels.REPEATED_SET, repeated)
+            for commit in made
+        ],
+    )
 
 
 def _pins_by_tag(txn: Transaction, tags: Mapping[str, str], steps: Mapping[RepoName, str], key_of: KeyOf, read: Collection[dg.AssetKey]) -> list[Pin]:

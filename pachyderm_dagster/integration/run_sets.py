@@ -11,10 +11,9 @@ from pachyderm_dagster.integration.applying import wait_applied
 from pachyderm_dagster.integration.branch_assets import KeyOf
 from pachyderm_dagster.integration.dagster_inner import graph_of_run, selected_in_run, step_of
 from pachyderm_dagster.integration.declared import DeclaredPipeline, declared_as
-from pachyderm_dagster.integration.launches import Launch, read_launch
-from pachyderm_dagster.integration.partition_keys import set_of_partition
+from pachyderm_dagster.integration.launches import Launch, mark_repeated, read_launch, repeat_set
 from pachyderm_dagster.integration.pin_checks import read_assets
-from pachyderm_dagster.integration.set_partitions import mark_repeated, repeat_set
+from pachyderm_dagster.integration.set_partitions import set_of_partition
 from pachyderm_dagster.integration.set_runs import sets_of
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.model import RepoName

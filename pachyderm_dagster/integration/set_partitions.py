@@ -1,27 +1,38 @@
-"""Commit sets as partitions of pipelines' assets: which there are, and which one a commit belongs to (docs/design/0021)."""
+"""Commit sets as partitions of pipelines' assets: their names, which there are, and which one a commit belongs to (docs/design/0021)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
-from pachyderm_dagster.errors import InvalidError, NotFoundError
-from pachyderm_dagster.integration.launches import Launch
-from pachyderm_dagster.integration.partition_keys import partition_keys, set_of_partition
 from pachyderm_dagster.metadata.database import Transaction
-from pachyderm_dagster.pfs import commits
-from pachyderm_dagster.pfs.model import Origin, RepoName, RepoType
-from pachyderm_dagster.pfs.object_metadata import MetadataEdit, ObjectKind, Operation, edit_metadata
-from pachyderm_dagster.pps import jobs
-from pachyderm_dagster.pps.job_sets import list_newest
-from pachyderm_dagster.pps.model import Job
-from pachyderm_dagster.pps.pins import pins_of_jobs, run_pipelines
+from pachyderm_dagster.pfs.model import Commit
+from pachyderm_dagster.pps.job_sets import list_newest, set_times
 
 MOST_PARTITIONS = 10_000
 """Sets that are partitions, the newest: Dagster's pages stay quick with so many."""
 _LATE = 1000
 """Rows of jobs that are looked at again: two transactions may become visible in the other order."""
+
+
+def set_of_partition(key: str) -> str:
+    """The id of the set that a partition is; of a key that somebody else made, all of it."""
+    return key.rpartition("_")[2]
+
+
+def partition_keys(txn: Transaction, set_ids: Collection[str]) -> Mapping[str, str]:
+    """The partition of each set that has jobs, `2026-11-29T19:12:00.123456_<id>`, from the time of the first of these.
+
+    Dagster sorts the runs of a backfill by them, so it runs the oldest first.
+    """
+    return {set_id: f"{time:%Y-%m-%dT%H:%M:%S.%f}_{set_id}" for set_id, time in set_times(txn, set_ids).items()}
+
+
+def partition_of(txn: Transaction, commit: Commit) -> str:
+    """The partition that a commit of a pipeline's output belongs to: that of its set, or of the set which its set repeats."""
+    set_id = commit.metadata.get(labels.REPEATED_SET, commit.id)
+    return partition_keys(txn, [set_id]).get(set_id, set_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,39 +61,7 @@ def change_partitions(txn: Transaction, instance: dg.DagsterInstance, project: s
     newest = list_newest(txn, project, after=looked - _LATE, number=MOST_PARTITIONS)
     there = instance.get_dynamic_partitions(labels.COMMIT_SETS)
     known = {set_of_partition(key) for key in there}
-    new = dict.fromkeys(job.set_id for job in reversed(newest) if labels.PARTITION not in job.metadata and job.set_id not in known)
+    new = dict.fromkeys(job.set_id for job in reversed(newest) if labels.REPEATED_SET not in job.metadata and job.set_id not in known)
     found = sorted(partition_keys(txn, new).values())
     too_many = max(0, len(there) + len(found) - MOST_PARTITIONS)
     return PartitionChange(tuple(found), tuple(there[:too_many]), max((job.key for job in newest), default=looked))
-
-
-def repeat_set(txn: Transaction, set_id: str, chosen: Sequence[RepoName], launch: Launch) -> list[Job]:
-    """Runs pipelines again on what their jobs of a commit set read, in this transaction's set; or gives the jobs that are still to be done in it.
-
-    Of pipelines without a job in it nothing is done.
-
-    Raises:
-        NotFoundError: `commit-set-not-found`.
-        InvalidError: `pin-invalid`, when the run pins inputs too; and as `run_pipelines`.
-    """
-    members = [job for job in jobs.list_job(txn, set_id=set_id) if job.pipeline in chosen]
-    if not jobs.list_job(txn, set_id=set_id):
-        raise NotFoundError("commit-set-not-found", f"partition '{set_id}' is no commit set with jobs; choose one of those that the sensor added")
-    if launch.pins:
-        raise InvalidError("pin-invalid", f"partition '{set_id}' says which commits are read, and the run pins '{launch.pins[0]}' too; leave one of them out")
-    undone = [job for job in members if not job.state.is_terminal]
-    if not undone and members:
-        run_pipelines(txn, [job.pipeline for job in members], pins=pins_of_jobs(txn, members), reprocess=launch.reprocess)
-    return undone
-
-
-def mark_repeated(txn: Transaction, set_id: str, repeated: str) -> None:
-    """Notes on the outputs of a set which set it repeats. Without that, as when a process dies before it, the set is a partition of its own."""
-    made = [commit for commit in commits.list_commit(txn, set_id=set_id) if commit.origin is Origin.AUTO and commit.repo.type is RepoType.USER]
-    edit_metadata(
-        txn,
-        [
-            MetadataEdit(ObjectKind.COMMIT, f"{commit.repo.project}/{commit.repo.name}@{commit.id}", Operation.ADD, labels.PARTITION, repeated)
-            for commit in made
-        ],
-    )
