@@ -1,11 +1,9 @@
 """Applies the pipelines that a Dagster project declares to the record, when work begins."""
 
-import time
 from collections.abc import Iterator, Sequence
 
-from pachyderm_dagster.coordination.leases import POLL_SECONDS, WAIT_SECONDS, hold
+from pachyderm_dagster.coordination.leases import hold, wait_for
 from pachyderm_dagster.coordination.names import DECLARED_LEASE
-from pachyderm_dagster.errors import ConflictError
 from pachyderm_dagster.integration.declared import DeclaredPipeline
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
@@ -28,15 +26,8 @@ def apply_declared(workspace: Workspace, declared: Sequence[DeclaredPipeline]) -
     """
     if not _changed(workspace, declared):
         return []
-    owner = workspace.database.clock.new_id()
-    with hold(workspace.leases, DECLARED_LEASE, owner) as held:
-        changed = _changed(workspace, declared) if held is not None else []
-        if changed:
-            with workspace.database.read() as txn:
-                requests: list[Request] = [CreateRepo(repo) for repo in _missing_repos(txn, changed, declared)]
-            requests += (CreatePipeline(project=pipeline.project, update=True, user=pipeline.user) for pipeline in changed)
-            workspace.pps.apply_all(requests)
-    return [pipeline.name for pipeline in changed]
+    with hold(workspace.leases, DECLARED_LEASE, workspace.database.clock.new_id()) as held:
+        return _apply(workspace, declared) if held is not None else []
 
 
 def wait_applied(workspace: Workspace, declared: Sequence[DeclaredPipeline]) -> None:
@@ -46,11 +37,19 @@ def wait_applied(workspace: Workspace, declared: Sequence[DeclaredPipeline]) -> 
         ConflictError: `requests-busy`.
         ExistsError, InvalidError, NotFoundError: as `apply_declared`.
     """
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not apply_declared(workspace, declared) and _changed(workspace, declared):
-        if time.monotonic() > deadline:
-            raise ConflictError("requests-busy", f"another process was changing pipelines for {WAIT_SECONDS:g} s; start the run again")
-        time.sleep(POLL_SECONDS)
+    if _changed(workspace, declared):
+        with wait_for(workspace.leases, DECLARED_LEASE, workspace.database.clock.new_id()):
+            _apply(workspace, declared)
+
+
+def _apply(workspace: Workspace, declared: Sequence[DeclaredPipeline]) -> list[RepoName]:
+    changed = _changed(workspace, declared)
+    if changed:
+        with workspace.database.read() as txn:
+            requests: list[Request] = [CreateRepo(repo) for repo in _missing_repos(txn, changed, declared)]
+        requests += (CreatePipeline(project=pipeline.project, update=True, user=pipeline.user) for pipeline in changed)
+        workspace.pps.apply_all(requests)
+    return [pipeline.name for pipeline in changed]
 
 
 def _changed(workspace: Workspace, declared: Sequence[DeclaredPipeline]) -> list[DeclaredPipeline]:

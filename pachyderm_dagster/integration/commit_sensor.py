@@ -8,7 +8,7 @@ import dagster as dg
 import msgspec
 
 from pachyderm_dagster.coordination.leases import hold
-from pachyderm_dagster.coordination.names import asked_lease, sensor_lease, unloaded_lease
+from pachyderm_dagster.coordination.names import asked_lease, request_lease, sensor_lease, unloaded_lease
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.executors.run_job import Executor
 from pachyderm_dagster.integration.branch_assets import BranchAssets
@@ -16,7 +16,6 @@ from pachyderm_dagster.integration.cron_ticks import make_due_ticks
 from pachyderm_dagster.integration.dagster_inner import stopped_names
 from pachyderm_dagster.integration.due_runs import MOST_SETS, REACTION, DueRuns, DueSets, SetRequest
 from pachyderm_dagster.integration.finished_commits import Walked, moved_heads, walk_commits
-from pachyderm_dagster.integration.run_sets import request_lease
 from pachyderm_dagster.integration.set_partitions import PartitionChange, change_partitions, partition_of
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.model import BranchName, RepoName

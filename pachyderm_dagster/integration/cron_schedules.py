@@ -6,13 +6,12 @@ import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.leases import wait_for
-from pachyderm_dagster.coordination.names import set_lease
+from pachyderm_dagster.coordination.names import request_lease, set_lease
 from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.executors.run_job import Executor
 from pachyderm_dagster.integration.commit_sensor import CommitSensor
 from pachyderm_dagster.integration.cron_ticks import make_scheduled_ticks
 from pachyderm_dagster.integration.due_runs import MOST_SETS, REACTION, SCHEDULE_OWNER, DueSets
-from pachyderm_dagster.integration.run_sets import request_lease
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.workspace import Workspace
 

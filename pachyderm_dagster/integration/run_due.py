@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, hold
-from pachyderm_dagster.coordination.names import sensor_lease, set_lease
+from pachyderm_dagster.coordination.names import request_lease, sensor_lease, set_lease
 from pachyderm_dagster.errors import ExecutionError, StorageError
 from pachyderm_dagster.executors.choosing import open_executor
 from pachyderm_dagster.executors.run_job import Executor
@@ -20,7 +20,6 @@ from pachyderm_dagster.integration.due_runs import DueRuns, DueSets, SetRequest
 from pachyderm_dagster.integration.instance import open_instance
 from pachyderm_dagster.integration.job_step import OnJob, tell_nobody
 from pachyderm_dagster.integration.record_snapshot import read_snapshot
-from pachyderm_dagster.integration.run_sets import request_lease
 from pachyderm_dagster.integration.snapshot import Snapshot
 from pachyderm_dagster.integration.translator import PachydermTranslator
 from pachyderm_dagster.pfs.model import RepoName

@@ -7,6 +7,7 @@ import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.leases import wait_for
+from pachyderm_dagster.coordination.names import request_lease
 from pachyderm_dagster.integration.applying import wait_applied
 from pachyderm_dagster.integration.branch_assets import KeyOf
 from pachyderm_dagster.integration.dagster_inner import graph_of_run, selected_in_run, step_of
@@ -23,11 +24,6 @@ from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.pps.pins import run_pipelines
 from pachyderm_dagster.pps.spec import UserSpec
 from pachyderm_dagster.workspace import Workspace
-
-
-def request_lease(project: str) -> str:
-    """Held while somebody decides which sets of a project become runs, or makes a set for a run that exists already."""
-    return f"requests/{project}"
 
 
 def sets_of_run(workspace: Workspace, context: dg.AssetExecutionContext, key_of: KeyOf) -> frozenset[str]:

@@ -2,9 +2,8 @@
 
 import dagster as dg
 
-from pachyderm_dagster.coordination.names import sensor_lease
+from pachyderm_dagster.coordination.names import request_lease, sensor_lease
 from pachyderm_dagster.integration.finished_commits import Walked
-from pachyderm_dagster.integration.run_sets import request_lease
 from pachyderm_dagster.pps.model import JobState
 from tests.integration.home import Home
 
