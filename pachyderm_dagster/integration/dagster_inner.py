@@ -96,14 +96,20 @@ def make_tables(instance: dg.DagsterInstance) -> None:
     instance.all_instigator_state()
 
 
+def layer_of_run(context: dg.AssetExecutionContext) -> Any:
+    """What the job that a step is in knows of assets."""
+    return context.job_def.asset_layer
+
+
 def graph_of_run(context: dg.AssetExecutionContext) -> Any:
-    """The assets of the job that a step is in, with what is defined of each."""
-    return context.job_def.asset_layer.asset_graph
+    """The assets of that job, with what is defined of each."""
+    return layer_of_run(context).asset_graph
 
 
 def selected_in_run(context: dg.AssetExecutionContext) -> Collection[dg.AssetKey]:
     """The assets that a run is to make; a step knows its own ones only."""
-    return context.job_def.asset_layer.selected_asset_keys
+    found: Collection[dg.AssetKey] = layer_of_run(context).selected_asset_keys
+    return found
 
 
 def step_of(graph: Any, key: dg.AssetKey) -> str:

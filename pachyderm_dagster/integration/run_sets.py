@@ -10,7 +10,7 @@ from pachyderm_dagster.coordination.leases import wait_for
 from pachyderm_dagster.coordination.names import request_lease
 from pachyderm_dagster.integration.applying import wait_applied
 from pachyderm_dagster.integration.branch_assets import KeyOf
-from pachyderm_dagster.integration.dagster_inner import graph_of_run, selected_in_run, step_of
+from pachyderm_dagster.integration.dagster_inner import graph_of_run, layer_of_run, selected_in_run, step_of
 from pachyderm_dagster.integration.declared import DeclaredPipeline, declared_as
 from pachyderm_dagster.integration.launches import Launch, mark_repeated, read_launch, repeat_set
 from pachyderm_dagster.integration.pin_checks import read_assets
@@ -61,7 +61,7 @@ def sets_of_run(workspace: Workspace, context: dg.AssetExecutionContext, key_of:
 def _make_set(workspace: Workspace, context: dg.AssetExecutionContext, run: dg.DagsterRun, steps: Mapping[RepoName, str], key_of: KeyOf) -> frozenset[str]:
     """A new set for a run that a user started, noted on the run; or the set that is its partition, while jobs of that are left."""
     partition = set_of_partition(context.partition_key) if context.has_partition_key else None
-    read = read_assets(context.job_def.asset_layer)
+    read = read_assets(layer_of_run(context))
     undone, made = workspace.database.write(lambda txn: (_rerun(txn, read_launch(txn, run, steps, key_of, read), list(steps), partition), txn.id))
     if undone:
         context.instance.add_run_tags(run.run_id, {labels.COMMIT_SET: undone[0].id})

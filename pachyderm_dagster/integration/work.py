@@ -15,6 +15,7 @@ from pachyderm_dagster.integration.branch_assets import BranchAssets
 from pachyderm_dagster.integration.building import Location
 from pachyderm_dagster.integration.commit_sensor import CommitSensor
 from pachyderm_dagster.integration.cron_schedules import run_schedule
+from pachyderm_dagster.integration.dagster_inner import graph_of_run
 from pachyderm_dagster.integration.declared import DeclaredPipeline
 from pachyderm_dagster.integration.job_step import JobStep, StepEvents, tell_nobody
 from pachyderm_dagster.integration.loaded_projects import LoadedProject, find_project
@@ -31,7 +32,7 @@ Execute: TypeAlias = Callable[[dg.AssetExecutionContext, JobStep, Workspace, Exe
 def run_step(location: Location, pipeline: LoadedPipeline, context: dg.AssetExecutionContext) -> StepEvents:
     """The step of a pipeline, whose asset may have another key by now than it was made with."""
     (key,) = {*context.selected_asset_keys, *(check.asset_key for check in context.selected_asset_check_keys)}
-    assets = BranchAssets.loaded(context.job_def.asset_layer.asset_graph, location.key_of)
+    assets = BranchAssets.loaded(graph_of_run(context), location.key_of)
     step = JobStep(pipeline, key, assets.key_of, location.on_job or tell_nobody)
     declared = [_declared(each) for each in location.snapshot.pipelines if each.declared]
     with _opened(location.environ, declared, context.log.warning) as (workspace, executor):
