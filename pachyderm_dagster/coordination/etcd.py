@@ -210,6 +210,11 @@ def _is_token_lost(error: Etcd3Exception) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong with a connection, in a line."""
-    said = error.detail_text if isinstance(error, Etcd3Exception) else None
-    return (said or str(error)).strip().splitlines()[0][:200] if said or str(error) else type(error).__name__
+    """What is wrong with a connection, in a line: the system's word for it where there is one."""
+    below: BaseException | None = error
+    system = None
+    while below is not None:
+        system = (below.strerror if isinstance(below, OSError) else None) or system
+        below = below.__cause__ or below.__context__
+    said = system or (error.detail_text if isinstance(error, Etcd3Exception) else None) or str(error) or type(error).__name__
+    return said.strip().splitlines()[0][:200]
