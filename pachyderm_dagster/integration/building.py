@@ -63,7 +63,7 @@ def define(
     """
     specs = {branch.name: branch_spec(branch, translator, version_by) for branch in snapshot.branches}
     specs |= {pipeline.output: versioned(translator.get_asset_spec(pipeline), version_by) for pipeline in snapshot.pipelines}
-    keys = {branch: spec.key for branch, spec in specs.items()} | keys_elsewhere(snapshot)
+    keys = {branch: spec.key for branch, spec in specs.items()} | keys_elsewhere(snapshot.assets)
     location = Location(snapshot, dict(environ), translator, keys, on_job, execute, op or {}, partition_by)
     names = step_names([specs[pipeline.output] for pipeline in snapshot.pipelines], prefix=str((op or {}).get("name") or ""))
     assets: list[dg.AssetSpec | dg.AssetsDefinition] = [

@@ -211,7 +211,7 @@ class Reactor:
         self._snapshot = snapshot
         self._keys = {branch.name: translator.get_asset_spec(branch).key for branch in snapshot.branches}
         self._keys |= {pipeline.output: translator.get_asset_spec(pipeline).key for pipeline in snapshot.pipelines}
-        self._keys |= keys_elsewhere(snapshot)
+        self._keys |= keys_elsewhere(snapshot.assets)
 
     @property
     def _assets(self) -> BranchAssets:

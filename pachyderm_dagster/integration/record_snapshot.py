@@ -1,12 +1,12 @@
 """The snapshot of a record, in one look."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.integration.snapshot import AssetBranch, InputBranch, LoadedPipeline, Snapshot
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
-from pachyderm_dagster.pfs.heads import list_headed
+from pachyderm_dagster.pfs.heads import HeadedBranch, list_headed
 from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.record import open_record
 
@@ -27,10 +27,21 @@ def read_snapshot(txn: Transaction) -> Snapshot:
     found = [pipeline for pipeline in pipelines.list_pipeline(txn) if not pipeline.spec.runs_on]
     loaded = tuple(LoadedPipeline(pipeline.name, pipeline.version, pipeline.spec) for pipeline in found)
     outputs = {pipeline.output for pipeline in loaded}
-    branches = [(InputBranch(branch.name, branch.description), branch.metadata.get(labels.WRITING_ASSET)) for branch in list_headed(txn)]
+    headed = list_headed(txn)
     return Snapshot(
         projects=tuple(repos.project_names(txn)),
-        branches=tuple(branch for branch, asset in branches if asset is None and branch.name not in outputs),
+        branches=tuple(
+            InputBranch(branch.name, branch.description) for branch in headed if labels.WRITING_ASSET not in branch.metadata and branch.name not in outputs
+        ),
         pipelines=loaded,
-        assets=tuple(AssetBranch(branch.name, asset) for branch, asset in branches if asset is not None and branch.name not in outputs),
+        assets=tuple(branch for branch in _assets_in(headed) if branch.name not in outputs),
     )
+
+
+def find_assets(txn: Transaction) -> tuple[AssetBranch, ...]:
+    """The branches in which assets of other code are kept."""
+    return _assets_in(list_headed(txn))
+
+
+def _assets_in(headed: Iterable[HeadedBranch]) -> tuple[AssetBranch, ...]:
+    return tuple(AssetBranch(branch.name, asset) for branch in headed if (asset := branch.metadata.get(labels.WRITING_ASSET)) is not None)

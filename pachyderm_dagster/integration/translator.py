@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TypeAlias
 
@@ -13,7 +13,7 @@ import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.codec import content_digest
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.integration.code_places import places_in_spec, reference_metadata
-from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
+from pachyderm_dagster.integration.snapshot import AssetBranch, InputBranch, LoadedPipeline
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT, BranchName
 from pachyderm_dagster.pps.inputs import CronInput, leaves
 
@@ -78,9 +78,9 @@ def branch_key(branch: BranchName) -> dg.AssetKey:
     return dg.AssetKey([repo.project, repo.name] if branch.name == DEFAULT_BRANCH else [repo.project, branch.name, repo.name])
 
 
-def keys_elsewhere(snapshot: Snapshot) -> dict[BranchName, dg.AssetKey]:
+def keys_elsewhere(assets: Iterable[AssetBranch]) -> dict[BranchName, dg.AssetKey]:
     """The assets of other code that are kept in branches: their keys are what that code calls them."""
-    return {branch.name: dg.AssetKey.from_user_string(branch.asset) for branch in snapshot.assets}
+    return {branch.name: dg.AssetKey.from_user_string(branch.asset) for branch in assets}
 
 
 def identifier(name: str) -> str:

@@ -18,10 +18,11 @@ from pachyderm_dagster.integration.cron_schedules import run_schedule
 from pachyderm_dagster.integration.dagster_inner import graph_of_run
 from pachyderm_dagster.integration.declared import DeclaredPipeline
 from pachyderm_dagster.integration.job_step import JobStep, StepEvents, tell_nobody
-from pachyderm_dagster.integration.loaded_projects import LoadedProject, find_project
+from pachyderm_dagster.integration.loaded_projects import find_project
+from pachyderm_dagster.integration.record_snapshot import find_assets
 from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline
-from pachyderm_dagster.integration.translator import PachydermTranslator
-from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.integration.translator import PachydermTranslator, keys_elsewhere
+from pachyderm_dagster.pfs.model import BranchName, RepoName
 from pachyderm_dagster.pps.spec import UserSpec
 from pachyderm_dagster.workspace import Workspace, open_workspace
 
@@ -41,27 +42,35 @@ def run_step(location: Location, pipeline: LoadedPipeline, context: dg.AssetExec
 
 def tick_schedule(automation: Automation, name: RepoName, context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | list[dg.SkipReason]:
     """A tick of a cron pipeline's schedule."""
-    loaded, sensor = _sensor(automation, context.repository_def)
-    with _opened(automation.environ, loaded.declared, context.log.warning) as (workspace, executor):
+    with _sensor(automation, context) as (sensor, workspace, executor):
         return run_schedule(context, workspace, executor, sensor, name)
 
 
 def tick(automation: Automation, context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """A tick of a project's commit sensor."""
-    loaded, sensor = _sensor(automation, context.repository_def)
-    with _opened(automation.environ, loaded.declared, context.log.warning) as (workspace, executor):
+    with _sensor(automation, context) as (sensor, workspace, executor):
         return sensor.tick(context, workspace, executor)
 
 
-def _sensor(automation: Automation, repository: dg.RepositoryDefinition | None) -> tuple[LoadedProject, CommitSensor]:
-    """What is loaded of a project, and its sensor."""
+@contextlib.contextmanager
+def _sensor(automation: Automation, context: dg.SensorEvaluationContext | dg.ScheduleEvaluationContext) -> Iterator[tuple[CommitSensor, Workspace, Executor]]:
+    """The sensor of a project as it is loaded, its workspace, and what runs its datums."""
+    repository = context.repository_def
     if repository is None:
         raise InvalidError("asset-invalid", "the sensor was called without its code location; give the context a `repository_def`")
     translator = automation.translator or PachydermTranslator()
-    assets = BranchAssets.loaded(repository.asset_graph, lambda branch: translator.get_asset_spec(InputBranch(branch, "")).key)
-    loaded = find_project(automation.project, assets)
+
+    def usual(branch: BranchName) -> dg.AssetKey:
+        return translator.get_asset_spec(InputBranch(branch, "")).key
+
+    loaded = find_project(automation.project, BranchAssets.loaded(repository.asset_graph, usual))
     schedules = {name: schedule_name(name) for name in loaded.pipelines if repository.has_schedule_def(schedule_name(name))}
-    return loaded, CommitSensor(automation.project, loaded.pipelines, loaded.heads, assets, job_name(automation.project), loaded.by_set, schedules)
+    with _opened(automation.environ, loaded.declared, context.log.warning) as (workspace, executor):
+        with workspace.database.read() as txn:
+            elsewhere = keys_elsewhere(find_assets(txn))
+        assets = BranchAssets.loaded(repository.asset_graph, lambda branch: elsewhere[branch] if branch in elsewhere else usual(branch))
+        sensor = CommitSensor(automation.project, loaded.pipelines, loaded.heads, assets, job_name(automation.project), loaded.by_set, schedules)
+        yield sensor, workspace, executor
 
 
 @contextlib.contextmanager

@@ -179,7 +179,7 @@ def test_daemon_needs_a_port_that_exists(pachctl: Pachctl) -> None:
 
 def test_removed_commands_say_what_to_use(pachctl: Pachctl) -> None:
     for words, hint in (
-        (("deploy", "local", "--dry-run"), "dev"),
+        (("mount", "/pfs"), "get file"),
         (("flush-job", "edges/1"), "wait job"),
     ):
         answer = pachctl.run(*words)
