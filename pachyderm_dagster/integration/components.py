@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -75,7 +76,10 @@ class _Customized:
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
         """How `dg` lists it."""
-        return dg.ComponentTypeSpec(tags=["pachyderm"], produces=["asset", "asset_check", "sensor", "job", "schedule"])
+        made: dict[str, Any] = {"produces": ["asset", "asset_check", "sensor", "job", "schedule"]}
+        # Dagster 1.12 takes nothing of what is produced.
+        known = inspect.signature(dg.ComponentTypeSpec).parameters
+        return dg.ComponentTypeSpec(tags=["pachyderm"], **{name: value for name, value in made.items() if name in known})
 
     def get_asset_spec(self: _Translated, props: AssetProps) -> dg.AssetSpec:
         """The asset of a pipeline, or of a branch: override it to have it otherwise."""
