@@ -8,7 +8,6 @@ import threading
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, assert_never
 
@@ -19,6 +18,7 @@ from pachyderm_dagster.executors.datum_sets import gather
 from pachyderm_dagster.executors.environments import worker_environment
 from pachyderm_dagster.executors.job_datums import JobDatums
 from pachyderm_dagster.executors.limit_groups import limits_problem
+from pachyderm_dagster.executors.removals import Removals
 from pachyderm_dagster.executors.restarting import take_requests
 from pachyderm_dagster.executors.run_folder import RunFolder
 from pachyderm_dagster.executors.worker_process import WorkerProcess
@@ -43,7 +43,7 @@ class LocalExecutor:
         self._environment = worker_environment(environment)
         self._warn = warn
         self._runs: weakref.WeakSet[_Run] = weakref.WeakSet()
-        self._removals = ThreadPoolExecutor(1, thread_name_prefix="remove")
+        self._remove = Removals()
 
     def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int, _job: JobDatums | None = None, /) -> Generator[DatumResult, None, None]:
         """Runs every task and gives each result when it is there, in any order; tasks are taken from the iterable as workers have room.
@@ -79,18 +79,12 @@ class LocalExecutor:
         """Has the datums run again of which somebody asked that (`restarting.ask_restart`), as if they had not begun; how many. From any thread."""
         return sum(run.restart_asked() for run in list(self._runs))
 
-    def _remove(self, work: Callable[[], None]) -> None:
-        try:
-            self._removals.submit(work)
-        except RuntimeError:
-            work()  # a run that ends after its executor
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.stop()
-        self._removals.shutdown()
+        self._remove.close()
 
 
 class _Run:

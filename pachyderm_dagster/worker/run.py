@@ -117,6 +117,18 @@ class CommandRunner(Protocol):
         ...
 
 
+def run_to_end(runner: CommandRunner, command: Command, environment: Mapping[str, str], log: OutputLog) -> Ending:
+    """Starts the command, waits for it or for its time to be up, and ends all that it started."""
+    started = time.monotonic()
+    process = runner.start(command, environment)
+    try:
+        found = runner.wait(process, log, None if command.timeout is None else started + command.timeout)
+        seconds = time.monotonic() - started
+    finally:
+        runner.end(process, log)
+    return Ending(None if isinstance(found, Event) else found, seconds)
+
+
 class Runner:
     """Runs commands on this machine, in the main thread.
 
@@ -141,16 +153,10 @@ class Runner:
 
     def run(self, command: Command, environment: Mapping[str, str], log: OutputLog) -> Ending:
         """As `CommandRunner.run`."""
-        started = time.monotonic()
         if command.terminal:
+            started = time.monotonic()
             return Ending(_run_in_terminal(command, environment), time.monotonic() - started)
-        process = self.start(command, environment)
-        try:
-            found = self.wait(process, log, None if command.timeout is None else started + command.timeout)
-            seconds = time.monotonic() - started
-        finally:
-            self.end(process, log)
-        return Ending(None if isinstance(found, Event) else found, seconds)
+        return run_to_end(self, command, environment, log)
 
     def start(self, command: Command, environment: Mapping[str, str]) -> Process:
         """As `CommandRunner.start`."""

@@ -27,6 +27,7 @@ from pachyderm_dagster.worker.run import (
     not_executable,
     not_found,
     not_in_path,
+    run_to_end,
     working_dir_invalid,
 )
 from pachyderm_dagster.worker.starter import ANSWERS, CONTROL, CWD, ENVIRON, IDS, OUTPUT, TRIES
@@ -109,14 +110,7 @@ class StarterRunner:
 
     def run(self, command: Command, environment: Mapping[str, str], log: OutputLog) -> Ending:
         """As `Runner.run`."""
-        started = time.monotonic()
-        process = self.start(command, environment)
-        try:
-            found = self.wait(process, log, None if command.timeout is None else started + command.timeout)
-            seconds = time.monotonic() - started
-        finally:
-            self.end(process, log)
-        return Ending(None if isinstance(found, Event) else found, seconds)
+        return run_to_end(self, command, environment, log)
 
     def start(self, command: Command, environment: Mapping[str, str]) -> Process:
         """As `Runner.start`, but what keeps the command from being started is raised by `wait`."""

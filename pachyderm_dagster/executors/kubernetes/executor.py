@@ -4,7 +4,6 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +18,7 @@ from pachyderm_dagster.executors.kubernetes.names import JobNames
 from pachyderm_dagster.executors.kubernetes.pod_job import PodJob
 from pachyderm_dagster.executors.kubernetes.pod_run import PodRun
 from pachyderm_dagster.executors.kubernetes.starting import Starting
+from pachyderm_dagster.executors.removals import Removals
 from pachyderm_dagster.pfs.store_ids import find_store_id
 from pachyderm_dagster.settings import KubernetesSettings
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerSetup
@@ -39,7 +39,7 @@ class KubernetesExecutor:
         self._workspace, self._settings, self._warn = workspace, settings, warn
         self._cluster: Cluster | None = None
         self._runs: weakref.WeakSet[PodRun] = weakref.WeakSet()
-        self._removals = ThreadPoolExecutor(1, thread_name_prefix="remove")
+        self._remove = Removals()
         self._lock = threading.Lock()
 
     def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int, job: JobDatums, /) -> Generator[DatumResult, None, None]:
@@ -92,15 +92,9 @@ class KubernetesExecutor:
                 sweep(self._workspace, self._cluster, home)
         return self._cluster, home
 
-    def _remove(self, work: Callable[[], None]) -> None:
-        try:
-            self._removals.submit(work)
-        except RuntimeError:
-            work()  # a run that ends after its executor
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.stop()
-        self._removals.shutdown()
+        self._remove.close()

@@ -6,21 +6,9 @@ import jsonpatch
 import msgspec
 
 from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.pps.effective import merge_patch
 
 Manifest: TypeAlias = dict[str, Any]
-
-
-def merge(target: Any, patch: Any) -> Any:
-    """A merge patch (RFC 7396) done: objects are merged, null takes away, everything else replaces."""
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = merge(merged.get(key), value)
-    return merged
 
 
 def patched_pod(pod: Manifest, *, pod_spec: str, pod_patch: str) -> Manifest:
@@ -30,7 +18,7 @@ def patched_pod(pod: Manifest, *, pod_spec: str, pod_patch: str) -> Manifest:
         InvalidError: `pod-patch-invalid`.
     """
     if pod_spec:
-        pod = merge(pod, _read("pod_spec", pod_spec, dict, 'an object, such as {"nodeName": "a"}'))
+        pod = merge_patch(pod, _read("pod_spec", pod_spec, dict, 'an object, such as {"nodeName": "a"}'))
     if pod_patch:
         operations = _read("pod_patch", pod_patch, list, 'an array of operations, such as [{"op": "add", "path": "/nodeName", "value": "a"}]')
         try:
