@@ -240,8 +240,10 @@ def test_stop_leaves_nothing(place: Place) -> None:
         thread.start()
         place.job()
         executor.stop()
-        assert place.is_clean()
+        assert not place.server.objects("jobs") and not place.server.objects("pods")
         thread.join()
+    # The driver may have been writing when it was stopped; what it wrote goes with it, or behind it.
+    assert place.is_clean()
     assert [error.code for error in errors if isinstance(error, ExecutionError)] == ["executor-stopped"]
 
 
