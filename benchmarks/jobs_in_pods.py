@@ -28,6 +28,7 @@ NEEDED = ("TEST_KUBECONFIG", "TEST_STORAGE_S3_URL", "TEST_WORKER_IMAGE")
 NAMESPACE, SECRET = "default", "benchmark-store"
 IMAGE = "localhost/busybox:1"
 DATUMS, WORKERS = 2_000, 4
+REQUESTS = {"resource_requests": {"cpu": 0.2}, "sidecar_resource_requests": {"cpu": 0.2}}
 AIM_SECONDS, AIM_RATIO = 3.0, 1.5
 
 
@@ -57,6 +58,7 @@ def job_seconds(workspace: Workspace, settings: Mapping[str, str], datums: int, 
         "input": {"pfs": {"repo": repo, "name": "data", "glob": "/*"}},
         "transform": {"image": IMAGE, "cmd": ["cp", "-r", "/pfs/data/.", "/pfs/out/"]},
         "parallelism_spec": {"constant": workers},
+        **REQUESTS,
     }
     for parsed in parse_specs(json.dumps(spec), source="benchmark"):
         workspace.pps.create_pipeline(parsed)

@@ -86,16 +86,13 @@ class FolderStore:
         with self._reading(key) as descriptor:
             return _read_exactly(descriptor, key, offset, length)
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        for folder, _, names in os.walk(self.path_of(prefix)):
-            for name in names:
-                path = os.path.join(folder, name)
-                try:
-                    status = os.stat(path)
-                except FileNotFoundError:
-                    continue  # deleted, or moved out of incoming/, since the folder was read
-                key = os.path.relpath(path, self._root).replace(os.sep, "/")
-                yield ObjectInfo(key, status.st_size, _modified(status))
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        for key in _keys_below(self._root, f"{prefix}/" if prefix else "", after):
+            try:
+                status = os.stat(os.path.join(self._root, key))
+            except FileNotFoundError:
+                continue  # deleted, or moved out of incoming/, since the folder was read
+            yield ObjectInfo(key, status.st_size, _modified(status))
 
     def delete(self, key: str) -> None:
         path = self.path_of(key)
@@ -348,3 +345,24 @@ def _sync_folder(folder: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _keys_below(root: str, folder: str, after: str) -> Iterator[str]:
+    """The keys of the files below a folder, which is empty or ends with `/`, behind a key. Only folders that may hold such are read."""
+    for key in _keys_in(root, folder):
+        if not key.endswith("/"):
+            if key > after:
+                yield key
+        elif key > after or after.startswith(key):
+            yield from _keys_below(root, key, after)
+
+
+def _keys_in(root: str, folder: str) -> list[str]:
+    """What lies in a folder, in the order of keys: those of a folder begin with its name and a `/`, by which it is found here."""
+    path = os.path.join(root, folder)
+    with storage_errors("read", path):
+        try:
+            with os.scandir(path) as found:
+                return sorted(f"{folder}{entry.name}/" if entry.is_dir(follow_symlinks=False) else f"{folder}{entry.name}" for entry in found)
+        except (FileNotFoundError, NotADirectoryError):
+            return []

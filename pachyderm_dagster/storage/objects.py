@@ -106,8 +106,11 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """The objects below the folder `prefix` (whole segments; empty for all), in no particular order."""
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        """The objects below the folder `prefix` (whole segments; empty for all) whose keys are behind `after`, in the order of the keys' bytes.
+
+        It is asked for as it is read: what is not wanted need not be listed.
+        """
         ...
 
     def delete(self, key: str) -> None:

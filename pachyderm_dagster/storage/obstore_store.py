@@ -79,9 +79,9 @@ class ObstoreStore:
             raise short_object(key, offset + len(data), offset, length)
         return data
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         with self._translated(prefix):
-            for batch in obstore.list(self._store, prefix or None):
+            for batch in obstore.list(self._store, prefix or None, offset=after or None):
                 for found in batch:
                     yield ObjectInfo(found["path"], found["size"], found["last_modified"].astimezone(dt.UTC))
 

@@ -19,7 +19,7 @@ whose answer was lost: it looks whether the object is its own.
 import datetime as dt
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -72,6 +72,19 @@ class Death(msgspec.Struct, frozen=True):
     datum: int
     id: str
     how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some results of a set, by its number there; `is_last`: when it was written the set needed no other."""
+
+    set_number: int
+    number: int
+    is_last: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.number:06}{_LAST if self.is_last else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +149,16 @@ class WorkArea:
         """The sets that a worker has, or had."""
         return set(map(int, self._names(_CLAIMS)))
 
+    def parts(self, first: int) -> Iterator[Part]:
+        """The parts of results from a set on, in the order of sets and parts, listed as they are asked for."""
+        for found in self.store.list(self._key(_RESULTS), after=self._key(f"{_RESULTS}/{first:08}")):
+            _, number, name = found.key.rsplit("/", 2)
+            yield Part(int(number), int(name.removesuffix(_LAST)), name.endswith(_LAST))
+
+    def read_part(self, part: Part) -> list[DatumResult]:
+        """The results of a part."""
+        return self._decode(f"{_RESULTS}/{part.set_number:08}/{part.name}", list[DatumResult])
+
     def remove(self) -> None:
         """Removes the area, whose job must have no worker any more. One that is killed meanwhile is ended by the next call, or by `begin`."""
         self.store.put_new(self._key(_REMOVING), b"")
@@ -192,7 +215,7 @@ class WorkArea:
     def append_results(self, number: int, part: int, results: Sequence[DatumResult], *, last: bool) -> int:
         """Adds a part to the results of a set; `part` counts them. Returns the number of the next one, which is another when a part of that number existed."""
         data = msgspec.msgpack.encode(results)
-        while not self.store.put_new(self._key(f"{_RESULTS}/{number:08}/{part:06}{_LAST if last else ''}"), data):
+        while not self.store.put_new(self._key(f"{_RESULTS}/{number:08}/{Part(number, part, last).name}"), data):
             part += 1
         return part + 1
 
@@ -232,31 +255,6 @@ class WorkArea:
     def _put_own(self, name: str, data: bytes) -> None:
         if not self.store.put_new(self._key(name), data) and self.store.get(self._key(name)) != data:
             raise ConflictError("job-driven-twice", f"another process writes the datum sets of {self.job} at the same time; the job is run by that one")
-
-
-@dataclass(slots=True)
-class ResultsReader:
-    """Reads the results of a job as they appear, each datum's once: the first that is found. In memory are a bit a datum and a name a part."""
-
-    area: WorkArea
-    _read: set[str] = field(default_factory=set)
-    _answered: bytearray = field(default_factory=bytearray)
-
-    def new(self) -> Iterator[DatumResult]:
-        """The results that came since the last look, a part in memory at a time."""
-        for key in sorted(found.key for found in self.area.store.list(f"{WORK}/{self.area.job}/{_RESULTS}")):
-            if key not in self._read:
-                results = _decode(self.area.store.get(key), list[DatumResult])
-                self._read.add(key)
-                yield from filter(self._is_first, results)
-
-    def _is_first(self, result: DatumResult) -> bool:
-        place, bit = result.index >> 3, 1 << (result.index & 7)
-        if place >= len(self._answered):
-            self._answered.extend(bytes(place + 1 - len(self._answered) + len(self._answered) // 4))
-        is_first = not self._answered[place] & bit
-        self._answered[place] |= bit
-        return is_first
 
 
 def remove_old_areas(store: ObjectStore, before: dt.datetime, is_gone: Callable[[str], bool]) -> list[str]:

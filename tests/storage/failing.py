@@ -98,8 +98,8 @@ class FailingStore(CountingStore):
         cut = self._fault is Fault.CUT
         return super().get_range(key, offset, length) if cut else self._read(key, lambda: super(FailingStore, self).get_range(key, offset, length))
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        return self._change(prefix, lambda: super(FailingStore, self).list(prefix))
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        return self._change(prefix, lambda: super(FailingStore, self).list(prefix, after=after))
 
     def delete(self, key: str) -> None:
         return self._change(key, lambda: super(FailingStore, self).delete(key))
@@ -179,9 +179,9 @@ class SlowStore(CountingStore):
         self._wait()
         return super().get_range(key, offset, length)
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         self._wait()
-        return super().list(prefix)
+        return super().list(prefix, after=after)
 
     def delete(self, key: str) -> None:
         self._wait()

@@ -54,8 +54,8 @@ class CountingStore:
         self.bytes_read += length
         return self._store.get_range(key, offset, length)
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        return self._store.list(prefix)
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        return self._store.list(prefix, after=after)
 
     def delete(self, key: str) -> None:
         self._store.delete(key)

@@ -151,6 +151,16 @@ def test_listing_gives_keys_sizes_and_times_below_a_folder(store: ObjectStore) -
     assert {found.key for found in store.list("")} >= {"objects/abc", "format"}
 
 
+def test_listing_is_in_order_and_begins_behind_a_key(store: ObjectStore) -> None:
+    keys = ["work/a-b", "work/a/1", "work/a/2/x", "work/a/2/y", "work/a/3", "work/a0", "work/b"]
+    for key in reversed(keys):
+        store.put_new(key, b"")
+    for after in ("", "v", "work", "work/a", "work/a/2", "work/a/2/x", "work/a/2/z", "work/a/3", "work/a/9", "work/b", "x"):
+        assert [found.key for found in store.list("work", after=after)] == [key for key in keys if key > after], after
+    assert [found.key for found in store.list("work/a", after="work/a/2/x")] == ["work/a/2/y", "work/a/3"]
+    assert list(store.list("work/a", after="work/b")) == []
+
+
 def test_deleted_object_is_gone_and_can_be_deleted_again(store: ObjectStore) -> None:
     store.put_new(KEY, b"x")
     store.delete(KEY)

@@ -21,8 +21,9 @@ from pachyderm_dagster.pps.spec import DatumSetSpec
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.worker.processes import find_children
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask
+from pachyderm_dagster.worker.results_reader import ResultsReader
 from pachyderm_dagster.worker.starter import is_static, prepare_volume
-from pachyderm_dagster.worker.work_area import Death, ResultsReader, WorkArea
+from pachyderm_dagster.worker.work_area import Death, WorkArea
 from tests.storage.conftest import S3_SETTINGS, S3_URL
 from tests.worker.running import ROOT, Files, Place, Ran
 

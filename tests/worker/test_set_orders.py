@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from pachyderm_dagster.storage.objects import ObjectStore
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, ResultState
+from pachyderm_dagster.worker.results_reader import ResultsReader
 from pachyderm_dagster.worker.set_orders import SetOrders
-from pachyderm_dagster.worker.work_area import Claim, Death, ResultsReader, WorkArea
+from pachyderm_dagster.worker.work_area import Claim, Death, WorkArea
 
 JOB = "edges-v1-0a1b"
 

@@ -17,7 +17,7 @@ from pachyderm_dagster.storage.objects import ObjectInfo, ObjectStore, Ref
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.storage.reachable import Reachable
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, InputFile, ResultState, WorkerRefused, WorkerSetup
-from pachyderm_dagster.worker.work_area import Claim, Death, ResultsReader, WorkArea, remove_old_areas
+from pachyderm_dagster.worker.work_area import Claim, Death, WorkArea, remove_old_areas
 
 JOB = "edges-v1-0a1b"
 CONTENT = Content(b"h" * 32, 7, (Ref(b"o" * 32, 3, 7),))
@@ -64,8 +64,8 @@ class DyingStore:
     def get(self, key: str) -> bytes:
         return self.store.get(key)
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        return self.store.list(prefix)
+    def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        return self.store.list(prefix, after=after)
 
 
 def dying(store: ObjectStore, writes: int, *, done: bool = False) -> WorkArea:
@@ -185,18 +185,6 @@ def test_many_workers_claim_each_set_once(store: ObjectStore) -> None:
         worker.join()
     assert sorted(number for numbers in taken for number in numbers) == list(range(12))
     assert [area.claims_of(index) for index in range(4)] == taken
-
-
-def test_results_are_read_once_each_as_they_appear(store: ObjectStore) -> None:
-    area, reader = WorkArea(store, JOB), ResultsReader(WorkArea(store, JOB))
-    assert list(reader.new()) == []
-    assert area.append_results(0, 0, [result(0), result(1)], last=False) == 1
-    assert list(reader.new()) == [result(0), result(1)]
-    area.append_results(0, 1, [result(2)], last=True)
-    # A worker that was thought dead stored another result of a datum.
-    area.append_results(1, 0, [result(2, "again"), result(900)], last=False)
-    assert list(reader.new()) == [result(2), result(900)]
-    assert list(reader.new()) == []
 
 
 def test_a_new_worker_of_an_index_knows_what_has_a_result(store: ObjectStore) -> None:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pachyderm_dagster.worker.protocol import DatumTask
+from pachyderm_dagster.worker.results_reader import Bits
 from pachyderm_dagster.worker.work_area import WorkArea
 
 
@@ -22,7 +23,9 @@ class GivenTasks:
     def __init__(self, area: WorkArea, sets: Iterable[Sequence[DatumTask]], changed: Callable[[], None]) -> None:
         self._area, self._changed = area, changed
         self._sets = self._noting(sets)
-        self._open: dict[int, str] = {}
+        # A bit a task, which two threads change.
+        self._open = Bits()
+        self._lock = threading.Lock()
         self._failure: BaseException | None = None
         self._interrupted = threading.Event()
         self._thread = threading.Thread(target=self._write, name="write-sets", daemon=True)
@@ -56,9 +59,10 @@ class GivenTasks:
         """How many have no result yet, of those written so far."""
         return len(self._open)
 
-    def answer(self, index: int) -> str | None:
-        """Notes that a datum has its result; its id. None when it is none of this attempt's, or was answered before."""
-        return self._open.pop(index, None)
+    def answer(self, index: int) -> bool:
+        """Notes that a datum has its result; false when it is none of this attempt's, or was answered before."""
+        with self._lock:
+            return self._open.remove(index)
 
     def _write(self) -> None:
         try:
@@ -76,5 +80,7 @@ class GivenTasks:
         for tasks in sets:
             if self._interrupted.is_set():
                 raise _Interrupted
-            self._open.update((task.index, task.id) for task in tasks)
+            with self._lock:
+                for task in tasks:
+                    self._open.add(task.index)
             yield tasks

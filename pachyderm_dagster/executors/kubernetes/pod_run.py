@@ -15,7 +15,8 @@ from pachyderm_dagster.executors.kubernetes.pod_job import PodJob
 from pachyderm_dagster.executors.kubernetes.starting import Starting
 from pachyderm_dagster.executors.kubernetes.watching import Watched
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, ResultState
-from pachyderm_dagster.worker.work_area import Death, ResultsReader, WorkArea
+from pachyderm_dagster.worker.results_reader import ResultsReader
+from pachyderm_dagster.worker.work_area import Death, WorkArea
 
 MOST_DEATHS_OF_A_DATUM = 2
 LOOK_SECONDS = 1.0
@@ -94,7 +95,7 @@ class PodRun:
             # Before the results: what a Job that has ended gave is there then.
             found, jobs = pods.objects(), job.objects()
             for result in reader.new():
-                if tasks.answer(result.index) is not None:
+                if tasks.answer(result.index):
                     yield result
             if tasks.is_done:
                 return
@@ -121,7 +122,7 @@ class PodRun:
         if jobs and ended is None:
             return
         for result in ResultsReader(self._area).new():
-            if tasks.answer(result.index) is not None:
+            if tasks.answer(result.index):
                 yield result
         yield from self._bury(tasks)
         if tasks.is_done:
@@ -146,8 +147,8 @@ class PodRun:
         for death in self._area.deaths():
             deaths.setdefault(death.datum, []).append(death)
         for index, found in deaths.items():
-            if len(found) >= MOST_DEATHS_OF_A_DATUM and (id := tasks.answer(index)) is not None:
-                yield DatumResult(id=id, index=index, state=ResultState.FAILED, reason=str(self._reason(found)), tries=len(found))
+            if len(found) >= MOST_DEATHS_OF_A_DATUM and tasks.answer(index):
+                yield DatumResult(id=found[0].id, index=index, state=ResultState.FAILED, reason=str(self._reason(found)), tries=len(found))
 
     def _reason(self, deaths: Sequence[Death]) -> ExecutionError:
         """Why a datum failed that containers died with, as the newest pod of which something is known says."""
