@@ -1,6 +1,7 @@
 """What the status of a pod or a Job says: why a pod does not start, and why it ended."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pachyderm_dagster.errors import ExecutionError
@@ -19,9 +20,22 @@ _NOT_STARTING = {
     "RunContainerError",
     "CrashLoopBackOff",
 }
+# Not what the policy of the Job says of its pods, and not its deadline.
+_PODS_ENDED = {"FailedIndexes", "MaxFailedIndexesExceeded", "BackoffLimitExceeded"}
 _OUT_OF_MEMORY = "OOMKilled"
 _EVICTED = "Evicted"
 _STORAGE_WORDS = ("ephemeral", "storage", "emptydir", "disk")
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnd:
+    """How a Job ended, in words; `may_pass`: its pods ended by what another Job's need not."""
+
+    how: str
+    may_pass: bool
+
+
+DELETED = JobEnd("was deleted", may_pass=False)
 
 
 def find_problem(pods: Sequence[Manifest]) -> str | None:
@@ -101,6 +115,14 @@ def condition_of(job: Manifest, kind: str) -> Manifest | None:
     """A condition of a Job that holds: `Complete`, `Failed`, `FailureTarget`."""
     found: list[Any] = [one for one in _status(job).get("conditions", []) if one["type"] == kind and one["status"] == "True"]
     return found[0] if found else None
+
+
+def end_of(job: Manifest) -> JobEnd | None:
+    """How a Job ended; None as long as it makes pods."""
+    found = next((found for kind in ("Failed", "Complete") if (found := condition_of(job, kind)) is not None), None)
+    if found is None:
+        return None
+    return JobEnd(f"ended: {found.get('message') or found['type']}", may_pass=found["type"] == "Complete" or found.get("reason") in _PODS_ENDED)
 
 
 def is_finished(job: Manifest) -> bool:

@@ -19,7 +19,7 @@ class PodJob:
     def __init__(self, cluster: Cluster, manifest: Manifest, copies: Sequence[Manifest]) -> None:
         self._cluster, self._manifest, self._copies = cluster, manifest, copies
         self.name = str(manifest["metadata"]["name"])
-        self._uid: str | None = None
+        self.uid: str | None = None
 
     def begin(self) -> None:
         """Makes the Job, or goes on with one that still makes pods; one that has ended is made anew.
@@ -28,26 +28,35 @@ class PodJob:
             InvalidError: `pod-refused`, when the cluster does not take it.
             ExecutionError: `pods-remain`, when an earlier one does not go.
         """
+        made: Manifest | None = None
+        while made is None:
+            there = self._cluster.get(JOBS, self.name)
+            if there is not None and is_finished(there):
+                remove_job(self._cluster, there)
+                # They are its own, and would be taken away some time later.
+                for copy in self._copies:
+                    self._cluster.delete(SECRETS, copy["metadata"]["name"])
+                there = None
+            self._copy_secrets()
+            made = there or self._cluster.create(JOBS, self._manifest)
+        self.uid = str(made["metadata"]["uid"])
+        for copy in self._copies:
+            self._cluster.patch(SECRETS, copy["metadata"]["name"], owned_by(made))
+
+    def find(self) -> Manifest | None:
+        """The Job as the cluster has it at this moment; None when it is gone."""
+        there = self._cluster.get(JOBS, self.name)
+        return there if there is not None and there["metadata"]["uid"] == self.uid else None
+
+    def _copy_secrets(self) -> None:
         for copy in self._copies:
             if self._cluster.create(SECRETS, copy) is None:
                 self._cluster.patch(SECRETS, copy["metadata"]["name"], {"data": copy["data"]})
-        made = self._cluster.create(JOBS, self._manifest)
-        while made is None:
-            there = self._cluster.get(JOBS, self.name)
-            if there is not None and not is_finished(there):
-                made = there
-                break
-            if there is not None:
-                remove_job(self._cluster, there)
-            made = self._cluster.create(JOBS, self._manifest)
-        self._uid = made["metadata"]["uid"]
-        for copy in self._copies:
-            self._cluster.patch(SECRETS, copy["metadata"]["name"], owned_by(made))
 
     def remove(self) -> None:
         """Ends its pods and returns when they are gone; whatever is there of it, also of a `begin` that was interrupted. Errors as `remove_job`."""
         there = self._cluster.get(JOBS, self.name)
-        if there is not None and self._uid in (None, there["metadata"]["uid"]):
+        if there is not None and self.uid in (None, there["metadata"]["uid"]):
             remove_job(self._cluster, there)
         for copy in self._copies:
             self._cluster.delete(SECRETS, copy["metadata"]["name"])

@@ -1,13 +1,14 @@
 """One attempt at the datums of a job in pods: from its tasks to their results."""
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 from pachyderm_dagster.errors import ExecutionError, PachydermError
 from pachyderm_dagster.executors.kubernetes.cluster import JOBS, PODS, Cluster
-from pachyderm_dagster.executors.kubernetes.conditions import condition_of, find_deadly, how_ended, restarts
+from pachyderm_dagster.executors.kubernetes.conditions import DELETED, JobEnd, end_of, find_deadly, how_ended, restarts
 from pachyderm_dagster.executors.kubernetes.given_tasks import GivenTasks
 from pachyderm_dagster.executors.kubernetes.names import JOB_LABEL
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
@@ -19,6 +20,8 @@ from pachyderm_dagster.worker.results_reader import ResultsReader
 from pachyderm_dagster.worker.work_area import Death, WorkArea
 
 MOST_DEATHS_OF_A_DATUM = 2
+MOST_VAIN_JOBS = 2
+"""So many Jobs more are made for what pods left, when the ones before gave no result at all."""
 LOOK_SECONDS = 1.0
 """How often results are looked for, and that is more often at first."""
 _FIRST_LOOK_SECONDS = 0.1
@@ -46,6 +49,8 @@ class PodRun:
         self._ends: dict[str, Manifest] = {}
         self._seen: set[tuple[str, int, bool]] = set()
         self._heed_until = 0.0
+        self._vain_jobs = 0
+        self._left_before = sys.maxsize
 
     def results(self, sets: Iterable[Sequence[DatumTask]]) -> Generator[DatumResult, None, None]:
         """Writes the tasks and gives a result for each. At its end the Job is gone, or, when it ended well, goes soon."""
@@ -118,18 +123,36 @@ class PodRun:
             for _, refused in self._area.refusals():
                 raise refused.error()
             yield from self._bury(tasks)
-        ended = next((found for one in jobs for kind in ("Failed", "Complete") if (found := condition_of(one, kind)) is not None), None)
-        if jobs and ended is None:
+        ended = self._how_job_ended(jobs)
+        if ended is None:
             return
         for result in ResultsReader(self._area).new():
             if tasks.answer(result.index):
                 yield result
         yield from self._bury(tasks)
-        if tasks.is_done:
-            return
-        how = f"Job {self._job.name} was deleted" if ended is None else f"Job {self._job.name} ended: {ended.get('message') or ended['type']}"
-        last = "".join(f"; pod {pod['metadata']['name']}: {how_ended(pod)}" for pod in list(self._ends.values())[-1:])
-        raise ExecutionError("pods-lost", f"{how}, and {tasks.open:,} datums have no result{last}; the next try goes on from there")
+        if not tasks.is_done and not self._go_on(ended, tasks.open):
+            last = "".join(f"; pod {pod['metadata']['name']}: {how_ended(pod)}" for pod in list(self._ends.values())[-1:])
+            how = f"Job {self._job.name} {ended.how}"
+            raise ExecutionError("pods-lost", f"{how}, and {tasks.open:,} datums have no result{last}; the next try goes on from there")
+
+    def _how_job_ended(self, jobs: Sequence[Manifest]) -> JobEnd | None:
+        """How the Job ended; None as long as it makes pods."""
+        # What is watched may be of the moment before it was made anew.
+        job = next((one for one in jobs if one["metadata"]["uid"] == self._job.uid), None) or self._job.find()
+        return DELETED if job is None else end_of(job)
+
+    def _go_on(self, ended: JobEnd, left: int) -> bool:
+        """Makes the Job anew for what is left, where another may do better; whether it did, or the attempt is over."""
+        if left < self._left_before:
+            self._left_before, self._vain_jobs = left, 0
+        if not ended.may_pass or self._vain_jobs >= MOST_VAIN_JOBS:
+            return False
+        self._vain_jobs += 1
+        _log.warning("Job %s %s; another one runs the %s datums that are left", self._job.name, ended.how, f"{left:,}")
+        with self._lock:
+            if not self._stopped:
+                self._job.begin()
+        return True
 
     def _is_news(self, pods: Sequence[Manifest]) -> bool:
         """Whether a container ended since the last look; remembers the pods in which one did."""

@@ -85,12 +85,13 @@ class PodsInProcess:
                             return
                         # As the real one: what two died with is the driver's.
                         is_deadly = sum(death.datum == task.index for death in area.deaths()) > 1
-                        part = area.append_results(number, part, [] if is_deadly else [self._run(task)], last=task is left[-1])
+                        part = area.append_results(number, part, [] if is_deadly else [self.result(task)], last=task is left[-1])
             if total is not None and len(done) == total:
                 return
             wait.wait(0.01)
 
-    def _run(self, task: DatumTask) -> DatumResult:
+    def result(self, task: DatumTask) -> DatumResult:
+        """Runs a datum."""
         reader = ContentReader(self.store)
         files = {path: reader.read(content) for file in task.inputs for path, content in file.files}
         self.ran += files

@@ -9,13 +9,14 @@ import pytest
 from pachyderm_dagster.errors import ExecutionError, StorageError
 from pachyderm_dagster.executors.job_datums import JobDatums
 from pachyderm_dagster.executors.kubernetes.executor import KubernetesExecutor
+from pachyderm_dagster.executors.kubernetes.pod_run import MOST_VAIN_JOBS
 from pachyderm_dagster.executors.run_job import run_job
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.model import Job, JobState, PipelineState
 from pachyderm_dagster.settings import KubernetesSettings
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerRefused, WorkerSetup
-from pachyderm_dagster.worker.work_area import Death, WorkArea
+from pachyderm_dagster.worker.work_area import Claim, Death, WorkArea
 from pachyderm_dagster.workspace import Workspace
 from tests.executors.in_process import put, read_all
 from tests.executors.kubernetes.api_server import ApiServer, Manifest
@@ -270,6 +271,64 @@ def test_job_that_somebody_deletes_is_told_and_tried_again(place: Place) -> None
     assert error.code == "pods-lost"
     place.pods.gate.set()
     assert place.run().state is JobState.SUCCESS
+
+
+def end_job(place: Place, job: Manifest, reason: str) -> None:
+    """As the Job controller ends it."""
+    ended = {"type": "Failed", "status": "True", "reason": reason, "message": f"as {reason} says"}
+    place.server.put("jobs", job | {"status": {"conditions": [ended]}})
+
+
+def next_job(place: Place, *before: Manifest) -> Manifest:
+    """The Job, once it is another one than those before."""
+    known = {job["metadata"]["uid"] for job in before}
+    place.server.wait(lambda: any(job["metadata"]["uid"] not in known for job in place.server.objects("jobs")))
+    return place.job()
+
+
+def test_what_failed_indexes_left_is_done_by_another_job_of_the_same_attempt(place: Place) -> None:
+    place.pods.starts = False
+    running = Running(place)
+    first = place.job()
+    area = WorkArea(place.workspace.store, first["metadata"]["name"])
+    place.server.wait(lambda: area.sets_written() is not None)
+    # One index had a set and ended without a result; what others did stays.
+    assert area.claim(0, Claim(0, "pod-that-ended"))
+    (done,) = area.read_set(1)
+    area.append_results(1, 0, [place.pods.result(done)], last=True)
+    end_job(place, first, "FailedIndexes")
+    second = next_job(place, first)
+    for index in range(2):
+        place.pods.run(second, index)
+    running.join()
+    assert [(job.state, job.counters.data_processed) for job in running.ended] == [(JobState.SUCCESS, 3)]
+    assert sorted(place.pods.ran) == ["/a", "/b", "/c"]
+    assert place.is_clean()
+
+
+def test_jobs_without_a_result_are_not_made_for_ever(place: Place) -> None:
+    place.pods.starts = False
+    running = Running(place)
+    made: list[Manifest] = []
+    for _ in range(1 + MOST_VAIN_JOBS):
+        made.append(next_job(place, *made))
+        end_job(place, made[-1], "FailedIndexes")
+    running.join()
+    (error,) = running.errors
+    assert isinstance(error, ExecutionError)
+    assert error.code == "pods-lost"
+    assert "as FailedIndexes says, and 3 datums have no result" in str(error)
+    place.pods.starts = True
+    assert place.run().state is JobState.SUCCESS
+
+
+@pytest.mark.parametrize("reason", ["PodFailurePolicy", "DeadlineExceeded"])
+def test_no_other_job_is_made_where_it_would_end_as_this_one(place: Place, reason: str) -> None:
+    place.pods.starts = False
+    running = Running(place)
+    end_job(place, place.job(), reason)
+    running.join()
+    assert [getattr(error, "code", None) for error in running.errors] == ["pods-lost"]
 
 
 def test_what_the_cluster_does_not_take_fails_the_job(place: Place) -> None:
