@@ -2,13 +2,17 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 
 from pachyderm_dagster.worker.protocol import DatumResult
 from pachyderm_dagster.worker.work_area import Part, WorkArea
 
 # So many finished sets in a row are not listed. Fewer are: another request for what is behind them would cost more.
 _SKIPPED_SETS = 100
+# Of small objects, each a round trip to the store.
+_READ_AT_ONCE = 16
 
 
 class Numbers:
@@ -96,15 +100,21 @@ class ResultsReader:
     _answered: Bits = field(default_factory=Bits)
 
     def new(self) -> Iterator[DatumResult]:
-        """The results that came since the last look, a part in memory at a time."""
+        """The results that came since the last look, some parts in memory at a time."""
+        parts = self._new_parts()
+        with ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="results") as pool:
+            while some := list(islice(parts, _READ_AT_ONCE)):
+                for part, results in zip(some, pool.map(self.area.read_part, some), strict=True):
+                    self._note(part)
+                    yield from (result for result in results if self._answered.add(result.index))
+
+    def _new_parts(self) -> Iterator[Part]:
         for first, end in list(self._finished.others(_SKIPPED_SETS)):
             for part in self.area.parts(first):
                 if end is not None and part.set_number >= end:
                     break
                 if part.set_number not in self._finished and part not in self._begun.get(part.set_number, ()):
-                    results = self.area.read_part(part)
-                    self._note(part)
-                    yield from (result for result in results if self._answered.add(result.index))
+                    yield part
 
     def _note(self, part: Part) -> None:
         """Remembers that a part was read. A set is finished with its last part, when those before that were read."""

@@ -3,8 +3,9 @@
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask
 from pachyderm_dagster.worker.work_area import Claim, WorkArea
@@ -54,6 +55,7 @@ class SetOrders:
         self._wait, self._now = wait, now
         self._tasks: deque[DatumTask] = deque()
         self._own: deque[int] | None = None
+        self._next: int | None = None
         # Held for all below.
         self._changed = threading.Condition()
         self._sets: dict[int, _Set] = {}
@@ -137,15 +139,24 @@ class SetOrders:
         while True:
             # In this order: a set that comes later is then not overlooked.
             total = self._area.sets_written()
-            free = sorted(self._area.list_sets() - self._area.claimed())
-            start = int(self._claim.index * _SPREAD % 1 * len(free))
-            # After a lost race others have gone on too: it looks again.
-            if free and self._area.claim(free[start], self._claim):
-                return free[start]
-            if total is not None and not free:
+            for number in self._free(total):
+                # After a lost race the next one may be had.
+                if self._area.claim(number, self._claim):
+                    self._next = number + 1
+                    return number
+            if total is not None:
                 return None
-            if not free:
-                self._wait(_LOOK_SECONDS)
+            self._wait(_LOOK_SECONDS)
+
+    def _free(self, total: int | None) -> Iterable[int]:
+        """The sets that nobody has, from where this worker is on, and then those before: where that is, all that is listed is one page."""
+        if total is None:
+            free = list(self._area.free_sets(0))
+            start = int(self._claim.index * _SPREAD % 1 * len(free))
+            return free[start:] + free[:start]
+        if self._next is None:
+            self._next = int(self._claim.index * _SPREAD % 1 * total)
+        return chain(self._area.free_sets(self._next), self._area.free_sets(0))
 
     def _open(self, number: int) -> None:
         """Queues the tasks of a set that have no result. Those under which a pod died once come last, and none under which two did: its driver answers that."""

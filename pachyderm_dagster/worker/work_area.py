@@ -178,6 +178,16 @@ class WorkArea:
         """The sets that are there."""
         return set(map(int, self._names(_SETS)))
 
+    def free_sets(self, first: int) -> Iterator[int]:
+        """The sets from a number on that no worker claimed, in order. Listed as they are asked for, so some may be claimed meanwhile."""
+        claims = self._numbers(_CLAIMS, first)
+        claimed = next(claims, None)
+        for number in self._numbers(_SETS, first):
+            while claimed is not None and claimed < number:
+                claimed = next(claims, None)
+            if number != claimed:
+                yield number
+
     def read_set(self, number: int) -> list[DatumTask]:
         """The tasks of a set."""
         return self._decode(f"{_SETS}/{number:08}", list[DatumTask])
@@ -236,10 +246,13 @@ class WorkArea:
     def _key(self, name: str) -> str:
         return f"{WORK}/{self.job}/{name}"
 
-    def _names(self, folder: str) -> Iterator[str]:
-        """The names of what lies in a folder of the area."""
-        for found in self.store.list(self._key(folder)):
+    def _names(self, folder: str, *, after: str = "") -> Iterator[str]:
+        """The names of what lies in a folder of the area, in their order, behind one of them."""
+        for found in self.store.list(self._key(folder), after=self._key(f"{folder}/{after}") if after else ""):
             yield found.key.rpartition("/")[2]
+
+    def _numbers(self, folder: str, first: int) -> Iterator[int]:
+        return map(int, self._names(folder, after=f"{first - 1:08}" if first else ""))
 
     def _find(self, name: str) -> bytes | None:
         try:

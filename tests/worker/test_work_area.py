@@ -165,6 +165,16 @@ def test_a_claim_that_was_cut_off_binds_nobody(store: ObjectStore) -> None:
     assert area.claims_of(3) == []
 
 
+@given(st.sets(st.integers(0, 60)), st.integers(0, 70))
+def test_free_sets_are_those_that_nobody_claimed_from_a_number_on(claimed: set[int], first: int) -> None:
+    area = WorkArea(open_store("memory://"), JOB)
+    for number in range(61):
+        area.store.put_new(f"work/{JOB}/sets/{number:08}", b"")
+    for number in claimed:
+        area.claim(number, Claim(0, "pod"))
+    assert list(area.free_sets(first)) == sorted(set(range(first, 61)) - claimed)
+
+
 def test_a_claim_whose_answer_was_lost_is_found_again(store: ObjectStore) -> None:
     with pytest.raises(Killed):
         dying(store, 1, done=True).claim(0, Claim(3, "pod-a"))
