@@ -101,6 +101,9 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "list secret": Here("secrets:list_secret", "List the secrets."),
         "delete secret": Here("secrets:delete_secret", "Remove a secret."),
     },
+    "Workflows of Argo": {
+        "argo lint": Here("argo_lint:argo_lint", "Check workflow files before they run."),
+    },
     "The rest": {
         "dev": Here("serve:dev", "Start Dagster's UI, its daemon, the commit sensors, services and spouts."),
         "dev pipeline": Here("dev_pipeline:dev_pipeline", "Run a pipeline whenever its file or its code changes."),
@@ -131,6 +134,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
 COMMANDS: Mapping[str, Entry] = {words: entry for section in SECTIONS.values() for words, entry in section.items()}
 
 VERBS = {
+    "argo": "Check and run workflows of Argo.",
     "create": "Make projects, repos, branches, pipelines, secrets.",
     "update": "Change projects, repos and pipelines.",
     "edit": "Change a pipeline in an editor, or what is noted on objects.",

@@ -11,7 +11,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -24,18 +24,23 @@ _SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in which source something stands."""
+    """Where in which source something stands.
+
+    Attributes:
+        lines: of the source by path, where they are known; what has none stands where that stands which holds it.
+    """
 
     source: str
     path: str = ""
+    lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     def field(self, name: str) -> "Place":
         """The field `name` of what stands here."""
-        return Place(self.source, f"{self.path}.{name}" if self.path else name)
+        return replace(self, path=f"{self.path}.{name}" if self.path else name)
 
     def item(self, index: int) -> "Place":
         """An item of the list that stands here, counted from 0."""
-        return Place(self.source, f"{self.path}[{index}]")
+        return replace(self, path=f"{self.path}[{index}]")
 
     def invalid(self, problem: str) -> InvalidError:
         """The error to raise when what stands here is wrong."""
@@ -46,7 +51,14 @@ class Place:
         return InvalidError("spec-unsupported", f"{self}: not supported; {way_out}")
 
     def __str__(self) -> str:
-        return f"{self.source}: {self.path}" if self.path else self.source
+        source = f"{self.source}:{self._line()}" if self.lines else self.source
+        return f"{source}: {self.path}" if self.path else source
+
+    def _line(self) -> int:
+        path = self.path
+        while path and path not in self.lines:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self.lines.get(path, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +86,13 @@ class StrictReader:
         other_names: for each struct its `OtherNames`.
         readers: for types that are not read by their shape what reads them.
         notes: gets a line for each field without effect.
+        as_encoded: keys are taken as the structs encode them, and in no other spelling.
     """
 
     other_names: Mapping[type, OtherNames]
     readers: Mapping[Any, Callable[["StrictReader", Any, Place], Any]]
     notes: list[str]
+    as_encoded: bool = False
 
     def read(self, kind: Any, value: Any, place: Place) -> Any:
         """`value` as `kind`.
@@ -94,7 +108,8 @@ class StrictReader:
             return tuple(self.read(item, found, place.item(index)) for index, found in enumerate(_as_list(value, place)))
         if typing.get_origin(kind) is dict:
             # In a map, too, null is the absence: it takes away the entry of a default.
-            return {key: self.read(str, found, place.field(key)) for key, found in as_object(value, place).items() if found is not None}
+            kind = typing.get_args(kind)[1]
+            return {key: self.read(kind, found, place.field(key)) for key, found in as_object(value, place).items() if found is not None}
         if issubclass(kind, msgspec.Struct):
             return self.struct(kind, value, place)
         if issubclass(kind, enum.StrEnum):
@@ -116,12 +131,12 @@ class StrictReader:
         """The fields that an object sets, read, by the names of the struct."""
         hints, others = typing.get_type_hints(kind, include_extras=True), self.other_names.get(kind, OtherNames())
         hints = {known.name: hints[known.name] for known in msgspec.structs.fields(kind)}
-        spellings = field_names(kind, others)
+        spellings = _encoded_names(kind, others) if self.as_encoded else field_names(kind, others)
         found: dict[str, Any] = {}
         given: dict[str, str] = {}
         for key, value in document.items():
             if key not in spellings:
-                raise place.field(key).invalid(unknown_name(key, hints, spellings.values()))
+                raise place.field(key).invalid(self._unknown(key, kind, spellings))
             name, convert = others.renamed.get(spellings[key], (spellings[key], None))
             if name in given:
                 raise place.field(key).invalid(f"given already as {given[name]!r}; remove one")
@@ -133,6 +148,12 @@ class StrictReader:
             elif is_set(value) and value not in others.harmless.get(name, ()):
                 self._other(name, others, place.field(key))
         return found
+
+    def _unknown(self, key: str, kind: type[msgspec.Struct], spellings: Mapping[str, str]) -> str:
+        known = msgspec.structs.fields(kind)
+        if self.as_encoded:
+            return unknown_name(key, [one.encode_name for one in known], spellings)
+        return unknown_name(key, [one.name for one in known], spellings.values())
 
     def _other(self, name: str, others: OtherNames, place: Place) -> None:
         if name in others.refused:
@@ -244,6 +265,12 @@ _SCALARS: Mapping[Any, Callable[[Any, Place], Any]] = {str: as_string, bool: _as
 def field_names(kind: type[msgspec.Struct], others: OtherNames) -> dict[str, str]:
     """Every spelling that an object of this kind takes for a key, with the name that it stands for."""
     return _spellings([*(known.name for known in msgspec.structs.fields(kind)), *others.renamed, *others.without_effect, *others.refused])
+
+
+def _encoded_names(kind: type[msgspec.Struct], others: OtherNames) -> dict[str, str]:
+    """The one spelling of each key, with the name that it stands for."""
+    encoded = {known.encode_name: known.name for known in msgspec.structs.fields(kind)}
+    return encoded | {name: name for name in (*others.renamed, *others.without_effect, *others.refused)}
 
 
 def without_none(kind: Any) -> Any:

@@ -10,7 +10,7 @@ import inspect
 import re
 import textwrap
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -168,8 +168,8 @@ def default_of(kind: type, known: Any) -> str:
     return f"`{str(default).lower() if isinstance(default, bool) else getattr(default, 'value', default)}`"
 
 
-def meanings(kind: type) -> dict[str, str]:
-    """The string below each field of a struct.
+def meanings(kind: type, inherited: Collection[str] = ()) -> dict[str, str]:
+    """The string below each field of a struct, without those that it has from another.
 
     Raises:
         AssertionError: one has none.
@@ -180,7 +180,7 @@ def meanings(kind: type) -> dict[str, str]:
     for field, below in zip(struct.body, [*struct.body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
             found[field.target.id] = " ".join(str(below.value.value).split())
-    missing = [known.name for known in msgspec.structs.fields(kind) if known.name not in found]
+    missing = [known.name for known in msgspec.structs.fields(kind) if known.name not in {*found, *inherited}]
     assert not missing, f"write below each of the fields of {kind.__name__} what it means: {', '.join(missing)}"
     return found
 

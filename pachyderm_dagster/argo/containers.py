@@ -1,0 +1,159 @@
+"""What a pod runs: containers, their environment, and volumes."""
+
+import msgspec
+
+from pachyderm_dagster.argo.parameters import KeyRef, Text, Texts
+
+
+class EnvFrom(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Where the value of a variable comes from."""
+
+    secret_key_ref: KeyRef | None = None
+    """A key of a Secret."""
+    config_map_key_ref: KeyRef | None = None
+    """A key of a ConfigMap."""
+
+
+class EnvVar(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """An environment variable."""
+
+    name: str
+    """Of it."""
+    value: Text | None = None
+    """Its value; empty without it."""
+    value_from: EnvFrom | None = None
+    """Where its value comes from."""
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A ConfigMap or Secret by name."""
+
+    name: str
+    """Of it."""
+    optional: bool = False
+    """It may be missing."""
+
+
+class EnvSource(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """All keys of a ConfigMap or Secret as variables."""
+
+    config_map_ref: Source | None = None
+    """The ConfigMap."""
+    secret_ref: Source | None = None
+    """The Secret."""
+    prefix: str = ""
+    """What the names of the variables begin with."""
+
+
+class VolumeMount(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Where a container sees a volume."""
+
+    name: str
+    """Of the volume."""
+    mount_path: str
+    """An absolute folder."""
+    sub_path: str = ""
+    """A folder of the volume, instead of all of it."""
+    read_only: bool = False
+    """Nothing is written there."""
+
+
+class Container(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A program in an image."""
+
+    image: str
+    """The image; on one machine it says only which program there is without `command`."""
+    name: str = ""
+    """Of the container."""
+    command: tuple[str, ...] = ()
+    """The program; that of the image without it."""
+    args: Texts = ()
+    """What follows it."""
+    env: tuple[EnvVar, ...] = ()
+    """Environment variables."""
+    env_from: tuple[EnvSource, ...] = ()
+    """ConfigMaps and Secrets whose keys are variables."""
+    working_dir: str = ""
+    """Where it starts."""
+    volume_mounts: tuple[VolumeMount, ...] = ()
+    """The volumes that it sees."""
+
+
+class Script(Container, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A program that is given a file to run."""
+
+    source: str = ""
+    """The text of the file, whose path is the last argument of the command."""
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A volume that stays."""
+
+    claim_name: str
+    """Of a claim template of the workflow, or of a folder below `argo/claims` in the home."""
+    read_only: bool = False
+    """Nothing is written there."""
+
+
+class KeyPath(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Where a key of a ConfigMap or Secret is a file."""
+
+    key: str
+    """Of it."""
+    path: str
+    """Of the file, below the mount."""
+
+
+class ConfigVolume(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The keys of a ConfigMap as files."""
+
+    name: str
+    """Of the ConfigMap."""
+    items: tuple[KeyPath, ...] = ()
+    """Those that are there, all without it."""
+    optional: bool = False
+    """It may be missing."""
+
+
+class SecretVolume(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The keys of a Secret as files."""
+
+    secret_name: str
+    """Of the Secret."""
+    items: tuple[KeyPath, ...] = ()
+    """Those that are there, all without it."""
+    optional: bool = False
+    """It may be missing."""
+
+
+class EmptyDir(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A folder that is empty when the pod starts."""
+
+
+class Volume(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A folder that containers see by its name; one of the kinds is given."""
+
+    name: str
+    """Of it."""
+    empty_dir: EmptyDir | None = None
+    """Empty when the pod starts."""
+    persistent_volume_claim: Claim | None = None
+    """It stays, and other pods see it too."""
+    config_map: ConfigVolume | None = None
+    """Files from a ConfigMap."""
+    secret: SecretVolume | None = None
+    """Files from a Secret."""
+
+
+class ObjectName(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What an object is called."""
+
+    name: str
+    """Of it."""
+
+
+class ClaimTemplate(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A volume that is made for each workflow and goes when it has succeeded."""
+
+    metadata: ObjectName
+    """Its name, by which containers mount it."""

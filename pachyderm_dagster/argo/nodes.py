@@ -1,0 +1,79 @@
+"""What is known of a node: of the workflow, of each group of steps, fan-out, attempt and pod in it."""
+
+import enum
+from typing import Any
+
+import msgspec
+
+
+class Phase(enum.StrEnum):
+    """How far a node is."""
+
+    PENDING = "Pending"  # it waits for a place
+    RUNNING = "Running"  # it was started
+    SUCCEEDED = "Succeeded"  # it did what it should
+    FAILED = "Failed"  # user code failed, or the time was up
+    ERROR = "Error"  # what surrounds user code failed
+    SKIPPED = "Skipped"  # its `when` was false, or there was no item
+    OMITTED = "Omitted"  # its `depends` can never hold
+
+    @property
+    def is_fulfilled(self) -> bool:
+        """Whether it never changes again."""
+        return self not in (Phase.PENDING, Phase.RUNNING)
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it failed, one way or the other."""
+        return self in (Phase.FAILED, Phase.ERROR)
+
+
+class NodeType(enum.StrEnum):
+    """What a node is."""
+
+    POD = "Pod"  # a container or script
+    STEPS = "Steps"  # a template with steps
+    STEP_GROUP = "StepGroup"  # a group of them
+    DAG = "DAG"  # a template with a graph
+    TASK_GROUP = "TaskGroup"  # a fan-out in a graph
+    RETRY = "Retry"  # the attempts of a template
+    SKIPPED = "Skipped"  # nothing ran
+    SUSPEND = "Suspend"  # a wait for a resume
+
+
+class KeptArtifact(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An artifact that is in the store of the workflow: its key there, and what of it is meant."""
+
+    key: str
+    archive: str = "none"
+    sub_path: str = ""
+
+
+class NodeOutputs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a node gave."""
+
+    parameters: dict[str, str] = {}
+    artifacts: dict[str, KeptArtifact] = {}
+    result: str | None = None
+    exit_code: str | None = None
+    global_parameters: dict[str, str] = {}
+    global_artifacts: dict[str, KeptArtifact] = {}
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A node as it is kept; times are seconds since 1970."""
+
+    name: str
+    id: str
+    display_name: str
+    type: NodeType
+    template: str = ""
+    phase: Phase = Phase.PENDING
+    message: str = ""
+    parent: str = ""
+    started: float = 0.0
+    finished: float = 0.0
+    pod: str = ""
+    inputs: dict[str, str] = {}
+    outputs: NodeOutputs = NodeOutputs()
+    item: Any = None

@@ -1,0 +1,146 @@
+"""What is handed between templates: parameters and artifacts, as arguments, inputs and outputs."""
+
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+
+Text: TypeAlias = Annotated[str, "any scalar"]
+"""A scalar of any kind, which becomes a string."""
+Texts: TypeAlias = Annotated[tuple[str, ...], "any scalars"]
+Plain: TypeAlias = Annotated[dict[str, Any], "plain"]
+"""An object that is handed on as it is."""
+
+
+class KeyRef(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A value under a key of a ConfigMap or Secret."""
+
+    name: str
+    """Of the ConfigMap or Secret, which stands in one of the files that are submitted."""
+    key: str
+    """Whose value it is."""
+    optional: bool = False
+    """Without it, or its key, nothing is wrong."""
+
+
+class ValueFrom(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Where the value of a parameter comes from."""
+
+    path: str = ""
+    """A file of the main container; one line end at its end is removed."""
+    parameter: str = ""
+    """In outputs of `steps` and `dag`: a tag, as `{{steps.a.outputs.parameters.b}}`."""
+    expression: str = ""
+    """In outputs of `steps` and `dag`: an expression."""
+    supplied: Plain | None = None
+    """In outputs of `suspend`: whoever resumes gives it."""
+    config_map_key_ref: KeyRef | None = None
+    """In arguments and inputs: a key of a ConfigMap."""
+    default: Text | None = None
+    """The value when there is no file, when the step was skipped, when nobody gave one."""
+
+
+class Parameter(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A named string."""
+
+    name: str
+    """Of it; no other parameter beside it has that."""
+    value: Text | None = None
+    """The string; numbers and booleans become one."""
+    default: Text | None = None
+    """In inputs: the value when no argument is given."""
+    enum: Texts = ()
+    """Of which the value must be one."""
+    value_from: ValueFrom | None = None
+    """Where the value comes from."""
+    global_name: str = ""
+    """In outputs: it is `workflow.outputs.parameters.NAME` too."""
+    description: str = ""
+    """For people."""
+
+
+class RawArtifact(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An artifact that stands in the workflow."""
+
+    data: str
+    """Its content."""
+
+
+class KeyArtifact(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A place in the store of the workflow."""
+
+    key: str
+    """The path of it there."""
+
+
+class Tar(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A compressed tar archive."""
+
+    compression_level: int | None = None
+    """Of gzip, 0 to 9."""
+
+
+class Archive(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """How an output artifact is kept: as it is, or in an archive; a compressed tar archive unless this says otherwise."""
+
+    none: Plain | None = None
+    """As it is."""
+    tar: Tar | None = None
+    """As a compressed tar archive."""
+    zip: Plain | None = None
+    """As a zip archive."""
+
+
+class Artifact(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A file or folder."""
+
+    name: str
+    """Of it; no other artifact beside it has that."""
+    path: str = ""
+    """Where it is in the container, absolute."""
+    source: str = msgspec.field(name="from", default="")
+    """A tag, as `{{steps.a.outputs.artifacts.b}}`."""
+    from_expression: str = ""
+    """An expression that is an artifact."""
+    raw: RawArtifact | None = None
+    """It stands in the workflow."""
+    s3: KeyArtifact | None = None
+    """Its key in the store of the workflow, when it says no bucket."""
+    sub_path: str = ""
+    """Of the artifact that `from` names only this file or folder."""
+    archive: Archive | None = None
+    """In outputs: how it is kept."""
+    mode: int | None = None
+    """In inputs: permission bits that it gets, as a number (`0644` is one)."""
+    recurse_mode: bool = False
+    """All that is in the folder gets `mode`."""
+    optional: bool = False
+    """It may be missing."""
+    global_name: str = ""
+    """In outputs: it is `workflow.outputs.artifacts.NAME` too."""
+
+
+class Arguments(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What a template gets, by the names of its inputs."""
+
+    parameters: tuple[Parameter, ...] = ()
+    """Strings."""
+    artifacts: tuple[Artifact, ...] = ()
+    """Files and folders."""
+
+
+class Inputs(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What a template takes."""
+
+    parameters: tuple[Parameter, ...] = ()
+    """Strings. One without `value`, `default` and `valueFrom` must be given."""
+    artifacts: tuple[Artifact, ...] = ()
+    """Files and folders, which are there before the container starts."""
+
+
+class Outputs(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What a template gives."""
+
+    parameters: tuple[Parameter, ...] = ()
+    """Strings."""
+    artifacts: tuple[Artifact, ...] = ()
+    """Files and folders."""

@@ -1,0 +1,187 @@
+"""Templates: the steps of a workflow, and what starts them."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+
+from pachyderm_dagster.argo.containers import Container, Script, Volume
+from pachyderm_dagster.argo.parameters import Arguments, Inputs, Outputs, Text
+
+Items: TypeAlias = Annotated[tuple[Any, ...], "items"]
+"""A list of strings, numbers, booleans, lists and maps."""
+
+
+class ContinueOn(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What does not fail the template that the step is in."""
+
+    error: bool = False
+    """The step's phase `Error`."""
+    failed: bool = False
+    """The step's phase `Failed`."""
+
+
+class Numbers(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Numbers, as strings."""
+
+    count: Text | None = None
+    """How many; instead of `end`."""
+    start: Text | None = None
+    """The first one, 0 without it."""
+    end: Text | None = None
+    """The last one, which may be smaller than the first."""
+    format: str = ""
+    """How a number is written, as printf has it: `%02d`."""
+
+
+class TemplateRef(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A template of a WorkflowTemplate or ClusterWorkflowTemplate."""
+
+    name: str
+    """Of the object."""
+    template: str
+    """Of the template in it."""
+    cluster_scope: bool = False
+    """It is a ClusterWorkflowTemplate."""
+
+
+class Hook(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A template that is run when something happens."""
+
+    template: str = ""
+    """Its name."""
+    template_ref: TemplateRef | None = None
+    """The template, when it is of another object."""
+    arguments: Arguments = Arguments()
+    """What it gets."""
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A template that is run with arguments, once or for each of several items."""
+
+    name: str
+    """By which others of the template name its outputs."""
+    template: str = ""
+    """The name of the template."""
+    template_ref: TemplateRef | None = None
+    """The template, when it is of another object."""
+    inline: "Template | None" = None
+    """The template itself."""
+    arguments: Arguments = Arguments()
+    """What it gets."""
+    when: str = ""
+    """It is skipped when this is false."""
+    with_items: Items | None = None
+    """It is run for each of these, which is `{{item}}`."""
+    with_param: Text | None = None
+    """It is run for each item of this JSON list."""
+    with_sequence: Numbers | None = None
+    """It is run for each of these numbers."""
+    continue_on: ContinueOn | None = None
+    """Which of its phases does not count as failed."""
+    on_exit: str = ""
+    """A template that is run after it; v3's way to write `hooks.exit`."""
+    hooks: dict[str, Hook] = {}
+    """`exit`: a template that is run after it."""
+
+
+class Task(Step, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A step of a `dag`, with what it waits for."""
+
+    dependencies: tuple[str, ...] = ()
+    """Tasks that must have succeeded, or been skipped."""
+    depends: str = ""
+    """The same as an expression: `a && (b.Failed || c)`."""
+
+
+class Dag(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Tasks that wait for one another."""
+
+    tasks: tuple[Task, ...]
+    """They, in any order."""
+    target: str = ""
+    """Tasks, with blanks between, that decide what comes of it; others that they do not need are not run."""
+    fail_fast: bool | None = None
+    """Taken; other branches finish after a failure, as they do in Argo 4."""
+
+
+class Suspend(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A wait for a resume."""
+
+    duration: Text | None = None
+    """After which it goes on by itself: seconds, or `1h30m`."""
+
+
+class Backoff(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """How long to wait between attempts."""
+
+    duration: Text | None = None
+    """Before the second attempt: seconds, or `1m`."""
+    factor: Text | None = None
+    """By which each wait is longer than the one before."""
+    cap: Text | None = None
+    """The longest wait."""
+    max_duration: Text | None = None
+    """From the first attempt; after it there is no other."""
+
+
+class RetryStrategy(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """How often a template is tried again."""
+
+    limit: Text | None = None
+    """Attempts beyond the first; without end when not given."""
+    retry_policy: str = ""
+    """`OnFailure` (that without an expression), `OnError`, `OnTransientError`, `Always` (that with one)."""
+    backoff: Backoff | None = None
+    """How long to wait between them."""
+    expression: str = ""
+    """Over `lastRetry`; there is no other attempt when it is false."""
+
+
+class Template(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Something that can be run: a container, or others in steps or a graph. Exactly one kind is given."""
+
+    name: str = ""
+    """By which others name it."""
+    inputs: Inputs = Inputs()
+    """What it takes."""
+    outputs: Outputs = Outputs()
+    """What it gives."""
+    container: Container | None = None
+    """A program in an image."""
+    script: Script | None = None
+    """A program that is given a file to run."""
+    steps: tuple[tuple[Step, ...], ...] | None = None
+    """Groups of steps, one group after the other; the steps of a group at the same time."""
+    dag: Dag | None = None
+    """Tasks that wait for one another."""
+    suspend: Suspend | None = None
+    """A wait for a resume."""
+    parallelism: int | None = None
+    """Of `steps` and `dag`: how many of its steps are active at once."""
+    fail_fast: bool = False
+    """Of `steps` and `dag`: nothing new is started after a failure."""
+    timeout: str = ""
+    """Of `container` and `script`: seconds with the wait for a place."""
+    active_deadline_seconds: Text | None = None
+    """Of `container` and `script`: seconds that it may run."""
+    retry_strategy: RetryStrategy | None = None
+    """How often it is tried again."""
+    volumes: tuple[Volume, ...] = ()
+    """Folders that its container sees."""
+
+    @property
+    def kind(self) -> str:
+        """Which kind it is: the name of the field."""
+        return next((kind for kind in KINDS if getattr(self, kind) is not None), "")
+
+    @property
+    def flow(self) -> Sequence[Step]:
+        """The steps or tasks of it, in the order in which they stand."""
+        if self.dag is not None:
+            return self.dag.tasks
+        return [step for group in self.steps or () for step in group]
+
+
+KINDS = ("container", "script", "steps", "dag", "suspend")
+LEAVES = ("container", "script")

@@ -1,0 +1,148 @@
+"""The objects that a workflow file holds: workflows, their templates, what starts them by the clock, and the ConfigMaps and Secrets that they read."""
+
+from typing import TypeAlias
+
+import msgspec
+
+from pachyderm_dagster.argo.containers import ClaimTemplate, Volume
+from pachyderm_dagster.argo.parameters import Arguments, Plain, Text
+from pachyderm_dagster.argo.templates import Hook, RetryStrategy, Template
+from pachyderm_dagster.pps.strict import Place
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What an object is called."""
+
+    name: str = ""
+    """Its name."""
+    generate_name: str = ""
+    """What its name begins with; five characters are added."""
+    namespace: str = ""
+    """Kept for `workflow.namespace`."""
+    labels: dict[str, Text] = {}
+    """`workflow.labels.NAME`."""
+    annotations: dict[str, Text] = {}
+    """`workflow.annotations.NAME`."""
+
+
+class WorkflowTemplateRef(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The object whose spec a workflow takes."""
+
+    name: str
+    """Of the WorkflowTemplate or ClusterWorkflowTemplate."""
+    cluster_scope: bool = False
+    """It is a ClusterWorkflowTemplate."""
+
+
+class WorkflowSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What a workflow runs."""
+
+    entrypoint: str = ""
+    """The template that is run with the arguments."""
+    arguments: Arguments = Arguments()
+    """What it gets; `workflow.parameters.NAME` everywhere."""
+    templates: tuple[Template, ...] = ()
+    """What can be run."""
+    workflow_template_ref: WorkflowTemplateRef | None = None
+    """The object whose spec is under this one."""
+    on_exit: str = ""
+    """A template that is run at the end, whatever came of it."""
+    hooks: dict[str, Hook] = {}
+    """`exit`: the same, with arguments."""
+    volumes: tuple[Volume, ...] = ()
+    """Folders that all templates may mount."""
+    volume_claim_templates: tuple[ClaimTemplate, ...] = ()
+    """Folders that are made for it."""
+    parallelism: int | None = None
+    """How many pods run at once."""
+    active_deadline_seconds: Text | None = None
+    """From its start; what is not done by then fails."""
+    retry_strategy: RetryStrategy | None = None
+    """Of every `container` and `script` that has none."""
+    template_defaults: Template | None = None
+    """What every template has that does not say otherwise."""
+
+
+class CronSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """When a workflow is started."""
+
+    workflow_spec: WorkflowSpec
+    """What is started."""
+    schedules: tuple[str, ...] = ()
+    """When, as cron has it, with `@hourly` and its like and `@every 1h`."""
+    schedule: str = ""
+    """One schedule; v3's way to write it."""
+    timezone: str = ""
+    """Of the schedules; UTC without it."""
+    when: str = ""
+    """It is not started when this is false."""
+    suspend: bool = False
+    """It is not started."""
+    concurrency_policy: str = ""
+    """`Allow` (that without it), `Forbid`, `Replace`: what to do when the one before is not done."""
+    starting_deadline_seconds: int | None = None
+    """How late a start may be."""
+    stop_strategy: Plain = {}
+    """After which it is not started again."""
+    successful_jobs_history_limit: int | None = None
+    """How many that succeeded are kept."""
+    failed_jobs_history_limit: int | None = None
+    """How many that failed are kept."""
+    workflow_metadata: Plain = {}
+    """Labels and annotations of what is started."""
+
+
+class Workflow(msgspec.Struct, frozen=True, kw_only=True):
+    """A workflow."""
+
+    metadata: Metadata
+    spec: WorkflowSpec
+
+
+class WorkflowTemplate(msgspec.Struct, frozen=True, kw_only=True):
+    """Templates that workflows name; of one namespace, or of all."""
+
+    metadata: Metadata
+    spec: WorkflowSpec
+    cluster_scope: bool = False
+
+
+class CronWorkflow(msgspec.Struct, frozen=True, kw_only=True):
+    """A workflow that the clock starts."""
+
+    metadata: Metadata
+    spec: CronSpec
+
+
+class Values(msgspec.Struct, frozen=True, kw_only=True):
+    """A ConfigMap, or a Secret, whose values are decoded."""
+
+    metadata: Metadata
+    data: dict[str, str]
+    secret: bool = False
+
+
+Object: TypeAlias = Workflow | WorkflowTemplate | CronWorkflow | Values
+
+
+class Read(msgspec.Struct, frozen=True, kw_only=True):
+    """An object of a file, with where it stands."""
+
+    object: Object
+    place: Place
+
+    @property
+    def kind(self) -> str:
+        """What Kubernetes calls its kind."""
+        match self.object:
+            case WorkflowTemplate(cluster_scope=True):
+                return "ClusterWorkflowTemplate"
+            case Values(secret=secret):
+                return "Secret" if secret else "ConfigMap"
+            case other:
+                return type(other).__name__
+
+    @property
+    def name(self) -> str:
+        """The name of it, or what that begins with."""
+        return self.object.metadata.name or self.object.metadata.generate_name
