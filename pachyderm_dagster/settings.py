@@ -105,7 +105,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     """
     if "\0" in environ.get(HOME, ""):
         raise InvalidError("config-invalid", f"{HOME} is {environ[HOME]!r}, and no folder's name has a NUL")
-    home = Path(environ.get(HOME) or "~/.pachyderm-dagster").expanduser().absolute()
+    home = _home(environ)
     file = _read_config(home / CONFIG_FILE)
     defaults = {
         METADATA_URL: f"sqlite:///{home / 'metadata.db'}",
@@ -136,6 +136,18 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         sql_password=environ.get(SQL_PASSWORD) or None,
         etcd={name: environ[name] for name in ETCD_VARIABLES if environ.get(name)},
     )
+
+
+def load_cluster(environ: Mapping[str, str], *, namespace: str | None = None, context: str | None = None) -> KubernetesSettings:
+    """How a cluster is reached, whatever runs pipelines; `namespace` and `context` win over the settings.
+
+    Raises:
+        InvalidError: `config-invalid`, when the home's `config.toml` does not parse.
+    """
+    file = _read_config(_home(environ) / CONFIG_FILE)
+    values = {key: _choose(key, environ, file, default).value for key, default in _KUBERNETES_DEFAULTS.items()}
+    given = {KUBERNETES_NAMESPACE: namespace, KUBERNETES_CONTEXT: context}
+    return _as_kubernetes(values | {key: value for key, value in given.items() if value})
 
 
 def save_setting(home: Path, key: str, value: str) -> None:
@@ -171,6 +183,10 @@ def _kubernetes(found: Mapping[str, Setting]) -> KubernetesSettings:
     if not store.value.startswith(_STORES_OF_PODS):
         problem = f"{STORAGE_URL} is {store.value!r} ({store.origin}), which pods cannot reach"
         raise InvalidError("config-invalid", f"{problem}; under {EXECUTOR}=kubernetes it takes {', '.join(_STORES_OF_PODS)}")
+    return _as_kubernetes(values)
+
+
+def _as_kubernetes(values: Mapping[str, str]) -> KubernetesSettings:
     return KubernetesSettings(
         kubeconfig=values[KUBECONFIG],
         context=values[KUBERNETES_CONTEXT],
@@ -180,6 +196,10 @@ def _kubernetes(found: Mapping[str, Setting]) -> KubernetesSettings:
         storage_secret=values[KUBERNETES_STORAGE_SECRET],
         service_account=values[KUBERNETES_SERVICE_ACCOUNT],
     )
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get(HOME) or "~/.pachyderm-dagster").expanduser().absolute()
 
 
 def _choose(key: str, environ: Mapping[str, str], file: Mapping[str, str], default: str) -> Setting:

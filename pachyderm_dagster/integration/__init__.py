@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pachyderm_dagster.integration.io_manager import PachydermIOManager
     from pachyderm_dagster.integration.launch_config import PipelineConfig
     from pachyderm_dagster.integration.resource import PachydermResource
+    from pachyderm_dagster.integration.served_models import ServedModel, served_model
     from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline
     from pachyderm_dagster.integration.translator import PachydermTranslator
     from pachyderm_dagster.worker.function_datum import Datum
@@ -25,6 +26,7 @@ __all__ = [
     "PachydermTranslator",
     "PachydermWorkspace",
     "PipelineConfig",
+    "ServedModel",
     "build_definitions",
     "commit_automation",
     "datum_asset",
@@ -32,6 +34,7 @@ __all__ = [
     "pfs",
     "pipeline_asset",
     "repo_asset",
+    "served_model",
 ]
 # The module of each name. It is imported when the name is asked for: a code location pays for what it uses.
 _MODULES = {
@@ -44,6 +47,7 @@ _MODULES = {
     "PachydermTranslator": "translator",
     "PachydermWorkspace": "components",
     "PipelineConfig": "launch_config",
+    "ServedModel": "served_models",
     "build_definitions": "building",
     "commit_automation": "assets",
     "datum_asset": "datum_assets",
@@ -51,6 +55,7 @@ _MODULES = {
     "pachyderm_assets": "assets",
     "pipeline_asset": "assets",
     "repo_asset": "assets",
+    "served_model": "served_models",
 }
 
 

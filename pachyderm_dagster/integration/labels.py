@@ -95,6 +95,17 @@ UNREADABLE = "pachyderm/unreadable"
 FAILED_DATUMS = "pachyderm/failed_datums"
 SLOWEST_DATUMS = "pachyderm/slowest_datums"
 
+# Of a served model
+DEPLOYMENT = "pachyderm/deployment"
+"""`namespace/name` of the Deployment that serves it."""
+VARIABLE = "pachyderm/variable"
+VALUE = "pachyderm/value"
+VALUE_BEFORE = "pachyderm/value_before"
+IMAGE = "pachyderm/image"
+REVISION = "pachyderm/revision"
+"""Of the Deployment, as `kubectl rollout history` counts them."""
+PODS = "pachyderm/pods"
+
 ROW_COUNT = "dagster/row_count"
 PARTITION_ROW_COUNT = "dagster/partition_row_count"
 COLUMN_SCHEMA = "dagster/column_schema"
