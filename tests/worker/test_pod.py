@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from pachyderm_dagster.worker.pod_state import PodState
-from pachyderm_dagster.worker.starter import prepare_volume
+from pachyderm_dagster.worker.starter import CONTROL, prepare_volume
 from tests.worker.pods import BUSYBOX, IMAGE_VARIABLES, PodPlace, needs_pods, pods, wait_for
 from tests.worker.running import ROOT, Place, Ran
 
@@ -174,6 +174,18 @@ def test_user_code_may_signal_its_group_and_kill_all_that_it_can(pods: PodPlace)
     assert (group.exit_code, caught.exit_code, all_of_it.exit_code) == (-signal.SIGTERM, 4, -signal.SIGKILL)
     assert after.log == "fine\n"
     assert pods.deaths() == []
+
+
+def test_what_an_ended_runner_said_of_itself_is_not_taken_for_the_one_that_runs(pods: PodPlace) -> None:
+    begun, go = pods.folder / "begun", pods.folder / "go"
+    pods.give("sh", "-c", f"touch {begun}; while [ ! -e {go} ]; do sleep 0.02; done; (true &); sleep 0.2; echo done")
+    pod = pods.start_pod()
+    wait_for(begun.exists)
+    # Where the starter is slow, it reads this after it has started the next one.
+    (pod.volume / "run" / CONTROL).write_text("runner 30000 0\n")
+    go.touch()
+    assert pod.wait() == 0, pods.log()
+    assert [(ran.state, ran.log) for ran in pods.results()] == [("SUCCESS", "done\n")]
 
 
 def test_err_cmd_runs_after_a_failed_try(pods: PodPlace) -> None:
