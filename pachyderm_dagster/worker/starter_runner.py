@@ -33,7 +33,7 @@ from pachyderm_dagster.worker.run import (
 from pachyderm_dagster.worker.starter import ANSWERS, CONTROL, CWD, ENVIRON, IDS, OUTPUT, TRIES
 
 _READ_BYTES = 1 << 16
-_TRY = "try"
+_TRY, _NEXT_TRY = "try", "try.next"
 # Enough of a try's output to see that it is nothing but the message of a program that was not started: by the runner's shell, or by busybox.
 _BEGIN_BYTES = 1 << 13
 _NOT_STARTED = re.compile(rb"/pach/bin/runner: [^\n]*: line \d+: (.*): ([^:\n]*)\n|setsid: can't execute '(.*)': ([^']*)\n", re.DOTALL)
@@ -119,9 +119,11 @@ class StarterRunner:
         text = self._describe(command, environment)
         if b"\0" in text:
             raise not_executable(command.argv[0], "embedded null byte in its arguments or environment")
-        descriptor = os.open(f"{self._run}/{_TRY}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(f"{self._run}/{_NEXT_TRY}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         with open(descriptor, "wb") as file:
             file.write(text)
+        # The runner reads on in the file of the last try after that has answered: written over, its shell would run into the middle of this one.
+        os.rename(f"{self._run}/{_NEXT_TRY}", f"{self._run}/{_TRY}")
         # What was said of an earlier try is of no use any more.
         self._take_answers(0)
         self._running, self._asked = self._number, (command, environment)

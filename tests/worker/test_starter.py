@@ -7,7 +7,9 @@ from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.worker.pipe_calls import CALLS, REPLIES, PipeCalls, call_by_pipes
 from pachyderm_dagster.worker.pod_state import PodState, Running, Starts
 from pachyderm_dagster.worker.protocol import DatumTask
+from pachyderm_dagster.worker.run import Command
 from pachyderm_dagster.worker.starter import is_static, prepare_volume
+from pachyderm_dagster.worker.starter_runner import StarterRunner
 from tests.worker.pods import BUSYBOX, needs_pods
 
 TASK = DatumTask("ab" * 32, 5, ())
@@ -55,6 +57,20 @@ def test_a_volume_is_prepared_twice_without_harm(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "tries").is_fifo()
     assert sorted(path.name for path in (tmp_path / "bin").iterdir()) == ["busybox", "next", "runner", "starter"]
     assert os.access(tmp_path / "bin" / "next" / "pachctl", os.X_OK)
+
+
+@needs_pods
+def test_a_try_that_is_still_read_is_not_written_over_by_the_next(tmp_path: Path) -> None:
+    assert BUSYBOX is not None
+    prepare_volume(str(tmp_path), BUSYBOX)
+    with (tmp_path / "run" / "answers").open("r+b", buffering=0):  # a starter that says nothing
+        runner = StarterRunner(str(tmp_path / "run"))
+        runner.start(Command(("echo", "short"), (), "/dev/null", "/", "", None), {})
+        with (tmp_path / "run" / "try").open() as first:
+            runner.start(Command(("echo", "something longer"), (), "/dev/null", "/", "", None), {})
+            read = first.read()
+    assert ("short" in read, "longer" in read) == (True, False)
+    assert "longer" in (tmp_path / "run" / "try").read_text()
 
 
 def test_the_datum_that_ran_is_found_by_the_next_worker(tmp_path: Path) -> None:
