@@ -27,12 +27,14 @@ KUBERNETES_WORKER_IMAGE = "PACHYDERM_KUBERNETES_WORKER_IMAGE"
 KUBERNETES_PULL_POLICY = "PACHYDERM_KUBERNETES_IMAGE_PULL_POLICY"
 KUBERNETES_STORAGE_SECRET = "PACHYDERM_KUBERNETES_STORAGE_SECRET"
 KUBERNETES_SERVICE_ACCOUNT = "PACHYDERM_KUBERNETES_SERVICE_ACCOUNT"
+KUBERNETES_COORDINATION_URL = "PACHYDERM_KUBERNETES_COORDINATION_URL"
 SQL_PASSWORD = "PACHYDERM_SQL_PASSWORD"
 ETCD_VARIABLES = ("ETCDCTL_CACERT", "ETCDCTL_CERT", "ETCDCTL_KEY", "ETCDCTL_USER", "ETCDCTL_PASSWORD")
 """Those of etcd's own command line that count here too."""
 CONFIG_FILE = "config.toml"
 EXECUTORS = ("local", "kubernetes")
 PULL_POLICIES = ("IfNotPresent", "Always", "Never")
+_ETCD = "etcd://"
 _STORES_OF_PODS = ("s3://", "gs://", "az://")
 _KUBERNETES_DEFAULTS = {
     KUBECONFIG: "",
@@ -42,6 +44,7 @@ _KUBERNETES_DEFAULTS = {
     KUBERNETES_PULL_POLICY: "IfNotPresent",
     KUBERNETES_STORAGE_SECRET: "",
     KUBERNETES_SERVICE_ACCOUNT: "default",
+    KUBERNETES_COORDINATION_URL: "",
 }
 _IN_FILE = (METADATA_URL, STORAGE_URL, COORDINATION_URL, EXECUTOR, PROJECT, DAGSTER_HOME, *_KUBERNETES_DEFAULTS)
 
@@ -65,6 +68,7 @@ class KubernetesSettings:
         pull_policy: of that image and of those of pipelines.
         storage_secret: name of the Secret whose keys are the variables that the worker opens the store with; empty for none.
         service_account: of the pods.
+        coordination_url: the etcd of the home, as pods reach it, where their workers claim datum sets; empty when they do so in the store.
     """
 
     kubeconfig: str
@@ -74,6 +78,7 @@ class KubernetesSettings:
     pull_policy: str
     storage_secret: str
     service_account: str
+    coordination_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +188,10 @@ def _kubernetes(found: Mapping[str, Setting]) -> KubernetesSettings:
     if not store.value.startswith(_STORES_OF_PODS):
         problem = f"{STORAGE_URL} is {store.value!r} ({store.origin}), which pods cannot reach"
         raise InvalidError("config-invalid", f"{problem}; under {EXECUTOR}=kubernetes it takes {', '.join(_STORES_OF_PODS)}")
+    there, here = values[KUBERNETES_COORDINATION_URL], found[COORDINATION_URL]
+    if there and not (there.startswith(_ETCD) and here.value.startswith(_ETCD)):
+        problem = f"{KUBERNETES_COORDINATION_URL} is set, and {COORDINATION_URL} is {here.value!r} ({here.origin})"
+        raise InvalidError("config-invalid", f"{problem}; both take etcd://HOST:PORT, and name the same etcd: as pods reach it, and as this process does")
     return _as_kubernetes(values)
 
 
@@ -195,6 +204,7 @@ def _as_kubernetes(values: Mapping[str, str]) -> KubernetesSettings:
         pull_policy=values[KUBERNETES_PULL_POLICY],
         storage_secret=values[KUBERNETES_STORAGE_SECRET],
         service_account=values[KUBERNETES_SERVICE_ACCOUNT],
+        coordination_url=values[KUBERNETES_COORDINATION_URL],
     )
 
 

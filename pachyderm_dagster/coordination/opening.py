@@ -1,15 +1,14 @@
 """Chooses what coordinates the processes of a home: the record itself, or etcd."""
 
 import dataclasses
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pachyderm_dagster.coordination.changes import Changes, Polling
 from pachyderm_dagster.coordination.database_leases import DatabaseLeases
 from pachyderm_dagster.coordination.etcd_address import EtcdAddress, parse_etcd_url
+from pachyderm_dagster.coordination.importing import import_open_etcd
 from pachyderm_dagster.coordination.leases import Leases
-from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.metadata.database import Database
 
 DATABASE_URL = "database://"
@@ -47,13 +46,8 @@ def open_coordination(url: str, environ: Mapping[str, str], database: Database, 
     address = _parse(url, environ)
     if address is None:
         return Coordination(DatabaseLeases(database), Polling())
-    try:
-        # Imported by name because importing an HTTP client takes as long as a whole command that looks.
-        opening = importlib.import_module("pachyderm_dagster.coordination.open_etcd")
-    except ModuleNotFoundError as error:
-        raise InvalidError("extra-missing", "coordination over etcd needs its client, which is not installed: pip install 'pachyderm-dagster[etcd]'") from error
     own = dataclasses.replace(address, prefix=f"{address.prefix}/{find_id()}")
-    leases, changes = opening.open_etcd(own)
+    leases, changes = import_open_etcd().open_etcd(own)
     return Coordination(leases, changes, own)
 
 

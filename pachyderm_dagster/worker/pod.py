@@ -11,13 +11,15 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import msgspec
 
+from pachyderm_dagster.coordination.etcd_address import parse_etcd_url
+from pachyderm_dagster.coordination.importing import import_open_etcd
 from pachyderm_dagster.errors import ExecutionError, PachydermError, UnreachableError
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.open_store import open_store
@@ -30,12 +32,13 @@ from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerRefu
 from pachyderm_dagster.worker.publish import FinishedDatum
 from pachyderm_dagster.worker.sandbox import PFS, Sandbox
 from pachyderm_dagster.worker.serving import Files, serve
+from pachyderm_dagster.worker.set_claims import LeasedClaims, SetClaims, StoreClaims
 from pachyderm_dagster.worker.set_orders import SetOrders
 from pachyderm_dagster.worker.source_folder import SOURCE, write_source
 from pachyderm_dagster.worker.stage import StagedDatum
 from pachyderm_dagster.worker.starter import NEXT, PACH
 from pachyderm_dagster.worker.starter_runner import Image, StarterGone, StarterRunner
-from pachyderm_dagster.worker.work_area import Claim, Death, WorkArea
+from pachyderm_dagster.worker.work_area import AreaSetup, Claim, Death, WorkArea
 
 ALL_DONE, REFUSED = 0, os.EX_UNAVAILABLE
 """Exit codes of user code's container: no set is left; the worker cannot go on, and said why."""
@@ -51,13 +54,15 @@ class PodWorker:
 
     Args:
         runner: of user code's container.
+        environ: with the credentials for the etcd in which sets are claimed.
     """
 
-    def __init__(self, area: WorkArea, claim: Claim, runner: StarterRunner) -> None:
-        self._area, self._claim, self._runner = area, claim, runner
+    def __init__(self, area: WorkArea, claim: Claim, runner: StarterRunner, environ: Mapping[str, str]) -> None:
+        self._area, self._claim, self._runner, self._environ = area, claim, runner, environ
         self._state = PodState(f"{PACH}/worker")
         self._starts = self._state.count_start()
-        self._orders = SetOrders(area, claim, told=self._state.forget_vain)
+        self._orders = SetOrders(area, self._claims, told=self._state.forget_vain)
+        self._coordination = ""
         self._refused = False
 
     def run(self) -> NoReturn:
@@ -110,7 +115,8 @@ class PodWorker:
             raise ExecutionError("worker-not-started", f"{problem}; its log (`kubectl logs POD -c worker --previous`) says why")
         if not os.path.isdir(PFS) or not os.path.samefile(PFS, f"{PACH}/pfs"):
             raise ExecutionError("worker-not-started", f"{PFS} is not the folder 'pfs' of the volume at {PACH}; mount it there in the worker too")
-        setup = self._await_setup()
+        found = self._await_setup()
+        setup, self._coordination = found.setup, found.coordination
         image = self._runner.begin()
         threading.Thread(target=self._tell, name="tell", daemon=True).start()
         reader, writer = ContentReader(self._area.store), ContentWriter(self._area.store)
@@ -133,7 +139,13 @@ class PodWorker:
         pool = FolderPool(f"{PACH}/datums")
         serve(self, _Marked(datums, self._state), Files(reader, writer, pool, PFS, links_elsewhere=True))
 
-    def _await_setup(self) -> WorkerSetup:
+    def _claims(self) -> SetClaims:
+        if not self._coordination:
+            return StoreClaims(self._area, self._claim)
+        address = parse_etcd_url(self._coordination, self._environ)
+        return LeasedClaims(self._area, import_open_etcd().open_claims(address, self._area.job), self._claim)
+
+    def _await_setup(self) -> AreaSetup:
         while (setup := self._area.find_setup()) is None:
             time.sleep(_LOOK_SECONDS)
         return setup
@@ -218,7 +230,7 @@ def _crash(error: BaseException | None) -> NoReturn:
     os._exit(_CRASHED)
 
 
-def main(store_url: str, job: str, index: int, pod: str) -> NoReturn:
+def main(store_url: str, job: str, index: int, pod: str, environ: Mapping[str, str]) -> NoReturn:
     """The worker's container."""
     signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -230,7 +242,7 @@ def main(store_url: str, job: str, index: int, pod: str) -> NoReturn:
         store = open_store(store_url)
     except PachydermError as error:
         _fail_pod(runner, error)
-    worker = PodWorker(WorkArea(store, job), Claim(index, pod), runner)
+    worker = PodWorker(WorkArea(store, job), Claim(index, pod), runner, environ)
 
     def terminate(_number: int, _frame: FrameType | None) -> None:
         worker.terminate()
@@ -240,4 +252,4 @@ def main(store_url: str, job: str, index: int, pod: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], os.environ)

@@ -3,12 +3,12 @@
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask
-from pachyderm_dagster.worker.work_area import Claim, WorkArea
+from pachyderm_dagster.worker.set_claims import SetClaims
+from pachyderm_dagster.worker.work_area import WorkArea
 
 MOST_DEATHS_OF_A_DATUM = 2
 _PART_SECONDS = 1.0
@@ -17,8 +17,8 @@ _PART_SHARE = 1 / 8
 # With datums as short as this the next set is claimed before the last datum has ended, and nobody else waits long for one.
 _SHORT_SECONDS = 0.25
 _LOOK_SECONDS = 0.5
-# Workers begin to look at places that are spread evenly however many they are: multiples of the golden ratio.
-_SPREAD = 0.6180339887498949
+_LOOK_GROWTH = 1.5
+_LONGEST_LOOK_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -37,6 +37,7 @@ class SetOrders:
     """The sets of one worker. `next_task` is called by one thread, `answer` by another; `tell` runs in a third.
 
     Args:
+        claims: makes them, when the first set is asked for.
         told: is called when results are told, by the third.
         wait: waits so many seconds, for a set that may come.
         now: seconds, of a clock that is never set.
@@ -45,17 +46,16 @@ class SetOrders:
     def __init__(
         self,
         area: WorkArea,
-        claim: Claim,
+        claims: Callable[[], SetClaims],
         *,
         told: Callable[[], None] = lambda: None,
         wait: Callable[[float], object] = time.sleep,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._area, self._claim, self._told = area, claim, told
+        self._area, self._open_claims, self._told = area, claims, told
         self._wait, self._now = wait, now
+        self._claims: SetClaims | None = None
         self._tasks: deque[DatumTask] = deque()
-        self._own: deque[int] | None = None
-        self._next: int | None = None
         # Held for all below.
         self._changed = threading.Condition()
         self._sets: dict[int, _Set] = {}
@@ -92,11 +92,13 @@ class SetOrders:
             self._write(one)
 
     def close(self, seconds: float | None = None) -> None:
-        """Waits until all results are in parts, so long at most; `tell` returns then."""
+        """Waits until all results are in parts, so long at most; `tell` returns then, and what is not finished is given back."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._writing and not any(one.results or not one.waiting for one in self._sets.values()), seconds)
+        if self._claims is not None:
+            self._claims.close()
 
     def _next_due(self) -> _Set | None:
         """Waits for a set whose results are to be written; None at the end."""
@@ -116,6 +118,8 @@ class SetOrders:
             results, one.results = one.results, []
             is_last = not one.waiting
         part = self._area.append_results(one.number, one.part, results, last=is_last)
+        if is_last and self._claims is not None:
+            self._claims.finish(one.number)
         self._told()
         with self._changed:
             one.part = part
@@ -131,32 +135,16 @@ class SetOrders:
             self._changed.wait_for(lambda: not self._set_of or (self._answered and self._seconds / self._answered < _SHORT_SECONDS))
 
     def _take(self) -> int | None:
-        """Claims a set; first those that this completion index has already."""
-        if self._own is None:
-            self._own = deque(self._area.claims_of(self._claim.index))
-        if self._own:
-            return self._own.popleft()
-        while True:
-            # In this order: a set that comes later is then not overlooked.
-            total = self._area.sets_written()
-            for number in self._free(total):
-                # After a lost race the next one may be had.
-                if self._area.claim(number, self._claim):
-                    self._next = number + 1
-                    return number
-            if total is not None:
+        """Claims a set; None when every set there is has a worker, and no more will come."""
+        if self._claims is None:
+            self._claims = self._open_claims()
+        seconds = _LOOK_SECONDS
+        while (number := self._claims.take()) is None:
+            if not self._claims.may_come():
                 return None
-            self._wait(_LOOK_SECONDS)
-
-    def _free(self, total: int | None) -> Iterable[int]:
-        """The sets that nobody has, from where this worker is on, and then those before: where that is, all that is listed is one page."""
-        if total is None:
-            free = list(self._area.free_sets(0))
-            start = int(self._claim.index * _SPREAD % 1 * len(free))
-            return free[start:] + free[:start]
-        if self._next is None:
-            self._next = int(self._claim.index * _SPREAD % 1 * total)
-        return chain(self._area.free_sets(self._next), self._area.free_sets(0))
+            self._wait(seconds)
+            seconds = min(seconds * _LOOK_GROWTH, _LONGEST_LOOK_SECONDS)
+        return number
 
     def _open(self, number: int) -> None:
         """Queues the tasks of a set that have no result. Those under which a pod died once come last, and none under which two did: its driver answers that."""

@@ -2,7 +2,7 @@
 
 | object | written by | holds |
 | --- | --- | --- |
-| `setup` | driver | a `WorkerSetup`, and the version of this layout |
+| `setup` | driver | an `AreaSetup`: a `WorkerSetup`, and the version of this layout |
 | `sets/N` | driver | the tasks of a datum set |
 | `sets-written` | driver, last | how many sets there are |
 | `takers/INDEX/N` | worker | nothing: that the worker of a completion index is about to claim the set |
@@ -42,11 +42,13 @@ class AreaSetup(msgspec.Struct, frozen=True):
 
     Args:
         setup: without what is a secret, which Kubernetes gives to pods.
+        coordination: URL of the etcd in which workers claim sets; empty when they do so here.
         layout: the version of the area's layout.
     """
 
     setup: WorkerSetup
     layout: int = LAYOUT
+    coordination: str = ""
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -105,32 +107,43 @@ class WorkArea:
 
     # The driver's side.
 
-    def begin(self, setup: WorkerSetup) -> None:
-        """Writes the setup, without secret files; one that an earlier driver of the job wrote stays. A removal that was cut off is ended first."""
+    def begin(self, setup: WorkerSetup, coordination: str = "") -> bool:
+        """Writes the setup, without secret files; one that an earlier driver of the job wrote stays. A removal that was cut off is ended first.
+
+        Returns whether workers claim sets where this driver has them do so, which may be another place in an earlier one's setup.
+        """
         if self._find(_REMOVING) is not None:
             self.remove()
         plain = msgspec.structs.replace(setup, secret_files={})
-        self.store.put_new(self._key(_SETUP), msgspec.msgpack.encode(AreaSetup(plain)))
+        if self.store.put_new(self._key(_SETUP), msgspec.msgpack.encode(AreaSetup(plain, coordination=coordination))):
+            return True
+        found = self.find_setup()
+        return found is not None and found.coordination == coordination
 
-    def write_sets(self, sets: Iterable[Sequence[DatumTask]]) -> int:
+    def write_sets(self, sets: Iterable[Sequence[DatumTask]], offer: Callable[[Iterable[int]], object] = lambda _: None) -> int:
         """Writes datum sets, one in memory at a time, and then that these are all; returns how many there are.
 
         When an earlier driver of the job was at it, its sets stay, and only the tasks that are in none of them are written: in sets of another size when that
         was chosen anew. Then nothing is read of `sets` if it had ended.
+
+        `offer` is called with the numbers of sets that are there, before it is said that these are all.
 
         Raises:
             ConflictError: `job-driven-twice`, when another driver writes at the same time.
         """
         written = self.sets_written()
         if written is not None:
+            offer(range(written))
             return written
         there = self.list_sets()
+        offer(sorted(there))
         covered = {task.index for number in there for task in self.read_set(number)}
         number = max(there, default=-1) + 1
         for tasks in sets:
             left = [task for task in tasks if task.index not in covered] if covered else list(tasks)
             if left:
                 self._put_own(f"{_SETS}/{number:08}", msgspec.msgpack.encode(left))
+                offer([number])
                 number += 1
         self._put_own(_SETS_WRITTEN, msgspec.msgpack.encode(number))
         return number
@@ -194,7 +207,7 @@ class WorkArea:
 
     # The worker's side.
 
-    def find_setup(self) -> WorkerSetup | None:
+    def find_setup(self) -> AreaSetup | None:
         """The setup; None as long as it is not there.
 
         Raises:
@@ -207,7 +220,7 @@ class WorkArea:
         if found != LAYOUT:
             problem = f"the work area of {self.job} has layout {found}, and this worker knows {LAYOUT}"
             raise ExecutionError("area-too-new", f"{problem}; let the worker's image be of the version of the program that runs the job")
-        return msgspec.msgpack.decode(data, type=AreaSetup).setup
+        return msgspec.msgpack.decode(data, type=AreaSetup)
 
     def claim(self, number: int, claim: Claim) -> bool:
         """Takes a set that nobody has; false when another worker was faster. A set of this completion index's own is taken again."""

@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
+from pachyderm_dagster.coordination.etcd_address import EtcdAddress
 from pachyderm_dagster.executors.datum_sets import gather, in_sets
+from pachyderm_dagster.executors.kubernetes.offering import Offers
 from pachyderm_dagster.pps.spec import DatumSetSpec
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.worker.processes import find_children
@@ -57,6 +59,13 @@ class Pod:
         [first] = find_children(self.user.pid)
         os.kill(first, signal.SIGKILL)
 
+    def kill_machine(self) -> None:
+        """All of the pod ends at once, and nothing of it says so."""
+        self.worker.kill()
+        self.worker.wait()
+        self.kill_container()
+        self.user.wait()
+
     def wait(self) -> int:
         """Waits for the container of user code, and then ends the worker as the kubelet does; the exit code of the former."""
         code = self.user.wait()
@@ -75,10 +84,10 @@ class PodPlace(Place):
         self.pods: list[Pod] = []
         self.area = WorkArea(self.store, JOB)
 
-    def give(self, *cmd: str, tasks: Sequence[DatumTask] = (), set_size: int = 1000, **more: Any) -> None:
-        """Writes what the driver writes."""
-        self.area.begin(self.setup(*cmd, **more))
-        self.area.write_sets(gather(in_sets(tasks or [self.task()], DatumSetSpec(number=set_size))))
+    def give(self, *cmd: str, tasks: Sequence[DatumTask] = (), set_size: int = 1000, etcd: EtcdAddress | None = None, **more: Any) -> None:
+        """Writes what the driver writes; `etcd` is where sets are claimed when that is not the store."""
+        self.area.begin(self.setup(*cmd, **more), "" if etcd is None else etcd.url)
+        self.area.write_sets(gather(in_sets(tasks or [self.task()], DatumSetSpec(number=set_size))), Offers(self.area, etcd).add)
 
     def start_pod(
         self,

@@ -13,6 +13,7 @@ import pytest
 
 from pachyderm_dagster.worker.pod_state import PodState
 from pachyderm_dagster.worker.starter import CONTROL, prepare_volume
+from tests.etcds import needs_etcd, new_address
 from tests.worker.pods import BUSYBOX, IMAGE_VARIABLES, PodPlace, needs_pods, pods, wait_for
 from tests.worker.running import ROOT, Place, Ran
 
@@ -418,3 +419,21 @@ def test_many_datums_over_three_pods_run_once_each(pods: PodPlace) -> None:
     owners = {pods.area.claims_of(index) == [] for index in range(3)}
     assert owners == {True}
     assert pods.area.claimed() == set(range(20))
+
+
+@needs_etcd
+def test_a_living_pod_takes_over_the_set_of_one_that_died(pods: PodPlace) -> None:
+    pods.folder.chmod(0o755)
+    begun = pods.folder / "begun"
+    tasks = [pods.task(index, environment={"PACH_DATUM_ID": str(index)}) for index in range(6)]
+    # The first datum of the pod that dies never ends.
+    script = f"mkdir {begun} 2>/dev/null && exec sleep 1000; echo x >/pfs/out/$PACH_DATUM_ID"
+    pods.give("sh", "-c", script, tasks=tasks, set_size=2, etcd=new_address())
+    dies = pods.start_pod(0)
+    wait_for(begun.exists)
+    lives = pods.start_pod(1)
+    wait_for(lambda: len(pods.new_results()) == 4)
+    dies.kill_machine()
+    assert lives.wait() == 0
+    assert [(one.index, one.state) for one in pods.results()] == [(index, "SUCCESS") for index in range(6)]
+    assert pods.deaths() == []

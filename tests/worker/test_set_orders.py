@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from pachyderm_dagster.storage.objects import ObjectStore
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, ResultState
 from pachyderm_dagster.worker.results_reader import ResultsReader
+from pachyderm_dagster.worker.set_claims import StoreClaims
 from pachyderm_dagster.worker.set_orders import SetOrders
 from pachyderm_dagster.worker.work_area import Claim, Death, WorkArea
 
@@ -58,6 +60,11 @@ def work(orders: SetOrders, *, most: int | None = None, seconds: float = 0.0) ->
     return done
 
 
+def orders_of(area: WorkArea, claim: Claim, **more: Any) -> SetOrders:
+    """Those of a worker that claims in the store."""
+    return SetOrders(area, lambda: StoreClaims(area, claim), **more)
+
+
 def indices(area: WorkArea) -> list[int]:
     return [found.index for found in ResultsReader(area).new()]
 
@@ -68,19 +75,19 @@ def parts(store: ObjectStore) -> list[str]:
 
 def test_one_worker_does_all_sets() -> None:
     area = offered(7, 3)
-    assert sorted(work(SetOrders(area, Claim(0, "a")))) == list(range(7))
+    assert sorted(work(orders_of(area, Claim(0, "a")))) == list(range(7))
     assert sorted(indices(area)) == list(range(7))
     assert area.claims_of(0) == []
 
 
 def test_a_job_without_sets_has_no_datum() -> None:
-    assert work(SetOrders(offered(0, 3), Claim(0, "a"))) == []
+    assert work(orders_of(offered(0, 3), Claim(0, "a"))) == []
 
 
 def test_a_worker_waits_for_sets_that_are_not_written_yet() -> None:
     area, time = WorkArea(open_store("memory://"), JOB), Time()
     time.then = lambda: area.write_sets([[DatumTask("00" * 32, 0, ())]]) if time.waits == 3 else None
-    assert work(SetOrders(area, Claim(0, "a"), wait=time.wait, now=time.now)) == [0]
+    assert work(orders_of(area, Claim(0, "a"), wait=time.wait, now=time.now)) == [0]
     assert time.waits == 3
 
 
@@ -90,9 +97,9 @@ def test_every_datum_is_answered_once_whoever_is_replaced(count: int, size: int,
     answered: list[int] = []
     for pod, (index, most) in enumerate(lives):
         # It ends behind so many datums, with what it answered stored; the next pod of its index goes on.
-        answered += work(SetOrders(area, Claim(index, f"pod-{pod}")), most=most)
+        answered += work(orders_of(area, Claim(index, f"pod-{pod}")), most=most)
     for index in range(3):
-        answered += work(SetOrders(area, Claim(index, f"last-{index}")))
+        answered += work(orders_of(area, Claim(index, f"last-{index}")))
     assert sorted(answered) == list(range(count))
     assert sorted(indices(area)) == list(range(count))
 
@@ -101,7 +108,7 @@ def test_datums_under_which_a_pod_died_come_last_and_those_of_two_deaths_not_at_
     area = offered(4, 4)
     for pod, datum in enumerate((0, 1, 1)):
         area.note_death(Death(0, f"dead-{pod}", datum, "00", "it ended"))
-    assert work(SetOrders(area, Claim(0, "a"))) == [2, 3, 0]
+    assert work(orders_of(area, Claim(0, "a"))) == [2, 3, 0]
     assert area.claims_of(0) == []
 
 
@@ -109,13 +116,13 @@ def test_a_set_of_which_nothing_may_run_is_finished_all_the_same() -> None:
     area = offered(1, 1)
     for pod in ("a", "b"):
         area.note_death(Death(0, pod, 0, "00", "it ended"))
-    assert work(SetOrders(area, Claim(0, "c"))) == []
+    assert work(orders_of(area, Claim(0, "c"))) == []
     assert parts(area.store) == ["00000000/000000-last"]
 
 
 def test_results_are_told_when_they_are_due_and_the_last_at_once() -> None:
     area, time = offered(4, 4), Time()
-    orders = SetOrders(area, Claim(0, "a"), wait=time.wait, now=time.now)
+    orders = orders_of(area, Claim(0, "a"), wait=time.wait, now=time.now)
     telling = threading.Thread(target=orders.tell)
     telling.start()
     for index in range(4):
@@ -136,7 +143,7 @@ def test_results_are_told_when_they_are_due_and_the_last_at_once() -> None:
 
 def test_a_set_of_long_datums_has_few_parts() -> None:
     area, time = offered(500, 500), Time()
-    orders = SetOrders(area, Claim(0, "a"), wait=time.wait, now=time.now)
+    orders = orders_of(area, Claim(0, "a"), wait=time.wait, now=time.now)
     written = 0
     while (task := orders.next_task()) is not None:
         time.seconds += 10
@@ -153,7 +160,7 @@ def test_a_set_of_long_datums_has_few_parts() -> None:
 def test_another_set_is_taken_before_the_last_datum_of_one_has_ended_only_when_datums_are_short() -> None:
     for seconds, ahead in ((0.01, True), (10.0, False)):
         area = offered(4, 2)
-        orders = SetOrders(area, Claim(0, "a"))
+        orders = orders_of(area, Claim(0, "a"))
         first = orders.next_task()
         second = orders.next_task()
         assert first is not None and second is not None

@@ -17,7 +17,7 @@ from pachyderm_dagster.storage.objects import ObjectInfo, ObjectStore, Ref
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.storage.reachable import Reachable
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, InputFile, ResultState, WorkerRefused, WorkerSetup
-from pachyderm_dagster.worker.work_area import Claim, Death, WorkArea, remove_old_areas
+from pachyderm_dagster.worker.work_area import AreaSetup, Claim, Death, WorkArea, remove_old_areas
 
 JOB = "edges-v1-0a1b"
 CONTENT = Content(b"h" * 32, 7, (Ref(b"o" * 32, 3, 7),))
@@ -77,7 +77,7 @@ def test_worker_finds_what_the_driver_wrote(store: ObjectStore) -> None:
     driver, worker = WorkArea(store, JOB), WorkArea(store, JOB)
     assert worker.find_setup() is None
     driver.begin(SETUP)
-    assert worker.find_setup() == SETUP
+    assert worker.find_setup() == AreaSetup(SETUP)
     assert (worker.sets_written(), worker.list_sets()) == (None, set())
     assert driver.write_sets(sets(7, 3)) == 3
     assert (worker.sets_written(), worker.list_sets()) == (3, {0, 1, 2})
@@ -94,8 +94,8 @@ def test_secret_files_are_not_stored(store: ObjectStore) -> None:
     area = WorkArea(store, JOB)
     area.begin(WorkerSetup(store_url="memory://", scratch="/s", cmd=("x",), secret_files={"/secret": {"key": b"hunter2"}}))
     assert all(b"hunter2" not in store.get(found.key) for found in store.list(""))
-    setup = area.find_setup()
-    assert setup is not None and setup.secret_files == {}
+    found = area.find_setup()
+    assert found is not None and found.setup.secret_files == {}
 
 
 def test_a_worker_refuses_the_layout_of_another_version(store: ObjectStore) -> None:
@@ -275,4 +275,4 @@ def test_the_collection_leaves_areas_alone(tmp_path: Path) -> None:
     inventory, candidates = take_inventory(store, Reachable(store), later)
     assert (inventory.kept.objects, len(candidates)) == (0, 1)
     sweep_leftovers(store, later)
-    assert WorkArea(store, JOB).find_setup() == SETUP
+    assert WorkArea(store, JOB).find_setup() == AreaSetup(SETUP)

@@ -15,6 +15,7 @@ from pachyderm_dagster.executors.kubernetes.commands import commands_of
 from pachyderm_dagster.executors.kubernetes.janitor import sweep
 from pachyderm_dagster.executors.kubernetes.manifests import Pods
 from pachyderm_dagster.executors.kubernetes.names import JobNames
+from pachyderm_dagster.executors.kubernetes.offering import Offers, claims_url
 from pachyderm_dagster.executors.kubernetes.pod_job import PodJob
 from pachyderm_dagster.executors.kubernetes.pod_run import PodRun
 from pachyderm_dagster.executors.kubernetes.starting import Starting
@@ -61,11 +62,17 @@ class KubernetesExecutor:
         pod_job = PodJob(cluster, pods.job(parallelism), copied_secrets(called, self._workspace.secrets, names))
         area = WorkArea(self._workspace.store, names.name)
         starting = Starting(self._workspace, cluster, job.inputs.pipeline, names.name, self._warn)
-        run = PodRun(cluster, pod_job, area, starting, self._remove)
+        etcd = self._workspace.etcd if self._settings.coordination_url else None
+        run = PodRun(cluster, pod_job, area, Offers(area, etcd), starting, self._remove)
         # Before there is anything to remove: a stop in between must not be lost.
         self._runs.add(run)
         try:
-            area.begin(setup)
+            url = claims_url(self._settings.coordination_url, etcd)
+            if not area.begin(setup, url):
+                # Its workers and those of this attempt would not see each other's claims.
+                pod_job.remove()
+                area.remove()
+                area.begin(setup, url)
             pod_job.begin()
         except BaseException:
             run.end()

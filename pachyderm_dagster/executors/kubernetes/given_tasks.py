@@ -17,11 +17,12 @@ class GivenTasks:
 
     Args:
         sets: the tasks, in datum sets.
+        offer: called from the thread with the numbers of sets that are written.
         changed: called from the thread when it ends.
     """
 
-    def __init__(self, area: WorkArea, sets: Iterable[Sequence[DatumTask]], changed: Callable[[], None]) -> None:
-        self._area, self._changed = area, changed
+    def __init__(self, area: WorkArea, sets: Iterable[Sequence[DatumTask]], offer: Callable[[Iterable[int]], None], changed: Callable[[], None]) -> None:
+        self._area, self._offer, self._changed = area, offer, changed
         self._sets = self._noting(sets)
         # A bit a task, which two threads change.
         self._open = Bits()
@@ -66,7 +67,7 @@ class GivenTasks:
 
     def _write(self) -> None:
         try:
-            self._area.write_sets(self._sets)
+            self._area.write_sets(self._sets, self._offer)
             # An earlier driver may have written them: what they are has to be known all the same.
             for _ in self._sets:
                 pass

@@ -6,8 +6,9 @@ import logging
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.executors.kubernetes.cluster import JOBS, SECRETS, Cluster
 from pachyderm_dagster.executors.kubernetes.names import HOME_LABEL, JOB_LABEL, JobNames
+from pachyderm_dagster.executors.kubernetes.offering import Offers
 from pachyderm_dagster.pps import jobs
-from pachyderm_dagster.worker.work_area import remove_old_areas
+from pachyderm_dagster.worker.work_area import WorkArea, remove_old_areas
 from pachyderm_dagster.workspace import Workspace
 
 AREA_AGE = dt.timedelta(hours=1)
@@ -33,7 +34,8 @@ def sweep(workspace: Workspace, cluster: Cluster, home: str) -> list[str]:
             if copy["metadata"]["labels"].get(JOB_LABEL) not in wanted:
                 cluster.delete(SECRETS, copy["metadata"]["name"])
         known = wanted | {job["metadata"]["name"] for job in there}
-        remove_old_areas(workspace.store, workspace.database.clock.now() - AREA_AGE, lambda name: name not in known)
+        for name in remove_old_areas(workspace.store, workspace.database.clock.now() - AREA_AGE, lambda name: name not in known):
+            Offers(WorkArea(workspace.store, name), workspace.etcd).remove()
     except PachydermError as error:
         _log.warning("what crashed processes left on the cluster could not be removed now: %s", error)
         return []

@@ -11,6 +11,7 @@ from pachyderm_dagster.executors.kubernetes.cluster import JOBS, PODS, Cluster
 from pachyderm_dagster.executors.kubernetes.conditions import DELETED, JobEnd, end_of, find_deadly, how_ended, restarts
 from pachyderm_dagster.executors.kubernetes.given_tasks import GivenTasks
 from pachyderm_dagster.executors.kubernetes.names import JOB_LABEL
+from pachyderm_dagster.executors.kubernetes.offering import Offers
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
 from pachyderm_dagster.executors.kubernetes.pod_job import PodJob
 from pachyderm_dagster.executors.kubernetes.starting import Starting
@@ -36,12 +37,15 @@ class PodRun:
     """The attempt, of which `results` is asked for once.
 
     Args:
+        offers: of the sets, where workers claim them in etcd.
         starting: is told of the pods.
         remove: calls something soon, in another thread.
     """
 
-    def __init__(self, cluster: Cluster, job: PodJob, area: WorkArea, starting: Starting, remove: Callable[[Callable[[], None]], object]) -> None:
-        self._cluster, self._job, self._area, self._starting, self._remove = cluster, job, area, starting, remove
+    def __init__(
+        self, cluster: Cluster, job: PodJob, area: WorkArea, offers: Offers, starting: Starting, remove: Callable[[Callable[[], None]], object]
+    ) -> None:
+        self._cluster, self._job, self._area, self._offers, self._starting, self._remove = cluster, job, area, offers, starting, remove
         self._changed = threading.Event()
         self._stopped = False
         self._is_removed = False
@@ -54,12 +58,15 @@ class PodRun:
 
     def results(self, sets: Iterable[Sequence[DatumTask]]) -> Generator[DatumResult, None, None]:
         """Writes the tasks and gives a result for each. At its end the Job is gone, or, when it ended well, goes soon."""
-        tasks = GivenTasks(self._area, sets, self._changed.set)
+        tasks = GivenTasks(self._area, sets, self._offers.add, self._changed.set)
         is_adopted = bool(self._area.list_sets())
         ended_well = False
         try:
             labels = f"{JOB_LABEL}={self._job.name}"
             with Watched(self._cluster, PODS, labels, self._changed.set) as pods, Watched(self._cluster, JOBS, labels, self._changed.set) as job:
+                if not is_adopted:
+                    # Of a job of this name whose end was cut off.
+                    self._offers.remove()
                 tasks.start()
                 if is_adopted:
                     # Their results may be there before it is known that they are asked for.
@@ -87,6 +94,7 @@ class PodRun:
                 return
             try:
                 self._job.remove()
+                self._offers.remove()
                 self._area.remove()
                 self._is_removed = True
             except PachydermError as error:
@@ -106,6 +114,7 @@ class PodRun:
                 return
             if found is not None and jobs is not None:
                 yield from self._look(tasks, found, jobs)
+            self._offers.look()
             self._changed.wait(wait)
             wait = min(wait * _LOOK_GROWTH, LOOK_SECONDS)
 

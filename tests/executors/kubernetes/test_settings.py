@@ -1,0 +1,27 @@
+"""What a home says of the cluster that its jobs run on."""
+
+import pytest
+
+from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.settings import load_settings
+
+HOME = {
+    "PACHYDERM_HOME": "/nowhere",
+    "PACHYDERM_EXECUTOR": "kubernetes",
+    "PACHYDERM_STORAGE_URL": "s3://bucket",
+    "PACHYDERM_KUBERNETES_WORKER_IMAGE": "worker:1",
+}
+ETCD = "etcd://etcd.lab:2379"
+
+
+def test_workers_claim_in_the_store_unless_an_etcd_is_named_for_them() -> None:
+    found = load_settings(HOME).kubernetes
+    assert found is not None and found.coordination_url == ""
+    found = load_settings(HOME | {"PACHYDERM_COORDINATION_URL": "etcd://127.0.0.1:2379", "PACHYDERM_KUBERNETES_COORDINATION_URL": ETCD}).kubernetes
+    assert found is not None and found.coordination_url == ETCD
+
+
+@pytest.mark.parametrize("said", [{}, {"PACHYDERM_COORDINATION_URL": ETCD, "PACHYDERM_KUBERNETES_COORDINATION_URL": "http://etcd.lab:2379"}])
+def test_an_etcd_for_pods_is_the_home_s(said: dict[str, str]) -> None:
+    with pytest.raises(InvalidError, match="name the same etcd"):
+        load_settings(HOME | {"PACHYDERM_KUBERNETES_COORDINATION_URL": ETCD} | said)
