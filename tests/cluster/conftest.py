@@ -18,10 +18,10 @@ from tests.cluster.installing import cache_folder
 from tests.cluster.plan import Plan
 from tests.cluster.pods import Namespace
 from tests.cluster.running import Cluster, find_number
+from tests.cluster.servers import served
 
 FOLDER, KUBECONFIG, LOAD_IMAGE = "TEST_CLUSTER_FOLDER", "TEST_KUBECONFIG", "TEST_LOAD_IMAGE"
 NONE = f"no cluster to test on: tests/cluster/run makes one; {KUBECONFIG} names another's file"
-SERVE = Path(__file__).parents[1] / "services" / "serve"
 # Read here because tests run without the caller's settings.
 SETTINGS = {name: os.environ[name] for name in (FOLDER, KUBECONFIG, LOAD_IMAGE) if os.environ.get(name)}
 CACHE = cache_folder(os.environ)
@@ -91,16 +91,5 @@ def image(own_cluster: Cluster | None, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def servers(made_here: Cluster) -> Iterator[Mapping[str, str]]:
     """A real S3 server, PostgreSQL and etcd at the address at which pods reach the machine: where they are, as variables of the environment."""
-    command = [str(SERVE), made_here.plan.host, "s3", "postgresql", "etcd"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None and process.stdout is not None
-        found = {}
-        for line in process.stdout:
-            if line == "ready\n":
-                break
-            name, _, found[name] = line.strip().partition("=")
-        else:
-            pytest.fail(f"'{' '.join(command)}' ended before its servers were ready; what it said is above")
+    with served(made_here.plan.host, "s3", "postgresql", "etcd") as found:
         yield found
-        process.stdin.close()
-        process.wait()

@@ -50,6 +50,17 @@ def processes_of(name: str) -> set[int]:
     return {pid for hierarchy in _hierarchies() for group in _tree(hierarchy / name) for pid in _processes(group)}
 
 
+def freeze(name: str, pod: str, *, is_frozen: bool) -> None:
+    """Stops or goes on with the processes of a pod, by its uid."""
+    groups = [group for hierarchy in _hierarchies() for group in _tree(hierarchy / name) if group.name == f"pod{pod}"]
+    for group in groups:
+        for setting, values in (("freezer.state", ("THAWED", "FROZEN")), ("cgroup.freeze", ("0", "1"))):
+            if (group / setting).exists():
+                (group / setting).write_text(values[is_frozen])
+    if not groups:
+        raise ClusterError(f"pod {pod} has no control group in those of {name}")
+
+
 def end_group(name: str) -> None:
     """Kills all of a cluster's processes and removes its groups.
 

@@ -12,7 +12,7 @@ from tests.cluster.certificates import certificates, make_certificates
 from tests.cluster.commands import run, wait_until
 from tests.cluster.configuration import cni_configuration, containerd_configuration, kubeconfig, kubelet_configuration, proxy_configuration
 from tests.cluster.errors import ClusterError
-from tests.cluster.groups import daemon_files, end_group, make_groups
+from tests.cluster.groups import daemon_files, end_group, freeze, make_groups
 from tests.cluster.installing import find_program
 from tests.cluster.node import inside, make_node, remove_node
 from tests.cluster.plan import Plan, problem_with
@@ -83,17 +83,25 @@ class Cluster:
         """Gives the node an image from a file."""
         if not archive.is_file():
             raise ClusterError(f"there is no image at {archive}; name a file that 'docker save' or 'python -m tests.cluster images' wrote")
-        run([*self._ctr(), "images", "import", "--snapshotter", _snapshotter(self.plan.folder), archive])
+        run([*self.ctr(), "images", "import", "--snapshotter", _snapshotter(self.plan.folder), archive])
 
     def images(self) -> list[str]:
         """The names of the images that the node has."""
-        return [name for name in run([*self._ctr(), "images", "ls", "-q"]).split() if not name.startswith("sha256:")]
+        return [name for name in run([*self.ctr(), "images", "ls", "-q"]).split() if not name.startswith("sha256:")]
+
+    def freeze(self, pod: str) -> None:
+        """Stops all processes of a pod, by its uid, as on a machine that is cut off."""
+        freeze(self.plan.name, pod, is_frozen=True)
+
+    def thaw(self, pod: str) -> None:
+        """Lets them go on."""
+        freeze(self.plan.name, pod, is_frozen=False)
 
     def contents(self) -> set[str]:
         """The digests of what the node has of images: layers among others."""
-        return {line.strip().removeprefix("sha256:") for line in run([*self._ctr(), "content", "ls", "-q"]).split()}
+        return {line.strip().removeprefix("sha256:") for line in run([*self.ctr(), "content", "ls", "-q"]).split()}
 
-    def _ctr(self) -> list[str | Path]:
+    def ctr(self) -> list[str | Path]:
         """The beginning of a command line that asks the node's containerd."""
         if find_running("containerd", folder=self.plan.folder) is None:
             raise ClusterError(f"the cluster in {self.plan.folder} does not run; start it with 'python -m tests.cluster up'")
@@ -101,7 +109,7 @@ class Cluster:
 
     def _containerd_answers(self) -> bool:
         try:
-            run([*self._ctr(), "version"])
+            run([*self.ctr(), "version"])
         except ClusterError:
             return False
         return True

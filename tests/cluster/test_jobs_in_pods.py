@@ -1,110 +1,25 @@
 """Pipelines whose datums run in pods: by the command line, on a real cluster with a real S3 server, through everything that happens to pods and drivers."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import threading
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.cluster.homes import SECONDS, Home, make_home, works
 from tests.cluster.images import BUSYBOX, NO_SHELL, NON_ROOT, UPPER, WORKER
 from tests.cluster.pods import Namespace
+from tests.cluster.running import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
-SECONDS = 240
-
-
-class Home:
-    """A home whose executor is the cluster, and what `pachctl` does with it."""
-
-    def __init__(self, environ: Mapping[str, str], namespace: Namespace, folder: Path) -> None:
-        self.environ, self.namespace, self._folder = environ, namespace, folder
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "pachyderm_dagster", *words], env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-    def __call__(self, *words: str, stdin: str = "") -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "pachyderm_dagster", *words], env=self.environ, input=stdin, capture_output=True, text=True, timeout=SECONDS
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def put(self, **files: str) -> None:
-        """One commit to `data`."""
-        self._folder.mkdir(exist_ok=True)
-        for name, text in files.items():
-            (self._folder / name).write_text(text)
-        self("put", "file", "-r", "data@master:/", "-f", str(self._folder))
-
-    def create(self, name: str = "copy", image: str = BUSYBOX, cmd: Sequence[str] = ("sh", "-c", "cp /pfs/data/* /pfs/out/"), **fields: Any) -> None:
-        transform = {"image": image, "cmd": cmd} | fields.pop("transform", {})
-        spec = {"pipeline": {"name": name}, "input": {"pfs": {"repo": "data", "glob": "/*"}}, "transform": transform, **fields}
-        self("create", "pipeline", "-f", "-", stdin=json.dumps(spec))
-
-    def job(self, name: str = "copy") -> Any:
-        """The newest job of a pipeline."""
-        return json.loads(self("list", "job", "-p", name, "-o", "json").splitlines()[0])
-
-    def run(self, name: str = "copy") -> Any:
-        """Runs what is due of a pipeline and returns its job as it ended."""
-        subprocess.run([sys.executable, "-m", "pachyderm_dagster", "wait", "commit", f"{name}@master"], env=self.environ, capture_output=True, timeout=SECONDS)
-        return self.job(name)
-
-    def read(self, path: str, name: str = "copy") -> str:
-        return self("get", "file", f"{name}@master:{path}")
-
-    def pods(self) -> list[Any]:
-        return list(self.namespace.core.list_namespaced_pod(self.namespace.name).items)
-
-    def wait_for(self, holds: Callable[[], Any]) -> Any:
-        """What it returns once that is true."""
-        pause = threading.Event()
-        for _ in range(SECONDS * 2):
-            if found := holds():
-                return found
-            pause.wait(0.5)
-        raise AssertionError(f"it did not come about in {SECONDS} s; pods: {[(pod.metadata.name, pod.status.phase) for pod in self.pods()]}")
-
-    def is_clean(self) -> bool:
-        jobs = self.namespace.batch.list_namespaced_job(self.namespace.name).items
-        secrets = [one for one in self.namespace.core.list_namespaced_secret(self.namespace.name).items if one.metadata.name != "store"]
-        return not jobs and not self.pods() and not secrets
-
-
-def works(pod: Any) -> bool:
-    return bool(pod.status.container_statuses) and all(one.state.running for one in pod.status.container_statuses)
 
 
 @pytest.fixture
 def home(namespace: Namespace, image: Callable[[str], str], servers: Mapping[str, str], kubeconfig: Path, tmp_path: Path) -> Home:
     for name in (BUSYBOX, WORKER):
         image(name)
-    store = {name: value for name, value in servers.items() if name.startswith("AWS_")}
-    namespace.core.create_namespaced_secret(namespace.name, {"metadata": {"name": "store"}, "stringData": store})
-    environ = {
-        **{name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ},
-        **store,
-        "HOME": str(tmp_path),
-        "KUBECONFIG": str(kubeconfig),
-        "PACHYDERM_HOME": str(tmp_path / "home"),
-        "PACHYDERM_STORAGE_URL": f"{servers['TEST_STORAGE_S3_URL']}/{uuid.uuid4().hex}",
-        "PACHYDERM_EXECUTOR": "kubernetes",
-        "PACHYDERM_KUBERNETES_NAMESPACE": namespace.name,
-        "PACHYDERM_KUBERNETES_WORKER_IMAGE": WORKER,
-        "PACHYDERM_KUBERNETES_STORAGE_SECRET": "store",
-    }
-    made = Home(environ, namespace, tmp_path / "files")
-    made("create", "repo", "data")
-    return made
+    return make_home(namespace, kubeconfig, servers, tmp_path)
 
 
 def test_shell_no_shell_and_another_user_each_in_its_image(home: Home, image: Callable[[str], str]) -> None:
@@ -216,6 +131,27 @@ def test_killed_pod_and_killed_driver_lose_nothing_and_do_nothing_twice(home: Ho
     home.wait_for(home.is_clean)
 
 
+def test_sets_of_a_pod_that_goes_without_a_word_are_taken_over_by_one_that_lives(home: Home, servers: Mapping[str, str], made_here: Cluster) -> None:
+    etcd = servers["TEST_ETCD_URL"]
+    home.environ = {**home.environ, "PACHYDERM_COORDINATION_URL": etcd, "PACHYDERM_KUBERNETES_COORDINATION_URL": etcd}
+    home.put(**{f"f{number}": f"{number}\n" for number in range(24)})
+    home.create(cmd=["sh", "-c", "sleep 0.5; cp /pfs/data/* /pfs/out/; hostname > /pfs/out/host-$(basename /pfs/data/*)"], parallelism_spec={"constant": 2})
+    driver = home.start("wait", "commit", "copy@master")
+    home.wait_for(lambda: len([pod for pod in home.pods() if works(pod)]) == 2)
+    victim = next(pod for pod in home.pods() if works(pod))
+    # As on a node that is cut off: nothing of the pod runs, and nobody says so.
+    made_here.freeze(victim.metadata.uid)
+    try:
+        job = home.wait_for(lambda: job if (job := home.job())["state"] == "SUCCESS" else None)
+        assert job["data_processed"] == 24
+        found = home.read_all()
+    finally:
+        made_here.thaw(victim.metadata.uid)
+    driver.communicate(timeout=SECONDS)
+    assert {name: text for name, text in found.items() if name.startswith("f")} == {f"f{number}": f"{number}\n" for number in range(24)}
+    home.wait_for(home.is_clean)
+
+
 def test_stopped_job_leaves_nothing(home: Home) -> None:
     home.put(a="one")
     home.create(cmd=["sh", "-c", "sleep 1000"])
@@ -232,7 +168,6 @@ def test_five_hundred_datums_over_four_pods_run_once_each(home: Home) -> None:
     home.create(cmd=["sh", "-c", "cp /pfs/data/* /pfs/out/; hostname > /pfs/out/host-$(basename /pfs/data/*)"], parallelism_spec={"constant": 4})
     job = home.run()
     assert (job["state"], job["data_processed"]) == ("SUCCESS", 500)
-    home("get", "file", "-r", "copy@master:/", "-o", str(home._folder.with_name("out")))
-    found = {path.name: path.read_text() for path in home._folder.with_name("out").rglob("*") if path.is_file()}
+    found = home.read_all()
     assert {name: text for name, text in found.items() if name.startswith("f")} == {f"f{number:03}": f"{number}\n" for number in range(500)}
     assert len({text for name, text in found.items() if name.startswith("host-")}) > 1

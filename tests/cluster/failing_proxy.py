@@ -1,0 +1,68 @@
+"""An HTTP server between clients and another one, which fails some requests: before they are done, or when they are."""
+
+import http.client
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+BUSY = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+
+
+@contextmanager
+def failing(url: str, address: str, share: float) -> Iterator[str]:
+    """A URL by which the server of another one is reached, with such a share of errors: half of them `503 Slow Down`, half an answer that is lost."""
+    behind = urlsplit(url).netloc
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_one_request(self) -> None:
+            self.raw_requestline = self.rfile.readline(65537)
+            if not self.raw_requestline or not self.parse_request():
+                self.close_connection = True
+                return
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            chance = random.random()
+            if chance < share / 2:
+                self._answer(503, {}, BUSY)
+                return
+            connection = http.client.HTTPConnection(behind, timeout=60)
+            try:
+                # With the Host that the client signed.
+                connection.request(self.command, self.path, body or None, dict(self.headers.items()))
+                response = connection.getresponse()
+                data = response.read()
+            except (OSError, http.client.HTTPException):
+                self.close_connection = True
+                return
+            finally:
+                connection.close()
+            if chance < share:
+                self.close_connection = True
+                return
+            self._answer(response.status, dict(response.getheaders()), data)
+
+        def _answer(self, status: int, headers: dict[str, str], data: bytes) -> None:
+            self.send_response_only(status)
+            given = {name.lower(): value for name, value in headers.items() if name.lower() not in ("connection", "transfer-encoding")}
+            if self.command != "HEAD":
+                given["content-length"] = str(len(data))
+            for name, value in given.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(data)
+
+    server = ThreadingHTTPServer((address, 0), Handler)
+    server.daemon_threads = True
+    serving = threading.Thread(target=server.serve_forever, name="failing-proxy", daemon=True)
+    serving.start()
+    try:
+        yield f"http://{address}:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
