@@ -75,7 +75,7 @@ class KubernetesExecutor:
                 area.begin(setup, url)
             pod_job.begin()
         except BaseException:
-            run.end()
+            run.end(again=True)
             raise
         given = tasks if spec.datum_set_spec is not None or spec.transform.datum_batching else in_sets(tasks, choose_sets(None, job.count, parallelism))
         return run.results(gather(given))

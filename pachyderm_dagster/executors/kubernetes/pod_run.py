@@ -79,7 +79,7 @@ class PodRun:
                 self._starting.ended_well()
                 self._remove(self.end)
             else:
-                self.end()
+                self.end(again=True)
 
     def stop(self) -> None:
         """Ends the pods and waits until they are gone, from any thread."""
@@ -87,10 +87,10 @@ class PodRun:
         self._changed.set()
         self.end()
 
-    def end(self) -> None:
-        """Removes Job and work area, once. What cannot be removed now is told, and is the janitor's."""
+    def end(self, *, again: bool = False) -> None:
+        """Removes Job and work area, once, or `again` for what was made since a stop. What cannot be removed now is told, and is the janitor's."""
         with self._lock:
-            if self._is_removed:
+            if self._is_removed and not again:
                 return
             try:
                 self._job.remove()
