@@ -19,6 +19,7 @@ STORAGE_URL = "PACHYDERM_STORAGE_URL"
 COORDINATION_URL = "PACHYDERM_COORDINATION_URL"
 EXECUTOR = "PACHYDERM_EXECUTOR"
 PROJECT = "PACHYDERM_PROJECT"
+LOG_FORMAT = "PACHYDERM_LOG_FORMAT"
 DAGSTER_HOME = "DAGSTER_HOME"
 KUBECONFIG = "KUBECONFIG"
 KUBERNETES_CONTEXT = "PACHYDERM_KUBERNETES_CONTEXT"
@@ -33,6 +34,7 @@ ETCD_VARIABLES = ("ETCDCTL_CACERT", "ETCDCTL_CERT", "ETCDCTL_KEY", "ETCDCTL_USER
 """Those of etcd's own command line that count here too."""
 CONFIG_FILE = "config.toml"
 EXECUTORS = ("local", "kubernetes")
+LOG_FORMATS = ("text", "json")
 PULL_POLICIES = ("IfNotPresent", "Always", "Never")
 _ETCD = "etcd://"
 _STORES_OF_PODS = ("s3://", "gs://", "az://")
@@ -94,6 +96,8 @@ class Settings:
     """Of names that have none."""
     dagster_home: Path
     origins: Mapping[str, Setting]
+    log_format: str = "text"
+    """What processes of servers print: one of LOG_FORMATS. From the environment only."""
     kubernetes: KubernetesSettings | None = None
     """Of the executor `kubernetes` only."""
     sql_password: str | None = field(default=None, repr=False)
@@ -126,6 +130,9 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     executor = found[EXECUTOR].value
     if executor not in EXECUTORS:
         raise InvalidError("config-invalid", f"{EXECUTOR} is {executor!r} ({found[EXECUTOR].origin}); it takes {' or '.join(EXECUTORS)}")
+    log_format = environ.get(LOG_FORMAT) or LOG_FORMATS[0]
+    if log_format not in LOG_FORMATS:
+        raise InvalidError("config-invalid", f"{LOG_FORMAT} is {log_format!r}; it takes {' or '.join(LOG_FORMATS)}")
     if executor == "kubernetes":
         found |= {key: _choose(key, environ, file, default) for key, default in _KUBERNETES_DEFAULTS.items()}
     return Settings(
@@ -137,6 +144,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         project=found[PROJECT].value,
         dagster_home=Path(found[DAGSTER_HOME].value).expanduser().absolute(),
         origins=found,
+        log_format=log_format,
         kubernetes=_kubernetes(found) if executor == "kubernetes" else None,
         sql_password=environ.get(SQL_PASSWORD) or None,
         etcd={name: environ[name] for name in ETCD_VARIABLES if environ.get(name)},

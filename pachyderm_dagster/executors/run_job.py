@@ -22,6 +22,7 @@ from pachyderm_dagster.executors.recording import ResultRecorder, add_result
 from pachyderm_dagster.executors.setups import worker_setup
 from pachyderm_dagster.executors.tasks import datum_tasks
 from pachyderm_dagster.executors.watch import Watch
+from pachyderm_dagster.log_lines import about_job
 from pachyderm_dagster.pfs.horizon import is_collected
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.assembly import assemble_meta, assemble_output
@@ -82,12 +83,20 @@ def run_job(workspace: Workspace, job: Job, *, executor: Executor, run_id: str |
         StateError: `job-finished`; `job-waiting`, when an input commit is open.
         NotFoundError: `job-not-found`, when it was deleted.
     """
+    with about_job(job.pipeline.project, job.pipeline.name, job.id):
+        ended = _run_job(workspace, job, executor, run_id, on_progress)
+        _log.info("the job ended: %s%s", ended.state, f", {ended.reason}" if ended.reason else "")
+        return ended
+
+
+def _run_job(workspace: Workspace, job: Job, executor: Executor, run_id: str | None, on_progress: OnProgress) -> Job:
     owner = workspace.database.clock.new_id()
     lease = job_lease(job.key)
     with hold(workspace.leases, lease, owner) as held:
         if held is None:
             raise ConflictError("job-running", f"job '{job}' is being run by another process; `pachctl wait job {job}` waits for it")
         claimed = workspace.database.write(lambda txn: jobs.claim(txn, job, run_id))
+        _log.info("the job begins: try %s", claimed.restarts + 1)
         with workspace.database.read() as txn:
             inputs = load_job_inputs(txn, claimed)
         if inputs.failed_inputs:

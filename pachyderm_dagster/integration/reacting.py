@@ -29,9 +29,11 @@ from pachyderm_dagster.integration.record_snapshot import read_snapshot
 from pachyderm_dagster.integration.snapshot import InputBranch, Snapshot
 from pachyderm_dagster.integration.translator import PachydermTranslator, keys_elsewhere
 from pachyderm_dagster.integration.web_api import launch_run
+from pachyderm_dagster.log_lines import TEXT, process_log, set_up
 from pachyderm_dagster.pfs.model import BranchName
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import Job
+from pachyderm_dagster.settings import load_settings
 from pachyderm_dagster.workspace import Workspace, open_workspace
 
 POLL_SECONDS = 0.05
@@ -103,7 +105,7 @@ class Reactor:
                         worked = self.look()
                     except (PachydermError, OSError) as error:
                         # The record is away, the disk is full: the sensor takes what is left too long.
-                        _say(str(error))
+                        process_log.error("%s", error)
                         time.sleep(PASSED.total_seconds())
                         continue
                     if not worked:
@@ -164,7 +166,7 @@ class Reactor:
             self.launcher.launch(job_name(request.project), [keys[name] for name in request.pipelines], request.tags)
         except (ExecutionError, UnreachableError) as error:
             # The code location may not know a new pipeline yet; the web server may not be up.
-            _say(str(error))
+            process_log.error("%s", error)
 
     def _is_short(self, request: SetRequest) -> bool:
         """Whether the jobs of a set can be expected to be."""
@@ -182,7 +184,7 @@ class Reactor:
                 report_inputs(self.instance, self.workspace, ended, self._assets, outputs)
             except (PachydermError, OSError) as error:
                 # Somebody else has it, it was stopped, it waits for a job that failed; or no worker starts here.
-                _say(f"job {job}: {error}")
+                process_log.warning("job %s: %s", job, error)
                 if not isinstance(error, ConflictError | StateError | NotFoundError):
                     # The disk is full, or the like: the sensor's runs are few, and wait longer each time.
                     self._interrupted.add(job.id)
@@ -251,10 +253,6 @@ def _seconds(job: Job) -> float:
     return 0.0 if job.started is None or job.finished is None else (job.finished - job.started).total_seconds()
 
 
-def _say(text: str) -> None:
-    print(f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M:%S} {text}", file=sys.stderr, flush=True)  # noqa: T201  its log
-
-
 def main(words: Sequence[str]) -> int:
     """The process of `pachyderm-dagster dev`."""
     parser = argparse.ArgumentParser(description="Runs commit sets the moment they are due.")
@@ -263,13 +261,15 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--instant", action="store_true", help="do short jobs in this process")
     asked = parser.parse_args(words)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    set_up(TEXT)
     try:
+        set_up(load_settings(os.environ).log_format)
         with open_reactor(os.environ, Launcher(asked.url, asked.location), is_instant=asked.instant) as reactor:
             reactor.serve()
     except KeyboardInterrupt:
         pass
     except PachydermError as error:
-        _say(str(error))
+        process_log.error("%s", error)
         return 1
     return 0
 

@@ -1,7 +1,6 @@
 """Has Dagster load the workspace again when its branches or pipelines have changed: in `dev`, and as a process of its own."""
 
 import argparse
-import datetime as dt
 import os
 import signal
 import sys
@@ -13,7 +12,9 @@ from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.integration.record_snapshot import read_snapshot
 from pachyderm_dagster.integration.snapshot import Snapshot
 from pachyderm_dagster.integration.web_api import reload_location
+from pachyderm_dagster.log_lines import TEXT, process_log, set_up
 from pachyderm_dagster.record import Record, open_record
+from pachyderm_dagster.settings import load_settings
 
 WATCH_SECONDS = 1.0
 
@@ -61,10 +62,6 @@ class Reloader:
             self._told = problem
 
 
-def _say(text: str) -> None:
-    print(f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M:%S} {text}", file=sys.stderr, flush=True)  # noqa: T201  its log
-
-
 def main(words: Sequence[str]) -> int:
     """The process beside a web server and a code server that others started; it ends on SIGTERM."""
     parser = argparse.ArgumentParser(description="Has Dagster load the workspace again when its branches or pipelines have changed.")
@@ -74,12 +71,14 @@ def main(words: Sequence[str]) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
+    set_up(TEXT)
     try:
+        set_up(load_settings(os.environ).log_format)
         record = open_record(os.environ)
     except PachydermError as error:
-        _say(str(error))
+        process_log.error("%s", error)
         return 1
-    reloader = Reloader(record, asked.url, asked.location, _say)
+    reloader = Reloader(record, asked.url, asked.location, process_log.info)
     try:
         while not stop.wait(WATCH_SECONDS):
             reloader.look()

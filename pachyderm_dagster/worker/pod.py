@@ -1,10 +1,11 @@
-"""The worker of a pod: `python -m pachyderm_dagster.worker.pod STORE_URL JOB INDEX POD`, a container beside that of user code (docs/design/0024).
+"""The worker of a pod: `python -m pachyderm_dagster.worker.pod STORE_URL JOB INDEX POD [LOG_FORMAT]`, a container beside that of user code (docs/design/0024).
 
 It takes datum sets from the work area of the job and has the starter run user code in the container of its image. INDEX is the completion index, POD the uid
 of the pod. It is started again in its place when it is killed, and goes on with the sets of its index.
 """
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -21,10 +22,11 @@ import msgspec
 from pachyderm_dagster.coordination.etcd_address import parse_etcd_url
 from pachyderm_dagster.coordination.importing import import_open_etcd
 from pachyderm_dagster.errors import ExecutionError, PachydermError, UnreachableError
+from pachyderm_dagster.log_lines import JSON, TEXT, about, about_job, process_log, set_up
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.worker.datums import DatumRunner, Elsewhere
-from pachyderm_dagster.worker.echo import Echo
+from pachyderm_dagster.worker.echo import Echo, LoggedEcho
 from pachyderm_dagster.worker.folders import FolderPool, empty_folder, remove_entry
 from pachyderm_dagster.worker.pipe_calls import PipeCalls
 from pachyderm_dagster.worker.pod_state import PodState
@@ -47,6 +49,7 @@ _MOST_VAIN_STARTS = 8
 _LOOK_SECONDS = 0.5
 _FLUSH_SECONDS = 5.0
 _TERMINATION_LOG = "/dev/termination-log"
+_log = logging.getLogger(__name__)
 
 
 class PodWorker:
@@ -57,8 +60,8 @@ class PodWorker:
         environ: with the credentials for the etcd in which sets are claimed.
     """
 
-    def __init__(self, area: WorkArea, claim: Claim, runner: StarterRunner, environ: Mapping[str, str]) -> None:
-        self._area, self._claim, self._runner, self._environ = area, claim, runner, environ
+    def __init__(self, area: WorkArea, claim: Claim, runner: StarterRunner, environ: Mapping[str, str], log_format: str) -> None:
+        self._area, self._claim, self._runner, self._environ, self._log_format = area, claim, runner, environ, log_format
         self._state = PodState(f"{PACH}/worker")
         self._starts = self._state.count_start()
         self._orders = SetOrders(area, self._claims, told=self._state.forget_vain)
@@ -91,8 +94,7 @@ class PodWorker:
         self._refused = True
         self._state.end()
         if isinstance(error, UnreachableError) and self._starts.vain < _MOST_VAIN_STARTS:
-            sys.stderr.write(f"error: {error}; starting again\n")
-            sys.stderr.flush()
+            process_log.error("%s; starting again", error)
             os._exit(os.EX_TEMPFAIL)
         with contextlib.suppress(PachydermError):
             self._area.note_refusal(self._claim.pod, WorkerRefused.of(error))
@@ -134,10 +136,11 @@ class PodWorker:
             source=source if setup.source_files else "",
             calls=self._calls(setup),
             elsewhere=Elsewhere((image.user, image.group), (PFS, source)),
-            listener=lambda _task, _started: Echo(),
+            listener=lambda task, _started: LoggedEcho(task.id) if self._log_format == JSON else Echo(),
         )
         pool = FolderPool(f"{PACH}/datums")
-        serve(self, _Marked(datums, self._state), Files(reader, writer, pool, PFS, links_elsewhere=True))
+        with _about(setup):
+            serve(self, _Marked(datums, self._state), Files(reader, writer, pool, PFS, links_elsewhere=True))
 
     def _claims(self) -> SetClaims:
         if not self._coordination:
@@ -192,16 +195,26 @@ class _Marked:
 
     def run(self, staged: StagedDatum) -> FinishedDatum:
         self._state.begin(staged.task)
-        try:
-            finished = self._datums.run(staged)
-        except PachydermError:
-            self._state.end()
-            raise
+        with about(datum=staged.task.id):
+            _log.info("the datum begins")
+            try:
+                finished = self._datums.run(staged)
+            except PachydermError:
+                self._state.end()
+                raise
+            result = finished.result
+            _log.info("the datum ended: %s%s", result.state, f", {result.reason}" if result.reason else "")
         self._state.end()
         return finished
 
     def close(self) -> None:
         self._datums.close()
+
+
+def _about(setup: WorkerSetup) -> contextlib.AbstractContextManager[None]:
+    """What is logged in the block is about the job of a setup."""
+    project, pipeline, job = (setup.environment.get(name, "") for name in ("PPS_PROJECT_NAME", "PPS_PIPELINE_NAME", "PACH_JOB_ID"))
+    return about_job(project, pipeline, job)
 
 
 def _in_image(setup: WorkerSetup, image: Image, run: str) -> WorkerSetup:
@@ -215,8 +228,7 @@ def _in_image(setup: WorkerSetup, image: Image, run: str) -> WorkerSetup:
 
 def _fail_pod(runner: StarterRunner, error: PachydermError) -> NoReturn:
     """Ends user code's container with a code that says that this is no datum's fault, and waits for the end of the pod. From any thread."""
-    sys.stderr.write(f"error: {error}\n")
-    sys.stderr.flush()
+    process_log.error("%s", error)
     with contextlib.suppress(OSError):
         Path(_TERMINATION_LOG).write_text(f"{error}\n", encoding="utf-8")
     runner.exit(REFUSED)
@@ -230,19 +242,20 @@ def _crash(error: BaseException | None) -> NoReturn:
     os._exit(_CRASHED)
 
 
-def main(store_url: str, job: str, index: int, pod: str, environ: Mapping[str, str]) -> NoReturn:
+def main(store_url: str, job: str, index: int, pod: str, environ: Mapping[str, str], log_format: str = TEXT) -> NoReturn:
     """The worker's container."""
     signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.excepthook = lambda _kind, error, _trace: _crash(error)
     threading.excepthook = lambda details: _crash(details.exc_value)
     os.umask(0o022)
+    set_up(log_format)
     runner = StarterRunner(f"{PACH}/run")
     try:
         store = open_store(store_url)
     except PachydermError as error:
         _fail_pod(runner, error)
-    worker = PodWorker(WorkArea(store, job), Claim(index, pod), runner, environ)
+    worker = PodWorker(WorkArea(store, job), Claim(index, pod), runner, environ, log_format)
 
     def terminate(_number: int, _frame: FrameType | None) -> None:
         worker.terminate()
@@ -252,4 +265,4 @@ def main(store_url: str, job: str, index: int, pod: str, environ: Mapping[str, s
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], os.environ)
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], os.environ, *sys.argv[5:])

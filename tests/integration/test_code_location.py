@@ -1,12 +1,15 @@
 """A code location of one's own: workspace assets beside plain Python ones that read the same files."""
 
 import json
+import subprocess
+import sys
 
 import dagster as dg
 import pytest
 
 from definitions.definitions import definitions
 from pachyderm_dagster.integration import PachydermResource
+from pachyderm_dagster.integration.labels import COMMIT_SET
 from tests.integration.home import QUIET, Home
 
 SCORE = dg.AssetKey(["default", "score"])
@@ -43,3 +46,18 @@ def test_resource_opens_the_home_that_it_is_given(home: Home) -> None:
     commit = home.commit("images@master", {"/a": "1"})
     with PachydermResource(home=str(home.workspace.settings.home)).open() as workspace:
         assert workspace.pfs.inspect_commit("images@master").id == commit.id
+
+
+def test_run_of_the_served_location_logs_json_when_asked(home: Home) -> None:
+    home.commit("images@master", {"/a": "1"})
+    home.pipeline("edges", "images")
+    environ = {**home.environ, "DAGSTER_HOME": str(home.workspace.settings.dagster_home), "PACHYDERM_LOG_FORMAT": "json"}
+    job = home.jobs("edges")[0]
+    words = ["job", "execute", "-m", "pachyderm_dagster.integration.code_location", "-j", "pipelines_default", "--tags", json.dumps({COMMIT_SET: job.id})]
+    done = subprocess.run([sys.executable, "-m", "dagster", *words], env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    told = {line["message"]: line for line in lines}
+    about = {"project": "default", "pipeline": "edges", "job": job.id, "commit": f"edges@{job.id}"}
+    assert about.items() <= told["the job begins: try 1"].items()
+    assert about.items() <= told["the job ended: SUCCESS"].items()

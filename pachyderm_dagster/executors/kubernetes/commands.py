@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pachyderm_dagster.log_lines import TEXT
+
 PACH = "/pach"
 _PYTHON = ("python", "-P", "-m")
 
@@ -25,11 +27,19 @@ class Commands:
     refused: int
 
 
-def commands_of(job: str, store_url: str) -> Commands:
+def commands_of(job: str, store_url: str, log_format: str = TEXT) -> Commands:
     """The commands of the pods of a Job (worker/pod.py, worker/starter.py)."""
     return Commands(
         starter=(*_PYTHON, "pachyderm_dagster.worker.starter", PACH),
-        worker=(*_PYTHON, "pachyderm_dagster.worker.pod", store_url, job, "$(JOB_COMPLETION_INDEX)", "$(POD_UID)"),
+        worker=(
+            *_PYTHON,
+            "pachyderm_dagster.worker.pod",
+            store_url,
+            job,
+            "$(JOB_COMPLETION_INDEX)",
+            "$(POD_UID)",
+            *([] if log_format == TEXT else [log_format]),
+        ),
         user=("/pach/bin/busybox", "sh", "/pach/bin/starter"),
         worker_folders={PACH: "", "/pfs": "pfs"},
         user_folders={"/pfs": "pfs", "/pach/bin": "bin", "/pach/run": "run"},

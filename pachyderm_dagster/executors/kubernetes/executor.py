@@ -58,7 +58,7 @@ class KubernetesExecutor:
         names = JobNames(home, job.inputs.job)
         spec = job.inputs.pipeline.spec
         called = secret_names(spec, self._workspace.secrets, names)
-        pods = Pods(names, spec, self._settings, commands_of(names.name, setup.store_url), called)
+        pods = Pods(names, spec, self._settings, commands_of(names.name, setup.store_url, self._workspace.settings.log_format), called)
         pod_job = PodJob(cluster, pods.job(parallelism), copied_secrets(called, self._workspace.secrets, names))
         area = WorkArea(self._workspace.store, names.name)
         starting = Starting(self._workspace, cluster, job.inputs.pipeline, names.name, self._warn)

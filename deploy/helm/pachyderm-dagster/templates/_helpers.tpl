@@ -172,3 +172,8 @@ volumes:
 initContainers:
   {{- include "pd.prepare" .root | nindent 2 }}
 {{- end }}
+
+{{/* Another argument of Dagster's servers, where logs are JSON. */}}
+{{- define "pd.dagsterLogs" -}}
+{{ if eq .Values.logs.format "json" }}, --log-format=json{{ end }}
+{{- end }}
