@@ -39,6 +39,7 @@ def certificates(plan: Plan) -> list[Certificate]:
         Certificate("controller-manager", "system:kube-controller-manager"),
         Certificate("scheduler", "system:kube-scheduler"),
         Certificate("proxy", "system:kube-proxy"),
+        Certificate("dns", "system:kube-dns", "system:masters"),
         Certificate("kubelet", f"system:node:{plan.name}", "system:nodes", [plan.node, plan.name]),
         Certificate(
             "api-server",

@@ -8,6 +8,7 @@ from typing import Any
 from tests.cluster.plan import Plan
 
 PAUSE_IMAGE = "localhost/pause:1"
+CLUSTER_DOMAIN = "cluster.local"
 CNI_PLUGINS = "/usr/lib/cni"
 """Where Debian has them."""
 
@@ -79,6 +80,8 @@ def kubelet_configuration(plan: Plan) -> str:
             "podLogsDir": f"{plan.folder}/pods",
             "volumePluginDir": f"{plan.folder}/volume-plugins",
             "resolvConf": "",
+            "clusterDNS": [plan.host],
+            "clusterDomain": CLUSTER_DOMAIN,
             "cgroupDriver": "cgroupfs",
             "cgroupRoot": f"/{plan.name}",
             "failCgroupV1": False,
@@ -94,6 +97,19 @@ def kubelet_configuration(plan: Plan) -> str:
             "eventRecordQPS": 0,
         }
     )
+
+
+def dns_configuration(plan: Plan) -> str:
+    """For CoreDNS: names of services and nothing else, since pods reach no other names here."""
+    return f"""\
+.:53 {{
+    bind {plan.host}
+    errors
+    kubernetes {CLUSTER_DOMAIN} {{
+        kubeconfig {plan.kubeconfig_of("dns")}
+    }}
+}}
+"""
 
 
 def proxy_configuration(plan: Plan) -> str:

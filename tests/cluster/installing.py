@@ -14,6 +14,7 @@ from tests.cluster.commands import run
 from tests.cluster.errors import ClusterError
 
 MODULE = Path(__file__).parent / "kubernetes"
+DNS_MODULE = Path(__file__).parent / "dns"
 PACKAGES = {
     "containerd": "containerd",
     "runc": "runc",
@@ -30,16 +31,17 @@ PACKAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """Programs that are built from one Go module, each from its package."""
+    """Programs that are built from one Go module, each from its package; `source` is a module of ours that requires it."""
 
     name: str
     module: str
     packages: Mapping[str, str]
     minutes: int
+    source: Path = MODULE
 
     def folder(self, cache: Path) -> Path:
         """Where they are kept, one folder a version."""
-        return cache / f"{self.name}-v{required_version((MODULE / 'go.mod').read_text(), self.module)}"
+        return cache / f"{self.name}-v{required_version((self.source / 'go.mod').read_text(), self.module)}"
 
 
 KUBERNETES = Built(
@@ -50,6 +52,9 @@ KUBERNETES = Built(
 )
 # Debian's is older than what the API server needs to answer from its cache: lists and watches fail there when many things change at once.
 ETCD = Built("etcd", "go.etcd.io/etcd/server/v3", {"etcd": "go.etcd.io/etcd/server/v3"}, minutes=1)
+# With the plugins that are asked for here alone, so it is a program of ours.
+DNS = Built("coredns", "github.com/coredns/coredns", {"coredns": "."}, minutes=3, source=DNS_MODULE)
+ALL = (KUBERNETES, ETCD, DNS)
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
@@ -61,7 +66,7 @@ def required_version(go_mod: str, module: str) -> str:
     """The version of a module that a go.mod requires in a line of its own."""
     found = re.search(rf"^require {re.escape(module)} v(\S+)$", go_mod, re.MULTILINE)
     if found is None:
-        raise ClusterError(f"{MODULE}/go.mod does not require {module} in a line of its own")
+        raise ClusterError(f"a go.mod does not require {module} in a line of its own")
     return found[1]
 
 
@@ -74,7 +79,7 @@ def link_flags(version: str) -> str:
 
 def find_program(name: str, cache: Path) -> Path:
     """Where one of the cluster's programs is; install() made sure that it is there."""
-    for built in (KUBERNETES, ETCD):
+    for built in ALL:
         if name in built.packages:
             return built.folder(cache) / name
     # Debian's own folders are not always on the path of who is not logged in.
@@ -94,7 +99,7 @@ def install(cache: Path) -> None:
     with (cache / "installing.lock").open("w") as lock:
         # Another suite that builds the same is waited for.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for built in (KUBERNETES, ETCD):
+        for built in ALL:
             if not built.folder(cache).exists():
                 _build(built, built.folder(cache))
 
@@ -124,6 +129,6 @@ def _build(built: Built, target: Path) -> None:
         made.mkdir()
         for name, package in built.packages.items():
             command: list[str | Path] = ["go", "build", "-mod=readonly", "-trimpath", "-ldflags", flags, "-o", made / name, package]
-            if subprocess.run(command, cwd=MODULE, env={**os.environ, "CGO_ENABLED": "0"}, check=False).returncode:
+            if subprocess.run(command, cwd=built.source, env={**os.environ, "CGO_ENABLED": "0"}, check=False).returncode:
                 raise ClusterError(f"{name} could not be built; what 'go' said is above")
         made.rename(target)

@@ -41,6 +41,8 @@ def cluster_programs(plan: Plan, find: Callable[[str], Path]) -> list[Program]:
             f"--root-dir={plan.folder}/kubelet",
             f"--cert-dir={plan.folder}/kubelet-certificates",
         ),
+        # On the machine, whose address pods reach: the node needs no pod that has to be there before others.
+        on_machine("coredns", "-conf", str(plan.configuration("Corefile"))),
         on_node("kube-proxy", f"--config={plan.configuration('kube-proxy.json')}"),
     ]
 

@@ -10,7 +10,7 @@ import msgspec
 
 from tests.cluster.certificates import certificates, make_certificates
 from tests.cluster.commands import run, wait_until
-from tests.cluster.configuration import cni_configuration, containerd_configuration, kubeconfig, kubelet_configuration, proxy_configuration
+from tests.cluster.configuration import cni_configuration, containerd_configuration, dns_configuration, kubeconfig, kubelet_configuration, proxy_configuration
 from tests.cluster.errors import ClusterError
 from tests.cluster.groups import daemon_files, end_group, freeze, make_groups
 from tests.cluster.installing import find_program
@@ -140,6 +140,7 @@ class Cluster:
         _write(plan.configuration("containerd.toml"), containerd_configuration(plan, snapshotter=_snapshotter(plan.folder)))
         _write(plan.configuration("cni") / "pods.conflist", cni_configuration(plan))
         _write(plan.configuration("kubelet.json"), kubelet_configuration(plan))
+        _write(plan.configuration("Corefile"), dns_configuration(plan))
         _write(plan.configuration("kube-proxy.json"), proxy_configuration(plan))
         authority = plan.certificate("ca").read_bytes()
         for certificate in certificates(plan):

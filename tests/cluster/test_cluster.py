@@ -109,6 +109,32 @@ def test_service_is_reached_by_pods_and_by_the_machine(made_here: Cluster, names
         assert answer.read() == b"served\n"
 
 
+def test_service_has_its_names_in_pods_of_any_namespace_and_other_names_are_unknown(namespace: Namespace, api: client.ApiClient, image: Load) -> None:
+    other = Namespace.create(api)
+    try:
+        spec = {"ports": [{"port": 80}], "selector": {"app": "web"}}
+        service = namespace.core.create_namespaced_service(namespace.name, {"metadata": {"name": "web"}, "spec": spec})
+        names = ["web", f"web.{namespace.name}", f"web.{namespace.name}.svc", f"web.{namespace.name}.svc.cluster.local", "nothing"]
+        ask = {"containers": [{"name": "ask", "image": image(WORKER), "args": ["-c", LOOKING_UP, *names]}]}
+        address = service.spec.cluster_ip
+        assert json.loads(namespace.run_pod("ask", ask)) == [address] * 4 + [None]
+        assert json.loads(other.run_pod("ask", ask)) == [None] + [address] * 3 + [None]
+    finally:
+        other.delete()
+
+
+LOOKING_UP = """
+import json, socket, sys
+
+def look_up(name):
+    try:
+        return socket.gethostbyname(name)
+    except OSError:
+        return None
+
+print(json.dumps([look_up(name) for name in sys.argv[1:]]))
+"""
+
 ASKING_SERVERS = """
 import json, os, socket, urllib.request
 import obstore
