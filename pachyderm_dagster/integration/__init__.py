@@ -38,7 +38,7 @@ __all__ = [
 ]
 # The module of each name. It is imported when the name is asked for: a code location pays for what it uses.
 _MODULES = {
-    "Datum": "datum_assets",
+    "Datum": "datum_parameters",
     "InputBranch": "snapshot",
     "LoadedPipeline": "snapshot",
     "PachydermIOManager": "io_manager",

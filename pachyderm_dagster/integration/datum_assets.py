@@ -15,17 +15,18 @@ from pachyderm_dagster.integration.automation import Environ
 from pachyderm_dagster.integration.building import PartitionBy
 from pachyderm_dagster.integration.code_places import CodePlace
 from pachyderm_dagster.integration.dagster_inner import become
+from pachyderm_dagster.integration.datum_parameters import check_parameters
 from pachyderm_dagster.integration.declared import declare
 from pachyderm_dagster.integration.translator import PachydermTranslator
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
-from pachyderm_dagster.worker.function_code import CODE, code_digest, import_root
-from pachyderm_dagster.worker.function_datum import Datum
+from pachyderm_dagster.pps.inputs import leaves
+from pachyderm_dagster.worker.function_code import FUNCTION_CODE, code_digest, import_root
 
 if TYPE_CHECKING:
     from pachyderm_dagster.integration.work import Execute
 
 RUNNER = "pachyderm_dagster.worker.datum_function"
-DatumFunction: TypeAlias = Callable[[Datum], None]
+DatumFunction: TypeAlias = Callable[..., object]
 _OURS = "cmd", "stdin", "datum_batching", "build"
 
 
@@ -82,6 +83,14 @@ def datum_asset(
             (datum.out / picture.name).write_bytes(find_edges(picture.read_bytes()))
     ```
 
+    Or its parameters are the inputs, by their names, as their types say, and it returns a value, which is written below the path that the glob matched:
+
+    ```python
+    @datum_asset(input=pfs("texts", glob="/*"))
+    def words(texts: str) -> pandas.DataFrame:
+        return pandas.DataFrame({"word": texts.split()})
+    ```
+
     The function runs in a process of its own, with the interpreter that loads this, and is imported there. Its code is its module, as Python understands it.
 
     Args:
@@ -94,7 +103,8 @@ def datum_asset(
         version_by, partition_by, translator, environ, execute, op: as for `pipeline_asset`.
 
     Raises:
-        InvalidError: `function-not-importable`, for what a worker could not import; `asset-invalid`, when `spec` holds what is said here; `spec-invalid`.
+        InvalidError: `function-not-importable`, for what a worker could not import; `asset-invalid`, when `spec` holds what is said here; `spec-invalid`;
+            `parameter-invalid`, for a parameter that is no input, or a type that files have no form for.
     """
 
     def decorate(function: DatumFunction) -> DatumAsset:
@@ -103,12 +113,13 @@ def datum_asset(
         said = description or inspect.getdoc(function) or f"What `{target}` makes of each datum."
         transform = {
             "cmd": [sys.executable, "-P", "-m", RUNNER, str(root), target, *(module.__name__ for module in code)],
-            "env": {CODE: code_digest(files)},
+            "env": {FUNCTION_CODE: code_digest(files)},
             "datum_batching": True,
         }
         document = _document(spec or {}, {"pipeline": {"name": name or function.__name__}, "description": said, "input": input}, transform)
         place = CodePlace(str(files[0]), function.__code__.co_firstlineno)
         loaded = declare(document, place, project=project).loaded
+        check_parameters(function, leaves(loaded.spec.input))
         made = asset_of(loaded, op, version_by=version_by, partition_by=partition_by, translator=translator, environ=environ, execute=execute)
         asset = become(DatumAsset.__new__(DatumAsset), made)
         asset.function = function

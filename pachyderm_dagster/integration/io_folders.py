@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 
 from pachyderm_dagster.client.client import commit_reference
+from pachyderm_dagster.client.filesystem import PfsFileSystem
 from pachyderm_dagster.pfs.client import Pfs
 from pachyderm_dagster.pfs.entries import find_entry
 from pachyderm_dagster.pfs.model import Commit
@@ -100,6 +102,33 @@ class StoredFolder:
 
     def __str__(self) -> str:
         return f"{self.commit}:{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFolder:
+    """A directory of a commit as it is read as one value."""
+
+    stored: StoredFolder
+    checkouts: Checkouts
+
+    @property
+    def names(self) -> Sequence[str]:
+        return list(self.stored.contents)
+
+    def read(self, name: str) -> bytes:
+        return self.stored.read(name)
+
+    def read_all(self) -> dict[str, bytes]:
+        return self.stored.read_all()
+
+    def local(self) -> Path:
+        return self.checkouts.get(self.stored)
+
+    def dataset(self, names: Sequence[str], format: str) -> ds.Dataset:
+        return ds.dataset(self.stored.urls(names), format=format, filesystem=PfsFileSystem(self.stored.home))
+
+    def __str__(self) -> str:
+        return str(self.stored)
 
 
 def find_hash(pfs: Pfs, commit: Commit, folder: str) -> str | None:

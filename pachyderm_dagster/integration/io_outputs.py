@@ -12,13 +12,13 @@ from pachyderm_dagster.errors import ExistsError, InvalidError, NotFoundError, S
 from pachyderm_dagster.integration.asset_branches import AssetStorage, output_id, partition_folder
 from pachyderm_dagster.integration.data_versions import version_of_hashes
 from pachyderm_dagster.integration.io_folders import find_hash
-from pachyderm_dagster.integration.io_formats import write_value
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs import branches, repos
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, BranchName, Commit
 from pachyderm_dagster.pfs.named_commits import CommitName
 from pachyderm_dagster.pfs.object_metadata import MetadataEdit, ObjectKind, Operation, edit_metadata
 from pachyderm_dagster.pfs.paths import ROOT
+from pachyderm_dagster.values.writing import write_value
 from pachyderm_dagster.workspace import Workspace
 
 

@@ -10,15 +10,15 @@ from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.integration.asset_branches import AssetStorage, partition_folder
 from pachyderm_dagster.integration.dagster_inner import find_asset_layer, find_step_key, set_data_version
 from pachyderm_dagster.integration.data_versions import content_version
-from pachyderm_dagster.integration.io_folders import Checkouts, StoredFolder, find_hash
+from pachyderm_dagster.integration.io_folders import Checkouts, ReadFolder, StoredFolder, find_hash
 from pachyderm_dagster.integration.io_metadata import input_table, output_metadata
 from pachyderm_dagster.integration.io_outputs import Output, data_version, output_folders, write_output
-from pachyderm_dagster.integration.io_reading import Reading, read_partitions
 from pachyderm_dagster.integration.io_versions import ChosenCommit, VersionChoice, record_version
 from pachyderm_dagster.integration.pin_checks import check_pins, check_tags, read_assets
 from pachyderm_dagster.integration.shown_commits import shown_commit
 from pachyderm_dagster.pfs.model import Commit
 from pachyderm_dagster.pfs.paths import ROOT
+from pachyderm_dagster.values.reading import Reading, read_partitions
 from pachyderm_dagster.workspace import Workspace, open_workspace
 
 MISSING_ALLOWED = "allow_missing_partitions"
@@ -108,7 +108,7 @@ class OpenStorage:
     def _value(self, context: dg.InputContext, commit: Commit, *, allow_missing: bool) -> object:
         asked, allow_pickle = context.dagster_type.typing_type, self._storage.allow_pickle
         if not context.has_asset_partitions:
-            return Reading(self._folder(commit, ROOT), asked, self._checkouts, allow_pickle).value()
+            return Reading(self._folder(commit, ROOT), asked, allow_pickle).value()
         keys = list(context.asset_partition_keys)
         missing = [key for key in keys if find_hash(self._workspace().pfs, commit, partition_folder(key)) is None]
         if missing and not (allow_missing and len(keys) > 1):
@@ -119,9 +119,9 @@ class OpenStorage:
             )
         folders = {key: self._folder(commit, partition_folder(key)) for key in keys if key not in missing}
         if len(keys) == 1:
-            return Reading(folders[keys[0]], asked, self._checkouts, allow_pickle).value()
-        return read_partitions(folders, asked, self._checkouts, allow_pickle=allow_pickle)
+            return Reading(folders[keys[0]], asked, allow_pickle).value()
+        return read_partitions(folders, asked, allow_pickle=allow_pickle)
 
-    def _folder(self, commit: Commit, path: str) -> StoredFolder:
+    def _folder(self, commit: Commit, path: str) -> ReadFolder:
         workspace = self._workspace()
-        return StoredFolder.open(workspace.pfs, str(workspace.settings.home), commit, path)
+        return ReadFolder(StoredFolder.open(workspace.pfs, str(workspace.settings.home), commit, path), self._checkouts)

@@ -78,9 +78,11 @@ class BatchProcess:
 
     Args:
         environment: of the process; what is particular to a datum is in `/pfs/.env`.
+        stays: whether one process does the datums of all sets.
     """
 
-    def __init__(self, runner: CommandRunner, command: Command, environment: Mapping[str, str], calls: Calls) -> None:
+    def __init__(self, runner: CommandRunner, command: Command, environment: Mapping[str, str], calls: Calls, *, stays: bool = False) -> None:
+        self._stays = stays
         self._runner = runner
         self._command = command
         self._environment = {**environment, **calls.variables}
@@ -90,8 +92,8 @@ class BatchProcess:
         self._set: int | None = None
 
     def begin_set(self, number: int | None) -> None:
-        """Ends the process of another set."""
-        if number is None or number != self._set:
+        """Ends the process of another set, unless it stays."""
+        if not self._stays and (number is None or number != self._set):
             self.stop()
         self._set = number
 

@@ -1,7 +1,7 @@
 """Runs a Python function on datum after datum: `python -m pachyderm_dagster.worker.datum_function ROOT MODULE:FUNCTION [MODULE...]`.
 
-It is the command of a pipeline with `datum_batching`, so the module is imported once for a set of datums. ROOT is where it is imported from; the modules are
-those whose code counts besides.
+It is the command of a pipeline with `datum_batching`, and stays for all sets of its worker, so the module is imported once. ROOT is where it is imported from;
+the modules are those whose code counts besides.
 """
 
 import importlib
@@ -14,12 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pachyderm_dagster.errors import ExecutionError, PachydermError
-from pachyderm_dagster.worker.function_code import CODE, code_digest
+from pachyderm_dagster.worker.function_arguments import function_arguments, value_forms
+from pachyderm_dagster.worker.function_code import FUNCTION_CODE, code_digest
 from pachyderm_dagster.worker.function_datum import Datum
+from pachyderm_dagster.worker.function_parameters import Signature, read_signature
 from pachyderm_dagster.worker.next_call import call_next
 from pachyderm_dagster.worker.stage import ENV_FILE, OUT
 
-DatumFunction = Callable[[Datum], None]
+DatumFunction = Callable[..., object]
 
 
 def load_function(root: str, target: str, others: Sequence[str], expected: str) -> DatumFunction:
@@ -48,10 +50,14 @@ def read_datum(root: Path) -> Datum:
     return Datum({path.name: path for path in root.iterdir() if path.is_dir() and path.name != OUT}, root / OUT, environment)
 
 
-def run_function(function: DatumFunction, datum: Datum) -> str | None:
+def run_function(function: DatumFunction, signature: Signature, datum: Datum) -> str | None:
     """Why the function failed; None when it did not."""
     try:
-        returned: object = function(datum)  # type: ignore[func-returns-value]
+        by_position, by_name = function_arguments(signature, datum)
+    except PachydermError as error:
+        return _told(error)
+    try:
+        returned = function(*by_position, **by_name)
     except Exception as error:  # noqa: BLE001  whatever user code raises fails its datum
         # Without the frame that is this call.
         raised = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
@@ -60,9 +66,27 @@ def run_function(function: DatumFunction, datum: Datum) -> str | None:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-    if returned is not None:
-        return f"the function returned {type(returned).__name__}, which goes nowhere; let it write files into `datum.out` and return nothing"
+    return _keep_returned(signature, datum, returned)
+
+
+def _keep_returned(signature: Signature, datum: Datum, returned: object) -> str | None:
+    if signature.returned is None:
+        way_out = "annotate what it returns, or let it write files into `datum.out` and return nothing"
+        return None if returned is None else f"the function returned {type(returned).__name__}, which goes nowhere; {way_out}"
+    forms = value_forms()
+    if not forms.is_of(returned, signature.returned):
+        return str(forms.returned_wrongly(returned, signature.returned))
+    try:
+        forms.write_returned(datum, signature.returned, returned)
+    except PachydermError as error:
+        return _told(error)
     return None
+
+
+def _told(error: PachydermError) -> str:
+    """An error of ours, in the log and as the reason: where in our code it was raised helps nobody."""
+    print(error, file=sys.stderr, flush=True)  # noqa: T201  what the log of the datum shows
+    return str(error)
 
 
 def _place(function: DatumFunction, error: Exception) -> str:
@@ -76,14 +100,15 @@ def main(words: Sequence[str], environ: Mapping[str, str]) -> int:
     """The process of a datum set."""
     root, target, *others = words
     try:
-        function = load_function(root, target, others, environ.get(CODE, ""))
+        function = load_function(root, target, others, environ.get(FUNCTION_CODE, ""))
+        signature = read_signature(function)
     except PachydermError as error:
         print(error, file=sys.stderr)  # noqa: T201  what the log of the datum shows
         return 1
     failure: str | None = None
     while True:
         call_next(environ, failure)
-        failure = run_function(function, read_datum(Path(environ["PFS_ROOT"])))
+        failure = run_function(function, signature, read_datum(Path(environ["PFS_ROOT"])))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pachyderm_dagster.worker.batching import BatchProcess, Calls
 from pachyderm_dagster.worker.cgroups import count_oom_kills
 from pachyderm_dagster.worker.collect import OutputFile, collect
 from pachyderm_dagster.worker.folders import move_entries
+from pachyderm_dagster.worker.function_code import FUNCTION_CODE
 from pachyderm_dagster.worker.output_log import Listener, OutputLog
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, ResultState, WorkerSetup
 from pachyderm_dagster.worker.publish import FinishedDatum
@@ -211,7 +212,8 @@ class DatumRunner:
 
     def _make_batch(self, calls: Calls) -> BatchProcess:
         environment = {**self._setup.environment, "PFS_ROOT": self._sandbox.root}
-        return BatchProcess(self._runner, self._command, environment, calls)
+        # To import the module of a function may take longer than all its datums, and it knows nothing of sets.
+        return BatchProcess(self._runner, self._command, environment, calls, stays=FUNCTION_CODE in environment)
 
     def _keep(self, file: OutputFile) -> OutputFile:
         """A file that lies elsewhere may be changed by the next datum before it is stored: it is copied to `/pfs`, which stays this datum's."""

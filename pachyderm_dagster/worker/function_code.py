@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pachyderm_dagster.codec import digest
 
-CODE = "PACH_FUNCTION_CODE"
+FUNCTION_CODE = "PACH_FUNCTION_CODE"
 """The variable that holds the digest of the code that a datum is to be run by."""
 
 

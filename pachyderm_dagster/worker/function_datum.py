@@ -38,9 +38,19 @@ class Datum:
         found = "an input has to be named" if input is None else f"there is no input {input!r}"
         raise InvalidError("input-unknown", f"{found}; this datum has {', '.join(map(repr, sorted(self.inputs))) or 'none'}")
 
+    def path(self, input: str | None = None) -> Path:
+        """The file or folder of an input that the glob matched; the input's folder when it matched several for this datum.
+
+        Raises:
+            InvalidError: `input-unknown`.
+        """
+        folder = self.folder(input)
+        matched = Path(self.environment.get(folder.name, folder))
+        return matched if all(path == matched or path.is_relative_to(matched) for path in self.files(folder.name)) else folder
+
     def files(self, input: str | None = None) -> list[Path]:
         """The files of an input, in the order of their paths."""
-        return sorted(path for path in self.folder(input).rglob("*") if path.is_file())
+        return sorted(path for path in self.folder(input).rglob("*") if not path.is_dir())
 
     def file(self, input: str | None = None) -> Path:
         """The one file of an input.

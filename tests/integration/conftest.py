@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from pachyderm_dagster.integration.instance import open_instance
 from pachyderm_dagster.settings import load_settings
 from pachyderm_dagster.workspace import Workspace, open_workspace
+from tests.cli.pachctl import ROOT
+from tests.integration.function_project import Project
 from tests.integration.home import Home
 
 
@@ -47,3 +50,16 @@ def instance(workspace: Workspace, empty_dagster_home: Path) -> Iterator[dg.Dags
 @pytest.fixture
 def home(workspace: Workspace, environ: dict[str, str], instance: dg.DagsterInstance) -> Home:
     return Home(workspace, environ, instance)
+
+
+@pytest.fixture
+def project(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    # Its source is newer than any compiled one only to the second.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setitem(os.environ, "PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setitem(os.environ, "PACHYDERM_HOME", home.environ["PACHYDERM_HOME"])
+    # Workers find this package where it is installed; here it is tested.
+    monkeypatch.setitem(os.environ, "PYTHONPATH", str(ROOT))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield Project(home, tmp_path / "words_of_books.py")
+    sys.modules.pop("words_of_books", None)

@@ -1,24 +1,17 @@
 """`@datum_asset`: a function of a datum, run by real workers, and what makes it run again."""
 
-import importlib
-import os
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import dagster as dg
 import pytest
 
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.integration import Datum, commit_automation, datum_asset, pfs
+from pachyderm_dagster.integration import Datum, datum_asset, pfs
 from pachyderm_dagster.integration.datum_assets import DatumAsset
 from pachyderm_dagster.pps.model import Job
-from tests.cli.pachctl import ROOT
-from tests.integration.home import Home
-from tests.integration.test_assets import run_all
+from tests.integration.function_project import Project
 from tests.integration.test_job_step import table
 
 COUNT = dg.AssetKey(["default", "count"])
@@ -39,47 +32,6 @@ def count(datum: Datum) -> None:
             raise ValueError(f"{book.name} is empty")
         (datum.out / book.name).write_text(str(words))
 '''
-
-
-@dataclass
-class Project:
-    """A module of a user, on disk and imported."""
-
-    home: Home
-    file: Path
-
-    def write(self, code: str) -> ModuleType:
-        """The module anew, as a code location loads it."""
-        self.file.write_text(code)
-        sys.modules.pop(self.file.stem, None)
-        importlib.invalidate_caches()
-        return importlib.import_module(self.file.stem)
-
-    def run(self, module: ModuleType) -> dg.Definitions:
-        """Runs what is due."""
-        definitions = dg.Definitions.merge(dg.Definitions(assets=[module.count]), commit_automation([module.count], environ=self.home.environ))
-        run_all(self.home, definitions)
-        return definitions
-
-    def counters(self) -> list[tuple[int, int]]:
-        """How many datums each job processed and skipped, newest job first."""
-        return [(job.counters.data_processed, job.counters.data_skipped) for job in self.home.jobs("count")]
-
-    def read(self, path: str) -> bytes:
-        return b"".join(self.home.workspace.pfs.get_file(f"count@master:{path}"))
-
-
-@pytest.fixture
-def project(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
-    # Its source is newer than any compiled one only to the second.
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setitem(os.environ, "PYTHONDONTWRITEBYTECODE", "1")
-    monkeypatch.setitem(os.environ, "PACHYDERM_HOME", home.environ["PACHYDERM_HOME"])
-    # Workers find this package where it is installed; here it is tested.
-    monkeypatch.setitem(os.environ, "PYTHONPATH", str(ROOT))
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield Project(home, tmp_path / "words_of_books.py")
-    sys.modules.pop("words_of_books", None)
 
 
 def test_function_runs_for_new_and_changed_datums_and_again_when_its_code_changes(project: Project) -> None:
@@ -106,8 +58,7 @@ def test_function_runs_for_new_and_changed_datums_and_again_when_its_code_change
 def test_failing_datum_fails_the_check_and_names_its_files_and_the_others_are_done(project: Project) -> None:
     project.home.commit("books@master", {"/empty": "", "/hamlet": "to be"})
     module = project.write(CODE)
-    definitions = dg.Definitions.merge(dg.Definitions(assets=[module.count]), commit_automation([module.count], environ=project.home.environ))
-    result = definitions.resolve_job_def("pipelines_default").execute_in_process(instance=project.home.instance, raise_on_error=False)
+    result = project.try_run(module)
     assert not result.success
     (check,) = result.get_asset_check_evaluations()
     (failed,) = table(check.metadata["pachyderm/failed_datums"])
@@ -123,8 +74,7 @@ def test_code_that_changed_since_it_was_loaded_is_not_run_under_its_old_name(pro
     project.home.commit("books@master", {"/hamlet": "to be"})
     module = project.write(CODE)
     project.file.write_text(CODE.replace("LEAST = 0", "LEAST = 1"))
-    definitions = dg.Definitions.merge(dg.Definitions(assets=[module.count]), commit_automation([module.count], environ=project.home.environ))
-    definitions.resolve_job_def("pipelines_default").execute_in_process(instance=project.home.instance, raise_on_error=False)
+    project.try_run(module)
     (job, *_) = project.home.jobs("count")
     assert "[code-changed]" in job.reason and "reload the code location" in job.reason
 

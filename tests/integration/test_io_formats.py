@@ -19,9 +19,9 @@ from hypothesis import given
 
 from pachyderm_dagster.client.changes import FileChanges
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.integration.io_folders import Checkouts, StoredFolder
-from pachyderm_dagster.integration.io_formats import _is_json, write_value
-from pachyderm_dagster.integration.io_reading import Reading
+from pachyderm_dagster.integration.io_folders import Checkouts, ReadFolder, StoredFolder
+from pachyderm_dagster.values.reading import Reading
+from pachyderm_dagster.values.writing import _is_json, write_value
 from pachyderm_dagster.workspace import Workspace
 
 ROWS = {"name": ["fiat", "opel", "ford"], "speed": [120, 140, 180]}
@@ -66,7 +66,7 @@ class Store:
     def read(self, asked: Any, folder: str = "/", *, allow_pickle: bool = False) -> Any:
         commit = self._workspace.pfs.inspect_commit("data@master")
         stored = StoredFolder.open(self._workspace.pfs, str(self._workspace.settings.home), commit, folder)
-        return Reading(stored, asked, self._checkouts, allow_pickle).value()
+        return Reading(ReadFolder(stored, self._checkouts), asked, allow_pickle).value()
 
 
 @pytest.fixture

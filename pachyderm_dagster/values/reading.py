@@ -1,27 +1,49 @@
-"""What files of a commit become in Python: the type that is asked for decides."""
+"""What files become in Python: the type that is asked for decides."""
 
 import importlib
 import io
 import json
 import pickle
-import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Protocol, get_args, get_origin
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from pachyderm_dagster.client.filesystem import PfsFileSystem
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.integration.io_folders import Checkouts, StoredFolder
-from pachyderm_dagster.integration.io_formats import STORED_TYPES, library_name
+from pachyderm_dagster.values.kinds import STORED_TYPES, is_folder_of_bytes, library_name, without_none
 
 TABLE_FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".arrow": "arrow", ".feather": "feather", ".jsonl": "json", ".ndjson": "json"}
 _SHOWN = 5
+
+
+class Folder(Protocol):
+    """Files that are read as one value: those of a directory of a commit, or of a local one. As text it is what a message calls it."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The paths of the files in it."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file."""
+        ...
+
+    def read_all(self) -> dict[str, bytes]:
+        """The bytes of every file, by its name."""
+        ...
+
+    def local(self) -> Path:
+        """A folder of this machine that holds the files."""
+        ...
+
+    def dataset(self, names: Sequence[str], format: str) -> ds.Dataset:
+        """Files of one tabular format as one dataset, of which nothing is read yet."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +54,8 @@ class Reading:
         asked: the annotation of the input; Any or None for whatever was written.
     """
 
-    folder: StoredFolder
+    folder: Folder
     asked: Any
-    checkouts: Checkouts
     allow_pickle: bool
 
     def value(self) -> object:
@@ -43,11 +64,11 @@ class Reading:
         Raises:
             InvalidError: `input-type`, when the files cannot be read as that; `pickle-refused`.
         """
-        asked = _without_none(self.asked)
-        suffixes = {Path(name).suffix for name in self.folder.contents}
+        asked = without_none(self.asked)
+        suffixes = {Path(name).suffix for name in self.folder.names}
         if asked is Path:
-            return self.checkouts.get(self.folder)
-        if _is_dict_of(asked, bytes):
+            return self.folder.local()
+        if is_folder_of_bytes(asked):
             return self.folder.read_all()
         if suffixes == {".pkl"} and asked is not bytes:
             return self._unpickled()
@@ -61,15 +82,15 @@ class Reading:
 
     def table_files(self) -> tuple[str, list[str]]:
         """The format of tabular files, and their names."""
-        formats = {TABLE_FORMATS.get(Path(name).suffix.lower()) for name in self.folder.contents}
+        formats = {TABLE_FORMATS.get(Path(name).suffix.lower()) for name in self.folder.names}
         if len(formats) != 1 or None in formats:
             raise self._refused(f"a table is read from files that all are {', '.join(TABLE_FORMATS)}")
-        return str(formats.pop()), list(self.folder.contents)
+        return str(formats.pop()), list(self.folder.names)
 
     def dataset(self) -> ds.Dataset:
         """The tabular files as one dataset, of which nothing is read yet."""
         format, names = self.table_files()
-        return ds.dataset(self.folder.urls(names), format=format, filesystem=PfsFileSystem(self.folder.home))
+        return self.folder.dataset(names, format)
 
     def table(self) -> pa.Table:
         """The tabular files as one table."""
@@ -90,7 +111,7 @@ class Reading:
         format, names = self.table_files()
         if format not in ("parquet", "csv"):
             return self.polars().lazy()
-        here = self.checkouts.get(self.folder)
+        here = self.folder.local()
         scan = polars.scan_parquet if format == "parquet" else polars.scan_csv
         return scan([here / name for name in names])
 
@@ -100,7 +121,7 @@ class Reading:
 
     def single(self, *suffixes: str) -> bytes:
         """The bytes of the one file, which has one of these suffixes when any are given."""
-        names = list(self.folder.contents)
+        names = self.folder.names
         if len(names) != 1 or (suffixes and Path(names[0]).suffix not in suffixes):
             raise self._refused(f"one {' or '.join(suffixes)} file is needed for that" if suffixes else "one file is needed for that")
         return self.folder.read(names[0])
@@ -124,14 +145,15 @@ class Reading:
         if not self.allow_pickle:
             raise InvalidError(
                 "pickle-refused",
-                f"{self.folder} is a pickle, and reading it runs code of whoever wrote it; if you trust them, set `allow_pickle: true` on the IO manager",
+                f"{self.folder} is a pickle, and reading it runs code of whoever wrote it; if you trust them, set "
+                "`allow_pickle: true` on the IO manager, or ask for `bytes` and load them",
             )
         return pickle.loads(self.single(".pkl"))
 
     def _as_written(self, suffixes: set[str]) -> object:
         """The type that would have written these files; many files, and those of unknown kinds, are a local folder."""
-        if len(self.folder.contents) != 1:
-            return self.checkouts.get(self.folder)
+        if len(self.folder.names) != 1:
+            return self.folder.local()
         match suffixes.pop():
             case ".json":
                 return self._json()
@@ -144,7 +166,7 @@ class Reading:
             case ".parquet":
                 return self._table_as_written()
             case _:
-                return self.checkouts.get(self.folder)
+                return self.folder.local()
 
     def _table_as_written(self) -> Any:
         file = pq.ParquetFile(io.BytesIO(self.single()))
@@ -161,7 +183,7 @@ class Reading:
             raise self._refused(f"{name} is not installed ({error})") from error
 
     def _refused(self, why: str) -> InvalidError:
-        names = list(self.folder.contents)
+        names = self.folder.names
         found = ", ".join(map(repr, names[:_SHOWN])) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
         asked = self.asked.__name__ if isinstance(self.asked, type) else self.asked
         return InvalidError(
@@ -171,22 +193,11 @@ class Reading:
         )
 
 
-def read_partitions(folders: Mapping[str, StoredFolder], asked: Any, checkouts: Checkouts, *, allow_pickle: bool) -> dict[str, object]:
+def read_partitions(folders: Mapping[str, Folder], asked: Any, *, allow_pickle: bool) -> dict[str, object]:
     """The values of several partitions by their keys; `asked` is `dict[str, X]` for values of type X."""
-    arguments = get_args(_without_none(asked))
-    one = arguments[1] if get_origin(_without_none(asked)) is dict and len(arguments) == 2 else None
-    return {key: Reading(folder, one, checkouts, allow_pickle).value() for key, folder in folders.items()}
-
-
-def _without_none(asked: Any) -> Any:
-    if get_origin(asked) in (Union, types.UnionType):
-        others = [one for one in get_args(asked) if one is not type(None)]
-        return others[0] if len(others) == 1 else Any
-    return asked
-
-
-def _is_dict_of(asked: Any, kind: type) -> bool:
-    return get_origin(asked) is dict and get_args(asked) == (str, kind)
+    arguments = get_args(without_none(asked))
+    one = arguments[1] if get_origin(without_none(asked)) is dict and len(arguments) == 2 else None
+    return {key: Reading(folder, one, allow_pickle).value() for key, folder in folders.items()}
 
 
 _READERS: Mapping[str, Callable[[Reading], object]] = {

@@ -1,36 +1,43 @@
-"""What a value of Python becomes as files of a commit. The libraries that it is of were imported by whoever made it."""
+"""What a value of Python becomes as files. The libraries that it is of were imported by whoever made it."""
 
 import json
 import math
 import pickle
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pachyderm_dagster.client.changes import FileChanges
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pfs.local_sources import files_in
+from pachyderm_dagster.values.kinds import JSON_TYPES, STORED_TYPES, library_name
 
 BYTES_FILE, TEXT_FILE, JSON_FILE, TABLE_FILE, ARRAY_FILE, PICKLE_FILE = "data.bin", "data.txt", "data.json", "data.parquet", "data.npy", "data.pkl"
-STORED_TYPES = (
-    "bytes, str, Path (a file or a folder), dict[str, bytes] (a folder), JSON (dict, list, numbers, None), DataFrames of pandas and polars, "
-    "LazyFrames of polars, tables of pyarrow and arrays of numpy"
-)
-_JSON = dict, list, int, float, bool, type(None)
+PICKLED_OTHERWISE = "set `allow_pickle: true` on the IO manager"
 
 
-def library_name(kind: type) -> str:
-    """A class as a user names it, `pandas.DataFrame`, whatever module of the library it lies in."""
-    return f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
+class Target(Protocol):
+    """Where files go: a commit that is being made, or a folder."""
+
+    def put_file(self, path: str, data: bytes | Path) -> None:
+        """Writes a file; a `Path` is a local one."""
+        ...
+
+    def open_file(self, path: str) -> AbstractContextManager[Any]:
+        """A file to write bytes to."""
+        ...
 
 
-def write_value(changes: FileChanges, folder: str, value: object, *, allow_pickle: bool) -> None:
-    """Writes a value into a directory of a commit.
+def write_value(changes: Target, folder: str, value: object, *, allow_pickle: bool, otherwise: str = PICKLED_OTHERWISE) -> None:
+    """Writes a value into a directory.
+
+    Args:
+        otherwise: what to do with a value that has no form.
 
     Raises:
         InvalidError: `output-type`, for what there is no form for; and for a Path what `files_in` raises.
@@ -44,23 +51,23 @@ def write_value(changes: FileChanges, folder: str, value: object, *, allow_pickl
         _write_path(_Place(changes, folder), value)
     elif isinstance(value, dict) and value and all(isinstance(name, str) and isinstance(content, bytes) for name, content in value.items()):
         _write_files(_Place(changes, folder), value)
-    elif isinstance(value, _JSON) and _is_json(value):
+    elif isinstance(value, JSON_TYPES) and _is_json(value):
         _Place(changes, folder).put(JSON_FILE, json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
     elif allow_pickle:
         _Place(changes, folder).put(PICKLE_FILE, pickle.dumps(value))
     else:
-        raise InvalidError("output-type", f"a value of type {library_name(type(value))!r} has no form as files; {_ways_out(value)}")
+        raise InvalidError("output-type", f"a value of type {library_name(type(value))!r} has no form as files; {_ways_out(value, otherwise)}")
 
 
-def _ways_out(value: object) -> str:
-    found = "JSON gives back other values for it (keys that are no text, tuples, NaN, or objects within); " if isinstance(value, _JSON) else ""
-    return f"{found}return one of {STORED_TYPES}, or set `allow_pickle: true` on the IO manager"
+def _ways_out(value: object, otherwise: str) -> str:
+    found = "JSON gives back other values for it (keys that are no text, tuples, NaN, or objects within); " if isinstance(value, JSON_TYPES) else ""
+    return f"{found}return one of {STORED_TYPES}, or {otherwise}"
 
 
 class _Place:
-    """A directory of a commit that is being written."""
+    """A directory that is being written."""
 
-    def __init__(self, changes: FileChanges, folder: str) -> None:
+    def __init__(self, changes: Target, folder: str) -> None:
         self.changes = changes
         self._prefix = folder.rstrip("/")
 

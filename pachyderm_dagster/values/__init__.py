@@ -1,0 +1,1 @@
+"""Values of Python as files, and files as values."""
