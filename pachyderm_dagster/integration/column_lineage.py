@@ -32,6 +32,23 @@ def declared_lineage(key: dg.AssetKey, metadata: Mapping[str, object]) -> dict[s
             raise _refused(key, f"found {type(found).__name__}")
 
 
+def lineage_warning(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, dg.MetadataValue]:
+    """What is wrong with the declared lineage of an output whose columns are known: a column was renamed, or is misspelt.
+
+    Args:
+        metadata: of a materialization, with its lineage and its column schema.
+    """
+    lineage, schema = metadata.get(labels.COLUMN_LINEAGE), metadata.get(labels.COLUMN_SCHEMA)
+    if not isinstance(lineage, dg.TableColumnLineageMetadataValue) or not isinstance(schema, dg.TableSchemaMetadataValue):
+        return {}
+    there = [column.name for column in schema.schema.columns]
+    missing = [column for column in lineage.column_lineage.deps_by_column if column not in there]
+    if not missing:
+        return {}
+    said = f"the declared lineage is of {', '.join(map(repr, missing))}, and the output has no such column; its columns: {', '.join(map(repr, there))}"
+    return {labels.LINEAGE_WARNING: dg.MetadataValue.text(f"{said}; mend {labels.COLUMN_LINEAGE!r} of the asset")}
+
+
 def _read(key: dg.AssetKey, column: object, read: object) -> Iterator[dg.TableColumnDep]:
     if not isinstance(read, Mapping):
         raise _refused(key, f"found {type(read).__name__} for column {column!r}")

@@ -4,22 +4,23 @@ import dataclasses
 import importlib
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self, TypeAlias
 
 import dagster as dg
 from dagster.components import DefsStateConfig, DefsStateConfigArgs, ResolvedDefsStateConfig
 from dagster.components.resolved.core_models import OpSpec
 from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
-from pydantic import Field
+from pydantic import BaseModel, Field, PrivateAttr
 
 from pachyderm_dagster.integration.building import PartitionBy, define
 from pachyderm_dagster.integration.declared import declared_snapshot, read_declared
 from pachyderm_dagster.integration.snapshot import LoadedPipeline, Snapshot, decode_snapshot, encode_snapshot
 from pachyderm_dagster.integration.translator import AssetProps, PachydermTranslator
-from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, RepoName
+from pachyderm_dagster.pfs.reference_texts import parse_repo
 from pachyderm_dagster.settings import HOME
 
 if TYPE_CHECKING:
@@ -50,7 +51,45 @@ def _template_variables(props: AssetProps) -> Mapping[str, Any]:
     return {"props": props, "project": branch.repo.project, "repo": branch.repo.name, "branch": branch.name}
 
 
-Translation: TypeAlias = Annotated[TranslationFn[AssetProps], TranslationFnResolver[AssetProps](_template_variables)]
+class _TranslationResolver(TranslationFnResolver[AssetProps]):
+    """Dagster's, with what a form says of it, for which its constructor has no argument."""
+
+    def __init__(self, description: str, examples: Sequence[Mapping[str, object]]) -> None:
+        super().__init__(_template_variables)
+        self.description, self.examples = description, list(examples)
+
+
+def _said(description: str, *examples: object) -> Any:
+    """What forms and editors say of a field. A description that pydantic is given is lost where there is a default."""
+    return dg.Resolver.default(description=description, examples=list(examples))
+
+
+_SCOPE = "Templates have `project`, `repo`, `branch` and `props`."
+PipelineTranslation: TypeAlias = Annotated[
+    TranslationFn[AssetProps] | None,
+    _TranslationResolver(
+        f"Changes the assets of pipelines: key, group_name, tags, owners, metadata, ... {_SCOPE}",
+        [{"group_name": "images", "owners": ["team:vision"]}, {"key": "raw/{{ repo }}"}],
+    ),
+]
+BranchTranslation: TypeAlias = Annotated[
+    TranslationFn[AssetProps] | None,
+    _TranslationResolver(f"Changes the assets of the branches that pipelines read and others write. {_SCOPE}", [{"group_name": "sources"}]),
+]
+Home: TypeAlias = Annotated[str | None, _said("The workspace's folder, as PACHYDERM_HOME, which is the default.", "{{ env.PACHYDERM_HOME }}")]
+Step: TypeAlias = Annotated[
+    OpSpec | None,
+    _said("Name, tags, description and pool of the steps that run pipelines.", {"pool": "images", "tags": {"team": "vision"}}),
+]
+VersionedBy: TypeAlias = Annotated[
+    Literal["commit", "content"],
+    _said(
+        "What Dagster compares to tell what is stale: `commit`, or `content`, so that a commit which holds what the one before it held is no news.",
+        "commit",
+        "content",
+    ),
+]
+PartitionedBy: TypeAlias = Annotated[PartitionBy | None, _said("`commit` makes each commit set a partition of the assets of pipelines.", "commit")]
 
 
 class _Translator(PachydermTranslator):
@@ -133,50 +172,60 @@ class PachydermPipelines(_Customized, dg.Component, dg.Model, dg.Resolvable):
     The workspace's pipelines become what the files say when the commit sensor ticks or a step runs; input repos that are missing are made.
     """
 
-    specs: str | list[str] = Field(
-        description="A pipeline file (JSON or YAML), a folder of them, or a list; beside defs.yaml.", examples=["pipelines.yaml", "pipelines"]
-    )
-    project: str = Field(default=DEFAULT_PROJECT, description="The Pachyderm project of what the files name without one.")
-    home: str | None = Field(default=None, description="As PACHYDERM_HOME, which is the default.")
-    translation: Translation | None = Field(default=None, description="Changes the assets of pipelines: key, group_name, tags, owners, ...")
-    branch_translation: Translation | None = Field(default=None, description="Changes the assets of the branches that pipelines read and others write.")
-    op: OpSpec | None = Field(default=None, description="Name, tags, pool of the steps that run pipelines.")
-    version_by: Literal["commit", "content"] = Field(
-        default="commit", description="What Dagster compares to tell what is stale: commits, or what they hold, so that one which changes nothing is no news."
-    )
-    own_assets: list[str] = Field(
-        # Not a factory: Dagster 1.12 cannot take one here with pydantic from 2.12 on. pydantic copies what it is given.
-        default=[],
-        description="Keys, project/repo, of branches that assets of your own code write, with PachydermIOManager.",
-        examples=[["default/cars"]],
-    )
-    partition_by: PartitionBy | None = Field(default=None, description="`commit` makes each commit set a partition of the assets of pipelines.")
+    specs: Annotated[
+        str | list[str],
+        _said("A pipeline file (JSON or YAML), a folder of them, or a list; beside defs.yaml.", "pipelines.yaml", "pipelines", ["edges.json", "montage.json"]),
+    ]
+    project: Annotated[str, _said("The Pachyderm project of what the files name without one.", "default", "vision")] = DEFAULT_PROJECT
+    home: Home = None
+    translation: PipelineTranslation = None
+    branch_translation: BranchTranslation = None
+    op: Step = None
+    version_by: VersionedBy = "commit"
+    # Not a factory: Dagster 1.12 cannot take one here with pydantic from 2.12 on. pydantic copies what it is given.
+    own_assets: Annotated[
+        list[str],
+        _said("Keys, project/repo, of branches that assets of your own code write, with PachydermIOManager.", ["default/cars"]),
+    ] = Field(default=[])
+    partition_by: PartitionedBy = None
+
+    _folder: Path | None = PrivateAttr(default=None)
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
+        """As Dagster does, and remembers where the files are, for a `PachydermWorkspace` beside it."""
+        made = super().load(attributes, context)
+        made._folder = Path(context.path)  # noqa: SLF001  of this class
+        return made
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Assets, jobs, sensors and schedules; only the files are read."""
+        return _define(self, self.read_snapshot(Path(context.path)))
+
+    def read_snapshot(self, folder: Path | None = None) -> Snapshot:
+        """What the files in the component's folder declare; nothing before it is known."""
+        found = folder or self._folder
+        if found is None:
+            return Snapshot((), (), ())
         sources = [self.specs] if isinstance(self.specs, str) else self.specs
-        declared = read_declared([Path(context.path) / source for source in sources], project=self.project)
-        return _define(self, declared_snapshot(declared, self.own_assets))
+        return declared_snapshot(read_declared([found / source for source in sources], project=self.project), self.own_assets)
 
 
 @dataclass
 class PachydermWorkspace(_Customized, dg.StateBackedComponent, dg.Resolvable):
-    """Every branch and pipeline of a workspace as it is: what `pachctl` makes is here after `dg utils refresh-defs-state`, in `dg dev` at each load.
+    """Every branch and pipeline of a workspace as it is: what `pachctl` makes is here after `dg utils refresh-defs-state`, in `dg dev` at each load."""
 
-    Attributes:
-        home: as PACHYDERM_HOME, which is the default.
-        projects: only these; None for all.
-        version_by: what Dagster compares to tell what is stale: commits, or what they hold (`content`).
-        partition_by: `commit` makes each commit set a partition of the assets of pipelines.
-    """
-
-    home: str | None = None
-    projects: list[str] | None = None
-    translation: Translation | None = None
-    branch_translation: Translation | None = None
-    op: OpSpec | None = None
-    version_by: Literal["commit", "content"] = "commit"
-    partition_by: PartitionBy | None = None
+    home: Home = None
+    projects: Annotated[list[str] | None, _said("Only these Pachyderm projects; all when left out.", ["default", "vision"])] = None
+    translation: PipelineTranslation = None
+    branch_translation: BranchTranslation = None
+    op: Step = None
+    version_by: VersionedBy = "commit"
+    partition_by: PartitionedBy = None
+    leave_out: Annotated[
+        list[str],
+        _said("Pipelines, project/name, that Python of this project declares. Those of PachydermPipelines are left out by themselves.", ["default/longest"]),
+    ] = field(default_factory=list)
     defs_state: ResolvedDefsStateConfig = field(default_factory=DefsStateConfigArgs.local_filesystem)
 
     @property
@@ -193,12 +242,21 @@ class PachydermWorkspace(_Customized, dg.StateBackedComponent, dg.Resolvable):
         """What was there at that look."""
         if state_path is None:
             return dg.Definitions()
-        snapshot = decode_snapshot(state_path.read_bytes())
-        if self.projects is not None:
-            snapshot = dataclasses.replace(
-                snapshot,
-                projects=tuple(name for name in snapshot.projects if name in self.projects),
-                branches=tuple(branch for branch in snapshot.branches if branch.name.repo.project in self.projects),
-                pipelines=tuple(pipeline for pipeline in snapshot.pipelines if pipeline.name.project in self.projects),
-            )
-        return _define(self, snapshot)
+        declared = [component.read_snapshot() for component in context.component_tree.get_all_components(of_type=PachydermPipelines)]
+        return _define(self, self._narrowed(decode_snapshot(state_path.read_bytes()), declared))
+
+    def _narrowed(self, snapshot: Snapshot, declared: Sequence[Snapshot]) -> Snapshot:
+        """The projects that are wanted, without the assets that the project has already: pipelines that it declares are in the workspace too once they ran."""
+        made = {pipeline.name for one in declared for pipeline in one.pipelines}
+        made.update(parse_repo(name) for name in self.leave_out)
+        known = {branch.name for one in declared for branch in one.branches}
+
+        def is_wanted(repo: RepoName) -> bool:
+            return self.projects is None or repo.project in self.projects
+
+        return dataclasses.replace(
+            snapshot,
+            projects=tuple(name for name in snapshot.projects if self.projects is None or name in self.projects),
+            branches=tuple(branch for branch in snapshot.branches if is_wanted(branch.name.repo) and branch.name not in known),
+            pipelines=tuple(pipeline for pipeline in snapshot.pipelines if is_wanted(pipeline.name) and pipeline.name not in made),
+        )

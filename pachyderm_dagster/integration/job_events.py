@@ -51,16 +51,25 @@ def counter_metadata(job: Job) -> Metadata:
 def failure_metadata(workspace: Workspace, job: Job) -> Metadata:
     """Why a job did not succeed, with the files of datums that failed."""
     found: Metadata = {**_job(job), labels.REASON: dg.MetadataValue.text(job.reason), **counter_metadata(job)}
-    if not job.counters.data_failed:
-        return found
-    datums = workspace.pps.list_datum(job, states={ShownState.FAILED})
+    return {**found, **_datums(workspace, job, ShownState.FAILED, job.counters.data_failed, labels.FAILED_DATUMS)}
+
+
+def recovery_metadata(workspace: Workspace, job: Job) -> Metadata:
+    """The files of datums that have no output since their `err_cmd` recovered them, and why they failed; empty when there are none."""
+    if not job.counters.data_recovered:
+        return {}
+    return {**_job(job), **_datums(workspace, job, ShownState.RECOVERED, job.counters.data_recovered, labels.RECOVERED_DATUMS)}
+
+
+def _datums(workspace: Workspace, job: Job, state: ShownState, count: int, label: str) -> Metadata:
+    """A table of so many datums in a state, with their files and why they are in it."""
+    if not count:
+        return {}
     records = [
         dg.TableRecord({"datum": info.id[:12], "files": ", ".join(info.details.inputs), "reason": info.details.reason})
-        for info in itertools.islice(datums, min(LISTED_FAILURES, job.counters.data_failed))
+        for info in itertools.islice(workspace.pps.list_datum(job, states={state}), min(LISTED_FAILURES, count))
     ]
-    if records:
-        found[labels.FAILED_DATUMS] = dg.MetadataValue.table(records, schema=_text_columns("datum", "files", "reason"))
-    return found
+    return {label: dg.MetadataValue.table(records, schema=_text_columns("datum", "files", "reason"))} if records else {}
 
 
 def describe_progress(counters: Counters) -> str:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
-from pachyderm_dagster.integration.branch_assets import BranchAssets
+from pachyderm_dagster.integration.branch_assets import BranchAssets, KeyOf
+from pachyderm_dagster.integration.column_lineage import lineage_warning
 from pachyderm_dagster.integration.commit_events import ensure_events, has_event, is_awaited, provenance_tags
 from pachyderm_dagster.integration.data_versions import version_tags
-from pachyderm_dagster.integration.job_events import failure_metadata, output_metadata
+from pachyderm_dagster.integration.job_events import failure_metadata, output_metadata, recovery_metadata
 from pachyderm_dagster.integration.set_partitions import partition_of
 from pachyderm_dagster.integration.shown_commits import shown_commit
 from pachyderm_dagster.integration.snapshot import code_version
@@ -40,8 +41,9 @@ def job_check(job: Job, key: dg.AssetKey, metadata: Mapping[str, dg.MetadataValu
 
 
 def ended_check(workspace: Workspace, job: Job, key: dg.AssetKey) -> dg.AssetCheckResult:
-    """The same of a job that has just ended, with why it has no output."""
-    return job_check(job, key, None if job.state.has_output else failure_metadata(workspace, job))
+    """The same of a job that has just ended, with why it has no output, or some of its datums have none."""
+    found = recovery_metadata(workspace, job) if job.state.has_output else failure_metadata(workspace, job)
+    return job_check(job, key, found or None)
 
 
 def report_check(instance: dg.DagsterInstance, found: dg.AssetCheckResult) -> None:
@@ -57,6 +59,13 @@ def report_check(instance: dg.DagsterInstance, found: dg.AssetCheckResult) -> No
             metadata=found.metadata,
         )
     )
+
+
+def report_unrunnable(instance: dg.DagsterInstance, workspace: Workspace, job: Job, key_of: KeyOf) -> None:
+    """Tells why a job that cannot run has no output: no step will, and the check that Dagster planned would say nothing but that its run failed."""
+    with workspace.database.read() as txn:
+        pipeline = pipelines.get_pipeline(txn, job.pipeline, version=job.version)
+    report_check(instance, ended_check(workspace, job, key_of(pipeline.output)))
 
 
 def find_outputs(workspace: Workspace) -> frozenset[BranchName]:
@@ -104,10 +113,11 @@ def describe_output(instance: dg.DagsterInstance, workspace: Workspace, job: Job
         pipeline = pipelines.get_pipeline(txn, job.pipeline, version=job.version)
     inputs = {assets.key_of(branch): read for branch, read in consumed.items()}
     provenance = provenance_tags(instance, inputs, assets.version, [read for read in inputs if assets.is_by_set(read)])
+    metadata = {**output_metadata(workspace, job, commit, consumed), **assets.lineage(key)}
     return OutputEvent(
         key=key,
         version=assets.version(key, commit),
-        metadata={**output_metadata(workspace, job, commit, consumed), **assets.lineage(key)},
+        metadata={**metadata, **lineage_warning(metadata)},
         tags={labels.CODE_VERSION: assets.own_code_version(key) or code_version(pipeline.spec), **provenance},
     )
 

@@ -14,7 +14,7 @@ from pachyderm_dagster.executors.run_job import Executor, run_job
 from pachyderm_dagster.executors.unrunnable import end_unrunnable_jobs
 from pachyderm_dagster.integration.branch_assets import BranchAssets, KeyOf
 from pachyderm_dagster.integration.dagster_inner import graph_of_run
-from pachyderm_dagster.integration.job_events import counter_metadata, describe_progress, failure_metadata
+from pachyderm_dagster.integration.job_events import counter_metadata, describe_progress, failure_metadata, recovery_metadata
 from pachyderm_dagster.integration.job_reports import (
     describe_output,
     ended_check,
@@ -23,6 +23,7 @@ from pachyderm_dagster.integration.job_reports import (
     job_check,
     report_check,
     report_inputs,
+    report_unrunnable,
 )
 from pachyderm_dagster.integration.run_sets import sets_of_run
 from pachyderm_dagster.integration.set_partitions import partition_of
@@ -108,6 +109,7 @@ class JobStep:
         """What is raised for a job without output; the jobs that wait for its output are ended."""
         for unrunnable in end_unrunnable_jobs(workspace, executor, job.id, context.run.run_id):
             self.on_job(unrunnable, unrunnable.state, unrunnable.counters)
+            report_unrunnable(context.instance, workspace, unrunnable, self.key_of)
         said = f"; what the code printed: `pachctl logs {job}`" if job.counters.data_failed else ""
         return dg.Failure(f"job {job} ended as {job.state}: {job.reason}{said}", metadata=failure_metadata(workspace, job), allow_retries=False)
 
@@ -188,7 +190,7 @@ class JobStep:
             ended = [job for job in jobs.list_job(txn, pipeline=self.pipeline.name, number=CHECKED_JOBS) if job.state.is_terminal]
         if not ended:
             raise dg.Failure(f"no job of pipeline {self.pipeline.name} has ended yet; materialize its asset, and check it then", allow_retries=False)
-        return job_check(ended[0], self.key, counter_metadata(ended[0]))
+        return job_check(ended[0], self.key, {**counter_metadata(ended[0]), **recovery_metadata(workspace, ended[0])})
 
 
 def _is_cancelled(context: dg.AssetExecutionContext) -> bool:

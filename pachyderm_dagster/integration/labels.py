@@ -93,6 +93,9 @@ REASON = "pachyderm/reason"
 UNREADABLE = "pachyderm/unreadable"
 """Why the rest of an output's metadata is missing: its content could not be read."""
 FAILED_DATUMS = "pachyderm/failed_datums"
+RECOVERED_DATUMS = "pachyderm/recovered_datums"
+LINEAGE_WARNING = "pachyderm/column_lineage_warning"
+"""Columns that the declared lineage is of and the output does not have."""
 SLOWEST_DATUMS = "pachyderm/slowest_datums"
 
 # Of a served model

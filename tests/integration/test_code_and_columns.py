@@ -91,6 +91,17 @@ def test_declared_lineage_of_columns_is_in_each_materialization(home: Home, decl
     read = {column: sorted((dep.asset_key.to_user_string(), dep.column_name) for dep in deps) for column, deps in lineage.column_lineage.deps_by_column.items()}
     assert read == {"total": [("default/images", "count"), ("default/images", "price")], "name": [("default/images", "name")]}
     assert event.metadata["dagster/row_count"].value == 1
+    assert "pachyderm/column_lineage_warning" not in event.metadata
+
+
+def test_declared_lineage_of_columns_that_the_output_lacks_is_a_warning_and_no_failure(home: Home) -> None:
+    declared = {"sum": {"default/images": "price"}, "name": {"default/images": "name"}}
+    asset = pipeline_asset(spec("edges", "images"), environ=home.environ, translator=WithLineage(declared))
+    home.commit("images@master", {"/cars.csv": "name,total\nfiat,3\n"})
+    run_all(home, dg.Definitions.merge(dg.Definitions(assets=[asset]), commit_automation([asset], environ=home.environ)))
+    (event,) = home.materializations("default", "edges")
+    said = "the declared lineage is of 'sum', and the output has no such column; its columns: 'name', 'total'; mend 'dagster/column_lineage' of the asset"
+    assert event.metadata["pachyderm/column_lineage_warning"].value == said
 
 
 @pytest.mark.parametrize("declared", ["price", {"total": "price"}, {"total": {"default/images": 3}}])

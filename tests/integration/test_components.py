@@ -125,6 +125,56 @@ def test_other_projects_of_a_workspace_stay_out(home: Home) -> None:
         assert not definitions.resolve_asset_graph().get_all_asset_keys()
 
 
+def test_workspace_beside_declared_pipelines_is_all_the_others(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_IS_DEV_CLI", "1")
+    home.commit("books@master", {"/hamlet": "to be"})
+    for name, repo in (("count", "books"), ("total", "count"), ("python", "books"), ("other", "total")):
+        home.pipeline(name, repo)
+    workspace = {"home": str(home.workspace.settings.home), "leave_out": ["default/python"]}
+    with create_defs_folder_sandbox() as sandbox:
+        declared = Path(sandbox.scaffold_component(component_cls=PachydermPipelines))
+        (declared / "defs.yaml").write_text(json.dumps({"type": PIPELINES, "attributes": {"specs": "pipelines.yaml", "home": workspace["home"]}}))
+        sandbox.scaffold_component(component_cls=PachydermWorkspace, defs_yaml_contents={"type": WORKSPACE, "attributes": workspace})
+        with sandbox.build_all_defs() as definitions:
+            graph = definitions.get_repository_def().asset_graph
+    other = dg.AssetKey(["default", "other"])
+    assert graph.executable_asset_keys == {COUNT, TOTAL, other}
+    assert graph.get(other).parent_keys == {TOTAL} and graph.get(COUNT).parent_keys == {BOOKS}
+    assert str(graph.get(COUNT).description) == "The words of each book."
+
+
 def test_missing_file_is_told_by_its_place() -> None:
     with pytest.raises(NotFoundError, match=r"nowhere\.yaml does not exist"):
         dg.build_defs_for_component(PachydermPipelines(specs="nowhere.yaml"))
+
+
+def types_in(field: Mapping[str, Any]) -> set[str]:
+    """What a form can make of a field: its types and the values of its enumerations."""
+    parts = [field, *field.get("anyOf", ())]
+    named = {str(part["type"]) for part in parts if "type" in part} | {part["$ref"].rpartition("/")[2] for part in parts if "$ref" in part}
+    return named | {value for part in parts for value in [*part.get("enum", ()), *([part["const"]] if "const" in part else [])]}
+
+
+@pytest.mark.parametrize("kind", [PachydermPipelines, PachydermWorkspace])
+def test_form_says_what_each_field_is_with_examples_that_it_takes(kind: type[dg.Component]) -> None:
+    model = kind.get_model_cls()
+    assert model is not None
+    schema = model.model_json_schema()
+    own = {name: field for name, field in schema["properties"].items() if name != "defs_state"}
+    assert {name for name, field in own.items() if not field.get("description") or not field.get("examples")} == set()
+    required = {"specs": "pipelines.yaml"} if kind is PachydermPipelines else {}
+    for name, field in own.items():
+        for example in field["examples"]:
+            model.model_validate({**required, name: example})
+    assert {"commit", "content"} <= types_in(own["version_by"])
+    assert "commit" in types_in(own["partition_by"])
+    assert {"AssetSpecUpdateKwargsModel", "string"} <= types_in(own["translation"]) & types_in(own["branch_translation"])
+    assert {"OpSpecModel"} <= types_in(own["op"])
+    assert schema.get("required", []) == list(required)
+
+
+def test_launchpad_has_the_configuration_of_a_pipeline_with_types_and_descriptions() -> None:
+    with loaded(PachydermPipelines) as (_, definitions):
+        fields = definitions.resolve_assets_def(COUNT).op.config_schema.config_type.fields  # type: ignore[union-attr]
+    assert {name: field.config_type.inner_type.kind.name for name, field in fields.items()} == {"reprocess": "SCALAR_UNION", "inputs": "MAP"}
+    assert all(field.description for field in fields.values()) and not any(field.is_required for field in fields.values())

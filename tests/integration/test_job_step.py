@@ -192,6 +192,11 @@ def test_jobs_downstream_of_a_failed_one_end_in_the_same_run(home: Home) -> None
     assert (edges.state, montage.state) == (JobState.FAILURE, JobState.UNRUNNABLE)
     assert montage.run_id == result.run_id
     assert home.tick().requests == []
+    # Dagster planned the check of its asset, whose step it skipped.
+    key = dg.AssetCheckKey(MONTAGE, "job")
+    told = home.instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]
+    assert told.evaluation is not None and not told.evaluation.passed
+    assert f"{montage} UNRUNNABLE" in (told.evaluation.description or "")
 
 
 def test_stopped_job_fails_its_step_clearly(home: Home) -> None:
@@ -292,7 +297,10 @@ def test_recovered_datums_are_a_warning_that_stops_nothing(home: Home) -> None:
     evaluations = {evaluation.asset_key: evaluation for evaluation in result.get_asset_check_evaluations()}
     assert (evaluations[EDGES].passed, evaluations[EDGES].severity) == (False, dg.AssetCheckSeverity.WARN)
     assert (evaluations[EDGES].description or "").endswith("SUCCESS; 2 datums have no output: their `err_cmd` recovered them")
-    assert evaluations[MONTAGE].passed
+    lost = table(evaluations[EDGES].metadata["pachyderm/recovered_datums"])
+    assert sorted(str(row["files"]).partition(":")[2] for row in lost) == ["/a", "/b"]
+    assert all("exit code 1" in str(row["reason"]) for row in lost)
+    assert evaluations[MONTAGE].passed and not evaluations[MONTAGE].metadata
     assert home.jobs("montage")[0].state is JobState.SUCCESS
 
 
