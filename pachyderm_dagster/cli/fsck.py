@@ -1,6 +1,7 @@
 """`fsck`."""
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from pachyderm_dagster.cli.printing import Column, Printer, printing, text
 from pachyderm_dagster.cli.progress import Progress, show_count
 from pachyderm_dagster.cli.visible import visible
 from pachyderm_dagster.errors import StateError
-from pachyderm_dagster.pfs.checking import Upkeep
+from pachyderm_dagster.pfs.checking import Upkeep, count_commits
 from pachyderm_dagster.pfs.references import parse_reference
 from pachyderm_dagster.pps.checking import Consent, Finding, check_home, fix_home
 from pachyderm_dagster.pps.rebuilding import rebuild_home
@@ -55,6 +56,7 @@ def fsck(
 ) -> None:
     """Checks the record, and that everything it refers to is in the store. One line a problem; the exit status is 1 when any is left.
 
+    When there is none, standard error says how many commits were checked.
     What a killed command left undone or behind, which hurts nothing, is told too, and is none.
     """
     if (force and not rebuild) or (mark_lost and not fix) or (drop_unknown and not (fix and deep)) or (rebuild and (fix or deep or zombie or zombie_all)):
@@ -69,6 +71,8 @@ def fsck(
             found = [Finding(problem, fixed=False) for problem in find_zombies(workspace.database, workspace.store, reference)]
         else:
             found = _look(workspace, Consent(mark_lost=mark_lost, drop_unknown=drop_unknown) if fix else None, deep=deep)
+            if not found and not printer.for_programs:
+                _say_well(workspace, deep=deep)
     finally:
         workspace.close()
     if found or printer.for_programs:
@@ -97,6 +101,13 @@ def _look(workspace: Workspace, fixing: Consent | None, *, deep: bool) -> list[F
         if fixing is not None:
             return fix_home(workspace.database, workspace.store, fixing, deep=deep, progress=progress.advance)
         return check_home(workspace.database, workspace.store, deep=deep, progress=progress.advance)
+
+
+def _say_well(workspace: Workspace, *, deep: bool) -> None:
+    with workspace.database.read() as txn:
+        count = count_commits(txn)
+    content = ", with all content that is in them" if deep else ""
+    print(f"{count:,} commit{'s' if count != 1 else ''} checked{content}: no problem", file=sys.stderr)
 
 
 def _rebuild(workspace: Workspace, *, force: bool) -> Fields:

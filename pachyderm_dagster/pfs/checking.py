@@ -235,3 +235,10 @@ def _triggers(txn: Transaction) -> Iterator[Problem]:
         name = branches.branch_name(txn, row.branch_id)
         repair = _statement(sa.delete(t.branch_trigger).where(t.branch_trigger.c.branch_id == row.branch_id))
         yield Problem("trigger-source", f"the trigger of branch '{name}' looks at the branch itself, or at one of another repo", repair)
+
+
+def count_commits(txn: Transaction) -> int:
+    """How many commits a check looks at: those of the record, whatever state they are in."""
+    found = txn.first(sa.select(sa.func.count()).select_from(t.commit))
+    assert found is not None
+    return int(found[0])
