@@ -46,6 +46,7 @@ def test_dg_finds_the_components() -> None:
     assert {name for name in dir(module) if isinstance(kind := getattr(module, name), type) and issubclass(kind, dg.Component)} == {
         "PachydermPipelines",
         "PachydermWorkspace",
+        "ServedModel",
     }
 
 
