@@ -13,7 +13,7 @@ help:
 	@echo "make test-services    the suites that hold for every backend, on a real PostgreSQL, S3 server and etcd (needs Go)"
 	@echo "make test-cluster    jobs and pods on a real Kubernetes, which is made for the tests (needs root; Go the first time)"
 	@echo "make test-browser    Dagster's UI in a real browser (Chromium)"
-	@echo "make test-deploy    the Helm chart (needs Go); where KUBECONFIG names a cluster, its API server checks it too"
+	@echo "make test-deploy    the Helm chart and the Compose file (needs Go); where KUBECONFIG names a cluster, its API server checks it too"
 	@echo "make test-oldest    the integration's tests on the oldest Dagster that is supported"
 	@echo "make docs    the documentation's checks: commands run, links resolve, lists are complete"
 	@echo "make lint    formatting, lint rules, types, layers"
