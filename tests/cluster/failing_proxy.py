@@ -57,8 +57,7 @@ def failing(url: str, address: str, share: float) -> Iterator[str]:
             if self.command != "HEAD":
                 self.wfile.write(data)
 
-    server = ThreadingHTTPServer((address, 0), Handler)
-    server.daemon_threads = True
+    server = _Server((address, 0), Handler)
     serving = threading.Thread(target=server.serve_forever, name="failing-proxy", daemon=True)
     serving.start()
     try:
@@ -66,3 +65,10 @@ def failing(url: str, address: str, share: float) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that is gone is none."""
