@@ -25,7 +25,7 @@ NEWEST_GLIBC = 36
 ENVIRONMENT = "/opt/venv"
 SITE_PACKAGES = f"{ENVIRONMENT}/lib/python{PYTHON}/site-packages"
 CODE = "/opt/code"
-WORKER_NEEDS = ("blake3", "cloudpickle", "msgspec", "numpy", "obstore", "pyarrow", "pyfastcdc", "xxhash")
+WORKER_NEEDS = ("blake3", "cloudpickle", "etcd3gw", "msgspec", "numpy", "obstore", "pyarrow", "pyfastcdc", "xxhash")
 """What the worker imports, by the lock's names."""
 SHELLS = ("bash", "dash", "rbash", "sh")
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
