@@ -9,7 +9,7 @@ from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import branches, commits
 from pachyderm_dagster.pfs.model import Origin, RepoType
-from pachyderm_dagster.pfs.provenance import all_edges, find_unread, upstream_closure
+from pachyderm_dagster.pfs.provenance import all_edges, downstream_closure, find_unread, upstream_closure
 
 
 def propagate(txn: Transaction) -> None:
@@ -28,13 +28,12 @@ def propagate(txn: Transaction) -> None:
     edges = all_edges(txn)
     if not edges:
         return
-    closures = {branch_id: upstream_closure(edges, branch_id) for branch_id in edges}
     # A commit does not pass through an edge that is marked so; the order is by all of them.
     passing = all_edges(txn, include_never=False)
-    affected = [branch_id for branch_id in edges if branch_id in txn.touched_branches or upstream_closure(passing, branch_id) & changed]
+    affected = (txn.touched_branches & edges.keys()) | downstream_closure(passing, changed)
     given = [branch_id for branch_id in edges if branch_id in txn.moved_branches]
     # A branch is in more closures than anything downstream of it, so the size of its own closure is a topological order.
-    for branch_id in sorted(affected, key=lambda branch_id: (len(closures[branch_id]), branch_id)):
+    for branch_id in sorted(affected, key=lambda branch_id: (len(upstream_closure(edges, branch_id)), branch_id)):
         row = txn.first(sa.select(t.branch.c.head_id).where(t.branch.c.id == branch_id))
         assert row is not None
         if _is_of_this_set(txn, row.head_id):

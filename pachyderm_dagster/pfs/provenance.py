@@ -36,14 +36,16 @@ def all_edges(txn: Transaction, *, include_never: bool = True) -> Edges:
 
 def upstream_closure(edges: Edges, branch_id: int) -> set[int]:
     """Everything that a branch is made from, however far."""
-    found: set[int] = set()
-    frontier = [branch_id]
-    while frontier:
-        for source in edges.get(frontier.pop(), ()):
-            if source not in found:
-                found.add(source)
-                frontier.append(source)
-    return found
+    return _reachable(edges, [branch_id])
+
+
+def downstream_closure(edges: Edges, branch_ids: Iterable[int]) -> set[int]:
+    """Everything that is made from one of these branches, however far."""
+    readers: Edges = {}
+    for below, sources in edges.items():
+        for source in sources:
+            readers.setdefault(source, set()).add(below)
+    return _reachable(readers, branch_ids)
 
 
 def find_twins(txn: Transaction, branch_id: int) -> tuple[int, int] | None:
@@ -53,10 +55,9 @@ def find_twins(txn: Transaction, branch_id: int) -> tuple[int, int] | None:
     """
     edges = all_edges(txn)
     repo_of = _repos(txn)
-    for below in edges:
-        above = upstream_closure(edges, below)
-        twin = next((source for source in above if repo_of[source] == repo_of[below]), None)
-        if twin is not None and (below == branch_id or branch_id in above):
+    for below in sorted({branch_id} | downstream_closure(edges, [branch_id])):
+        twin = next((source for source in upstream_closure(edges, below) if repo_of[source] == repo_of[below]), None)
+        if twin is not None:
             return below, twin
     return None
 
@@ -65,14 +66,17 @@ def find_siblings(txn: Transaction, branch_id: int) -> tuple[int, int, int] | No
     """Two branches of one repo that one change would give a commit each, this branch being on the way to one of them: both, and the branch that changes."""
     edges = all_edges(txn, include_never=False)
     repo_of = _repos(txn)
-    closures = {below: upstream_closure(edges, below) for below in edges}
-    affected = [branch_id, *(below for below, above in closures.items() if branch_id in above)]
-    for source in sorted(closures.get(branch_id, set()) | {branch_id}):
-        for below in affected:
-            for other, above in closures.items():
-                if other != below and repo_of[other] == repo_of[below] and source in above and (source == below or source in closures.get(below, ())):
-                    return below, other, source
-    return None
+    of_repo: dict[int, list[int]] = {}
+    for below in edges:
+        of_repo.setdefault(repo_of[below], []).append(below)
+    changing = {branch_id} | upstream_closure(edges, branch_id)
+    found = []
+    for below in [branch_id, *sorted(downstream_closure(edges, [branch_id]))]:
+        for other in of_repo.get(repo_of[below], ()):
+            if other != below:
+                both = changing & upstream_closure(edges, other) & ({below} | upstream_closure(edges, below))
+                found += [(below, other, source) for source in both]
+    return min(found, key=lambda pair: pair[2], default=None)
 
 
 def find_unread(txn: Transaction, branch_ids: Collection[int] | None = None) -> list[tuple[int, int]]:
@@ -114,6 +118,18 @@ def find_writer(txn: Transaction, branch_id: int) -> str | None:
         .where(t.branch.c.id == branch_id)
     )
     return None if row is None else str(row.name)
+
+
+def _reachable(edges: Edges, branch_ids: Iterable[int]) -> set[int]:
+    """What edges lead to from these; what none leads back to is not among it."""
+    found: set[int] = set()
+    frontier = [*branch_ids]
+    while frontier:
+        for source in edges.get(frontier.pop(), ()):
+            if source not in found:
+                found.add(source)
+                frontier.append(source)
+    return found
 
 
 def _repos(txn: Transaction) -> dict[int, int]:
