@@ -1,7 +1,6 @@
 """What is known of a node: of the workflow, of each group of steps, fan-out, attempt and pod in it."""
 
 import enum
-from typing import Any
 
 import msgspec
 
@@ -42,11 +41,10 @@ class NodeType(enum.StrEnum):
 
 
 class KeptArtifact(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An artifact that is in the store of the workflow: its key there, and what of it is meant."""
+    """An artifact: the key under which the store of the workflow has it, or its text. In tags it stands as JSON."""
 
-    key: str
-    archive: str = "none"
-    sub_path: str = ""
+    key: str = ""
+    raw: str | None = None
 
 
 class NodeOutputs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -76,4 +74,3 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pod: str = ""
     inputs: dict[str, str] = {}
     outputs: NodeOutputs = NodeOutputs()
-    item: Any = None

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pachyderm_dagster.argo.containers import Container, EmptyDir, EnvFrom, ObjectName, Script, Volume, VolumeMount
+from pachyderm_dagster.argo.containers import ClaimTemplate, Container, EmptyDir, EnvFrom, ObjectName, Script, Volume, VolumeMount
 from pachyderm_dagster.argo.parameters import Artifact, KeyArtifact, ValueFrom
 from pachyderm_dagster.argo.templates import Hook, RetryStrategy, Step, Task, Template
 from pachyderm_dagster.argo.workflows import CronSpec, Metadata, WorkflowSpec
@@ -84,6 +84,7 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
         )
     ),
     ObjectName: OtherNames(without_effect={"labels": _POD, "annotations": _POD, "creationTimestamp": "the cluster sets it"}),
+    ClaimTemplate: OtherNames(without_effect={"spec": "it is a folder on the disk", "status": "the cluster sets it"}),
     WorkflowSpec: OtherNames(
         without_effect=_SCHEDULING
         | _OF_POD_SPEC

@@ -103,6 +103,13 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
     },
     "Workflows of Argo": {
         "argo lint": Here("argo_lint:argo_lint", "Check workflow files before they run."),
+        "argo submit": Here("argo:argo_submit", "Run a workflow."),
+        "argo list": Here("argo:argo_list", "List the workflows that were submitted."),
+        "argo get": Here("argo:argo_get", "Show a workflow and its nodes."),
+        "argo logs": Here("argo:argo_logs", "Print what the pods of a workflow printed."),
+        "argo resume": Here("argo:argo_resume", "Let a workflow that is suspended go on."),
+        "argo stop": Here("argo:argo_stop", "End a workflow that runs."),
+        "argo retry": Here("argo:argo_retry", "Run a workflow that failed, or was interrupted, on."),
     },
     "The rest": {
         "dev": Here("serve:dev", "Start Dagster's UI, its daemon, the commit sensors, services and spouts."),

@@ -1,10 +1,11 @@
 """Workflows of Argo on the command line."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from tests.cli.pachctl import Pachctl
+from tests.cli.pachctl import Document, Pachctl, process
 
 SAY = """apiVersion: argoproj.io/v1alpha1
 kind: Workflow
@@ -47,3 +48,122 @@ def test_lint_finds_templates_in_other_files(pachctl: Pachctl, say: Path, tmp_pa
 def test_lint_tells_fields_without_effect(pachctl: Pachctl, say: Path) -> None:
     say.write_text(SAY + "  serviceAccountName: me\n")
     assert "note: " in pachctl("argo", "lint", str(say)).err
+
+
+FLOW = """apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata: {name: flow}
+spec:
+  entrypoint: main
+  arguments: {parameters: [{name: code, value: 0}]}
+  templates:
+  - name: main
+    steps:
+    - - {name: first, template: say, withItems: [a, b], arguments: {parameters: [{name: text, value: '{{item}}'}]}}
+    - - {name: last, template: end}
+  - {name: say, inputs: {parameters: [{name: text}]}, container: {image: busybox, command: [echo], args: ['{{inputs.parameters.text}}']}}
+  - {name: end, script: {image: busybox, command: [sh], source: 'exit {{workflow.parameters.code}}'}}
+"""
+WAIT = SAY.replace("generateName: say-", "name: wait").replace(
+    "container: {image: busybox, command: [echo], args: [hello]}", "suspend: {}\n    outputs: {parameters: [{name: ok, valueFrom: {supplied: {}}}]}"
+)
+
+
+def steps_of(out: str) -> list[str]:
+    """The tree that was printed, without the columns behind it."""
+    lines = out[out.index("STEP ") :].splitlines()[1:]
+    return [line[: line.rindex(" flow-")].rstrip() if " flow-" in line else line for line in lines]
+
+
+def test_submit_runs_and_draws_the_nodes_as_argo_does(pachctl: Pachctl, say: Path) -> None:
+    say.write_text(FLOW)
+    answer = pachctl("argo", "submit", str(say))
+    assert "Status:             Succeeded" in answer.out
+    assert [line.split("  ")[0].rstrip() for line in steps_of(answer.out)] == [
+        "✔ flow",
+        "├─┬─✔ first(0:a) say",
+        "│ └─✔ first(1:b) say",
+        "└───✔ last",
+    ]
+
+
+def test_failures_are_exit_status_1_and_can_be_tried_again(pachctl: Pachctl, say: Path) -> None:
+    say.write_text(FLOW)
+    answer = pachctl.run("argo", "submit", str(say), "-p", "code=3")
+    assert answer.status == 1
+    assert "✖ last" in answer.out
+    before = {node["name"]: node for node in pachctl("argo", "get", "flow", "-o", "json").document["nodes"]}
+    assert before["flow[1].last"]["message"] == "Error (exit code 3)"
+    assert pachctl.run("argo", "retry", "flow").status == 1
+    after = {node["name"]: node for node in pachctl("argo", "get", "@latest", "-o", "json").document["nodes"]}
+    assert after["flow[0].first(0:a)"] == before["flow[0].first(0:a)"]
+    assert after["flow[1].last"]["started"] > before["flow[1].last"]["started"]
+
+
+def test_submitted_workflows_are_listed_and_their_logs_kept(pachctl: Pachctl, say: Path) -> None:
+    pachctl("argo", "submit", str(say))
+    pachctl("argo", "submit", str(say), "--generate-name", "again-")
+    pachctl("argo", "submit", str(say), "--name", "named")
+    listed = pachctl.json("argo", "list")
+    assert [(one["phase"], one["name"].partition("-")[0]) for one in listed] == [("Succeeded", name) for name in ("named", "again", "say")]
+    assert pachctl("argo", "logs", "named").out == "named: hello\n"
+    assert pachctl("argo", "logs", "named", "named").out == "hello\n"
+    assert pachctl.fail("argo", "logs", "named", "other") == "pod-not-found"
+    assert pachctl.fail("argo", "submit", str(say), "--name", "named") == "workflow-exists"
+    assert pachctl.fail("argo", "get", "gone") == "workflow-not-found"
+    assert pachctl.fail("argo", "retry", "named") == "workflow-succeeded"
+    assert pachctl.fail("argo", "stop", "named") == "workflow-not-running"
+    assert pachctl.fail("argo", "resume", "named") == "workflow-not-suspended"
+
+
+def test_a_suspended_workflow_is_resumed_with_parameters(pachctl: Pachctl, say: Path) -> None:
+    say.write_text(WAIT)
+    answer = pachctl("argo", "submit", str(say))
+    assert "argo resume wait" in answer.err
+    assert "ǁ wait" in answer.out
+    assert pachctl.fail("argo", "resume", "wait", "-p", "no=1") == "parameter-unknown"
+    assert pachctl.fail("argo", "resume", "wait", "-p", "ok") == "parameter-invalid"
+    assert pachctl("argo", "resume", "wait", "-p", "ok=yes", "-o", "json").document["outputs"]["parameters"] == {"ok": "yes"}
+
+
+def test_submit_refuses_what_cannot_start(pachctl: Pachctl, say: Path) -> None:
+    assert pachctl.fail("argo", "submit", str(say), "-p", "none=1") == "parameter-unknown"
+    assert pachctl.fail("argo", "submit", str(say), "--entrypoint", "none") == "template-not-found"
+    say.write_text(SAY + "---\n" + SAY)
+    assert pachctl.fail("argo", "submit", str(say)) == "workflow-not-single"
+    say.write_text(SAY.replace("  templates:", "  arguments: {parameters: [{name: a}]}\n  templates:"))
+    assert pachctl.fail("argo", "submit", str(say)) == "parameter-missing"
+    assert pachctl.json("argo", "list") == []
+
+
+def test_a_running_workflow_is_stopped_from_outside(pachctl: Pachctl, say: Path) -> None:
+    say.write_text(SAY.replace("generateName: say-", "name: long").replace("command: [echo], args: [hello]", "command: [sleep], args: ['1000']"))
+    with process("argo", "submit", str(say)) as running:
+        assert running.stderr is not None
+        assert "long" in running.stderr.readline()
+        while pachctl.run("argo", "stop", "long").status:
+            pass
+        assert running.wait() == 1
+    assert pachctl("argo", "get", "long", "-o", "json").document["message"] == "workflow shutdown with strategy: Stop"
+
+
+def test_an_interrupted_workflow_goes_on_where_it_was(pachctl: Pachctl, say: Path) -> None:
+    long = FLOW.replace("exit {{workflow.parameters.code}}", "test -e /flag/go || sleep 1000")
+    long = long.replace("command: [sh], source", "volumeMounts: [{name: flag, mountPath: /flag}], command: [sh], source")
+    say.write_text(long.replace("  templates:", "  volumes: [{name: flag, persistentVolumeClaim: {claimName: flag}}]\n  templates:"))
+    flag = Path(os.environ["PACHYDERM_HOME"]) / "argo" / "claims" / "flag"
+    flag.mkdir(parents=True)
+    with process("argo", "submit", str(say)) as running:
+        while "flow[1].last" not in running_nodes(pachctl):
+            pass
+        running.kill()
+        running.wait()
+    (flag / "go").touch()
+    first = running_nodes(pachctl)["flow[0].first(0:a)"]
+    assert pachctl("argo", "retry", "flow", "-o", "json").document["phase"] == "Succeeded"
+    assert running_nodes(pachctl)["flow[0].first(0:a)"] == first
+
+
+def running_nodes(pachctl: Pachctl) -> dict[str, Document]:
+    answer = pachctl.run("argo", "get", "flow", "-o", "json")
+    return {node["name"]: node for node in answer.document["nodes"]} if answer.status == 0 else {}

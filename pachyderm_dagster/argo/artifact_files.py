@@ -1,0 +1,132 @@
+"""Artifacts as files: into the store of a workflow, and out of it."""
+
+import os
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path
+
+from pachyderm_dagster.argo.nodes import KeptArtifact
+from pachyderm_dagster.argo.parameters import Archive, Artifact
+from pachyderm_dagster.errors import ExecutionError, InvalidError, NotFoundError
+
+_PIECE = "content"
+
+
+class ArtifactFolder:
+    """A folder that holds artifacts by key."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, path: str, artifact: Artifact, default_key: str) -> KeptArtifact:
+        """Keeps a file or folder under the artifact's own key, or under one that begins with `default_key`.
+
+        Raises:
+            InvalidError: `artifact-key-invalid`.
+        """
+        archive = artifact.archive or Archive()
+        is_plain, is_zip = archive.none is not None, archive.zip is not None
+        ending = "" if is_plain else ".zip" if is_zip else ".tgz"
+        kept = KeptArtifact(artifact.s3.key if artifact.s3 else default_key + ending)
+        target = self._place(kept.key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove(target)
+        if is_plain:
+            _copy(path, target)
+        elif is_zip:
+            _zip(path, target)
+        else:
+            _tar(path, target, archive.tar.compression_level if archive.tar else None)
+        return kept
+
+    def get(self, kept: KeptArtifact, artifact: Artifact, path: str) -> None:
+        """Puts an artifact where a pod expects it. An archive is unpacked; where it holds a single entry, that is the artifact.
+
+        Raises:
+            NotFoundError: `artifact-not-found`.
+            InvalidError: `artifact-key-invalid`.
+            ExecutionError: `artifact-not-unpacked`.
+        """
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if kept.raw is not None:
+            Path(path).write_text(kept.raw)
+        else:
+            source = self._place(kept.key)
+            if not source.exists():
+                raise NotFoundError("artifact-not-found", f"there is no artifact under the key {kept.key!r}; look at what the step before wrote")
+            _load(source, artifact, Path(path))
+        if artifact.mode is not None:
+            _set_mode(path, artifact.mode, everything=artifact.recurse_mode)
+
+    def has(self, kept: KeptArtifact) -> bool:
+        """Whether an artifact is there."""
+        return kept.raw is not None or self._place(kept.key).exists()
+
+    def _place(self, key: str) -> Path:
+        place = Path(os.path.normpath(self._folder / key.strip("/")))
+        if not place.is_relative_to(self._folder) or place == self._folder:
+            raise InvalidError("artifact-key-invalid", f"{key!r} is no key of an artifact; write it as 'folder/name'")
+        return place
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _copy(path: str, target: Path) -> None:
+    if os.path.isdir(path):
+        shutil.copytree(path, target, symlinks=True)
+    else:
+        shutil.copy2(path, target)
+
+
+def _tar(path: str, target: Path, level: int | None) -> None:
+    with tarfile.open(target, "w:gz", compresslevel=6 if level is None else level) as archive:
+        archive.add(path, arcname=os.path.basename(path.rstrip("/")) or _PIECE)
+
+
+def _zip(path: str, target: Path) -> None:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        if not os.path.isdir(path):
+            archive.write(path, os.path.basename(path))
+        for folder, _, names in os.walk(path):
+            for name in names:
+                file = os.path.join(folder, name)
+                archive.write(file, os.path.relpath(file, path))
+
+
+def _load(source: Path, artifact: Artifact, path: Path) -> None:
+    _remove(path)
+    is_wanted_plain = artifact.archive is not None and artifact.archive.none is not None
+    is_zip = artifact.archive is not None and artifact.archive.zip is not None
+    if source.is_dir() or is_wanted_plain or not (is_zip or tarfile.is_tarfile(source)):
+        _copy(str(source), path)
+        return
+    unpacked = path.with_name(f".{path.name}.unpacked")
+    try:
+        if is_zip:
+            with zipfile.ZipFile(source) as zipped:
+                zipped.extractall(unpacked)
+        else:
+            with tarfile.open(source) as archive:
+                archive.extractall(unpacked, filter="tar")
+    except (tarfile.TarError, zipfile.BadZipFile, OSError) as error:
+        raise ExecutionError("artifact-not-unpacked", f"the artifact {artifact.name!r} cannot be unpacked: {error}; say 'archive: {{none: {{}}}}'") from error
+    entries = list(unpacked.iterdir())
+    if len(entries) == 1 and not is_zip:
+        entries[0].rename(path)
+        unpacked.rmdir()
+    else:
+        unpacked.rename(path)
+
+
+def _set_mode(path: str, mode: int, *, everything: bool) -> None:
+    os.chmod(path, mode)
+    if everything and os.path.isdir(path):
+        for folder, folders, names in os.walk(path):
+            for name in (*folders, *names):
+                os.chmod(os.path.join(folder, name), mode)

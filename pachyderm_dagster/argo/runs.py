@@ -1,0 +1,286 @@
+"""Runs of workflows in a home: a folder each, with what is run, the journal of its nodes, its pods, and what people asked of it meanwhile."""
+
+import asyncio
+import contextlib
+import datetime as dt
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from pachyderm_dagster.argo.engine import Engine, Waits
+from pachyderm_dagster.argo.journal import FileJournal
+from pachyderm_dagster.argo.library import Library, Owner
+from pachyderm_dagster.argo.local_executor import LocalExecutor
+from pachyderm_dagster.argo.nodes import Node, NodeType, Phase
+from pachyderm_dagster.argo.subject import Subject
+from pachyderm_dagster.argo.workflows import Metadata, WorkflowSpec
+from pachyderm_dagster.clock import Clock
+from pachyderm_dagster.errors import ExistsError, NotFoundError, StateError
+
+POLL_SECONDS = 0.1
+STOP, TERMINATE = "Stop", "Terminate"
+_STOPPED = "workflow shutdown with strategy: "
+_MOST_PODS_PER_PROCESSOR = 4
+
+
+class _KeptObject(msgspec.Struct, frozen=True):
+    owner: Owner
+    spec: WorkflowSpec
+
+
+class _KeptSubject(msgspec.Struct, frozen=True):
+    metadata: Metadata
+    uid: str
+    spec: WorkflowSpec
+    created: float
+    network: bool
+    templates: tuple[_KeptObject, ...]
+    config_maps: dict[str, dict[str, str]]
+    secrets: dict[str, dict[str, str]]
+
+
+class Ending(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What came of a workflow, its exit handler included."""
+
+    phase: Phase
+    message: str = ""
+    finished: float = 0.0
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """That somebody resumed a node, with parameters."""
+
+    node: str
+    parameters: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The folder of a run."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The workflow's."""
+        return self.path.name
+
+    def subject(self) -> tuple[Subject, bool]:
+        """What is run, and whether its pods have a network."""
+        kept = msgspec.json.decode((self.path / "workflow.json").read_bytes(), type=_KeptSubject)
+        library = Library({one.owner: one.spec for one in kept.templates}, kept.config_maps, kept.secrets)
+        return Subject(kept.metadata, kept.uid, kept.spec, library, dt.datetime.fromtimestamp(kept.created, dt.UTC)), kept.network
+
+    def nodes(self) -> dict[str, Node]:
+        """Its nodes by name, in the order in which they began."""
+        return FileJournal(self.path / "nodes").load()
+
+    def ending(self) -> Ending | None:
+        """What came of it; None while that is not known."""
+        try:
+            return msgspec.json.decode((self.path / "ending.json").read_bytes(), type=Ending)
+        except FileNotFoundError:
+            return None
+
+    def phase(self) -> Phase:
+        """How far it is."""
+        ending = self.ending()
+        return ending.phase if ending is not None else Phase.RUNNING if (self.path / "nodes").exists() else Phase.PENDING
+
+    def suspended(self) -> list[Node]:
+        """The nodes that wait for a resume."""
+        answered = {answer.node for answer in self.answers()}
+        return [node for node in self.nodes().values() if node.type is NodeType.SUSPEND and not node.phase.is_fulfilled and node.name not in answered]
+
+    def answers(self) -> list[Answer]:
+        """The resumes that people asked for."""
+        try:
+            lines = (self.path / "answers").read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return []
+        return [msgspec.json.decode(line, type=Answer) for line in lines[:-1]]
+
+    def answer(self, answers: list[Answer]) -> None:
+        """Resumes nodes."""
+        with open(self.path / "answers", "ab") as file:
+            file.write(b"".join(msgspec.json.encode(answer) + b"\n" for answer in answers))
+
+    def ask_to_stop(self, strategy: str) -> None:
+        """Has the process that runs it end it."""
+        _write(self.path / "stop", strategy.encode())
+
+    def asked_to_stop(self) -> str | None:
+        """The strategy that was asked for."""
+        try:
+            return (self.path / "stop").read_text()
+        except FileNotFoundError:
+            return None
+
+    def forget_failures(self) -> None:
+        """Leaves only the nodes that did what they should, so that the others are run again."""
+        kept = [node for node in self.nodes().values() if node.phase in (Phase.SUCCEEDED, Phase.SKIPPED) and not node.name.endswith(".onExit")]
+        _write(self.path / "nodes", b"".join(msgspec.json.encode(node) + b"\n" for node in kept))
+        for name in ("ending.json", "stop"):
+            (self.path / name).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Has this process run it for a block.
+
+        Raises:
+            StateError: `workflow-running`, when another one does.
+        """
+        with open(self.path / "lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StateError("workflow-running", f"the workflow {self.name!r} is run by another process; wait for it, or stop it") from error
+            yield
+
+    def is_running(self) -> bool:
+        """Whether a process runs it."""
+        try:
+            with self.running():
+                return False
+        except StateError:
+            return True
+
+
+def _write(path: Path, data: bytes) -> None:
+    new = path.with_name(f".{path.name}.new")
+    new.write_bytes(data)
+    new.replace(path)
+
+
+class Runs:
+    """All runs of a home."""
+
+    def __init__(self, home: Path) -> None:
+        self._runs, self.claims = home / "argo" / "runs", home / "argo" / "claims"
+
+    def create(self, subject: Subject, *, network: bool) -> RunFolder:
+        """Keeps what is to be run.
+
+        Raises:
+            ExistsError: `workflow-exists`.
+        """
+        folder = RunFolder(self._runs / subject.metadata.name)
+        if folder.path.exists():
+            raise ExistsError("workflow-exists", f"there is a workflow {folder.name!r} already; use 'generateName', or --name")
+        library = subject.library
+        templates = tuple(_KeptObject(owner, spec) for owner, spec in library.templates.items())
+        kept = _KeptSubject(subject.metadata, subject.uid, subject.spec, subject.created.timestamp(), network, templates, library.config_maps, library.secrets)
+        new = self._runs / f".{folder.name}.{subject.uid}"
+        new.mkdir(parents=True, mode=0o700)
+        (new / "workflow.json").write_bytes(msgspec.json.encode(kept))
+        new.rename(folder.path)
+        return folder
+
+    def list(self) -> list[RunFolder]:
+        """All of them, the newest first."""
+        if not self._runs.is_dir():
+            return []
+        found = [RunFolder(path) for path in self._runs.iterdir() if not path.name.startswith(".")]
+        return sorted(found, key=lambda run: (run.subject()[0].created, run.name), reverse=True)
+
+    def get(self, name: str) -> RunFolder:
+        """A run by its name; `@latest` is the newest.
+
+        Raises:
+            NotFoundError: `workflow-not-found`.
+        """
+        if name == "@latest" and (found := self.list()):
+            return found[0]
+        folder = RunFolder(self._runs / name)
+        if "/" in name or name.startswith(".") or not folder.path.is_dir():
+            known = ", ".join(repr(run.name) for run in self.list()[:5]) or "none"
+            raise NotFoundError("workflow-not-found", f"there is no workflow {name!r}; the newest: {known}")
+        return folder
+
+
+def run_to_end(runs: Runs, folder: RunFolder, clock: Clock, tell: Callable[[Node], None]) -> Ending | None:
+    """Runs a workflow, from its start or from where it was, to its end; None when all that it waits for is that somebody resumes a node.
+
+    Raises:
+        StateError: `workflow-running`.
+        ExecutionError: `pods-unavailable`.
+    """
+    with folder.running():
+        (folder.path / "stop").unlink(missing_ok=True)
+        return asyncio.run(_run(runs, folder, clock, tell))
+
+
+async def _run(runs: Runs, folder: RunFolder, clock: Clock, tell: Callable[[Node], None]) -> Ending | None:
+    subject, network = folder.subject()
+    journal = FileJournal(folder.path / "nodes")
+    most_pods = _MOST_PODS_PER_PROCESSOR * (os.cpu_count() or 1)
+    control = _Control(folder)
+    waits = Waits(asyncio.sleep, control.answer)
+    async with LocalExecutor(folder.path, runs.claims, folder.name, network=network).opened() as executor:
+        engine = Engine(subject, executor, journal, clock, waits, most_pods=most_pods, tell=tell)
+        running = asyncio.ensure_future(engine.run())
+        try:
+            stopped = await control.watch(running, engine, waits)
+        finally:
+            if not running.done():
+                running.cancel()
+                await asyncio.wait((running,))
+            journal.close()
+    if running.cancelled():
+        if stopped != TERMINATE:
+            return None
+        engine.end_all(_STOPPED + TERMINATE)
+        root = engine.nodes[folder.name]
+    else:
+        root = running.result()
+    ending = Ending(root.phase, root.message, clock.now().timestamp())
+    _write(folder.path / "ending.json", msgspec.json.encode(ending))
+    return ending
+
+
+class _Control:
+    """What people ask of a workflow while it runs: files in its folder, looked at now and then."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._waiting: dict[str, asyncio.Future[Mapping[str, str]]] = {}
+
+    async def answer(self, node: str) -> Mapping[str, str]:
+        """What was given with the resume of a node."""
+        given = {answer.node: answer.parameters for answer in self._folder.answers()}
+        if node in given:
+            return given[node]
+        self._waiting[node] = asyncio.get_running_loop().create_future()
+        return await self._waiting[node]
+
+    async def watch(self, running: "asyncio.Future[Node]", engine: Engine, waits: Waits) -> str | None:
+        """Looks until the workflow ends, is stopped, or has nothing to do but wait for answers; the strategy of a stop."""
+        stopped: str | None = None
+        was_idle = False
+        while not running.done():
+            await asyncio.wait((running,), timeout=POLL_SECONDS)
+            self._pass_on()
+            strategy = self._folder.asked_to_stop()
+            if strategy == TERMINATE:
+                return strategy
+            if strategy is not None and stopped is None:
+                stopped = strategy
+                engine.stop(_STOPPED + strategy)
+            # Twice, because between two looks something may have ended of which the engine has not heard.
+            is_idle = waits.only_for_answers
+            if is_idle and was_idle:
+                return stopped
+            was_idle = is_idle
+        return stopped
+
+    def _pass_on(self) -> None:
+        if not self._waiting:
+            return
+        for answer in self._folder.answers():
+            waiting = self._waiting.pop(answer.node, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(answer.parameters)

@@ -1,0 +1,96 @@
+"""The workflow that is run: what its tags stand for from start to end, and what it says of all its templates."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from pachyderm_dagster.argo import names
+from pachyderm_dagster.argo.calls import input_parameters
+from pachyderm_dagster.argo.go_times import timestamp_variables
+from pachyderm_dagster.argo.go_values import json_text
+from pachyderm_dagster.argo.library import Library
+from pachyderm_dagster.argo.parameters import Inputs
+from pachyderm_dagster.argo.templates import LEAVES, Hook, Template
+from pachyderm_dagster.argo.workflows import Metadata, WorkflowSpec
+from pachyderm_dagster.errors import InvalidError
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The workflow that is run.
+
+    Attributes:
+        metadata: with its name.
+        spec: of it, over that of its template; the values of its arguments are given.
+        library: what it names; its own templates under `OWN`.
+        created: when it was submitted.
+    """
+
+    metadata: Metadata
+    uid: str
+    spec: WorkflowSpec
+    library: Library
+    created: dt.datetime
+
+
+def exit_handler(spec: WorkflowSpec) -> Hook | None:
+    """What is run at the end, if anything is."""
+    return spec.hooks.get("exit") or (Hook(template=spec.on_exit) if spec.on_exit else None)
+
+
+def with_defaults(template: Template, spec: WorkflowSpec) -> Template:
+    """A template with what the workflow says of all templates, and with its retry strategy when it is a pod."""
+    defaults = spec.template_defaults
+    if defaults is not None:
+        given = {known.name: getattr(template, known.name) or getattr(defaults, known.name) for known in msgspec.structs.fields(Template)}
+        for kind in ("container", "script", "steps", "dag", "suspend"):
+            given[kind] = getattr(template, kind)
+        for kind in LEAVES:
+            own, below = given[kind], getattr(defaults, kind)
+            if own is not None and below is not None:
+                given[kind] = type(own)(**{known.name: getattr(own, known.name) or getattr(below, known.name) for known in msgspec.structs.fields(type(own))})
+        template = Template(**given)
+    if template.retry_strategy is None and template.kind in LEAVES and spec.retry_strategy is not None:
+        return msgspec.structs.replace(template, retry_strategy=spec.retry_strategy)
+    return template
+
+
+def fixed_values(subject: Subject) -> dict[str, str]:
+    """What tags of the workflow stand for from its start to its end."""
+    metadata, parameters = subject.metadata, subject.spec.arguments.parameters
+    listed = json_text([{"name": one.name, "value": one.value} for one in parameters])
+    return {
+        "workflow.name": metadata.name,
+        "workflow.namespace": metadata.namespace or "default",
+        "workflow.uid": subject.uid,
+        "workflow.mainEntrypoint": subject.spec.entrypoint,
+        "workflow.serviceAccountName": "default",
+        "workflow.priority": "0",
+        "workflow.parameters": listed,
+        "workflow.parameters.json": listed,
+        "workflow.labels": json_text(metadata.labels),
+        "workflow.annotations": json_text(metadata.annotations),
+        **timestamp_variables("workflow.creationTimestamp", subject.created),
+        **{f"workflow.parameters.{one.name}": one.value for one in parameters if one.value is not None},
+        **{f"workflow.labels.{name}": value for name, value in metadata.labels.items()},
+        **{f"workflow.annotations.{name}": value for name, value in metadata.annotations.items()},
+    }
+
+
+def with_values(spec: WorkflowSpec, given: Mapping[str, str], library: Library) -> WorkflowSpec:
+    """The spec with the values of its arguments: those that are given, else its own.
+
+    Raises:
+        InvalidError: `parameter-missing`, `parameter-invalid`, `parameter-unknown`.
+        NotFoundError: `config-map-not-found`.
+    """
+    known = {one.name: one for one in spec.arguments.parameters}
+    for name in given:
+        if name not in known:
+            raise InvalidError("parameter-unknown", f"the workflow has no parameter {name!r}; those that it has: {names.joined(list(known))}")
+    whole = Template(name=spec.entrypoint, inputs=Inputs(parameters=spec.arguments.parameters))
+    values = input_parameters(whole, given, library)
+    parameters = tuple(msgspec.structs.replace(one, value=values[one.name], value_from=None) for one in spec.arguments.parameters)
+    return msgspec.structs.replace(spec, arguments=msgspec.structs.replace(spec.arguments, parameters=parameters))

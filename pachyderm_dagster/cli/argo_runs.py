@@ -1,0 +1,133 @@
+"""What the commands for runs of workflows share: the runs of the home, and what is shown of one."""
+
+import datetime as dt
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from pachyderm_dagster.argo.nodes import Node, NodeType, Phase
+from pachyderm_dagster.argo.runs import Ending, RunFolder, Runs, run_to_end
+from pachyderm_dagster.argo.tree import tree_lines
+from pachyderm_dagster.cli.failures import DONE, FAILED
+from pachyderm_dagster.cli.printing import Printer, rfc3339, table_lines
+from pachyderm_dagster.clock import SystemClock
+from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.settings import load_settings
+
+Fields = dict[str, Any]
+
+
+def runs_of(environ: Mapping[str, str]) -> Runs:
+    """The runs of the home that the environment names."""
+    return Runs(Path(load_settings(environ).home))
+
+
+def given_parameters(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Parameters as `NAME=VALUE`.
+
+    Raises:
+        InvalidError: `parameter-invalid`.
+    """
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise InvalidError("parameter-invalid", f"{pair!r} is no parameter; write it as NAME=VALUE")
+        found[name] = value
+    return found
+
+
+def run_document(run: RunFolder) -> Fields:
+    """A run in short. `phase` is `Running` also while nobody runs it on."""
+    subject, _ = run.subject()
+    ending = run.ending()
+    root = run.nodes().get(run.name)
+    return {
+        "name": run.name,
+        "phase": run.phase().value,
+        "message": ending.message if ending else "",
+        "created": subject.created,
+        "started": None if root is None else _time(root.started),
+        "finished": None if ending is None else _time(ending.finished),
+        "parameters": {one.name: one.value for one in subject.spec.arguments.parameters},
+    }
+
+
+def inspection(run: RunFolder) -> Fields:
+    """A run with its nodes and what the whole gave."""
+    nodes = list(run.nodes().values())
+    outputs = next((node.outputs for node in nodes if node.name == run.name), None)
+    return {
+        **run_document(run),
+        "outputs": {} if outputs is None else msgspec.to_builtins(outputs),
+        "nodes": [node_document(node) for node in nodes],
+    }
+
+
+def node_document(node: Node) -> Fields:
+    """A node."""
+    return {
+        "name": node.name,
+        "id": node.id,
+        "display_name": node.display_name,
+        "type": node.type.value,
+        "template": node.template,
+        "phase": node.phase.value,
+        "message": node.message,
+        "parent": node.parent or None,
+        "pod": node.pod or None,
+        "started": _time(node.started),
+        "finished": _time(node.finished) if node.finished else None,
+        "inputs": node.inputs,
+        "outputs": msgspec.to_builtins(node.outputs),
+    }
+
+
+def _time(seconds: float) -> dt.datetime:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC)
+
+
+def show(run: RunFolder, printer: Printer) -> None:
+    """Shows a run: for programs as a document, for people as Argo does."""
+    if printer.for_programs:
+        printer.always_documents(inspection(run))
+        return
+    document = run_document(run)
+    rows = [("Name:", run.name), ("Status:", document["phase"]), ("Message:", document["message"]), ("Created:", rfc3339(document["created"]))]
+    rows += [("Finished:", rfc3339(document["finished"]) if document["finished"] else "")]
+    for title, value in rows:
+        if value:
+            click.echo(f"{title:<20}{value}")
+    if document["parameters"]:
+        click.echo("Parameters:")
+        for name, value in document["parameters"].items():
+            click.echo(f"  {name + ':':<18}{value}")
+    nodes = list(run.nodes().values())
+    if nodes:
+        click.echo("")
+        lines = ([line.step, line.node.template or "", line.node.pod, _duration(line.node), line.node.message] for line in tree_lines(nodes, run.name))
+        for text in table_lines(["STEP", "TEMPLATE", "PODNAME", "DURATION", "MESSAGE"], lines):
+            click.echo(text)
+
+
+def _duration(node: Node) -> str:
+    return f"{node.finished - node.started:.0f}s" if node.finished and node.type is not NodeType.SKIPPED else ""
+
+
+def run_on(runs: Runs, run: RunFolder, printer: Printer) -> int:
+    """Runs a workflow in this process to its end, and shows it; what it waits for is told. The exit status."""
+    ending = run_to_end(runs, run, SystemClock(), lambda node: None)
+    show(run, printer)
+    return status_of(run, ending)
+
+
+def status_of(run: RunFolder, ending: Ending | None) -> int:
+    """0 for a workflow that succeeded, or waits for a resume."""
+    if ending is None:
+        waiting = ", ".join(node.display_name for node in run.suspended())
+        click.echo(f"note: {waiting} waits: `pachctl argo resume {run.name}` goes on", err=True)
+        return DONE
+    return DONE if ending.phase is Phase.SUCCEEDED else FAILED

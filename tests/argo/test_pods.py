@@ -1,0 +1,303 @@
+"""Real pods: processes of this machine, each in a root of its own."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from pachyderm_dagster.argo.artifact_files import ArtifactFolder
+from pachyderm_dagster.argo.nodes import KeptArtifact, Node, Phase
+from pachyderm_dagster.argo.parameters import Archive, Artifact
+from pachyderm_dagster.argo.pod_paths import Mount, PodPaths
+from pachyderm_dagster.argo.runs import Answer, Ending, RunFolder, Runs, run_to_end
+from pachyderm_dagster.clock import ManualClock, SystemClock
+from pachyderm_dagster.errors import ExistsError, InvalidError, NotFoundError, StateError
+from tests.argo.playing import ignore, subject_of
+
+
+class Home:
+    """Runs workflows in a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.runs = Runs(path)
+
+    def create(self, text: str) -> RunFolder:
+        return self.runs.create(subject_of(text, {}, ManualClock()), network=False)
+
+    def go_on(self, run: RunFolder) -> Ending | None:
+        return run_to_end(self.runs, run, SystemClock(), ignore)
+
+    def run(self, text: str) -> dict[str, Node]:
+        """Runs a workflow to its end; its nodes by name, without that of the workflow."""
+        run = self.create(text)
+        self.go_on(run)
+        return {name.removeprefix("wf"): node for name, node in run.nodes().items()}
+
+    def log(self, pod: str) -> str:
+        return (self.runs.get("wf").path / "pods" / pod / "log").read_text()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def container(*lines: str, more: str = "", template: str = "") -> str:
+    script = "; ".join(lines)
+    return f"  templates:\n  - name: main\n    container: {{image: busybox, command: [sh, -c], args: [{script!r}]{more}}}\n{template}"
+
+
+def test_a_pod_prints_and_writes_what_it_gives(home: Home) -> None:
+    outputs = "    outputs: {parameters: [{name: p, valueFrom: {path: /work/p}}, {name: d, valueFrom: {path: /no, default: dd}}]}\n"
+    nodes = home.run(container("mkdir /work", "echo hello", "echo oops >&2", "(echo a; echo b) > /work/p", template=outputs))
+    assert nodes[""].phase is Phase.SUCCEEDED, nodes[""].message
+    assert nodes[""].outputs.parameters == {"p": "a\nb", "d": "dd"}
+    assert home.log("wf") == "hello\noops\n"
+
+
+def test_result_is_what_went_to_standard_output_without_its_last_line_end(home: Home) -> None:
+    text = """  templates:
+  - name: main
+    steps:
+    - - {name: a, template: gen}
+    - - {name: b, template: say, arguments: {parameters: [{name: t, value: '{{steps.a.outputs.result}}'}]}}
+  - {name: gen, script: {image: 'python:alpine', command: [python], source: "import sys; print('x'); print(); print('log', file=sys.stderr)"}}
+  - {name: say, inputs: {parameters: [{name: t}]}, container: {image: argoproj/argosay:v2, args: [echo, '{{inputs.parameters.t}}']}}
+"""
+    nodes = home.run(text)
+    assert nodes["[0].a"].outputs.result == "x\n"
+    assert home.log(nodes["[1].b"].pod) == "x\n\n"
+
+
+def test_results_of_many_pods_that_end_and_start_at_once_are_whole(home: Home) -> None:
+    text = """  templates:
+  - name: main
+    steps:
+    - - {name: a, template: say, withSequence: {count: 60}, arguments: {parameters: [{name: t, value: '{{item}}'}]}}
+    - - {name: b, template: say, arguments: {parameters: [{name: t, value: '{{steps.a.outputs.result}}'}]}}
+  - {name: say, inputs: {parameters: [{name: t}]}, container: {image: busybox, command: [echo, '{{inputs.parameters.t}}']}}
+"""
+    nodes = home.run(text)
+    assert nodes["[1].b"].inputs == {"t": "[" + ",".join(map(str, range(60))) + "]"}
+
+
+def test_exit_codes_fail_the_node(home: Home) -> None:
+    nodes = home.run(container("exit 3"))
+    assert (nodes[""].phase, nodes[""].message, nodes[""].outputs.exit_code) == (Phase.FAILED, "Error (exit code 3)", "3")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("  templates: [{name: main, container: {image: x, command: [no-such-program]}}]\n", "the program 'no-such-program' is not on this machine"),
+        ("  templates: [{name: main, container: {image: x}}]\n", "what the image 'x' runs is not known"),
+        (container("true", template="    outputs: {parameters: [{name: p, valueFrom: {path: /p}}]}\n"), "nothing was written to /p"),
+        (container("true", template="    outputs: {artifacts: [{name: p, path: /p}]}\n"), "nothing was written to /p"),
+        (container("true", template="    inputs: {artifacts: [{name: p, path: /etc/p, raw: {data: x}}]}\n"), "cannot be written"),
+        (container("true", more=", volumeMounts: [{name: gone, mountPath: /v}]"), "the volume 'gone'"),
+        (container("true", more=", env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: k}}}]"), "the Secret 's' is in none of the files"),
+    ],
+)
+def test_what_surrounds_user_code_makes_errors(home: Home, text: str, said: str) -> None:
+    root = home.run(text)[""]
+    assert root.phase is Phase.ERROR
+    assert said in root.message
+
+
+def test_pods_have_roots_of_their_own_and_the_machine_is_read_only(home: Home, tmp_path: Path) -> None:
+    text = f"""  templates:
+  - name: main
+    steps: [[{{name: a, template: w, withItems: [1, 2, 3]}}]]
+  - name: w
+    script:
+      image: busybox
+      command: [sh, -ex]
+      source: |
+        test ! -e /mine
+        echo $HOSTNAME > /mine
+        sleep 0.2
+        grep -q $HOSTNAME /mine
+        ! touch /usr/x
+        ! ls {tmp_path}
+"""
+    assert home.run(text)[""].phase is Phase.SUCCEEDED, home.log("wf")
+
+
+def test_pods_see_their_own_processes_and_no_network(home: Home) -> None:
+    text = container(
+        "echo $$ > /p",
+        "wc -l < /proc/net/route > /routes",
+        template="    outputs: {parameters: [{name: p, valueFrom: {path: /p}}, {name: r, valueFrom: {path: /routes}}]}\n",
+    )
+    assert home.run(text)[""].outputs.parameters == {"p": "1", "r": "1"}
+
+
+def test_the_environment_is_what_the_container_says(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEAKED", "1")
+    secret = f"---\napiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\ndata: {{k: {base64.b64encode(b'hidden').decode()}}}\n"
+    config = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: '1', b: two}\n"
+    more = ", env: [{name: A, value: 5}, {name: S, valueFrom: {secretKeyRef: {name: s, key: k}}}], workingDir: /tmp"
+    more += ", envFrom: [{prefix: C_, configMapRef: {name: c}}]"
+    home.run(container("echo $A $S $C_a $C_b [$LEAKED] $PWD", more=more) + secret + config)
+    assert home.log("wf") == "5 hidden 1 two [] /tmp\n"
+
+
+def test_volumes_are_shared_as_their_kind_says(home: Home, tmp_path: Path) -> None:
+    claim = tmp_path / "argo" / "claims" / "data"
+    claim.mkdir(parents=True)
+    (claim / "file").write_text("stays")
+    text = """  volumeClaimTemplates: [{metadata: {name: work}, spec: {accessModes: [ReadWriteOnce]}}]
+  volumes:
+  - {name: empty, emptyDir: {}}
+  - {name: data, persistentVolumeClaim: {claimName: data}}
+  - {name: conf, configMap: {name: c}}
+  templates:
+  - name: main
+    steps: [[{name: a, template: w}], [{name: b, template: r}]]
+  - name: w
+    container:
+      image: busybox
+      command: [sh, -c]
+      args: ["echo 1 > /work/f; echo 1 > /empty/f"]
+      volumeMounts: &m
+      - {name: work, mountPath: /work}
+      - {name: empty, mountPath: /empty}
+      - {name: data, mountPath: /data, readOnly: true}
+      - {name: conf, mountPath: /conf}
+  - name: r
+    container:
+      image: busybox
+      command: [sh, -c]
+      args: ["cat /work/f /data/file /conf/k; ls /empty; touch /data/x || echo read-only"]
+      volumeMounts: *m
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: c}
+data: {k: configured}
+"""
+    nodes = home.run(text)
+    assert nodes[""].phase is Phase.SUCCEEDED, nodes[""].message
+    log = home.log(nodes["[1].b"].pod)
+    assert log.startswith("1\nstaysconfigured") and log.endswith("read-only\n")
+
+
+def test_artifacts_go_from_pod_to_pod(home: Home) -> None:
+    text = """  templates:
+  - name: main
+    steps:
+    - - {name: a, template: w}
+    - - name: b
+        template: r
+        arguments:
+          artifacts:
+          - {name: i, from: '{{steps.a.outputs.artifacts.folder}}'}
+          - {name: j, from: '{{steps.a.outputs.artifacts.plain}}', subPath: sub/x}
+          - {name: k, raw: {data: raw}}
+  - name: w
+    container: {image: busybox, command: [sh, -c], args: ["mkdir -p /out/sub; echo x > /out/sub/x"]}
+    outputs:
+      artifacts:
+      - {name: folder, path: /out}
+      - {name: plain, path: /out/., archive: {none: {}}, s3: {key: some/where}}
+      - {name: none, path: /gone, optional: true}
+  - name: r
+    inputs:
+      artifacts:
+      - {name: i, path: /in}
+      - {name: j, path: /x/y, mode: 0755}
+      - {name: k, path: /raw}
+      - {name: never, path: /never, optional: true}
+    container: {image: busybox, command: [sh, -c], args: ["cat /in/sub/x /x/y /raw; test -x /x/y && ls /never"]}
+"""
+    nodes = home.run(text)
+    assert nodes["[0].a"].phase is Phase.SUCCEEDED, nodes["[0].a"].message
+    assert home.log(nodes["[1].b"].pod).startswith("x\nx\nraw")
+    run = home.runs.get("wf")
+    assert (run.path / "artifacts" / "some" / "where" / "sub" / "x").read_text() == "x\n"
+    assert (run.path / "artifacts" / "wf" / nodes["[0].a"].pod / "folder.tgz").is_file()
+
+
+def test_a_deadline_ends_all_that_a_pod_started(home: Home) -> None:
+    nodes = home.run(container("sleep 1000 & sleep 1000", template="    activeDeadlineSeconds: 1\n"))
+    assert (nodes[""].phase, nodes[""].message) == (Phase.FAILED, "Pod was active on the node longer than the specified deadline")
+
+
+def test_a_suspended_run_ends_its_process_and_goes_on_with_an_answer(home: Home) -> None:
+    text = """  templates:
+  - name: main
+    steps: [[{name: w, template: wait}], [{name: s, template: say, arguments: {parameters: [{name: t, value: '{{steps.w.outputs.parameters.ok}}'}]}}]]
+  - {name: wait, suspend: {}, outputs: {parameters: [{name: ok, valueFrom: {supplied: {}}}]}}
+  - {name: say, inputs: {parameters: [{name: t}]}, container: {image: busybox, command: [echo, '{{inputs.parameters.t}}']}}
+"""
+    run = home.create(text)
+    assert home.go_on(run) is None
+    (waiting,) = run.suspended()
+    assert run.phase() is Phase.RUNNING
+    run.answer([Answer(waiting.name, {"ok": "fine"})])
+    ending = home.go_on(run)
+    assert ending is not None and ending.phase is Phase.SUCCEEDED
+    assert home.log(run.nodes()["wf[1].s"].pod) == "fine\n"
+
+
+def test_a_run_has_one_process_and_one_name(home: Home) -> None:
+    run = home.create(container("true"))
+    with pytest.raises(ExistsError, match="workflow-exists"):
+        home.create(container("true"))
+    with run.running(), pytest.raises(StateError, match="workflow-running"):
+        home.go_on(run)
+    with pytest.raises(NotFoundError, match="workflow-not-found"):
+        home.runs.get("other")
+
+
+def test_a_torn_line_of_the_journal_counts_for_nothing(home: Home) -> None:
+    run = home.create(container("true"))
+    home.go_on(run)
+    whole = run.nodes()
+    journal = run.path / "nodes"
+    journal.write_bytes(journal.read_bytes() + b'{"name":"wf","id":')
+    assert run.nodes() == whole
+    home.go_on(run)
+    assert run.nodes() == whole
+
+
+# --- paths and artifacts as files
+
+
+def test_links_in_a_pod_lead_to_where_the_pod_would_go(tmp_path: Path) -> None:
+    root, volume = tmp_path / "root", tmp_path / "volume"
+    (root / "a").mkdir(parents=True)
+    volume.mkdir()
+    (root / "a" / "up").symlink_to("../../../../etc/passwd")
+    (root / "a" / "abs").symlink_to("/v/file")
+    (root / "loop").symlink_to("/loop")
+    paths = PodPaths(str(root), [Mount(str(volume), "/v")])
+    assert paths.find("/a/up") == f"{root}/etc/passwd"
+    assert paths.find("/a/abs") == f"{volume}/file"
+    assert paths.find("/v/../a") == f"{root}/a"
+    assert paths.find("/var") == f"{root}/var"
+    with pytest.raises(InvalidError, match="path-invalid"):
+        paths.find("/loop/x")
+
+
+@pytest.mark.parametrize("archive", [None, Archive(none={}), Archive(zip={})])
+def test_a_folder_comes_out_of_the_store_as_it_went_in(tmp_path: Path, archive: Archive | None) -> None:
+    store = ArtifactFolder(tmp_path / "store")
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    (tmp_path / "in" / "sub" / "f").write_text("x")
+    (tmp_path / "in" / "g").write_text("y")
+    artifact = Artifact(name="a", archive=archive)
+    kept = store.put(str(tmp_path / "in"), artifact, "wf/pod/a")
+    store.get(kept, artifact, str(tmp_path / "out"))
+    assert sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*")) == ["g", "sub", "sub/f"]
+
+
+@pytest.mark.parametrize("key", ["../x", "/", "a/../../x", ""])
+def test_keys_do_not_lead_out_of_the_store(tmp_path: Path, key: str) -> None:
+    with pytest.raises(InvalidError, match="artifact-key-invalid"):
+        ArtifactFolder(tmp_path / "store").get(KeptArtifact(key), Artifact(name="a"), str(tmp_path / "out"))
+
+
+def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="artifact-not-found"):
+        ArtifactFolder(tmp_path / "store").get(KeptArtifact("a/b"), Artifact(name="a"), str(tmp_path / "out"))
