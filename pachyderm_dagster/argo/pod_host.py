@@ -120,6 +120,7 @@ class _Host:
         self._orders = b""
         self._own_processes = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._system = [(name, os.readlink(f"/{name}") if os.path.islink(f"/{name}") else None) for name in SYSTEM if os.path.lexists(f"/{name}")]
+        self._ignored = [int(number) for number in _SIGNALS if signal.getsignal(number) is signal.SIG_IGN]
         self._woken, wake = os.pipe()
         os.set_blocking(self._woken, False)
         os.set_blocking(wake, False)
@@ -171,7 +172,7 @@ class _Host:
             pid = -1
             _say(Answer(order.id, problem=f"no process could be started: {error.strerror}"))
         if pid == 0:
-            _become(order, self._system, log, output, problem)
+            _become(order, self._system, self._ignored, log, output, problem)
         # Without this the host could start no other pod: a process that entered a namespace starts its children in that one only.
         linux.enter_namespace(self._own_processes, linux.CLONE_NEWPID)
         for descriptor in {log, output, problem}:
@@ -259,13 +260,12 @@ def _handles_sigterm(pid: int) -> bool:
     return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
-def _become(order: Order, system: list[tuple[str, str | None]], log: int, output: int, problem: int) -> NoReturn:
-    """Turns this process, which was just forked, into the pod's."""
+def _become(order: Order, system: list[tuple[str, str | None]], ignored: list[int], log: int, output: int, problem: int) -> NoReturn:
+    """Turns this process, which was just forked, into the pod's; what the host ignores of signals, its program would inherit."""
     try:
         signal.set_wakeup_fd(-1)
-        for number in _SIGNALS:
-            with contextlib.suppress(OSError):
-                signal.signal(number, signal.SIG_DFL)
+        for number in ignored:
+            signal.signal(number, signal.SIG_DFL)
         os.setsid()
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(output, 1)

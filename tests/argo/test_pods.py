@@ -123,6 +123,12 @@ def test_pods_have_roots_of_their_own_and_the_machine_is_read_only(home: Home, t
     assert home.run(text)[""].phase is Phase.SUCCEEDED, home.log("wf")
 
 
+def test_pods_ignore_no_signals(home: Home) -> None:
+    root = home.run("  templates: [{name: main, container: {image: x, command: [grep, SigIgn, /proc/self/status]}}]\n")[""]
+    assert root.phase is Phase.SUCCEEDED
+    assert home.log("wf").split() == ["SigIgn:", "0" * 16]
+
+
 def test_pods_see_their_own_processes_and_no_network(home: Home) -> None:
     text = container(
         "echo $$ > /p",
