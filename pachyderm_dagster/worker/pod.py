@@ -22,7 +22,7 @@ import msgspec
 from pachyderm_dagster.coordination.etcd_address import parse_etcd_url
 from pachyderm_dagster.coordination.importing import import_open_etcd
 from pachyderm_dagster.errors import ExecutionError, PachydermError, UnreachableError
-from pachyderm_dagster.log_lines import JSON, TEXT, about, about_job, process_log, set_up
+from pachyderm_dagster.log_lines import JSON, PACKAGE, TEXT, about, about_job, process_log, set_up
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.worker.datums import DatumRunner, Elsewhere
@@ -49,7 +49,8 @@ _MOST_VAIN_STARTS = 8
 _LOOK_SECONDS = 0.5
 _FLUSH_SECONDS = 5.0
 _TERMINATION_LOG = "/dev/termination-log"
-_log = logging.getLogger(__name__)
+# This module is run as __main__, which is not below the package.
+_log = logging.getLogger(f"{PACKAGE}.worker.pod")
 
 
 class PodWorker:
@@ -203,7 +204,7 @@ class _Marked:
                 self._state.end()
                 raise
             result = finished.result
-            _log.info("the datum ended: %s%s", result.state, f", {result.reason}" if result.reason else "")
+            _log.info("the datum ended: %s%s", result.state.name, f", {result.reason}" if result.reason else "")
         self._state.end()
         return finished
 

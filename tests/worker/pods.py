@@ -82,6 +82,7 @@ class PodPlace(Place):
         if url:
             self.url, self.store = url, open_store(url)
         self.pods: list[Pod] = []
+        self.log_format = "text"
         self.area = WorkArea(self.store, JOB)
 
     def give(self, *cmd: str, tasks: Sequence[DatumTask] = (), set_size: int = 1000, etcd: EtcdAddress | None = None, **more: Any) -> None:
@@ -128,7 +129,7 @@ class PodPlace(Place):
             "user": 0,
             "folder": "/",
             "environment": {**os.environ, "PYTHONPATH": str(ROOT)},
-            "command": [sys.executable, "-P", "-m", "pachyderm_dagster.worker.pod", self.url, JOB, str(index), uid],
+            "command": [sys.executable, "-P", "-m", "pachyderm_dagster.worker.pod", self.url, JOB, str(index), uid, self.log_format],
         }
         return self._start(asked)
 

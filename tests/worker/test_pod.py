@@ -1,5 +1,6 @@
 """The worker of a pod and the container of user code, for real: two processes with roots of their own, a store, and a driver that reads what they wrote."""
 
+import json
 import shutil
 import signal
 import subprocess
@@ -36,6 +37,14 @@ def test_user_code_finds_its_files_and_its_output_is_stored(pods: PodPlace) -> N
     assert (ran.state, ran.reason, ran.exit_code, ran.tries) == ("SUCCESS", "", 0, 1)
     assert ran.outputs == {"/b": "content", "/d/c": "more\n", "/same": "content"}
     assert ran.log == "first line\nünd\nsaid\n"
+
+
+def test_worker_logs_json_that_says_which_datum_it_is_about(pods: PodPlace) -> None:
+    pods.log_format = "json"
+    task = pods.task(0)
+    pods.run("echo", "said", tasks=[task])
+    lines = [json.loads(line) for line in (pods.folder / "containers.log").read_text().splitlines() if line.startswith("{")]
+    assert [(line["message"], line["datum"]) for line in lines] == [(said, task.id) for said in ("the datum begins", "said", "the datum ended: SUCCESS")]
 
 
 @pytest.mark.parametrize("odd", [{}, {"a.b": "dotted", "1x": "digit", "PPID": "7", "IFS": ":", "=": "no"}])
