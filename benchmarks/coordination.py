@@ -1,7 +1,8 @@
 """Leases and claims: a lease taken and given back, and renewed, in etcd, in a record on SQLite and, where TEST_METADATA_URL names a server, on PostgreSQL,
 against etcd's client by itself; a datum set claimed and done by one worker and by eight; word of a change, from the transaction to whoever waits.
 
-An etcd of its own is started where there is one; TEST_ETCD_URL names another. Aims: at most twice the client's own calls for the same.
+An etcd of its own is started where there is one; TEST_ETCD_URL names another, and where there is neither all is left out. Aims: at most twice the client's
+own calls for the same.
 """
 
 import contextlib
@@ -37,6 +38,9 @@ WORDS = 50
 
 def main() -> None:
     """Prints milliseconds a call, and ratios."""
+    if "TEST_ETCD_URL" not in os.environ and shutil.which("etcd") is None:
+        print("left out: etcd is not installed (apt-get install etcd-server), and TEST_ETCD_URL names none")
+        return
     with tempfile.TemporaryDirectory() as folder, etcd_address(Path(folder)) as address:
         client = bare_client(address)
         bare = {"taken and given back": median(lambda number: take_bare(client, number)), "renewed": median(renew_bare(client))}
@@ -53,8 +57,6 @@ def etcd_address(folder: Path) -> Iterator[EtcdAddress]:
     """An etcd to measure."""
     prefix = f"benchmark-{os.getpid()}"
     url = os.environ.get("TEST_ETCD_URL")
-    if url is None and shutil.which("etcd") is None:
-        raise SystemExit("etcd is not installed (apt-get install etcd-server), and TEST_ETCD_URL names none")
     with contextlib.ExitStack() as stack:
         yield parse_etcd_url(f"{url or stack.enter_context(EtcdServer(folder)).url}/{prefix}", {})
 

@@ -8,7 +8,7 @@ import statistics
 from pathlib import Path
 
 from benchmarks.changes import LARGE, fill
-from benchmarks.measuring import PACHCTL, command, in_turns, line, make_files, milliseconds, places
+from benchmarks.measuring import PACHCTL, command, find_peer, in_turns, line, make_files, milliseconds, places
 from pachyderm_dagster.workspace import open_workspace
 
 FILES = 100_000
@@ -23,6 +23,8 @@ def main() -> None:
 
 def measure_listing(folder: Path) -> None:
     """The whole listing as JSON, whole commands."""
+    if find_peer("git") is None:
+        return
     source = folder / "source"
     make_files(source, FILES, 100)
     command("git", "init", "--quiet", folder=source)

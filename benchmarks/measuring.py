@@ -93,7 +93,7 @@ def find_peer(name: str) -> str | None:
     """Where another program of this kind is; says so when it is missing."""
     found = shutil.which(name) or shutil.which(name, path=str(PEERS))
     if found is None:
-        line(f"{name} is not installed (`make bench-peers` installs it)", None)
+        line(f"{name} is not installed (where it comes from: benchmarks/README.md)", None)
     return found
 
 
