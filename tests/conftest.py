@@ -1,6 +1,7 @@
 """What every test starts from: settings of its own, and Hypothesis without a clock."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from tests.records import SERVER, new_record_url
 
 # An etcd for the homes of all tests, which otherwise are coordinated by their records.
 COORDINATION = os.environ.get("TEST_COORDINATION_URL")
+# A bucket for the objects of those homes, which otherwise are in their folders.
+STORAGE = os.environ.get("TEST_HOME_STORAGE_URL")
+STORAGE_SETTINGS = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
 
 SETTINGS_PREFIXES = ("PACHYDERM_", "DAGSTER_", "AWS_", "AZURE_", "AZURITE_", "GOOGLE_", "ETCDCTL_")
 
@@ -26,7 +30,8 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" i
 def environment_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
     """Keeps a test from the home and the settings of whoever runs it; returns the home that the test has instead.
 
-    Where TEST_METADATA_URL names a server, the record of that home is on it; where TEST_COORDINATION_URL names an etcd, its processes agree through that.
+    Where TEST_METADATA_URL names a server, the record of that home is on it; where TEST_COORDINATION_URL names an etcd, its processes agree through that;
+    where TEST_HOME_STORAGE_URL names a bucket, its objects are there.
     """
     for name in os.environ:
         if name.startswith(SETTINGS_PREFIXES):
@@ -35,6 +40,9 @@ def environment_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch
     monkeypatch.setenv("PACHYDERM_HOME", str(home))
     if COORDINATION is not None:
         monkeypatch.setenv("PACHYDERM_COORDINATION_URL", f"{COORDINATION}/tests")
+    if STORAGE is not None:
+        for name, value in {**STORAGE_SETTINGS, "PACHYDERM_STORAGE_URL": f"{STORAGE}/{secrets.token_hex(8)}"}.items():
+            monkeypatch.setenv(name, value)
     if SERVER is not None:
         monkeypatch.setenv("PACHYDERM_METADATA_URL", request.getfixturevalue("metadata_url"))
     return home
