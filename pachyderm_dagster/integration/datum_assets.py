@@ -72,6 +72,7 @@ def datum_asset(
     translator: PachydermTranslator | None = None,
     environ: Environ | None = None,
     execute: "Execute | None" = None,
+    python: str | None = None,
     **op: Any,
 ) -> Callable[[DatumFunction], DatumAsset]:
     """Makes a function of one datum a pipeline, and that an asset: it runs for the datums that are new or changed, and for all when its code changes.
@@ -91,7 +92,8 @@ def datum_asset(
         return pandas.DataFrame({"word": texts.split()})
     ```
 
-    The function runs in a process of its own, with the interpreter that loads this, and is imported there. Its code is its module, as Python understands it.
+    The function runs in a process of its own, with the interpreter and from the folder that this is loaded with, and is imported there. Its code is its module,
+    as Python understands it.
 
     Args:
         input: as in a pipeline file; `pfs(...)`, or `{"cross": [pfs(...), pfs(...)]}`.
@@ -100,19 +102,22 @@ def datum_asset(
         description: the function's docstring if left out.
         code: modules whose code counts besides.
         spec: other fields of a pipeline file: `parallelism_spec`, `datum_tries`, `transform: {env: ...}`, ...
+        python: another interpreter, a path or a name, that has the function's module installed: that of the image, where datums run in pods.
         version_by, partition_by, translator, environ, execute, op: as for `pipeline_asset`.
 
     Raises:
         InvalidError: `function-not-importable`, for what a worker could not import; `asset-invalid`, when `spec` holds what is said here; `spec-invalid`;
             `parameter-invalid`, for a parameter that is no input, or a type that files have no form for.
     """
+    if python is not None:
+        check_type("the interpreter of a function", python, str)
 
     def decorate(function: DatumFunction) -> DatumAsset:
         root, files = _find_code(function, code)
         target = f"{function.__module__}:{function.__name__}"
         said = description or inspect.getdoc(function) or f"What `{target}` makes of each datum."
         transform = {
-            "cmd": [sys.executable, "-P", "-m", RUNNER, str(root), target, *(module.__name__ for module in code)],
+            "cmd": [*_interpreter(python, root), target, *(module.__name__ for module in code)],
             "env": {FUNCTION_CODE: code_digest(files)},
             "datum_batching": True,
         }
@@ -126,6 +131,11 @@ def datum_asset(
         return asset
 
     return decorate
+
+
+def _interpreter(python: str | None, root: Path) -> list[str]:
+    """The command up to where the function is imported from: nowhere in particular, where another interpreter has it installed."""
+    return [python or sys.executable, "-P", "-m", RUNNER, "" if python else str(root)]
 
 
 def _document(given: Mapping[str, Any], ours: Mapping[str, Any], transform: Mapping[str, Any]) -> dict[str, Any]:

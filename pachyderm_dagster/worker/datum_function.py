@@ -1,7 +1,7 @@
 """Runs a Python function on datum after datum: `python -m pachyderm_dagster.worker.datum_function ROOT MODULE:FUNCTION [MODULE...]`.
 
-It is the command of a pipeline with `datum_batching`, and stays for all sets of its worker, so the module is imported once. ROOT is where it is imported from;
-the modules are those whose code counts besides.
+It is the command of a pipeline with `datum_batching`, and stays for all sets of its worker, so the module is imported once. ROOT is where it is imported from,
+empty where its module is installed; the modules are those whose code counts besides.
 """
 
 import importlib
@@ -31,7 +31,8 @@ def load_function(root: str, target: str, others: Sequence[str], expected: str) 
         ExecutionError: `code-changed`.
         Exception: whatever the import raises.
     """
-    sys.path.insert(0, root)
+    if root:
+        sys.path.insert(0, root)
     name, _, attribute = target.partition(":")
     modules = [importlib.import_module(module) for module in (name, *others)]
     if code_digest([Path(str(module.__file__)) for module in modules]) != expected:

@@ -9,8 +9,11 @@ import pytest
 
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.integration import Datum, datum_asset, pfs
-from pachyderm_dagster.integration.datum_assets import DatumAsset
+from pachyderm_dagster.integration.datum_assets import RUNNER, DatumAsset
+from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.model import Job
+from tests.cli.pachctl import ROOT
 from tests.integration.function_project import Project
 from tests.integration.test_job_step import table
 
@@ -68,6 +71,21 @@ def test_failing_datum_fails_the_check_and_names_its_files_and_the_others_are_do
     assert (newest.counters.data_processed, newest.counters.data_failed) == (1, 1)
     said = [line.text for line in project.home.workspace.pps.logs(newest)]
     assert "hamlet has 2 words" in said and any("Traceback" in line for line in said)
+
+
+def test_function_is_run_by_another_interpreter_that_has_its_module(project: Project, tmp_path: Path) -> None:
+    python = tmp_path / "image" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\necho by another\nPYTHONPATH={ROOT}:{tmp_path} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    project.home.commit("books@master", {"/hamlet": "to be"})
+    project.run(project.write(CODE.replace("spec=", f"python={str(python)!r}, spec=")))
+    assert project.read("/hamlet") == b"2"
+    assert "by another" in [line.text for line in project.home.workspace.pps.logs(project.home.jobs("count")[0])]
+    # Nothing of where it was loaded is in the command.
+    with project.home.workspace.database.read() as txn:
+        command = pipelines.get_pipeline(txn, RepoName("default", "count")).spec.transform.cmd
+    assert command == (str(python), "-P", "-m", RUNNER, "", "words_of_books:count")
 
 
 def test_code_that_changed_since_it_was_loaded_is_not_run_under_its_old_name(project: Project) -> None:

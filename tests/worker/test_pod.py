@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from pachyderm_dagster.worker.function_code import FUNCTION_CODE, code_digest
 from pachyderm_dagster.worker.pod_state import PodState
 from pachyderm_dagster.worker.starter import CONTROL, prepare_volume
 from tests.etcds import needs_etcd, new_address
@@ -253,6 +254,12 @@ def test_links_out_of_pfs_lead_nowhere(pods: PodPlace) -> None:
     assert outside.reason == f"/pfs/out/x is a link to '/etc/passwd'; {way_out} [output-link-invalid]"
 
 
+SHOUTING = """
+def shout(datum):
+    file = datum.file()
+    (datum.out / file.name).write_text(file.read_text().upper() + datum.environment["N"])
+"""
+RUNNER = "pachyderm_dagster.worker.datum_function"
 BATCH = """
 count=0
 while pachctl next datum; do
@@ -300,6 +307,24 @@ while True:
     assert [one.state for one in ran] == ["SUCCESS", "FAILED", "SUCCESS"]
     assert "wrong thing" in ran[1].reason
     assert ran[0].outputs["/1"] == ran[2].outputs["/2"]
+
+
+def test_function_of_datums_runs_where_the_image_has_module_and_package_at_the_same_places(pods: PodPlace) -> None:
+    code = pods.folder / "project"
+    code.mkdir()
+    (code / "shouting.py").write_text(SHOUTING)
+    command = [sys.executable, "-P", "-m", RUNNER, str(code), "shouting:shout"]
+    variables = {"PYTHONPATH": str(ROOT), FUNCTION_CODE: code_digest([code / "shouting.py"])}
+    tasks = [pods.task(index, {"in": {f"/{index}": b"x"}}, {"N": str(index)}) for index in range(2)]
+    tasks.append(pods.task(2, {"in": {"/2": b"\xff"}}, {"N": "2"}))
+    ran = pods.run(*command, tasks=tasks, datum_batching=True, datum_tries=1, variables=variables)
+    assert [one.outputs for one in ran[:2]] == [{"/0": "X0"}, {"/1": "X1"}]
+    assert ran[2].state == "FAILED" and "the function raised UnicodeDecodeError" in ran[2].reason
+
+
+def test_function_whose_interpreter_the_image_has_not_names_it(pods: PodPlace) -> None:
+    ran = pods.run_one("/home/me/env/bin/python", "-P", "-m", RUNNER, "/home/me", "a:b", datum_batching=True, datum_tries=1)
+    assert ran.state == "FAILED" and "'/home/me/env/bin/python'" in ran.reason and "[command-not-found]" in ran.reason
 
 
 def test_source_folder_is_found_in_the_image(pods: PodPlace) -> None:
