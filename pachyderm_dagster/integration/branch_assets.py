@@ -8,6 +8,8 @@ import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.integration.column_lineage import declared_lineage
+from pachyderm_dagster.integration.commit_events import is_placeholder
+from pachyderm_dagster.integration.dagster_inner import is_made_by_code
 from pachyderm_dagster.integration.data_versions import content_version
 from pachyderm_dagster.pfs.model import BranchName, Commit
 from pachyderm_dagster.pfs.reference_texts import parse_repo
@@ -48,6 +50,14 @@ class BranchAssets:
         """The code version that a user gave an asset in place of that of its specification."""
         found: str | None = self.graph.get(key).code_version if self.graph is not None and self.graph.has(key) else None
         return None if found == labels.text(self.metadata(key), labels.SPEC_CODE_VERSION) else found
+
+    def is_written_here(self, key: dg.AssetKey) -> bool:
+        """Whether code of the user's makes the asset, and no pipeline: it has no version before that ran."""
+        return self.graph is not None and self.graph.has(key) and is_made_by_code(self.graph.get(key)) and not labels.text(self.metadata(key), labels.PIPELINE)
+
+    def is_version(self, key: dg.AssetKey, commit: Commit) -> bool:
+        """Whether a commit that no job made is one of the asset, of which Dagster is to know."""
+        return not (self.is_written_here(key) and is_placeholder(commit))
 
     def is_by_set(self, key: dg.AssetKey) -> bool:
         """Whether the partitions of an asset are commit sets."""

@@ -11,7 +11,7 @@ import dagster as dg
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.integration.dagster_inner import has_version
 from pachyderm_dagster.integration.data_versions import version_tags
-from pachyderm_dagster.pfs.model import Commit
+from pachyderm_dagster.pfs.model import Commit, Origin
 from pachyderm_dagster.storage.rows import FILE_ROWS
 from pachyderm_dagster.storage.tree_reading import decode_root
 
@@ -44,6 +44,11 @@ def commit_metadata(commit: Commit) -> dict[str, dg.MetadataValue]:
     if commit.finished is not None:
         found[labels.FINISHED] = dg.MetadataValue.timestamp(commit.finished)
     return found
+
+
+def is_placeholder(commit: Commit) -> bool:
+    """Whether a commit that no job made is only the head that a pipeline gave a branch, to read it before anybody wrote there."""
+    return commit.origin is Origin.AUTO and not commit.forgotten and decode_root(FILE_ROWS, commit.tree).count == 0
 
 
 def has_event(instance: dg.DagsterInstance, key: dg.AssetKey, commit: Commit, version: str) -> bool:

@@ -25,6 +25,8 @@ _SPEC = (
 _KIND = "dagster/kind/"
 _ORIGIN = "dagster/component_origin"
 """Metadata that Dagster writes into copies of all that a component defines."""
+_IO_MANAGER = "dagster/io_manager_key"
+"""Metadata that an asset has which is made elsewhere, and kept by an IO manager."""
 DAEMON_MODULE = "dagster._daemon"
 """What `dagster-daemon` runs; a script's folder need not be on the path."""
 # Capturing what a step prints starts two processes a step, and takes the terminal away from whoever shows progress on it.
@@ -110,6 +112,11 @@ def selected_in_run(context: dg.AssetExecutionContext) -> Collection[dg.AssetKey
     """The assets that a run is to make; a step knows its own ones only."""
     found: Collection[dg.AssetKey] = layer_of_run(context).selected_asset_keys
     return found
+
+
+def is_made_by_code(node: Any) -> bool:
+    """Whether code makes an asset of a graph. In the graph of a job that leaves it out, all that tells is that something keeps what it returns."""
+    return bool(node.is_materializable) or _IO_MANAGER in node.metadata
 
 
 def step_of(graph: Any, key: dg.AssetKey) -> str:

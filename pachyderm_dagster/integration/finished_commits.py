@@ -124,7 +124,7 @@ def _event(workspace: Workspace, key: dg.AssetKey, commit: Commit, assets: Branc
 
 def _missing(instance: dg.DagsterInstance, found: Sequence[Commit], assets: BranchAssets) -> list[Commit]:
     """The commits on input branches of which Dagster has no event."""
-    on_branches = [commit for commit in found if commit.branch is not None]
+    on_branches = [commit for commit in found if commit.branch is not None and assets.is_version(_key(commit, assets), commit)]
     known = newest_versions(instance, list({_key(commit, assets) for commit in on_branches}))
     return [commit for commit in on_branches if _key(commit, assets) not in known or not _is_told(instance, commit, assets)]
 

@@ -9,9 +9,10 @@ import dagster as dg
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.integration.asset_branches import AssetStorage
-from pachyderm_dagster.integration.commit_events import Describe, commit_materialization, find_commit_id, find_event, version_of
+from pachyderm_dagster.integration.commit_events import Describe, commit_materialization, find_commit_id, find_event, is_placeholder, version_of
 from pachyderm_dagster.integration.dagster_inner import find_instance, find_recorded_event, find_upstream_run, record_input
 from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.branches import inspect_branch
 from pachyderm_dagster.pfs.heads import find_readable_head
 from pachyderm_dagster.pfs.model import BranchName, Commit, Origin
 from pachyderm_dagster.pfs.named_commits import find_named
@@ -82,7 +83,8 @@ class VersionChoice:
         with self.workspace.database.read() as txn:
             for branch in self.branches:
                 head = find_readable_head(txn, branch)
-                if head is not None:
+                # The empty commit of a pipeline's output is data, that of a branch which a pipeline only reads is none yet.
+                if head is not None and not (is_placeholder(head) and not inspect_branch(txn, branch).direct_provenance):
                     return branch, head
         names = ", ".join(map(repr, map(str, self.branches)))
         raise NotFoundError(

@@ -84,7 +84,7 @@ def report_inputs(instance: dg.DagsterInstance, workspace: Workspace, job: Job, 
     for branch, commit in find_consumed(workspace, job).items():
         if branch not in outputs and commit.error is None:
             key = assets.key_of(branch)
-            history = (found for found in _history(workspace, branch, commit) if not is_awaited(instance, found, now))
+            history = (found for found in _history(workspace, branch, commit) if assets.is_version(key, found) and not is_awaited(instance, found, now))
             ensure_events(instance, key, history, assets.version, lambda found: shown_commit(workspace, found))
 
 

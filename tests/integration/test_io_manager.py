@@ -10,6 +10,8 @@ import pyarrow.dataset as ds
 import pytest
 
 from pachyderm_dagster.integration import PachydermIOManager, commit_automation, pipeline_asset
+from pachyderm_dagster.pfs.model import Origin
+from pachyderm_dagster.pps.model import JobState
 from tests.integration.assets import Code, error_of
 from tests.integration.home import QUIET, Home
 
@@ -444,3 +446,50 @@ def test_asset_beside_a_pipeline_that_the_same_project_declares(home: Home) -> N
     assert told()[0] == head.id
     assert b"".join(home.workspace.pfs.get_file("edges@master:/a.txt")) == b"1"
     assert (home.materializations("default", "edges")[0].tags or {})["dagster/input_data_version/default/numbers"] == head.id
+
+
+@pytest.mark.filterwarnings("ignore:Parameter `include_sources`")
+def test_asset_that_a_pipeline_reads_is_missing_until_it_is_made(home: Home) -> None:
+    copy = {"cmd": ["sh"], "stdin": ["cp /pfs/numbers/* /pfs/out/"]}
+    edges = pipeline_asset({"pipeline": {"name": "edges"}, "transform": copy, "input": {"pfs": {"repo": "numbers", "glob": "/*"}}}, environ=home.environ)
+    made = source({"a.txt": b"1"}, automation_condition=dg.AutomationCondition.missing())
+    resources = {"io_manager": PachydermIOManager(home=home.environ["PACHYDERM_HOME"])}
+    own = dg.Definitions(assets=[made, reader("default/numbers", dict[str, bytes]), edges], resources=resources)
+    definitions = dg.Definitions.merge(own, commit_automation([edges], environ=home.environ))
+    repository = definitions.get_repository_def()
+
+    def tick() -> Any:
+        with dg.build_sensor_context(home.instance, cursor=home.cursors.get("default"), repository_def=repository) as context:
+            found = repository.get_sensor_def("commits_default").evaluate_tick(context)
+        home.cursors["default"] = found.cursor
+        for event in found.asset_events:
+            assert isinstance(event, dg.AssetMaterialization)
+            home.instance.report_runless_asset_event(event)
+        return found
+
+    def run(name: str) -> dg.ExecuteInProcessResult:
+        job = definitions.resolve_implicit_global_asset_job_def()
+        return job.execute_in_process(instance=home.instance, asset_selection=[key(name)], run_config=QUIET, raise_on_error=False)
+
+    # Makes the pipeline, and with it an empty commit on the branch of the asset; the job of that commit runs and reads it.
+    while requests := tick().run_requests:
+        for request in requests:
+            found = definitions.resolve_job_def(request.job_name)
+            assert found.execute_in_process(instance=home.instance, asset_selection=request.asset_selection, tags=request.tags, run_config=QUIET).success
+    assert home.workspace.pfs.inspect_commit("numbers@master").origin is Origin.AUTO
+    assert [job.state for job in home.jobs("edges")] == [JobState.SUCCESS]
+    assert home.materializations("default", "numbers") == []
+    assert "asset-empty" in error_of(run("default/read"))
+    assert dg.evaluate_automation_conditions(defs=definitions, instance=home.instance).get_num_requested(key("default/numbers")) == 1
+    assert run("default/numbers").success
+    tick()
+    assert len(home.materializations("default", "numbers")) == 1
+    assert run("default/read").success
+
+
+def test_output_of_a_pipeline_that_is_empty_is_read_as_such(home: Home) -> None:
+    home.commit("images@master", {"/a": "1"})
+    home.pipeline("edges", "images", code="true")
+    home.run_all()
+    code = Code(home, reader("default/edges", dict[str, bytes]))
+    assert code.run("default/read").success and code.load("default/read") == "[]"
