@@ -1,7 +1,10 @@
 """The Dagster side: assets, sensors, resources."""
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
+
+from pachyderm_dagster import __version__
 
 if TYPE_CHECKING:
     from pachyderm_dagster.integration.assets import commit_automation, pachyderm_assets, pipeline_asset, repo_asset
@@ -63,7 +66,11 @@ def __getattr__(name: str) -> Any:
     """A public name, imported now."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    found = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    # By this Dagster tells which libraries a code location has, in which versions. Who has not imported it is none, and need not do so for this.
+    if "dagster" in sys.modules:
+        sys.modules["dagster"].DagsterLibraryRegistry.register("pachyderm-dagster", __version__, is_dagster_package=False)
+    return found
 
 
 def __dir__() -> list[str]:

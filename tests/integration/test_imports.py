@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import pachyderm_dagster.integration as integration
+from pachyderm_dagster import __version__
 from tests.cli.pachctl import ROOT
 
 HEAVY = {"alembic", "boto3", "kubernetes", "numpy", "obstore", "pandas", "polars", "psycopg", "pyarrow", "pymysql", "sqlalchemy"}
@@ -44,6 +45,16 @@ def test_the_package_is_imported_without_any_of_its_parts() -> None:
 )
 def test_definitions_load_without_what_runs_them(code: str) -> None:
     assert imported_by(SPEC + code).isdisjoint(HEAVY)
+
+
+def test_dagster_knows_which_version_a_code_location_has() -> None:
+    code = "import dagster\nfrom pachyderm_dagster.integration import PachydermIOManager\nprint(dagster.DagsterLibraryRegistry.get()['pachyderm-dagster'])"
+    told = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert told == f"{__version__}\n"
+
+
+def test_the_package_does_not_import_dagster_before_a_name_is_asked_for() -> None:
+    assert "dagster" not in imported_by("import pachyderm_dagster.integration")
 
 
 def test_every_public_name_is_found_and_listed() -> None:
