@@ -40,6 +40,12 @@ def loaded(kind: type, attributes: Mapping[str, Any] | None = None) -> Iterator[
             yield found
 
 
+def spec_of(definitions: dg.Definitions, key: dg.AssetKey) -> dg.AssetSpec:
+    """The only asset of that key, made here or not."""
+    (found,) = (spec for spec in definitions.resolve_all_asset_specs() if spec.key == key)
+    return found
+
+
 def test_dg_finds_the_components() -> None:
     (found,) = (entry for entry in entry_points(group="dagster_dg_cli.registry_modules") if entry.name == "pachyderm_dagster")
     module = found.load()
@@ -88,6 +94,42 @@ class TestPipelinesOp(TestOpCustomization):
             step = definitions.resolve_assets_def(COUNT).op
             assert (step.pool or None) == component.op.pool
             assert dict(step.tags).items() >= (component.op.tags or {}).items()
+
+
+class TestPipelinesBranchTranslation(TestTranslation):
+    def test_translation(self, attributes: Mapping[str, Any], assertion: Any, key_modifier: Any) -> None:
+        with loaded(PachydermPipelines, {"specs": "one.yaml", "branch_translation": attributes}) as (_, definitions):
+            key = BOOKS if key_modifier is None else key_modifier(BOOKS)
+            assert assertion(spec_of(definitions, key))
+            assert definitions.resolve_asset_graph().get(COUNT).parent_keys == {key}
+
+
+@pytest.fixture
+def counting(home: Home, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The attributes of a `PachydermWorkspace` with one pipeline, which looks at each load."""
+    monkeypatch.setenv("DAGSTER_IS_DEV_CLI", "1")
+    home.commit("books@master", {"/hamlet": "to be"})
+    home.pipeline("count", "books")
+    return {"home": str(home.workspace.settings.home)}
+
+
+class TestWorkspaceTranslation(TestTranslation):
+    @pytest.mark.parametrize(("field", "own"), [("translation", COUNT), ("branch_translation", BOOKS)])
+    def test_translation(
+        self, attributes: Mapping[str, Any], assertion: Any, key_modifier: Any, counting: Mapping[str, Any], field: str, own: dg.AssetKey
+    ) -> None:
+        with loaded(PachydermWorkspace, {**counting, field: attributes}) as (_, definitions):
+            assert assertion(spec_of(definitions, own if key_modifier is None else key_modifier(own)))
+
+
+class TestWorkspaceOp(TestOpCustomization):
+    def test_translation(self, attributes: Mapping[str, Any], assertion: Any, counting: Mapping[str, Any]) -> None:
+        with loaded(PachydermWorkspace, {**counting, "op": attributes}) as (component, definitions):
+            assert assertion(component.op)
+            made = definitions.resolve_assets_def(COUNT)
+            assert made.op.name.startswith(component.op.name or "")
+            assert dict(made.op.tags).items() >= (component.op.tags or {}).items()
+            assert made.backfill_policy == component.op.backfill_policy
 
 
 def test_subclass_says_otherwise_what_a_step_does(home: Home) -> None:
