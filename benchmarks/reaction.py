@@ -142,11 +142,11 @@ def wait(workspace: Workspace, instance: dg.DagsterInstance, commit_id: str) -> 
     """When the output of a commit set (the newest there is, when it is empty) was finished, and when Dagster was told.
 
     Raises:
-        SystemExit: when a job failed, or nothing has come for `PATIENCE` seconds.
+        SystemExit: when a job failed, or no job has ended for `PATIENCE` seconds.
     """
     key = dg.AssetKey(["default", "copy"])
     finished = None
-    newest, deadline = "", time.perf_counter() + PATIENCE
+    left, deadline = -1, time.perf_counter() + PATIENCE
     while True:
         head = workspace.pfs.inspect_commit("copy@master")
         if finished is None and head.finished is not None and commit_id in ("", head.id):
@@ -156,12 +156,15 @@ def wait(workspace: Workspace, instance: dg.DagsterInstance, commit_id: str) -> 
             tags = event.asset_materialization.tags or {}
             if tags.get("dagster/data_version") == head.id:
                 return finished, time.perf_counter()
-        if head.id != newest:
-            newest, deadline = head.id, time.perf_counter() + PATIENCE
         if head.error is not None:
             raise SystemExit(f"commit {head} failed: {head.error}")
         if time.perf_counter() > deadline:
-            raise SystemExit(f"nothing has come for {PATIENCE:g} s after commit {head}")
+            before, deadline = left, deadline + PATIENCE
+            with workspace.database.read() as txn:
+                left = len(jobs.list_job(txn, unfinished_only=True))
+            if left != before:
+                continue
+            raise SystemExit(f"nothing has come for {PATIENCE:g} s, with {left} jobs left before commit {head}")
         time.sleep(0.01)
 
 

@@ -113,6 +113,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
     },
     "The rest": {
         "dev": Here("serve:dev", "Start Dagster's UI, its daemon, the commit sensors, services and spouts."),
+        "react": Here("react:react", "React to commits at once beside your own Dagster project."),
         "dev pipeline": Here("dev_pipeline:dev_pipeline", "Run a pipeline whenever its file or its code changes."),
         "deploy local": Here("deploy:deploy_local", "Try all of it on a Kubernetes cluster."),
         "deploy kubernetes": Here("deploy:deploy_kubernetes", "Install or upgrade it on a Kubernetes cluster."),

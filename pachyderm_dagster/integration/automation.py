@@ -32,6 +32,11 @@ def job_name(project: str) -> str:
     return lasting_identifier("pipelines", project)
 
 
+def sensor_name(project: str) -> str:
+    """The commit sensor of a project."""
+    return lasting_identifier("commits", project)
+
+
 def schedule_name(pipeline: RepoName) -> str:
     """The schedule of a pipeline with cron inputs."""
     return lasting_identifier("ticks", str(pipeline))
@@ -95,7 +100,7 @@ def _sensor(automation: Automation) -> dg.SensorDefinition:
         executor_def=dg.in_process_executor,
     )
     return SharedSensor(
-        name=lasting_identifier("commits", project),
+        name=sensor_name(project),
         evaluation_fn=tick,
         jobs=[job],
         # 0 would mean 30 s. The daemon looks every five seconds, whatever stands here.

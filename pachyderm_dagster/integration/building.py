@@ -100,6 +100,7 @@ class Location:
         found_by: dict[str, Any] = {labels.PIPELINE: str(pipeline.name), **of_branch(pipeline.output)}
         found_by |= {labels.DECLARED: pipeline.declared} if pipeline.declared else {}
         found_by |= {labels.SPEC_CODE_VERSION: pipeline.code_version, **declared_lineage(spec.key, spec.metadata)}
+        found_by |= {labels.EXECUTES: "user"} if self.execute else {}
         version = spec.code_version or pipeline.code_version
         whole = spec.replace_attributes(deps=deps, code_version=version, skippable=True)
         whole = whole.merge_attributes(metadata=found_by, tags={labels.PROJECT: pipeline.name.project})

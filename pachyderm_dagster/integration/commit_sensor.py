@@ -16,11 +16,9 @@ from pachyderm_dagster.integration.cron_ticks import make_due_ticks
 from pachyderm_dagster.integration.dagster_inner import stopped_names
 from pachyderm_dagster.integration.due_runs import MOST_SETS, REACTION, DueRuns, DueSets, SetRequest
 from pachyderm_dagster.integration.finished_commits import Walked, moved_heads, walk_commits
-from pachyderm_dagster.integration.set_partitions import PartitionChange, change_partitions, partition_of
-from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.integration.set_partitions import PartitionChange, change_partitions, partition_of_run
 from pachyderm_dagster.pfs.model import BranchName, RepoName
 from pachyderm_dagster.pfs.references import parse_repo
-from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.workspace import Workspace
 
 SENSOR_LEASE_TIME = dt.timedelta(seconds=30)
@@ -132,10 +130,8 @@ class CommitSensor:
         keys = [self.pipelines[name] for name in request.pipelines]
         partition = None
         if self.by_set & set(request.pipelines):
-            # The step's own materialization is of the last set; those before it are logged, each with its partition.
             with workspace.database.read() as txn:
-                last = jobs.get_job(txn, request.pipelines[0], (request.set_id, *request.along)[-1])
-                partition = partition_of(txn, commits.get_commit(txn, last.output_commit))
+                partition = partition_of_run(txn, request.pipelines[0], request.last_set)
         return dg.RunRequest(run_key=request.run_key, job_name=self.job_name, asset_selection=keys, tags=request.tags, partition_key=partition)
 
 

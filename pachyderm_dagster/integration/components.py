@@ -148,7 +148,7 @@ def _define(component: "PachydermPipelines | PachydermWorkspace", snapshot: Snap
         snapshot,
         _environ(component.home),
         _Translator(component),
-        execute=component.execute,
+        execute=component.execute if type(component).execute is not _Customized.execute else None,
         op=_op_arguments(component.op),
         version_by=component.version_by,
         partition_by=component.partition_by,

@@ -1,5 +1,7 @@
 """What the integration needs of Dagster beyond its public names, all in this place.
 
+Beside it stands only `dagster_code`, which takes long to import.
+
 What the IO manager takes is guarded: where a later Dagster has it no more, only staleness gets less exact.
 """
 

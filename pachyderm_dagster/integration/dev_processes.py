@@ -21,7 +21,7 @@ from pachyderm_dagster.prctl import end_with_parent
 LOCATION = "pachyderm"
 """The code location's name in Dagster."""
 CODE_MODULE = "pachyderm_dagster.integration.code_location"
-REACTOR_MODULE = "pachyderm_dagster.integration.reacting"
+REACTOR_MODULE = "pachyderm_dagster.integration.dev_reactor"
 HOST = "127.0.0.1"
 END_SECONDS = 15.0
 """How long a process may take to end before it is killed: a run stops its datums and says so in its log."""

@@ -47,6 +47,11 @@ class SetRequest:
         return self.set_id if self.attempt == 1 else f"{self.set_id}-attempt-{self.attempt}"
 
     @property
+    def last_set(self) -> str:
+        """The newest of its sets."""
+        return (self.set_id, *self.along)[-1]
+
+    @property
     def tags(self) -> dict[str, str]:
         """The tags by which the run is found again."""
         attempt = {labels.ATTEMPT: str(self.attempt)} if self.attempt > 1 else {}
@@ -183,6 +188,9 @@ class DueSets:
             return True
         if run.by_command_line and not self.workspace.leases.find_owners([job_lease(job.key) for job in members]):
             self.instance.report_run_failed(record, "The command line that did this run ended before it; its jobs are run again.")
+            return True
+        if run.is_forsaken:
+            self.instance.report_run_canceled(record, "What reacts to commits ended before it submitted this run; another one is started.")
             return True
         if self.take_over and run.is_queued:
             self.instance.report_run_canceled(record, "Nobody took this run from the queue; the command line does its commit set now.")

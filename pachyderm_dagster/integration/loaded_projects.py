@@ -34,7 +34,7 @@ class LoadedProject:
 
 def find_project(project: str, assets: BranchAssets) -> LoadedProject:
     """What is loaded of a project."""
-    pipelines = dict(_pipelines_in(assets.graph))
+    pipelines = dict(pipelines_in(assets.graph))
     own = {name: key for name, key in pipelines.items() if name.project == project}
     heads = {
         branch: key
@@ -47,7 +47,8 @@ def find_project(project: str, assets: BranchAssets) -> LoadedProject:
     return LoadedProject(own, heads, by_set, tuple(_with_what_they_read(declared, own)))
 
 
-def _pipelines_in(graph: Any) -> Iterator[tuple[RepoName, dg.AssetKey]]:
+def pipelines_in(graph: Any) -> Iterator[tuple[RepoName, dg.AssetKey]]:
+    """The pipelines among the assets of a graph."""
     for node in graph.asset_nodes:
         name = labels.text(node.metadata, labels.PIPELINE)
         if name is not None and node.is_executable:

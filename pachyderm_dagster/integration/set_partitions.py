@@ -7,7 +7,9 @@ import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.metadata.database import Transaction
-from pachyderm_dagster.pfs.model import Commit
+from pachyderm_dagster.pfs import commits
+from pachyderm_dagster.pfs.model import Commit, RepoName
+from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.job_sets import list_newest, set_times
 
 MOST_PARTITIONS = 10_000
@@ -33,6 +35,11 @@ def partition_of(txn: Transaction, commit: Commit) -> str:
     """The partition that a commit of a pipeline's output belongs to: that of its set, or of the set which its set repeats."""
     set_id = commit.metadata.get(labels.REPEATED_SET, commit.id)
     return partition_keys(txn, [set_id]).get(set_id, set_id)
+
+
+def partition_of_run(txn: Transaction, pipeline: RepoName, last_set: str) -> str:
+    """The partition of a run: that of its last set. The step's own materialization is of that set; those before it are logged, each with its partition."""
+    return partition_of(txn, commits.get_commit(txn, jobs.get_job(txn, pipeline, last_set).output_commit))
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ class SetRun:
     cancelled_by_user: bool = False
     interrupted: bool = False
     by_command_line: bool = False
+    by_reactor: bool = False
     sets: frozenset[str] = frozenset()
     """The ids of the sets that it does."""
 
@@ -48,6 +49,11 @@ class SetRun:
     def is_queued(self) -> bool:
         """Whether no process has begun it."""
         return self.status in _QUEUED
+
+    @property
+    def is_forsaken(self) -> bool:
+        """Whether what reacts to commits has made it and not submitted it: looked at by the holder of `requests/<project>`, it died in between."""
+        return self.by_reactor and self.status is dg.DagsterRunStatus.NOT_STARTED
 
     def includes(self, job: Job) -> bool:
         """Whether it was to do this job."""
@@ -145,6 +151,7 @@ def _set_run(instance: dg.DagsterInstance, record: dg.RunRecord, pipelines: Mapp
         cancelled_by_user=cancelled,
         interrupted=labels.INTERRUPTED in run.tags or (run.status is dg.DagsterRunStatus.CANCELED and not cancelled),
         by_command_line=run.tags.get(labels.STARTED_BY) == labels.COMMAND_LINE,
+        by_reactor=run.tags.get(labels.STARTED_BY) == labels.REACTOR,
     )
 
 

@@ -1,15 +1,20 @@
-"""The few things that are asked of Dagster's web server over http."""
+"""The few things that are asked of Dagster in GraphQL: of its web server over http, or of whoever answers as that does."""
 
+import functools
 import http.client
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from pachyderm_dagster.errors import ExecutionError, UnreachableError
 
 TIMEOUT_SECONDS = 60.0
+Ask: TypeAlias = Callable[[str, dict[str, Any]], dict[str, Any]]
+"""Answers a query with its variables."""
+REPOSITORY = "__repository__"
+"""What Dagster calls the definitions of a module."""
 _RELOAD = """
 mutation Reload($name: String!) {
   reloadRepositoryLocation(repositoryLocationName: $name) {
@@ -69,21 +74,26 @@ def reload_location(url: str, location: str) -> str | None:
     return str(loaded.get("message", loaded["__typename"])).strip()
 
 
-def launch_run(url: str, location: str, job: str, assets: Iterable[Sequence[str]], tags: Mapping[str, str]) -> str:
+def asking(url: str) -> Ask:
+    """Asks the web server at `url`; raises UnreachableError `dagster-unreachable`."""
+    return functools.partial(_ask, url)
+
+
+def launch_run(ask: Ask, location: str, job: str, assets: Iterable[Sequence[str]], tags: Mapping[str, str], *, repository: str = REPOSITORY) -> str:
     """Has these assets of a job run, with these tags; the id of the run, which waits in the queue or has begun.
 
     Raises:
-        UnreachableError: `dagster-unreachable`.
+        UnreachableError: as `ask`.
         ExecutionError: `run-refused`.
     """
     selector = {
         "repositoryLocationName": location,
-        "repositoryName": "__repository__",
+        "repositoryName": repository,
         "jobName": job,
         "assetSelection": [{"path": list(path)} for path in assets],
     }
     given = {"selector": selector, "mode": "default", "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]}}
-    result = _ask(url, _LAUNCH, {"parameters": given})["launchRun"]
+    result = ask(_LAUNCH, {"parameters": given})["launchRun"]
     if result["__typename"] != "LaunchRunSuccess":
         why = result.get("message") or result.get("errors") or result["__typename"]
         raise ExecutionError("run-refused", f"Dagster started no run of job {job}: {why}; reload code location {location} in the UI, and see whether it loads")

@@ -116,6 +116,12 @@ def refresh(txn: Transaction, job: Job) -> Job:
     return found[0]
 
 
+def list_unfinished_set(txn: Transaction) -> set[tuple[str, str]]:
+    """Project and commit set of each unfinished job, for those who look many times a second."""
+    statement = sa.select(t.project.c.name, t.job.c.set_id).join_from(t.job, t.pipeline).join(t.project).where(t.job.c.state.in_(UNFINISHED))
+    return {(row.name, row.set_id) for row in txn.all(statement)}
+
+
 def list_due_set(txn: Transaction, project: str, *, without: Collection[RepoName] = ()) -> list[tuple[str, list[Job]]]:
     """The commit sets with unfinished jobs in `project` that can run to their end now, oldest first, with those jobs in an order in which they can.
 

@@ -3,36 +3,39 @@
 import contextlib
 import datetime as dt
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import dagster as dg
 import pytest
 from dagster._core.definitions.data_version import StaleStatus
 
+import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.coordination.leases import LEASE_TIME
 from pachyderm_dagster.coordination.names import asked_lease, reactor_lease, set_lease
 from pachyderm_dagster.errors import ExecutionError, StorageError
 from pachyderm_dagster.executors.job_datums import JobDatums
 from pachyderm_dagster.integration.commit_sensor import SENSOR_OWNER
-from pachyderm_dagster.integration.reacting import PASSED, Launcher, Reactor, open_reactor
+from pachyderm_dagster.integration.dev_reactor import DevCode
+from pachyderm_dagster.integration.reacting import PASSED, Reactor, open_reactor
 from pachyderm_dagster.pps.model import JobState
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerSetup
 from pachyderm_dagster.workspace import open_workspace
 from tests.integration.home import Home
 
-NOWHERE = Launcher("http://127.0.0.1:9", "pachyderm")
+NOWHERE = DevCode("http://127.0.0.1:9", "pachyderm")
 EDGES = dg.AssetKey(["default", "edges"])
 
 
-@dataclass
-class Launched:
+class Launched(DevCode):
     """Notes what is to be launched."""
 
-    jobs: list[tuple[str, Sequence[dg.AssetKey]]] = field(default_factory=list)
+    def __init__(self) -> None:
+        super().__init__("", "")
+        self.jobs: list[tuple[str, Sequence[dg.AssetKey]]] = []
 
-    def launch(self, job: str, keys: Sequence[dg.AssetKey], tags: Mapping[str, str]) -> None:
-        self.jobs.append((job, keys))
+    def launch(self, project: str, keys: Sequence[dg.AssetKey], tags: Mapping[str, str]) -> None:
+        self.jobs.append((project, keys))
 
 
 @dataclass
@@ -59,7 +62,7 @@ def instant(home: Home) -> Iterator[Reactor]:
     home.pipeline("edges", "images", code="if [ -e /pfs/images/bad ]; then exit 3; fi; cp /pfs/images/* /pfs/out/")
     home.pipeline("montage", "edges")
     run_first(home)
-    with open_reactor(home.environ, NOWHERE, is_instant=True) as reactor:
+    with open_reactor(home.workspace, home.environ, home.instance, NOWHERE, is_instant=True) as reactor:
         yield reactor
 
 
@@ -141,25 +144,54 @@ def test_pipeline_of_which_no_short_job_is_known_gets_a_run(home: Home, longest:
     launched = Launched()
     executor = Failing(AssertionError("a job is run here"))
     assert Reactor(home.workspace, home.instance, executor, launched, is_instant=True, longest=longest).look()
-    assert launched.jobs == [("pipelines_default", [EDGES])]
+    assert launched.jobs == [("default", [EDGES])]
 
 
-def test_web_server_that_does_not_answer_leaves_the_set_to_the_sensor(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_launched_while_another_one_reacts(home: Home) -> None:
     home.commit("images@master", {"/a": "1"})
     home.pipeline("edges", "images")
-    with open_reactor(home.environ, NOWHERE, is_instant=False) as reactor:
+    launched, clock = Launched(), ManualClock(dt.datetime.now(dt.UTC))
+    with contextlib.closing(open_workspace(home.environ, clock=clock)) as workspace:
+        reactor = Reactor(workspace, home.instance, Failing(AssertionError("a job is run here")), launched)
+        with home.lease(reactor_lease("default")):
+            assert not reactor.look()
+        clock.advance(LEASE_TIME)
+        assert reactor.hold_on() == []
+        clock.advance(PASSED)
+        assert reactor.look()
+    assert launched.jobs == [("default", [EDGES])]
+
+
+def test_run_that_was_made_and_not_submitted_before_the_reactor_died_is_cancelled_and_asked_for_again(home: Home) -> None:
+    home.commit("images@master", {"/a": "1"})
+    home.pipeline("edges", "images")
+    tags = {labels.COMMIT_SET: home.jobs("edges")[0].id, labels.STARTED_BY: labels.REACTOR}
+    job = home.definitions().resolve_job_def("pipelines_default")
+    made = home.instance.create_run_for_job(job, tags=tags, asset_selection=frozenset([EDGES]))
+    assert made.status is dg.DagsterRunStatus.NOT_STARTED
+    (request,) = home.tick().requests
+    assert (home.instance.get_run_by_id(made.run_id) or made).status is dg.DagsterRunStatus.CANCELED
+    home.run(request)
+    assert home.jobs("edges")[0].state is JobState.SUCCESS
+
+
+def test_web_server_that_does_not_answer_leaves_the_set_to_the_sensor(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
+    home.commit("images@master", {"/a": "1"})
+    home.pipeline("edges", "images")
+    with open_reactor(home.workspace, home.environ, home.instance, NOWHERE, is_instant=False) as reactor:
         assert reactor.look()
         assert not reactor.look()
-    assert "does not answer" in caplog.text
+    assert "does not answer" in capfd.readouterr().err
     assert len(home.tick().requests) == 1
 
 
-def test_job_that_cannot_be_started_here_is_told_and_left_to_the_sensor(home: Home, instant: Reactor, caplog: pytest.LogCaptureFixture) -> None:
+def test_job_that_cannot_be_started_here_is_told_and_left_to_the_sensor(home: Home, instant: Reactor, capfd: pytest.CaptureFixture[str]) -> None:
     home.commit("images@master", {"/a": "1"})
     instant.executor = Failing(ExecutionError("worker-not-started", "no worker starts here"))
     assert instant.look()
     assert not instant.look()
-    assert "no worker starts here" in caplog.text
+    assert "no worker starts here" in capfd.readouterr().err
+    instant.let_go()
     assert len(home.tick().requests) == 1
 
 
@@ -173,6 +205,7 @@ def test_set_that_a_full_disk_interrupted_here_is_not_tried_here_again(home: Hom
         assert full.tries == 1
         clock.advance(PASSED)
         assert not reactor.look()
+        reactor.let_go()
     assert full.tries == 1
     assert len(home.tick().requests) == 1, "the sensor's runs are counted, and wait longer each time"
 
@@ -183,6 +216,6 @@ def test_job_of_a_reactor_that_was_interrupted_is_done_by_the_next(home: Home, i
     with pytest.raises(KeyboardInterrupt):
         instant.look()
     assert not home.workspace.leases.is_held(set_lease(home.jobs("edges")[0].id))
-    with open_reactor(home.environ, NOWHERE, is_instant=True) as following:
+    with open_reactor(home.workspace, home.environ, home.instance, NOWHERE, is_instant=True) as following:
         assert following.look()
     assert home.jobs("edges")[0].state is JobState.SUCCESS
