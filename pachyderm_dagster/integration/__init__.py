@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pachyderm_dagster.integration.io_manager import PachydermIOManager
     from pachyderm_dagster.integration.launch_config import PipelineConfig
     from pachyderm_dagster.integration.resource import PachydermResource
+    from pachyderm_dagster.integration.sensor_limits import SensorLimits
     from pachyderm_dagster.integration.served_models import ServedModel, served_model
     from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline
     from pachyderm_dagster.integration.translator import PachydermTranslator
@@ -29,6 +30,7 @@ __all__ = [
     "PachydermTranslator",
     "PachydermWorkspace",
     "PipelineConfig",
+    "SensorLimits",
     "ServedModel",
     "build_definitions",
     "commit_automation",
@@ -50,6 +52,7 @@ _MODULES = {
     "PachydermTranslator": "translator",
     "PachydermWorkspace": "components",
     "PipelineConfig": "launch_config",
+    "SensorLimits": "sensor_limits",
     "ServedModel": "served_models",
     "build_definitions": "building",
     "commit_automation": "assets",

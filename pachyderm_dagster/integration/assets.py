@@ -14,6 +14,7 @@ from pachyderm_dagster.integration.automation import Environ, automate
 from pachyderm_dagster.integration.building import Location, OpArguments, PartitionBy, branch_spec, define
 from pachyderm_dagster.integration.code_places import place_of_caller
 from pachyderm_dagster.integration.declared import declare, declared_as, declared_snapshot, read_declared
+from pachyderm_dagster.integration.sensor_limits import SensorLimits
 from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
 from pachyderm_dagster.integration.translator import PachydermTranslator, step_names, versioned
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, DEFAULT_PROJECT
@@ -108,12 +109,19 @@ def asset_of(
 
 
 def commit_automation(
-    assets: Sequence[dg.AssetsDefinition], *, translator: PachydermTranslator | None = None, environ: Environ | None = None
+    assets: Sequence[dg.AssetsDefinition],
+    *,
+    translator: PachydermTranslator | None = None,
+    environ: Environ | None = None,
+    limits: SensorLimits | None = None,
 ) -> dg.Definitions:
     """What runs pipelines when commits come: a job and a commit sensor for each project of these assets, as `pipeline_asset` makes them,
     and a schedule for each with cron inputs.
 
     They run all pipelines of these projects that the code location has, whoever makes them; schedules of cron inputs are for these assets.
+
+    Args:
+        limits: how much a sensor takes at once; whoever else makes the sensor of one of these projects has to say the same.
 
     Raises:
         InvalidError: `asset-invalid`, for an asset that is no pipeline, or when there is none; `pipeline-twice`, when two assets are the same one.
@@ -121,7 +129,7 @@ def commit_automation(
     """
     loaded = list(_loaded_of(assets).values())
     projects = sorted({pipeline.name.project for pipeline in loaded})
-    return automate(projects, loaded, os.environ if environ is None else environ, translator)
+    return automate(projects, loaded, os.environ if environ is None else environ, translator, limits)
 
 
 def pachyderm_assets(
@@ -135,6 +143,7 @@ def pachyderm_assets(
     environ: Environ | None = None,
     execute: "Execute | None" = None,
     op: Mapping[str, Any] | None = None,
+    limits: SensorLimits | None = None,
 ) -> dg.Definitions:
     """The pipelines of pipeline files as assets, with the branches that they read, and the jobs, sensors and schedules that run them.
 
@@ -152,6 +161,7 @@ def pachyderm_assets(
         op: of the steps of all of them, for `dg.multi_asset`: `{"pool": "gpu", "op_tags": {...}}`; a `name` comes before that of each pipeline.
         version_by: as for `repo_asset`, of all of them.
         partition_by: "commit" makes each commit set a partition of these assets, which Dagster shows in a grid and runs again one by one.
+        limits: as for `commit_automation`.
         own_assets: keys, `project/repo`, of branches that pipelines read and assets of your own code write, with `PachydermIOManager`.
 
     Raises:
@@ -162,7 +172,14 @@ def pachyderm_assets(
     declared = read_declared([Path(each) for each in sources], project=project)
     using = translator or PachydermTranslator()
     return define(
-        declared_snapshot(declared, own_assets), environ or os.environ, using, execute=execute, op=op, version_by=version_by, partition_by=partition_by
+        declared_snapshot(declared, own_assets),
+        environ or os.environ,
+        using,
+        execute=execute,
+        op=op,
+        version_by=version_by,
+        partition_by=partition_by,
+        limits=limits,
     )
 
 

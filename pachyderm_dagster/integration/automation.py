@@ -15,6 +15,7 @@ import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.integration.dagster_inner import SharedSensor
+from pachyderm_dagster.integration.sensor_limits import USUAL, SensorLimits
 from pachyderm_dagster.integration.snapshot import LoadedPipeline
 from pachyderm_dagster.integration.translator import PachydermTranslator, lasting_identifier
 from pachyderm_dagster.pfs.model import RepoName
@@ -49,11 +50,13 @@ class Automation:
     Args:
         differences: what is otherwise in the environment that names the workspace than in that of the process; None is not there.
         translator: names the branches that are not loaded; None for the usual one.
+        limits: how much the sensor takes at once.
     """
 
     project: str
     differences: tuple[tuple[str, str | None], ...] = ()
     translator: PachydermTranslator | None = None
+    limits: SensorLimits = USUAL
 
     @property
     def environ(self) -> dict[str, str]:
@@ -62,14 +65,20 @@ class Automation:
         return {name: value for name, value in changed.items() if value is not None}
 
 
-def automate(projects: Sequence[str], pipelines: Sequence[LoadedPipeline], environ: Environ, translator: PachydermTranslator | None) -> dg.Definitions:
+def automate(
+    projects: Sequence[str],
+    pipelines: Sequence[LoadedPipeline],
+    environ: Environ,
+    translator: PachydermTranslator | None,
+    limits: SensorLimits | None = None,
+) -> dg.Definitions:
     """The job and the sensor of each project, and the schedules of these pipelines.
 
     Args:
-        translator: as for `Automation`.
+        translator, limits: as for `Automation`.
     """
     using = None if type(translator) is PachydermTranslator else translator
-    found = {project: Automation(project, _differences(environ), using) for project in projects}
+    found = {project: Automation(project, _differences(environ), using, limits or USUAL) for project in projects}
     return dg.Definitions(
         sensors=[_sensor(automation) for automation in found.values()],
         schedules=[_schedule(found[pipeline.name.project], pipeline) for pipeline in pipelines if _crontabs_of(pipeline)],
@@ -105,6 +114,7 @@ def _sensor(automation: Automation) -> dg.SensorDefinition:
         jobs=[job],
         # 0 would mean 30 s. The daemon looks every five seconds, whatever stands here.
         minimum_interval_seconds=1,
+        tags=automation.limits.tags or None,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Tells Dagster of finished commits in project {project} and runs every commit set once its inputs are finished.",
     )

@@ -12,6 +12,7 @@ from pachyderm_dagster.integration.automation import Environ, automate
 from pachyderm_dagster.integration.column_lineage import declared_lineage
 from pachyderm_dagster.integration.dagster_inner import shared
 from pachyderm_dagster.integration.launch_config import PipelineConfig
+from pachyderm_dagster.integration.sensor_limits import SensorLimits
 from pachyderm_dagster.integration.snapshot import InputBranch, LoadedPipeline, Snapshot
 from pachyderm_dagster.integration.translator import PachydermTranslator, branch_key, keys_elsewhere, of_branch, step_names, versioned
 from pachyderm_dagster.pfs.model import BranchName
@@ -25,15 +26,18 @@ OpArguments: TypeAlias = Mapping[str, Any]
 """What `dg.multi_asset` is given beside what a pipeline says: `op_tags`, `pool`, `description`, ...; and `name`, which comes before the pipeline's."""
 
 
-def build_definitions(environ: Environ, *, translator: PachydermTranslator | None = None) -> dg.Definitions:
+def build_definitions(environ: Environ, *, translator: PachydermTranslator | None = None, limits: SensorLimits | None = None) -> dg.Definitions:
     """The definitions of the workspace that `environ` names, as it is now; `dg.Definitions.merge` adds them to your own.
+
+    Args:
+        limits: how much the sensor of a project takes at once.
 
     Raises:
         InvalidError: `config-invalid`.
         StateError: `home-version`.
     """
     snapshot = importlib.import_module("pachyderm_dagster.integration.record_snapshot").look(environ)
-    return define(snapshot, environ, translator or PachydermTranslator())
+    return define(snapshot, environ, translator or PachydermTranslator(), limits=limits)
 
 
 def define(
@@ -47,6 +51,7 @@ def define(
     version_by: str | None = None,
     partition_by: PartitionBy | None = None,
     is_component: bool = False,
+    limits: SensorLimits | None = None,
 ) -> dg.Definitions:
     """The definitions of a snapshot; their steps and sensors open the workspace that `environ` names.
 
@@ -57,6 +62,7 @@ def define(
         version_by: `commit` or `content`, of assets that do not say it themselves.
         partition_by: "commit" makes each commit set a partition of the pipelines' assets.
         is_component: the translator is for this component's assets only.
+        limits: of the sensors.
 
     Raises:
         InvalidError: `asset-invalid`.
@@ -72,7 +78,7 @@ def define(
     ]
     # No executor and no resources: those of a code location are its owner's.
     unknown = None if is_component else translator
-    return dg.Definitions.merge(dg.Definitions(assets=assets), automate(snapshot.projects, snapshot.pipelines, environ, unknown))
+    return dg.Definitions.merge(dg.Definitions(assets=assets), automate(snapshot.projects, snapshot.pipelines, environ, unknown, limits))
 
 
 def branch_spec(branch: InputBranch, translator: PachydermTranslator, version_by: str | None) -> dg.AssetSpec:

@@ -14,8 +14,9 @@ from pachyderm_dagster.executors.run_job import Executor
 from pachyderm_dagster.integration.branch_assets import BranchAssets
 from pachyderm_dagster.integration.cron_ticks import make_due_ticks
 from pachyderm_dagster.integration.dagster_inner import stopped_names
-from pachyderm_dagster.integration.due_runs import MOST_SETS, REACTION, DueRuns, DueSets, SetRequest
+from pachyderm_dagster.integration.due_runs import REACTION, DueRuns, DueSets, SetRequest
 from pachyderm_dagster.integration.finished_commits import Walked, moved_heads, walk_commits
+from pachyderm_dagster.integration.sensor_limits import USUAL, SensorLimits, room_for_runs
 from pachyderm_dagster.integration.set_partitions import PartitionChange, change_partitions, partition_of_run
 from pachyderm_dagster.pfs.model import BranchName, RepoName
 from pachyderm_dagster.pfs.references import parse_repo
@@ -24,8 +25,6 @@ from pachyderm_dagster.workspace import Workspace
 SENSOR_LEASE_TIME = dt.timedelta(seconds=30)
 SENSOR_OWNER = "commit-sensor"
 """One for all processes: after a reload another code server goes on with the lease."""
-MOST_RUNS = 20
-"""Run requests a tick: starting a run takes the daemon about a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,7 @@ class CommitSensor:
         job_name: the job that runs the project's pipelines.
         by_set: the pipelines whose partitions are commit sets.
         schedules: the schedule of each pipeline that has one.
+        limits: how much a tick takes.
     """
 
     project: str
@@ -48,6 +48,7 @@ class CommitSensor:
     job_name: str
     by_set: frozenset[RepoName] = frozenset()
     schedules: Mapping[RepoName, str] = field(default_factory=dict)
+    limits: SensorLimits = USUAL
 
     @property
     def is_by_set(self) -> bool:
@@ -66,7 +67,7 @@ class CommitSensor:
             # A clock that cannot be served now holds up nobody else; its ticks are made up for.
             context.log.warning("ticks of cron inputs have to wait: %s", error)
         walked = Walked.decode(context.cursor)
-        walk = walk_commits(workspace, context.instance, self.project, self.assets, walked)
+        walk = walk_commits(workspace, context.instance, self.project, self.assets, walked, most=self.limits.commits_per_tick)
         due = DueRuns(silent=_times(walked.silent))
         if walk.is_complete:
             walk.events += moved_heads(workspace, context.instance, self.heads, walk.events, self.assets)
@@ -117,10 +118,11 @@ class CommitSensor:
             if held is None:
                 before.waiting.append("a run started by hand is making its commit set")
                 return before
-            sets = DueSets(
-                workspace, context.instance, executor, self.project, self.pipelines, leaves_fresh=True, most_sets=MOST_SETS, only_alike=self.is_by_set
-            )
-            found = sets.look(before.silent, limit=MOST_RUNS)
+            most_sets, only_alike = self.limits.sets_per_run, self.is_by_set
+            sets = DueSets(workspace, context.instance, executor, self.project, self.pipelines, leaves_fresh=True, most_sets=most_sets, only_alike=only_alike)
+            found = sets.look(before.silent, limit=self.limits.runs_per_tick)
+            # Behind the look, which ends runs that are dead: they would hold up the others for ever.
+            found.keep(room_for_runs(context.instance, self.job_name, self.limits))
             if found.requests:
                 workspace.leases.acquire(asked_lease(self.project), SENSOR_OWNER, REACTION)
             return found

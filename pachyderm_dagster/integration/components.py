@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, PrivateAttr
 
 from pachyderm_dagster.integration.building import PartitionBy, define
 from pachyderm_dagster.integration.declared import declared_snapshot, read_declared
+from pachyderm_dagster.integration.sensor_limits import SensorLimits
 from pachyderm_dagster.integration.snapshot import LoadedPipeline, Snapshot, decode_snapshot, encode_snapshot
 from pachyderm_dagster.integration.translator import AssetProps, PachydermTranslator
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, RepoName
@@ -89,6 +90,9 @@ VersionedBy: TypeAlias = Annotated[
         "content",
     ),
 ]
+Limits: TypeAlias = Annotated[
+    SensorLimits | None, _said("How much the commit sensor takes at once; the same in all components of a project.", {"active_runs": 10, "runs_per_tick": 5})
+]
 PartitionedBy: TypeAlias = Annotated[PartitionBy | None, _said("`commit` makes each commit set a partition of the assets of pipelines.", "commit")]
 
 
@@ -153,6 +157,7 @@ def _define(component: "PachydermPipelines | PachydermWorkspace", snapshot: Snap
         version_by=component.version_by,
         partition_by=component.partition_by,
         is_component=True,
+        limits=component.limits,
     )
 
 
@@ -188,6 +193,7 @@ class PachydermPipelines(_Customized, dg.Component, dg.Model, dg.Resolvable):
         _said("Keys, project/repo, of branches that assets of your own code write, with PachydermIOManager.", ["default/cars"]),
     ] = Field(default=[])
     partition_by: PartitionedBy = None
+    limits: Limits = None
 
     _folder: Path | None = PrivateAttr(default=None)
 
@@ -226,6 +232,7 @@ class PachydermWorkspace(_Customized, dg.StateBackedComponent, dg.Resolvable):
         list[str],
         _said("Pipelines, project/name, that Python of this project declares. Those of PachydermPipelines are left out by themselves.", ["default/longest"]),
     ] = field(default_factory=list)
+    limits: Limits = None
     defs_state: ResolvedDefsStateConfig = field(default_factory=DefsStateConfigArgs.local_filesystem)
 
     @property

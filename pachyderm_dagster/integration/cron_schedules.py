@@ -11,7 +11,7 @@ from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.executors.run_job import Executor
 from pachyderm_dagster.integration.commit_sensor import CommitSensor
 from pachyderm_dagster.integration.cron_ticks import make_scheduled_ticks
-from pachyderm_dagster.integration.due_runs import MOST_SETS, REACTION, SCHEDULE_OWNER, DueSets
+from pachyderm_dagster.integration.due_runs import REACTION, SCHEDULE_OWNER, DueSets
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.workspace import Workspace
 
@@ -39,9 +39,9 @@ def run_schedule(
         for set_id in ticked:
             # The hold of an evaluation that went before this one, and is over.
             workspace.leases.release(set_lease(set_id), SCHEDULE_OWNER)
-        due = DueSets(workspace, context.instance, executor, name.project, sensor.pipelines, most_sets=MOST_SETS, only_alike=sensor.is_by_set).look(
-            {}, limit=_MOST_RUNS
-        )
+        due = DueSets(
+            workspace, context.instance, executor, name.project, sensor.pipelines, most_sets=sensor.limits.sets_per_run, only_alike=sensor.is_by_set
+        ).look({}, limit=_MOST_RUNS)
         asked = [request for request in due.requests if request.attempt == 1 and request.set_id in ticked]
         for set_id in (set_id for request in asked for set_id in (request.set_id, *request.along)):
             # Until Dagster has made the run, nobody else is to ask for it. If the daemon dies before that, the sensor does a little later.

@@ -26,6 +26,8 @@ class LoadedRepository:
     location: str
     name: str
     graph: Any
+    sensors: Mapping[str, Mapping[str, str]]
+    """The tags of each sensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ class CodeLocations:
         for name, entry in self._context.get_current_workspace().code_location_entries.items():
             if entry.code_location is not None:
                 for repository in entry.code_location.get_repositories().values():
-                    yield LoadedRepository(name, repository.name, repository.asset_graph)
+                    sensors = {sensor.name: dict(sensor.tags) for sensor in repository.get_sensors()}
+                    yield LoadedRepository(name, repository.name, repository.asset_graph, sensors)
 
     def versions(self) -> tuple[object, ...]:
         """Others when something was loaded anew: by `reload`, or as a code server of the workspace file has other definitions."""

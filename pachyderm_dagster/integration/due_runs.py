@@ -19,8 +19,6 @@ from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.workspace import Workspace
 
-MOST_SETS = 200
-"""Commit sets a run, for whoever starts runs that may do several: enough that starting them costs little, and not so many that one failure repeats much."""
 SCHEDULE_OWNER = "schedule"
 """Holds a set whose run a schedule has just asked for. One for all: an evaluation that is repeated has the sets that it asked for before."""
 REACTION = dt.timedelta(seconds=10)
@@ -77,6 +75,14 @@ class DueRuns:
     silent: dict[str, dt.datetime] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
     unloaded: tuple[RepoName, ...] | None = None
+
+    def keep(self, room: int | None) -> None:
+        """Leaves requests beyond `room` (None: no limit) for a later look."""
+        if room is None or len(self.requests) <= room:
+            return
+        left = len(self.requests) - room
+        del self.requests[room:]
+        self.waiting.insert(0, f"{left} run{'s' * (left > 1)} wait{'s' * (left == 1)} for others of this project to end, as `active_runs` says")
 
 
 @dataclass(frozen=True, slots=True)

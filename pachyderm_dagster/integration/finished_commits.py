@@ -21,9 +21,6 @@ from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.workspace import Workspace
 
-MOST_COMMITS = 300
-"""Commits a tick: each costs about 10 ms to look up and 10 to 60 ms to report, and the sensor's lease lasts 30 s."""
-
 SHOWN_COMMITS = 50
 """Commits a tick of which more is shown than numbers: that costs a few milliseconds each, and some requests where the store is far away."""
 
@@ -77,10 +74,10 @@ class Walk:
     is_complete: bool = False
 
 
-def walk_commits(workspace: Workspace, instance: dg.DagsterInstance, project: str, assets: BranchAssets, walked: Walked) -> Walk:
-    """Goes on from `walked` over the finished commits of a project and collects the events that are missing."""
+def walk_commits(workspace: Workspace, instance: dg.DagsterInstance, project: str, assets: BranchAssets, walked: Walked, *, most: int) -> Walk:
+    """Goes on from `walked` over `most` of the finished commits of a project and collects the events that are missing."""
     with workspace.database.read() as txn:
-        found = list_finished_after(txn, project, _EPOCH + dt.timedelta(microseconds=walked.finished), walked.key, number=MOST_COMMITS)
+        found = list_finished_after(txn, project, _EPOCH + dt.timedelta(microseconds=walked.finished), walked.key, number=most)
         job_of = {
             job.output_commit: job for commit in found if commit.origin is Origin.AUTO for job in jobs.list_job(txn, pipeline=commit.repo, set_id=commit.id)
         }
@@ -89,7 +86,7 @@ def walk_commits(workspace: Workspace, instance: dg.DagsterInstance, project: st
     unsure += [job_of[commit.key] for commit in found if commit.key in job_of]
     missing = _missing(instance, [*awaited, *(commit for commit in found if commit.key not in job_of)], assets)
     still_awaited = [commit.key for commit in missing if is_awaited(instance, commit, workspace.database.clock.now())]
-    walk = Walk(walked, is_complete=len(found) < MOST_COMMITS and not still_awaited)
+    walk = Walk(walked, is_complete=len(found) < most and not still_awaited)
     walk.events = _events(workspace, [commit for commit in missing if commit.key not in still_awaited], assets)
     still_unsure = []
     for job in unsure:

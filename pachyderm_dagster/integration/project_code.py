@@ -1,5 +1,6 @@
 """The code locations of a user's own Dagster project, as what reacts to commits sees them."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,10 +9,11 @@ import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.integration.automation import job_name
+from pachyderm_dagster.integration.automation import job_name, sensor_name
 from pachyderm_dagster.integration.branch_assets import BranchAssets
 from pachyderm_dagster.integration.dagster_code import CodeLocations, LoadedRepository
 from pachyderm_dagster.integration.loaded_projects import find_project, pipelines_in
+from pachyderm_dagster.integration.sensor_limits import SensorLimits
 from pachyderm_dagster.integration.served_projects import ServedProject
 from pachyderm_dagster.integration.snapshot import AssetBranch, InputBranch, Snapshot
 from pachyderm_dagster.integration.translator import PachydermTranslator, keys_elsewhere
@@ -102,13 +104,14 @@ def _projects_in(repository: LoadedRepository, assets: Sequence[AssetBranch]) ->
     for project in sorted({name.project for name, _ in pipelines_in(graph)}):
         found = find_project(project, loaded)
         custom = frozenset(name for name, key in found.pipelines.items() if _text(graph, key, labels.EXECUTES))
+        limits = SensorLimits.of_tags(repository.sensors.get(sensor_name(project), {}))
         versions = {name: _text(graph, key, labels.SPEC_CODE_VERSION) for name, key in found.pipelines.items()}
-        yield project, _Found(repository, ServedProject(found.pipelines, loaded, found.by_set, custom), versions)
+        yield project, _Found(repository, ServedProject(found.pipelines, loaded, found.by_set, custom, limits), versions)
 
 
 def _with_runs(served: ServedProject, otherwise: frozenset[RepoName]) -> ServedProject:
     """The step of a pipeline that is declared otherwise makes it what is declared, before its jobs."""
-    return ServedProject(served.pipelines, served.assets, served.by_set, served.by_run | (otherwise & served.pipelines.keys()))
+    return dataclasses.replace(served, by_run=served.by_run | (otherwise & served.pipelines.keys()))
 
 
 def _text(graph: Any, key: dg.AssetKey, label: str) -> str:

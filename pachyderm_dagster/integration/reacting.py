@@ -17,11 +17,12 @@ from pachyderm_dagster.errors import ConflictError, ExecutionError, NotFoundErro
 from pachyderm_dagster.executors.choosing import open_executor
 from pachyderm_dagster.executors.run_job import Executor, run_job
 from pachyderm_dagster.executors.unrunnable import end_unrunnable_jobs
-from pachyderm_dagster.integration.automation import sensor_name
+from pachyderm_dagster.integration.automation import job_name, sensor_name
 from pachyderm_dagster.integration.dagster_inner import stopped_names
-from pachyderm_dagster.integration.due_runs import MOST_SETS, DueSets, SetRequest
+from pachyderm_dagster.integration.due_runs import DueSets, SetRequest
 from pachyderm_dagster.integration.job_reports import ended_check, find_untold_output, report_check, report_inputs
 from pachyderm_dagster.integration.record_snapshot import read_snapshot
+from pachyderm_dagster.integration.sensor_limits import room_for_runs
 from pachyderm_dagster.integration.served_projects import Code, ServedProject
 from pachyderm_dagster.integration.set_partitions import partition_of_run
 from pachyderm_dagster.integration.snapshot import Snapshot
@@ -120,8 +121,10 @@ class Reactor:
             # Whatever comes of it: the sensor has it then.
             self._pass([request.set_id])
             if not (self.is_instant and self._is_short(request, served)):
-                self._launch(request, served)
-                return True
+                has_room = room_for_runs(self.instance, job_name(project), served.limits) != 0
+                if has_room:
+                    self._launch(request, served)
+                return has_room
             taken = self.workspace.leases.acquire(set_lease(request.set_id), self.owner, LEASE_TIME)
         if taken:
             with HeldLease(self.workspace.leases, set_lease(request.set_id), self.owner):
@@ -130,7 +133,7 @@ class Reactor:
 
     def _find(self, project: str, served: ServedProject) -> SetRequest | None:
         """The oldest due set that nobody has tried."""
-        most = 1 if self.is_instant else MOST_SETS
+        most = 1 if self.is_instant else served.limits.sets_per_run
         sets = DueSets(self.workspace, self.instance, self.executor, project, served.pipelines, most_sets=most, only_alike=bool(served.by_set))
         others = self._passed.keys() | self._interrupted
         return next((request for request in sets.look({}, limit=LOOKED_AT).requests if request.attempt == 1 and request.set_id not in others), None)

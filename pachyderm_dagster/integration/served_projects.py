@@ -7,6 +7,7 @@ from typing import Protocol
 import dagster as dg
 
 from pachyderm_dagster.integration.branch_assets import BranchAssets
+from pachyderm_dagster.integration.sensor_limits import USUAL, SensorLimits
 from pachyderm_dagster.integration.snapshot import Snapshot
 from pachyderm_dagster.pfs.model import RepoName
 
@@ -20,12 +21,14 @@ class ServedProject:
         assets: of all branches.
         by_set: the pipelines whose partitions are commit sets.
         by_run: those whose jobs only a run does right: their steps do more than that, or are to make the pipeline another one first.
+        limits: of its commit sensor.
     """
 
     pipelines: Mapping[RepoName, dg.AssetKey]
     assets: BranchAssets
     by_set: frozenset[RepoName] = frozenset()
     by_run: frozenset[RepoName] = frozenset()
+    limits: SensorLimits = USUAL
 
 
 class Code(Protocol):

@@ -69,7 +69,9 @@ def _sensor(automation: Automation, context: dg.SensorEvaluationContext | dg.Sch
         with workspace.database.read() as txn:
             elsewhere = keys_elsewhere(find_assets(txn))
         assets = BranchAssets.loaded(repository.asset_graph, lambda branch: elsewhere[branch] if branch in elsewhere else usual(branch))
-        sensor = CommitSensor(automation.project, loaded.pipelines, loaded.heads, assets, job_name(automation.project), loaded.by_set, schedules)
+        sensor = CommitSensor(
+            automation.project, loaded.pipelines, loaded.heads, assets, job_name(automation.project), loaded.by_set, schedules, automation.limits
+        )
         yield sensor, workspace, executor
 
 

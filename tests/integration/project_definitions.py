@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from pachyderm_dagster.integration import commit_automation, pachyderm_assets, pipeline_asset, repo_asset
+from pachyderm_dagster.integration import PachydermTranslator, commit_automation, pachyderm_assets, pipeline_asset, repo_asset
 
 FILE = os.environ["TEST_PIPELINES"]
 
@@ -17,6 +17,12 @@ def _execute(context: Any, step: Any, workspace: Any, executor: Any) -> Iterator
     yield from step.run(context, workspace, executor)
 
 
+class _Mine(PachydermTranslator):
+    def get_asset_spec(self, props: Any) -> dg.AssetSpec:
+        spec = super().get_asset_spec(props)
+        return spec.replace_attributes(key=spec.key.with_prefix("mine"))
+
+
 match os.environ.get("TEST_PROJECT", ""):
     case "partitioned":
         definitions = pachyderm_assets(FILE, partition_by="commit")
@@ -24,7 +30,4 @@ match os.environ.get("TEST_PROJECT", ""):
         edges = pipeline_asset(Path(FILE).read_text().partition("---")[0], execute=_execute)
         definitions = dg.Definitions.merge(dg.Definitions(assets=[repo_asset("images"), edges]), commit_automation([edges]))
     case _:
-        _made = pachyderm_assets(FILE)
-        _assets = [asset for asset in _made.assets or [] if isinstance(asset, dg.AssetsDefinition | dg.AssetSpec)]
-        _named = dg.map_asset_specs(lambda spec: spec.replace_attributes(key=spec.key.with_prefix("mine")), _assets)
-        definitions = dg.Definitions(assets=_named, sensors=_made.sensors, schedules=_made.schedules)
+        definitions = pachyderm_assets(FILE, translator=_Mine())
