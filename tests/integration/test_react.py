@@ -23,6 +23,12 @@ from tests.integration.test_assets import spec
 
 pytestmark = pytest.mark.timeout(300)
 CLONE = Path(__file__).resolve().parents[2]
+# No daemon is up that would take runs from a queue; a code server that is left to itself would be told of in some later test.
+CONFIG = """
+telemetry: {enabled: false}
+run_coordinator: {module: dagster.core.run_coordinator, class: DefaultRunCoordinator}
+code_servers: {wait_for_local_processes_on_shutdown: true}
+"""
 CODE = "import dagster as dg\nfrom pachyderm_dagster.integration import pachyderm_assets\ndefinitions = pachyderm_assets(%r)\n"
 
 
@@ -32,6 +38,7 @@ class Project:
     def __init__(self, home: Home, folder: Path) -> None:
         self.home, self.folder = home, folder
         folder.mkdir()
+        (home.workspace.settings.dagster_home / "dagster.yaml").write_text(CONFIG)
         (folder / "pipelines.json").write_text(json.dumps(spec("edges", "images")))
         (folder / "library.py").write_text(CODE % str(folder / "pipelines.json"))
         self.environ = {**home.environ, "DAGSTER_HOME": str(home.workspace.settings.dagster_home), "PYTHONPATH": str(CLONE)}
@@ -95,7 +102,8 @@ def test_instant_work_goes_on_where_a_killed_one_was_and_ends_cleanly(home: Home
 def test_run_that_was_launched_goes_on_when_the_one_that_launched_it_is_killed(home: Home, project: Project) -> None:
     process = project.start()
     home.commit("images@master", {"/a": "1"})
-    while not home.instance.get_runs(dg.RunsFilter(tags={"pachyderm/started_by": "reactor"})):
+    started = dg.RunsFilter(tags={"pachyderm/started_by": "reactor"}, statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS])
+    while not home.instance.get_runs(started):
         assert process.poll() is None
     process.kill()
     wait_done(home, 2)

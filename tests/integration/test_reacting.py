@@ -216,6 +216,7 @@ def test_job_of_a_reactor_that_was_interrupted_is_done_by_the_next(home: Home, i
     with pytest.raises(KeyboardInterrupt):
         instant.look()
     assert not home.workspace.leases.is_held(set_lease(home.jobs("edges")[0].id))
+    instant.let_go()
     with open_reactor(home.workspace, home.environ, home.instance, NOWHERE, is_instant=True) as following:
         assert following.look()
     assert home.jobs("edges")[0].state is JobState.SUCCESS
