@@ -13,11 +13,12 @@ from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.integration.automation import job_name
 from pachyderm_dagster.integration.branch_assets import BranchAssets
 from pachyderm_dagster.integration.instance import open_instance
-from pachyderm_dagster.integration.reacting import open_reactor, say
+from pachyderm_dagster.integration.reacting import open_reactor
 from pachyderm_dagster.integration.served_projects import ServedProject
 from pachyderm_dagster.integration.snapshot import InputBranch, Snapshot
 from pachyderm_dagster.integration.translator import PachydermTranslator, keys_elsewhere
 from pachyderm_dagster.integration.web_api import asking, launch_run
+from pachyderm_dagster.log_lines import TEXT, process_log, set_up
 from pachyderm_dagster.pfs.model import BranchName
 from pachyderm_dagster.workspace import open_workspace
 
@@ -63,8 +64,10 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--instant", action="store_true", help="do short jobs in this process")
     asked = parser.parse_args(words)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    set_up(TEXT)
     try:
         workspace = open_workspace(os.environ)
+        set_up(workspace.settings.log_format)
         try:
             with (
                 open_instance(workspace.settings) as instance,
@@ -76,7 +79,7 @@ def main(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         pass
     except PachydermError as error:
-        say(str(error))
+        process_log.error("%s", error)
         return 1
     return 0
 

@@ -13,6 +13,7 @@ from pachyderm_dagster.integration.dagster_inner import open_instance_of
 from pachyderm_dagster.integration.project_code import ProjectCode
 from pachyderm_dagster.integration.reacting import POLL_SECONDS, Reactor, open_reactor
 from pachyderm_dagster.integration.record_snapshot import read_snapshot
+from pachyderm_dagster.log_lines import set_up
 from pachyderm_dagster.settings import DAGSTER_HOME
 from pachyderm_dagster.workspace import Workspace, open_workspace
 
@@ -35,6 +36,7 @@ def react(environ: Mapping[str, str], options: Mapping[str, Any], *, is_instant:
     """
     folder = _dagster_home(environ)
     workspace = open_workspace(environ)
+    set_up(workspace.settings.log_format)
     try:
         with open_instance_of(folder) as instance, open_code(instance, options) as locations:
             code = ProjectCode(locations, tell)

@@ -3,7 +3,6 @@
 import contextlib
 import datetime as dt
 import math
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from pachyderm_dagster.integration.sensor_limits import room_for_runs
 from pachyderm_dagster.integration.served_projects import Code, ServedProject
 from pachyderm_dagster.integration.set_partitions import partition_of_run
 from pachyderm_dagster.integration.snapshot import Snapshot
+from pachyderm_dagster.log_lines import process_log
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.workspace import Workspace
@@ -82,7 +82,7 @@ class Reactor:
                     worked = self.look()
                 except (PachydermError, OSError) as error:
                     # The record is away, the disk is full: the sensor takes what is left too long.
-                    say(str(error))
+                    process_log.error("%s", error)
                     time.sleep(PASSED.total_seconds())
                     continue
                 if not worked:
@@ -153,7 +153,7 @@ class Reactor:
             self.code.launch(request.project, [served.pipelines[name] for name in request.pipelines], tags)
         except (ExecutionError, UnreachableError) as error:
             # The code location may not know a new pipeline yet; the web server may not be up.
-            say(str(error))
+            process_log.error("%s", error)
 
     def _is_short(self, request: SetRequest, served: ServedProject) -> bool:
         """Whether the jobs of a set can be expected to be, and nothing but jobs is to do."""
@@ -173,7 +173,7 @@ class Reactor:
                 report_inputs(self.instance, self.workspace, ended, served.assets, outputs)
             except (PachydermError, OSError) as error:
                 # Somebody else has it, it was stopped, it waits for a job that failed; or no worker starts here.
-                say(f"job {job}: {error}")
+                process_log.warning("job %s: %s", job, error)
                 if not isinstance(error, ConflictError | StateError | NotFoundError):
                     # The disk is full, or the like: the sensor's runs are few, and wait longer each time.
                     self._interrupted.add(job.id)
@@ -232,8 +232,3 @@ def open_reactor(workspace: Workspace, environ: Mapping[str, str], instance: dg.
 
 def _seconds(job: Job) -> float:
     return 0.0 if job.started is None or job.finished is None else (job.finished - job.started).total_seconds()
-
-
-def say(text: str) -> None:
-    """Writes a line into the log of the process."""
-    print(f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M:%S} {text}", file=sys.stderr, flush=True)  # noqa: T201  its log

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
 from pachyderm_dagster.coordination.leases import LEASE_TIME
@@ -97,18 +96,6 @@ def test_instant_work_goes_on_where_a_killed_one_was_and_ends_cleanly(home: Home
     assert {job.state for job in home.jobs("edges")} == {JobState.SUCCESS}
     home.run_all()
     assert len(home.materializations("default", "edges")) == 3
-
-
-def test_run_that_was_launched_goes_on_when_the_one_that_launched_it_is_killed(home: Home, project: Project) -> None:
-    process = project.start()
-    home.commit("images@master", {"/a": "1"})
-    started = dg.RunsFilter(tags={"pachyderm/started_by": "reactor"}, statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS])
-    while not home.instance.get_runs(started):
-        assert process.poll() is None
-    process.kill()
-    wait_done(home, 2)
-    assert home.jobs("edges")[0].state is JobState.SUCCESS
-    assert home.instance.get_runs_count(dg.RunsFilter(tags={"pachyderm/commit_set": home.jobs("edges")[0].id})) == 1
 
 
 def test_what_is_missing_is_told(home: Home, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,22 +175,22 @@ def test_run_that_was_made_and_not_submitted_before_the_reactor_died_is_cancelle
     assert home.jobs("edges")[0].state is JobState.SUCCESS
 
 
-def test_web_server_that_does_not_answer_leaves_the_set_to_the_sensor(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
+def test_web_server_that_does_not_answer_leaves_the_set_to_the_sensor(home: Home, caplog: pytest.LogCaptureFixture) -> None:
     home.commit("images@master", {"/a": "1"})
     home.pipeline("edges", "images")
     with open_reactor(home.workspace, home.environ, home.instance, NOWHERE, is_instant=False) as reactor:
         assert reactor.look()
         assert not reactor.look()
-    assert "does not answer" in capfd.readouterr().err
+    assert "does not answer" in caplog.text
     assert len(home.tick().requests) == 1
 
 
-def test_job_that_cannot_be_started_here_is_told_and_left_to_the_sensor(home: Home, instant: Reactor, capfd: pytest.CaptureFixture[str]) -> None:
+def test_job_that_cannot_be_started_here_is_told_and_left_to_the_sensor(home: Home, instant: Reactor, caplog: pytest.LogCaptureFixture) -> None:
     home.commit("images@master", {"/a": "1"})
     instant.executor = Failing(ExecutionError("worker-not-started", "no worker starts here"))
     assert instant.look()
     assert not instant.look()
-    assert "no worker starts here" in capfd.readouterr().err
+    assert "no worker starts here" in caplog.text
     instant.let_go()
     assert len(home.tick().requests) == 1
 
