@@ -1,5 +1,6 @@
-"""From `put file` to the finished output of a trivial pipeline, and to its materialization, under `pachyderm-dagster dev`: with a Dagster run, and instant;
-then a burst of one-file commits, as many as `COMMITS` says: with the reactor of `dev`, instant, and through the commit sensor alone.
+"""From `put file` to the finished output of a trivial pipeline, and to its materialization: with a Dagster run, and instant; under `pachyderm-dagster dev`,
+and under `pachyderm-dagster react` beside the daemon of a user's own project. Then a burst of one-file commits, as many as `COMMITS` says: with the reactor of
+`dev`, instant, and through the commit sensor alone.
 
 What people wait for is in seconds: at most 6 s with a run, 0.5 s instant. Beside it stands how many times that is what the work itself takes: the same job by
 `run_job` in one process. The burst is to take few runs, each of which is one process.
@@ -14,8 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import dagster as dg
 
@@ -24,6 +26,7 @@ from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease
 from pachyderm_dagster.coordination.names import asked_lease
 from pachyderm_dagster.executors.local import LocalExecutor
 from pachyderm_dagster.executors.run_job import run_job
+from pachyderm_dagster.integration.dagster_inner import DAEMON_MODULE
 from pachyderm_dagster.integration.instance import open_instance
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import JobState
@@ -38,14 +41,17 @@ input: {pfs: {repo: data, glob: /*}}
 PUTS = 5
 PATIENCE = 120.0
 """Seconds: an output, and its event, come long before."""
+Under: TypeAlias = Callable[[tuple[str, ...]], contextlib.AbstractContextManager[tuple[Workspace, dg.DagsterInstance]]]
 COMMITS = int(os.environ.get("COMMITS", "1000"))
 
 
 def main() -> None:
     """Prints the medians, and behind them the slowest."""
     work = statistics.median(alone())
-    for words, name, aim in (((), "with a Dagster run", 6.0), (("--instant",), "instant", 0.5)):
-        output, told = under_dev(words)
+    modes = (((), "with a Dagster run", 6.0), (("--instant",), "instant", 0.5))
+    for under, where, words, mode, aim in ((under, where, *mode) for under, where in ((served, "dev"), (beside_daemon, "react")) for mode in modes):
+        name = f"{mode}, `{where}`"
+        output, told = latencies(under, words)
         for what, seconds, most in (("output", output, aim), ("event", told, None)):
             median = statistics.median(seconds)
             detail = f"at most {max(seconds):.2f} s; {median / work:.1f} times the job alone"
@@ -90,10 +96,10 @@ def alone() -> list[float]:
     return found
 
 
-def under_dev(words: tuple[str, ...]) -> tuple[list[float], list[float]]:
+def latencies(under: Under, words: tuple[str, ...]) -> tuple[list[float], list[float]]:
     """Seconds from each put to the finished output, and to its materialization in Dagster."""
     output, told = [], []
-    with served(words) as (workspace, instance):
+    with under(words) as (workspace, instance):
         for number in range(PUTS):
             start = time.perf_counter()
             first, second = wait(workspace, instance, put(workspace, number))
@@ -136,6 +142,31 @@ def served(words: tuple[str, ...]) -> Iterator[tuple[Workspace, dg.DagsterInstan
                 yield workspace, instance
             finally:
                 process.send_signal(signal.SIGINT)
+
+
+@contextlib.contextmanager
+def beside_daemon(words: tuple[str, ...]) -> Iterator[tuple[Workspace, dg.DagsterInstance]]:
+    """A home with a project that declares the pipeline, its daemon and what reacts, when the pipeline has had its first job."""
+    with home() as (workspace, environ), open_instance(workspace.settings) as instance:
+        folder = workspace.settings.home / "project"
+        folder.mkdir()
+        (folder / "copy.yaml").write_text(PIPELINE)
+        (folder / "library.py").write_text(
+            f"from pachyderm_dagster.integration import pachyderm_assets\ndefinitions = pachyderm_assets({str(folder / 'copy.yaml')!r})\n"
+        )
+        own = {**environ, "DAGSTER_HOME": str(workspace.settings.dagster_home), "PYTHONPATH": str(Path.cwd())}
+        daemon = [sys.executable, "-m", DAEMON_MODULE, "run", "-f", "library.py"]
+        reactor = [sys.executable, "-m", "pachyderm_dagster", "react", "-f", "library.py", *words]
+        with subprocess.Popen(daemon, env=own, cwd=folder) as one, subprocess.Popen(reactor, env=own, cwd=folder, stderr=subprocess.PIPE) as two:
+            assert two.stderr is not None
+            try:
+                while not two.stderr.readline().startswith(b"Reacts to commits"):
+                    pass
+                wait(workspace, instance, "")
+                yield workspace, instance
+            finally:
+                for process in (two, one):
+                    process.send_signal(signal.SIGINT)
 
 
 def wait(workspace: Workspace, instance: dg.DagsterInstance, commit_id: str) -> tuple[float, float]:
