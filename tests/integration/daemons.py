@@ -18,7 +18,7 @@ from dagster._scheduler import scheduler as schedule_daemon
 from pachyderm_dagster.integration.dev_processes import CODE_MODULE, LOCATION
 from tests.integration.home import Home
 
-__all__ = ["idle_instance", "killed_at", "schedule_daemon", "sensor_daemon"]
+__all__ = ["idle_instance", "instance_of", "killed_at", "schedule_daemon", "sensor_daemon"]
 
 # Runs are created and not started, as soon as they are asked for; a code server that is left to itself would be told of in some later test.
 IDLE = {
@@ -33,11 +33,18 @@ class Killed(BaseException):
 
 
 @contextlib.contextmanager
+def instance_of(home: Home) -> Iterator[dg.DagsterInstance]:
+    """A home's instance, `IDLE`."""
+    reference = InstanceRef.from_dir(str(home.workspace.settings.dagster_home), overrides=IDLE)
+    with dg.DagsterInstance.from_ref(reference) as instance:
+        yield instance
+
+
+@contextlib.contextmanager
 def idle_instance(home: Home, module: str = CODE_MODULE, name: str = LOCATION) -> Iterator[tuple[dg.DagsterInstance, WorkspaceProcessContext]]:
     """A home's instance, `IDLE`, and a code location as its daemons load it."""
     target = ModuleTarget(module, attribute=None, working_directory=None, location_name=name)
-    reference = InstanceRef.from_dir(str(home.workspace.settings.dagster_home), overrides=IDLE)
-    with dg.DagsterInstance.from_ref(reference) as instance, create_test_daemon_workspace_context(target, instance) as workspace:
+    with instance_of(home) as instance, create_test_daemon_workspace_context(target, instance) as workspace:
         yield instance, workspace
 
 

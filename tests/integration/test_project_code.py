@@ -16,7 +16,7 @@ from pachyderm_dagster.integration.project_code import ProjectCode
 from pachyderm_dagster.integration.reacting import Reactor, open_reactor
 from pachyderm_dagster.integration.record_snapshot import read_snapshot
 from pachyderm_dagster.pps.model import JobState
-from tests.integration.daemons import idle_instance
+from tests.integration.daemons import idle_instance, instance_of
 from tests.integration.home import Home
 from tests.integration.test_assets import spec
 
@@ -160,5 +160,6 @@ def test_project_in_two_code_locations_is_refused(home: Home, tmp_path: Path, mo
     with home.workspace.database.read() as txn:
         snapshot = read_snapshot(txn)
     files = {"python_file": [str(tmp_path / "one.py"), str(tmp_path / "two.py")]}
-    with open_code(home.instance, files) as locations, pytest.raises(InvalidError, match=r"code locations one.py and two.py.*project-twice"):
+    problem = r"code locations one.py and two.py.*project-twice"
+    with instance_of(home) as instance, open_code(instance, files) as locations, pytest.raises(InvalidError, match=problem):
         ProjectCode(locations, print).serve(snapshot)
