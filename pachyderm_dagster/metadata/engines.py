@@ -61,13 +61,26 @@ def _connect_postgresql(url: sa.URL) -> sa.Engine:
     defaults = {"connect_timeout": CONNECT_SECONDS, "application_name": "pachyderm-dagster", **_KEEPALIVE}
     arguments = {name: value for name, value in defaults.items() if name not in url.query}
     try:
-        return sa.create_engine(
+        engine = sa.create_engine(
             url, isolation_level="REPEATABLE READ", pool_pre_ping=True, pool_timeout=BUSY_TIMEOUT_SECONDS, pool_use_lifo=True, connect_args=arguments
         )
     except ImportError as error:
         raise InvalidError(
             "extra-missing", "a record on PostgreSQL needs its driver, which is not installed: pip install 'pachyderm-dagster[postgresql]'"
         ) from error
+    # Before SQLAlchemy's own first question, whose answer would be no text.
+    event.listen(engine, "connect", _check_encoding, insert=True)
+    return engine
+
+
+def _check_encoding(connection: Any, _record: object) -> None:
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise InvalidError(
+            "config-invalid",
+            f"the database that PACHYDERM_METADATA_URL names has the encoding {encoding}, and names of files need UTF8; "
+            "make another one: createdb --encoding UTF8 --template template0 NAME",
+        )
 
 
 def _connect_sqlite(url: sa.URL) -> sa.Engine:

@@ -220,3 +220,18 @@ def test_text_that_the_server_cannot_keep_is_refused_with_a_code(database: Datab
         database.write(lambda txn: txn.insert(tables.project, name="a", description="a\0b", created=txn.clock.now()))
     assert caught.value.code == "text-invalid"
     assert projects(database) == []
+
+
+@on_a_server
+def test_database_of_another_encoding_is_refused() -> None:
+    assert SERVER is not None
+    admin = connect(SERVER)
+    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("CREATE DATABASE of_bytes ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+        try:
+            with pytest.raises(InvalidError, match="encoding SQL_ASCII.*createdb --encoding UTF8") as caught:
+                open_engine(sa.make_url(SERVER).set(database="of_bytes").render_as_string(hide_password=False))
+        finally:
+            connection.exec_driver_sql("DROP DATABASE of_bytes")
+    admin.dispose()
+    assert caught.value.code == "config-invalid"
