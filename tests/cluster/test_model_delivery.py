@@ -159,17 +159,24 @@ def served(url: str) -> str:
         return text
 
 
+def wait_served(url: str, answer: str) -> None:
+    """Until nothing else is answered: a pod that is told to end serves what still comes to it."""
+    deadline = time.monotonic() + 30
+    while (found := {served(url) for _ in range(20)}) != {answer}:
+        assert time.monotonic() < deadline, f"{found} in place of {answer!r}"
+
+
 def test_each_new_model_is_served_and_no_request_fails_meanwhile(url: str, environ: dict[str, str], namespace: Namespace) -> None:
     with dg.DagsterInstance.ephemeral() as instance, Load(url).running() as load:
         commits = []
         for name in ("first", "second"):
             commits.append(commit(environ, name))
             assert materialize(environ, instance).success
-            assert served(url) == f"{name} {commits[-1]}"
+            wait_served(url, f"{name} {commits[-1]}")
         event = instance.get_latest_materialization_event(KEY)
         # The way back by hand: a run that pins an older commit.
         assert materialize(environ, instance, **{"pachyderm/input.default.model": commits[0]}).success
-        assert served(url) == f"first {commits[0]}"
+        wait_served(url, f"first {commits[0]}")
     assert load.failures == []
     assert len(load.answers) > 100 and set(load.answers) == {"nothing yet", f"first {commits[0]}", f"second {commits[1]}"}
     assert event is not None and event.asset_materialization is not None
