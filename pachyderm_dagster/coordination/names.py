@@ -11,6 +11,11 @@ def job_lease(job_key: int) -> str:
     return f"job/{job_key}"
 
 
+def run_lease(run_id: str) -> str:
+    """Held for a Dagster run, in its own name, by every process that is at a step of it: between jobs, and while Dagster is told of them, too."""
+    return f"run/{run_id}"
+
+
 def set_lease(set_id: str) -> str:
     """Held by a command line, or by what reacts to commits, as long as it runs a commit set in its own process and has not told Dagster of it."""
     return f"set/{set_id}"

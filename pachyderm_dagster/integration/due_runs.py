@@ -12,7 +12,7 @@ from pachyderm_dagster.coordination.names import job_lease, reactor_lease, set_l
 from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.executors.run_job import Executor
 from pachyderm_dagster.executors.unrunnable import end_unrunnable_jobs
-from pachyderm_dagster.integration.set_runs import Ask, Busy, GiveUp, Later, SetRun, is_dead, judge, list_set_run, silent_since
+from pachyderm_dagster.integration.set_runs import Ask, Busy, GiveUp, Later, SetRun, is_dead, is_worked_on, judge, list_set_run, silent_since
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import jobs
@@ -192,7 +192,7 @@ class DueSets:
         record = self.instance.get_run_by_id(run.id)
         if record is None:
             return True
-        if run.by_command_line and not self.workspace.leases.find_owners([job_lease(job.key) for job in members]):
+        if run.by_command_line and not is_worked_on(run, members, self.workspace.leases):
             self.instance.report_run_failed(record, "The command line that did this run ended before it; its jobs are run again.")
             return True
         if run.is_forsaken:

@@ -84,24 +84,28 @@ class JobStep:
 
     def _run(self, context: dg.AssetExecutionContext, workspace: Workspace, executor: Executor) -> StepEvents:
         outputs = find_outputs(workspace)
-        ended: list[Job] = []
+        found = self._find_jobs(context, workspace)
+        last: Job | None = None
         problems: list[dg.Failure] = []
-        for job in self._find_jobs(context, workspace):
+        for job in found:
             report_inputs(context.instance, workspace, job, self._assets(context), outputs)
             try:
-                ended.append(job if job.state.is_terminal else self._do(context, workspace, executor, job))
+                last = job if job.state.is_terminal else self._do(context, workspace, executor, job)
             except NotFoundError as error:
                 context.log.warning("job %s is gone: %s", job, error)
+                continue
             except dg.Failure as error:
                 # The jobs behind it do not wait for it.
                 problems.append(error)
-        for job in ended[:-1]:
-            self._tell_along(context, workspace, job)
-        for job in ended:
-            if not job.state.has_output:
-                problems.append(self._failed(context, workspace, executor, job))
-        if ended:
-            yield from self._tell_last(context, workspace, ended[-1], is_failing=bool(problems))
+                continue
+            if job is not found[-1]:
+                self._tell_along(context, workspace, last)
+            if not last.state.has_output:
+                problems.append(self._failed(context, workspace, executor, last))
+        if last is not None:
+            # When the last of them is gone, the one before it was told already.
+            is_told = last.key != found[-1].key
+            yield from self._tell_last(context, workspace, last, is_logged=is_told or bool(problems))
         if problems:
             raise problems[-1]
 
@@ -113,13 +117,17 @@ class JobStep:
         said = f"; what the code printed: `pachctl logs {job}`" if job.counters.data_failed else ""
         return dg.Failure(f"job {job} ended as {job.state}: {job.reason}{said}", metadata=failure_metadata(workspace, job), allow_retries=False)
 
-    def _tell_last(self, context: dg.AssetExecutionContext, workspace: Workspace, job: Job, *, is_failing: bool) -> StepEvents:
-        """The events of the step. When it is about to fail they cannot hold a materialization, which is logged instead."""
+    def _tell_last(self, context: dg.AssetExecutionContext, workspace: Workspace, job: Job, *, is_logged: bool) -> StepEvents:
+        """The events of the step.
+
+        Args:
+            is_logged: the materialization is logged, if it was not before, and not the step's: a step that is about to fail has none.
+        """
         # An egress that failed is for the check to tell: the asset is there, and what is downstream can run.
         yield ended_check(workspace, job, self.key)
         if not job.state.has_output:
             return
-        if is_failing or not self._is_of_partition(context, workspace, job):
+        if is_logged or not self._is_of_partition(context, workspace, job):
             self._tell_along(context, workspace, job)
         else:
             yield self._materialized(context, workspace, job)

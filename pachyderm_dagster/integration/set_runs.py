@@ -9,7 +9,7 @@ import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.leases import Leases
-from pachyderm_dagster.coordination.names import job_lease
+from pachyderm_dagster.coordination.names import job_lease, run_lease
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps.model import Job
 
@@ -17,7 +17,7 @@ MAX_ATTEMPTS = 4
 RETRY_SECONDS = (10, 40, 160)
 """How long after the end of the first, second, ... run of a set the next one starts."""
 SILENCE = dt.timedelta(seconds=30)
-"""A run that has begun, of which no process has held a job's lease for so long, is dead. The lease itself outlives its holder by at most 15 s."""
+"""A run that has begun, on which no process has worked for so long, is dead. The leases by which that is seen outlive their holder by at most 15 s."""
 START_SILENCE = dt.timedelta(minutes=3)
 """The same for a run whose process is being started: it has to load the code location first."""
 _QUEUED = (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED)
@@ -155,15 +155,24 @@ def _set_run(instance: dg.DagsterInstance, record: dg.RunRecord, pipelines: Mapp
     )
 
 
-def silent_since(run: SetRun, undone: Sequence[Job], leases: Leases, known: Mapping[str, dt.datetime], now: dt.datetime) -> dt.datetime | None:
-    """Since when no process seems to work on an active run; None when one does, or when it is queued. `known`: earlier answers by run id.
-
-    A run between two jobs holds no lease for a moment, so only a long silence means anything.
+def is_worked_on(run: SetRun, undone: Sequence[Job], leases: Leases) -> bool:
+    """Whether a process is at a step of the run, or somebody does a job of it.
 
     Args:
         undone: the unfinished jobs of all the run's sets.
     """
-    if run.is_queued or leases.find_owners([job_lease(job.key) for job in undone]):
+    return bool(leases.find_owners([run_lease(run.id), *(job_lease(job.key) for job in undone)]))
+
+
+def silent_since(run: SetRun, undone: Sequence[Job], leases: Leases, known: Mapping[str, dt.datetime], now: dt.datetime) -> dt.datetime | None:
+    """Since when no process seems to work on an active run; None when one does, or when it is queued. `known`: earlier answers by run id.
+
+    A run between two steps holds no lease for a moment, so only a long silence means anything.
+
+    Args:
+        undone: as for `is_worked_on`.
+    """
+    if run.is_queued or is_worked_on(run, undone, leases):
         return None
     return known.get(run.id, now)
 

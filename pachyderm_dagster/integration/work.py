@@ -6,6 +6,8 @@ from typing import TypeAlias
 
 import dagster as dg
 
+from pachyderm_dagster.coordination.leases import hold
+from pachyderm_dagster.coordination.names import run_lease
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.executors.choosing import open_executor
 from pachyderm_dagster.executors.run_job import Executor
@@ -36,7 +38,9 @@ def run_step(location: Location, pipeline: LoadedPipeline, context: dg.AssetExec
     assets = BranchAssets.loaded(graph_of_run(context), location.key_of)
     step = JobStep(pipeline, key, assets.key_of, location.on_job or tell_nobody)
     declared = [_declared(each) for each in location.snapshot.pipelines if each.declared]
-    with _opened(location.environ, declared, context.log.warning) as (workspace, executor):
+    run_id = context.run.run_id
+    # In the run's name: steps of it in several processes hold it together, and what one gives back the others take again.
+    with _opened(location.environ, declared, context.log.warning) as (workspace, executor), hold(workspace.leases, run_lease(run_id), run_id):
         yield from step.run(context, workspace, executor) if location.execute is None else location.execute(context, step, workspace, executor)
 
 

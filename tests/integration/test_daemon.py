@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 from dagster._core.workspace.context import WorkspaceProcessContext
 
-from pachyderm_dagster.pfs.model import Commit
+from pachyderm_dagster.integration.set_runs import sets_of
 from tests.integration.daemons import idle_instance, killed_at, sensor_daemon
 from tests.integration.home import Home
 
@@ -49,18 +49,23 @@ def daemon(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
         yield Daemon(workspace, instance)
 
 
-def runs_of(daemon: Daemon, commit: Commit) -> int:
-    return daemon.instance.get_runs_count(dg.RunsFilter(tags={"pachyderm/commit_set": commit.id}))
+def runs_of(daemon: Daemon, set_id: str) -> list[str]:
+    """The runs that do a commit set, as the first of theirs or along with others."""
+    return [run.run_id for run in daemon.instance.get_runs() if set_id in sets_of(run.tags)]
 
 
-def test_each_set_gets_exactly_one_run_wherever_the_daemon_dies(home: Home, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [1, 3])
+def test_each_set_gets_exactly_one_run_wherever_the_daemon_dies(home: Home, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     daemon.tick()
-    for number, point in enumerate(CRASHES):
-        commit = home.commit(f"input{number}@master", {"/b": "1"})
+    for place, point in enumerate(CRASHES):
+        burst = [home.commit(f"input{place}@master", {f"/{name}": "1"}).id for name in range(number)]
         with killed_at(point, sensor_daemon, monkeypatch):
             daemon.tick_until_killed()
         daemon.iterate()
         daemon.tick()
         daemon.tick()
-        assert runs_of(daemon, commit) == 1, point
-        assert len([event for event in home.materializations("default", f"input{number}") if (event.tags or {})["dagster/data_version"] == commit.id]) == 1
+        # A burst shares it.
+        runs = {tuple(runs_of(daemon, set_id)) for set_id in burst}
+        assert [len(found) for found in runs] == [1], point
+        told = [(event.tags or {})["dagster/data_version"] for event in home.materializations("default", f"input{place}")]
+        assert told[:number] == burst[::-1] and len(told) == 1 + number, point
