@@ -71,25 +71,34 @@ class Executor(Protocol):
         ...
 
 
-def run_job(workspace: Workspace, job: Job, *, executor: Executor, run_id: str | None = None, on_progress: OnProgress = lambda _state, _counters: None) -> Job:
+def run_job(
+    workspace: Workspace,
+    job: Job,
+    *,
+    executor: Executor,
+    run_id: str | None = None,
+    on_progress: OnProgress = lambda _state, _counters: None,
+    check: Callable[[], None] = lambda: None,
+) -> Job:
     """Runs `job` and returns it as it ended: SUCCESS, EGRESS_FAILURE, FAILURE, KILLED or UNRUNNABLE.
 
-    Killed between any two lines, the next call starts over and restores what was done. `on_progress` is called when datums end, at most about once a second.
+    Killed between any two lines, the next call starts over and restores what was done. `on_progress` is called when datums end, at most about once a second;
+    `check` beside datums and egress as often, from another thread: a PachydermError that it raises ends this try, and the next one restores what was done.
 
     Raises:
-        PachydermError, OSError: the store, the record or the machine fails; why is the job's reason then, and it can be run again.
+        PachydermError, OSError: the store, the record or the machine fails, or `check` raised it; why is the job's reason then, and it can be run again.
         Exception: others that nobody expects, in the first tries; in the last one they fail the job.
         ConflictError: `job-running`, when somebody else runs it.
         StateError: `job-finished`; `job-waiting`, when an input commit is open.
         NotFoundError: `job-not-found`, when it was deleted.
     """
     with about_job(job.pipeline.project, job.pipeline.name, job.id):
-        ended = _run_job(workspace, job, executor, run_id, on_progress)
+        ended = _run_job(workspace, job, executor, run_id, on_progress, check)
         _log.info("the job ended: %s%s", ended.state, f", {ended.reason}" if ended.reason else "")
         return ended
 
 
-def _run_job(workspace: Workspace, job: Job, executor: Executor, run_id: str | None, on_progress: OnProgress) -> Job:
+def _run_job(workspace: Workspace, job: Job, executor: Executor, run_id: str | None, on_progress: OnProgress, check: Callable[[], None]) -> Job:
     owner = workspace.database.clock.new_id()
     lease = job_lease(job.key)
     with hold(workspace.leases, lease, owner) as held:
@@ -103,7 +112,7 @@ def _run_job(workspace: Workspace, job: Job, executor: Executor, run_id: str | N
             reason = inputs.why_unrunnable
             workspace.database.write(lambda txn: jobs.finish(txn, claimed, JobState.UNRUNNABLE, reason=reason))
         else:
-            run = _JobRun(workspace, inputs, executor, on_progress, held)
+            run = _JobRun(workspace, inputs, executor, on_progress, check, held)
             with _telling_why(workspace, claimed, held):
                 run.execute()
         with workspace.database.read() as txn:
@@ -144,6 +153,7 @@ class _JobRun:
     inputs: JobInputs
     executor: Executor
     on_progress: OnProgress
+    check: Callable[[], None]
     lease: HeldLease
     counters: Counters = field(default_factory=Counters)
     started: float = field(default_factory=time.monotonic)
@@ -368,6 +378,7 @@ class _JobRun:
             raise _lease_lost(self.inputs.job)
         if limit is not None and time.monotonic() - self.started > limit:
             raise _OutOfTime
+        self.check()
         self._report(state)
 
     def _finish(self, outcome: Outcome) -> None:

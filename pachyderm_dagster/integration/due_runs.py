@@ -151,7 +151,7 @@ class DueSets:
     def _look_at(self, set_id: str, members: Sequence[Job], undone: Mapping[str, Sequence[Job]], silent: Mapping[str, dt.datetime], found: DueRuns) -> None:
         owner = self.workspace.leases.find_owner(set_lease(set_id))
         if owner is not None:
-            found.waiting.append(f"{set_id} {'was asked for by its schedule a moment ago' if owner == SCHEDULE_OWNER else 'is being run by a command line'}")
+            found.waiting.append(f"{set_id} {self._whose(owner)}")
             return
         now = self.workspace.database.clock.now()
         verdict = judge(members, self._runs(set_id), now)
@@ -175,6 +175,13 @@ class DueSets:
                 self._stop(lost, reason)
                 end_unrunnable_jobs(self.workspace, self.executor, set_id, None)
                 found.waiting.append(f"{set_id} was stopped: {reason}")
+
+    def _whose(self, owner: str) -> str:
+        """What the owner of a set's lease does with it."""
+        if owner == SCHEDULE_OWNER:
+            return "was asked for by its schedule a moment ago"
+        is_reactor = owner == self.workspace.leases.find_owner(reactor_lease(self.project))
+        return f"is being run by {'what reacts to commits (`--instant`), without a run of Dagster' if is_reactor else 'a command line'}"
 
     def _fresh(self, due: Sequence[tuple[str, list[Job]]]) -> set[str]:
         """The sets whose inputs were finished a moment ago, while something reacts to that."""

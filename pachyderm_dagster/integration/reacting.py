@@ -24,6 +24,7 @@ from pachyderm_dagster.integration.record_snapshot import read_snapshot
 from pachyderm_dagster.integration.sensor_limits import room_for_runs
 from pachyderm_dagster.integration.served_projects import Code, ServedProject
 from pachyderm_dagster.integration.set_partitions import partition_of_run
+from pachyderm_dagster.integration.short_sets import LONGEST, LOOKED_BACK, Limit, expected_seconds
 from pachyderm_dagster.integration.snapshot import Snapshot
 from pachyderm_dagster.log_lines import process_log
 from pachyderm_dagster.pps import jobs
@@ -35,9 +36,6 @@ LONGEST_SECONDS = 1.0
 """Between two looks where word of changes comes."""
 PASSED = dt.timedelta(seconds=2)
 """How long a set that cannot be run now is not looked at again."""
-LONGEST = dt.timedelta(seconds=30)
-"""A pipeline of which a recent job took longer, or none has ended yet, gets a run: that is no matter of an instant, and others would wait."""
-RECENT_JOBS = 3
 LOOKED_AT = 3
 """Requests a look: of the first ones some may have to wait."""
 
@@ -49,7 +47,7 @@ class Reactor:
     Args:
         code: what is loaded of the workspace, and what launches runs of it.
         is_instant: whether short jobs are done here instead, without a run.
-        longest: how long recent jobs of a pipeline may have taken for that.
+        longest: how long the jobs of a set may be expected to take for that, and take: the rest is left to a run.
     """
 
     workspace: Workspace
@@ -67,6 +65,8 @@ class Reactor:
     """Those for which it was last tried."""
     _passed: dict[str, dt.datetime] = field(default_factory=dict)
     _interrupted: set[str] = field(default_factory=set)
+    _too_long: set[str] = field(default_factory=set)
+    """The sets that were begun here, and are left to runs."""
     _leased: dt.datetime | None = None
     """Until when this need not be said again."""
 
@@ -157,23 +157,30 @@ class Reactor:
 
     def _is_short(self, request: SetRequest, served: ServedProject) -> bool:
         """Whether the jobs of a set can be expected to be, and nothing but jobs is to do."""
-        if served.by_run & set(request.pipelines):
+        if request.set_id in self._too_long or served.by_run & set(request.pipelines):
             return False
         with self.workspace.database.read() as txn:
-            recent = {name: jobs.list_job(txn, pipeline=name, ended_only=True, number=RECENT_JOBS) for name in request.pipelines}
-        return all(ended and all(_seconds(job) <= self.longest.total_seconds() for job in ended) for ended in recent.values())
+            ended = [jobs.list_job(txn, pipeline=name, ended_only=True, number=LOOKED_BACK) for name in request.pipelines]
+        return sum(expected_seconds(one, self.longest) for one in ended) <= self.longest.total_seconds()
 
     def _run(self, request: SetRequest, served: ServedProject) -> None:
         """Does the jobs of a set here, and tells Dagster of each as a run would."""
         outputs = {pipeline.output for pipeline in self._snapshot.pipelines}
+        limit = Limit.begin(self._now, self.longest)
         for job in request.jobs:
             try:
-                ended = run_job(self.workspace, job, executor=self.executor)
+                limit.check()
+                ended = run_job(self.workspace, job, executor=self.executor, check=limit.check)
                 # Behind the job, which need not wait for it; before the events of the job, which name those of what it read.
                 report_inputs(self.instance, self.workspace, ended, served.assets, outputs)
             except (PachydermError, OSError) as error:
                 # Somebody else has it, it was stopped, it waits for a job that failed; or no worker starts here.
                 process_log.warning("job %s: %s", job, error)
+                if isinstance(error, ExecutionError) and limit.is_over():
+                    self._too_long.add(request.set_id)
+                    # The next look launches that run.
+                    self._passed.pop(request.set_id, None)
+                    return
                 if not isinstance(error, ConflictError | StateError | NotFoundError):
                     # The disk is full, or the like: the sensor's runs are few, and wait longer each time.
                     self._interrupted.add(job.id)
@@ -228,7 +235,3 @@ def open_reactor(workspace: Workspace, environ: Mapping[str, str], instance: dg.
             yield reactor
         finally:
             reactor.let_go()
-
-
-def _seconds(job: Job) -> float:
-    return 0.0 if job.started is None or job.finished is None else (job.finished - job.started).total_seconds()

@@ -17,7 +17,9 @@ from pachyderm_dagster.errors import ExecutionError, StorageError
 from pachyderm_dagster.executors.job_datums import JobDatums
 from pachyderm_dagster.integration.commit_sensor import SENSOR_OWNER
 from pachyderm_dagster.integration.dev_reactor import DevCode
+from pachyderm_dagster.integration.due_runs import DueSets
 from pachyderm_dagster.integration.reacting import PASSED, Reactor, open_reactor
+from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps.model import JobState
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerSetup
 from pachyderm_dagster.workspace import open_workspace
@@ -145,6 +147,50 @@ def test_pipeline_of_which_no_short_job_is_known_gets_a_run(home: Home, longest:
     executor = Failing(AssertionError("a job is run here"))
     assert Reactor(home.workspace, home.instance, executor, launched, is_instant=True, longest=longest).look()
     assert launched.jobs == [("default", [EDGES])]
+
+
+def test_empty_job_does_not_tell_that_jobs_are_short(home: Home) -> None:
+    home.workspace.pfs.create_repo("images")
+    home.pipeline("edges", "images")
+    run_first(home)
+    assert (home.jobs("edges")[0].state, home.jobs("edges")[0].counters.data_total) == (JobState.SUCCESS, 0)
+    home.commit("images@master", {"/a": "1"})
+    launched = Launched()
+    assert Reactor(home.workspace, home.instance, Failing(AssertionError("a job is run here")), launched, is_instant=True).look()
+    assert launched.jobs == [("default", [EDGES])]
+
+
+def test_job_that_takes_longer_than_expected_is_left_to_a_run_and_others_go_on(home: Home) -> None:
+    home.commit("images@master", {"/first": "1"})
+    home.pipeline("edges", "images", code="if [ -e /pfs/images/slow ]; then exec sleep 86397; fi; cp /pfs/images/* /pfs/out/")
+    home.commit("labels@master", {"/first": "1"})
+    home.pipeline("words", "labels")
+    run_first(home)
+    launched = Launched()
+    with open_reactor(home.workspace, home.environ, home.instance, launched, is_instant=True) as reactor:
+        took = [job.finished - job.started for name in ("edges", "words") for job in home.jobs(name) if job.finished and job.started]
+        reactor.longest = max(took) + dt.timedelta(seconds=1)
+        home.commit("images@master", {"/slow": "1"})
+        home.commit("labels@master", {"/b": "1"})
+        assert reactor.look()
+        job = home.jobs("edges")[0]
+        assert "job-too-long" in job.reason and not job.state.is_terminal
+        assert launched.jobs == []
+        assert reactor.look()
+        assert launched.jobs == [("default", [EDGES])]
+        # That set has its run then, as far as the reactor is concerned, and the other pipeline has not waited for more than this.
+        assert reactor.look()
+        assert home.jobs("words")[0].state is JobState.SUCCESS
+
+
+def test_sensor_says_that_a_set_is_done_by_what_reacts(home: Home, instant: Reactor) -> None:
+    home.commit("images@master", {"/a": "1"})
+    instant.hold_on()
+    lease = set_lease(home.jobs("edges")[0].id)
+    assert home.workspace.leases.acquire(lease, instant.owner, LEASE_TIME)
+    sets = DueSets(home.workspace, home.instance, instant.executor, "default", {RepoName("default", "edges"): EDGES})
+    said = f"{home.jobs('edges')[0].id} is being run by what reacts to commits (`--instant`), without a run of Dagster"
+    assert said in sets.look({}, limit=1).waiting
 
 
 def test_nothing_is_launched_while_another_one_reacts(home: Home) -> None:
