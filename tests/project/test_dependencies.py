@@ -8,6 +8,8 @@ from tests.project.test_lock import PROJECT, ROOT, normal
 # Where a distribution is imported by another name.
 IMPORT_NAMES = {"jsonnet": "_jsonnet", "pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
 # Needed without an import: the web page that `pachyderm-dagster dev` starts as a process of its own.
+COME_ALONG = {"botocore", "dagster_graphql", "dagster_shared"}
+"""With boto3, dagster-webserver and dagster, which pin them."""
 STARTED = {"dagster_webserver"}
 
 
@@ -33,7 +35,7 @@ def declared(requirements: list[str]) -> set[str]:
 def test_package_declares_exactly_what_it_imports() -> None:
     optional = PROJECT["optional-dependencies"]
     extras = declared([requirement for name in optional if name not in ("dev", "examples", "spark") for requirement in optional[name]])
-    assert imported("pachyderm_dagster") - extras - {"botocore"} | STARTED == declared(PROJECT["dependencies"])  # botocore comes with boto3
+    assert imported("pachyderm_dagster") - extras - COME_ALONG | STARTED == declared(PROJECT["dependencies"])
 
 
 def test_examples_declare_what_they_import() -> None:
