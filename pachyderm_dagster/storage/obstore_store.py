@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import time
 from collections.abc import Iterator, Sequence
 
 import obstore
@@ -15,6 +16,7 @@ from pachyderm_dagster.storage.objects import RENEW_AFTER, DirectBatch, ObjectIn
 from pachyderm_dagster.storage.storage_urls import shown
 
 _ASK_FIRST_BYTES = 1024 * 1024
+_RACE_SECONDS, _RACE_PAUSE = 60.0, 0.02
 # Where credentials are looked for last of all; a machine outside a cloud has nothing there.
 _INSTANCE_METADATA = "169.254.169.254"
 
@@ -40,11 +42,14 @@ class ObstoreStore:
         # A conditional put sends the whole body before it is refused; a chunk that exists is worth a question.
         if len(body) >= _ASK_FIRST_BYTES and self._find_size(key) is not None:
             return False
-        with writing(self._url):
-            try:
-                obstore.put(self._store, key, body, mode="create", use_multipart=False)
-            except AlreadyExistsError:
+        deadline = time.monotonic() + _RACE_SECONDS
+        while not self._create(key, body):
+            if self._find_size(key) is not None:
                 return False
+            # A service refuses it too while somebody else writes the object, who may fail yet.
+            if time.monotonic() > deadline:
+                raise UnreachableError("storage-unreachable", f"{self._url} says that '{key}' exists, and does not have it; try again")
+            time.sleep(_RACE_PAUSE)
         return True
 
     def keep(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
@@ -98,6 +103,14 @@ class ObstoreStore:
 
     def recover(self) -> None:
         """An object is removed in one request, so that nothing is left half done."""
+
+    def _create(self, key: str, body: bytes) -> bool:
+        with writing(self._url):
+            try:
+                obstore.put(self._store, key, body, mode="create", use_multipart=False)
+            except AlreadyExistsError:
+                return False
+        return True
 
     def _find_size(self, key: str) -> int | None:
         found = self._find(key)

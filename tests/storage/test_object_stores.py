@@ -97,21 +97,28 @@ def test_batch_takes_objects_from_several_threads(store: ObjectStore) -> None:
     assert all(store.get(f"objects/ab/{number}") == b"%d" % number for number in range(50))
 
 
-def test_only_one_of_many_writers_creates_the_object(store: ObjectStore) -> None:
+def test_only_one_of_many_writers_creates_the_object_and_the_others_find_it(store: ObjectStore) -> None:
     start = threading.Barrier(8)
-    created: list[bytes] = []
+    keys = [f"{KEY}{number}" for number in range(10)]
+    created: dict[str, bytes] = {}
+    found: list[tuple[str, bytes]] = []
 
     def write(data: bytes) -> None:
-        start.wait()
-        if store.put_new(KEY, data):
-            created.append(data)
+        for key in keys:
+            start.wait()
+            if store.put_new(key, data):
+                assert key not in created
+                created[key] = data
+            else:
+                found.append((key, store.get(key)))
 
     threads = [threading.Thread(target=write, args=(b"%d" % number * 1000,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert created == [store.get(KEY)]
+    assert created == {key: store.get(key) for key in keys}
+    assert sorted(found) == sorted((key, created[key]) for key in keys for _ in range(7))
 
 
 def test_range_is_exactly_what_was_asked_for(store: ObjectStore) -> None:
