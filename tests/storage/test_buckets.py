@@ -11,6 +11,7 @@ import pytest
 from pachyderm_dagster.errors import InvalidError, NotFoundError, PachydermError, StorageError, UnreachableError
 from pachyderm_dagster.pfs.client import Pfs
 from pachyderm_dagster.storage.buckets import connect_bucket
+from pachyderm_dagster.storage.obstore_store import ObstoreStore
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.workspace import open_workspace
 from tests.storage.small_s3 import SmallS3, small_s3
@@ -219,3 +220,12 @@ def test_server_that_ignores_conditions_loses_nothing(tmp_path: Path, monkeypatc
         assert all(len(versions) == 1 for versions in written.values())
         assert b"".join(pfs.get_file("data@master:/same")) == content
         workspace.close()
+
+
+def test_object_that_is_refused_and_not_there_is_put_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    # While another writer's put goes on, a service refuses this one; that one may fail yet.
+    store = open_store("memory://")
+    create, refusals = ObstoreStore._create, [False, False]
+    monkeypatch.setattr(ObstoreStore, "_create", lambda self, key, body: refusals.pop() if refusals else create(self, key, body))
+    assert store.put_new("objects/ab/abcd", b"some bytes")
+    assert store.get("objects/ab/abcd") == b"some bytes"
