@@ -23,6 +23,8 @@ from pachyderm_dagster.worker import linux
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, InputFile, WorkerSetup
 
 ROOT = Path(__file__).parents[2]
+# Signals 32 and 33, which nobody can send or set; what `make` starts has them ignored.
+OF_THE_C_LIBRARY = 3 << 31
 Files = Mapping[str, bytes]
 
 

@@ -17,7 +17,7 @@ from pachyderm_dagster.worker.pod_state import PodState
 from pachyderm_dagster.worker.starter import CONTROL, prepare_volume
 from tests.etcds import needs_etcd, new_address
 from tests.worker.pods import BUSYBOX, IMAGE_VARIABLES, PodPlace, needs_pods, pods, wait_for
-from tests.worker.running import ROOT, Place, Ran
+from tests.worker.running import OF_THE_C_LIBRARY, ROOT, Place, Ran
 
 pytestmark = needs_pods
 __all__ = ["pods"]
@@ -76,10 +76,6 @@ def test_working_folder_is_that_of_the_image_unless_the_pipeline_names_one(pods:
 @pytest.mark.parametrize(("working_dir", "found"), [("/usr/lib", "/usr/lib"), ("lib", "/usr/lib")])
 def test_working_dir_of_the_pipeline(pods: PodPlace, working_dir: str, found: str) -> None:
     assert pods.run_one("pwd", working_dir=working_dir, pod={"folder": "/usr"}).log == f"{found}\n"
-
-
-# Signals 32 and 33, which nobody can send or set; what `make` starts has them ignored.
-OF_THE_C_LIBRARY = 3 << 31
 
 
 def test_user_code_begins_with_the_signals_of_any_process(pods: PodPlace) -> None:
