@@ -2,6 +2,7 @@
 
 import json
 import math
+from decimal import Decimal
 from typing import Any
 
 
@@ -21,7 +22,7 @@ def number_text(value: float) -> str:
     if value == math.floor(value):
         return str(int(value))
     text = repr(value)
-    return f"{value:.20f}".rstrip("0") if "e" in text else text
+    return f"{Decimal(text):f}" if "e" in text else text
 
 
 def json_text(value: Any) -> str:

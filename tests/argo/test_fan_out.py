@@ -78,7 +78,17 @@ def test_json_text_means_the_same(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "text"), [(1.0, "1"), (1.5, "1.5"), (1e20, "100000000000000000000"), (1e21, "1e+21"), (1e-7, "1e-07"), (0.000001, "0.000001"), (-0.25, "-0.25")]
+    ("number", "text"),
+    [
+        (1.0, "1"),
+        (1.5, "1.5"),
+        (1e20, "100000000000000000000"),
+        (1e21, "1e+21"),
+        (1e-7, "1e-07"),
+        (0.000001, "0.000001"),
+        (-0.25, "-0.25"),
+        (7.930715914640167e-06, "0.000007930715914640167"),
+    ],
 )
 def test_numbers_are_written_as_go_writes_them(number: float, text: str) -> None:
     assert json_text(number) == text
