@@ -1,19 +1,16 @@
 """The Deployments of a namespace and their pods, as the API server has them: plain dicts of their JSON."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
-import urllib3
-
-from pachyderm_dagster.errors import ConflictError, ExecutionError, InvalidError, NotFoundError, PachydermError, UnreachableError
-from pachyderm_dagster.executors.kubernetes.server import Server
+from pachyderm_dagster.errors import InvalidError, NotFoundError, PachydermError
+from pachyderm_dagster.executors.kubernetes.patches import Manifest
+from pachyderm_dagster.executors.kubernetes.server import Refusals, Server
 from pachyderm_dagster.settings import KubernetesSettings
 
-Manifest: TypeAlias = dict[str, Any]
-_TIMEOUT = (5, 30)
-_FIRST_REFUSAL = 400
-_JSON, _STRATEGIC = "application/json", "application/strategic-merge-patch+json"
+# Only a patch has a body.
+_STRATEGIC = "application/strategic-merge-patch+json"
 
 
 class Deployments:
@@ -24,7 +21,7 @@ class Deployments:
 
     def __init__(self, settings: KubernetesSettings) -> None:
         self.namespace = settings.namespace
-        self._server = Server(settings)
+        self._server = Server(settings, Refusals(_missing, _unfit))
 
     def get(self, name: str) -> Manifest:
         """The Deployment.
@@ -59,38 +56,17 @@ class Deployments:
             return ""
         return data.decode(errors="replace")
 
-    def _object(self, method: str, path: str, *, query: Sequence[tuple[str, Any]] = (), body: Manifest | None = None) -> Manifest:
-        found: Manifest = json.loads(self._ask(method, path, query=query, body=body).data)
+    def _object(self, method: str, path: str, **more: Any) -> Manifest:
+        found: Manifest = json.loads(self._ask(method, path, **more).data)
         return found
 
-    def _ask(self, method: str, path: str, *, query: Sequence[tuple[str, Any]] = (), body: Manifest | None = None) -> Any:
-        content = _STRATEGIC if method == "PATCH" else _JSON
-        try:
-            response = self._server.request(method, path, query=query, body=body, content_type=content, timeout=_TIMEOUT, stream=False)
-        except urllib3.exceptions.HTTPError as error:
-            raise UnreachableError("cluster-unreachable", f"the API server does not answer: {error}; check that the cluster is up, and KUBECONFIG") from error
-        if response.status >= _FIRST_REFUSAL:
-            raise _refusal(response, f"{method} {path}")
-        return response
+    def _ask(self, method: str, path: str, **more: Any) -> Any:
+        return self._server.ask(method, path, f"{method} {path}", content_type=_STRATEGIC, **more)
 
 
-def _refusal(response: Any, what: str) -> PachydermError:
-    message = _message(response)
-    match response.status:
-        case 404:
-            return NotFoundError("deployment-not-found", f"{message}; name a Deployment of the namespace, or another namespace")
-        case 409:
-            return ConflictError("cluster-conflict", message)
-        case 400 | 422:
-            return InvalidError("deployment-refused", f"the cluster does not take the change of the Deployment: {message}")
-        case 401 | 403:
-            return ExecutionError("cluster-denied", f"the cluster refused {what}: {message}; give this account the right, or name another account")
-        case status:
-            return UnreachableError("cluster-unreachable", f"the API server answered {status} to {what}: {message}; it is asked again by the next try")
+def _missing(message: str) -> PachydermError:
+    return NotFoundError("deployment-not-found", f"{message}; name a Deployment of the namespace, or another namespace")
 
 
-def _message(response: Any) -> str:
-    try:
-        return str(json.loads(response.data)["message"])
-    except (ValueError, KeyError, TypeError):
-        return str(response.reason)
+def _unfit(message: str) -> PachydermError:
+    return InvalidError("deployment-refused", f"the cluster does not take the change of the Deployment: {message}")

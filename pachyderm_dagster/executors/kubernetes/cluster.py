@@ -2,28 +2,23 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from typing import Any
 
 import urllib3
 
-from pachyderm_dagster.errors import ConflictError, ExecutionError, InvalidError, NotFoundError, PachydermError, UnreachableError
+from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, PachydermError, UnreachableError
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
-from pachyderm_dagster.executors.kubernetes.server import Server
+from pachyderm_dagster.executors.kubernetes.server import TIMEOUT, Refusals, Server, unreachable
 from pachyderm_dagster.settings import KubernetesSettings
 
 JOBS, PODS, SECRETS, EVENTS = "jobs", "pods", "secrets", "events"
 """The kinds of objects, all of the settings' namespace."""
 WATCH_SECONDS = 300
 _GROUPS = {JOBS: "/apis/batch/v1"}
-_TIMEOUT = (5, 30)
 _QUIET_SECONDS = 30
 """A watch that says nothing for so long beyond its end is broken."""
 _GONE = 410
-_FIRST_REFUSAL = 400
-
-
-_Query: TypeAlias = Sequence[tuple[str, Any]]
 
 
 class WatchExpired(Exception):
@@ -38,7 +33,7 @@ class Cluster:
 
     def __init__(self, settings: KubernetesSettings) -> None:
         self._namespace = settings.namespace
-        self._server = Server(settings)
+        self._server = Server(settings, Refusals(_missing, _unfit))
 
     def get(self, kind: str, name: str) -> Manifest | None:
         """The object; None when there is none."""
@@ -80,32 +75,15 @@ class Cluster:
     def watch(self, kind: str, labels: str, version: str) -> "Watch":
         """The changes after a version, until the server ends the watch."""
         query = [("labelSelector", labels), ("resourceVersion", version), ("watch", "true"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", WATCH_SECONDS)]
-        return Watch(kind, self._call("GET", kind, query=query, timeout=(_TIMEOUT[0], WATCH_SECONDS + _QUIET_SECONDS), stream=True))
+        return Watch(kind, self._call("GET", kind, query=query, timeout=(TIMEOUT[0], WATCH_SECONDS + _QUIET_SECONDS), stream=True))
 
-    def _ask(self, method: str, kind: str, name: str = "", *, query: _Query = (), body: Manifest | None = None, **more: Any) -> Manifest:
-        found: Manifest = json.loads(self._call(method, kind, name, query=query, body=body, **more).data)
+    def _ask(self, method: str, kind: str, name: str = "", **more: Any) -> Manifest:
+        found: Manifest = json.loads(self._call(method, kind, name, **more).data)
         return found
 
-    def _call(
-        self,
-        method: str,
-        kind: str,
-        name: str = "",
-        *,
-        query: _Query,
-        body: Manifest | None = None,
-        content_type: str = "application/json",
-        timeout: tuple[int, int] = _TIMEOUT,
-        stream: bool = False,
-    ) -> Any:
+    def _call(self, method: str, kind: str, name: str = "", **more: Any) -> Any:
         path = f"{_GROUPS.get(kind, '/api/v1')}/namespaces/{self._namespace}/{kind}" + (f"/{name}" if name else "")
-        try:
-            response = self._server.request(method, path, query=query, body=body, content_type=content_type, timeout=timeout, stream=stream)
-        except urllib3.exceptions.HTTPError as error:
-            raise _unreachable(error) from error
-        if response.status >= _FIRST_REFUSAL:
-            raise _refusal(response, f"{method} {kind} {name}".rstrip())
-        return response
+        return self._server.ask(method, path, f"{method} {kind} {name}".rstrip(), **more)
 
 
 class Watch:
@@ -127,7 +105,7 @@ class Watch:
                 yield event["type"], event["object"]
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             # Closed by another thread, or broken.
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
 
     def interrupt(self) -> None:
         """Has the iteration end, from another thread."""
@@ -139,30 +117,12 @@ class Watch:
         self._response.close()
 
 
-def _refusal(response: Any, what: str) -> PachydermError:
-    message = _message(response)
-    match response.status:
-        case 404:
-            return NotFoundError("cluster-object-not-found", message)
-        case 409:
-            return ConflictError("cluster-conflict", message)
-        case 400 | 422:
-            return InvalidError("pod-refused", f"the cluster does not take what the pipeline asks of pods: {message}")
-        case 401 | 403:
-            return ExecutionError("cluster-denied", f"the cluster refused {what}: {message}; give this account the right, or name another account")
-        case status:
-            return UnreachableError("cluster-unreachable", f"the API server answered {status} to {what}: {message}; it is asked again by the next try")
+def _missing(message: str) -> PachydermError:
+    return NotFoundError("cluster-object-not-found", message)
 
 
-def _message(response: Any) -> str:
-    try:
-        return str(json.loads(response.data)["message"])
-    except (ValueError, KeyError, TypeError):
-        return str(response.reason)
-
-
-def _unreachable(error: Exception) -> UnreachableError:
-    return UnreachableError("cluster-unreachable", f"the API server does not answer: {error}; check that the cluster is up, and KUBECONFIG")
+def _unfit(message: str) -> PachydermError:
+    return InvalidError("pod-refused", f"the cluster does not take what the pipeline asks of pods: {message}")
 
 
 def _lines(response: Any) -> Iterator[bytes]:

@@ -4,7 +4,8 @@ The client's own calls have changed with its releases; what it reads configurati
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -14,9 +15,13 @@ import kubernetes.config
 import urllib3
 from kubernetes.config.config_exception import ConfigException
 
-from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.errors import ConflictError, ExecutionError, InvalidError, PachydermError, UnreachableError
 from pachyderm_dagster.settings import KUBECONFIG, KUBERNETES_CONTEXT, KubernetesSettings
 
+TIMEOUT = (5, 30)
+"""Seconds to connect, and to wait for more of an answer."""
+JSON = "application/json"
+_FIRST_REFUSAL = 400
 _KUBECONFIG = Path("~/.kube/config")
 _CONNECTIONS = 8
 # Some releases of the client have types, some have none.
@@ -24,39 +29,92 @@ _client: Any = kubernetes.client
 _config: Any = kubernetes.config
 
 
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """The errors, by the server's message, of what is not there and of what it does not take."""
+
+    missing: Callable[[str], PachydermError]
+    unfit: Callable[[str], PachydermError]
+
+
 class Server:
     """The server and how this process is known to it."""
 
-    def __init__(self, settings: KubernetesSettings) -> None:
+    def __init__(self, settings: KubernetesSettings, refusals: Refusals) -> None:
         self._configuration = _configuration(settings)
         self._pool = _pool(self._configuration)
+        self._refusals = refusals
 
-    def request(
-        self, method: str, path: str, *, query: Sequence[tuple[str, Any]], body: Any, content_type: str, timeout: tuple[float, float], stream: bool
+    def ask(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        *,
+        query: Sequence[tuple[str, Any]] = (),
+        body: Any = None,
+        content_type: str = JSON,
+        timeout: tuple[float, float] = TIMEOUT,
+        stream: bool = False,
     ) -> Any:
-        """The response, whatever its status; its body is there to be streamed, or whole in `data`.
+        """The response, whose body is there to be streamed, or whole in `data`; `what` is for messages.
 
         Raises:
-            urllib3.exceptions.HTTPError: there is none.
+            PachydermError: those of `Refusals`.
+            ConflictError: `cluster-conflict`.
+            ExecutionError: `cluster-denied`.
+            UnreachableError: `cluster-unreachable`.
         """
-        headers = {"Accept": "application/json", **self._authorization()}
+        headers = {"Accept": JSON, **self._authorization()}
         data = None
         if body is not None:
             headers["Content-Type"], data = content_type, json.dumps(body).encode()
-        return self._pool.request(
-            method,
-            self._configuration.host.rstrip("/") + path + ("?" + urlencode(query) if query else ""),
-            headers=headers,
-            body=data,
-            timeout=urllib3.Timeout(connect=timeout[0], read=timeout[1]),
-            preload_content=not stream,
-            retries=False,
-        )
+        try:
+            response = self._pool.request(
+                method,
+                self._configuration.host.rstrip("/") + path + ("?" + urlencode(query) if query else ""),
+                headers=headers,
+                body=data,
+                timeout=urllib3.Timeout(connect=timeout[0], read=timeout[1]),
+                preload_content=not stream,
+                retries=False,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise unreachable(error) from error
+        if response.status >= _FIRST_REFUSAL:
+            raise self._refusal(response, what)
+        return response
+
+    def _refusal(self, response: Any, what: str) -> PachydermError:
+        message = _message(response)
+        match response.status:
+            case 404:
+                return self._refusals.missing(message)
+            case 409:
+                return ConflictError("cluster-conflict", message)
+            case 400 | 422:
+                return self._refusals.unfit(message)
+            case 401 | 403:
+                return ExecutionError("cluster-denied", f"the cluster refused {what}: {message}; give this account the right, or name another account")
+            case status:
+                return UnreachableError("cluster-unreachable", f"the API server answered {status} to {what}: {message}; it is asked again by the next try")
 
     def _authorization(self) -> dict[str, str]:
         # Asked each time: a token of a service account is renewed by then.
         found = self._configuration.auth_settings().get("BearerToken") or {}
         return {found["key"]: found["value"]} if found.get("value") else {}
+
+
+def unreachable(error: Exception) -> UnreachableError:
+    """The error of a server that does not answer."""
+    return UnreachableError("cluster-unreachable", f"the API server does not answer: {error}; check that the cluster is up, and KUBECONFIG")
+
+
+def _message(response: Any) -> str:
+    try:
+        return str(json.loads(response.data)["message"])
+    except (ValueError, KeyError, TypeError):
+        return str(response.reason)
 
 
 def _configuration(settings: KubernetesSettings) -> Any:
