@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pachyderm_dagster.argo.tokens import find_tokens
 from pachyderm_dagster.errors import InvalidError
 
 _TOKEN = re.compile(
@@ -40,18 +41,6 @@ def _invalid(condition: str, problem: str) -> InvalidError:
     return InvalidError("condition-invalid", f"'when' is {condition!r}: {problem}; put texts with other characters than letters and digits in quotes")
 
 
-def _tokens(condition: str) -> list[_Token]:
-    found: list[_Token] = []
-    at, end = 0, len(condition.rstrip())
-    while at < end:
-        match = _TOKEN.match(condition, at)
-        if match is None:
-            raise _invalid(condition, f"{condition[at:].strip()!r} is not understood")
-        found.append(_token(match))
-        at = match.end()
-    return found
-
-
 def _token(match: re.Match[str]) -> _Token:
     text: str = match[match.lastgroup or 0]
     match match.lastgroup:
@@ -74,7 +63,7 @@ class _Parsing:
 
     def __init__(self, condition: str) -> None:
         self._condition = condition
-        self._tokens = _tokens(condition)
+        self._tokens = [_token(found) for found in find_tokens(_TOKEN, condition, lambda rest: _invalid(condition, f"{rest!r} is not understood"))]
         self._at = 0
 
     def expect_end(self) -> None:

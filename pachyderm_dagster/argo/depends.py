@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from pachyderm_dagster.argo.nodes import Phase
+from pachyderm_dagster.argo.tokens import find_tokens
 from pachyderm_dagster.errors import InvalidError
 
 RESULTS = ("Succeeded", "Failed", "Errored", "Skipped", "Omitted", "Daemoned", "AnySucceeded", "AllFailed")
@@ -129,14 +130,8 @@ _CHECKS: Mapping[str, Callable[[Outcome], bool]] = {
 class _Parsing:
     def __init__(self, text: str) -> None:
         self._text = text
-        self._tokens: list[str] = []
-        at, end = 0, len(text.rstrip())
-        while at < end:
-            match = _TOKEN.match(text, at)
-            if match is None:
-                raise self._invalid(f"{text[at:].strip()!r} is not understood; write task names, '.Result', '&&', '||', '!' and parentheses")
-            self._tokens.append(match[1])
-            at = match.end()
+        hint = "write task names, '.Result', '&&', '||', '!' and parentheses"
+        self._tokens = [found[1] for found in find_tokens(_TOKEN, text, lambda rest: self._invalid(f"{rest!r} is not understood; {hint}"))]
         self._tokens.reverse()
 
     def either(self) -> Depends:

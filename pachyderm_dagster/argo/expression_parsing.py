@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from pachyderm_dagster.argo.tokens import find_tokens
 from pachyderm_dagster.errors import InvalidError
 
 _TOKEN = re.compile(
@@ -146,6 +147,11 @@ def invalid(text: str, problem: str) -> InvalidError:
     return InvalidError("expression-invalid", f"the expression {text.strip()!r}: {problem}; correct it")
 
 
+def _token(match: re.Match[str]) -> _Token:
+    kind = match.lastgroup or ""
+    return kind, _string(match[kind]) if kind == "string" else match[kind]
+
+
 def _string(text: str) -> str:
     if text[0] == "`":
         return text[1:-1]
@@ -166,16 +172,8 @@ def _number(text: str) -> int | float:
 class _Parsing:
     def __init__(self, text: str) -> None:
         self._text = text
-        self._tokens: list[_Token] = []
+        self._tokens = [_token(found) for found in find_tokens(_TOKEN, text, lambda rest: invalid(text, f"{rest!r} is not understood"))]
         self._at = 0
-        at, end = 0, len(text.rstrip())
-        while at < end:
-            match = _TOKEN.match(text, at)
-            if match is None or match.lastgroup is None:
-                raise invalid(text, f"{text[at:].strip()!r} is not understood")
-            found = match[match.lastgroup]
-            self._tokens.append((match.lastgroup, _string(found) if match.lastgroup == "string" else found))
-            at = match.end()
 
     def expect_end(self) -> None:
         if self._at < len(self._tokens):

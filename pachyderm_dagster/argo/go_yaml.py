@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import yaml
 
 from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.pps.documents import not_yaml
 from pachyderm_dagster.pps.strict import Place
 
 MAX_VALUES = 200_000
@@ -42,9 +43,7 @@ def read_documents(text: str, source: str) -> Iterator[tuple[Any, Place]]:
     try:
         nodes = list(yaml.compose_all(text.removeprefix("\ufeff"), _Loader))
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f", at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise InvalidError("spec-invalid", f"{source}: not YAML: {error.problem}{place}; correct the text there") from error
+        raise not_yaml(error, source) from error
     except (yaml.YAMLError, ValueError) as error:
         raise InvalidError("spec-invalid", f"{source}: {' '.join(str(error).split())}; correct the text there") from error
     except RecursionError:

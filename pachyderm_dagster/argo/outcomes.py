@@ -151,14 +151,7 @@ def with_globals(found: NodeOutputs, declared: Outputs) -> NodeOutputs:
     artifacts = {one.global_name: found.artifacts[one.name] for one in declared.artifacts if one.global_name and one.name in found.artifacts}
     if not parameters and not artifacts:
         return found
-    return NodeOutputs(
-        parameters=found.parameters,
-        artifacts=found.artifacts,
-        result=found.result,
-        exit_code=found.exit_code,
-        global_parameters=parameters,
-        global_artifacts=artifacts,
-    )
+    return msgspec.structs.replace(found, global_parameters=parameters, global_artifacts=artifacts)
 
 
 def without_absent(step: Step, absent: Collection[str]) -> Step:

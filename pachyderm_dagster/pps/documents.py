@@ -30,9 +30,7 @@ def read_documents(text: str, source: str) -> list[Any]:
     except json.JSONDecodeError as error:
         found = _other_values(text, source, error)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f", at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise InvalidError("spec-invalid", f"{source}: not YAML: {error.problem}{place}; correct the text there") from error
+        raise not_yaml(error, source) from error
     except (yaml.YAMLError, ValueError) as error:
         raise InvalidError("spec-invalid", f"{source}: {' '.join(str(error).split())}") from error
     except RecursionError:
@@ -48,6 +46,13 @@ def read_documents(text: str, source: str) -> list[Any]:
     if not documents:
         raise InvalidError("spec-invalid", f"{source}: no pipeline spec in it; write one as JSON or YAML")
     return documents
+
+
+def not_yaml(error: yaml.MarkedYAMLError, source: str) -> InvalidError:
+    """The error `spec-invalid` of a text that is no YAML, with line and column where they are known."""
+    mark = error.problem_mark
+    place = f", at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return InvalidError("spec-invalid", f"{source}: not YAML: {error.problem}{place}; correct the text there")
 
 
 def _is_bounded(value: Any) -> bool:
