@@ -55,14 +55,20 @@ def _reader(notes: list[str]) -> StrictReader:
     return StrictReader(OTHER_NAMES, _READERS, notes, as_encoded=True)
 
 
+def _word(document: dict[str, Any], place: Place, name: str, usual: str) -> str:
+    if document.get(name) is None:
+        raise place.field(name).invalid(f"is missing; write '{name}: {usual}'")
+    return as_string(document[name], place.field(name))
+
+
 def _read_object(document: dict[str, Any], place: Place, notes: list[str]) -> Object:
-    kind = as_string(document.get("kind"), place.field("kind"))
+    kind = _word(document, place, "kind", "Workflow")
     if kind in REFUSED_KINDS:
         raise place.field("kind").unsupported(REFUSED_KINDS[kind])
     if kind not in _KINDS:
         raise place.field("kind").invalid(f"{kind!r} is none of {', '.join(_KINDS)}")
-    version = as_string(document.get("apiVersion"), place.field("apiVersion"))
     expected = "v1" if kind in ("ConfigMap", "Secret") else GROUP + "v1alpha1"
+    version = _word(document, place, "apiVersion", expected)
     if version != expected:
         raise place.field("apiVersion").invalid(f"expected {expected!r}, found {version!r}")
     read = _KINDS[kind]

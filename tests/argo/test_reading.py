@@ -150,6 +150,8 @@ def test_what_is_wrong_is_told_with_line_and_path(text: str, code: str, said: st
         ("a: [", "not YAML"),
         ("kind: Sensor", "not supported; events"),
         ("kind: Deployment", "is none of Workflow"),
+        ("spec: {}", "kind: is missing; write 'kind: Workflow'"),
+        ("kind: Workflow\nspec: {}", "apiVersion: is missing; write 'apiVersion: argoproj.io/v1alpha1'"),
         ("kind: Workflow\napiVersion: v1", "expected 'argoproj.io/v1alpha1'"),
         ("kind: Workflow\napiVersion: argoproj.io/v1alpha1\nspec: {entrypoint: a}", "has a 'name'"),
         (f"kind: Workflow\napiVersion: argoproj.io/v1alpha1\nmetadata: {{name: {'a' * 64}}}", "has at most 63"),
