@@ -25,6 +25,7 @@ class Call:
         parameters, artifacts: what it is given, by name.
         parent: the id of the node that it is below.
         keeps_result: whoever calls it wants what it prints.
+        target: only this one of its steps or tasks is wanted, after what comes before it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Call:
     artifacts: Mapping[str, KeptArtifact] = field(default_factory=dict)
     parent: str = ""
     keeps_result: bool = False
+    target: str = ""
 
 
 def input_parameters(template: Template, given: Mapping[str, str], library: Library) -> dict[str, str]:

@@ -59,11 +59,22 @@ class Engine:
         journal: has the nodes of earlier attempts to run it, and gets those of this one.
         most_pods: how many pods run at once, beside what the workflow says.
         tell: is called with every node that changed.
+        target: only this one of the entrypoint's steps or tasks is run, after what comes before it, and no exit handler.
     """
 
     def __init__(
-        self, subject: Subject, executor: Executor, journal: Journal, clock: Clock, waits: Waits, *, most_pods: int, tell: Callable[[Node], None]
+        self,
+        subject: Subject,
+        executor: Executor,
+        journal: Journal,
+        clock: Clock,
+        waits: Waits,
+        *,
+        most_pods: int,
+        tell: Callable[[Node], None],
+        target: str = "",
     ) -> None:
+        self._target = target
         self._subject, self._executor, self._journal, self._clock, self._waits, self._tell = subject, executor, journal, clock, waits, tell
         self._functions = functions(clock)
         self._nodes = journal.load()
@@ -93,10 +104,10 @@ class Engine:
         scope = self._scope()
         artifacts = {one.name: kept for one in spec.arguments.artifacts if (kept := resolve_artifact(one, scope)) is not None}
         parameters = {one.name: one.value for one in spec.arguments.parameters if one.value is not None}
-        call = Call(name, name, entry, OWN, parameters, artifacts)
+        call = Call(name, name, entry, OWN, parameters, artifacts, target=self._target)
         root = await self._limited(call)
         handler = exit_handler(spec)
-        if handler is None:
+        if handler is None or self._target:
             return root
         self._phase_values = self._final_values(root)
         ready = replace_in(handler, Hook, self._scope(), last=True)
@@ -174,7 +185,7 @@ class Engine:
             artifacts = self._input_artifacts(template, call.artifacts)
             scope = self._scope().with_values(local_values(call, parameters, artifacts))
             template = replace_in(template, Template, scope)
-            ready = Call(call.name, call.display_name, template, call.owner, parameters, artifacts, call.parent, call.keeps_result)
+            ready = Call(call.name, call.display_name, template, call.owner, parameters, artifacts, call.parent, call.keeps_result, call.target)
             if template.retry_strategy is not None:
                 return await self._tried(ready, template.retry_strategy, scope)
             return await self._once(ready, scope)

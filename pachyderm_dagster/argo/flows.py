@@ -102,7 +102,8 @@ class Flow:
         try:
             phase = await (self._graph(node) if self._template.dag is not None else self._groups(node))
             if phase is Phase.SUCCEEDED:
-                return self._runs.end(node, phase, outputs=flow_outputs(self._template.outputs, self._now()))
+                outputs = NodeOutputs() if self._call.target else flow_outputs(self._template.outputs, self._now())
+                return self._runs.end(node, phase, outputs=outputs)
             message = FAIL_FAST if self._boundary.is_closed else "a child failed"
             return self._runs.end(node, phase, message)
         except PachydermError as error:
@@ -114,7 +115,7 @@ class Flow:
     # --- steps
 
     async def _groups(self, node: Node) -> Phase:
-        for index, group in enumerate(self._template.steps or ()):
+        for index, group in enumerate(up_to(self._template.steps or (), self._call.target)):
             call = Call(names.group_name(self._call.name, index), f"[{index}]", Template(), self._call.owner, parent=node.id)
             group_node = self._runs.begin(call, NodeType.STEP_GROUP)
             try:
@@ -141,7 +142,7 @@ class Flow:
         dag = self._template.dag
         assert dag is not None
         needs = {task.name: parse_depends(task.depends) if task.depends else from_dependencies(task.dependencies) for task in dag.tasks}
-        targets = dag.target.split() or leaves_of(needs)
+        targets = self._call.target.split() or dag.target.split() or leaves_of(needs)
         wanted = needed_for(targets, needs)
         running: dict[str, asyncio.Task[Result]] = {}
         async with asyncio.TaskGroup() as tasks:
@@ -259,6 +260,17 @@ def _fails(result: Result) -> bool:
 def _artifacts(ready: Step | Hook, scope: Scope) -> dict[str, KeptArtifact]:
     found = {one.name: resolve_artifact(one, scope) for one in ready.arguments.artifacts}
     return {name: kept for name, kept in found.items() if kept is not None}
+
+
+def up_to(groups: Sequence[Sequence[Step]], target: str) -> list[Sequence[Step]]:
+    """The groups of steps before the one that a step is in, and that step alone; all groups without a step."""
+    found: list[Sequence[Step]] = []
+    for group in groups:
+        wanted = [step for step in group if step.name == target]
+        found.append(wanted or group)
+        if wanted:
+            break
+    return found
 
 
 def leaves_of(needs: dict[str, Depends | None]) -> list[str]:

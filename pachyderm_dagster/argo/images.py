@@ -1,8 +1,10 @@
 """What stands for images on one machine: which program runs without a command, and which programs come first."""
 
+import contextlib
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,12 +83,17 @@ def make_programs(folder: Path) -> None:
     _link(folder / "busybox", {"sh": busybox, "ash": busybox} if busybox else {})
     (folder / "argosay").mkdir(parents=True, exist_ok=True)
     script = folder / "argosay" / "argosay"
-    script.write_text(_ARGOSAY)
-    script.chmod(0o755)
+    if not script.exists():
+        # Others make it at the same time, and run it.
+        descriptor, new = tempfile.mkstemp(dir=script.parent, prefix=".argosay")
+        with open(descriptor, "w") as file:
+            file.write(_ARGOSAY)
+        os.chmod(new, 0o755)
+        os.replace(new, script)
 
 
 def _link(folder: Path, programs: Mapping[str, str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, target in programs.items():
-        if not (folder / name).is_symlink():
+        with contextlib.suppress(FileExistsError):
             (folder / name).symlink_to(target)

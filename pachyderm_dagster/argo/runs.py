@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from pachyderm_dagster.argo.engine import Engine, Waits
-from pachyderm_dagster.argo.journal import FileJournal
+from pachyderm_dagster.argo.journal import FileJournal, Journal
 from pachyderm_dagster.argo.library import Library, Owner
 from pachyderm_dagster.argo.local_executor import LocalExecutor
 from pachyderm_dagster.argo.nodes import Node, NodeType, Phase
@@ -86,6 +86,12 @@ class RunFolder:
         except FileNotFoundError:
             return None
 
+    def end(self, root: Node, clock: Clock) -> Ending:
+        """Keeps what came of it: what came of its node."""
+        ending = Ending(root.phase, root.message, clock.now().timestamp())
+        write_whole(self.path / "ending.json", msgspec.json.encode(ending))
+        return ending
+
     def phase(self) -> Phase:
         """How far it is."""
         ending = self.ending()
@@ -111,7 +117,7 @@ class RunFolder:
 
     def ask_to_stop(self, strategy: str) -> None:
         """Has the process that runs it end it."""
-        _write(self.path / "stop", strategy.encode())
+        write_whole(self.path / "stop", strategy.encode())
 
     def asked_to_stop(self) -> str | None:
         """The strategy that was asked for."""
@@ -123,20 +129,23 @@ class RunFolder:
     def forget_failures(self) -> None:
         """Leaves only the nodes that did what they should, so that the others are run again."""
         kept = [node for node in self.nodes().values() if node.phase in (Phase.SUCCEEDED, Phase.SKIPPED) and not node.name.endswith(".onExit")]
-        _write(self.path / "nodes", b"".join(msgspec.json.encode(node) + b"\n" for node in kept))
+        write_whole(self.path / "nodes", b"".join(msgspec.json.encode(node) + b"\n" for node in kept))
         for name in ("ending.json", "stop"):
             (self.path / name).unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self, *, shared: bool = False) -> Iterator[None]:
         """Has this process run it for a block.
+
+        Args:
+            shared: others that say so too may run it at the same time: they run other parts of it.
 
         Raises:
             StateError: `workflow-running`, when another one does.
         """
         with open(self.path / "lock", "w") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise StateError("workflow-running", f"the workflow {self.name!r} is run by another process; wait for it, or stop it") from error
             yield
@@ -150,7 +159,8 @@ class RunFolder:
             return True
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file, of which nobody ever sees a part."""
     new = path.with_name(f".{path.name}.new")
     new.write_bytes(data)
     new.replace(path)
@@ -211,17 +221,27 @@ def run_to_end(runs: Runs, folder: RunFolder, clock: Clock, tell: Callable[[Node
     """
     with folder.running():
         (folder.path / "stop").unlink(missing_ok=True)
-        return asyncio.run(_run(runs, folder, clock, tell))
+        return asyncio.run(run_whole(runs, folder, clock, tell))
 
 
-async def _run(runs: Runs, folder: RunFolder, clock: Clock, tell: Callable[[Node], None]) -> Ending | None:
-    subject, network = folder.subject()
+async def run_whole(runs: Runs, folder: RunFolder, clock: Clock, tell: Callable[[Node], None]) -> Ending | None:
+    """As `run_to_end`, for whoever holds the folder; cancelled, it ends the pods, and the workflow can be run on."""
     journal = FileJournal(folder.path / "nodes")
+    try:
+        root = await drive(runs, folder, journal, clock, tell)
+    finally:
+        journal.close()
+    return None if root is None else folder.end(root, clock)
+
+
+async def drive(runs: Runs, folder: RunFolder, journal: Journal, clock: Clock, tell: Callable[[Node], None], *, target: str = "") -> Node | None:
+    """Runs a workflow, or what of it leads to one of its entrypoint's steps; the node of the workflow, None when all that is left is an answer."""
+    subject, network = folder.subject()
     most_pods = _MOST_PODS_PER_PROCESSOR * (os.cpu_count() or 1)
     control = _Control(folder)
     waits = Waits(asyncio.sleep, control.answer)
     async with LocalExecutor(folder.path, runs.claims, folder.name, network=network).opened() as executor:
-        engine = Engine(subject, executor, journal, clock, waits, most_pods=most_pods, tell=tell)
+        engine = Engine(subject, executor, journal, clock, waits, most_pods=most_pods, tell=tell, target=target)
         running = asyncio.ensure_future(engine.run())
         try:
             stopped = await control.watch(running, engine, waits)
@@ -229,17 +249,12 @@ async def _run(runs: Runs, folder: RunFolder, clock: Clock, tell: Callable[[Node
             if not running.done():
                 running.cancel()
                 await asyncio.wait((running,))
-            journal.close()
     if running.cancelled():
         if stopped != TERMINATE:
             return None
         engine.end_all(_STOPPED + TERMINATE)
-        root = engine.nodes[folder.name]
-    else:
-        root = running.result()
-    ending = Ending(root.phase, root.message, clock.now().timestamp())
-    _write(folder.path / "ending.json", msgspec.json.encode(ending))
-    return ending
+        return engine.nodes[folder.name]
+    return running.result()
 
 
 class _Control:
