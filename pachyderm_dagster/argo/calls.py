@@ -1,17 +1,31 @@
 """A template that is called: what it gets, and what its tags stand for."""
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import msgspec
 
 from pachyderm_dagster.argo.go_values import json_text
 from pachyderm_dagster.argo.library import Library, Owner
-from pachyderm_dagster.argo.nodes import KeptArtifact
-from pachyderm_dagster.argo.parameters import Artifact, Parameter
+from pachyderm_dagster.argo.nodes import KeptArtifact, Node
+from pachyderm_dagster.argo.parameters import Arguments, Artifact, Parameter
 from pachyderm_dagster.argo.tags import Scope, evaluate_in
 from pachyderm_dagster.argo.templates import LEAVES, Template
 from pachyderm_dagster.errors import InvalidError, NotFoundError
+
+
+class DaemonKeeper(Protocol):
+    """Who takes over pods that run on after their step is done."""
+
+    def add(self, node: Node, running: "asyncio.Future[Node]") -> None:
+        """Takes over one that is ready; `running` ends its node when it ends by itself."""
+        ...
+
+    def add_attempts(self, node: Node) -> None:
+        """Takes over the node over the attempts of one."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +39,7 @@ class Call:
         parameters, artifacts: what it is given, by name.
         parent: the id of the node that it is below.
         keeps_result: whoever calls it wants what it prints.
+        daemons: who takes over what runs on after its step.
         target: only this one of its steps or tasks is wanted, after what comes before it.
     """
 
@@ -36,7 +51,23 @@ class Call:
     artifacts: Mapping[str, KeptArtifact] = field(default_factory=dict)
     parent: str = ""
     keeps_result: bool = False
+    daemons: DaemonKeeper | None = None
     target: str = ""
+
+    def under(self, name: str, display_name: str, template: Template, parent: str) -> "Call":
+        """The same for a node of its own, below another."""
+        return replace(self, name=name, display_name=display_name, template=template, parent=parent)
+
+
+def given_parameters(arguments: Arguments) -> dict[str, str]:
+    """The parameters among arguments whose tags are replaced."""
+    return {one.name: one.value for one in arguments.parameters if one.value is not None}
+
+
+def given_artifacts(arguments: Arguments, scope: Scope) -> dict[str, KeptArtifact]:
+    """The artifacts among arguments whose tags are replaced; those that come from nothing are left out. Errors as `resolve_artifact`."""
+    found = {one.name: resolve_artifact(one, scope) for one in arguments.artifacts}
+    return {name: kept for name, kept in found.items() if kept is not None}
 
 
 def input_parameters(template: Template, given: Mapping[str, str], library: Library) -> dict[str, str]:

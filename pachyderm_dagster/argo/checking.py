@@ -1,24 +1,29 @@
 """What is wrong with the objects of a file, before anything runs: told with path and line."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
-
-import msgspec
+from collections.abc import Iterable, Iterator, Sequence
 
 from pachyderm_dagster.argo.checking_tags import check_tags
+from pachyderm_dagster.argo.checking_templates import (
+    TAG,
+    check_containers,
+    check_fields_of_kind,
+    check_outputs,
+    check_paths,
+    check_retry,
+    find_cycle,
+    has_source,
+    told,
+)
 from pachyderm_dagster.argo.depends import Depends, from_dependencies, names_in, parse_depends
+from pachyderm_dagster.argo.hooks import EXIT
 from pachyderm_dagster.argo.library import OWN, Library, Owner, effective_spec
-from pachyderm_dagster.argo.parameters import Arguments, Artifact, Outputs, Parameter
-from pachyderm_dagster.argo.retrying import POLICIES
-from pachyderm_dagster.argo.templates import KINDS, LEAVES, Hook, Step, Task, Template
+from pachyderm_dagster.argo.parameters import Arguments, Parameter
+from pachyderm_dagster.argo.templates import FIELDS_OF_KINDS, KINDS, LEAVES, Hook, Step, Task, Template
 from pachyderm_dagster.argo.workflows import CronSpec, CronWorkflow, Read, Workflow, WorkflowSpec, WorkflowTemplate
-from pachyderm_dagster.durations import parse_duration
-from pachyderm_dagster.errors import InvalidError, PachydermError
 from pachyderm_dagster.pps.strict import Place
 from pachyderm_dagster.schedules import check_cron
 
-_TAG = "{{"
 _CONCURRENCY = ("", "Allow", "Forbid", "Replace")
 
 
@@ -45,14 +50,14 @@ def _check_workflow(spec: WorkflowSpec, place: Place, library: Library) -> None:
     if spec.workflow_template_ref is not None and spec.templates:
         raise place.field("templates").invalid("'workflowTemplateRef' gives the templates; remove one of the two")
     here = place.field("workflowTemplateRef")
-    effective = _told(here, lambda: effective_spec(spec, library))
+    effective = told(here, lambda: effective_spec(spec, library))
     if not effective.entrypoint:
         raise place.field("entrypoint").invalid("required, but not given")
     own = Library({**library.templates, OWN: effective}, library.config_maps, library.secrets)
     if spec.workflow_template_ref is None:
         _check_spec(spec, place, own, OWN)
     else:
-        _told(place.field("entrypoint"), lambda: own.named(OWN, effective.entrypoint))
+        told(place.field("entrypoint"), lambda: own.named(OWN, effective.entrypoint))
 
 
 def _check_schedule(spec: CronSpec, place: Place) -> None:
@@ -61,9 +66,9 @@ def _check_schedule(spec: CronSpec, place: Place) -> None:
     if not (spec.schedule or spec.schedules):
         raise place.field("schedules").invalid("required, but not given")
     for index, schedule in enumerate(spec.schedules):
-        _told(place.field("schedules").item(index), lambda schedule=schedule: check_cron(schedule))  # type: ignore[misc]
+        told(place.field("schedules").item(index), lambda schedule=schedule: check_cron(schedule))  # type: ignore[misc]
     if spec.schedule:
-        _told(place.field("schedule"), lambda: check_cron(spec.schedule))
+        told(place.field("schedule"), lambda: check_cron(spec.schedule))
     if spec.concurrency_policy not in _CONCURRENCY:
         raise place.field("concurrencyPolicy").invalid(f"expected {' or '.join(map(repr, _CONCURRENCY[1:]))}, found {spec.concurrency_policy!r}")
 
@@ -73,15 +78,17 @@ def _check_spec(spec: WorkflowSpec, place: Place, library: Library, owner: Owner
     checking = _Checking(own, owner, spec)
     checking.unique([template.name for template in spec.templates], place.field("templates"))
     checking.parameters(spec.arguments.parameters, place.field("arguments").field("parameters"))
-    _check_retry(spec.retry_strategy, place)
+    check_retry(spec.retry_strategy, place)
     for index, template in enumerate(spec.templates):
         here = place.field("templates").item(index)
         if not template.name:
             raise here.field("name").invalid("required, but not given")
         checking.template(template, here)
     if spec.entrypoint:
-        entry = _told(place.field("entrypoint"), lambda: own.named(owner, spec.entrypoint))
+        entry = told(place.field("entrypoint"), lambda: own.named(owner, spec.entrypoint))
         checking.arguments(spec.arguments, entry, place.field("arguments"), are_global=True)
+    for name, hook in spec.hooks.items():
+        check_hook(name, hook, place.field("hooks").field(name))
     for field, hook in (("onExit", Hook(template=spec.on_exit)), *((f"hooks.{name}", hook) for name, hook in spec.hooks.items())):
         if hook.template or hook.template_ref:
             checking.reference(hook, place.field(field))
@@ -104,21 +111,23 @@ class _Checking:
         self.unique([one.name for one in parameters], place)
         for index, one in enumerate(parameters):
             for value in (one.value, one.default):
-                if one.enum and value is not None and _TAG not in value and value not in one.enum:
+                if one.enum and value is not None and TAG not in value and value not in one.enum:
                     raise place.item(index).invalid(f"{value!r} is not one of {', '.join(map(repr, one.enum))}")
 
     def template(self, template: Template, place: Place) -> None:
         """A template and, if it is steps or a graph, what they name."""
-        kinds = [kind for kind in KINDS if getattr(template, kind) is not None]
+        kinds = [kind for kind, field in FIELDS_OF_KINDS.items() if getattr(template, field) is not None]
         if len(kinds) != 1:
             found = " and ".join(kinds) or "none"
             raise place.invalid(f"a template is exactly one of {', '.join(KINDS)}; found {found}")
-        _check_fields_of_kind(template, place)
+        check_fields_of_kind(template, place)
         self.parameters(template.inputs.parameters, place.field("inputs").field("parameters"))
         self.unique([one.name for one in template.inputs.artifacts], place.field("inputs").field("artifacts"))
-        _check_paths(template, place)
-        _check_outputs(template.outputs, template.kind, place.field("outputs"))
-        _check_retry(template.retry_strategy, place)
+        if template.kind in LEAVES:
+            check_containers(template, place)
+        check_paths(template, place)
+        check_outputs(template.outputs, template.kind, place.field("outputs"))
+        check_retry(template.retry_strategy, place)
         if template.steps is not None:
             self._steps(template.steps, place.field("steps"))
         if template.dag is not None:
@@ -142,7 +151,7 @@ class _Checking:
                     raise here.invalid(f"it depends on {needed!r}, and there is no such task; there are {', '.join(map(repr, names))}")
             self._step(task, here)
         for name in target.split():
-            if name not in waits and _TAG not in target:
+            if name not in waits and TAG not in target:
                 raise place.field("target").invalid(f"there is no task {name!r}; there are {', '.join(map(repr, names))}")
         if (cycle := find_cycle({name: names_in(found) for name, found in waits.items()})) is not None:
             raise place.field("tasks").invalid(f"tasks depend on each other: {' -> '.join(cycle)}; remove one dependency")
@@ -160,8 +169,7 @@ class _Checking:
         if step.inline is not None:
             self.template(step.inline, place.field("inline"))
         for name, hook in step.hooks.items():
-            if name != "exit":
-                raise place.field("hooks").field(name).unsupported("only the hook 'exit' is built; make what it does a step")
+            check_hook(name, hook, place.field("hooks").field(name))
             self.reference(hook, place.field("hooks").field(name))
         if step.on_exit:
             self.reference(Hook(template=step.on_exit), place.field("onExit"))
@@ -171,9 +179,9 @@ class _Checking:
     def reference(self, of: Step | Hook, place: Place) -> None:
         """What is named exists, and gets what it needs. A name with a tag in it is looked up when it runs."""
         name = of.template_ref.template if of.template_ref else of.template
-        if _TAG in name or (of.template_ref and _TAG in of.template_ref.name):
+        if TAG in name or (of.template_ref and TAG in of.template_ref.name):
             return
-        template, _ = _told(place, lambda: self._library.get_template(self._owner, of))
+        template, _ = told(place, lambda: self._library.get_template(self._owner, of))
         if (of.template_ref is None and template.kind) or of.template_ref is not None:
             self.arguments(of.arguments, template, place)
 
@@ -189,9 +197,14 @@ class _Checking:
                 raise place.invalid(f"the template {template.name!r} needs the artifact {artifact.name!r}; give it under 'arguments'")
 
 
-def has_source(artifact: Artifact) -> bool:
-    """Whether an artifact says where it comes from."""
-    return bool(artifact.raw or artifact.s3 or artifact.source or artifact.from_expression)
+def check_hook(name: str, hook: Hook, place: Place) -> None:
+    """A hook says when it is run, unless that is at the end.
+
+    Raises:
+        InvalidError: `spec-invalid`.
+    """
+    if name != EXIT and not hook.expression:
+        raise place.field("expression").invalid("required, but not given; only the hook 'exit' has none")
 
 
 def depends_of_tasks(tasks: Sequence[Task], place: Place) -> Iterator[tuple[str, Depends | None]]:
@@ -216,103 +229,5 @@ def depends_of(task: Task, place: Place) -> Depends | None:
     """What one task waits for. Errors as `depends_of_tasks`."""
     if not task.depends:
         return from_dependencies(task.dependencies)
-    found: Depends = _told(place.field("depends"), lambda: parse_depends(task.depends))
+    found: Depends = told(place.field("depends"), lambda: parse_depends(task.depends))
     return found
-
-
-def find_cycle(needs: dict[str, list[str]]) -> list[str] | None:
-    """A way through a graph that comes back to where it began, or None."""
-    done: set[str] = set()
-    for start in needs:
-        path, waiting = [start], [iter(needs[start])]
-        while waiting and start not in done:
-            following = next((name for name in waiting[-1] if name not in done), None)
-            if following is None:
-                done.add(path.pop())
-                waiting.pop()
-            elif following in path:
-                return [*path[path.index(following) :], following]
-            else:
-                path.append(following)
-                waiting.append(iter(needs[following]))
-    return None
-
-
-def _check_fields_of_kind(template: Template, place: Place) -> None:
-    is_leaf, is_flow = template.kind in LEAVES, template.kind in ("steps", "dag")
-    for field, name, belongs, where in (
-        ("parallelism", "parallelism", is_flow, "steps and dag"),
-        ("fail_fast", "failFast", is_flow, "steps and dag"),
-        ("active_deadline_seconds", "activeDeadlineSeconds", is_leaf, "container and script"),
-        ("timeout", "timeout", is_leaf, "container and script"),
-        ("volumes", "volumes", is_leaf, "container and script"),
-    ):
-        if getattr(template, field) and not belongs:
-            raise place.field(name).invalid(f"it belongs to {where}; this template is {template.kind}")
-    if template.timeout and _TAG not in template.timeout:
-        _told(place.field("timeout"), lambda: parse_duration(seconds_or_duration(template.timeout)))
-
-
-def seconds_or_duration(text: str) -> str | float:
-    """A text that is a number of seconds as one."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _check_paths(template: Template, place: Place) -> None:
-    for field, artifacts in (("inputs", template.inputs.artifacts), ("outputs", template.outputs.artifacts)):
-        here = place.field(field).field("artifacts")
-        paths = Counter(one.path for one in artifacts if one.path)
-        for index, one in enumerate(artifacts):
-            if template.kind in LEAVES and not one.path:
-                raise here.item(index).field("path").invalid("required, but not given")
-            if template.kind not in LEAVES and one.path:
-                raise here.item(index).field("path").invalid(f"it belongs to container and script; this template is {template.kind}")
-            if one.path and _TAG not in one.path and not one.path.startswith("/"):
-                raise here.item(index).field("path").invalid(f"{one.path!r} is no absolute path")
-            if paths[one.path] > 1:
-                raise here.item(index).field("path").invalid(f"{one.path!r} is the path of another artifact too")
-
-
-def _check_outputs(outputs: Outputs, kind: str, place: Place) -> None:
-    here = place.field("parameters")
-    for index, one in enumerate(outputs.parameters):
-        at = here.item(index).field("valueFrom")
-        value_from = one.value_from
-        if value_from is None:
-            if one.value is None:
-                raise here.item(index).invalid("an output parameter has 'valueFrom'")
-            continue
-        found = [name for name in ("path", "parameter", "expression", "supplied") if getattr(value_from, name) not in ("", None)]
-        allowed = ("path",) if kind in LEAVES else ("supplied",) if kind == "suspend" else ("parameter", "expression")
-        if len(found) != 1 or found[0] not in allowed:
-            raise at.invalid(f"in a template that is {kind} it has one of {', '.join(allowed)}; found {' and '.join(found) or 'none'}")
-    for index, artifact in enumerate(outputs.artifacts):
-        if kind not in LEAVES and not has_source(artifact):
-            raise place.field("artifacts").item(index).invalid("an output artifact of steps and dag has 'from' or 'fromExpression'")
-
-
-def _check_retry(strategy: Any, place: Place) -> None:
-    if strategy is None:
-        return
-    here = place.field("retryStrategy")
-    if strategy.retry_policy not in ("", *POLICIES):
-        raise here.field("retryPolicy").invalid(f"expected {' or '.join(map(repr, POLICIES))}, found {strategy.retry_policy!r}")
-    if strategy.limit is not None and _TAG not in strategy.limit and not strategy.limit.isdigit():
-        raise here.field("limit").invalid(f"expected a whole number, 0 or more, found {strategy.limit!r}")
-    for field in msgspec.structs.fields(type(strategy.backoff)) if strategy.backoff else ():
-        value = getattr(strategy.backoff, field.name)
-        if value is not None and _TAG not in value:
-            _told(here.field("backoff").field(field.encode_name), lambda value=value: parse_duration(seconds_or_duration(value)))  # type: ignore[misc]
-
-
-def _told(place: Place, act: Callable[[], Any]) -> Any:
-    """What `act` returns; what it raises is told with the place."""
-    try:
-        return act()
-    except InvalidError as error:
-        raise error if error.code.startswith("spec-") else place.invalid(error.message) from error
-    except PachydermError as error:
-        raise place.invalid(error.message) from error

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from pachyderm_dagster.argo.parameters import KeyRef, Text, Texts
+from pachyderm_dagster.argo.parameters import KeyRef, Plain, Text, Texts
 
 
 class EnvFrom(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -77,6 +77,42 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_
     """Where it starts."""
     volume_mounts: tuple[VolumeMount, ...] = ()
     """The volumes that it sees."""
+    readiness_probe: Plain | None = None
+    """Of a daemon: what tells that it is ready (`httpGet`, `tcpSocket` or `exec`); it is when it was started without it."""
+
+
+class UserContainer(Container, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A program beside the one of a template."""
+
+    mirror_volume_mounts: bool = False
+    """It sees the volumes that the main container sees, at the same places."""
+
+
+class SetContainer(Container, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """One of several programs of a pod."""
+
+    dependencies: tuple[str, ...] = ()
+    """The containers that must have succeeded before it starts."""
+
+
+class SetRetry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """How often a container of a set is tried again."""
+
+    retries: Text
+    """Attempts beyond the first."""
+    duration: Text = ""
+    """Between them: `30s`."""
+
+
+class ContainerSet(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Several programs in one pod, each with a root of its own; they share volumes. Outputs are those of the one called `main`."""
+
+    containers: tuple[SetContainer, ...]
+    """They, in any order."""
+    volume_mounts: tuple[VolumeMount, ...] = ()
+    """The volumes that all of them see."""
+    retry_strategy: SetRetry | None = None
+    """How often each is tried again."""
 
 
 class Script(Container, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

@@ -3,17 +3,21 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from pachyderm_dagster.argo import names
-from pachyderm_dagster.argo.calls import Call, resolve_artifact
+from pachyderm_dagster.argo.calls import Call, given_artifacts, given_parameters
 from pachyderm_dagster.argo.conditions import evaluate
+from pachyderm_dagster.argo.daemons import Daemons
 from pachyderm_dagster.argo.depends import Depends, Outcome, from_dependencies, holds, names_in, parse_depends
 from pachyderm_dagster.argo.fan_out import item_values, items_of
+from pachyderm_dagster.argo.hooks import EXIT, EarlyHooks, hook_call
 from pachyderm_dagster.argo.library import Library
-from pachyderm_dagster.argo.nodes import KeptArtifact, Node, NodeOutputs, NodeType, Phase
+from pachyderm_dagster.argo.node_table import NodeTable
+from pachyderm_dagster.argo.nodes import Node, NodeOutputs, NodeType, Phase
 from pachyderm_dagster.argo.outcomes import Known, Result, flow_outputs, graph_phase, group_phase, tolerated, without_absent
 from pachyderm_dagster.argo.tags import Scope, mentions, replace_in, replace_tags
 from pachyderm_dagster.argo.templates import Hook, Step, Task, Template
@@ -32,20 +36,13 @@ class Runs(Protocol):
         """What templates may be named."""
         ...
 
+    @property
+    def table(self) -> NodeTable:
+        """The nodes that there are."""
+        ...
+
     async def execute(self, call: Call) -> Node:
         """Runs a call to its end."""
-        ...
-
-    def begin(self, call: Call, type: NodeType) -> Node:
-        """Keeps that a node runs."""
-        ...
-
-    def end(self, node: Node, phase: Phase, message: str = "", outputs: NodeOutputs | None = None) -> Node:
-        """Keeps that a node ended."""
-        ...
-
-    def global_values(self) -> dict[str, str]:
-        """What tags of the workflow stand for now."""
         ...
 
 
@@ -91,6 +88,7 @@ class Flow:
 
     def __init__(self, runs: Runs, call: Call, template: Template, scope: Scope) -> None:
         self._runs, self._call, self._template, self._scope = runs, call, template, scope
+        self._table, self._daemons = runs.table, Daemons(runs.table)
         self._root = "tasks" if template.dag is not None else "steps"
         self._known = Known()
         self._boundary = Boundary(template)
@@ -98,32 +96,34 @@ class Flow:
 
     async def run(self) -> Node:
         """Runs it to its end."""
-        node = self._runs.begin(self._call, NodeType.DAG if self._template.dag is not None else NodeType.STEPS)
+        node = self._table.begin(self._call, NodeType.DAG if self._template.dag is not None else NodeType.STEPS)
         try:
             phase = await (self._graph(node) if self._template.dag is not None else self._groups(node))
             if phase is Phase.SUCCEEDED:
                 outputs = NodeOutputs() if self._call.target else flow_outputs(self._template.outputs, self._now())
-                return self._runs.end(node, phase, outputs=outputs)
+                return self._table.end(node, phase, outputs=outputs)
             message = FAIL_FAST if self._boundary.is_closed else "a child failed"
-            return self._runs.end(node, phase, message)
+            return self._table.end(node, phase, message)
         except PachydermError as error:
-            return self._runs.end(node, Phase.ERROR, error.message)
+            return self._table.end(node, Phase.ERROR, error.message)
+        finally:
+            await self._daemons.end()
 
     def _now(self) -> Scope:
-        return self._scope.with_values({**self._runs.global_values(), **self._known.values}, frozenset(self._known.absent))
+        return self._scope.with_values({**self._table.global_values(), **self._known.values}, frozenset(self._known.absent))
 
     # --- steps
 
     async def _groups(self, node: Node) -> Phase:
         for index, group in enumerate(up_to(self._template.steps or (), self._call.target)):
             call = Call(names.group_name(self._call.name, index), f"[{index}]", Template(), self._call.owner, parent=node.id)
-            group_node = self._runs.begin(call, NodeType.STEP_GROUP)
+            group_node = self._table.begin(call, NodeType.STEP_GROUP)
             try:
                 phase = await self._group(group, index, group_node)
             except PachydermError as error:
-                self._runs.end(group_node, Phase.ERROR, error.message)
+                self._table.end(group_node, Phase.ERROR, error.message)
                 raise
-            self._runs.end(group_node, phase, "" if phase is Phase.SUCCEEDED else "a child failed")
+            self._table.end(group_node, phase, "" if phase is Phase.SUCCEEDED else "a child failed")
             if phase is not Phase.SUCCEEDED:
                 return Phase.FAILED
         return Phase.SUCCEEDED
@@ -185,7 +185,7 @@ class Flow:
         group = None
         if self._root == "tasks":
             call = Call(name, step.name, Template(name=step.template), self._call.owner, parent=parent)
-            group = self._runs.begin(call, NodeType.TASK_GROUP)
+            group = self._table.begin(call, NodeType.TASK_GROUP)
         calls = []
         for index, item in enumerate(items):
             suffix = names.item_suffix(index, item)
@@ -195,12 +195,12 @@ class Flow:
             results = await together(calls)
         except PachydermError as error:
             if group is not None:
-                self._runs.end(group, Phase.ERROR, error.message)
+                self._table.end(group, Phase.ERROR, error.message)
             raise
         nodes = tuple(node for result in results for node in result.nodes)
         phase = group_phase(nodes)
         if group is not None:
-            self._runs.end(group, phase)
+            self._table.end(group, phase)
         return Result(Outcome(phase, tuple(node.phase for node in nodes), tolerated(step.continue_on)), nodes, is_group=True)
 
     async def _single(self, step: Step, name: str, display_name: str, parent: str, scope: Scope) -> Result:
@@ -211,23 +211,32 @@ class Flow:
                 condition = replace_tags(step.when, scope)
                 return self._unstarted(step, name, parent, Phase.SKIPPED, f"when '{condition}' evaluated false", display_name)
             call, template = self._call_of(step, name, display_name, parent, scope)
-            node = await self._runs.execute(call)
+            hooks = EarlyHooks(
+                step.hooks, call, lambda: self._scope_of_hooks(name, step, scope), table=self._table, library=self._runs.library, run=self._runs.execute
+            )
+            node = await hooks.during(self._runs.execute(call))
             passing = tolerated(step.continue_on)
             self._boundary.note(node, passing)
             result = Result(Outcome(node.phase, (), passing), (node,), template=template)
             await self._run_exit_hook(step, node, result, scope)
             return result
 
+    def _scope_of_hooks(self, name: str, step: Step, scope: Scope) -> Scope:
+        node = self._table.nodes.get(name)
+        known = Known()
+        if node is not None:
+            known.add(self._root, step, Result(Outcome(node.phase), (node,)))
+        return scope.with_values({**self._table.global_values(), **known.values}, frozenset(known.absent))
+
     def _call_of(self, step: Step, name: str, display_name: str, parent: str, scope: Scope) -> tuple[Call, Template]:
         ready = replace_in(msgspec.structs.replace(step, inline=None, hooks={}, on_exit="", when=""), type(step), scope, last=True)
         template, owner = self._runs.library.get_template(self._call.owner, msgspec.structs.replace(ready, inline=step.inline))
-        parameters = {one.name: one.value for one in ready.arguments.parameters if one.value is not None}
-        artifacts = _artifacts(ready, scope)
-        return Call(name, display_name, template, owner, parameters, artifacts, parent, self._keeps_result), template
+        parameters, artifacts = given_parameters(ready.arguments), given_artifacts(ready.arguments, scope)
+        return Call(name, display_name, template, owner, parameters, artifacts, parent, self._keeps_result, self._daemons), template
 
     def _unstarted(self, step: Step, name: str, parent: str, phase: Phase, message: str, display_name: str = "") -> Result:
         call = Call(name, display_name or step.name, Template(name=step.template), self._call.owner, parent=parent)
-        node = self._runs.end(self._runs.begin(call, NodeType.SKIPPED), phase, message)
+        node = self._table.end(self._table.begin(call, NodeType.SKIPPED), phase, message)
         return Result(Outcome(phase, (), tolerated(step.continue_on)), (node,), template=self._template_of(step))
 
     def _template_of(self, step: Step) -> Template | None:
@@ -238,28 +247,21 @@ class Flow:
             return None
 
     async def _run_exit_hook(self, step: Step, node: Node, result: Result, scope: Scope) -> None:
-        hook = step.hooks.get("exit") or (Hook(template=step.on_exit) if step.on_exit else None)
+        hook = step.hooks.get(EXIT) or (Hook(template=step.on_exit) if step.on_exit else None)
         if hook is None:
             return
         known = Known()
         known.add(self._root, step, result)
-        ready = replace_in(hook, Hook, scope.with_values(known.values, frozenset(known.absent)), last=True)
-        template, owner = self._runs.library.get_template(self._call.owner, ready)
-        parameters = {one.name: one.value for one in ready.arguments.parameters if one.value is not None}
-        name = names.hook_name(node.name, "exit")
+        inside = scope.with_values(known.values, frozenset(known.absent))
+        of = self._call.under(node.name, node.display_name, self._template, node.parent)
         # What comes of it changes nothing for the step; the group waits for it.
-        await self._runs.execute(Call(name, f"{node.display_name}.onExit", template, owner, parameters, _artifacts(ready, scope), node.id))
+        await self._runs.execute(hook_call(hook, EXIT, replace(of, daemons=self._daemons), inside, library=self._runs.library, parent=node.id))
 
 
 def _fails(result: Result) -> bool:
     if result.is_group:
         return any(node.phase.is_failure and node.phase not in result.outcome.tolerated for node in result.nodes)
     return result.outcome.phase.is_failure and result.outcome.phase not in result.outcome.tolerated
-
-
-def _artifacts(ready: Step | Hook, scope: Scope) -> dict[str, KeptArtifact]:
-    found = {one.name: resolve_artifact(one, scope) for one in ready.arguments.artifacts}
-    return {name: kept for name, kept in found.items() if kept is not None}
 
 
 def up_to(groups: Sequence[Sequence[Step]], target: str) -> list[Sequence[Step]]:

@@ -6,8 +6,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from pachyderm_dagster.argo.merging import merged_structs
 from pachyderm_dagster.argo.names import joined
-from pachyderm_dagster.argo.parameters import Arguments
 from pachyderm_dagster.argo.templates import Hook, Step, Template
 from pachyderm_dagster.argo.workflows import Read, Values, WorkflowSpec, WorkflowTemplate
 from pachyderm_dagster.errors import NotFoundError
@@ -88,16 +88,4 @@ def effective_spec(spec: WorkflowSpec, library: Library) -> WorkflowSpec:
     if reference is None:
         return spec
     below = library.get_spec((reference.cluster_scope, reference.name))
-    given = {known.name: getattr(spec, known.name) for known in msgspec.structs.fields(WorkflowSpec)}
-    own = {name: value for name, value in given.items() if value and name not in ("arguments", "workflow_template_ref")}
-    return msgspec.structs.replace(below, **own, arguments=merged_arguments(below.arguments, spec.arguments))
-
-
-def merged_arguments(below: Arguments, above: Arguments) -> Arguments:
-    """Arguments by name, of which those above take the place of those below."""
-    parameters = {one.name: one for one in below.parameters}
-    for one in above.parameters:
-        known = parameters.get(one.name, one)
-        parameters[one.name] = msgspec.structs.replace(known, value=one.value, value_from=one.value_from)
-    artifacts = {one.name: one for one in below.artifacts} | {one.name: one for one in above.artifacts}
-    return Arguments(parameters=tuple(parameters.values()), artifacts=tuple(artifacts.values()))
+    return merged_structs(below, msgspec.structs.replace(spec, workflow_template_ref=None))

@@ -2,38 +2,23 @@
 
 import asyncio
 import contextlib
-import itertools
 import os
 import shutil
-import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-import msgspec
-
-from pachyderm_dagster.argo import pod_host
 from pachyderm_dagster.argo.artifact_files import ArtifactFolder
-from pachyderm_dagster.argo.images import FOLDER, make_programs, program_of, search_path
+from pachyderm_dagster.argo.host_client import HostClient, opened_host
+from pachyderm_dagster.argo.images import make_programs
+from pachyderm_dagster.argo.local_pod import MAIN, LocalPod, PodFolder
 from pachyderm_dagster.argo.nodes import KeptArtifact, NodeOutputs, Phase
-from pachyderm_dagster.argo.pod_host import Answer, Order
-from pachyderm_dagster.argo.pod_paths import Mount, PodPaths
-from pachyderm_dagster.argo.pod_settings import environment_of, mounts_of
-from pachyderm_dagster.argo.pods import Pod, PodEnd
+from pachyderm_dagster.argo.pod_paths import PodPaths
+from pachyderm_dagster.argo.pod_settings import Claims
+from pachyderm_dagster.argo.pods import ContainerEnd, Pod, PodEnd
 from pachyderm_dagster.argo.templates import Template
 from pachyderm_dagster.errors import ExecutionError, PachydermError
 
-SCRIPT = "/argo/staging/script"
 MOST_RESULT_BYTES = 256 * 1024
-_OWN_FAILURE = 64
-_MOST_LINE = 1 << 22
-_SYSTEM_MOUNTS = tuple(Mount(f"/{name}", f"/{name}", writable=False) for name in pod_host.SYSTEM)
-
-
-class PodFolder:
-    """What is kept of a pod: its root, its volumes, what it printed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.root, self.volumes, self.log, self.result = folder / "root", folder / "volumes", folder / "log", folder / "stdout"
 
 
 class LocalExecutor:
@@ -47,11 +32,10 @@ class LocalExecutor:
     """
 
     def __init__(self, folder: Path, claims: Path, workflow: str, *, network: bool) -> None:
-        self._folder, self._claims, self._workflow, self._network = folder, claims, workflow, network
+        self._folder, self._workflow, self._network = folder, workflow, network
+        self._claims = Claims(folder / "claims", claims)
         self._artifacts = ArtifactFolder(folder / "artifacts")
-        self._ids = itertools.count()
-        self._waiting: dict[int, asyncio.Future[Answer]] = {}
-        self._host: asyncio.subprocess.Process | None = None
+        self._host: HostClient | None = None
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator["LocalExecutor"]:
@@ -60,100 +44,59 @@ class LocalExecutor:
         Raises:
             ExecutionError: `pods-unavailable`.
         """
-        images = self._folder / "images"
-        make_programs(images)
-        scratch = self._folder / "host"
-        scratch.mkdir(parents=True, exist_ok=True)
-        self._host = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", pod_host.__name__, str(scratch), "network" if self._network else "no-network"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=_MOST_LINE,
-        )
-        reading = asyncio.ensure_future(self._read_answers())
-        try:
-            ready = await self._answer(-1)
-            if ready.problem:
-                raise ExecutionError("pods-unavailable", f"pods cannot run on this machine: {ready.problem}")
+        make_programs(self._folder / "images")
+        async with opened_host(self._folder / "host", network=self._network) as self._host:
             yield self
-        finally:
-            assert self._host.stdin is not None
-            self._host.stdin.close()
-            await self._host.wait()
-            await reading
 
     async def run(self, pod: Pod) -> PodEnd:
         """As `Executor.run`."""
-        place = self._folder / "pods" / pod.name
-        if place.exists():
+        assert self._host is not None
+        folder = PodFolder(self._folder / "pods" / pod.name)
+        if folder.path.exists():
             # Of an attempt that was interrupted.
-            await asyncio.to_thread(shutil.rmtree, place)
-        folder = PodFolder(place)
-        mounts = mounts_of(pod, folder.volumes, self._folder / "claims", self._claims)
-        paths = PodPaths(str(folder.root), (*_SYSTEM_MOUNTS, *mounts))
-        order = self._prepare(pod, folder, mounts)
-        await self._load_artifacts(pod, paths)
-        answer = await self._started(order)
-        if answer.problem:
-            return PodEnd(Phase.ERROR, answer.problem)
-        return await self._ended(pod, folder, paths, answer.code)
+            await asyncio.to_thread(shutil.rmtree, folder.path)
+        folder.path.mkdir(parents=True)
+        local = LocalPod(pod, folder, self._host, self._folder / "images", self._claims)
+        await self._load_artifacts(pod, local)
+        ends = await local.run()
+        return await self._ended(pod, folder, local, ends)
 
-    async def _load_artifacts(self, pod: Pod, paths: PodPaths) -> None:
-        for artifact in pod.template.inputs.artifacts:
-            kept = pod.artifacts.get(artifact.name)
-            if kept is None or (artifact.optional and not self._artifacts.has(kept)):
-                continue
-            if not paths.can_be_written(artifact.path):
-                message = f"the artifact {artifact.name!r} is to be at {artifact.path}, which is the machine's own and cannot be written; choose another path"
-                raise ExecutionError("path-read-only", message)
-            await asyncio.to_thread(self._artifacts.get, kept, artifact, paths.find(artifact.path))
+    async def _load_artifacts(self, pod: Pod, local: LocalPod) -> None:
+        if not pod.template.inputs.artifacts:
+            return
+        for paths in [local.paths(container) for container in pod.template.containers]:
+            for artifact in pod.template.inputs.artifacts:
+                kept = pod.artifacts.get(artifact.name)
+                if kept is None or (artifact.optional and not self._artifacts.has(kept)):
+                    continue
+                if not paths.can_be_written(artifact.path):
+                    message = (
+                        f"the artifact {artifact.name!r} is to be at {artifact.path}, which is the machine's own and cannot be written; choose another path"
+                    )
+                    raise ExecutionError("path-read-only", message)
+                await asyncio.to_thread(self._artifacts.get, kept, artifact, paths.find(artifact.path))
 
-    def _prepare(self, pod: Pod, folder: PodFolder, mounts: tuple[Mount, ...]) -> Order:
-        container = pod.template.container or pod.template.script
-        assert container is not None
-        argv = program_of(container.image, container.command, container.args)
-        folder.root.mkdir(parents=True, exist_ok=True)
-        if pod.template.script is not None and pod.template.script.source:
-            script = folder.root / SCRIPT.lstrip("/")
-            script.parent.mkdir(parents=True, exist_ok=True)
-            script.write_text(pod.template.script.source)
-            script.chmod(0o755)
-            argv = (*argv, SCRIPT)
-        folders = [(mount.folder, mount.path, mount.writable) for mount in mounts]
-        return Order(
-            id=next(self._ids),
-            root=str(folder.root),
-            argv=argv,
-            environment={"PATH": search_path(container.image), "HOME": "/root", "HOSTNAME": pod.name, **environment_of(pod, container)},
-            working_dir=container.working_dir or "/",
-            folders=(*folders, (str(self._folder / "images"), FOLDER, False)),
-            log=str(folder.log),
-            result=str(folder.result) if pod.keeps_result else "",
-        )
-
-    async def _started(self, order: Order) -> Answer:
-        waiting = asyncio.ensure_future(self._answer(order.id))
-        await self._send(order)
+    async def _ended(self, pod: Pod, folder: PodFolder, local: LocalPod, ends: Mapping[str, ContainerEnd]) -> PodEnd:
+        worst = next((end for end in ends.values() if end.phase.is_failure), ends.get(MAIN, ContainerEnd(Phase.SUCCEEDED)))
+        of_set = ends if pod.template.container_set is not None else {}
+        code = ends[MAIN].exit_code if MAIN in ends else None
+        bare = NodeOutputs(exit_code=code)
+        if worst.phase.is_failure and worst.exit_code is None:
+            return PodEnd(worst.phase, worst.message, bare, of_set)
         try:
-            return await asyncio.shield(waiting)
-        except asyncio.CancelledError:
-            await self._send(Order(order.id))
-            await waiting
-            raise
-
-    async def _ended(self, pod: Pod, folder: PodFolder, paths: PodPaths, code: int) -> PodEnd:
-        try:
-            outputs = await self._outputs(pod, folder, paths, code)
+            outputs = await self._outputs(pod, folder, local, bare)
         except PachydermError as error:
-            if code:
-                return PodEnd(Phase.FAILED, f"Error (exit code {code})", NodeOutputs(exit_code=str(code)))
-            return PodEnd(Phase.ERROR, error.message, NodeOutputs(exit_code=str(code)))
-        if code == _OWN_FAILURE:
-            return PodEnd(Phase.ERROR, f"Error (exit code {code})", outputs)
-        return PodEnd(Phase.FAILED, f"Error (exit code {code})", outputs) if code else PodEnd(Phase.SUCCEEDED, "", outputs)
+            if worst.phase.is_failure:
+                return PodEnd(worst.phase, worst.message, bare, of_set)
+            return PodEnd(Phase.ERROR, error.message, bare, of_set)
+        return PodEnd(worst.phase, worst.message, outputs, of_set)
 
-    async def _outputs(self, pod: Pod, folder: PodFolder, paths: PodPaths, code: int) -> NodeOutputs:
+    async def _outputs(self, pod: Pod, folder: PodFolder, local: LocalPod, bare: NodeOutputs) -> NodeOutputs:
         declared = pod.template.outputs
+        container = next((one for one in pod.template.containers if pod.template.container_set is None or one.name == MAIN), None)
+        if container is None:
+            return bare
+        paths = local.paths(container)
         artifacts: dict[str, KeptArtifact] = {}
         for artifact in declared.artifacts:
             place = paths.find(artifact.path)
@@ -167,26 +110,8 @@ class LocalExecutor:
             parameters=_parameters(pod.template, paths),
             artifacts=artifacts,
             result=_result(folder.result) if pod.keeps_result else None,
-            exit_code=str(code),
+            exit_code=bare.exit_code,
         )
-
-    async def _send(self, order: Order) -> None:
-        assert self._host is not None and self._host.stdin is not None
-        self._host.stdin.write(msgspec.json.encode(order) + b"\n")
-        await self._host.stdin.drain()
-
-    async def _answer(self, id: int) -> Answer:
-        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting[id] = waiting
-        return await waiting
-
-    async def _read_answers(self) -> None:
-        assert self._host is not None and self._host.stdout is not None
-        while line := await self._host.stdout.readline():
-            answer = msgspec.json.decode(line, type=Answer)
-            self._waiting.pop(answer.id).set_result(answer)
-        for id, waiting in self._waiting.items():
-            waiting.set_result(Answer(id, problem="the process that runs pods was ended; run the workflow again with 'argo retry'"))
 
 
 def _parameters(template: Template, paths: PodPaths) -> dict[str, str]:

@@ -30,7 +30,8 @@ class Phase(enum.StrEnum):
 class NodeType(enum.StrEnum):
     """What a node is."""
 
-    POD = "Pod"  # a container or script
+    POD = "Pod"  # a container, script or containerSet
+    CONTAINER = "Container"  # one of the containers of a containerSet
     STEPS = "Steps"  # a template with steps
     STEP_GROUP = "StepGroup"  # a group of them
     DAG = "DAG"  # a template with a graph
@@ -59,7 +60,7 @@ class NodeOutputs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A node as it is kept; times are seconds since 1970."""
+    """A node as it is kept; times are seconds since 1970. One that is `daemoned` is ready, and runs on for others."""
 
     name: str
     id: str
@@ -72,5 +73,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     started: float = 0.0
     finished: float = 0.0
     pod: str = ""
+    ip: str = ""
+    daemoned: bool = False
     inputs: dict[str, str] = {}
     outputs: NodeOutputs = NodeOutputs()

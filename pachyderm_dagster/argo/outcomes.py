@@ -72,7 +72,7 @@ class Known:
     def _add_node(self, prefix: str, node: Node, template: Template | None) -> None:
         self.values |= {f"{prefix}.id": node.id, f"{prefix}.startedAt": _time(node.started), f"{prefix}.finishedAt": _time(node.finished)}
         if node.type is NodeType.POD:
-            self.values |= {f"{prefix}.ip": "127.0.0.1", f"{prefix}.hostNodeName": "localhost"}
+            self.values |= {f"{prefix}.ip": node.ip or "127.0.0.1", f"{prefix}.hostNodeName": "localhost"}
         self.values |= output_values(prefix, node.outputs)
         if node.phase in (Phase.SKIPPED, Phase.OMITTED) and template is not None:
             self._add_defaults(prefix, template.outputs)

@@ -9,13 +9,14 @@ from pathlib import Path
 import msgspec
 
 from pachyderm_dagster.argo import names
-from pachyderm_dagster.argo.engine import Engine, Waits
+from pachyderm_dagster.argo.engine import Engine
 from pachyderm_dagster.argo.journal import FileJournal
 from pachyderm_dagster.argo.nodes import Node, Phase
 from pachyderm_dagster.argo.outcomes import group_phase
 from pachyderm_dagster.argo.parts import Part, parts_of
 from pachyderm_dagster.argo.pods import Pod, PodEnd
 from pachyderm_dagster.argo.runs import Ending, RunFolder, Runs, drive, write_whole
+from pachyderm_dagster.argo.waits import Waits
 from pachyderm_dagster.clock import Clock
 from pachyderm_dagster.errors import StateError
 

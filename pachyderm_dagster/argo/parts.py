@@ -9,6 +9,7 @@ from pachyderm_dagster.argo.library import OWN, Library
 from pachyderm_dagster.argo.subject import exit_handler, with_defaults
 from pachyderm_dagster.argo.templates import Step, Template
 from pachyderm_dagster.argo.workflows import WorkflowSpec
+from pachyderm_dagster.errors import NotFoundError
 
 # What of `depends` holds only when what it names was not a failure, and not left out because of one.
 _NEVER_AFTER_A_FAILURE = ("", "Succeeded", "Skipped")
@@ -73,17 +74,27 @@ def why_whole(spec: WorkflowSpec, library: Library) -> str | None:
         f"its entrypoint {entry.name!r} is tried again": entry.retry_strategy is not None,
         f"its entrypoint {entry.name!r} has a 'target'": entry.dag is not None and entry.dag.target,
     }
-    return next((reason for reason, holds in reasons.items() if holds), None) or _why_step(entry)
+    return next((reason for reason, holds in reasons.items() if holds), None) or _why_step(entry, library)
 
 
-def _why_step(entry: Template) -> str | None:
+def _why_step(entry: Template, library: Library) -> str | None:
     for step in entry.flow:
+        if _is_daemon(step, library):
+            return f"what follows {step.name!r} uses it while it runs"
         if step.continue_on is not None:
             return f"what follows {step.name!r} is run after its failure too"
     for task in entry.dag.tasks if entry.dag is not None else ():
         if not _only_after_successes(_depends(task.depends, task.dependencies)):
             return f"{task.name!r} is run after failures too: {task.depends!r}"
     return None
+
+
+def _is_daemon(step: Step, library: Library) -> bool:
+    try:
+        return library.get_template(OWN, step)[0].daemon
+    except NotFoundError:
+        # Its name has tags: it is looked up when it runs.
+        return True
 
 
 def _only_after_successes(depends: Depends | None) -> bool:

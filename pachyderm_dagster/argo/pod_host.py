@@ -39,6 +39,7 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
         root: the folder that becomes its root.
         folders: of the machine, by where the pod sees them; and whether it may write there.
         result: where its standard output goes too, if that is wanted.
+        tells_start: there is an answer when its program runs, too.
     """
 
     id: int
@@ -49,14 +50,16 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     folders: tuple[tuple[str, str, bool], ...] = ()
     log: str = ""
     result: str = ""
+    tells_start: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a pod ended: its exit code, or why it did not start. The first answer has the id -1: the host is ready, or why not."""
+    """How a pod ended: its exit code, or why it did not start; or that it was started. The first answer has the id -1: the host is ready, or why not."""
 
     id: int
     code: int = 0
     problem: str = ""
+    started: bool = False
 
 
 @dataclass(slots=True)
@@ -68,6 +71,7 @@ class _Running:
     output: int = -1
     files: list[int] = field(default_factory=list)
     kill_at: float | None = None
+    said: bytes = b""
 
 
 def main(scratch: str, network: str) -> int:
@@ -117,6 +121,7 @@ class _Host:
         self._running: dict[int, _Running] = {}
         self._pids: dict[int, int] = {}
         self._outputs: dict[int, _Running] = {}
+        self._starting: dict[int, int] = {}
         self._orders = b""
         self._own_processes = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._system = [(name, os.readlink(f"/{name}") if os.path.islink(f"/{name}") else None) for name in SYSTEM if os.path.lexists(f"/{name}")]
@@ -138,6 +143,8 @@ class _Host:
                     return
                 if descriptor in self._outputs:
                     self._copy(self._outputs[descriptor])
+                if descriptor in self._starting:
+                    self._hear_start(descriptor)
                 if descriptor == self._woken:
                     os.read(self._woken, _READ_BYTES)
                     self._reap()
@@ -184,6 +191,10 @@ class _Host:
         os.set_blocking(problem_reader, False)
         self._running[pid] = running
         self._pids[order.id] = pid
+        if order.tells_start:
+            # What is said of a start ends when the program takes over.
+            self._starting[problem_reader] = order.id
+            self._poll.register(problem_reader, select.POLLIN)
         if running.output >= 0:
             self._outputs[running.output] = running
             self._poll.register(running.output, select.POLLIN)
@@ -196,6 +207,20 @@ class _Host:
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
         return _Running(order.id, -1, reader, files), log, writer
+
+    def _hear_start(self, descriptor: int) -> None:
+        self._poll.unregister(descriptor)
+        id = self._starting.pop(descriptor)
+        try:
+            said = os.read(descriptor, _READ_BYTES)
+        except BlockingIOError:
+            self._starting[descriptor] = id
+            self._poll.register(descriptor, select.POLLIN)
+            return
+        if said:
+            self._running[self._pids[id]].said = said
+        else:
+            _say(Answer(id, started=True))
 
     def _end(self, id: int) -> None:
         pid = self._pids.get(id)
@@ -225,8 +250,10 @@ class _Host:
         while running.output >= 0:
             self._copy(running, at_end=True)
         del self._pids[running.id]
+        if self._starting.pop(running.problem, None) is not None:
+            self._poll.unregister(running.problem)
         with open(running.problem, "rb") as report:
-            problem = (report.read() or b"").decode()
+            problem = (running.said + (report.read() or b"")).decode()
         _say(Answer(running.id, 128 - code if code < 0 else code, problem))
 
     def _copy(self, running: _Running, *, at_end: bool = False) -> None:

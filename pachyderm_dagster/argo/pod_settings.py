@@ -1,13 +1,14 @@
 """The environment and the volumes of a pod, from what its template, its workflow, ConfigMaps and Secrets say."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from pachyderm_dagster.argo.containers import ConfigVolume, Container, SecretVolume, Volume
+from pachyderm_dagster.argo.containers import ConfigVolume, Container, SecretVolume, Volume, VolumeMount
 from pachyderm_dagster.argo.parameters import KeyRef
-from pachyderm_dagster.argo.pod_paths import Mount
+from pachyderm_dagster.argo.pod_paths import Mount, PodPaths
 from pachyderm_dagster.argo.pods import Pod
-from pachyderm_dagster.errors import NotFoundError
+from pachyderm_dagster.errors import InvalidError, NotFoundError
 
 Values = Mapping[str, Mapping[str, str]]
 
@@ -55,55 +56,79 @@ def _missing(name: str, *, is_secret: bool, key: str = "") -> NotFoundError:
     return NotFoundError("config-map-not-found", f"{wanted}the ConfigMap {name!r} is in none of the files; give the file that it is in too")
 
 
-def mounts_of(pod: Pod, own: Path, of_run: Path, staying: Path) -> tuple[Mount, ...]:
-    """What the container of a pod mounts; folders of volumes are made.
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Where volumes are that are no pod's own.
+
+    Attributes:
+        of_run: those of the workflow's claim templates.
+        staying: those that outlive it.
+    """
+
+    of_run: Path
+    staying: Path
+
+
+def mounts_of(pod: Pod, wanted: tuple[VolumeMount, ...], own: Path, claims: Claims) -> tuple[Mount, ...]:
+    """What a container of a pod mounts; folders of volumes are made.
 
     Args:
+        wanted: its mounts.
         own: where the volumes of this pod alone are.
-        of_run: where those of the workflow's claim templates are.
-        staying: where those are that outlive it.
 
     Raises:
         NotFoundError: `volume-not-found`, `claim-not-found`, `config-map-not-found`, `workflow-secret-not-found`.
+        InvalidError: `path-invalid`.
     """
-    container = pod.template.container or pod.template.script
     volumes = {volume.name: volume for volume in pod.volumes}
     found = []
-    for mount in container.volume_mounts if container else ():
-        if mount.name in pod.claims:
-            folder = of_run / mount.name
-            folder.mkdir(parents=True, exist_ok=True)
-        elif mount.name in volumes:
-            folder = _folder(volumes[mount.name], pod, own, of_run, staying)
-        else:
-            raise NotFoundError(
-                "volume-not-found", f"the container mounts the volume {mount.name!r}, which is not among those that there are; add it to 'volumes'"
-            )
+    for mount in wanted:
+        folder = _folder(mount.name, volumes, pod, own, claims)
         if mount.sub_path:
-            folder = folder / mount.sub_path
-            if not folder.exists():
-                folder.mkdir(parents=True)
+            folder = _below(folder, mount)
         found.append(Mount(str(folder), "/" + mount.mount_path.strip("/"), not mount.read_only))
     return tuple(sorted(found, key=lambda mount: mount.path))
 
 
-def _folder(volume: Volume, pod: Pod, own: Path, of_run: Path, staying: Path) -> Path:
+def _below(folder: Path, mount: VolumeMount) -> Path:
+    if mount.sub_path.startswith("/") or ".." in mount.sub_path.split("/"):
+        raise InvalidError("path-invalid", f"the subPath {mount.sub_path!r} of the volume {mount.name!r} leads out of it; name a folder inside")
+    found = Path(PodPaths(str(folder)).find(mount.sub_path))
+    if not found.exists():
+        found.mkdir(parents=True)
+    return found
+
+
+def _folder(name: str, volumes: Mapping[str, Volume], pod: Pod, own: Path, claims: Claims) -> Path:
+    if name in pod.claims:
+        (claims.of_run / name).mkdir(parents=True, exist_ok=True)
+        return claims.of_run / name
+    if name not in volumes:
+        raise NotFoundError("volume-not-found", f"the container mounts the volume {name!r}, which is not among those that there are; add it to 'volumes'")
+    volume = volumes[name]
     if volume.persistent_volume_claim is not None:
-        name = volume.persistent_volume_claim.claim_name
-        if (of_run / name).is_dir():
-            return of_run / name
-        if not (staying / name).is_dir():
-            raise NotFoundError(
-                "claim-not-found", f"there is no volume for the claim {name!r}; make the folder {staying / name}, and put in it what is to be there"
-            )
-        return staying / name
-    folder = own / volume.name
-    folder.mkdir(parents=True, exist_ok=True)
+        return _claimed(volume.persistent_volume_claim.claim_name, claims)
+    folder = own / name
+    if folder.is_dir():
+        # Another container of the pod has it too.
+        return folder
+    folder.mkdir(parents=True)
     if volume.config_map is not None:
         _fill(folder, volume.config_map, volume.config_map.name, pod.config_maps, is_secret=False)
     if volume.secret is not None:
         _fill(folder, volume.secret, volume.secret.secret_name, pod.secrets, is_secret=True)
     return folder
+
+
+def _claimed(name: str, claims: Claims) -> Path:
+    if "/" in name or name.startswith("."):
+        raise InvalidError("path-invalid", f"{name!r} is no name of a claim; write it with letters, digits and '-'")
+    if (claims.of_run / name).is_dir():
+        return claims.of_run / name
+    place = claims.staying / name
+    if not place.is_dir():
+        raise NotFoundError("claim-not-found", f"there is no volume for the claim {name!r}; make the folder {place}, and put in it what is to be there")
+    return place
 
 
 def _fill(folder: Path, volume: ConfigVolume | SecretVolume, name: str, values: Values, *, is_secret: bool) -> None:
@@ -116,5 +141,7 @@ def _fill(folder: Path, volume: ConfigVolume | SecretVolume, name: str, values: 
     for path, key in wanted.items():
         if key not in found:
             raise _missing(name, is_secret=is_secret, key=key)
+        if path.startswith("/") or ".." in path.split("/"):
+            raise InvalidError("path-invalid", f"the path {path!r} of the key {key!r} leads out of its volume; name a file inside")
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(found[key])

@@ -1,6 +1,6 @@
 """What an executor is asked for, and what it answers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,9 +11,13 @@ from pachyderm_dagster.argo.templates import Template
 DEADLINE = "Pod was active on the node longer than the specified deadline"
 
 
+def _nobody_waits(_ip: str) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A container or script to run, with all its tags replaced.
+    """A template that is a pod, with all its tags replaced.
 
     Attributes:
         name: of the pod, no other of the workflow has it.
@@ -24,6 +28,7 @@ class Pod:
         claims: names of volumes that are claims of the workflow.
         keeps_result: what it prints is wanted as a value.
         config_maps, secrets: what environment and volumes take values from.
+        on_ready: of a daemon: is called, with its address, when others may use it.
     """
 
     name: str
@@ -35,15 +40,26 @@ class Pod:
     keeps_result: bool = False
     config_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    on_ready: Callable[[str], None] = _nobody_waits
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerEnd:
+    """How a container ended; without an exit code it did not run."""
+
+    phase: Phase
+    message: str = ""
+    exit_code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PodEnd:
-    """How a pod ended."""
+    """How a pod ended; `containers` are those of a `containerSet`, by name."""
 
     phase: Phase
     message: str = ""
     outputs: NodeOutputs = field(default_factory=NodeOutputs)
+    containers: Mapping[str, ContainerEnd] = field(default_factory=dict)
 
 
 class Executor(Protocol):

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import msgspec
 
-from pachyderm_dagster.argo.engine import Engine, Waits
+from pachyderm_dagster.argo.engine import Engine
 from pachyderm_dagster.argo.journal import FileJournal, Journal
 from pachyderm_dagster.argo.library import Library, Owner
 from pachyderm_dagster.argo.local_executor import LocalExecutor
 from pachyderm_dagster.argo.nodes import Node, NodeType, Phase
 from pachyderm_dagster.argo.subject import Subject
+from pachyderm_dagster.argo.waits import Waits
 from pachyderm_dagster.argo.workflows import Metadata, WorkflowSpec
 from pachyderm_dagster.clock import Clock
 from pachyderm_dagster.errors import ExistsError, NotFoundError, StateError
@@ -252,7 +253,7 @@ async def drive(runs: Runs, folder: RunFolder, journal: Journal, clock: Clock, t
     if running.cancelled():
         if stopped != TERMINATE:
             return None
-        engine.end_all(_STOPPED + TERMINATE)
+        engine.table.end_all(_STOPPED + TERMINATE)
         return engine.nodes[folder.name]
     return running.result()
 

@@ -11,8 +11,9 @@ from pachyderm_dagster.argo.calls import input_parameters
 from pachyderm_dagster.argo.go_times import timestamp_variables
 from pachyderm_dagster.argo.go_values import json_text
 from pachyderm_dagster.argo.library import Library
+from pachyderm_dagster.argo.merging import merged_structs
 from pachyderm_dagster.argo.parameters import Inputs
-from pachyderm_dagster.argo.templates import LEAVES, Hook, Template
+from pachyderm_dagster.argo.templates import KINDS, LEAVES, Hook, Template
 from pachyderm_dagster.argo.workflows import Metadata, WorkflowSpec
 from pachyderm_dagster.errors import InvalidError
 
@@ -42,16 +43,9 @@ def exit_handler(spec: WorkflowSpec) -> Hook | None:
 
 def with_defaults(template: Template, spec: WorkflowSpec) -> Template:
     """A template with what the workflow says of all templates, and with its retry strategy when it is a pod."""
-    defaults = spec.template_defaults
-    if defaults is not None:
-        given = {known.name: getattr(template, known.name) or getattr(defaults, known.name) for known in msgspec.structs.fields(Template)}
-        for kind in ("container", "script", "steps", "dag", "suspend"):
-            given[kind] = getattr(template, kind)
-        for kind in LEAVES:
-            own, below = given[kind], getattr(defaults, kind)
-            if own is not None and below is not None:
-                given[kind] = type(own)(**{known.name: getattr(own, known.name) or getattr(below, known.name) for known in msgspec.structs.fields(type(own))})
-        template = Template(**given)
+    if spec.template_defaults is not None:
+        others = {"name", *(kind for kind in KINDS if kind != template.kind)}
+        template = merged_structs(spec.template_defaults, template, leave_out=others)
     if template.retry_strategy is None and template.kind in LEAVES and spec.retry_strategy is not None:
         return msgspec.structs.replace(template, retry_strategy=spec.retry_strategy)
     return template

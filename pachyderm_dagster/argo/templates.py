@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
-from pachyderm_dagster.argo.containers import Container, Script, Volume
+from pachyderm_dagster.argo.containers import Container, ContainerSet, Script, UserContainer, Volume
 from pachyderm_dagster.argo.parameters import Arguments, Inputs, Outputs, Text
 
 Items: TypeAlias = Annotated[tuple[Any, ...], "items"]
@@ -54,6 +54,8 @@ class Hook(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     """The template, when it is of another object."""
     arguments: Arguments = Arguments()
     """What it gets."""
+    expression: str = ""
+    """When it is run, once; all hooks but `exit` have one."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -82,7 +84,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     on_exit: str = ""
     """A template that is run after it; v3's way to write `hooks.exit`."""
     hooks: dict[str, Hook] = {}
-    """`exit`: a template that is run after it."""
+    """`exit`: a template that is run after it; under any other name one that is run once, when its `expression` holds."""
 
 
 class Task(Step, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -151,6 +153,8 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     """A program in an image."""
     script: Script | None = None
     """A program that is given a file to run."""
+    container_set: ContainerSet | None = None
+    """Several programs in one pod."""
     steps: tuple[tuple[Step, ...], ...] | None = None
     """Groups of steps, one group after the other; the steps of a group at the same time."""
     dag: Dag | None = None
@@ -167,13 +171,27 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     """Of `container` and `script`: seconds that it may run."""
     retry_strategy: RetryStrategy | None = None
     """How often it is tried again."""
+    daemon: bool = False
+    """Of `container` and `script`: it counts as done when it is ready, and is ended when the template that it is in ends."""
+    init_containers: tuple[UserContainer, ...] = ()
+    """Of a pod: programs that run before it, one after the other."""
+    sidecars: tuple[UserContainer, ...] = ()
+    """Of a pod: programs that run beside it, and are ended when it has ended."""
     volumes: tuple[Volume, ...] = ()
     """Folders that its container sees."""
 
     @property
     def kind(self) -> str:
         """Which kind it is: the name of the field."""
-        return next((kind for kind in KINDS if getattr(self, kind) is not None), "")
+        return next((kind for kind, field in FIELDS_OF_KINDS.items() if getattr(self, field) is not None), "")
+
+    @property
+    def containers(self) -> tuple[Container, ...]:
+        """The containers whose ends are the pod's."""
+        if self.container_set is not None:
+            return self.container_set.containers
+        found = self.container or self.script
+        return () if found is None else (found,)
 
     @property
     def flow(self) -> Sequence[Step]:
@@ -183,5 +201,8 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
         return [step for group in self.steps or () for step in group]
 
 
-KINDS = ("container", "script", "steps", "dag", "suspend")
-LEAVES = ("container", "script")
+FIELDS_OF_KINDS = {"container": "container", "script": "script", "containerSet": "container_set", "steps": "steps", "dag": "dag", "suspend": "suspend"}
+"""The kinds of templates, with the fields of the struct."""
+KINDS = tuple(FIELDS_OF_KINDS)
+LEAVES = ("container", "script", "containerSet")
+"""Those that are pods."""

@@ -2,9 +2,20 @@
 
 from collections.abc import Mapping
 
-from pachyderm_dagster.argo.containers import ClaimTemplate, Container, EmptyDir, EnvFrom, ObjectName, Script, Volume, VolumeMount
+from pachyderm_dagster.argo.containers import (
+    ClaimTemplate,
+    Container,
+    EmptyDir,
+    EnvFrom,
+    ObjectName,
+    Script,
+    SetContainer,
+    UserContainer,
+    Volume,
+    VolumeMount,
+)
 from pachyderm_dagster.argo.parameters import Artifact, KeyArtifact, ValueFrom
-from pachyderm_dagster.argo.templates import Hook, RetryStrategy, Step, Task, Template
+from pachyderm_dagster.argo.templates import RetryStrategy, Step, Task, Template
 from pachyderm_dagster.argo.workflows import CronSpec, Metadata, WorkflowSpec
 from pachyderm_dagster.pps.strict import OtherNames
 
@@ -55,7 +66,6 @@ _OF_CONTAINER = OtherNames(
             "securityContext",
             "ports",
             "livenessProbe",
-            "readinessProbe",
             "startupProbe",
             "terminationMessagePath",
             "terminationMessagePolicy",
@@ -117,19 +127,17 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
         refused=_LOCKS
         | {
             "resource": f"{_NOT_YET} a `script` can call kubectl",
-            "containerSet": f"{_NOT_YET} write a `dag` of containers",
             "http": f"{_NOT_YET} a `script` can call curl",
             "data": "Argo's own is an experiment; list the files in a `script`",
             "plugin": "there are no plugins here; let a container do what it did",
-            "daemon": f"{_NOT_YET} start it outside of the workflow",
-            "sidecars": f"{_NOT_YET} start them in the command of the container",
-            "initContainers": f"{_NOT_YET} make them a step before this one",
             "memoize": f"{_NOT_YET} pipelines skip what was done before",
             "podSpecPatch": f"{_NOT_YET} it changes pods of Kubernetes",
         },
     ),
     Container: _OF_CONTAINER,
     Script: _OF_CONTAINER,
+    UserContainer: _OF_CONTAINER,
+    SetContainer: _OF_CONTAINER,
     EnvFrom: OtherNames(
         refused={
             "fieldRef": "pods have no object here; use `{{pod.name}}` or `{{workflow.name}}`",
@@ -173,6 +181,5 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
     ),
     Step: _OF_STEP,
     Task: _OF_STEP,
-    Hook: OtherNames(refused={"expression": f"{_NOT_YET} only the hook `exit` is run, which needs none"}),
     RetryStrategy: OtherNames(without_effect={"affinity": _POD}),
 }

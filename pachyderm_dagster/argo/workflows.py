@@ -48,7 +48,7 @@ class WorkflowSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
     on_exit: str = ""
     """A template that is run at the end, whatever came of it."""
     hooks: dict[str, Hook] = {}
-    """`exit`: the same, with arguments."""
+    """`exit`: the same, with arguments; under any other name a template that is run once, when its `expression` holds."""
     volumes: tuple[Volume, ...] = ()
     """Folders that all templates may mount."""
     volume_claim_templates: tuple[ClaimTemplate, ...] = ()

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 import msgspec
 
 from pachyderm_dagster.argo.checking import check_object
-from pachyderm_dagster.argo.engine import Engine, Waits
+from pachyderm_dagster.argo.engine import Engine
 from pachyderm_dagster.argo.journal import Journal, MemoryJournal
 from pachyderm_dagster.argo.library import OWN, effective_spec, library_of
 from pachyderm_dagster.argo.nodes import KeptArtifact, Node, NodeOutputs, Phase
 from pachyderm_dagster.argo.pods import Pod, PodEnd
 from pachyderm_dagster.argo.reading import parse_objects
 from pachyderm_dagster.argo.subject import Subject, with_values
+from pachyderm_dagster.argo.waits import Waits
 from pachyderm_dagster.argo.workflows import Workflow
 from pachyderm_dagster.clock import ManualClock
 
@@ -50,7 +51,9 @@ class Time:
 
 
 class Actors:
-    """An executor. The arguments of a container are what it does: `sleep 5`, `print TEXT`, `out NAME=VALUE`, `art NAME`, `exit 3`, `crash`."""
+    """An executor. The arguments of a container are what it does: `sleep 5`, `print TEXT`, `out NAME=VALUE`, `art NAME`, `exit 3`,
+    `ready ADDRESS`, `crash`.
+    """
 
     def __init__(self, time: Time) -> None:
         self._time = time
@@ -88,8 +91,12 @@ class Actors:
                 parameters[name] = value
             elif verb == "art":
                 artifacts[rest] = KeptArtifact(f"{pod.name}/{rest}")
+            elif verb == "ready":
+                pod.on_ready(rest)
             elif verb == "exit":
                 code = int(rest)
+                if code:
+                    break
             elif verb == "crash":
                 return PodEnd(Phase.ERROR, rest or "crashed")
         outputs = NodeOutputs(parameters=parameters, artifacts=artifacts, result="\n".join(printed) if pod.keeps_result else None, exit_code=str(code))

@@ -1,6 +1,7 @@
 import pytest
 
-from pachyderm_dagster.argo.checking import check_object, find_cycle
+from pachyderm_dagster.argo.checking import check_object
+from pachyderm_dagster.argo.checking_templates import find_cycle
 from pachyderm_dagster.argo.library import library_of
 from pachyderm_dagster.argo.reading import parse_objects
 from pachyderm_dagster.errors import InvalidError
@@ -60,7 +61,7 @@ def test_what_is_right_passes() -> None:
         (HEAD + "  - {name: main, container: {image: x}, steps: [[]]}\n", "found container and steps"),
         (HEAD + "  - {name: main, container: {image: x}}\n" * 2, "'main' is given 2 times"),
         (HEAD + "  - {name: main, container: {image: x}, parallelism: 2}\n", "parallelism: it belongs to steps and dag"),
-        (HEAD + "  - {name: main, suspend: {}, activeDeadlineSeconds: 2}\n", "belongs to container and script"),
+        (HEAD + "  - {name: main, suspend: {}, activeDeadlineSeconds: 2}\n", "belongs to container, script and containerSet"),
         (HEAD + "  - {name: main, container: {image: x}, retryStrategy: {limit: some}}\n", "limit: expected a whole number"),
         (HEAD + "  - {name: main, container: {image: x}, retryStrategy: {retryPolicy: Never}}\n", "expected 'OnFailure'"),
         (HEAD + "  - {name: main, container: {image: '{{inputs.parameters.no}}'}}\n", "is not among the inputs, which are: none"),
@@ -116,3 +117,44 @@ def test_schedules_are_checked(spec: str, said: str) -> None:
 def test_cycles_are_found_however_the_graph_is_cut() -> None:
     assert find_cycle({"a": ["b", "c"], "b": ["d"], "c": ["d"], "d": []}) is None
     assert find_cycle({"x": [], "a": ["b"], "b": ["c"], "c": ["b"]}) == ["b", "c", "b"]
+
+
+def of_main(fields: str) -> str:
+    return HEAD + f"  - {{name: main, {fields}}}\n" + SAY
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (
+            "container: {image: x, volumeMounts: [{name: v, mountPath: /a}]}, inputs: {artifacts: [{name: a, path: /a, raw: {data: x}}]}",
+            "inputs.artifacts[0].path: '/a' is already mounted in volumeMounts.v",
+        ),
+        ("container: {image: x, volumeMounts: [{name: v, mountPath: /a}, {name: w, mountPath: /a}]}", "'/a' is already mounted in volumeMounts.v"),
+        ("container: {image: x, volumeMounts: [{name: v, mountPath: /a, subPath: a/../..}]}", "volumeMounts[0].subPath: 'a/../..' leads out"),
+        ("container: {image: x}, sidecars: [{name: a, image: x}, {name: a, image: x}]", "sidecars[0].name: 'a' is the name of another container"),
+        ("container: {image: x}, initContainers: [{name: main, image: x}]", "initContainers[0].name: 'main' is the name of another container"),
+        ("container: {image: x}, sidecars: [{image: x}]", "sidecars[0].name: required"),
+        ("containerSet: {containers: []}", "containerSet.containers: required"),
+        ("containerSet: {containers: [{name: a, image: x, dependencies: [b]}]}", "there is no container 'b'; there are 'a'"),
+        (
+            "containerSet: {containers: [{name: a, image: x, dependencies: [b]}, {name: b, image: x, dependencies: [a]}]}",
+            "containers depend on each other: a -> b -> a",
+        ),
+        (
+            "containerSet: {containers: [{name: a, image: x}]}, outputs: {parameters: [{name: p, valueFrom: {path: /p}}]}",
+            "outputs are those of the container 'main', and there is none",
+        ),
+        ("containerSet: {containers: [{name: a, image: x}], retryStrategy: {retries: many}}", "retryStrategy.retries: expected a whole number"),
+        ("suspend: {}, sidecars: [{name: a, image: x}]", "it belongs to container, script and containerSet"),
+        ("container: {image: x}, hooks: {a: {template: say}}", "unknown field"),
+    ],
+)
+def test_what_is_wrong_with_containers_is_told(fields: str, said: str) -> None:
+    assert said in problem(of_main(fields))
+
+
+def test_a_hook_that_is_not_exit_says_when_it_is_run() -> None:
+    assert "hooks.a.expression: required" in problem(steps("[{name: a, " + TEXT % "x" + ", hooks: {a: {template: say}}}]"))
+    of_workflow = HEAD.replace("main\n", "plain\n  hooks: {a: {template: plain}}\n") + "  - {name: plain, container: {image: x}}\n"
+    assert "spec.hooks.a.expression: required" in problem(of_workflow)

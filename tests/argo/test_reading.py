@@ -128,7 +128,7 @@ def test_fields_without_effect_are_told() -> None:
         ("spec:\n  entrypont: a", "spec-invalid", "w.yaml:6: spec.entrypont: unknown field; did you mean 'entrypoint'?"),
         ("spec:\n  entry_point: a", "spec-invalid", "unknown field"),
         ("spec:\n  templates:\n  - name: a\n    http: {url: x}", "spec-unsupported", "w.yaml:8: spec.templates[0].http: not supported"),
-        ("spec:\n  templates:\n  - name: a\n    daemon: true", "spec-unsupported", "w.yaml:8: spec.templates[0].daemon"),
+        ("spec:\n  templates:\n  - name: a\n    plugin: {x: 1}", "spec-unsupported", "w.yaml:8: spec.templates[0].plugin"),
         ("spec:\n  templates:\n  - name: a\n    container: {image: x, args: {a: 1}}", "spec-invalid", "expected a list, found an object"),
         ("spec: {parallelism: many}", "spec-invalid", "w.yaml:5: spec.parallelism: expected a whole number"),
         ("spec: {templates: [{name: a, steps: [{name: b, template: a}]}]}", "spec-invalid", "spec.templates[0].steps[0]: expected a list"),

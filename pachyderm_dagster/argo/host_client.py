@@ -1,0 +1,112 @@
+"""The process that runs pods (`pod_host`), as it is asked from here."""
+
+import asyncio
+import contextlib
+import itertools
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import msgspec
+
+from pachyderm_dagster.argo import pod_host
+from pachyderm_dagster.argo.pod_host import Answer, Order
+from pachyderm_dagster.errors import ExecutionError
+
+_MOST_LINE = 1 << 22
+_READY = -1
+_decode = msgspec.json.Decoder(Answer).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class HostClient:
+    """Gives orders, and hears how they ended."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._ids = itertools.count()
+        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._starting: dict[int, Callable[[], None]] = {}
+        self._ready = self._expect(_READY)
+
+    async def run(self, order: Order, *, started: Callable[[], None] | None = None) -> Answer:
+        """Runs a container to its end; a call that is cancelled ends it first.
+
+        Args:
+            started: is called when its program runs.
+        """
+        id = next(self._ids)
+        waiting = self._expect(id)
+        if started is not None:
+            self._starting[id] = started
+        self._send(msgspec.structs.replace(order, id=id, tells_start=started is not None))
+        try:
+            return await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            self._send(Order(id))
+            await waiting
+            raise
+        finally:
+            self._starting.pop(id, None)
+
+    def _send(self, order: Order) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(_encode(order) + b"\n")
+
+    def _expect(self, id: int) -> asyncio.Future[Answer]:
+        self._waiting[id] = asyncio.get_running_loop().create_future()
+        return self._waiting[id]
+
+    async def read(self) -> None:
+        """Hears answers until the host ends."""
+        assert self._process.stdout is not None
+        while line := await self._process.stdout.readline():
+            answer = _decode(line)
+            if answer.started:
+                self._starting.get(answer.id, _ignore)()
+            elif answer.id in self._waiting:
+                self._waiting.pop(answer.id).set_result(answer)
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                message = "the process that runs pods has ended; run the workflow again with 'argo retry'"
+                waiting.set_exception(ExecutionError("pods-unavailable", message))
+
+    async def be_ready(self) -> None:
+        """Waits until it takes orders.
+
+        Raises:
+            ExecutionError: `pods-unavailable`.
+        """
+        ready = await self._ready
+        if ready.problem:
+            raise ExecutionError("pods-unavailable", f"pods cannot run on this machine: {ready.problem}")
+
+
+def _ignore() -> None:
+    pass
+
+
+@contextlib.asynccontextmanager
+async def opened_host(scratch: Path, *, network: bool) -> AsyncIterator[HostClient]:
+    """A host for a block, at the end of which nothing that it started is left.
+
+    Raises:
+        ExecutionError: `pods-unavailable`.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", pod_host.__name__, str(scratch), "network" if network else "no-network"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=_MOST_LINE,
+    )
+    client = HostClient(process)
+    reading = asyncio.ensure_future(client.read())
+    try:
+        await client.be_ready()
+        yield client
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        await process.wait()
+        await reading

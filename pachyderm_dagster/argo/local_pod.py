@@ -1,0 +1,204 @@
+"""A pod of this machine: its containers, each in a root of its own, in the order in which Kubernetes starts and ends them."""
+
+import asyncio
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pachyderm_dagster.argo import pod_host
+from pachyderm_dagster.argo.containers import Container, Script, SetContainer, UserContainer
+from pachyderm_dagster.argo.host_client import HostClient
+from pachyderm_dagster.argo.images import FOLDER, program_of, search_path
+from pachyderm_dagster.argo.nodes import Phase
+from pachyderm_dagster.argo.pod_host import Answer, Order
+from pachyderm_dagster.argo.pod_paths import Mount, PodPaths
+from pachyderm_dagster.argo.pod_settings import Claims, environment_of, mounts_of
+from pachyderm_dagster.argo.pods import ContainerEnd, Pod
+from pachyderm_dagster.argo.readiness import ADDRESS, probe_of
+from pachyderm_dagster.argo.retrying import to_seconds
+from pachyderm_dagster.argo.waits import cancelled
+
+MAIN = "main"
+SCRIPT = "/argo/staging/script"
+_SYSTEM_MOUNTS = tuple(Mount(f"/{name}", f"/{name}", writable=False) for name in pod_host.SYSTEM)
+_OWN_FAILURE = 64
+_OMITTED = ContainerEnd(Phase.OMITTED, "a container that it depends on has failed")
+
+
+@dataclass(frozen=True, slots=True)
+class PodFolder:
+    """What is kept of a pod: the roots of its containers, its volumes, what it printed."""
+
+    path: Path
+
+    @property
+    def volumes(self) -> Path:
+        """Where the volumes are that are its own."""
+        return self.path / "volumes"
+
+    @property
+    def log(self) -> Path:
+        """What its main containers printed."""
+        return self.path / "log"
+
+    @property
+    def result(self) -> Path:
+        """What its main container printed on its standard output."""
+        return self.path / "stdout"
+
+    def root(self, container: str) -> Path:
+        """The root of a container."""
+        return self.path / "root" if container == MAIN else self.path / "containers" / container / "root"
+
+    def log_beside(self, container: str) -> Path:
+        """What a container printed that is none of the main ones."""
+        return self.path / "containers" / container / "log"
+
+
+class LocalPod:
+    """Runs the containers of a pod.
+
+    Args:
+        images: the folder that pods see as `FOLDER`.
+        claims: where volumes are that are not the pod's own.
+    """
+
+    def __init__(self, pod: Pod, folder: PodFolder, host: HostClient, images: Path, claims: Claims) -> None:
+        self._pod, self._folder, self._host, self._images, self._claims = pod, folder, host, images, claims
+
+    def paths(self, container: Container) -> PodPaths:
+        """Where the paths of a main container are."""
+        return PodPaths(str(self._folder.root(_name_of(container))), (*_SYSTEM_MOUNTS, *self._mounts(container)))
+
+    async def run(self) -> dict[str, ContainerEnd]:
+        """Runs what comes first, the main containers to their ends, and what runs beside them for as long; the ends of the main ones."""
+        template = self._pod.template
+        for first in template.init_containers:
+            end = await self._beside(first)
+            if end.phase is not Phase.SUCCEEDED:
+                return {MAIN: ContainerEnd(end.phase, f"the init container {first.name!r}: {end.message}", end.exit_code)}
+        beside = [asyncio.ensure_future(self._beside(one)) for one in template.sidecars]
+        try:
+            if template.container_set is None:
+                (container,) = template.containers
+                return {MAIN: await self._main(container)}
+            return await self._several(template.container_set.containers)
+        finally:
+            for one in beside:
+                await cancelled(one)
+
+    async def _several(self, containers: tuple[SetContainer, ...]) -> dict[str, ContainerEnd]:
+        running: dict[str, asyncio.Task[ContainerEnd]] = {}
+        async with asyncio.TaskGroup() as tasks:
+            for container in containers:
+                running[container.name] = tasks.create_task(self._after(container, running))
+        return {name: task.result() for name, task in running.items()}
+
+    async def _after(self, container: SetContainer, running: dict[str, asyncio.Task[ContainerEnd]]) -> ContainerEnd:
+        for name in container.dependencies:
+            if (await asyncio.shield(running[name])).phase is not Phase.SUCCEEDED:
+                return _OMITTED
+        assert self._pod.template.container_set is not None
+        strategy = self._pod.template.container_set.retry_strategy
+        left = int(strategy.retries) if strategy else 0
+        while True:
+            end = await self._main(container)
+            if end.phase is Phase.SUCCEEDED or not left:
+                return end
+            left -= 1
+            await asyncio.sleep(to_seconds(strategy.duration) if strategy and strategy.duration else 0)
+
+    async def _main(self, container: Container) -> ContainerEnd:
+        is_main = _name_of(container) == MAIN
+        order = self._order(container, self._folder.log, self._folder.result if is_main and self._pod.keeps_result else None)
+        if not self._pod.template.daemon:
+            return _end_of(await self._host.run(order))
+        return await self._ready_then_end(container, order)
+
+    async def _beside(self, container: UserContainer) -> ContainerEnd:
+        log = self._folder.log_beside(container.name)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return _end_of(await self._host.run(self._order(container, log, None)))
+
+    # --- daemons
+
+    async def _ready_then_end(self, container: Container, order: Order) -> ContainerEnd:
+        started = asyncio.Event()
+        asking = asyncio.ensure_future(self._until_ready(container, started))
+        asking.add_done_callback(functools.partial(_tell_ready, self._pod.on_ready))
+        try:
+            return _end_of(await self._host.run(order, started=started.set))
+        finally:
+            await cancelled(asking)
+
+    async def _until_ready(self, container: Container, started: asyncio.Event) -> None:
+        await started.wait()
+        if container.readiness_probe is None:
+            return
+        probe = probe_of(container.readiness_probe)
+        await asyncio.sleep(probe.first_wait)
+        left = probe.successes
+        log = self._folder.log_beside("readiness")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            answer = await self._host.run(self._order_of(container, probe.argv, log))
+            left = left - 1 if not answer.problem and answer.code == 0 else probe.successes
+            if left == 0:
+                return
+            await asyncio.sleep(probe.wait)
+
+    # --- orders
+
+    def _order(self, container: Container, log: Path, result: Path | None) -> Order:
+        argv = program_of(container.image, container.command, container.args)
+        if isinstance(container, Script) and container.source:
+            script = self._folder.root(_name_of(container)) / SCRIPT.lstrip("/")
+            script.parent.mkdir(parents=True, exist_ok=True)
+            script.write_text(container.source)
+            script.chmod(0o755)
+            argv = (*argv, SCRIPT)
+        return self._order_of(container, argv, log, result)
+
+    def _order_of(self, container: Container, argv: tuple[str, ...], log: Path, result: Path | None = None) -> Order:
+        root = self._folder.root(_name_of(container))
+        root.mkdir(parents=True, exist_ok=True)
+        folders = [(mount.folder, mount.path, mount.writable) for mount in self._mounts(container)]
+        own = {"PATH": search_path(container.image), "HOME": "/root", "HOSTNAME": self._pod.name}
+        return Order(
+            id=0,
+            root=str(root),
+            argv=argv,
+            environment=own | environment_of(self._pod, container),
+            working_dir=container.working_dir or "/",
+            folders=(*folders, (str(self._images), FOLDER, False)),
+            log=str(log),
+            result=str(result) if result is not None else "",
+        )
+
+    def _mounts(self, container: Container) -> tuple[Mount, ...]:
+        template = self._pod.template
+        wanted = {mount.mount_path: mount for mount in container.volume_mounts}
+        if template.container_set is not None:
+            wanted = {mount.mount_path: mount for mount in template.container_set.volume_mounts} | wanted
+        elif isinstance(container, UserContainer) and container.mirror_volume_mounts:
+            wanted = {mount.mount_path: mount for main in template.containers for mount in main.volume_mounts} | wanted
+        return mounts_of(self._pod, tuple(wanted.values()), self._folder.volumes, self._claims)
+
+
+def _name_of(container: Container) -> str:
+    return container.name if isinstance(container, SetContainer | UserContainer) else MAIN
+
+
+def _end_of(answer: Answer) -> ContainerEnd:
+    if answer.problem:
+        return ContainerEnd(Phase.ERROR, answer.problem)
+    code = str(answer.code)
+    if answer.code == _OWN_FAILURE:
+        return ContainerEnd(Phase.ERROR, f"Error (exit code {code})", code)
+    return ContainerEnd(Phase.FAILED, f"Error (exit code {code})", code) if answer.code else ContainerEnd(Phase.SUCCEEDED, "", code)
+
+
+def _tell_ready(on_ready: Callable[[str], None], asking: "asyncio.Future[None]") -> None:
+    if not asking.cancelled() and asking.exception() is None:
+        on_ready(ADDRESS)

@@ -1,0 +1,105 @@
+"""Nodes that are pods: a place for each, its limits of time, and what comes of it."""
+
+import asyncio
+from dataclasses import replace
+
+import msgspec
+
+from pachyderm_dagster.argo.calls import Call
+from pachyderm_dagster.argo.node_table import NodeTable
+from pachyderm_dagster.argo.nodes import Node, NodeOutputs, NodeType, Phase
+from pachyderm_dagster.argo.outcomes import with_globals
+from pachyderm_dagster.argo.pods import DEADLINE, Executor, Pod, PodEnd
+from pachyderm_dagster.argo.retrying import to_seconds
+from pachyderm_dagster.argo.subject import Subject
+from pachyderm_dagster.argo.tags import Scope, replace_in
+from pachyderm_dagster.argo.templates import Template
+from pachyderm_dagster.argo.waits import Waits, cancelled
+
+NOT_READY = "the daemon ended before it was ready"
+
+
+class PodNodes:
+    """Runs the pods of a workflow.
+
+    Args:
+        most_pods: how many run at once, beside what the workflow says.
+    """
+
+    def __init__(self, subject: Subject, executor: Executor, table: NodeTable, waits: Waits, *, most_pods: int) -> None:
+        self._subject, self._executor, self._table, self._waits = subject, executor, table, waits
+        self._places = asyncio.Semaphore(min(most_pods, subject.spec.parallelism or most_pods))
+
+    async def run(self, call: Call, scope: Scope) -> Node:
+        """Runs the pod of a call to its end; a daemon only until it is ready."""
+        node = self._table.begin(call, NodeType.POD, Phase.PENDING)
+        pod = self._pod_of(call, node, scope)
+        if not pod.template.daemon or call.daemons is None:
+            return await self._to_end(call, node, pod)
+        return await self._daemon(call, node, pod)
+
+    async def _to_end(self, call: Call, node: Node, pod: Pod) -> Node:
+        template = pod.template
+        limit = node.started + to_seconds(template.timeout) - self._table.now() if template.timeout else None
+        with self._waits.busy():
+            end = await self._waits.within(limit, self._in_place(node, pod), _late)
+        self._note_containers(call, node, end)
+        return self._table.end(self._table.nodes[call.name], end.phase, end.message, with_globals(end.outputs, template.outputs))
+
+    def _note_containers(self, call: Call, node: Node, end: PodEnd) -> None:
+        for name, one in end.containers.items():
+            of = call.under(f"{call.name}.{name}", name, Template(name=call.template.name), node.id)
+            self._table.end(self._table.begin(of, NodeType.CONTAINER), one.phase, one.message, NodeOutputs(exit_code=one.exit_code))
+
+    async def _in_place(self, node: Node, pod: Pod) -> PodEnd:
+        async with self._places:
+            self._table.put(msgspec.structs.replace(node, phase=Phase.RUNNING))
+            seconds = pod.template.active_deadline_seconds
+            return await self._waits.within(None if seconds is None else to_seconds(seconds), self._executor.run(pod), _late)
+
+    async def _daemon(self, call: Call, node: Node, pod: Pod) -> Node:
+        ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def be_ready(ip: str) -> None:
+            if not ready.done():
+                ready.set_result(ip)
+
+        pod = replace(pod, on_ready=be_ready)
+        assert call.daemons is not None
+        running = asyncio.ensure_future(self._until_it_dies(call, node, pod))
+        try:
+            await asyncio.wait((running, ready), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await cancelled(running)
+            raise
+        if running.done():
+            return running.result()
+        found = msgspec.structs.replace(self._table.nodes[call.name], daemoned=True, ip=ready.result())
+        self._table.put(found)
+        call.daemons.add(found, running)
+        return found
+
+    async def _until_it_dies(self, call: Call, node: Node, pod: Pod) -> Node:
+        found = await self._to_end(call, node, pod)
+        return found if found.phase.is_failure else self._table.end(found, Phase.FAILED, NOT_READY if not found.daemoned else "the daemon ended by itself")
+
+    def _pod_of(self, call: Call, node: Node, scope: Scope) -> Pod:
+        spec = self._subject.spec
+        inside = scope.with_values({"pod.name": node.pod})
+        volumes = replace_in(Template(volumes=spec.volumes), Template, inside).volumes if spec.volumes else ()
+        library = self._subject.library
+        return Pod(
+            name=node.pod,
+            node=call.name,
+            template=replace_in(call.template, Template, inside, last=True),
+            artifacts=call.artifacts,
+            volumes=(*volumes, *call.template.volumes),
+            claims=frozenset(claim.metadata.name for claim in spec.volume_claim_templates),
+            keeps_result=call.keeps_result,
+            config_maps=library.config_maps,
+            secrets=library.secrets,
+        )
+
+
+def _late() -> PodEnd:
+    return PodEnd(Phase.FAILED, DEADLINE)

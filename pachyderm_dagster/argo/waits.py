@@ -1,0 +1,85 @@
+"""What a run waits for that is no pod: time, and people's answers."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+L = TypeVar("L")
+
+
+async def at_once() -> None:
+    """Waits for nothing."""
+
+
+@dataclass(slots=True)
+class Waits:
+    """What the engine waits for that is neither a pod nor an answer of the executor.
+
+    Attributes:
+        sleep: waits so many seconds.
+        answer: waits until somebody resumes the node of this name; the parameters that were given.
+        go_ahead: waits for as long as the whole workflow is suspended.
+    """
+
+    sleep: Callable[[float], Awaitable[None]]
+    answer: Callable[[str], Awaitable[Mapping[str, str]]]
+    go_ahead: Callable[[], Awaitable[None]] = at_once
+    _busy: int = 0
+    _suspended: int = 0
+
+    @property
+    def only_for_answers(self) -> bool:
+        """Whether nothing goes on before somebody resumes a node, or the workflow."""
+        return self._suspended > 0 and not self._busy
+
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """For as long as a block something goes on by itself."""
+        self._busy += 1
+        try:
+            yield
+        finally:
+            self._busy -= 1
+
+    @contextlib.contextmanager
+    def suspended(self) -> Iterator[None]:
+        """For as long as a block something waits for people."""
+        self._suspended += 1
+        try:
+            yield
+        finally:
+            self._suspended -= 1
+
+    async def slept(self, seconds: float) -> None:
+        """Waits so many seconds, if there are any."""
+        if seconds > 0:
+            with self.busy():
+                await self.sleep(seconds)
+
+    async def until_resumed(self) -> None:
+        """Waits for as long as the workflow is suspended."""
+        with self.suspended():
+            await self.go_ahead()
+
+    async def within(self, seconds: float | None, running: Awaitable[T], late: Callable[[], L]) -> T | L:
+        """What is awaited, or `late()` where that is not there after so many seconds; it is cancelled then."""
+        if seconds is None:
+            return await running
+        task = asyncio.ensure_future(running)
+        timer = asyncio.ensure_future(self.sleep(max(seconds, 0.0)))
+        try:
+            await asyncio.wait((task, timer), return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else late()
+        finally:
+            await cancelled(task)
+            await cancelled(timer)
+
+
+async def cancelled(task: "asyncio.Future[Any]") -> None:
+    """Cancels what is not done, and waits for its end."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait((task,))
