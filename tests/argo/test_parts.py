@@ -223,3 +223,8 @@ def test_parts_wait_as_the_file_says() -> None:
     assert list(after(graph)) == [("a-b", ".a-b", ()), ("c", ".c", ("a-b",))]
     listed = steps(step("a", "true") + ", " + step("b", "true"), step("c", "true"))
     assert list(after(listed)) == [("a", "[0].a", ()), ("b", "[0].b", ()), ("c", "[1].c", ("a", "b"))]
+
+
+def test_a_step_that_others_use_while_it_runs_keeps_a_workflow_whole() -> None:
+    subject = subject_of(dag(step("a", "true"), step("b", "true")).replace("{name: run,", "{name: run, daemon: true,"), {}, ManualClock())
+    assert why_whole(subject.spec, subject.library) == "what follows 'a' uses it while it runs"
