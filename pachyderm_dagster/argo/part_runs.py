@@ -64,17 +64,21 @@ async def run_part(runs: Runs, folder: RunFolder, part: Part, clock: Clock, tell
 
 
 def _end_of(part: Part, folder: RunFolder, root: Node) -> PartEnd:
-    """What came of a part: of its node or, of a fan-out of steps, of its nodes."""
+    """What came of a part: of its node or, of a fan-out of steps, of its nodes, and of what is made of these."""
     nodes = folder.nodes()
     own = nodes.get(folder.name + part.place)
-    if own is not None:
+    if own is not None and (own.phase.is_failure or not root.phase.is_failure):
         return PartEnd(own.phase, own.message)
-    tops = [node for node in nodes.values() if _is_of(part, folder, node.name) and node.parent == _above_id(part, folder)]
-    if not tops or not all(node.phase.is_fulfilled for node in tops):
-        # It was not reached: what is wrong was told of the workflow.
-        return PartEnd(root.phase if root.phase.is_failure else Phase.ERROR, root.message)
+    tops = [node for node in nodes.values() if is_of(part, folder, node.name) and node.parent == _above_id(part, folder)]
     failed = [node for node in tops if node.phase.is_failure]
-    return PartEnd(group_phase(tops), f"{failed[0].display_name}: {failed[0].message}" if failed else "")
+    if failed:
+        return PartEnd(group_phase(tops), f"{failed[0].display_name}: {failed[0].message}")
+    return PartEnd(root.phase, root.message)
+
+
+def has_failed_part(folder: RunFolder) -> bool:
+    """Whether any part failed, so far."""
+    return any(end.phase.is_failure for end in _ends(folder).values())
 
 
 def settle(folder: RunFolder, clock: Clock, tell: Callable[[Node], None]) -> Ending | None:
@@ -153,7 +157,7 @@ class _PartJournal:
             self._shared.keep(node)
 
     def _is_own(self, name: str) -> bool:
-        return _is_of(self._part, self._folder, name)
+        return is_of(self._part, self._folder, name)
 
     def _is_above(self, name: str) -> bool:
         return _is_above(self._folder, name)
@@ -172,7 +176,8 @@ def _is_above(folder: RunFolder, name: str) -> bool:
     return name == folder.name or (rest.startswith("[") and rest.endswith("]") and rest[1:-1].isdigit())
 
 
-def _is_of(part: Part, folder: RunFolder, name: str) -> bool:
+def is_of(part: Part, folder: RunFolder, name: str) -> bool:
+    """Whether a node is of a part."""
     own = folder.name + part.place
     return name == own or (name.startswith(own) and name[len(own)] in ".([")
 

@@ -24,7 +24,7 @@ from pachyderm_dagster.errors import ExistsError, NotFoundError, StateError
 
 POLL_SECONDS = 0.1
 STOP, TERMINATE = "Stop", "Terminate"
-_STOPPED = "workflow shutdown with strategy: "
+STOPPED = "workflow shutdown with strategy: "
 _MOST_PODS_PER_PROCESSOR = 4
 
 
@@ -253,7 +253,7 @@ async def drive(runs: Runs, folder: RunFolder, journal: Journal, clock: Clock, t
     if running.cancelled():
         if stopped != TERMINATE:
             return None
-        engine.table.end_all(_STOPPED + TERMINATE)
+        engine.table.end_all(STOPPED + TERMINATE)
         return engine.nodes[folder.name]
     return running.result()
 
@@ -285,7 +285,7 @@ class _Control:
                 return strategy
             if strategy is not None and stopped is None:
                 stopped = strategy
-                engine.stop(_STOPPED + strategy)
+                engine.stop(STOPPED + strategy)
             # Twice, because between two looks something may have ended of which the engine has not heard.
             is_idle = waits.only_for_answers
             if is_idle and was_idle:

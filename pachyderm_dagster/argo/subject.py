@@ -17,6 +17,9 @@ from pachyderm_dagster.argo.templates import KINDS, LEAVES, Hook, Template
 from pachyderm_dagster.argo.workflows import Metadata, WorkflowSpec
 from pachyderm_dagster.errors import InvalidError
 
+SCHEDULED_TIME = "workflows.argoproj.io/scheduled-time"
+"""The annotation that holds when a workflow was to start that a CronWorkflow started."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -67,6 +70,7 @@ def fixed_values(subject: Subject) -> dict[str, str]:
         "workflow.labels": json_text(metadata.labels),
         "workflow.annotations": json_text(metadata.annotations),
         **timestamp_variables("workflow.creationTimestamp", subject.created),
+        **({"workflow.scheduledTime": metadata.annotations[SCHEDULED_TIME]} if SCHEDULED_TIME in metadata.annotations else {}),
         **{f"workflow.parameters.{one.name}": one.value for one in parameters if one.value is not None},
         **{f"workflow.labels.{name}": value for name, value in metadata.labels.items()},
         **{f"workflow.annotations.{name}": value for name, value in metadata.annotations.items()},

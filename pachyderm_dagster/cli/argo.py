@@ -1,22 +1,19 @@
 """The commands that run workflows of Argo, and look at them."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import click
 import msgspec
 
-from pachyderm_dagster.argo.library import OWN, Library, effective_spec
-from pachyderm_dagster.argo.names import generated_name, joined
-from pachyderm_dagster.argo.nodes import Node
-from pachyderm_dagster.argo.runs import STOP, TERMINATE, Answer, RunFolder
-from pachyderm_dagster.argo.subject import Subject, with_values
-from pachyderm_dagster.argo.workflows import Metadata, Workflow, WorkflowSpec, WorkflowTemplate
+from pachyderm_dagster.argo.answering import answer
+from pachyderm_dagster.argo.names import joined
+from pachyderm_dagster.argo.runs import STOP, TERMINATE, RunFolder
+from pachyderm_dagster.argo.submitting import find_single, named, new_subject
 from pachyderm_dagster.cli.argo_files import read_files
 from pachyderm_dagster.cli.argo_runs import given_parameters, run_document, run_on, runs_of, show
 from pachyderm_dagster.cli.printing import Column, Printer, printing, text, time
 from pachyderm_dagster.clock import SystemClock
-from pachyderm_dagster.errors import InvalidError, NotFoundError, StateError
+from pachyderm_dagster.errors import NotFoundError, StateError
 
 COLUMNS = (
     Column("NAME", text("name")),
@@ -55,33 +52,15 @@ def argo_submit(
     only. Interrupted, it can be run on with `argo retry`.
     """
     found, library = read_files(files)
-    runnable = [read.object for read in found if isinstance(read.object, Workflow | WorkflowTemplate)]
-    wanted = [one for one in runnable if isinstance(one, Workflow)] or runnable
-    if len(wanted) != 1:
-        raise InvalidError("workflow-not-single", f"the files hold {len(wanted)} workflows; give one at a time, with what it names")
+    wanted = find_single(found)
     clock = SystemClock()
-    metadata = _named(wanted[0].metadata, name, generate_name, clock.new_id())
-    spec = effective_spec(wanted[0].spec, library)
-    if entrypoint is not None:
-        spec = msgspec.structs.replace(spec, entrypoint=entrypoint)
-    subject = _subject(metadata, spec, library, given_parameters(parameters), clock)
+    metadata = named(wanted.metadata, name, generate_name, clock.new_id())
+    spec = wanted.spec if entrypoint is None else msgspec.structs.replace(wanted.spec, entrypoint=entrypoint)
+    subject = new_subject(metadata, spec, library, given_parameters(parameters), clock)
     runs = runs_of(environ)
     run = runs.create(subject, network=network)
     click.echo(f"note: workflow {run.name!r}", err=True)
     click.get_current_context().exit(run_on(runs, run, printer))
-
-
-def _named(metadata: Metadata, name: str | None, generate_name: str | None, random_hex: str) -> Metadata:
-    if name is None and (generate_name or not metadata.name):
-        name = generated_name(generate_name or metadata.generate_name, random_hex)
-    return msgspec.structs.replace(metadata, name=name or metadata.name)
-
-
-def _subject(metadata: Metadata, spec: WorkflowSpec, library: Library, given: Mapping[str, str], clock: SystemClock) -> Subject:
-    ready = with_values(spec, given, library)
-    own = replace(library, templates={**library.templates, OWN: ready})
-    own.named(OWN, ready.entrypoint)
-    return Subject(metadata, clock.new_id(), ready, own, clock.now())
 
 
 @click.command(epilog="Example: pachctl argo list")
@@ -134,26 +113,9 @@ def argo_resume(environ: Mapping[str, str], workflow: str, parameters: tuple[str
     """Its nodes that are suspended go on, with the parameters that their templates ask for. When no other process runs it, this one does."""
     runs = runs_of(environ)
     run = runs.get(workflow)
-    waiting = [node for node in run.suspended() if node_name in (None, node.name, node.display_name)]
-    if not waiting:
-        raise StateError("workflow-not-suspended", f"nothing in the workflow {run.name!r} waits for a resume; `pachctl argo get {run.name}` shows what it does")
-    given = given_parameters(parameters)
-    _check_supplied(run, waiting, given)
-    run.answer([Answer(node.name, given) for node in waiting])
+    answer(run, given_parameters(parameters), node=node_name)
     if not run.is_running():
         click.get_current_context().exit(run_on(runs, run, printer))
-
-
-def _check_supplied(run: RunFolder, waiting: list[Node], given: Mapping[str, str]) -> None:
-    """What no template of the nodes asks for is a mistake in its name."""
-    subject, _ = run.subject()
-    names = {node.template for node in waiting}
-    asked = {
-        one.name for spec in subject.library.templates.values() for template in spec.templates if template.name in names for one in template.outputs.parameters
-    }
-    for name in given:
-        if name not in asked:
-            raise InvalidError("parameter-unknown", f"nobody asks for the parameter {name!r}; asked for: {joined(sorted(asked))}")
 
 
 @click.command(epilog="Example: pachctl argo stop @latest")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pachyderm_dagster import __version__
 
 if TYPE_CHECKING:
+    from pachyderm_dagster.integration.argo_jobs import answer_job, argo_job
     from pachyderm_dagster.integration.assets import commit_automation, pachyderm_assets, pipeline_asset, repo_asset
     from pachyderm_dagster.integration.building import build_definitions
     from pachyderm_dagster.integration.components import PachydermPipelines, PachydermWorkspace
@@ -32,6 +33,8 @@ __all__ = [
     "PipelineConfig",
     "SensorLimits",
     "ServedModel",
+    "answer_job",
+    "argo_job",
     "build_definitions",
     "commit_automation",
     "datum_asset",
@@ -54,6 +57,8 @@ _MODULES = {
     "PipelineConfig": "launch_config",
     "SensorLimits": "sensor_limits",
     "ServedModel": "served_models",
+    "answer_job": "argo_jobs",
+    "argo_job": "argo_jobs",
     "build_definitions": "building",
     "commit_automation": "assets",
     "datum_asset": "datum_assets",

@@ -7,12 +7,13 @@ What the IO manager takes is guarded: where a later Dagster has it no more, only
 
 import contextlib
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import dagster as dg
 from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.events import EngineEventData
 from dagster._core.execution.context.data_version_cache import InputAssetVersionInfo
 from dagster._core.instance.ref import InstanceRef
 from dagster._grpc.client import DagsterGrpcClient
@@ -98,6 +99,13 @@ def make_tables(instance: dg.DagsterInstance) -> None:
     instance.get_run_records(limit=1)
     instance.fetch_materializations(dg.AssetKey("none"), limit=1)
     instance.all_instigator_state()
+
+
+def report_to_run(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, message: str, metadata: Mapping[str, dg.MetadataValue], *, step_key: str | None = None
+) -> None:
+    """Writes an event with metadata into a run's log, which is no step's output."""
+    instance.report_engine_event(message, run, EngineEventData(metadata=metadata), step_key=step_key)
 
 
 def layer_of_run(context: dg.AssetExecutionContext) -> Any:

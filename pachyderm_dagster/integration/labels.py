@@ -27,6 +27,16 @@ PARTITION = "dagster/partition"
 PIN_PREFIX = "pachyderm/input."
 """With an asset's key: the commit that an IO manager reads of it in this run."""
 
+RESUMES = "dagster/is_resume_retry"
+"""Dagster's, on a run that repeats what another one did not do; it does not inherit it."""
+
+WORKFLOW = "pachyderm/workflow"
+"""The workflow of Argo that a run runs: its name. A schedule says it before the run begins. It is metadata of steps too."""
+CRON_WORKFLOW = "pachyderm/cron_workflow"
+"""The CronWorkflow whose schedule asked for a run."""
+SCHEDULED_TIME = "pachyderm/scheduled_time"
+"""When that run was to start, as RFC 3339."""
+
 # Metadata of commits and branches that assets of Dagster wrote
 WRITING_RUN = "dagster_run"
 WRITING_STEP = "dagster_step"
@@ -103,6 +113,16 @@ RECOVERED_DATUMS = "pachyderm/recovered_datums"
 LINEAGE_WARNING = "pachyderm/column_lineage_warning"
 """Columns that the declared lineage is of and the output does not have."""
 SLOWEST_DATUMS = "pachyderm/slowest_datums"
+
+# Of a workflow of Argo
+NODES = "pachyderm/nodes"
+NODE_TREE = "pachyderm/node_tree"
+NODE_GRAPH = "pachyderm/node_graph"
+OUTPUT_PREFIX = "pachyderm/output."
+"""With the name of an output parameter: its value."""
+WORKFLOW_FILES = "pachyderm/workflow_files"
+WHOLE = "pachyderm/run_as_a_whole"
+"""Why a workflow is one step."""
 
 # Of a served model
 DEPLOYMENT = "pachyderm/deployment"

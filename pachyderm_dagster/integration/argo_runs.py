@@ -1,0 +1,271 @@
+"""What a step does that runs a workflow of Argo, or one part of it: the engine runs in a thread, and the step tells of it, waits for answers, and ends it."""
+
+import os
+import queue
+import threading
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import msgspec
+
+import pachyderm_dagster.integration.labels as labels
+from pachyderm_dagster.argo.answering import answer, asked_of
+from pachyderm_dagster.argo.nodes import Node
+from pachyderm_dagster.argo.part_runs import PartEnd, abandon, begin_attempt, has_failed_part, is_of, run_part, settle
+from pachyderm_dagster.argo.parts import Part
+from pachyderm_dagster.argo.runs import STOPPED, TERMINATE, Ending, RunFolder, Runs, run_whole
+from pachyderm_dagster.argo.subject import Subject
+from pachyderm_dagster.argo.submitting import new_subject, of_schedule
+from pachyderm_dagster.clock import SystemClock
+from pachyderm_dagster.errors import ExistsError, PachydermError
+from pachyderm_dagster.integration.argo_config import ANSWERS, PARAMETERS
+from pachyderm_dagster.integration.argo_loading import LoadedWorkflow
+from pachyderm_dagster.integration.argo_logs import PodLogs
+from pachyderm_dagster.integration.argo_shown import Metadata, told_of, workflow_metadata
+from pachyderm_dagster.integration.argo_thread import InThread
+from pachyderm_dagster.integration.dagster_inner import report_to_run
+from pachyderm_dagster.settings import load_settings
+
+_LOOK_SECONDS = 0.25
+_ANSWER_SECONDS = 0.5
+_MOST_LINES = 20
+"""So many changes of nodes at once are told one by one."""
+_NOT_LABELS = ("dagster/", ".dagster/", "pachyderm/")
+End = PartEnd | Ending
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowStep:
+    """What a step is to run.
+
+    Attributes:
+        part: of the workflow; None for all of it.
+        network: whether pods may reach other machines.
+        environ: names the home, as the environment variables do; None takes those of the process.
+    """
+
+    workflow: LoadedWorkflow
+    part: Part | None
+    network: bool
+    environ: Mapping[str, str] | None
+
+    @property
+    def runs(self) -> Runs:
+        """The runs of its home."""
+        return Runs(Path(load_settings(os.environ if self.environ is None else self.environ).home))
+
+
+def run_step(step: WorkflowStep, context: dg.OpExecutionContext) -> dg.Output[None]:
+    """Runs a workflow or one part of it; nodes that succeeded in a run that this one repeats from its failure are kept.
+
+    Raises:
+        dg.Failure: when it did not succeed.
+    """
+    try:
+        return _Stepping(step, context).run()
+    except PachydermError as error:
+        raise dg.Failure(str(error)) from error
+
+
+def name_of_run(instance: dg.DagsterInstance, run: dg.DagsterRun, base: str) -> str:
+    """The name of the workflow that a run of Dagster runs. One that repeats another from its failure, or some steps of it, runs that one's on."""
+    while run.parent_run_id and (run.tags.get(labels.RESUMES) == "true" or run.step_keys_to_execute):
+        parent = instance.get_run_by_id(run.parent_run_id)
+        if parent is None:
+            break
+        run = parent
+    scheduled = run.tags.get(labels.WORKFLOW) if run.parent_run_id is None else None
+    return scheduled or f"{base}-{run.run_id.partition('-')[0]}"
+
+
+class _Stepping:
+    """One step, in the process that does it."""
+
+    def __init__(self, step: WorkflowStep, context: dg.OpExecutionContext) -> None:
+        self._step, self._context, self._runs, self._clock = step, context, step.runs, SystemClock()
+        self._name = name_of_run(context.instance, context.run, step.workflow.name)
+        self._changed: queue.SimpleQueue[Node] = queue.SimpleQueue()
+
+    def run(self) -> dg.Output[None]:
+        folder = self._open()
+        self._context.instance.add_run_tags(self._context.run.run_id, {labels.WORKFLOW: folder.name})
+        begin_attempt(folder, self._context.run.run_id)
+        self._folder, self._logs = folder, PodLogs(folder)
+        with folder.running(shared=self._step.part is not None):
+            self._forget(folder)
+            end = self._run_on(folder)
+            ending = settle(folder, self._clock, _ignore) if self._step.part is not None else folder.ending()
+        return self._told(folder, end, ending)
+
+    def _open(self) -> RunFolder:
+        try:
+            return self._runs.create(self._subject(), network=self._step.network)
+        except ExistsError:
+            # Of another step of this run, or of the run that this one repeats.
+            return self._runs.get(self._name)
+
+    def _subject(self) -> Subject:
+        loaded, run = self._step.workflow, self._context.run
+        given = self._context.op_config.get(PARAMETERS) or {}
+        metadata = msgspec.structs.replace(loaded.metadata, name=self._name)
+        if loaded.cron is not None and labels.SCHEDULED_TIME in run.tags:
+            scheduled = of_schedule(loaded.cron, 0, run.tags[labels.SCHEDULED_TIME])
+            metadata = msgspec.structs.replace(scheduled, name=self._name)
+        tags = {name: value for name, value in run.tags.items() if not name.startswith(_NOT_LABELS)}
+        labelled = msgspec.structs.replace(metadata, labels={**metadata.labels, **tags})
+        return new_subject(labelled, loaded.spec, loaded.library, given, self._clock)
+
+    def _forget(self, folder: RunFolder) -> None:
+        """Of a whole that failed in this same run, and that Dagster tries again."""
+        ending = folder.ending()
+        if self._step.part is None and ending is not None and ending.phase.is_failure:
+            folder.forget_failures()
+
+    # --- running
+
+    def _run_on(self, folder: RunFolder) -> End:
+        """Runs it to its end; while all that it waits for is an answer, so does the step."""
+        told: list[str] = []
+        try:
+            while (end := self._engine(folder)) is None:
+                self._wait_for_answer(folder, told)
+            return end
+        except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
+            if self._is_cancelled():
+                self._end_now(folder)
+            raise
+
+    def _engine(self, folder: RunFolder) -> End | None:
+        running = InThread(self._coroutine(folder))
+        try:
+            while not running.wait(_LOOK_SECONDS):
+                self._tell()
+        except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
+            # Without an ending: whoever runs it on begins where it was.
+            running.cancel()
+            self._tell()
+            raise
+        self._tell()
+        return running.result()
+
+    def _coroutine(self, folder: RunFolder) -> Coroutine[Any, Any, End | None]:
+        if self._step.part is None:
+            return run_whole(self._runs, folder, self._clock, self._changed.put)
+        return run_part(self._runs, folder, self._step.part, self._clock, self._changed.put)
+
+    def _is_cancelled(self) -> bool:
+        """Whether a user cancelled the run; a machine that shuts down interrupts it too."""
+        run = self._context.instance.get_run_by_id(self._context.run.run_id)
+        return run is not None and run.status is dg.DagsterRunStatus.CANCELING
+
+    def _end_now(self, folder: RunFolder) -> None:
+        folder.ask_to_stop(TERMINATE)
+        abandon(folder, self._clock, STOPPED + TERMINATE)
+
+    # --- answers
+
+    def _wait_for_answer(self, folder: RunFolder, told: list[str]) -> None:
+        part = self._step.part
+        waiting = [node for node in folder.suspended() if part is None or is_of(part, folder, node.name)]
+        given = self._context.op_config.get(ANSWERS) or {}
+        for node in waiting:
+            for name in (node.name, node.display_name):
+                if name in given:
+                    answer(folder, given[name], node=node.name)
+                    return
+        for node in waiting:
+            if node.name not in told:
+                told.append(node.name)
+                self._ask(folder, node)
+        names = {node.name for node in waiting}
+        pause = threading.Event()
+        while names <= {node.name for node in folder.suspended()} and folder.asked_to_stop() is None:
+            pause.wait(_ANSWER_SECONDS)
+
+    def _ask(self, folder: RunFolder, node: Node) -> None:
+        asked = asked_of(folder, [node])
+        parameters = "".join(f" -p {name}=VALUE" for name in asked)
+        only = "" if len(folder.suspended()) == 1 else f" --node {node.display_name}"
+        command = f"pachyderm-dagster argo resume {folder.name}{only}{parameters}"
+        config = {"workflow": folder.name, "node": node.display_name, PARAMETERS: dict.fromkeys(asked, "VALUE")}
+        report_to_run(
+            self._context.instance,
+            self._context.run,
+            f"{node.display_name} waits for somebody to answer: `{command}`, or launch the job 'answer_workflow'",
+            {
+                "command": dg.MetadataValue.text(command),
+                "configuration of answer_workflow": dg.MetadataValue.json({"ops": {"answer_workflow": {"config": config}}}),
+            },
+            step_key=self._context.op_def.name,
+        )
+
+    # --- telling
+
+    def _tell(self) -> None:
+        """Tells of nodes that changed, and of what their pods printed; of a part not what is above it."""
+        changed: list[Node] = []
+        while not self._changed.empty():
+            node = self._changed.get()
+            if self._step.part is None or is_of(self._step.part, self._folder, node.name):
+                changed.append(node)
+        for node in changed:
+            self._logs.note(node)
+        lines = told_of(changed)
+        if len(lines) > _MOST_LINES:
+            lines = ["\n".join(lines)]
+        for line in lines:
+            self._context.log.info("%s", line)
+        printed = self._logs.read()
+        if printed:
+            self._context.log.info("%s", printed)
+
+    def _told(self, folder: RunFolder, end: End, ending: Ending | None) -> dg.Output[None]:
+        nodes = folder.nodes()
+        part = self._step.part
+        own = [node for node in nodes.values() if part is None or is_of(part, folder, node.name)]
+        result = nodes.get(folder.name + (part.place if part is not None else ""))
+        metadata = workflow_metadata(folder.name, own, result)
+        if part is not None and ending is not None:
+            self._report_ending(folder, nodes, ending)
+        if end.phase.is_failure:
+            raise dg.Failure(_failure(part.name if part is not None else folder.name, end, nodes), metadata=metadata)
+        if ending is not None and ending.phase.is_failure and not has_failed_part(folder):
+            # All its parts did what they should: what failed is what comes of them.
+            raise dg.Failure(_failure(folder.name, ending, nodes), metadata=metadata)
+        return dg.Output(None, metadata=metadata)
+
+    def _report_ending(self, folder: RunFolder, nodes: Mapping[str, Node], ending: Ending) -> None:
+        metadata: Metadata = workflow_metadata(folder.name, list(nodes.values()), nodes.get(folder.name))
+        said = f": {ending.message}" if ending.message else ""
+        report_to_run(self._context.instance, self._context.run, f"workflow {folder.name} {ending.phase}{said}", metadata)
+
+
+def _failure(what: str, end: End, nodes: Mapping[str, Node]) -> str:
+    pods = [node for node in nodes.values() if node.phase.is_failure and node.pod]
+    said = f": {end.message}" if end.message else ""
+    first = f"; {pods[0].display_name}: {pods[0].message}" if pods and pods[0].message not in said else ""
+    return f"{what} ended as {end.phase}{said}{first}"
+
+
+def _ignore(_node: Node) -> None: ...
+
+
+def answer_workflow(environ: Mapping[str, str] | None, context: dg.OpExecutionContext) -> None:
+    """Resumes what waits in a workflow, which another run runs.
+
+    Raises:
+        dg.Failure: when nothing waits there, or for other parameters.
+    """
+    config = context.op_config
+    runs = Runs(Path(load_settings(os.environ if environ is None else environ).home))
+    try:
+        folder = runs.get(config["workflow"])
+        answer(folder, config.get(PARAMETERS) or {}, node=config.get("node") or None)
+    except PachydermError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    if not folder.is_running():
+        step = f"no process runs it now: re-execute the run that it is of, or `pachyderm-dagster argo retry {folder.name}`"
+        context.log.warning("the answer for workflow %s is kept; %s", folder.name, step)
