@@ -1,5 +1,6 @@
 """What expressions of expr-lang come to. Integers and floats are as in Go: `7 / 2` is 3.5, and text never becomes a number by itself."""
 
+import datetime as dt
 import functools
 import re
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from pachyderm_dagster.argo.expression_parsing import (
     invalid,
     parse_expression,
 )
+from pachyderm_dagster.argo.go_times import method_of
 
 LONGEST_RANGE = 1_000_000
 _parse = functools.lru_cache(maxsize=1024)(parse_expression)
@@ -95,6 +97,8 @@ class _Evaluating:
             return of.get(str(key))
         if isinstance(of, list | str) and isinstance(key, int) and not isinstance(key, bool):
             return of[key]
+        if isinstance(of, dt.datetime | dt.timedelta):
+            return method_of(of, str(key))
         raise TypeError(f"{key!r} is asked of {of!r}, which has no parts of that name")
 
     def _call(self, function: Expression, arguments: tuple[Expression, ...]) -> Any:
@@ -183,7 +187,7 @@ def _equal(left: Any, right: Any) -> bool:
 
 def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
     def compared(left: Any, right: Any) -> bool:
-        if isinstance(left, str) and isinstance(right, str):
+        if isinstance(left, str | dt.datetime | dt.timedelta) and isinstance(right, type(left)):
             return compare(left, right)
         return compare(_number(left), _number(right))
 
@@ -202,7 +206,17 @@ def _on_texts(act: Callable[[str, str], bool]) -> Callable[[Any, Any], bool]:
 def _added(left: Any, right: Any) -> Any:
     if isinstance(left, str) and isinstance(right, str):
         return left + right
+    if isinstance(left, dt.datetime | dt.timedelta) and isinstance(right, dt.timedelta):
+        return left + right
     return _number(left) + _number(right)
+
+
+def _subtracted(left: Any, right: Any) -> Any:
+    if isinstance(left, dt.datetime) and isinstance(right, dt.datetime | dt.timedelta):
+        return left - right
+    if isinstance(left, dt.timedelta) and isinstance(right, dt.timedelta):
+        return left - right
+    return _number(left) - _number(right)
 
 
 def _remainder(left: Any, right: Any) -> int:
@@ -242,7 +256,7 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "endsWith": _on_texts(str.endswith),
     "..": _range,
     "+": _added,
-    "-": lambda left, right: _number(left) - _number(right),
+    "-": _subtracted,
     "*": lambda left, right: _number(left) * _number(right),
     "/": lambda left, right: _number(left) / _number(right),
     "%": _remainder,

@@ -1,6 +1,7 @@
 """The functions that expressions may call: those of expr-lang, Argo's own, and `sprig`."""
 
 import base64
+import datetime as dt
 import hashlib
 import json
 import math
@@ -11,6 +12,7 @@ from typing import Any
 from pachyderm_dagster.argo.go_times import format_go
 from pachyderm_dagster.argo.go_values import json_text, printed, scalar_text
 from pachyderm_dagster.clock import Clock
+from pachyderm_dagster.durations import parse_duration
 
 
 def functions(clock: Clock) -> dict[str, Any]:
@@ -162,6 +164,7 @@ _BUILTINS: Mapping[str, Callable[..., Any]] = {
     "fromJSON": json.loads,
     "toBase64": _encoded,
     "fromBase64": _decoded,
+    "duration": lambda text: dt.timedelta(seconds=parse_duration(text)),
     "len": len,
     "string": lambda value: printed(value) if value is None else scalar_text(value),
     "int": _as_int,

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
 _LAYOUT = {
     "2006": "%Y",
@@ -26,6 +28,19 @@ _LAYOUT = {
     "2": "%-d",
     "3": "%-I",
 }
+_OF_TIMES: Mapping[str, Callable[[dt.datetime], int]] = {
+    "Unix": lambda time: int(time.timestamp()),
+    "Year": lambda time: time.year,
+    "Month": lambda time: time.month,
+    "Day": lambda time: time.day,
+    "Hour": lambda time: time.hour,
+    "Minute": lambda time: time.minute,
+    "Second": lambda time: time.second,
+    # Sunday is 0.
+    "Weekday": lambda time: time.isoweekday() % 7,
+    "YearDay": lambda time: time.timetuple().tm_yday,
+}
+_OF_DURATIONS = {"Hours": 3600.0, "Minutes": 60.0, "Seconds": 1.0}
 _PARTS = re.compile("|".join(map(re.escape, _LAYOUT)))
 
 
@@ -50,3 +65,18 @@ def timestamp_variables(name: str, time: dt.datetime) -> dict[str, str]:
     time = time.astimezone(dt.UTC)
     letters = {f"{name}.{letter}": time.strftime(f"%{letter}") for letter in "BbmAadeYyHIlMpSZzjFTRD"}
     return {name: f"{time:%Y-%m-%d %H:%M:%S} +0000 UTC", f"{name}.RFC3339": rfc3339(time), **letters, f"{name}.s": str(int(time.timestamp()))}
+
+
+def method_of(value: dt.datetime | dt.timedelta, name: str) -> Callable[[], Any]:
+    """What expressions may call of a time (`Hour`, `Unix`) or of the time between two (`Seconds`).
+
+    Raises:
+        AttributeError: for another name.
+    """
+    if isinstance(value, dt.timedelta):
+        if name in _OF_DURATIONS:
+            return lambda: value.total_seconds() / _OF_DURATIONS[name]
+        raise AttributeError(f"{name!r} is asked of a duration, which has {', '.join(_OF_DURATIONS)}")
+    if name in _OF_TIMES:
+        return lambda: _OF_TIMES[name](value)
+    raise AttributeError(f"{name!r} is asked of a time, which has {', '.join(_OF_TIMES)}")

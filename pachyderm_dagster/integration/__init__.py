@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pachyderm_dagster import __version__
 
 if TYPE_CHECKING:
+    from pachyderm_dagster.integration.argo_building import argo_definitions
+    from pachyderm_dagster.integration.argo_components import ArgoWorkflows
     from pachyderm_dagster.integration.argo_jobs import answer_job, argo_job
     from pachyderm_dagster.integration.assets import commit_automation, pachyderm_assets, pipeline_asset, repo_asset
     from pachyderm_dagster.integration.building import build_definitions
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from pachyderm_dagster.worker.function_datum import Datum
 
 __all__ = [
+    "ArgoWorkflows",
     "Datum",
     "InputBranch",
     "LoadedPipeline",
@@ -34,6 +37,7 @@ __all__ = [
     "SensorLimits",
     "ServedModel",
     "answer_job",
+    "argo_definitions",
     "argo_job",
     "build_definitions",
     "commit_automation",
@@ -46,6 +50,7 @@ __all__ = [
 ]
 # The module of each name. It is imported when the name is asked for: a code location pays for what it uses.
 _MODULES = {
+    "ArgoWorkflows": "argo_components",
     "Datum": "datum_parameters",
     "InputBranch": "snapshot",
     "LoadedPipeline": "snapshot",
@@ -58,6 +63,7 @@ _MODULES = {
     "SensorLimits": "sensor_limits",
     "ServedModel": "served_models",
     "answer_job": "argo_jobs",
+    "argo_definitions": "argo_building",
     "argo_job": "argo_jobs",
     "build_definitions": "building",
     "commit_automation": "assets",

@@ -3,6 +3,7 @@
 import importlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -15,7 +16,26 @@ from pachyderm_dagster.integration.automation import Environ
 from pachyderm_dagster.integration.code_places import CodePlace, reference_metadata
 
 AFTER = "after"
+"""The input of steps that wait for others."""
 ANSWER_JOB = "answer_workflow"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowStep:
+    """What a step is to run.
+
+    Attributes:
+        part: of the workflow; None for all of it.
+        network: whether pods may reach other machines.
+        environ: names the home, as the environment variables do; None takes those of the process.
+        answered_by: the job that answers what waits.
+    """
+
+    workflow: LoadedWorkflow
+    part: Part | None
+    network: bool
+    environ: Mapping[str, str] | None
+    answered_by: str
 
 
 def argo_job(
@@ -65,15 +85,15 @@ def job_of(
     network: bool = False,
     environ: Environ | None = None,
     executor_def: dg.ExecutorDefinition | None = None,
+    answered_by: str = ANSWER_JOB,
     **job: Any,
 ) -> dg.JobDefinition:
-    """The job of a workflow that was loaded. Arguments as of `argo_job`."""
+    """The job of a workflow that was loaded. Arguments as of `argo_job`, and `answered_by`, the name of the job that answers what waits in it."""
     job_name = identifier_of(name or workflow.name)
     names = _step_names(workflow.parts) if workflow.parts else {"": job_name}
     environ = None if environ is None else dict(environ)
-    steps = [_step(workflow, part, names[part.name], network=network, environ=environ) for part in workflow.parts]
-    if not steps:
-        steps = [_step(workflow, None, job_name, network=network, environ=environ)]
+    parts: Sequence[Part | None] = workflow.parts or (None,)
+    steps = [_step(WorkflowStep(workflow, part, network, environ, answered_by), names[part.name if part else ""]) for part in parts]
     dependencies: Any = {
         names[part.name]: {AFTER: dg.MultiDependencyDefinition([dg.DependencyDefinition(names[before]) for before in part.after])}
         for part in workflow.parts
@@ -89,7 +109,7 @@ def job_of(
     )
 
 
-def answer_job(environ: Environ | None = None) -> dg.JobDefinition:
+def answer_job(environ: Environ | None = None, *, name: str = ANSWER_JOB) -> dg.JobDefinition:
     """A job that resumes nodes which wait for somebody, in a workflow that another run runs: `pachyderm-dagster argo resume` from the UI."""
     fields = {
         "workflow": dg.Field(str, description="Its name, as the run that waits tells it."),
@@ -97,15 +117,16 @@ def answer_job(environ: Environ | None = None) -> dg.JobDefinition:
         PARAMETERS: dg.Field(map_of(str, str), default_value={}, description="What the nodes ask for."),
     }
 
-    @dg.op(name=ANSWER_JOB, out=dg.Out(dg.Nothing), config_schema=fields, description="Resumes nodes of a workflow.")
+    @dg.op(name=name, out=dg.Out(dg.Nothing), config_schema=fields, description="Resumes nodes of a workflow.")
     def resume(context: dg.OpExecutionContext) -> None:
         _work().answer_workflow(environ, context)
 
-    graph = dg.GraphDefinition(name=f"{ANSWER_JOB}_graph", node_defs=[resume])
-    return graph.to_job(name=ANSWER_JOB, executor_def=dg.in_process_executor, description="Resumes what waits for somebody in a workflow of Argo.")
+    graph = dg.GraphDefinition(name=f"{name}_graph", node_defs=[resume])
+    return graph.to_job(name=name, executor_def=dg.in_process_executor, description="Resumes what waits for somebody in a workflow of Argo.")
 
 
-def _step(workflow: LoadedWorkflow, part: Part | None, name: str, *, network: bool, environ: Mapping[str, str] | None) -> dg.OpDefinition:
+def _step(step: WorkflowStep, name: str) -> dg.OpDefinition:
+    workflow, part = step.workflow, step.part
     said = f"Step `{part.name}`, template `{part.template}`." if part is not None else f"All of workflow `{workflow.name}`: {workflow.whole}."
 
     @dg.op(
@@ -117,8 +138,7 @@ def _step(workflow: LoadedWorkflow, part: Part | None, name: str, *, network: bo
         tags={"dagster/compute_kind": "argo"},
     )
     def run_workflow(context: dg.OpExecutionContext) -> dg.Output[None]:
-        work = _work()
-        result: dg.Output[None] = work.run_step(work.WorkflowStep(workflow, part, network, environ), context)
+        result: dg.Output[None] = _work().run_step(step, context)
         return result
 
     return run_workflow

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from pachyderm_dagster.argo.checking import check_object
-from pachyderm_dagster.argo.library import OWN, Library, effective_spec, library_of
+from pachyderm_dagster.argo.library import OWN, Library, Owner, effective_spec, library_of
 from pachyderm_dagster.argo.parts import Part, parts_of, why_whole
 from pachyderm_dagster.argo.reading import parse_objects
 from pachyderm_dagster.argo.workflows import CronWorkflow, Metadata, Read, Workflow, WorkflowSpec, WorkflowTemplate
@@ -50,8 +50,8 @@ class LoadedWorkflow:
 
     @property
     def waits(self) -> bool:
-        """Whether any template of it waits for a resume."""
-        return any(template.suspend is not None for spec in self.library.templates.values() for template in spec.templates)
+        """Whether any template of it, or of what it names, waits for a resume."""
+        return any(template.suspend is not None for owner in _owners(self.library) for template in self.library.templates[owner].templates)
 
 
 def load_workflows(files: Files, *, entrypoint: str | None = None, granularity: Granularity = "auto", notes: list[str] | None = None) -> list[LoadedWorkflow]:
@@ -134,6 +134,20 @@ def _loaded(read: Read, library: Library, files: tuple[str, ...], entrypoint: st
     own = replace(library, templates={**library.templates, OWN: whole})
     own.named(OWN, whole.entrypoint)
     return LoadedWorkflow(metadata.name or metadata.generate_name.rstrip("-"), metadata, whole, own, read.kind, files, cron=cron)
+
+
+def _owners(library: Library) -> set[Owner]:
+    """The workflow and the objects whose templates it names, directly or not."""
+    found: set[Owner] = set()
+    waiting: list[Owner] = [OWN]
+    while waiting:
+        owner = waiting.pop()
+        if owner in found or owner not in library.templates:
+            continue
+        found.add(owner)
+        for template in library.templates[owner].templates:
+            waiting += [(step.template_ref.cluster_scope, step.template_ref.name) for step in template.flow if step.template_ref is not None]
+    return found
 
 
 def _divided(one: LoadedWorkflow, granularity: Granularity) -> LoadedWorkflow:

@@ -4,7 +4,6 @@ import os
 import queue
 import threading
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,13 @@ import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.argo.answering import answer, asked_of
 from pachyderm_dagster.argo.nodes import Node
 from pachyderm_dagster.argo.part_runs import PartEnd, abandon, begin_attempt, has_failed_part, is_of, run_part, settle
-from pachyderm_dagster.argo.parts import Part
 from pachyderm_dagster.argo.runs import STOPPED, TERMINATE, Ending, RunFolder, Runs, run_whole
 from pachyderm_dagster.argo.subject import Subject
 from pachyderm_dagster.argo.submitting import new_subject, of_schedule
 from pachyderm_dagster.clock import SystemClock
 from pachyderm_dagster.errors import ExistsError, PachydermError
 from pachyderm_dagster.integration.argo_config import ANSWERS, PARAMETERS
-from pachyderm_dagster.integration.argo_loading import LoadedWorkflow
+from pachyderm_dagster.integration.argo_jobs import WorkflowStep
 from pachyderm_dagster.integration.argo_logs import PodLogs
 from pachyderm_dagster.integration.argo_shown import Metadata, told_of, workflow_metadata
 from pachyderm_dagster.integration.argo_thread import InThread
@@ -35,27 +33,6 @@ _MOST_LINES = 20
 """So many changes of nodes at once are told one by one."""
 _NOT_LABELS = ("dagster/", ".dagster/", "pachyderm/")
 End = PartEnd | Ending
-
-
-@dataclass(frozen=True, slots=True)
-class WorkflowStep:
-    """What a step is to run.
-
-    Attributes:
-        part: of the workflow; None for all of it.
-        network: whether pods may reach other machines.
-        environ: names the home, as the environment variables do; None takes those of the process.
-    """
-
-    workflow: LoadedWorkflow
-    part: Part | None
-    network: bool
-    environ: Mapping[str, str] | None
-
-    @property
-    def runs(self) -> Runs:
-        """The runs of its home."""
-        return Runs(Path(load_settings(os.environ if self.environ is None else self.environ).home))
 
 
 def run_step(step: WorkflowStep, context: dg.OpExecutionContext) -> dg.Output[None]:
@@ -85,7 +62,7 @@ class _Stepping:
     """One step, in the process that does it."""
 
     def __init__(self, step: WorkflowStep, context: dg.OpExecutionContext) -> None:
-        self._step, self._context, self._runs, self._clock = step, context, step.runs, SystemClock()
+        self._step, self._context, self._runs, self._clock = step, context, _runs(step.environ), SystemClock()
         self._name = name_of_run(context.instance, context.run, step.workflow.name)
         self._changed: queue.SimpleQueue[Node] = queue.SimpleQueue()
 
@@ -186,7 +163,7 @@ class _Stepping:
             pause.wait(_ANSWER_SECONDS)
 
     def _ask(self, folder: RunFolder, node: Node) -> None:
-        asked = asked_of(folder, [node])
+        asked, job = asked_of(folder, [node]), self._step.answered_by
         parameters = "".join(f" -p {name}=VALUE" for name in asked)
         only = "" if len(folder.suspended()) == 1 else f" --node {node.display_name}"
         command = f"pachyderm-dagster argo resume {folder.name}{only}{parameters}"
@@ -194,10 +171,10 @@ class _Stepping:
         report_to_run(
             self._context.instance,
             self._context.run,
-            f"{node.display_name} waits for somebody to answer: `{command}`, or launch the job 'answer_workflow'",
+            f"{node.display_name} waits for somebody to answer: `{command}`, or launch the job '{job}'",
             {
                 "command": dg.MetadataValue.text(command),
-                "configuration of answer_workflow": dg.MetadataValue.json({"ops": {"answer_workflow": {"config": config}}}),
+                f"configuration of {job}": dg.MetadataValue.json({"ops": {job: {"config": config}}}),
             },
             step_key=self._context.op_def.name,
         )
@@ -253,6 +230,10 @@ def _failure(what: str, end: End, nodes: Mapping[str, Node]) -> str:
 def _ignore(_node: Node) -> None: ...
 
 
+def _runs(environ: Mapping[str, str] | None) -> Runs:
+    return Runs(Path(load_settings(os.environ if environ is None else environ).home))
+
+
 def answer_workflow(environ: Mapping[str, str] | None, context: dg.OpExecutionContext) -> None:
     """Resumes what waits in a workflow, which another run runs.
 
@@ -260,9 +241,8 @@ def answer_workflow(environ: Mapping[str, str] | None, context: dg.OpExecutionCo
         dg.Failure: when nothing waits there, or for other parameters.
     """
     config = context.op_config
-    runs = Runs(Path(load_settings(os.environ if environ is None else environ).home))
     try:
-        folder = runs.get(config["workflow"])
+        folder = _runs(environ).get(config["workflow"])
         answer(folder, config.get(PARAMETERS) or {}, node=config.get("node") or None)
     except PachydermError as error:
         raise dg.Failure(str(error), allow_retries=False) from error

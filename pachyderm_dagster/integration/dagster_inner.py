@@ -108,6 +108,11 @@ def report_to_run(
     instance.report_engine_event(message, run, EngineEventData(metadata=metadata), step_key=step_key)
 
 
+def cancel_run(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Ends a run, wherever it waits or runs; it may take a while."""
+    instance.run_coordinator.cancel_run(run_id)
+
+
 def layer_of_run(context: dg.AssetExecutionContext) -> Any:
     """What the job that a step is in knows of assets."""
     return context.job_def.asset_layer

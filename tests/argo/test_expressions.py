@@ -11,7 +11,7 @@ from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.errors import InvalidError
 
 FUNCTIONS = functions(ManualClock(dt.datetime(2026, 3, 4, 5, 6, 7, tzinfo=dt.UTC)))
-VARIABLES = {"a": {"b": [1, 2, 3], "my-step": {"outputs": None}}, "text": "abc", "n": 5, "yes": True}
+VARIABLES = {"a": {"b": [1, 2, 3], "my-step": {"outputs": None}}, "text": "abc", "n": 5, "yes": True, "then": dt.datetime(2026, 3, 4, 5, 0, tzinfo=dt.UTC)}
 
 
 def value(text: str) -> Any:
@@ -23,6 +23,11 @@ def value(text: str) -> Any:
     [
         ("1 + 2 * 3", 7),
         ("(1 + 2) * 3", 9),
+        ("now().Hour() * 100 + now().Minute()", 506),
+        ("(now() - then).Seconds() > 30", True),
+        ("now() - then < duration('1h')", True),
+        ("(now() - duration('7s')).Second()", 0),
+        ("then.Unix() == nil || then < now()", True),
         ("2 ** 3 ** 2", 512.0),
         ("-2 + 1", -1),
         ("7 / 2", 3.5),

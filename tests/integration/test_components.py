@@ -50,6 +50,7 @@ def test_dg_finds_the_components() -> None:
     (found,) = (entry for entry in entry_points(group="dagster_dg_cli.registry_modules") if entry.name == "pachyderm_dagster")
     module = found.load()
     assert {name for name in dir(module) if isinstance(kind := getattr(module, name), type) and issubclass(kind, dg.Component)} == {
+        "ArgoWorkflows",
         "PachydermPipelines",
         "PachydermWorkspace",
         "ServedModel",

@@ -1,0 +1,41 @@
+"""All that workflow files hold as definitions: a job for each workflow, a schedule for each CronWorkflow, and a job that answers those that wait."""
+
+import dagster as dg
+
+from pachyderm_dagster.integration.argo_jobs import answer_job, job_of
+from pachyderm_dagster.integration.argo_loading import Files, Granularity, identifier_of, load_workflows
+from pachyderm_dagster.integration.argo_schedules import schedules_of
+from pachyderm_dagster.integration.automation import Environ
+
+
+def argo_definitions(
+    files: Files,
+    *,
+    granularity: Granularity = "auto",
+    network: bool = False,
+    environ: Environ | None = None,
+    executor_def: dg.ExecutorDefinition | None = None,
+) -> dg.Definitions:
+    """The jobs of all workflows of files or folders, the schedules of their CronWorkflows, and for those that wait for somebody a job that answers them.
+
+    ```python
+    defs = argo_definitions("workflows")
+    ```
+
+    Arguments and errors as of `argo_job`.
+    """
+    jobs: list[dg.JobDefinition] = []
+    started: list[dg.ScheduleDefinition | dg.SensorDefinition] = []
+    for workflow in load_workflows(files, granularity=granularity):
+        answered_by = f"answer_{identifier_of(workflow.name)}"
+        job = job_of(workflow, network=network, environ=environ, executor_def=executor_def, answered_by=answered_by)
+        jobs.append(job)
+        if workflow.waits:
+            jobs.append(answer_job(environ, name=answered_by))
+        if workflow.cron is not None:
+            started += schedules_of(workflow, job)
+    return dg.Definitions(
+        jobs=jobs,
+        schedules=[one for one in started if isinstance(one, dg.ScheduleDefinition)],
+        sensors=[one for one in started if isinstance(one, dg.SensorDefinition)],
+    )
