@@ -76,7 +76,7 @@ format: .venv
 	$(BIN)/ruff format .
 
 bench: .venv
-	@for script in $(filter-out benchmarks/measuring.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+	@for script in $(filter-out benchmarks/measuring.py benchmarks/cluster_load.py benchmarks/simulated_workers.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 # restic, borg and git are Debian's (apt-get install restic borgbackup git strace); DVC and Snakemake get an environment of their own.
 bench-peers:

@@ -38,7 +38,7 @@ class ObstoreStore:
         self._clock = clock
 
     def put_new(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
-        body = b"".join(parts_of(data))
+        body = _body(data)
         # A conditional put sends the whole body before it is refused; a chunk that exists is worth a question.
         if len(body) >= _ASK_FIRST_BYTES and self._find_size(key) is not None:
             return False
@@ -53,7 +53,7 @@ class ObstoreStore:
         return True
 
     def keep(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
-        body = b"".join(parts_of(data))
+        body = _body(data)
         found = self._find(key)
         intact = found is not None and found.size == len(body)
         if found is not None and intact and found.modified > self._clock.now() - RENEW_AFTER:
@@ -104,7 +104,7 @@ class ObstoreStore:
     def recover(self) -> None:
         """An object is removed in one request, so that nothing is left half done."""
 
-    def _create(self, key: str, body: bytes) -> bool:
+    def _create(self, key: str, body: Buffer) -> bool:
         with writing(self._url):
             try:
                 obstore.put(self._store, key, body, mode="create", use_multipart=False)
@@ -131,6 +131,12 @@ class ObstoreStore:
                 yield
         except FileNotFoundError:
             raise missing_object(key) from None
+
+
+def _body(data: Buffer | Sequence[Buffer]) -> Buffer:
+    """What a request sends: a chunk as it is, without a copy of it."""
+    parts = parts_of(data)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,8 @@ from tests.cluster.errors import ClusterError
 
 DAEMONS = "daemons"
 KILLING_SECONDS = 20
+_WEIGHTS = {"cpu.shares": 1024, "cpu.weight": 100}
+"""Of one processor, in either version of control groups."""
 
 
 def hierarchies(mounts: str) -> list[Path]:
@@ -36,6 +38,10 @@ def make_groups(name: str) -> None:
         for setting in ("cpuset.cpus", "cpuset.mems"):
             if (hierarchy / setting).exists() and not (group / setting).read_text().strip():
                 (group / setting).write_text((hierarchy / setting).read_text())
+        for setting, weight in _WEIGHTS.items():
+            if (group / setting).exists():
+                # As what the kubelet gives the pods of a machine that it has to itself, and not as one process of whatever else runs here.
+                (group / setting).write_text(str(weight * (os.cpu_count() or 1)))
     for group in _daemons(name):
         group.parent.mkdir(exist_ok=True)
 

@@ -15,6 +15,7 @@ from tests.cluster.errors import ClusterError
 
 MODULE = Path(__file__).parent / "kubernetes"
 DNS_MODULE = Path(__file__).parent / "dns"
+KWOK_MODULE = Path(__file__).parent / "kwok"
 PACKAGES = {
     "containerd": "containerd",
     "runc": "runc",
@@ -55,6 +56,8 @@ ETCD = Built("etcd", "go.etcd.io/etcd/server/v3", {"etcd": "go.etcd.io/etcd/serv
 # With the plugins that are asked for here alone, so it is a program of ours.
 DNS = Built("coredns", "github.com/coredns/coredns", {"coredns": "."}, minutes=3, source=DNS_MODULE)
 ALL = (KUBERNETES, ETCD, DNS)
+# Nodes whose pods are no processes: only a benchmark has them.
+KWOK = Built("kwok", "sigs.k8s.io/kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, minutes=3, source=KWOK_MODULE)
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
@@ -95,13 +98,19 @@ def install(cache: Path) -> None:
     missing = [package for name, package in PACKAGES.items() if not _is_there(name)]
     if missing:
         _install_packages(missing)
+    for built in ALL:
+        install_built(built, cache)
+
+
+def install_built(built: Built, cache: Path) -> Path:
+    """The folder of programs that are built where they are missing."""
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "installing.lock").open("w") as lock:
         # Another suite that builds the same is waited for.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for built in ALL:
-            if not built.folder(cache).exists():
-                _build(built, built.folder(cache))
+        if not built.folder(cache).exists():
+            _build(built, built.folder(cache))
+    return built.folder(cache)
 
 
 def _is_there(name: str) -> bool:

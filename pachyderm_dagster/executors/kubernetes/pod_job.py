@@ -11,6 +11,7 @@ from pachyderm_dagster.executors.kubernetes.patches import Manifest
 
 REMOVAL_SECONDS = 120.0
 LOOK_SECONDS = 0.25
+_LOOK_GROWTH = 1.25
 
 
 class PodJob:
@@ -70,9 +71,11 @@ def remove_job(cluster: Cluster, job: Manifest) -> None:
     """
     name, uid = job["metadata"]["name"], job["metadata"]["uid"]
     cluster.delete(JOBS, name, uid=uid)
-    until = time.monotonic() + REMOVAL_SECONDS
+    until, pause = time.monotonic() + REMOVAL_SECONDS, LOOK_SECONDS
     while (there := cluster.get(JOBS, name)) is not None and there["metadata"]["uid"] == uid:
         if time.monotonic() > until:
             problem = f"the pods of Job {name} are not gone {REMOVAL_SECONDS:.0f} s after they were told to end"
             raise ExecutionError("pods-remain", f"{problem}; `kubectl get pods -l job-name={name}` shows them, and on which node")
-        time.sleep(LOOK_SECONDS)
+        time.sleep(pause)
+        # Thousands of pods take minutes to go.
+        pause *= _LOOK_GROWTH

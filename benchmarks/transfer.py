@@ -1,0 +1,132 @@
+"""Large files through a pod: 64 MiB each, read from the store, written to `/pfs/out` by user code, stored again; against `cp` of them on the same disk.
+
+It runs where there is a cluster, as `jobs_in_pods.py` does, whose node has its volumes and whose store has its objects on the disk of TMPDIR. User code swaps
+bytes, so that all of its output is stored, and none found to be there already. Pod and peers weigh the same on the processors. Aim: 2.0 of `cp` + sync.
+
+Usage: python -m benchmarks.transfer [MIB]   (10,240 unless told, when the disk has four times that)
+"""
+
+import itertools
+import os
+import shutil
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import obstore
+
+from benchmarks.cluster_load import ClusterLoad
+from benchmarks.jobs_in_pods import IMAGE, NEEDED, add_pipeline, pods_home, run_seconds, share_of_pods
+from benchmarks.measuring import Taken, command, line, work
+from pachyderm_dagster.pps.model import Job
+from pachyderm_dagster.storage.buckets import connect_bucket
+from pachyderm_dagster.workspace import Workspace
+
+MIB = 1024 * 1024
+FILE_MIB, MOST_MIB, SPACE, AIM = 64, 10_240, 4, 2.0
+CLIENT_THREADS = 4
+# Another content in each chunk, at the speed of a copy.
+COMMAND = ("sh", "-c", 'for file in /pfs/large/*; do busybox dd if="$file" of="/pfs/out/${file##*/}" bs=1M conv=swab 2>/dev/null; done')
+names = itertools.count()
+
+
+def main() -> None:
+    """Prints the figures; an argument is the size of all files."""
+    missing = [name for name in NEEDED if not os.environ.get(name)]
+    if missing:
+        line(f"left out: there is no cluster to measure on ({', '.join(missing)} not set)", None)
+        return
+    with tempfile.TemporaryDirectory() as folder, pods_home(Path(folder)) as (home, settings):
+        room = shutil.disk_usage(folder).free // MIB // SPACE
+        count = (int(sys.argv[1]) if len(sys.argv) > 1 else min(MOST_MIB, room)) // FILE_MIB
+        measure(home, settings, Path(folder), count)
+
+
+def measure(home: Workspace, settings: Mapping[str, str], folder: Path, count: int) -> None:
+    """So many files: in one pod each a datum, and all of them one; and the peer before and after."""
+    assert home.settings.kubernetes is not None
+    load = ClusterLoad(home.settings.kubernetes)
+    source = folder / "source"
+    make_source(source, count)
+    with share_of_pods(load.nodes()[0]):
+        peers = [copied(folder, source)]
+        client = moved_by_client(folder, source)
+    repo = put(home, source)
+    for what, glob in (("each a datum", "/*"), ("one datum", "/")):
+        job, before = make_job(home, repo, glob), load.now()
+        os.sync()
+        taken = run_seconds(home, settings, job)
+        usage = load.now() - before
+        with share_of_pods(load.nodes()[0]):
+            peers.append(copied(folder, source))
+        peer = sum(one.seconds for one in peers[-2:]) / 2
+        sizes = f"{taken:.1f} s ({count * FILE_MIB / taken:.0f} MiB/s, {usage.pod_seconds:.1f} s of processors), cp {peer:.1f} s"
+        line(f"{count} files of {FILE_MIB} MiB through a pod, {what} / cp + sync", taken / peer, AIM, detail=sizes)
+        line("the same / obstore alone, which stores and reads them", taken / client.seconds, detail=f"{client.seconds:.1f} s")
+
+
+def make_source(folder: Path, count: int) -> None:
+    """Files that nothing can compress, and that share nothing."""
+    folder.mkdir()
+    for number in range(count):
+        with open(folder / f"{number:04}", "wb") as file:
+            for _ in range(FILE_MIB):
+                file.write(os.urandom(MIB))
+
+
+def copied(folder: Path, source: Path) -> Taken:
+    """A copy of them, until it is on the disk."""
+    os.sync()
+    copy = folder / "copy"
+    taken = command("sh", "-c", f"cp -r {source} {copy} && sync", folder=folder)
+    shutil.rmtree(copy)
+    return taken
+
+
+def moved_by_client(folder: Path, source: Path) -> Taken:
+    """What moving them costs any program: each is stored as one object, and written to the disk as it is read back."""
+    bucket = connect_bucket(f"{os.environ['TEST_STORAGE_S3_URL']}/{uuid.uuid4().hex}")
+    back = folder / "back"
+    back.mkdir()
+    os.sync()
+
+    def move(path: Path) -> None:
+        obstore.put(bucket, path.name, path.read_bytes(), use_multipart=False)
+        with open(back / path.name, "wb") as file:
+            file.writelines(obstore.get(bucket, path.name).stream())
+        obstore.delete(bucket, path.name)
+
+    with ThreadPoolExecutor(CLIENT_THREADS) as pool:
+        taken = work(lambda: list(pool.map(move, sorted(source.iterdir()))))
+    shutil.rmtree(back)
+    return taken
+
+
+def put(home: Workspace, source: Path) -> str:
+    """A repo with the files."""
+    repo = f"large-{uuid.uuid4().hex[:6]}"
+    home.pfs.create_repo(repo)
+    with home.pfs.modify_file(f"{repo}@master") as changes:
+        for path in sorted(source.iterdir()):
+            with path.open("rb") as file:
+                changes.put_stream(f"/{path.name}", file)
+    return repo
+
+
+def make_job(home: Workspace, repo: str, glob: str) -> Job:
+    """A job of one worker."""
+    spec = {
+        "pipeline": {"name": f"swapped-{next(names)}-{int(time.time())}"},
+        "input": {"pfs": {"repo": repo, "name": "large", "glob": glob}},
+        "transform": {"image": IMAGE, "cmd": COMMAND},
+        "parallelism_spec": {"constant": 1},
+    }
+    return add_pipeline(home, spec)
+
+
+if __name__ == "__main__":
+    main()
