@@ -5,7 +5,7 @@ CODE := pachyderm_dagster definitions tests benchmarks
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help .venv demo test test-browser test-cluster test-deploy test-oldest test-services docs lint format bench bench-peers lock clean
+.PHONY: help .venv demo test test-browser test-cluster test-deploy test-kubeflow test-oldest test-services docs lint format bench bench-peers lock clean
 
 help:
 	@echo "make demo    run the main job end to end; a second call runs nothing again"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-cluster    jobs and pods on a real Kubernetes, which is made for the tests (needs root; Go the first time)"
 	@echo "make test-browser    Dagster's UI in a real browser (Chromium)"
 	@echo "make test-deploy    the Helm chart and the Compose file (needs Go); where KUBECONFIG names a cluster, its API server checks it too"
+	@echo "make test-kubeflow    what kfp says of exported pipelines and does with them (needs root)"
 	@echo "make test-oldest    the integration's tests on the oldest Dagster that is supported"
 	@echo "make docs    the documentation's checks: commands run, links resolve, lists are complete"
 	@echo "make lint    formatting, lint rules, types, layers"
@@ -45,7 +46,7 @@ demo: .venv
 	@$(BIN)/python definitions/demo.py
 
 test: .venv
-	$(BIN)/pytest -n auto --dist worksteal --ignore=tests/docs --ignore=tests/browser --ignore=tests/deploy -m "not cluster"
+	$(BIN)/pytest -n auto --dist worksteal --ignore=tests/docs --ignore=tests/browser --ignore=tests/deploy -m "not cluster and not kfp"
 
 test-services: .venv
 	tests/services/run
@@ -58,6 +59,9 @@ test-browser: .venv
 
 test-deploy: .venv
 	tests/deploy/run
+
+test-kubeflow: .venv
+	tests/kubeflow/run
 
 test-oldest: .venv
 	tests/integration/on_oldest --quiet
@@ -92,6 +96,10 @@ lock:
 		case $$image in server) from="pyproject.toml --extra server" ;; *) from=deploy/images/$$image.in ;; esac; \
 		build/lock/bin/uv pip compile $$from --universal --python-version 3.11 --fork-strategy fewest --constraints requirements.lock \
 			--generate-hashes --no-emit-index-url --no-header --no-strip-extras --quiet --output-file deploy/images/$$image.lock $(LOCK_FLAGS) || exit 1; \
+	done
+	@for kfp in oldest newest; do \
+		build/lock/bin/uv pip compile tests/kubeflow/$$kfp.in --universal --python-version 3.11 --fork-strategy fewest \
+			--generate-hashes --no-emit-index-url --no-header --no-strip-extras --no-annotate --quiet --output-file tests/kubeflow/$$kfp.lock $(LOCK_FLAGS) || exit 1; \
 	done
 
 clean:

@@ -1,0 +1,74 @@
+"""Pipelines as a pipeline of Kubeflow: its IR and what Kubernetes is told beside it. Needs neither kfp nor a home."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.kubeflow import artifacts, ir
+from pachyderm_dagster.kubeflow.fields import check_pipeline
+from pachyderm_dagster.kubeflow.graph import Step, plan_steps
+from pachyderm_dagster.kubeflow.ir import Document
+from pachyderm_dagster.kubeflow.options import Options
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, BranchName
+from pachyderm_dagster.pps.spec import PipelineSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A pipeline of Kubeflow.
+
+    Attributes:
+        pipeline: its PipelineSpec.
+        platform: its PlatformSpec.
+        notes: what a user should know: fields that have no effect there.
+    """
+
+    pipeline: Document
+    platform: Document
+    notes: tuple[str, ...]
+
+    def to_yaml(self) -> str:
+        """The file that `kfp` and the API server take; equal exports give equal texts."""
+        return ir.to_yaml(self.pipeline, self.platform)
+
+
+def export_pipelines(specs: Sequence[PipelineSpec], options: Options, *, project: str = DEFAULT_PROJECT) -> Exported:
+    """Pipelines as one pipeline of Kubeflow, in which each reads what the others commit, and the commits of all else are parameters.
+
+    Args:
+        project: of names that have none.
+
+    Raises:
+        InvalidError: `export-unsupported`, for what cannot be expressed; `export-invalid`.
+    """
+    notes = [note for spec in specs for note in check_pipeline(spec)]
+    steps = plan_steps(specs, project)
+    last = steps[-1].spec
+    components = _joined(steps, options, artifacts.components_of)
+    name = options.name or last.pipeline.name.lower().replace("_", "-")
+    if f"comp-{name}" in components:
+        raise InvalidError("export-invalid", f"kfp would take the task {name!r} for the whole pipeline {name!r}; give that another --name")
+    pipeline = ir.pipeline(
+        name,
+        last.description,
+        inputs=ir.definitions({parameter: _parameter(branch, options) for step in steps for branch, parameter in step.read_outside.items()}, {}),
+        tasks=_joined(steps, options, artifacts.tasks_of),
+        components=components,
+        executors=_joined(steps, options, artifacts.executors_of),
+    )
+    return Exported(pipeline, ir.platform(_joined(steps, options, artifacts.pods_of)), tuple(notes))
+
+
+def read_outside(specs: Sequence[PipelineSpec], *, project: str = DEFAULT_PROJECT) -> list[BranchName]:
+    """The branches whose commits are parameters of an export. Errors as `export_pipelines`."""
+    return list(dict.fromkeys(branch for step in plan_steps(specs, project) for branch in step.read_outside))
+
+
+def _parameter(branch: BranchName, options: Options) -> Document:
+    commit = options.commits.get(branch, "")
+    what = f"A commit of {branch.repo}, by its id" if commit else f"A commit of {branch.repo}; the head of {branch.name} when empty"
+    return ir.parameter(default=commit, description=what)
+
+
+def _joined(steps: Sequence[Step], options: Options, part: Callable[[Step, Options], Document]) -> Document:
+    return {name: found for step in steps for name, found in part(step, options).items()}

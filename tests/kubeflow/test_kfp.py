@@ -1,0 +1,153 @@
+"""What kfp itself says of exported pipelines, and does with them: its oldest supported version and the newest, in environments of their own."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pachyderm_dagster.cli.main import main
+from tests.cli.pachctl import ROOT, Pachctl
+from tests.kubeflow.specs import EDGES, ID, MONTAGE, changed, documents_of, exported
+
+pytestmark = [pytest.mark.kfp, pytest.mark.timeout(600)]
+PYTHONS = os.environ.get("TEST_KFP_PYTHONS", "").split(":")
+newest = pytest.mark.parametrize("kfp", PYTHONS[-1:], indirect=True)
+"""Not on every version: a run takes as long as its pods."""
+FILES = Path(__file__).parent / "with_kfp"
+EVERYTHING = changed(
+    EDGES,
+    description="all that there is",
+    transform__env={"A": "b"},
+    transform__stdin=["one", "two"],
+    transform__secrets=[{"name": "s", "env_var": "KEY", "key": "k"}, {"name": "t", "mount_path": "/t"}],
+    transform__image_pull_secrets=["registry"],
+    transform__memory_volume=True,
+    transform__user="1000",
+    resource_requests={"cpu": 0.5, "memory": "512Mi"},
+    resource_limits={"cpu": 2, "memory": "1G", "gpu": {"type": "nvidia.com/gpu", "number": 1}},
+    scheduling_spec={"node_selector": {"disk": "ssd"}},
+    tolerations=[{"key": "gpu", "operator": "EXISTS"}, {"key": "a", "operator": "EQUAL", "value": "b", "effect": "NO_EXECUTE", "toleration_seconds": 5}],
+    metadata={"labels": {"team": "x"}, "annotations": {"note": "y"}},
+    job_timeout="90s",
+    parallelism_spec={"constant": 3},
+    reprocess_spec="every_job",
+)
+
+
+@pytest.fixture(params=PYTHONS)
+def kfp(request: pytest.FixtureRequest) -> str:
+    """A Python that has kfp."""
+    python = str(request.param)
+    assert python, "tests/kubeflow/run says where kfp is"
+    return python
+
+
+def call(kfp: str, script: str, *words: str, **variables: str) -> str:
+    """Runs one of the scripts for kfp; what it printed."""
+    ended = subprocess.run([kfp, str(FILES / script), *words], check=False, capture_output=True, text=True, env={**os.environ, **variables})
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("documents", [(EDGES, MONTAGE), (EVERYTHING,), (EVERYTHING, MONTAGE)], ids=["plain", "everything", "both"])
+def test_exports_are_read_strictly_and_compile_to_themselves(kfp: str, tmp_path: Path, documents: tuple[Any, ...]) -> None:
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(exported(*documents).to_yaml())
+    assert re.search(r"kfp 2\.\d+", call(kfp, "check.py", str(tmp_path / "again.yaml"), str(file)))
+
+
+def test_what_is_generated_is_read_strictly_and_compiles_to_itself(kfp: str, tmp_path: Path) -> None:
+    files = sorted(map(str, (ROOT / "kubeflow").glob("*/*.yaml")))
+    assert len(files) > 8
+    call(kfp, "check.py", str(tmp_path / "again.yaml"), *files)
+
+
+@newest
+def test_people_use_the_components_in_pipelines_of_their_own(kfp: str, tmp_path: Path, pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "books")
+    id = pachctl.put("books@master:/hamlet", "to be")
+    call(kfp, "louder.py", str(ROOT / "kubeflow/components"), str(tmp_path / "louder.yaml"))
+    compiled = (tmp_path / "louder.yaml").read_text()
+    assert len(documents_of(compiled)[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]) == 5
+    run_locally(kfp, tmp_path, tmp_path / "louder.yaml")
+    assert pachctl("get", "file", "loud@master:/hamlet").out == "TO BE"
+    made = pachctl.json("inspect", "commit", "loud@master")[0]
+    assert made["direct_provenance"] == [f"books@{id}"]
+    pachctl.put("books@master:/moby-dick", "call me")
+    run_locally(kfp, tmp_path, tmp_path / "louder.yaml")
+    assert pachctl("get", "file", "loud@master:/moby-dick").out == "CALL ME"
+    assert pachctl("get", "file", "added@master:/files/moby-dick").out == "call me"
+    assert [one["parent"] for one in pachctl.json("list", "commit", "loud@master")] == [made["id"], None]
+
+
+def pipelines_here(tmp_path: Path) -> Path:
+    """The example's pipelines for this machine's Python."""
+    text = (ROOT / "definitions/edges/pipelines.yaml").read_text()
+    file = tmp_path / "pipelines.yaml"
+    file.write_text(text.replace("/usr/local/bin/python", sys.executable).replace("/code", str(ROOT / "definitions/edges")))
+    return file
+
+
+def run_locally(kfp: str, tmp_path: Path, file: Path, *given: str) -> str:
+    """Runs a pipeline under kfp's own orchestrator, each container in a pod of this machine."""
+    home = os.environ["PACHYDERM_HOME"]
+    variables = {"TEST_PODS_PYTHON": sys.executable, "TEST_PODS_FOLDERS": home, "TMPDIR": str(tmp_path)}
+    return call(kfp, "run_local.py", str(file), str(tmp_path / "root"), *given, **variables)
+
+
+def test_edges_and_montage_are_the_same_bytes_and_trees_as_jobs_of_ours(kfp: str, tmp_path: Path, pachctl: Pachctl) -> None:
+    subprocess.run([sys.executable, str(ROOT / "definitions/edges/export.py"), str(tmp_path / "pictures")], check=True)
+    pachctl("create", "repo", "images")
+    pachctl("put", "file", "-r", "images@master", "-f", str(tmp_path / "pictures"))
+    file = pipelines_here(tmp_path)
+    pachctl("create", "pipeline", "-f", str(file))
+    pachctl("wait", "commit", "montage@master")
+    pachctl("export", "kubeflow", "edges", "montage", "-o", str(tmp_path / "exported.yaml"))
+    run_locally(kfp, tmp_path, tmp_path / "exported.yaml")
+
+    found = {repo: [pachctl.json("inspect", "commit", f"{repo}@{branch}")[0] for branch in ("master", "kubeflow")] for repo in ("edges", "montage")}
+    for repo, (own, made) in found.items():
+        assert own["id"] != made["id"]
+        assert pachctl("diff", "file", f"{repo}@kubeflow:/", f"{repo}@master:/").out == ""
+        hashes = [pachctl.json("inspect", "file", f"{repo}@{branch}:/")[0]["hash"] for branch in ("master", "kubeflow")]
+        assert hashes[0] == hashes[1]
+        for entry in pachctl.json("list", "file", f"{repo}@master:/"):
+            data = [pachctl("get", "file", f"{repo}@{branch}:{entry['path']}").data for branch in ("master", "kubeflow")]
+            assert data[0] == data[1]
+    images = pachctl.json("inspect", "commit", "images@master")[0]["id"]
+    assert found["edges"][1]["direct_provenance"] == [f"images@{images}"]
+    assert found["montage"][1]["direct_provenance"] == [f"edges@{found['edges'][1]['id']}", f"images@{images}"]
+
+    # Nothing changed, so that a second run makes nothing.
+    run_locally(kfp, tmp_path, tmp_path / "exported.yaml")
+    assert pachctl.json("inspect", "commit", "montage@kubeflow")[0]["id"] == found["montage"][1]["id"]
+    assert main(["fsck"]) == 0
+
+
+@newest
+def test_a_run_reads_the_commit_that_it_is_given(kfp: str, tmp_path: Path, pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "images")
+    older = pachctl.put("images@master:/a", "1")
+    pachctl.put("images@master:/b", "2")
+    spec = changed(EDGES, transform__cmd=["sh", "-c", "cp /pfs/images/* /pfs/out/"])
+    pachctl("export", "kubeflow", "-f", "-", "-o", str(tmp_path / "p.yaml"), stdin=json.dumps(spec).encode())
+    run_locally(kfp, tmp_path, tmp_path / "p.yaml", f"images_commit={older}")
+    assert [entry["path"] for entry in pachctl.json("list", "file", "edges@kubeflow:/")] == ["/a"]
+    assert pachctl.json("inspect", "commit", "edges@kubeflow")[0]["direct_provenance"] == [f"images@{older}"]
+
+
+@newest
+def test_a_failed_datum_fails_the_run_and_commits_nothing(kfp: str, tmp_path: Path, pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "images")
+    pachctl.put("images@master:/a", "1")
+    spec = changed(EDGES, transform__cmd=["sh", "-c", "echo broken >&2; exit 3"], datum_tries=1)
+    pachctl("export", "kubeflow", "-f", "-", "-o", str(tmp_path / "p.yaml"), stdin=json.dumps(spec).encode())
+    with pytest.raises(AssertionError, match=r"(?s)broken.*exit status 3.*FAILURE"):
+        run_locally(kfp, tmp_path, tmp_path / "p.yaml")
+    assert pachctl.fail("inspect", "repo", "edges") == "repo-not-found"
+    assert ID not in (tmp_path / "p.yaml").read_text()
