@@ -1,19 +1,33 @@
-"""An HTTP server between clients and another one, which fails some requests: before they are done, or when they are."""
+"""An HTTP server between clients and another one, which on demand fails some requests, before they are done or when they are, or is slow."""
 
 import http.client
 import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 BUSY = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
 
+@dataclass
+class Faults:
+    """What is wrong with it at the moment.
+
+    Attributes:
+        share: of the requests that fail: half of them with `503 Slow Down`, half by an answer that is lost.
+        seconds: that every answer comes later.
+    """
+
+    share: float = 0
+    seconds: float = 0
+
+
 @contextmanager
-def failing(url: str, address: str, share: float) -> Iterator[str]:
-    """A URL by which the server of another one is reached, with such a share of errors: half of them `503 Slow Down`, half an answer that is lost."""
+def failing(url: str, address: str, faults: Faults) -> Iterator[str]:
+    """A URL by which the server of another one is reached, with those faults."""
     behind = urlsplit(url).netloc
 
     class Handler(BaseHTTPRequestHandler):
@@ -26,7 +40,8 @@ def failing(url: str, address: str, share: float) -> Iterator[str]:
                 return
             length = int(self.headers.get("Content-Length") or 0)
             body = self.rfile.read(length)
-            chance = random.random()
+            chance, share = random.random(), faults.share
+            threading.Event().wait(faults.seconds)
             if chance < share / 2:
                 self._answer(503, {}, BUSY)
                 return
