@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from pachyderm_dagster.errors import ExecutionError
+
 _CONTROLLERS = ("memory", "cpu")
 _PERIOD_MICROSECONDS = 100_000
 _LEAST_QUOTA = 1_000
@@ -126,6 +128,28 @@ def limit_files(limits: Limits, version: int, controllers: Collection[str]) -> d
         else:
             files |= {"cpu.cfs_period_us": str(_PERIOD_MICROSECONDS), "cpu.cfs_quota_us": quota}
     return files
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the kernel says of the memory of user code.
+
+    Attributes:
+        kills: how many of its processes were ended for want of memory.
+        limit: how many bytes it may have; 0 for no limit.
+    """
+
+    kills: int
+    limit: int
+
+
+def out_of_memory(limit: int) -> ExecutionError:
+    """Why a datum failed of which the kernel ended a process."""
+    if not limit:
+        problem = "the machine had no memory left, and the kernel ended the code"
+        return ExecutionError("out-of-memory", f"{problem}; ask for what it takes with resource_requests.memory, or let a datum be smaller")
+    problem = f"the code wanted more memory than resource_limits.memory gives it, {limit} bytes, and was ended by the kernel"
+    return ExecutionError("out-of-memory", f"{problem}; give it more, or let a datum be smaller")
 
 
 def count_oom_kills(folders: Iterable[str]) -> int:

@@ -13,7 +13,7 @@ from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.storage.content import ContentReader
 from pachyderm_dagster.worker.attempts import Attempts, attempt
 from pachyderm_dagster.worker.batching import BatchProcess, Calls
-from pachyderm_dagster.worker.cgroups import count_oom_kills
+from pachyderm_dagster.worker.cgroups import Memory, count_oom_kills, out_of_memory
 from pachyderm_dagster.worker.collect import OutputFile, collect
 from pachyderm_dagster.worker.folders import move_entries
 from pachyderm_dagster.worker.function_code import FUNCTION_CODE
@@ -34,10 +34,12 @@ class Elsewhere:
     Attributes:
         owner: numbers of the user and the group that user code runs as.
         shared: the folders that are the same here and there. A link that leads out of them leads to something else here.
+        memory: what it has of it.
     """
 
     owner: tuple[int, int]
     shared: tuple[str, ...]
+    memory: Callable[[], Memory]
 
 
 class DatumRunner:
@@ -71,6 +73,7 @@ class DatumRunner:
         self._user = user
         self._owner = elsewhere.owner if elsewhere is not None else None if user is None else (user.id, user.group)
         self._shared = () if elsewhere is None else elsewhere.shared
+        self._memory = _local_memory(setup) if elsewhere is None else elsewhere.memory
         self._source = source
         self._obstacle = obstacle
         self._listener = listener
@@ -164,17 +167,16 @@ class DatumRunner:
 
     def _in_memory(self, run: Callable[[OutputLog], Ending]) -> Callable[[OutputLog], Ending]:
         """A try of which is told when the kernel ended it because it wanted more memory than it may have."""
-        folders, limits = self._setup.cgroups, self._setup.limits
-        if not folders or limits is None or not limits.memory:
+        look = self._memory
+        if look is None:
             return run
 
         def told(log: OutputLog) -> Ending:
-            before = count_oom_kills(folders)
+            before = look().kills
             ending = run(log)
-            if ending.exit_code == 0 or count_oom_kills(folders) == before:
+            if ending.exit_code == 0 or (now := look()).kills == before:
                 return ending
-            problem = f"the code wanted more memory than resource_limits.memory gives it, {limits.memory} bytes, and was ended by the kernel"
-            return dataclasses.replace(ending, failure=ExecutionError("out-of-memory", f"{problem}; give it more, or let a datum be smaller"))
+            return dataclasses.replace(ending, failure=out_of_memory(now.limit))
 
         return told
 
@@ -246,6 +248,15 @@ def _finish(staged: StagedDatum, done: Attempts, outputs: Sequence[OutputFile], 
         log_times=done.log.times(),
     )
     return FinishedDatum(result, staged.folder, outputs, done.log.content())
+
+
+def _local_memory(setup: WorkerSetup) -> Callable[[], Memory] | None:
+    """How the memory of user code on this machine is looked at; None where it has no limit."""
+    folders, limits = setup.cgroups, setup.limits
+    if not folders or limits is None or not limits.memory:
+        return None
+    most = limits.memory
+    return lambda: Memory(count_oom_kills(folders), most)
 
 
 def _state_of(done: Attempts) -> ResultState:

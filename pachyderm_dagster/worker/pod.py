@@ -136,7 +136,7 @@ class PodWorker:
             reader,
             source=source if setup.source_files else "",
             calls=self._calls(setup),
-            elsewhere=Elsewhere((image.user, image.group), (PFS, source)),
+            elsewhere=Elsewhere((image.user, image.group), (PFS, source), self._runner.memory),
             listener=lambda task, _started: LoggedEcho(task.id) if self._log_format == JSON else Echo(),
         )
         pool = FolderPool(f"{PACH}/datums")

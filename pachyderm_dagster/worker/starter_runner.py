@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.worker.cgroups import Memory
 from pachyderm_dagster.worker.output_log import OutputLog
 from pachyderm_dagster.worker.run import (
     ASKED,
@@ -30,7 +31,7 @@ from pachyderm_dagster.worker.run import (
     run_to_end,
     working_dir_invalid,
 )
-from pachyderm_dagster.worker.starter import ANSWERS, CONTROL, CWD, ENVIRON, IDS, OUTPUT, TRIES
+from pachyderm_dagster.worker.starter import ANSWERS, CONTROL, CWD, ENVIRON, IDS, MEMORY, OUTPUT, TRIES
 
 _READ_BYTES = 1 << 16
 _TRY, _NEXT_TRY = "try", "try.next"
@@ -39,6 +40,8 @@ _BEGIN_BYTES = 1 << 13
 _NOT_STARTED = re.compile(rb"/pach/bin/runner: [^\n]*: line \d+: (.*): ([^:\n]*)\n|setsid: can't execute '(.*)': ([^']*)\n", re.DOTALL)
 _EXITS_NOT_STARTED = (126, 127)
 _SIGNAL_BASE = 128
+# Version 1 of control groups says the largest number of whole pages for none.
+_NO_LIMIT = 1 << 62
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OF_THE_SHELL = {"B", "IFS", "LINENO", "OPTIND", "PPID", "PS1", "PS2", "PS4", "RANDOM", "_"}
 _SIGNALS = signal.valid_signals()
@@ -179,6 +182,12 @@ class StarterRunner:
         """These exit codes are not taken for a signal."""
         self._accepted = frozenset(codes)
 
+    def memory(self) -> Memory:
+        """Of the container, as it was when the last try ended that did not end well."""
+        words = Path(self._run, MEMORY).read_text(encoding="ascii", errors="replace").split()
+        kills, limit = (int(word) if word.isdecimal() else 0 for word in [*words, "", ""][:2])
+        return Memory(kills, limit if limit < _NO_LIMIT else 0)
+
     def exit(self, code: int) -> None:
         """Has the container of user code end with an exit code."""
         self._say(self._control, f"exit {code}")
@@ -202,7 +211,7 @@ class StarterRunner:
             f"find_program {shlex.quote(command.argv[0])} {shlex.quote(path)} || return 0",
             # In parentheses, or the shell would write into the output which signal ended the program.
             f'( {_assignments(environment)} "$program" {" ".join(map(shlex.quote, command.argv[1:]))} {streams} )',
-            "answer exit $?",
+            "ended $?",
         ]
         return os.fsencode("\n".join(lines) + "\n")
 

@@ -99,12 +99,14 @@ class PodPlace(Place):
         folder: str = "/",
         variables: Mapping[str, str] = IMAGE_VARIABLES,
         read_only: bool = False,
+        more_binds: Mapping[str, str] | None = None,
     ) -> Pod:
         uid = f"pod-{len(self.pods)}"
         volume = self.folder / "volumes" / uid
         assert BUSYBOX is not None
         prepare_volume(str(volume), BUSYBOX)
         binds = {"/pfs": f"{volume}/pfs", "/pach/bin:ro": f"{volume}/bin", "/pach/run": f"{volume}/run"}
+        binds |= more_binds or {}
         asked = {
             "root": str(image),
             "binds": binds,

@@ -59,6 +59,36 @@ def test_environment_is_that_of_the_image_of_the_pipeline_and_of_the_datum(pods:
     assert found == {**image, **variables, "PACH_DATUM_ID": "7", "program": "p", "number": "n", "in": "/pfs/in/a", "PFS_ROOT": "/pfs"}
 
 
+@pytest.mark.parametrize(("kills", "limit"), [("memory.events", "memory.max"), ("memory/memory.oom_control", "memory/memory.limit_in_bytes")])
+def test_kernel_that_ends_a_process_for_want_of_memory_is_told_from_others_that_do(pods: PodPlace, kills: str, limit: str) -> None:
+    group = pods.folder / "group"
+    (group / "memory").mkdir(parents=True)
+    (group / kills).write_text("low 0\noom 3\noom_kill 3\n")
+    (group / limit).write_text("67108864\n")
+    # As the kernel does: it counts, and ends the largest process.
+    ended = f"echo oom_kill 4 >/sys/fs/cgroup/{kills}; sh -c 'kill -9 $$'"
+    place = {"more_binds": {"/sys/fs/cgroup": str(group)}}
+    ran = scripts(
+        pods, "sh -c 'kill -9 $$'", ended, "exit 3", f"echo oom_kill 5 >/sys/fs/cgroup/{kills}; sleep 10 & kill -9 -1", "true", pod=place, datum_tries=1
+    )
+    code = [one.reason.rpartition(" ")[2] for one in ran]
+    assert code == ["[command-killed]", "[out-of-memory]", "[command-failed]", "[out-of-memory]", ""]
+    assert "67108864 bytes" in ran[1].reason
+
+
+def test_code_that_gives_a_datum_up_after_the_kernel_ended_its_process_is_out_of_memory(pods: PodPlace) -> None:
+    group = pods.folder / "group"
+    group.mkdir()
+    (group / "memory.events").write_text("oom_kill 0\n")
+    (group / "memory.max").write_text("max\n")
+    script = "pachctl next datum; echo oom_kill 1 >/sys/fs/cgroup/memory.events; pachctl next datum --error lost; pachctl next datum --error other"
+    place = {"more_binds": {"/sys/fs/cgroup": str(group)}}
+    tasks = [pods.task(0), pods.task(1)]
+    ran = pods.run("sh", "-c", script, tasks=tasks, pod=place, datum_tries=1, datum_batching=True)
+    assert [one.reason.rpartition(" ")[2] for one in ran] == ["[out-of-memory]", "[datum-error]"]
+    assert "the machine had no memory left" in ran[0].reason
+
+
 def test_programs_are_those_of_the_image_and_not_busyboxes(pods: PodPlace) -> None:
     folder = pods.folder / "programs"
     folder.mkdir()

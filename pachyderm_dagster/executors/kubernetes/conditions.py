@@ -89,7 +89,8 @@ def find_deadly(pod: Manifest) -> ExecutionError | None:
     for container in _containers(pod):
         for state in (container.get("state", {}), container.get("lastState", {})):
             if container["name"] == USER and (state.get("terminated") or {}).get("reason") == _OUT_OF_MEMORY:
-                words = "twice the container reached its memory limit while it ran this datum"
+                limit = _memory_limit(pod)
+                words = f"twice the container reached its memory limit{f' of {limit}' if limit else ''} while it ran this datum"
                 return ExecutionError("out-of-memory", f"{words}; give it more resource_limits.memory, or make datums smaller")
     return None
 
@@ -138,6 +139,12 @@ def _containers(pod: Manifest) -> Iterator[Any]:
     status = _status(pod)
     yield from status.get("initContainerStatuses", [])
     yield from status.get("containerStatuses", [])
+
+
+def _memory_limit(pod: Manifest) -> str:
+    """Of the user's container, as Kubernetes writes it; empty without one."""
+    containers: list[Any] = [one for one in pod.get("spec", {}).get("containers", []) if one["name"] == USER]
+    return str(containers[0].get("resources", {}).get("limits", {}).get("memory", "")) if containers else ""
 
 
 def _last_message(container: Any) -> str:

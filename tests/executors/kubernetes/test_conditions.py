@@ -74,6 +74,12 @@ def test_death_is_told_by_what_the_kubelet_says(ended: dict[str, Any], code: str
     assert (None if found is None else found.code) == code
 
 
+def test_memory_limit_that_was_reached_is_named() -> None:
+    ended = pod(phase="Failed", containerStatuses=[{"name": "user", "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}])
+    ended["spec"] = {"containers": [{"name": "user", "resources": {"limits": {"memory": "64Mi"}}}]}
+    assert str(find_deadly(ended)).startswith("twice the container reached its memory limit of 64Mi while it ran this datum;")
+
+
 def test_end_is_told_in_a_line() -> None:
     assert how_ended(pod(phase="Failed", reason="Evicted", message="low on memory")) == "Evicted: low on memory"
     assert how_ended(pod(phase="Failed", containerStatuses=[{"name": "user", "state": {"terminated": {"exitCode": 3, "reason": "Error"}}}])) == (
