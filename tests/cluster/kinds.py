@@ -22,7 +22,7 @@ from tests.cluster.processes import find_running
 from tests.cluster.running import Cluster
 from tests.cluster.servers import Server
 
-SHORT_SECONDS, DOWN_SECONDS = 3, 30
+SHORT_SECONDS, SPOILT_SECONDS, DOWN_SECONDS = 3, 15, 30
 ERRORS, LATE_SECONDS = 0.05, 0.5
 
 
@@ -150,7 +150,7 @@ def spoil(faults: Faults) -> Callable[[Scene], None]:
 
     def begin(scene: Scene) -> None:
         scene.faults.share, scene.faults.seconds = faults.share, faults.seconds
-        wait(DOWN_SECONDS)
+        wait(SPOILT_SECONDS)
         scene.faults.share, scene.faults.seconds = 0, 0
 
     return begin

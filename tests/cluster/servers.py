@@ -2,9 +2,10 @@
 
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.cluster.commands import wait_until
@@ -39,10 +40,11 @@ class Server:
 
     Args:
         program: the name of its file.
-        port: which it has in its command line.
+        address: where it listens; its command line has the port.
     """
 
-    def __init__(self, program: str, port: str) -> None:
+    def __init__(self, program: str, address: tuple[str, int]) -> None:
+        self._address, port = address, str(address[1])
         self._pid = next(
             (pid for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))) if _is(pid, program, port)),
             None,
@@ -67,12 +69,23 @@ class Server:
             raise ClusterError(f"process {pid} is still there {SECONDS} s after it was killed")
 
     def start(self) -> None:
-        """With the command line that it had. It may take a while until it answers."""
-        quiet = subprocess.DEVNULL
-        self._own = subprocess.Popen(
-            self._command, env=self._environ, cwd=self._folder, user=self._user, group=self._group, extra_groups=[], stdin=quiet, stdout=quiet, stderr=quiet
-        )
-        self._pid = self._own.pid
+        """With the command line that it had, and waits until it takes connections.
+
+        Again when it ends at once: one who tries to reach it while it is away may have been given its port as the own one.
+        """
+        if not wait_until(self._is_up, seconds=SECONDS):
+            raise ClusterError(f"{self._command[0]} takes no connections at {self._address} {SECONDS} s after it was started")
+
+    def _is_up(self) -> bool:
+        if self._own is None or self._own.poll() is not None:
+            quiet = subprocess.DEVNULL
+            self._own = subprocess.Popen(
+                self._command, env=self._environ, cwd=self._folder, user=self._user, group=self._group, extra_groups=[], stdin=quiet, stdout=quiet, stderr=quiet
+            )
+            self._pid = self._own.pid
+        with suppress(OSError), socket.create_connection(self._address, timeout=1) as connection:
+            return connection.getsockname() != connection.getpeername()
+        return False
 
     def end(self) -> None:
         """Ends what was started here."""
