@@ -84,7 +84,7 @@ def main() -> None:
         calls=local_calls(setup, sandbox),
         listener=lambda task, started: listener_of(setup, task, started),
     )
-    serve(executor, datums, Files(reader, ContentWriter(store), pool, sandbox.root, prepared.user))
+    serve(executor, datums, Files(reader, ContentWriter(store), pool, sandbox.root, prepared.user, is_bounded=setup.memory_volume))
 
 
 def _arrange_ends() -> None:

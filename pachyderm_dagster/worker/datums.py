@@ -16,6 +16,7 @@ from pachyderm_dagster.worker.batching import BatchProcess, Calls
 from pachyderm_dagster.worker.cgroups import Memory, count_oom_kills, out_of_memory
 from pachyderm_dagster.worker.collect import OutputFile, collect
 from pachyderm_dagster.worker.folders import move_entries
+from pachyderm_dagster.worker.full_disks import find_full
 from pachyderm_dagster.worker.function_code import FUNCTION_CODE
 from pachyderm_dagster.worker.output_log import Listener, OutputLog
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, ResultState, WorkerSetup
@@ -161,22 +162,22 @@ class DatumRunner:
 
     def _run_try(self, task: DatumTask, environment: Mapping[str, str]) -> Callable[[OutputLog], Ending]:
         if self._batch is None:
-            return self._in_memory(lambda log: self._runner.run(self._command, environment, log))
+            return self._within_limits(lambda log: self._runner.run(self._command, environment, log))
         self._batch.begin_set(task.datum_set)
-        return self._in_memory(self._batch.run)
+        return self._within_limits(self._batch.run)
 
-    def _in_memory(self, run: Callable[[OutputLog], Ending]) -> Callable[[OutputLog], Ending]:
-        """A try of which is told when the kernel ended it because it wanted more memory than it may have."""
+    def _within_limits(self, run: Callable[[OutputLog], Ending]) -> Callable[[OutputLog], Ending]:
+        """A try of which is told when it failed because it wanted more memory than it may have, or filled the disk."""
         look = self._memory
-        if look is None:
-            return run
 
         def told(log: OutputLog) -> Ending:
-            before = look().kills
+            before = look()
             ending = run(log)
-            if ending.exit_code == 0 or (now := look()).kills == before:
+            if ending.exit_code == 0:
                 return ending
-            return dataclasses.replace(ending, failure=out_of_memory(now.limit))
+            now = look()
+            failure = out_of_memory(now.limit) if now.kills > before.kills else find_full(self._sandbox.folder)
+            return ending if failure is None else dataclasses.replace(ending, failure=failure)
 
         return told
 
@@ -250,11 +251,11 @@ def _finish(staged: StagedDatum, done: Attempts, outputs: Sequence[OutputFile], 
     return FinishedDatum(result, staged.folder, outputs, done.log.content())
 
 
-def _local_memory(setup: WorkerSetup) -> Callable[[], Memory] | None:
-    """How the memory of user code on this machine is looked at; None where it has no limit."""
+def _local_memory(setup: WorkerSetup) -> Callable[[], Memory]:
+    """How the memory of user code on this machine is looked at: nothing is known of it where it has no limit."""
     folders, limits = setup.cgroups, setup.limits
     if not folders or limits is None or not limits.memory:
-        return None
+        return lambda: Memory(0, 0)
     most = limits.memory
     return lambda: Memory(count_oom_kills(folders), most)
 

@@ -25,7 +25,13 @@ class FolderPool:
         self._parent = parent
         self._mode = os.stat(parent).st_mode
         self._made = 0
+        self._out: set[str] = set()
         self._free: deque[tuple[str, set[str]]] = deque()
+
+    @property
+    def are_all_back(self) -> bool:
+        """Whether no folder is out."""
+        return not self._out
 
     def take(self, names: Collection[str]) -> str:
         """A folder that holds an empty directory of each of these names and nothing else."""
@@ -39,6 +45,7 @@ class FolderPool:
             os.rmdir(f"{folder}/{name}")
         for name in set(names) - existing:
             os.mkdir(f"{folder}/{name}")
+        self._out.add(folder)
         return folder
 
     def give_back(self, folder: str) -> None:
@@ -53,6 +60,7 @@ class FolderPool:
                 else:
                     remove_entry(entry.path)
             self._free.append((folder, kept))
+        self._out.discard(folder)
 
 
 def move_entries(source: str, target: str) -> None:

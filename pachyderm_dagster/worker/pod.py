@@ -141,7 +141,7 @@ class PodWorker:
         )
         pool = FolderPool(f"{PACH}/datums")
         with _about(setup):
-            serve(self, _Marked(datums, self._state), Files(reader, writer, pool, PFS, links_elsewhere=True))
+            serve(self, _Marked(datums, self._state), Files(reader, writer, pool, PFS, links_elsewhere=True, is_bounded=setup.memory_volume))
 
     def _claims(self) -> SetClaims:
         if not self._coordination:
@@ -180,11 +180,13 @@ class PodWorker:
             self._state.end()
 
     def _note_end(self, *, told: bool) -> None:
-        """Tells of the datum that runs when user code's container has ended, if nobody told that to."""
+        """Tells of the datum that runs when user code's container has ended."""
         running = self._state.now
-        if running is not None and not told and not self._refused:
-            death = Death(self._claim.index, self._claim.pod, running.datum, running.id, "the container of user code ended")
-            self._area.note_death(death)
+        if running is not None and not self._refused:
+            death = Death(
+                self._claim.index, self._claim.pod, running.datum, running.id, "the pod was told to end" if told else "the container of user code ended"
+            )
+            (self._area.note_told if told else self._area.note_death)(death)
         self._state.end()
 
 

@@ -1,14 +1,16 @@
 """What a worker leaves in the volume of its pod for the worker that is started again in its place."""
 
-import contextlib
 import os
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import msgspec
 
 from pachyderm_dagster.worker.protocol import DatumTask
 
 _RUNNING, _STARTS = "running", "starts"
+_RECORD_BYTES = 1 << 12
+_Kept = TypeVar("_Kept")
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -25,6 +27,23 @@ class Starts(msgspec.Struct, frozen=True):
     vain: int = 0
 
 
+class _Record(Generic[_Kept]):
+    """One value in a file that has its room from the beginning: user code may fill the volume. One system call writes it."""
+
+    def __init__(self, path: Path, kind: type[_Kept]) -> None:
+        self._kind = kind
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.posix_fallocate(self._file, 0, _RECORD_BYTES)
+
+    def read(self) -> _Kept | None:
+        data = os.pread(self._file, _RECORD_BYTES, 0).rstrip(b"\0")
+        return msgspec.json.decode(data, type=self._kind) if data else None
+
+    def write(self, value: _Kept | None) -> None:
+        data = b"" if value is None else msgspec.json.encode(value)
+        os.pwrite(self._file, data.ljust(_RECORD_BYTES, b"\0"), 0)
+
+
 class PodState:
     """The state of one pod.
 
@@ -33,46 +52,32 @@ class PodState:
     """
 
     def __init__(self, folder: str) -> None:
-        self._folder = Path(folder)
-        # One system call a datum each.
-        self._running = os.open(self._folder / _RUNNING, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._running = _Record(Path(folder, _RUNNING), Running)
+        self._starts = _Record(Path(folder, _STARTS), Starts)
         self.now: Running | None = None
 
     def find_left(self) -> Running | None:
         """The datum that the worker before this one ran when it was killed."""
-        with contextlib.suppress(msgspec.DecodeError):
-            return msgspec.json.decode(os.pread(self._running, 1 << 12, 0), type=Running)
-        return None
+        return self._running.read()
 
     def begin(self, task: DatumTask) -> None:
         """This datum runs from now on."""
         self.now = Running(task.index, task.id)
-        os.ftruncate(self._running, 0)
-        os.pwrite(self._running, msgspec.json.encode(self.now), 0)
+        self._running.write(self.now)
 
     def end(self) -> None:
         """None runs."""
         self.now = None
-        os.ftruncate(self._running, 0)
+        self._running.write(None)
 
     def count_start(self) -> Starts:
         """Counts a start of this worker; how many there were before."""
-        before = self._read_starts()
-        self._write_starts(Starts(before.all + 1, before.vain + 1))
+        before = self._starts.read() or Starts()
+        self._starts.write(Starts(before.all + 1, before.vain + 1))
         return before
 
     def forget_vain(self) -> None:
         """A datum was answered."""
-        found = self._read_starts()
-        if found.vain:
-            self._write_starts(Starts(found.all, 0))
-
-    def _read_starts(self) -> Starts:
-        with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
-            return msgspec.json.decode((self._folder / _STARTS).read_bytes(), type=Starts)
-        return Starts()
-
-    def _write_starts(self, starts: Starts) -> None:
-        new = self._folder / f"{_STARTS}.new"
-        new.write_bytes(msgspec.json.encode(starts))
-        new.rename(self._folder / _STARTS)
+        found = self._starts.read()
+        if found is not None and found.vain:
+            self._starts.write(Starts(found.all, 0))

@@ -8,6 +8,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import msgspec
 
@@ -17,7 +18,6 @@ from pachyderm_dagster.storage.content import Content, ContentWriter
 from pachyderm_dagster.storage.file_columns import ContentColumns, FileColumns, join_contents, pack_small
 from pachyderm_dagster.storage.small_files import in_batches, read_small
 from pachyderm_dagster.worker.collect import OutputFile, allow_owner
-from pachyderm_dagster.worker.folders import FolderPool
 from pachyderm_dagster.worker.protocol import DatumResult, ResultState
 from pachyderm_dagster.worker.users import User, reaching_files_as
 
@@ -46,6 +46,14 @@ class FinishedDatum:
     log: bytes
 
 
+class Folders(Protocol):
+    """Where folders go that are read."""
+
+    def give_back(self, folder: str) -> None:
+        """As `FolderPool.give_back`."""
+        ...
+
+
 @dataclass(slots=True)
 class Publisher:
     """Stores and answers finished datums, in batches of at most `BATCH_DATUMS` or `BATCH_SECONDS`, and at once when no other datum is on its way.
@@ -65,7 +73,7 @@ class Publisher:
     """
 
     writer: ContentWriter
-    pool: FolderPool
+    pool: Folders
     pfs_root: str
     answer: Callable[[Sequence[DatumResult]], None]
     is_last: Callable[[int], bool]

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pachyderm_dagster.errors import ExecutionError
+from pachyderm_dagster.storage.system_errors import is_full
 from pachyderm_dagster.worker.cgroups import Memory
+from pachyderm_dagster.worker.full_disks import disk_full
 from pachyderm_dagster.worker.output_log import OutputLog
 from pachyderm_dagster.worker.run import (
     ASKED,
@@ -122,9 +124,14 @@ class StarterRunner:
         text = self._describe(command, environment)
         if b"\0" in text:
             raise not_executable(command.argv[0], "embedded null byte in its arguments or environment")
-        descriptor = os.open(f"{self._run}/{_NEXT_TRY}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        with open(descriptor, "wb") as file:
-            file.write(text)
+        try:
+            descriptor = os.open(f"{self._run}/{_NEXT_TRY}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            with open(descriptor, "wb") as file:
+                file.write(text)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            raise disk_full(self._run, "there is no room left to start the code on the disk of its files") from error
         # The runner reads on in the file of the last try after that has answered: written over, its shell would run into the middle of this one.
         os.rename(f"{self._run}/{_NEXT_TRY}", f"{self._run}/{_TRY}")
         # What was said of an earlier try is of no use any more.

@@ -9,6 +9,7 @@
 | `claims/N` | worker | a `Claim`: who has the set |
 | `results/N/K` | worker | results of the set; `K-last` when the set has no other |
 | `deaths/POD` | worker | a `Death`: the datum that ran when the container of user code ended under it |
+| `told/POD` | worker | a `Death`: the datum that ran when the pod was told to end, for the driver, which may know why |
 | `refusals/POD` | worker | a `WorkerRefused`: why it cannot go on |
 | `removing` | driver | nothing: that the area is being removed |
 
@@ -31,7 +32,7 @@ from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerRefu
 WORK = "work"
 LAYOUT = 1
 _SETUP, _SETS, _SETS_WRITTEN, _REMOVING = "setup", "sets", "sets-written", "removing"
-_TAKERS, _CLAIMS, _RESULTS, _DEATHS, _REFUSALS = "takers", "claims", "results", "deaths", "refusals"
+_TAKERS, _CLAIMS, _RESULTS, _DEATHS, _TOLD, _REFUSALS = "takers", "claims", "results", "deaths", "told", "refusals"
 _LAST = "-last"
 _JOB = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _Message = TypeVar("_Message")
@@ -153,6 +154,11 @@ class WorkArea:
         for name in self._names(_DEATHS):
             yield self._decode(f"{_DEATHS}/{name}", Death)
 
+    def find_told(self, pod: str) -> Death | None:
+        """The datum that a pod ran when it was told to end; None when it ran none, or nobody told it."""
+        data = self._find(f"{_TOLD}/{pod}")
+        return None if data is None else _decode(data, Death)
+
     def refusals(self) -> Iterator[tuple[str, WorkerRefused]]:
         """The uids of the pods whose worker could not go on, and why."""
         for name in self._names(_REFUSALS):
@@ -251,6 +257,10 @@ class WorkArea:
     def note_death(self, death: Death, restart: int = 0) -> None:
         """Says that a datum was the last thing that a pod ran; `restart` counts how often its worker had been started again."""
         self.store.put_new(self._key(f"{_DEATHS}/{death.pod}" + (f".{restart}" if restart else "")), msgspec.msgpack.encode(death))
+
+    def note_told(self, death: Death) -> None:
+        """Says that a datum ran when its pod was told to end, which by itself says nothing about the datum."""
+        self.store.put_new(self._key(f"{_TOLD}/{death.pod}"), msgspec.msgpack.encode(death))
 
     def note_refusal(self, pod: str, refused: WorkerRefused) -> None:
         """Says why the worker of a pod cannot go on."""

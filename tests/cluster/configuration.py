@@ -87,7 +87,9 @@ def kubelet_configuration(plan: Plan) -> str:
             "failCgroupV1": False,
             "failSwapOn": False,
             "enforceNodeAllocatable": [],
-            "localStorageCapacityIsolation": False,
+            "localStorageCapacityIsolation": True,
+            # So that a pod is soon evicted that stores more than it may.
+            "volumeStatsAggPeriod": "5s",
             # The machine's disk is not the cluster's: neither pods nor images go because others filled it.
             "evictionHard": {"memory.available": "50Mi", "nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%"},
             "imageGCHighThresholdPercent": 100,

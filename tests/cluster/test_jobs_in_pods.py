@@ -109,8 +109,20 @@ def test_datum_that_wants_more_memory_than_there_is_fails_and_says_so(home: Home
     job = home.run()
     assert job["state"] == "FAILURE"
     assert "/b" in job["reason"]
+    assert "[out-of-memory]" in job["reason"]
     # Where the kernel ends the whole container for it (cgroup v2), or one process (v1).
-    assert "[out-of-memory]" in job["reason"] or "when memory runs out" in job["reason"]
+    assert "of 64Mi" in job["reason"] or f"{64 << 20} bytes" in job["reason"]
+
+
+def test_datum_that_stores_more_than_there_is_room_for_fails_and_says_so(home: Home) -> None:
+    home.put(a="small", b="large")
+    script = "if test -e /pfs/data/b; then dd if=/dev/zero of=/pfs/out/large bs=1M count=64; exec sleep 1000; fi; cp /pfs/data/* /pfs/out/"
+    home.create(cmd=["sh", "-c", script], datum_tries=1, resource_limits={"disk": "16Mi"})
+    job = home.run()
+    assert job["state"] == "FAILURE"
+    assert "/b" in job["reason"]
+    assert "[disk-full]" in job["reason"]
+    home.wait_for(home.is_clean)
 
 
 def test_killed_pod_and_killed_driver_lose_nothing_and_do_nothing_twice(home: Home) -> None:

@@ -44,6 +44,8 @@ def test_version_is_the_package_s() -> None:
         ("databases.existingSecret=", "databases.existingSecret names the Secret"),
         ("databases.existingSecret=Not_A_Name", "databases.existingSecret"),
         ("coordination.url=zookeeper://a", "coordination.url"),
+        ("coordination.podUrl=database://", "coordination.podUrl"),
+        ("coordination.podUrl=etcd://a", "set coordination.url to an etcd"),
         ("webserver.replicas=0", "webserver.replicas"),
         ("webserver.replica=2", "additional properties 'replica' not allowed"),
         ("image.pullPolicy=Sometimes", "image.pullPolicy"),

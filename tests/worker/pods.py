@@ -21,6 +21,7 @@ from pachyderm_dagster.executors.datum_sets import gather, in_sets
 from pachyderm_dagster.executors.kubernetes.offering import Offers
 from pachyderm_dagster.pps.spec import DatumSetSpec
 from pachyderm_dagster.storage.open_store import open_store
+from pachyderm_dagster.worker import linux
 from pachyderm_dagster.worker.processes import find_children
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask
 from pachyderm_dagster.worker.results_reader import ResultsReader
@@ -82,6 +83,7 @@ class PodPlace(Place):
         if url:
             self.url, self.store = url, open_store(url)
         self.pods: list[Pod] = []
+        self._mounted: list[Path] = []
         self.log_format = "text"
         self.area = WorkArea(self.store, JOB)
 
@@ -100,10 +102,16 @@ class PodPlace(Place):
         variables: Mapping[str, str] = IMAGE_VARIABLES,
         read_only: bool = False,
         more_binds: Mapping[str, str] | None = None,
+        megabytes: int = 0,
     ) -> Pod:
+        """`megabytes`: the volume is in memory and has room for so many."""
         uid = f"pod-{len(self.pods)}"
         volume = self.folder / "volumes" / uid
         assert BUSYBOX is not None
+        if megabytes:
+            volume.mkdir(parents=True)
+            linux.mount("tmpfs", str(volume), "tmpfs", 0, f"size={megabytes}m")
+            self._mounted.append(volume)
         prepare_volume(str(volume), BUSYBOX)
         binds = {"/pfs": f"{volume}/pfs", "/pach/bin:ro": f"{volume}/bin", "/pach/run": f"{volume}/run"}
         binds |= more_binds or {}
@@ -171,6 +179,8 @@ class PodPlace(Place):
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 process.wait()
+        for volume in self._mounted:
+            subprocess.run(["umount", volume], check=True)
 
 
 def wait_for(found: Callable[[], object]) -> None:

@@ -15,6 +15,7 @@ import pytest
 from pachyderm_dagster.worker.function_code import FUNCTION_CODE, code_digest
 from pachyderm_dagster.worker.pod_state import PodState
 from pachyderm_dagster.worker.starter import CONTROL, prepare_volume
+from pachyderm_dagster.worker.work_area import Death
 from tests.etcds import needs_etcd, new_address
 from tests.worker.pods import BUSYBOX, IMAGE_VARIABLES, PodPlace, needs_pods, pods, wait_for
 from tests.worker.running import OF_THE_C_LIBRARY, ROOT, Place, Ran
@@ -74,6 +75,23 @@ def test_kernel_that_ends_a_process_for_want_of_memory_is_told_from_others_that_
     code = [one.reason.rpartition(" ")[2] for one in ran]
     assert code == ["[command-killed]", "[out-of-memory]", "[command-failed]", "[out-of-memory]", ""]
     assert "67108864 bytes" in ran[1].reason
+
+
+def test_code_that_fills_a_volume_in_memory_fails_its_datum_alone(pods: PodPlace) -> None:
+    script = "head -c 20000000 /dev/zero >/pfs/out/large"
+    ran = scripts(pods, "echo one >/pfs/out/a", script, "echo two >/pfs/out/b", pod={"megabytes": 8}, datum_tries=2, memory_volume=True)
+    assert [one.state for one in ran] == ["SUCCESS", "FAILED", "SUCCESS"]
+    assert ran[1].reason.startswith("the code filled the disk of its files, which has room for 8388608 bytes;")
+    assert ran[1].reason.endswith("[disk-full]")
+
+
+def test_files_that_do_not_fit_beside_others_wait_and_those_that_never_fit_fail_their_datum(pods: PodPlace) -> None:
+    sizes = (3_000_000, 3_500_000, 20_000_000, 4_000_000, 10)
+    tasks = [pods.task(index, {"in": {"/a": bytes(size)}}) for index, size in enumerate(sizes)]
+    ran = pods.run("sh", "-c", "wc -c </pfs/in/a", tasks=tasks, pod={"megabytes": 8}, memory_volume=True)
+    assert [one.log for one in ran] == ["3000000\n", "3500000\n", "", "4000000\n", "10\n"]
+    assert [one.reason.rpartition(" ")[2] for one in ran] == ["", "", "[disk-full]", "", ""]
+    assert "its 20000000 bytes do not fit on the disk of its files, which has room for 8388608 bytes" in ran[2].reason
 
 
 def test_code_that_gives_a_datum_up_after_the_kernel_ended_its_process_is_out_of_memory(pods: PodPlace) -> None:
@@ -418,6 +436,8 @@ def test_a_pod_that_is_told_to_end_blames_no_datum(pods: PodPlace) -> None:
     pod.user.terminate()
     assert pod.wait() == 143
     assert pods.deaths() == []
+    # The driver may know why it was told.
+    assert pods.area.find_told(pod.uid) == Death(0, pod.uid, 0, pods.task(0).id, "the pod was told to end")
     Path(go).touch()
     assert pods.start_pod().wait() == 0
     assert [one.state for one in pods.results()] == ["SUCCESS"] * 2

@@ -82,9 +82,8 @@ def is_over(pod: Manifest) -> bool:
 
 def find_deadly(pod: Manifest) -> ExecutionError | None:
     """What ended the user's container of a pod: it was out of memory, or the pod out of disk. None for anything else."""
-    status = _status(pod)
-    message = status.get("message") or ""
-    if status.get("reason") == _EVICTED and any(word in message.lower() for word in _STORAGE_WORDS):
+    if is_evicted_for_disk(pod):
+        message = _status(pod)["message"]
         return ExecutionError("disk-full", f"twice its pod was evicted while it ran this datum: {message}; give it more disk, or make datums smaller")
     for container in _containers(pod):
         for state in (container.get("state", {}), container.get("lastState", {})):
@@ -93,6 +92,12 @@ def find_deadly(pod: Manifest) -> ExecutionError | None:
                 words = f"twice the container reached its memory limit{f' of {limit}' if limit else ''} while it ran this datum"
                 return ExecutionError("out-of-memory", f"{words}; give it more resource_limits.memory, or make datums smaller")
     return None
+
+
+def is_evicted_for_disk(pod: Manifest) -> bool:
+    """Whether the kubelet ended a pod for what it stored."""
+    status = _status(pod)
+    return status.get("reason") == _EVICTED and any(word in (status.get("message") or "").lower() for word in _STORAGE_WORDS)
 
 
 def how_ended(pod: Manifest) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 from pachyderm_dagster.errors import ExecutionError, PachydermError
 from pachyderm_dagster.executors.kubernetes.cluster import JOBS, PODS, Cluster
-from pachyderm_dagster.executors.kubernetes.conditions import DELETED, JobEnd, end_of, find_deadly, how_ended, restarts
+from pachyderm_dagster.executors.kubernetes.conditions import DELETED, JobEnd, end_of, find_deadly, how_ended, is_evicted_for_disk, restarts
 from pachyderm_dagster.executors.kubernetes.given_tasks import GivenTasks
 from pachyderm_dagster.executors.kubernetes.names import JOB_LABEL
 from pachyderm_dagster.executors.kubernetes.offering import Offers
@@ -175,6 +175,10 @@ class PodRun:
 
     def _bury(self, tasks: GivenTasks) -> Iterator[DatumResult]:
         """Fails the datums that two containers died with."""
+        for uid, pod in self._ends.items():
+            if is_evicted_for_disk(pod) and (told := self._area.find_told(uid)) is not None:
+                # Also of an end that was noted already: nothing is overwritten.
+                self._area.note_death(told)
         deaths: dict[int, list[Death]] = {}
         for death in self._area.deaths():
             deaths.setdefault(death.datum, []).append(death)

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -204,7 +205,13 @@ def test_worker_that_refuses_ends_the_attempt_in_its_words(place: Place) -> None
     assert place.is_clean()
 
 
-def test_datum_that_two_containers_died_with_is_out_of_memory(place: Place) -> None:
+OUT_OF_MEMORY = {"containerStatuses": [{"name": "user", "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}
+EVICTED = {"reason": "Evicted", "message": 'Usage of EmptyDir volume "pach" exceeds the limit "16Mi". '}
+
+
+# Who is evicted is told to end, as is one that has to make room: only its status says more.
+@pytest.mark.parametrize(("status", "note", "code"), [(OUT_OF_MEMORY, WorkArea.note_death, "out-of-memory"), (EVICTED, WorkArea.note_told, "disk-full")])
+def test_datum_that_two_pods_ended_with_fails_as_their_status_says(place: Place, status: dict[str, Any], note: Callable[..., None], code: str) -> None:
     place.pods.starts = False
     running = Running(place)
     job = place.job()
@@ -212,17 +219,18 @@ def test_datum_that_two_containers_died_with_is_out_of_memory(place: Place) -> N
     wait = threading.Event()
     while area.sets_written() is None:
         wait.wait(0.02)
-    (task, *_) = area.read_set(0)
-    ended = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+    (task,), (other,) = area.read_set(0), area.read_set(1)
+    made_room = place.pods.pod(job, 9, {"phase": "Failed", "reason": "Preempted"})
+    area.note_told(Death(0, made_room["metadata"]["uid"], other.index, other.id, "the pod was told to end"))
     for number in range(2):
-        found = place.pods.pod(job, number, {"phase": "Failed", "containerStatuses": [{"name": "user", "state": ended}]})
-        area.note_death(Death(0, found["metadata"]["uid"], task.index, task.id, "exit code 137"))
+        found = place.pods.pod(job, number, {"phase": "Failed", **status})
+        note(area, Death(0, found["metadata"]["uid"], task.index, task.id, "how it ended"))
     for index in range(2, 4):
         place.pods.run(job, index)
     running.join()
     (found_job,) = running.ended
     assert (found_job.state, found_job.counters.data_failed, found_job.counters.data_processed) == (JobState.FAILURE, 1, 2)
-    assert "[out-of-memory]" in found_job.reason
+    assert f"[{code}]" in found_job.reason
 
 
 def test_stop_leaves_nothing(place: Place) -> None:

@@ -34,6 +34,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ if .Values.bundled.enabled }}s3://pachyderm/home{{ else }}{{ required "storage.url says where the objects are; or bundled.enabled for a trial" .Values.storage.url }}{{ end }}
 {{- end }}
 
+{{- define "pd.podCoordination" -}}
+{{- if and .Values.coordination.podUrl (not (hasPrefix "etcd://" .Values.coordination.url)) }}{{ fail "coordination.podUrl is the etcd of coordination.url as pods reach it; set coordination.url to an etcd, or leave podUrl empty" }}{{ end }}
+{{- .Values.coordination.podUrl }}
+{{- end }}
+
 {{- define "pd.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 1000
@@ -50,7 +55,7 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
-{{/* What every process of ours finds in its environment, runs included. */}}
+{{/* What every process of ours finds in its environment, runs included. The last one counts: the storage Secret may have another user of etcd, that of the pods of jobs. */}}
 {{- define "pd.environFrom" -}}
 - configMapRef:
     name: {{ include "pd.name" . }}-environ
