@@ -225,6 +225,8 @@ def test_datum_that_two_pods_ended_with_fails_as_their_status_says(place: Place,
     for number in range(2):
         found = place.pods.pod(job, number, {"phase": "Failed", **status})
         note(area, Death(0, found["metadata"]["uid"], task.index, task.id, "how it ended"))
+    while len(list(area.deaths())) < 2:
+        wait.wait(0.02)
     for index in range(2, 4):
         place.pods.run(job, index)
     running.join()
