@@ -84,7 +84,7 @@ class Server:
             )
             self._pid = self._own.pid
         with suppress(OSError), socket.create_connection(self._address, timeout=1) as connection:
-            return connection.getsockname() != connection.getpeername()
+            return bool(connection.getsockname() != connection.getpeername())
         return False
 
     def end(self) -> None:
