@@ -3,30 +3,45 @@
 from collections.abc import Mapping
 
 from pachyderm_dagster.argo.names import joined
-from pachyderm_dagster.argo.nodes import Node
+from pachyderm_dagster.argo.nodes import Node, Phase
 from pachyderm_dagster.argo.runs import Answer, RunFolder
+from pachyderm_dagster.argo.selectors import selected
 from pachyderm_dagster.errors import InvalidError, StateError
 
 
-def answer(run: RunFolder, given: Mapping[str, str], *, node: str | None = None) -> None:
-    """Resumes the suspended nodes of a run, or the one of this name, with parameters.
+def answer(
+    run: RunFolder, given: Mapping[str, str], *, node: str | None = None, selector: str = "", phase: Phase | None = Phase.SUCCEEDED, message: str = ""
+) -> None:
+    """Resumes the suspended nodes of a run, or some of them, with parameters.
 
     Args:
         given: what the templates of the nodes ask for.
-        node: its name, full or as it is shown.
+        node: the name of the only one that is meant, full or as it is shown.
+        selector: those that are meant (`selectors`).
+        phase: as what they end; without one they get the parameters, and wait on.
+        message: why.
 
     Raises:
         StateError: `workflow-not-suspended`.
-        InvalidError: `parameter-unknown`.
+        InvalidError: `parameter-unknown`, `selector-invalid`.
     """
-    waiting = [one for one in run.suspended() if node in (None, one.name, one.display_name)]
+    waiting = waiting_of(run, node=node, selector=selector)
     if not waiting:
         raise StateError("workflow-not-suspended", f"nothing in the workflow {run.name!r} waits for a resume; `pachctl argo get {run.name}` shows what it does")
     asked = asked_of(run, waiting)
     for name in given:
         if name not in asked:
             raise InvalidError("parameter-unknown", f"nobody asks for the parameter {name!r}; asked for: {joined(asked)}")
-    run.answer([Answer(one.name, dict(given)) for one in waiting])
+    run.answer([Answer(one.name, dict(given), phase, message) for one in waiting])
+
+
+def waiting_of(run: RunFolder, *, node: str | None = None, selector: str = "") -> list[Node]:
+    """The suspended nodes of a run that are meant.
+
+    Raises:
+        InvalidError: `selector-invalid`.
+    """
+    return [one for one in run.suspended() if node in (None, one.name, one.display_name) and selected(selector, one)]
 
 
 def asked_of(run: RunFolder, waiting: list[Node]) -> list[str]:

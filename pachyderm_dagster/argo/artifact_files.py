@@ -4,6 +4,7 @@ import os
 import shutil
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 from pachyderm_dagster.argo.nodes import KeptArtifact
@@ -14,10 +15,14 @@ _PIECE = "content"
 
 
 class ArtifactFolder:
-    """A folder that holds artifacts by key."""
+    """A folder that holds artifacts by key.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Args:
+        of_run: where that folder is of another run.
+    """
+
+    def __init__(self, folder: Path, of_run: Callable[[str], Path] | None = None) -> None:
+        self._folder, self._of_run = folder, of_run
 
     def put(self, path: str, artifact: Artifact, default_key: str) -> KeptArtifact:
         """Keeps a file or folder under the artifact's own key, or under one that begins with `default_key`.
@@ -52,7 +57,7 @@ class ArtifactFolder:
         if kept.raw is not None:
             Path(path).write_text(kept.raw)
         else:
-            source = self._place(kept.key)
+            source = self._place(kept.key, kept.run)
             if not source.exists():
                 raise NotFoundError("artifact-not-found", f"there is no artifact under the key {kept.key!r}; look at what the step before wrote")
             _load(source, artifact, Path(path))
@@ -61,11 +66,12 @@ class ArtifactFolder:
 
     def has(self, kept: KeptArtifact) -> bool:
         """Whether an artifact is there."""
-        return kept.raw is not None or self._place(kept.key).exists()
+        return kept.raw is not None or self._place(kept.key, kept.run).exists()
 
-    def _place(self, key: str) -> Path:
-        place = Path(os.path.normpath(self._folder / key.strip("/")))
-        if not place.is_relative_to(self._folder) or place == self._folder:
+    def _place(self, key: str, run: str = "") -> Path:
+        folder = self._of_run(run) if run and self._of_run is not None else self._folder
+        place = Path(os.path.normpath(folder / key.strip("/")))
+        if not place.is_relative_to(folder) or place == folder:
             raise InvalidError("artifact-key-invalid", f"{key!r} is no key of an artifact; write it as 'folder/name'")
         return place
 

@@ -137,7 +137,7 @@ def resolve_artifact(artifact: Artifact, scope: Scope) -> KeptArtifact | None:
 
 
 def _below(kept: KeptArtifact, sub_path: str) -> KeptArtifact:
-    return KeptArtifact(f"{kept.key}/{sub_path}") if sub_path else kept
+    return msgspec.structs.replace(kept, key=f"{kept.key}/{sub_path}") if sub_path else kept
 
 
 def artifact_text(kept: KeptArtifact) -> str:

@@ -12,13 +12,13 @@ from pachyderm_dagster.argo.checking_templates import (
     check_paths,
     check_retry,
     find_cycle,
-    has_source,
     told,
 )
 from pachyderm_dagster.argo.depends import Depends, from_dependencies, names_in, parse_depends
 from pachyderm_dagster.argo.hooks import EXIT
 from pachyderm_dagster.argo.library import OWN, Library, Owner, effective_spec
 from pachyderm_dagster.argo.parameters import Arguments, Parameter
+from pachyderm_dagster.argo.pod_gc import STRATEGIES
 from pachyderm_dagster.argo.templates import FIELDS_OF_KINDS, KINDS, LEAVES, Hook, Step, Task, Template
 from pachyderm_dagster.argo.workflows import CronSpec, CronWorkflow, Read, Workflow, WorkflowSpec, WorkflowTemplate
 from pachyderm_dagster.pps.strict import Place
@@ -75,6 +75,9 @@ def _check_schedule(spec: CronSpec, place: Place) -> None:
 
 def _check_spec(spec: WorkflowSpec, place: Place, library: Library, owner: Owner) -> None:
     own = library if owner in library.templates else Library({**library.templates, owner: spec}, library.config_maps, library.secrets)
+    if spec.pod_gc is not None and spec.pod_gc.strategy not in ("", *STRATEGIES):
+        expected = " or ".join(map(repr, STRATEGIES))
+        raise place.field("podGC").field("strategy").invalid(f"expected {expected}, found {spec.pod_gc.strategy!r}")
     checking = _Checking(own, owner, spec)
     checking.unique([template.name for template in spec.templates], place.field("templates"))
     checking.parameters(spec.arguments.parameters, place.field("arguments").field("parameters"))
@@ -193,7 +196,7 @@ class _Checking:
                 raise place.invalid(f"the template {template.name!r} needs the parameter {parameter.name!r}; give it under 'arguments'")
         there = {one.name for one in arguments.artifacts}
         for artifact in template.inputs.artifacts:
-            if artifact.name not in there and not artifact.optional and not has_source(artifact) and not are_global:
+            if artifact.name not in there and not artifact.optional and not artifact.has_source and not are_global:
                 raise place.invalid(f"the template {template.name!r} needs the artifact {artifact.name!r}; give it under 'arguments'")
 
 

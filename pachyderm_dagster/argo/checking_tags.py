@@ -52,7 +52,8 @@ def check_tags(template: Template, spec: WorkflowSpec, place: Place) -> None:
 
 
 def _without_flow(template: Template) -> Template:
-    return msgspec.structs.replace(template, steps=None, dag=None)
+    # What a metric may name is more: what came of the node.
+    return msgspec.structs.replace(template, steps=None, dag=None, metrics=None)
 
 
 def _tags(value: Template | Step) -> Iterable[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from pachyderm_dagster.argo.containers import Container, ContainerSet
-from pachyderm_dagster.argo.parameters import Artifact, Outputs
+from pachyderm_dagster.argo.parameters import Outputs
 from pachyderm_dagster.argo.retrying import POLICIES
 from pachyderm_dagster.argo.templates import LEAVES, RetryStrategy, Template
 from pachyderm_dagster.durations import parse_duration
@@ -135,7 +135,7 @@ def check_outputs(outputs: Outputs, kind: str, place: Place) -> None:
         if len(found) != 1 or found[0] not in allowed:
             raise at.invalid(f"in a template that is {kind} it has one of {', '.join(allowed)}; found {' and '.join(found) or 'none'}")
     for index, artifact in enumerate(outputs.artifacts):
-        if kind not in LEAVES and not has_source(artifact):
+        if kind not in LEAVES and not artifact.has_source:
             raise place.field("artifacts").item(index).invalid("an output artifact of steps and dag has 'from' or 'fromExpression'")
 
 
@@ -152,11 +152,6 @@ def check_retry(strategy: RetryStrategy | None, place: Place) -> None:
         value = getattr(strategy.backoff, field.name)
         if value is not None and TAG not in value:
             told(here.field("backoff").field(field.encode_name), lambda value=value: parse_duration(seconds_or_duration(value)))  # type: ignore[misc]
-
-
-def has_source(artifact: Artifact) -> bool:
-    """Whether an artifact says where it comes from."""
-    return bool(artifact.raw or artifact.s3 or artifact.source or artifact.from_expression)
 
 
 def find_cycle(needs: dict[str, list[str]]) -> list[str] | None:

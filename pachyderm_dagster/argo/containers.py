@@ -5,6 +5,13 @@ import msgspec
 from pachyderm_dagster.argo.parameters import KeyRef, Plain, Text, Texts
 
 
+class FieldRef(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What a pod knows of itself."""
+
+    field_path: str
+    """`metadata.name`, `metadata.namespace`, `spec.nodeName`, `status.podIP` and their like."""
+
+
 class EnvFrom(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """Where the value of a variable comes from."""
 
@@ -12,6 +19,8 @@ class EnvFrom(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     """A key of a Secret."""
     config_map_key_ref: KeyRef | None = None
     """A key of a ConfigMap."""
+    field_ref: FieldRef | None = None
+    """What the pod knows of itself."""
 
 
 class EnvVar(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -77,6 +86,28 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_
     """Where it starts."""
     volume_mounts: tuple[VolumeMount, ...] = ()
     """The volumes that it sees."""
+    image_pull_policy: str = ""
+    """When the image is pulled."""
+    resources: Plain | None = None
+    """What it requests of a node, and may have at most."""
+    security_context: Plain | None = None
+    """User, group and rights of its processes."""
+    ports: tuple[Plain, ...] = ()
+    """Ports that it listens on."""
+    lifecycle: Plain | None = None
+    """What is run when it was started, and before it is ended."""
+    liveness_probe: Plain | None = None
+    """What tells that it has to be started again."""
+    startup_probe: Plain | None = None
+    """What tells that it was started."""
+    termination_message_path: str = ""
+    """Where it leaves a message about its end."""
+    termination_message_policy: str = ""
+    """What else such a message may be."""
+    stdin: bool = False
+    """Its standard input stays open."""
+    tty: bool = False
+    """It has a terminal."""
     readiness_probe: Plain | None = None
     """Of a daemon: what tells that it is ready (`httpGet`, `tcpSocket` or `exec`); it is when it was started without it."""
 

@@ -1,18 +1,23 @@
 """Runs a workflow: a coroutine for each node, over the nodes that are kept. A node that is fulfilled is not run again; any other begins anew."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 
 import msgspec
 
 from pachyderm_dagster.argo.attempts import run_attempts
+from pachyderm_dagster.argo.bookkeeping import Metrics
+from pachyderm_dagster.argo.caches import Cache, MemoryCache, check_memoize, find_fresh, kept_of
 from pachyderm_dagster.argo.calls import Call, given_artifacts, given_parameters, input_parameters, local_values, resolve_artifact
 from pachyderm_dagster.argo.daemons import Daemons
 from pachyderm_dagster.argo.flows import Flow
 from pachyderm_dagster.argo.hooks import EXIT, EarlyHooks, hook_call
 from pachyderm_dagster.argo.journal import Journal
 from pachyderm_dagster.argo.library import OWN, Library
+from pachyderm_dagster.argo.locks import Locks, OpenLocks, locks_of
+from pachyderm_dagster.argo.metrics import measured
 from pachyderm_dagster.argo.node_table import NodeTable
 from pachyderm_dagster.argo.nodes import KeptArtifact, Node, NodeType, Phase
 from pachyderm_dagster.argo.pod_nodes import PodNodes
@@ -36,6 +41,8 @@ class Engine:
         journal: has the nodes of earlier attempts to run it, and gets those of this one.
         most_pods: how many pods run at once, beside what the workflow says.
         tell: is called with every node that changed.
+        locks: what is shared with other workflows.
+        cache: has what templates gave before.
         target: only this one of the entrypoint's steps or tasks is run, after what comes before it, and no hook of the workflow.
     """
 
@@ -50,12 +57,15 @@ class Engine:
         most_pods: int,
         tell: Callable[[Node], None],
         target: str = "",
+        locks: Locks | None = None,
+        cache: Cache | None = None,
     ) -> None:
-        self._target = target
+        self._target, self._locks, self._cache = target, locks or OpenLocks(), cache or MemoryCache()
         self._subject, self._waits = subject, waits
         self.table = NodeTable(subject, journal, clock, tell)
         self._pods = PodNodes(subject, executor, self.table, waits, most_pods=most_pods)
         self._stopped: str | None = None
+        self._running: asyncio.Future[Node] | None = None
 
     @property
     def library(self) -> Library:
@@ -75,6 +85,15 @@ class Engine:
         call = self._entry()
         if self._target:
             return await self._limited(call)
+        spec = self._subject.spec
+        async with self._locked(replace_in(Template(synchronization=spec.synchronization), Template, self.table.scope()), call):
+            root = await self._with_hooks(call)
+        if spec.metrics is not None and not root.metrics:
+            self.table.set_final(root)
+            root = self._with_metrics(spec.metrics, root, self.table.scope())
+        return root
+
+    async def _with_hooks(self, call: Call) -> Node:
         hooks = EarlyHooks(self._subject.spec.hooks, call, self._scope_of_hooks, table=self.table, library=self.library, run=self.execute)
         root = await hooks.during(self._limited(call))
         handler = exit_handler(self._subject.spec)
@@ -115,10 +134,12 @@ class Engine:
         found = await self._waits.within(left, self._stoppable(call), _late)
         if found is not None:
             return found
-        self.table.end_all(DEADLINE_OF_WORKFLOW)
-        return self.nodes[call.name]
+        return self.end_all(DEADLINE_OF_WORKFLOW)
 
     async def _stoppable(self, call: Call) -> Node:
+        message = self._stopped
+        if message is not None:
+            return self.end_all(message)
         self._running = asyncio.ensure_future(self._with_daemons(call))
         try:
             return await asyncio.shield(self._running)
@@ -126,13 +147,21 @@ class Engine:
             await cancelled(self._running)
             if self._stopped is None:
                 raise
-            self.table.end_all(self._stopped)
-            return self.nodes[call.name]
+            return self.end_all(self._stopped)
 
     def stop(self, message: str) -> None:
         """Ends all pods; what did not end by itself fails, and the exit handler is run."""
         self._stopped = message
-        self._running.cancel()
+        if self._running is not None:
+            self._running.cancel()
+
+    def end_all(self, message: str) -> Node:
+        """Has every node that is not fulfilled fail; the node of the workflow."""
+        call = self._entry()
+        if call.name not in self.nodes:
+            self.table.begin(call, NodeType.SKIPPED)
+        self.table.end_all(message)
+        return self.nodes[call.name]
 
     # --- nodes
 
@@ -149,9 +178,11 @@ class Engine:
             scope = self.table.scope().with_values(local_values(call, parameters, artifacts))
             template = replace_in(template, Template, scope)
             ready = replace(call, template=template, parameters=parameters, artifacts=artifacts)
-            if template.retry_strategy is not None:
-                return await run_attempts(ready, template.retry_strategy, scope, table=self.table, waits=self._waits, once=self._once)
-            return await self._once(ready, scope)
+            async with self._locked(template, ready):
+                node = await self._unless_cached(ready, scope)
+            if template.metrics is not None and node.phase.is_fulfilled:
+                return self._with_metrics(template.metrics, node, scope)
+            return node
         except PachydermError as error:
             return self.table.end(self.table.begin(call, NodeType.POD if call.template.kind in LEAVES else NodeType.SKIPPED), Phase.ERROR, error.message)
 
@@ -163,6 +194,55 @@ class Engine:
                 found[artifact.name] = kept
             elif not artifact.optional:
                 raise InvalidError("artifact-missing", f"the template {template.name!r} needs the artifact {artifact.name!r}, which nobody gives; give it one")
+        return found
+
+    @contextlib.asynccontextmanager
+    async def _locked(self, template: Template, call: Call) -> AsyncIterator[None]:
+        """Holds the locks of a template for a block."""
+        if template.synchronization is None:
+            yield
+            return
+        locks = locks_of(template.synchronization, self._subject.metadata.namespace or "default", self.library.config_maps)
+
+        def waiting(names: str) -> None:
+            node = self.table.begin(call, NodeType.POD if template.kind in LEAVES else NodeType.SKIPPED, Phase.PENDING)
+            self.table.put(msgspec.structs.replace(node, message=f"Waiting for {names} lock"))
+
+        with self._waits.busy():
+            holding = self._locks.held(locks, waiting)
+            await holding.__aenter__()
+        try:
+            yield
+        finally:
+            await holding.__aexit__(None, None, None)
+
+    async def _unless_cached(self, call: Call, scope: Scope) -> Node:
+        memoize = call.template.memoize
+        if memoize is None:
+            return await self._with_attempts(call, scope)
+        check_memoize(memoize)
+        kept = find_fresh(self._cache, memoize, self.table.now())
+        if kept is not None:
+            node = self.table.begin(call, NodeType.POD if call.template.kind in LEAVES else NodeType.SKIPPED)
+            return self.table.end(msgspec.structs.replace(node, from_cache=True), Phase.SUCCEEDED, outputs=kept.outputs)
+        node = await self._with_attempts(call, scope)
+        if node.phase is Phase.SUCCEEDED:
+            self._cache.keep(memoize.cache.config_map.name, memoize.key, kept_of(node.outputs, self.table.now(), self._subject.metadata.name))
+        return node
+
+    async def _with_attempts(self, call: Call, scope: Scope) -> Node:
+        strategy = call.template.retry_strategy
+        if strategy is None:
+            return await self._once(call, scope)
+        return await run_attempts(call, strategy, scope, table=self.table, waits=self._waits, once=self._once)
+
+    def _with_metrics(self, metrics: Metrics, node: Node, scope: Scope) -> Node:
+        try:
+            found = msgspec.structs.replace(node, metrics=measured(metrics, scope, node))
+        except PachydermError as error:
+            # As in Argo, what cannot be measured changes nothing for the node but what is said of it.
+            found = msgspec.structs.replace(node, message=node.message or error.message)
+        self.table.put(found)
         return found
 
     async def _once(self, call: Call, scope: Scope) -> Node:

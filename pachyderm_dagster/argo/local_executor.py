@@ -12,9 +12,11 @@ from pachyderm_dagster.argo.host_client import HostClient, opened_host
 from pachyderm_dagster.argo.images import make_programs
 from pachyderm_dagster.argo.local_pod import MAIN, LocalPod, PodFolder
 from pachyderm_dagster.argo.nodes import KeptArtifact, NodeOutputs, Phase
+from pachyderm_dagster.argo.parameters import Archive, Artifact
+from pachyderm_dagster.argo.pod_gc import remove_files, removes_at_pods_end
 from pachyderm_dagster.argo.pod_paths import PodPaths
 from pachyderm_dagster.argo.pod_settings import Claims
-from pachyderm_dagster.argo.pods import ContainerEnd, Pod, PodEnd
+from pachyderm_dagster.argo.pods import LOGS, ContainerEnd, Pod, PodEnd
 from pachyderm_dagster.argo.templates import Template
 from pachyderm_dagster.errors import ExecutionError, PachydermError
 
@@ -29,12 +31,13 @@ class LocalExecutor:
         claims: where volumes that outlive a workflow are, by the names of their claims.
         workflow: its name, which keys of artifacts begin with.
         network: whether pods may reach anything but this machine's own address, which they share.
+        pod_gc: when what pods left is removed, as `podGC.strategy` has it.
     """
 
-    def __init__(self, folder: Path, claims: Path, workflow: str, *, network: bool) -> None:
-        self._folder, self._workflow, self._network = folder, workflow, network
+    def __init__(self, folder: Path, claims: Path, workflow: str, *, network: bool, pod_gc: str = "") -> None:
+        self._folder, self._workflow, self._network, self._pod_gc = folder, workflow, network, pod_gc
         self._claims = Claims(folder / "claims", claims)
-        self._artifacts = ArtifactFolder(folder / "artifacts")
+        self._artifacts = ArtifactFolder(folder / "artifacts", lambda run: folder.parent / run / "artifacts")
         self._host: HostClient | None = None
 
     @contextlib.asynccontextmanager
@@ -59,7 +62,10 @@ class LocalExecutor:
         local = LocalPod(pod, folder, self._host, self._folder / "images", self._claims)
         await self._load_artifacts(pod, local)
         ends = await local.run()
-        return await self._ended(pod, folder, local, ends)
+        end = await self._ended(pod, folder, local, ends)
+        if removes_at_pods_end(self._pod_gc, end.phase):
+            await asyncio.to_thread(remove_files, folder.path)
+        return end
 
     async def _load_artifacts(self, pod: Pod, local: LocalPod) -> None:
         if not pod.template.inputs.artifacts:
@@ -80,7 +86,7 @@ class LocalExecutor:
         worst = next((end for end in ends.values() if end.phase.is_failure), ends.get(MAIN, ContainerEnd(Phase.SUCCEEDED)))
         of_set = ends if pod.template.container_set is not None else {}
         code = ends[MAIN].exit_code if MAIN in ends else None
-        bare = NodeOutputs(exit_code=code)
+        bare = NodeOutputs(exit_code=code, artifacts=await self._logs(pod, folder))
         if worst.phase.is_failure and worst.exit_code is None:
             return PodEnd(worst.phase, worst.message, bare, of_set)
         try:
@@ -91,13 +97,19 @@ class LocalExecutor:
             return PodEnd(Phase.ERROR, error.message, bare, of_set)
         return PodEnd(worst.phase, worst.message, outputs, of_set)
 
+    async def _logs(self, pod: Pod, folder: PodFolder) -> dict[str, KeptArtifact]:
+        if not pod.archives_log or not folder.log.exists():
+            return {}
+        plain = Artifact(name=LOGS, archive=Archive(none={}))
+        return {LOGS: await asyncio.to_thread(self._artifacts.put, str(folder.log), plain, f"{self._workflow}/{pod.name}/main.log")}
+
     async def _outputs(self, pod: Pod, folder: PodFolder, local: LocalPod, bare: NodeOutputs) -> NodeOutputs:
         declared = pod.template.outputs
         container = next((one for one in pod.template.containers if pod.template.container_set is None or one.name == MAIN), None)
         if container is None:
             return bare
         paths = local.paths(container)
-        artifacts: dict[str, KeptArtifact] = {}
+        artifacts = dict(bare.artifacts)
         for artifact in declared.artifacts:
             place = paths.find(artifact.path)
             if os.path.lexists(place):

@@ -1,5 +1,6 @@
 """What nodes are called: their names, ids and pods, as Argo makes them."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from pachyderm_dagster.argo.go_values import printed, scalar_text
 _FNV_OFFSET, _FNV_PRIME, _FNV_SIZE = 2166136261, 16777619, 2**32
 _LONGEST_POD_PREFIX = 253 - 11
 _LONGEST_GENERATED = 58
+_HOOK = re.compile(r"\.(onExit|hooks\.[^.\[(]+)($|[.\[(])")
 
 
 def fnv1a_32(text: str) -> int:
@@ -75,6 +77,11 @@ def attempt_name(name: str, attempt: int) -> str:
 def hook_name(name: str, hook: str) -> str:
     """The node of a hook of the node `name`."""
     return f"{name}.onExit" if hook == "exit" else f"{name}.hooks.{hook}"
+
+
+def is_hook(name: str) -> bool:
+    """Whether a node is that of a hook, or below one."""
+    return _HOOK.search(name) is not None
 
 
 def joined(names: Sequence[str]) -> str:

@@ -10,10 +10,11 @@ from pachyderm_dagster.argo import names
 from pachyderm_dagster.argo.calls import Call, artifact_text
 from pachyderm_dagster.argo.functions import functions
 from pachyderm_dagster.argo.go_times import rfc3339
+from pachyderm_dagster.argo.go_values import json_text, scalar_text
 from pachyderm_dagster.argo.journal import Journal
 from pachyderm_dagster.argo.nodes import Node, NodeOutputs, NodeType, Phase
 from pachyderm_dagster.argo.subject import Subject, fixed_values
-from pachyderm_dagster.argo.tags import Scope
+from pachyderm_dagster.argo.tags import Scope, evaluate_in
 from pachyderm_dagster.clock import Clock
 
 
@@ -28,13 +29,22 @@ class NodeTable:
     def __init__(self, subject: Subject, journal: Journal, clock: Clock, tell: Callable[[Node], None]) -> None:
         self._subject, self._journal, self._clock, self._tell = subject, journal, clock, tell
         self._functions = functions(clock)
-        self._fixed = fixed_values(subject)
+        self._fixed = self._with_labels(fixed_values(subject))
         self._published: dict[str, str] = {}
         self._phase_values: dict[str, str] = {}
         self._watching: dict[int, Callable[[], None]] = {}
         self.nodes: dict[str, Node] = journal.load()
         for node in self.nodes.values():
             self._publish(node.outputs)
+
+    def _with_labels(self, fixed: dict[str, str]) -> dict[str, str]:
+        metadata = self._subject.spec.workflow_metadata
+        if metadata is None or not metadata.labels_from:
+            return fixed
+        scope = Scope(fixed, self._functions)
+        labels = {name: scalar_text(evaluate_in(scope, one.expression)) for name, one in metadata.labels_from.items()}
+        of_all = msgspec.json.decode(fixed["workflow.labels"]) | labels
+        return fixed | {f"workflow.labels.{name}": value for name, value in labels.items()} | {"workflow.labels": json_text(of_all)}
 
     def find_fulfilled(self, name: str) -> Node | None:
         """A node that never changes again."""

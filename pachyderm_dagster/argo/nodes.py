@@ -42,10 +42,21 @@ class NodeType(enum.StrEnum):
 
 
 class KeptArtifact(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An artifact: the key under which the store of the workflow has it, or its text. In tags it stands as JSON."""
+    """An artifact: the key under which the store of the workflow, or of another run, has it, or its text. In tags it stands as JSON."""
 
     key: str = ""
     raw: str | None = None
+    run: str = ""
+
+
+class Metric(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was measured of a node; the kind is `gauge`, `counter` or `histogram`."""
+
+    name: str
+    kind: str
+    value: float
+    labels: dict[str, str] = {}
+    help: str = ""
 
 
 class NodeOutputs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -60,7 +71,9 @@ class NodeOutputs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A node as it is kept; times are seconds since 1970. One that is `daemoned` is ready, and runs on for others."""
+    """A node as it is kept; times are seconds since 1970. One that is `daemoned` is ready, and runs on for others; one `from_cache` was not
+    run, but has what an earlier one gave.
+    """
 
     name: str
     id: str
@@ -75,5 +88,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pod: str = ""
     ip: str = ""
     daemoned: bool = False
+    from_cache: bool = False
+    metrics: tuple[Metric, ...] = ()
     inputs: dict[str, str] = {}
     outputs: NodeOutputs = NodeOutputs()

@@ -118,6 +118,11 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     global_name: str = ""
     """In outputs: it is `workflow.outputs.artifacts.NAME` too."""
 
+    @property
+    def has_source(self) -> bool:
+        """Whether it says where it comes from."""
+        return bool(self.raw or self.s3 or self.source or self.from_expression)
+
 
 class Arguments(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """What a template gets, by the names of its inputs."""

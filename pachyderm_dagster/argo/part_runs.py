@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -16,7 +16,7 @@ from pachyderm_dagster.argo.outcomes import group_phase
 from pachyderm_dagster.argo.parts import Part, parts_of
 from pachyderm_dagster.argo.pods import Pod, PodEnd
 from pachyderm_dagster.argo.runs import Ending, RunFolder, Runs, drive, write_whole
-from pachyderm_dagster.argo.waits import Waits
+from pachyderm_dagster.argo.waits import Resumed, Waits
 from pachyderm_dagster.clock import Clock
 from pachyderm_dagster.errors import StateError
 
@@ -116,7 +116,7 @@ class _NoPods:
         raise StateError("workflow-running", f"the pod of {pod.node!r} was not run by the part that it belongs to; run the workflow on with 'argo retry'")
 
 
-async def _never(_node: str) -> Mapping[str, str]:
+async def _never(_node: str) -> Resumed:
     return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from pachyderm_dagster.argo.containers import Volume
 from pachyderm_dagster.argo.nodes import KeptArtifact, NodeOutputs, Phase
 from pachyderm_dagster.argo.templates import Template
 
+LOGS = "main-logs"
+"""The artifact that a log is."""
 DEADLINE = "Pod was active on the node longer than the specified deadline"
 
 
@@ -28,6 +30,9 @@ class Pod:
         claims: names of volumes that are claims of the workflow.
         keeps_result: what it prints is wanted as a value.
         config_maps, secrets: what environment and volumes take values from.
+        archives_log: its log is to be the artifact `main-logs`.
+        pod_spec, labels, annotations: what workflow and template say of pods of Kubernetes; one machine does without.
+        pod_spec_patches: YAML or JSON texts that are merged over the spec of such a pod, one after the other.
         on_ready: of a daemon: is called, with its address, when others may use it.
     """
 
@@ -40,6 +45,11 @@ class Pod:
     keeps_result: bool = False
     config_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    archives_log: bool = False
+    pod_spec: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    pod_spec_patches: tuple[str, ...] = ()
     on_ready: Callable[[str], None] = _nobody_waits
 
 

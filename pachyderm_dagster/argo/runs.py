@@ -5,26 +5,31 @@ import contextlib
 import datetime as dt
 import fcntl
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from pachyderm_dagster.argo.artifact_files import ArtifactFolder
+from pachyderm_dagster.argo.caches import FileCache
+from pachyderm_dagster.argo.control import STOPPED, TERMINATE, Control, resumed
 from pachyderm_dagster.argo.engine import Engine
 from pachyderm_dagster.argo.journal import FileJournal, Journal
 from pachyderm_dagster.argo.library import Library, Owner
 from pachyderm_dagster.argo.local_executor import LocalExecutor
+from pachyderm_dagster.argo.locks import FileLocks
+from pachyderm_dagster.argo.names import is_hook
 from pachyderm_dagster.argo.nodes import Node, NodeType, Phase
-from pachyderm_dagster.argo.subject import Subject
+from pachyderm_dagster.argo.parameters import Artifact, KeyArtifact
+from pachyderm_dagster.argo.pod_gc import remove_files_of_pods, removes_at_end
+from pachyderm_dagster.argo.subject import Subject, file_key
 from pachyderm_dagster.argo.waits import Waits
-from pachyderm_dagster.argo.workflows import Metadata, WorkflowSpec
+from pachyderm_dagster.argo.workflows import Metadata, TtlStrategy, WorkflowSpec
 from pachyderm_dagster.clock import Clock
 from pachyderm_dagster.errors import ExistsError, NotFoundError, StateError
 
-POLL_SECONDS = 0.1
-STOP, TERMINATE = "Stop", "Terminate"
-STOPPED = "workflow shutdown with strategy: "
 _MOST_PODS_PER_PROCESSOR = 4
 
 
@@ -52,11 +57,13 @@ class Ending(msgspec.Struct, frozen=True, omit_defaults=True):
     finished: float = 0.0
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """That somebody resumed a node, with parameters."""
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What somebody said of a suspended node: what it is given, and as what it ends; without a phase it waits on."""
 
     node: str
     parameters: dict[str, str] = {}
+    phase: Phase | None = Phase.SUCCEEDED
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +103,25 @@ class RunFolder:
     def phase(self) -> Phase:
         """How far it is."""
         ending = self.ending()
-        return ending.phase if ending is not None else Phase.RUNNING if (self.path / "nodes").exists() else Phase.PENDING
+        return ending.phase if ending is not None else Phase.RUNNING if (self.path / "nodes").exists() or self.is_suspended() else Phase.PENDING
 
     def suspended(self) -> list[Node]:
         """The nodes that wait for a resume."""
-        answered = {answer.node for answer in self.answers()}
-        return [node for node in self.nodes().values() if node.type is NodeType.SUSPEND and not node.phase.is_fulfilled and node.name not in answered]
+        answers = self.answers()
+        waiting = [node for node in self.nodes().values() if node.type is NodeType.SUSPEND and not node.phase.is_fulfilled]
+        return [node for node in waiting if resumed(node.name, answers) is None]
+
+    def is_suspended(self) -> bool:
+        """Whether nothing of it is to begin before somebody resumes it."""
+        return (self.path / "suspended").exists()
+
+    def suspend(self) -> None:
+        """Has nothing of it begin before somebody resumes it; pods that run go on."""
+        (self.path / "suspended").touch()
+
+    def resume(self) -> None:
+        """Takes a suspension of the whole back."""
+        (self.path / "suspended").unlink(missing_ok=True)
 
     def answers(self) -> list[Answer]:
         """The resumes that people asked for."""
@@ -129,7 +149,7 @@ class RunFolder:
 
     def forget_failures(self) -> None:
         """Leaves only the nodes that did what they should, so that the others are run again."""
-        kept = [node for node in self.nodes().values() if node.phase in (Phase.SUCCEEDED, Phase.SKIPPED) and not node.name.endswith(".onExit")]
+        kept = [node for node in self.nodes().values() if node.phase in (Phase.SUCCEEDED, Phase.SKIPPED) and not is_hook(node.name)]
         write_whole(self.path / "nodes", b"".join(msgspec.json.encode(node) + b"\n" for node in kept))
         for name in ("ending.json", "stop"):
             (self.path / name).unlink(missing_ok=True)
@@ -171,10 +191,13 @@ class Runs:
     """All runs of a home."""
 
     def __init__(self, home: Path) -> None:
-        self._runs, self.claims = home / "argo" / "runs", home / "argo" / "claims"
+        self._home, self._runs, self.claims = home, home / "argo" / "runs", home / "argo" / "claims"
 
-    def create(self, subject: Subject, *, network: bool) -> RunFolder:
+    def create(self, subject: Subject, *, network: bool, files: Mapping[str, Path] | None = None) -> RunFolder:
         """Keeps what is to be run.
+
+        Args:
+            files: artifacts among its arguments (`with_files`), by name: files and folders, of which copies are kept.
 
         Raises:
             ExistsError: `workflow-exists`.
@@ -188,6 +211,11 @@ class Runs:
         new = self._runs / f".{folder.name}.{subject.uid}"
         new.mkdir(parents=True, mode=0o700)
         (new / "workflow.json").write_bytes(msgspec.json.encode(kept))
+        store = ArtifactFolder(new / "artifacts")
+        for name, path in (files or {}).items():
+            store.put(str(path), Artifact(name=name, s3=KeyArtifact(key=file_key(name))), "")
+        if subject.spec.suspend:
+            RunFolder(new).suspend()
         new.rename(folder.path)
         return folder
 
@@ -212,9 +240,52 @@ class Runs:
             raise NotFoundError("workflow-not-found", f"there is no workflow {name!r}; the newest: {known}")
         return folder
 
+    def locks(self, folder: RunFolder) -> FileLocks:
+        """The locks that all runs share, for one of them."""
+        return FileLocks(self._home / "argo" / "locks", folder.name, lambda run: not self._is_open(run), asyncio.sleep)
 
-def run_to_end(runs: Runs, folder: RunFolder, clock: Clock, tell: Callable[[Node], None]) -> Ending | None:
-    """Runs a workflow, from its start or from where it was, to its end; None when all that it waits for is that somebody resumes a node.
+    def _is_open(self, run: str) -> bool:
+        folder = RunFolder(self._runs / run)
+        return folder.path.is_dir() and folder.ending() is None
+
+    def cache(self) -> FileCache:
+        """What templates of all runs gave."""
+        return FileCache(self._home / "argo" / "caches", lambda kept: ArtifactFolder(self._runs / kept.run / "artifacts").has(kept))
+
+    def delete(self, folder: RunFolder) -> None:
+        """Removes a run with all that it left.
+
+        Raises:
+            StateError: `workflow-running`.
+        """
+        with folder.running():
+            gone = self._runs / f".{folder.name}.deleted"
+            shutil.rmtree(gone, ignore_errors=True)
+            folder.path.rename(gone)
+        shutil.rmtree(gone)
+
+    def delete_expired(self, now: float) -> None:
+        """Removes the runs whose `ttlStrategy` says so."""
+        for folder in self.list():
+            ending = folder.ending()
+            if ending is not None and is_expired(folder.subject()[0].spec.ttl_strategy, ending.phase, now - ending.finished):
+                self.delete(folder)
+
+
+def is_expired(strategy: TtlStrategy | None, phase: Phase, seconds: float) -> bool:
+    """Whether a run that ended so many seconds ago is to be removed."""
+    if strategy is None:
+        return False
+    own = strategy.seconds_after_success if phase is Phase.SUCCEEDED else strategy.seconds_after_failure
+    limit = own if own is not None else strategy.seconds_after_completion
+    return limit is not None and seconds >= limit
+
+
+def run_to_end(runs: Runs, folder: RunFolder, clock: Clock, tell: Callable[[Node], None], *, stop: str = "") -> Ending | None:
+    """Runs a workflow, from its start or from where it was, to its end; None when all that it waits for is that somebody resumes a node, or the whole.
+
+    Args:
+        stop: the strategy by which it is stopped at once, instead of going on.
 
     Raises:
         StateError: `workflow-running`.
@@ -222,6 +293,8 @@ def run_to_end(runs: Runs, folder: RunFolder, clock: Clock, tell: Callable[[Node
     """
     with folder.running():
         (folder.path / "stop").unlink(missing_ok=True)
+        if stop:
+            folder.ask_to_stop(stop)
         return asyncio.run(run_whole(runs, folder, clock, tell))
 
 
@@ -232,20 +305,30 @@ async def run_whole(runs: Runs, folder: RunFolder, clock: Clock, tell: Callable[
         root = await drive(runs, folder, journal, clock, tell)
     finally:
         journal.close()
-    return None if root is None else folder.end(root, clock)
+    if root is None:
+        return None
+    ending = folder.end(root, clock)
+    pod_gc = folder.subject()[0].spec.pod_gc
+    if pod_gc is not None and removes_at_end(pod_gc.strategy, ending.phase):
+        remove_files_of_pods(folder.path / "pods")
+    return ending
 
 
 async def drive(runs: Runs, folder: RunFolder, journal: Journal, clock: Clock, tell: Callable[[Node], None], *, target: str = "") -> Node | None:
     """Runs a workflow, or what of it leads to one of its entrypoint's steps; the node of the workflow, None when all that is left is an answer."""
     subject, network = folder.subject()
     most_pods = _MOST_PODS_PER_PROCESSOR * (os.cpu_count() or 1)
-    control = _Control(folder)
-    waits = Waits(asyncio.sleep, control.answer)
-    async with LocalExecutor(folder.path, runs.claims, folder.name, network=network).opened() as executor:
-        engine = Engine(subject, executor, journal, clock, waits, most_pods=most_pods, tell=tell, target=target)
+    control = Control(folder)
+    waits = Waits(asyncio.sleep, control.answer, control.go_ahead)
+    locks = runs.locks(folder)
+    pod_gc = subject.spec.pod_gc.strategy if subject.spec.pod_gc else ""
+    async with LocalExecutor(folder.path, runs.claims, folder.name, network=network, pod_gc=pod_gc).opened() as executor:
+        engine = Engine(subject, executor, journal, clock, waits, most_pods=most_pods, tell=tell, target=target, locks=locks, cache=runs.cache())
         running = asyncio.ensure_future(engine.run())
         try:
             stopped = await control.watch(running, engine, waits)
+            if not running.done() and stopped != TERMINATE:
+                locks.park()
         finally:
             if not running.done():
                 running.cancel()
@@ -253,50 +336,5 @@ async def drive(runs: Runs, folder: RunFolder, journal: Journal, clock: Clock, t
     if running.cancelled():
         if stopped != TERMINATE:
             return None
-        engine.table.end_all(STOPPED + TERMINATE)
-        return engine.nodes[folder.name]
+        return engine.end_all(STOPPED + TERMINATE)
     return running.result()
-
-
-class _Control:
-    """What people ask of a workflow while it runs: files in its folder, looked at now and then."""
-
-    def __init__(self, folder: RunFolder) -> None:
-        self._folder = folder
-        self._waiting: dict[str, asyncio.Future[Mapping[str, str]]] = {}
-
-    async def answer(self, node: str) -> Mapping[str, str]:
-        """What was given with the resume of a node."""
-        given = {answer.node: answer.parameters for answer in self._folder.answers()}
-        if node in given:
-            return given[node]
-        self._waiting[node] = asyncio.get_running_loop().create_future()
-        return await self._waiting[node]
-
-    async def watch(self, running: "asyncio.Future[Node]", engine: Engine, waits: Waits) -> str | None:
-        """Looks until the workflow ends, is stopped, or has nothing to do but wait for answers; the strategy of a stop."""
-        stopped: str | None = None
-        was_idle = False
-        while not running.done():
-            await asyncio.wait((running,), timeout=POLL_SECONDS)
-            self._pass_on()
-            strategy = self._folder.asked_to_stop()
-            if strategy == TERMINATE:
-                return strategy
-            if strategy is not None and stopped is None:
-                stopped = strategy
-                engine.stop(STOPPED + strategy)
-            # Twice, because between two looks something may have ended of which the engine has not heard.
-            is_idle = waits.only_for_answers
-            if is_idle and was_idle:
-                return stopped
-            was_idle = is_idle
-        return stopped
-
-    def _pass_on(self) -> None:
-        if not self._waiting:
-            return
-        for answer in self._folder.answers():
-            waiting = self._waiting.pop(answer.node, None)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(answer.parameters)

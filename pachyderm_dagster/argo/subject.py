@@ -1,7 +1,7 @@
 """The workflow that is run: what its tags stand for from start to end, and what it says of all its templates."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -10,11 +10,11 @@ from pachyderm_dagster.argo import names
 from pachyderm_dagster.argo.calls import input_parameters
 from pachyderm_dagster.argo.go_times import timestamp_variables
 from pachyderm_dagster.argo.go_values import json_text
-from pachyderm_dagster.argo.library import Library
+from pachyderm_dagster.argo.library import OWN, Library
 from pachyderm_dagster.argo.merging import merged_structs
-from pachyderm_dagster.argo.parameters import Inputs
+from pachyderm_dagster.argo.parameters import Artifact, Inputs, KeyArtifact
 from pachyderm_dagster.argo.templates import KINDS, LEAVES, Hook, Template
-from pachyderm_dagster.argo.workflows import Metadata, WorkflowSpec
+from pachyderm_dagster.argo.workflows import Metadata, WorkflowMetadata, WorkflowSpec
 from pachyderm_dagster.errors import InvalidError
 
 SCHEDULED_TIME = "workflows.argoproj.io/scheduled-time"
@@ -56,25 +56,50 @@ def with_defaults(template: Template, spec: WorkflowSpec) -> Template:
 
 def fixed_values(subject: Subject) -> dict[str, str]:
     """What tags of the workflow stand for from its start to its end."""
-    metadata, parameters = subject.metadata, subject.spec.arguments.parameters
+    metadata, parameters, more = subject.metadata, subject.spec.arguments.parameters, subject.spec.workflow_metadata or WorkflowMetadata()
+    labels, annotations = {**more.labels, **metadata.labels}, {**more.annotations, **metadata.annotations}
     listed = json_text([{"name": one.name, "value": one.value} for one in parameters])
     return {
         "workflow.name": metadata.name,
         "workflow.namespace": metadata.namespace or "default",
         "workflow.uid": subject.uid,
         "workflow.mainEntrypoint": subject.spec.entrypoint,
-        "workflow.serviceAccountName": "default",
+        "workflow.serviceAccountName": subject.spec.service_account_name or "default",
         "workflow.priority": "0",
         "workflow.parameters": listed,
         "workflow.parameters.json": listed,
-        "workflow.labels": json_text(metadata.labels),
-        "workflow.annotations": json_text(metadata.annotations),
+        "workflow.labels": json_text(labels),
+        "workflow.annotations": json_text(annotations),
         **timestamp_variables("workflow.creationTimestamp", subject.created),
         **({"workflow.scheduledTime": metadata.annotations[SCHEDULED_TIME]} if SCHEDULED_TIME in metadata.annotations else {}),
         **{f"workflow.parameters.{one.name}": one.value for one in parameters if one.value is not None},
-        **{f"workflow.labels.{name}": value for name, value in metadata.labels.items()},
-        **{f"workflow.annotations.{name}": value for name, value in metadata.annotations.items()},
+        **{f"workflow.labels.{name}": value for name, value in labels.items()},
+        **{f"workflow.annotations.{name}": value for name, value in annotations.items()},
     }
+
+
+def with_files(spec: WorkflowSpec, given: Iterable[str], library: Library) -> WorkflowSpec:
+    """The spec with artifacts that are given as files among its arguments; their keys are `file_key`.
+
+    Raises:
+        InvalidError: `artifact-unknown`, `artifact-missing`.
+    """
+    arguments = {one.name: one for one in spec.arguments.artifacts}
+    wanted = {one.name: one for one in library.named(OWN, spec.entrypoint).inputs.artifacts}
+    for name in given:
+        if name not in wanted and name not in arguments:
+            message = f"the workflow takes no artifact {name!r}; those that it takes: {names.joined(list(wanted | arguments))}"
+            raise InvalidError("artifact-unknown", message)
+        arguments[name] = Artifact(name=name, s3=KeyArtifact(key=file_key(name)))
+    for name, one in wanted.items():
+        if not (one.optional or one.has_source or (name in arguments and arguments[name].has_source)):
+            raise InvalidError("artifact-missing", f"the workflow needs the artifact {name!r}; give it with --artifact {name}=PATH")
+    return msgspec.structs.replace(spec, arguments=msgspec.structs.replace(spec.arguments, artifacts=tuple(arguments.values())))
+
+
+def file_key(name: str) -> str:
+    """The key in a run's store of an artifact that was given as a file."""
+    return f"arguments/{name}.tgz"
 
 
 def with_values(spec: WorkflowSpec, given: Mapping[str, str], library: Library) -> WorkflowSpec:

@@ -1,13 +1,13 @@
 """From the objects of files to a workflow that can be run: which one, under which name, with which values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
 
 from pachyderm_dagster.argo.library import OWN, Library, effective_spec
 from pachyderm_dagster.argo.names import generated_name
-from pachyderm_dagster.argo.subject import SCHEDULED_TIME, Subject, with_values
+from pachyderm_dagster.argo.subject import SCHEDULED_TIME, Subject, with_files, with_values
 from pachyderm_dagster.argo.workflows import CronWorkflow, Metadata, Read, Workflow, WorkflowSpec, WorkflowTemplate
 from pachyderm_dagster.clock import Clock
 from pachyderm_dagster.errors import InvalidError
@@ -33,16 +33,19 @@ def named(metadata: Metadata, name: str | None, generate_name: str | None, rando
     return msgspec.structs.replace(metadata, name=name or metadata.name)
 
 
-def new_subject(metadata: Metadata, spec: WorkflowSpec, library: Library, given: Mapping[str, str], clock: Clock) -> Subject:
+def new_subject(metadata: Metadata, spec: WorkflowSpec, library: Library, given: Mapping[str, str], clock: Clock, *, files: Collection[str] = ()) -> Subject:
     """What is run: a spec over that of its template, with the values of its arguments.
 
+    Args:
+        files: the artifacts that `Runs.create` gets as files.
+
     Raises:
-        InvalidError: `parameter-missing`, `parameter-invalid`, `parameter-unknown`.
+        InvalidError: `parameter-missing`, `parameter-invalid`, `parameter-unknown`, `artifact-missing`, `artifact-unknown`.
         NotFoundError: `workflow-template-not-found`, `template-not-found`, `config-map-not-found`.
     """
     ready = with_values(effective_spec(spec, library), given, library)
+    ready = with_files(ready, files, replace(library, templates={**library.templates, OWN: ready}))
     own = replace(library, templates={**library.templates, OWN: ready})
-    own.named(OWN, ready.entrypoint)
     return Subject(metadata, clock.new_id(), ready, own, clock.now())
 
 

@@ -8,7 +8,7 @@ from pachyderm_dagster.argo.nodes import Node, NodeOutputs, NodeType, Phase
 from pachyderm_dagster.argo.outcomes import with_globals
 from pachyderm_dagster.argo.parameters import Parameter
 from pachyderm_dagster.argo.retrying import to_seconds
-from pachyderm_dagster.argo.waits import Waits
+from pachyderm_dagster.argo.waits import Resumed, Waits
 
 
 async def run_suspension(call: Call, *, table: NodeTable, waits: Waits) -> Node:
@@ -21,14 +21,16 @@ async def run_suspension(call: Call, *, table: NodeTable, waits: Waits) -> Node:
             given = await waits.answer(call.name)
     else:
         with waits.busy():
-            given = await waits.within(node.started + to_seconds(duration) - table.now(), waits.answer(call.name), dict)
+            given = await waits.within(node.started + to_seconds(duration) - table.now(), waits.answer(call.name), Resumed)
+    if given.phase is not Phase.SUCCEEDED:
+        return table.end(node, given.phase, given.message)
     parameters: dict[str, str] = {}
     for one in call.template.outputs.parameters:
-        value = _supplied(one, given, call.parameters)
+        value = _supplied(one, given.parameters, call.parameters)
         if value is None:
             return table.end(node, Phase.ERROR, f"nobody gave the parameter {one.name!r}; resume with '-p {one.name}=VALUE', or give it a default")
         parameters[one.name] = value
-    return table.end(node, Phase.SUCCEEDED, outputs=with_globals(NodeOutputs(parameters=parameters), call.template.outputs))
+    return table.end(node, Phase.SUCCEEDED, given.message, with_globals(NodeOutputs(parameters=parameters), call.template.outputs))
 
 
 def _supplied(parameter: Parameter, given: Mapping[str, str], inputs: Mapping[str, str]) -> str | None:

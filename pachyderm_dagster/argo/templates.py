@@ -5,8 +5,10 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
+from pachyderm_dagster.argo.bookkeeping import ArchiveLocation, Memoize, Metrics, PodMetadata, Synchronization
 from pachyderm_dagster.argo.containers import Container, ContainerSet, Script, UserContainer, Volume
 from pachyderm_dagster.argo.parameters import Arguments, Inputs, Outputs, Text
+from pachyderm_dagster.argo.pod_fields import PodFields
 
 Items: TypeAlias = Annotated[tuple[Any, ...], "items"]
 """A list of strings, numbers, booleans, lists and maps."""
@@ -140,7 +142,7 @@ class RetryStrategy(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
     """Over `lastRetry`; there is no other attempt when it is false."""
 
 
-class Template(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+class Template(PodFields, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """Something that can be run: a container, or others in steps or a graph. Exactly one kind is given."""
 
     name: str = ""
@@ -173,6 +175,18 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     """How often it is tried again."""
     daemon: bool = False
     """Of `container` and `script`: it counts as done when it is ready, and is ended when the template that it is in ends."""
+    metrics: Metrics | None = None
+    """What is measured of it."""
+    memoize: Memoize | None = None
+    """What it gave before is taken instead of running it again."""
+    synchronization: Synchronization | None = None
+    """Locks that are held while it runs."""
+    pending_timeout: Text = ""
+    """Of a pod: how long it may wait for a place: `5m`."""
+    archive_location: ArchiveLocation | None = None
+    """Where its outputs are kept."""
+    metadata: PodMetadata | None = None
+    """Of a pod of Kubernetes."""
     init_containers: tuple[UserContainer, ...] = ()
     """Of a pod: programs that run before it, one after the other."""
     sidecars: tuple[UserContainer, ...] = ()
@@ -199,6 +213,11 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
         if self.dag is not None:
             return self.dag.tasks
         return [step for group in self.steps or () for step in group]
+
+
+def without_bookkeeping(template: Template) -> Template:
+    """A template without what is said around it, whose tags may stand for what is known when it has ended."""
+    return msgspec.structs.replace(template, metrics=None, memoize=None, synchronization=None)
 
 
 FIELDS_OF_KINDS = {"container": "container", "script": "script", "containerSet": "container_set", "steps": "steps", "dag": "dag", "suspend": "suspend"}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from pachyderm_dagster.argo.bookkeeping import ArchiveLocation, SemaphoreRef
 from pachyderm_dagster.argo.containers import (
     ClaimTemplate,
     Container,
@@ -15,73 +16,42 @@ from pachyderm_dagster.argo.containers import (
     VolumeMount,
 )
 from pachyderm_dagster.argo.parameters import Artifact, KeyArtifact, ValueFrom
+from pachyderm_dagster.argo.pod_fields import FOR_PODS
 from pachyderm_dagster.argo.templates import RetryStrategy, Step, Task, Template
-from pachyderm_dagster.argo.workflows import CronSpec, Metadata, WorkflowSpec
+from pachyderm_dagster.argo.workflows import CronSpec, Metadata, PodGc, WorkflowSpec
 from pachyderm_dagster.pps.strict import OtherNames
 
 _POD = "pods are processes of this machine"
 _NOT_YET = "not built yet;"
 
-_SCHEDULING = dict.fromkeys(
-    (
-        "nodeSelector",
-        "tolerations",
-        "affinity",
-        "serviceAccountName",
-        "automountServiceAccountToken",
-        "executor",
-        "securityContext",
-        "hostAliases",
-        "priorityClassName",
-        "schedulerName",
-        "podPriority",
-    ),
-    _POD,
-)
-_OF_POD_SPEC = dict.fromkeys(
-    (
-        "imagePullSecrets",
-        "dnsConfig",
-        "dnsPolicy",
-        "hostNetwork",
-        "podResources",
-        "podDisruptionBudget",
-        "podPriorityClassName",
-    ),
-    _POD,
-)
+_FOR_PODS = "for pods of Kubernetes; those of this machine do without"
 _HOUSEKEEPING = {
-    "ttlStrategy": "what runs left is kept until it is removed",
-    "podGC": "pods are processes, and go by themselves",
-    "archiveLogs": "logs are always kept",
     "artifactGC": "artifacts are kept with the run",
-    "metrics": "nothing collects them here",
-    "priority": "nothing waits in line here",
+    "priority": "who asks first for a lock is not told apart here",
+    "executor": "nothing runs beside a pod here",
+    "podPriority": "use `priorityClassName`",
+    "annotations": "nobody reads them here",
 }
+_OF_SPEC = ("image_pull_secrets", "dns_config", "dns_policy", "host_network", "pod_metadata")
 _OF_CONTAINER = OtherNames(
-    without_effect=dict.fromkeys(
+    told=dict.fromkeys(
         (
-            "imagePullPolicy",
+            "image_pull_policy",
             "resources",
-            "securityContext",
+            "security_context",
             "ports",
-            "livenessProbe",
-            "startupProbe",
-            "terminationMessagePath",
-            "terminationMessagePolicy",
-            "tty",
+            "lifecycle",
+            "liveness_probe",
+            "startup_probe",
+            "termination_message_path",
+            "termination_message_policy",
             "stdin",
+            "tty",
         ),
-        _POD,
+        _FOR_PODS,
     ),
-    refused={
-        "lifecycle": f"{_NOT_YET} put what it runs into the command",
-        "volumeDevices": "there are no block devices here; use `volumeMounts`",
-    },
+    refused={"volumeDevices": "there are no block devices here; use `volumeMounts`"},
 )
-_LOCKS = {
-    "synchronization": f"{_NOT_YET} use `parallelism`, or a step that waits",
-}
 _STORES = ("gcs", "azure", "oss", "hdfs", "artifactory", "plugin")
 _OF_STEP = OtherNames(
     renamed={"withParams": ("with_param", None)},
@@ -96,51 +66,44 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
     ObjectName: OtherNames(without_effect={"labels": _POD, "annotations": _POD, "creationTimestamp": "the cluster sets it"}),
     ClaimTemplate: OtherNames(without_effect={"spec": "it is a folder on the disk", "status": "the cluster sets it"}),
     WorkflowSpec: OtherNames(
-        without_effect=_SCHEDULING
-        | _OF_POD_SPEC
-        | _HOUSEKEEPING
-        | {
-            "podMetadata": _POD,
+        told=dict.fromkeys((*FOR_PODS, *_OF_SPEC), _FOR_PODS),
+        without_effect={
+            **{name: _HOUSEKEEPING[name] for name in ("artifactGC", "priority", "executor", "podPriority")},
+            "podResources": _POD,
+            "podDisruptionBudget": "pods are not evicted here",
+            "podPriorityClassName": "use `priorityClassName`",
             "volumeClaimGC": "the folders of claim templates are kept with the run",
-            "workflowMetadata": "nothing selects workflows by label here",
             "artifactRepositoryRef": "artifacts are kept in the home",
         },
-        refused=_LOCKS
-        | {
-            "suspend": "do not submit it yet",
+        refused={
             "shutdown": "use `pachyderm-dagster argo stop`",
-            "podSpecPatch": f"{_NOT_YET} it changes pods of Kubernetes",
             "executorPlugins": "there are no plugins here; let a container do what it did",
         },
     ),
+    PodGc: OtherNames(
+        without_effect={"deleteDelayDuration": "it is done at once"}, refused={"labelSelector": "pods have no labels here; leave it out, it is for all of them"}
+    ),
     CronSpec: OtherNames(refused={"useNamespaceTimezone": "write `timezone`"}),
     Template: OtherNames(
-        without_effect=_SCHEDULING
-        | {
-            "metadata": _POD,
-            "metrics": _HOUSEKEEPING["metrics"],
-            "archiveLocation": "artifacts are kept in the home",
-            "annotations": _POD,
-            "pendingTimeout": _POD,
-            "priority": _HOUSEKEEPING["priority"],
-        },
-        refused=_LOCKS
-        | {
+        told=dict.fromkeys((*FOR_PODS, "metadata"), _FOR_PODS),
+        without_effect=_HOUSEKEEPING,
+        refused={
             "resource": f"{_NOT_YET} a `script` can call kubectl",
             "http": f"{_NOT_YET} a `script` can call curl",
             "data": "Argo's own is an experiment; list the files in a `script`",
             "plugin": "there are no plugins here; let a container do what it did",
-            "memoize": f"{_NOT_YET} pipelines skip what was done before",
-            "podSpecPatch": f"{_NOT_YET} it changes pods of Kubernetes",
         },
     ),
+    ArchiveLocation: OtherNames(
+        without_effect=dict.fromkeys(("s3", "gcs", "azure", "oss", "hdfs", "artifactory", "http", "git", "raw"), "artifacts are kept in the home")
+    ),
+    SemaphoreRef: OtherNames(refused={"database": "its size is a key of a ConfigMap here; give `configMapKeyRef`"}),
     Container: _OF_CONTAINER,
     Script: _OF_CONTAINER,
     UserContainer: _OF_CONTAINER,
     SetContainer: _OF_CONTAINER,
     EnvFrom: OtherNames(
         refused={
-            "fieldRef": "pods have no object here; use `{{pod.name}}` or `{{workflow.name}}`",
             "resourceFieldRef": "pods have no limits here; write the value",
         }
     ),

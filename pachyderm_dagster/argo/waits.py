@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from pachyderm_dagster.argo.nodes import Phase
 
 T = TypeVar("T")
 L = TypeVar("L")
@@ -14,18 +16,27 @@ async def at_once() -> None:
     """Waits for nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """How somebody had a suspended node go on: with which parameters, and as what it ends."""
+
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    phase: Phase = Phase.SUCCEEDED
+    message: str = ""
+
+
 @dataclass(slots=True)
 class Waits:
     """What the engine waits for that is neither a pod nor an answer of the executor.
 
     Attributes:
         sleep: waits so many seconds.
-        answer: waits until somebody resumes the node of this name; the parameters that were given.
+        answer: waits until somebody resumes the node of this name.
         go_ahead: waits for as long as the whole workflow is suspended.
     """
 
     sleep: Callable[[float], Awaitable[None]]
-    answer: Callable[[str], Awaitable[Mapping[str, str]]]
+    answer: Callable[[str], Awaitable[Resumed]]
     go_ahead: Callable[[], Awaitable[None]] = at_once
     _busy: int = 0
     _suspended: int = 0

@@ -1,11 +1,13 @@
 """The objects that a workflow file holds: workflows, their templates, what starts them by the clock, and the ConfigMaps and Secrets that they read."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
+from pachyderm_dagster.argo.bookkeeping import Metrics, PodMetadata, Synchronization
 from pachyderm_dagster.argo.containers import ClaimTemplate, Volume
 from pachyderm_dagster.argo.parameters import Arguments, Plain, Text
+from pachyderm_dagster.argo.pod_fields import FOR_PODS, PodFields
 from pachyderm_dagster.argo.templates import Hook, RetryStrategy, Template
 from pachyderm_dagster.pps.strict import Place
 
@@ -34,7 +36,43 @@ class WorkflowTemplateRef(msgspec.Struct, frozen=True, kw_only=True, rename="cam
     """It is a ClusterWorkflowTemplate."""
 
 
-class WorkflowSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+class LabelFrom(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Where the value of a label comes from."""
+
+    expression: str
+    """What it comes to when the workflow begins."""
+
+
+class WorkflowMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Labels and annotations of a workflow beside those of its own `metadata`."""
+
+    labels: dict[str, Text] = {}
+    """Labels: `workflow.labels.NAME`."""
+    annotations: dict[str, Text] = {}
+    """Annotations: `workflow.annotations.NAME`."""
+    labels_from: dict[str, LabelFrom] = {}
+    """Labels whose values are expressions."""
+
+
+class TtlStrategy(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """How many seconds after its end a run is removed; the next `argo submit` or `argo list` does it."""
+
+    seconds_after_completion: int | None = None
+    """Whatever came of it."""
+    seconds_after_success: int | None = None
+    """When it succeeded; before the one for all."""
+    seconds_after_failure: int | None = None
+    """When it failed; before the one for all."""
+
+
+class PodGc(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """When the roots and volumes of pods are removed; their logs stay."""
+
+    strategy: str = ""
+    """`OnPodCompletion`, `OnPodSuccess`, `OnWorkflowCompletion`, `OnWorkflowSuccess`; never without it."""
+
+
+class WorkflowSpec(PodFields, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """What a workflow runs."""
 
     entrypoint: str = ""
@@ -47,7 +85,7 @@ class WorkflowSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
     """The object whose spec is under this one."""
     on_exit: str = ""
     """A template that is run at the end, whatever came of it."""
-    hooks: dict[str, Hook] = {}
+    hooks: dict[str, Hook] = msgspec.field(default_factory=dict)
     """`exit`: the same, with arguments; under any other name a template that is run once, when its `expression` holds."""
     volumes: tuple[Volume, ...] = ()
     """Folders that all templates may mount."""
@@ -61,6 +99,45 @@ class WorkflowSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
     """Of every `container` and `script` that has none."""
     template_defaults: Template | None = None
     """What every template has that does not say otherwise."""
+    suspend: bool = False
+    """It is not begun before somebody resumes it."""
+    synchronization: Synchronization | None = None
+    """Locks that are held while it runs."""
+    metrics: Metrics | None = None
+    """What is measured of it."""
+    workflow_metadata: WorkflowMetadata | None = None
+    """Labels and annotations that it gets."""
+    ttl_strategy: TtlStrategy | None = None
+    """When what it left is removed."""
+    pod_gc: PodGc | None = msgspec.field(name="podGC", default=None)
+    """When what its pods left is removed."""
+    archive_logs: bool | None = None
+    """What each pod printed is its artifact `main-logs`."""
+    image_pull_secrets: tuple[Plain, ...] = ()
+    """Secrets for registries."""
+    dns_config: Plain | None = None
+    """How pods look up names."""
+    dns_policy: str = ""
+    """How pods look up names."""
+    host_network: bool | None = None
+    """Pods have the network of their node."""
+    pod_metadata: PodMetadata | None = None
+    """Labels and annotations of its pods."""
+
+
+_MORE_OF_PODS = ("image_pull_secrets", "dns_config", "dns_policy", "host_network")
+_OF_PODS = (*FOR_PODS, *_MORE_OF_PODS, "volumes", "pod_metadata", "archive_logs")
+
+
+def pod_part(spec: WorkflowSpec) -> WorkflowSpec:
+    """What pods have of the spec of their workflow."""
+    return WorkflowSpec(**{name: getattr(spec, name) for name in _OF_PODS})
+
+
+def more_of_pods(spec: WorkflowSpec) -> dict[str, Any]:
+    """Fields of a pod's spec that only workflows have."""
+    found: dict[str, Any] = msgspec.to_builtins(WorkflowSpec(**{name: getattr(spec, name) for name in _MORE_OF_PODS}))
+    return found
 
 
 class CronSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

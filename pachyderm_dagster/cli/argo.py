@@ -1,16 +1,16 @@
 """The commands that run workflows of Argo, and look at them."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import click
 import msgspec
 
-from pachyderm_dagster.argo.answering import answer
+from pachyderm_dagster.argo.local_pod import PodFolder
 from pachyderm_dagster.argo.names import joined
-from pachyderm_dagster.argo.runs import STOP, TERMINATE, RunFolder
 from pachyderm_dagster.argo.submitting import find_single, named, new_subject
 from pachyderm_dagster.cli.argo_files import read_files
-from pachyderm_dagster.cli.argo_runs import given_parameters, run_document, run_on, runs_of, show
+from pachyderm_dagster.cli.argo_runs import file_parameters, given_files, given_parameters, run_document, run_on, runs_of, show
 from pachyderm_dagster.cli.printing import Column, Printer, printing, text, time
 from pachyderm_dagster.clock import SystemClock
 from pachyderm_dagster.errors import NotFoundError, StateError
@@ -29,6 +29,8 @@ _PARAMETERS = click.option("-p", "--parameter", "parameters", multiple=True, met
 @click.command(epilog="Example: pachctl argo submit workflow.yaml -p message=hello")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @_PARAMETERS
+@click.option("-f", "--parameter-file", metavar="FILE", help="Parameters, as YAML or JSON: names with values.")
+@click.option("--artifact", "artifacts", multiple=True, metavar="NAME=PATH", help="A file or folder that is an artifact; may be given several times.")
 @click.option("--entrypoint", metavar="TEMPLATE", help="Another template to begin with.")
 @click.option("--name", metavar="NAME", help="Another name.")
 @click.option("--generate-name", metavar="PREFIX", help="What another name begins with.")
@@ -39,6 +41,8 @@ def argo_submit(
     environ: Mapping[str, str],
     files: tuple[str, ...],
     parameters: tuple[str, ...],
+    parameter_file: str | None,
+    artifacts: tuple[str, ...],
     entrypoint: str | None,
     name: str | None,
     generate_name: str | None,
@@ -56,9 +60,12 @@ def argo_submit(
     clock = SystemClock()
     metadata = named(wanted.metadata, name, generate_name, clock.new_id())
     spec = wanted.spec if entrypoint is None else msgspec.structs.replace(wanted.spec, entrypoint=entrypoint)
-    subject = new_subject(metadata, spec, library, given_parameters(parameters), clock)
+    given = {**(file_parameters(parameter_file) if parameter_file else {}), **given_parameters(parameters)}
+    paths = given_files(artifacts)
+    subject = new_subject(metadata, spec, library, given, clock, files=paths)
     runs = runs_of(environ)
-    run = runs.create(subject, network=network)
+    runs.delete_expired(clock.now().timestamp())
+    run = runs.create(subject, network=network, files=paths)
     click.echo(f"note: workflow {run.name!r}", err=True)
     click.get_current_context().exit(run_on(runs, run, printer))
 
@@ -67,8 +74,10 @@ def argo_submit(
 @printing
 @click.pass_obj
 def argo_list(environ: Mapping[str, str], printer: Printer) -> None:
-    """The newest come first."""
-    printer.many([run_document(run) for run in runs_of(environ).list()], COLUMNS)
+    """The newest come first. Those whose `ttlStrategy` says so are removed."""
+    runs = runs_of(environ)
+    runs.delete_expired(SystemClock().now().timestamp())
+    printer.many([run_document(run) for run in runs.list()], COLUMNS)
 
 
 @click.command(epilog="Example: pachctl argo get @latest")
@@ -83,51 +92,26 @@ def argo_get(environ: Mapping[str, str], workflow: str, printer: Printer) -> Non
 @click.command(epilog="Example: pachctl argo logs @latest")
 @_RUN
 @click.argument("pod", required=False, metavar="[POD]")
+@click.option("-c", "--container", metavar="NAME", help="What this container printed: a sidecar, or an init container.")
 @click.pass_obj
-def argo_logs(environ: Mapping[str, str], workflow: str, pod: str | None) -> None:
+def argo_logs(environ: Mapping[str, str], workflow: str, pod: str | None, container: str | None) -> None:
     """Of one pod, or of all, each line with the name of its pod. `@latest` is the newest workflow."""
     run = runs_of(environ).get(workflow)
     pods = [node.pod for node in run.nodes().values() if node.pod]
     if pod is not None and pod not in pods:
         raise NotFoundError("pod-not-found", f"the workflow {run.name!r} has no pod {pod!r}; those that it has: {joined(pods[:10])}")
     for name in [pod] if pod else pods:
-        _print_log(run, name, "" if pod else f"{name}: ")
+        folder = PodFolder(run.path / "pods" / name)
+        _print_log(folder.log_beside(container) if container else folder.log, "" if pod else f"{name}: ")
 
 
-def _print_log(run: RunFolder, pod: str, prefix: str) -> None:
+def _print_log(path: Path, prefix: str) -> None:
     try:
-        with open(run.path / "pods" / pod / "log", encoding="utf-8", errors="replace") as log:
+        with open(path, encoding="utf-8", errors="replace") as log:
             for line in log:
                 click.echo(prefix + line.removesuffix("\n"))
     except FileNotFoundError:
         return
-
-
-@click.command(epilog="Example: pachctl argo resume @latest -p approved=yes")
-@_RUN
-@_PARAMETERS
-@click.option("--node", "node_name", metavar="NAME", help="Only the node of this name, full or as it is shown.")
-@printing
-@click.pass_obj
-def argo_resume(environ: Mapping[str, str], workflow: str, parameters: tuple[str, ...], node_name: str | None, printer: Printer) -> None:
-    """Its nodes that are suspended go on, with the parameters that their templates ask for. When no other process runs it, this one does."""
-    runs = runs_of(environ)
-    run = runs.get(workflow)
-    answer(run, given_parameters(parameters), node=node_name)
-    if not run.is_running():
-        click.get_current_context().exit(run_on(runs, run, printer))
-
-
-@click.command(epilog="Example: pachctl argo stop @latest")
-@_RUN
-@click.option("--terminate", is_flag=True, help="Run no exit handler.")
-@click.pass_obj
-def argo_stop(environ: Mapping[str, str], workflow: str, terminate: bool) -> None:
-    """Ends its pods; the exit handler is run. It is done by the process that runs the workflow."""
-    run = runs_of(environ).get(workflow)
-    if not run.is_running():
-        raise StateError("workflow-not-running", f"no process runs the workflow {run.name!r}; there is nothing to stop")
-    run.ask_to_stop(TERMINATE if terminate else STOP)
 
 
 @click.command(epilog="Example: pachctl argo retry @latest")

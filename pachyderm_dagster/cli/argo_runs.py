@@ -8,11 +8,14 @@ from typing import Any
 import click
 import msgspec
 
+from pachyderm_dagster.argo.go_values import scalar_text
+from pachyderm_dagster.argo.go_yaml import read_documents
 from pachyderm_dagster.argo.nodes import Node, NodeType, Phase
 from pachyderm_dagster.argo.runs import Ending, RunFolder, Runs, run_to_end
 from pachyderm_dagster.argo.tree import tree_lines
 from pachyderm_dagster.cli.failures import DONE, FAILED
 from pachyderm_dagster.cli.printing import Printer, rfc3339, table_lines
+from pachyderm_dagster.cli.spec_files import read_text
 from pachyderm_dagster.clock import SystemClock
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.settings import load_settings
@@ -40,6 +43,37 @@ def given_parameters(pairs: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+def file_parameters(source: str) -> dict[str, str]:
+    """Parameters of a file: names with values.
+
+    Raises:
+        InvalidError: `parameter-invalid`, or as `read_text`.
+    """
+    text = read_text(source)
+    found = [document for document, _ in read_documents(text.text, text.source)]
+    document = found[0] if len(found) == 1 else None
+    if not isinstance(document, dict) or any(isinstance(value, list | dict) for value in document.values()):
+        raise InvalidError("parameter-invalid", f"{text.source} holds no parameters; write a line NAME: VALUE for each")
+    return {str(name): scalar_text(value) for name, value in document.items()}
+
+
+def given_files(pairs: tuple[str, ...]) -> dict[str, Path]:
+    """Artifacts as `NAME=PATH`.
+
+    Raises:
+        InvalidError: `artifact-invalid`.
+    """
+    found = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not equals or not name or "/" in name:
+            raise InvalidError("artifact-invalid", f"{pair!r} is no artifact; write it as NAME=PATH")
+        if not Path(path).exists():
+            raise InvalidError("artifact-invalid", f"the artifact {name!r} is to be {path!r}, where there is nothing; name a file or folder")
+        found[name] = Path(path)
+    return found
+
+
 def run_document(run: RunFolder) -> Fields:
     """A run in short. `phase` is `Running` also while nobody runs it on."""
     subject, _ = run.subject()
@@ -50,6 +84,7 @@ def run_document(run: RunFolder) -> Fields:
         "phase": run.phase().value,
         "message": ending.message if ending else "",
         "created": subject.created,
+        "suspended": run.is_suspended(),
         "started": None if root is None else _time(root.started),
         "finished": None if ending is None else _time(ending.finished),
         "parameters": {one.name: one.value for one in subject.spec.arguments.parameters},
@@ -83,6 +118,8 @@ def node_document(node: Node) -> Fields:
         "finished": _time(node.finished) if node.finished else None,
         "inputs": node.inputs,
         "outputs": msgspec.to_builtins(node.outputs),
+        "metrics": msgspec.to_builtins(node.metrics),
+        "from_cache": node.from_cache,
     }
 
 
@@ -96,7 +133,12 @@ def show(run: RunFolder, printer: Printer) -> None:
         printer.always_documents(inspection(run))
         return
     document = run_document(run)
-    rows = [("Name:", run.name), ("Status:", document["phase"]), ("Message:", document["message"]), ("Created:", rfc3339(document["created"]))]
+    rows = [
+        ("Name:", run.name),
+        ("Status:", document["phase"] + (" (Suspended)" if document["suspended"] else "")),
+        ("Message:", document["message"]),
+        ("Created:", rfc3339(document["created"])),
+    ]
     rows += [("Finished:", rfc3339(document["finished"]) if document["finished"] else "")]
     for title, value in rows:
         if value:
@@ -117,9 +159,9 @@ def _duration(node: Node) -> str:
     return f"{node.finished - node.started:.0f}s" if node.finished and node.type is not NodeType.SKIPPED else ""
 
 
-def run_on(runs: Runs, run: RunFolder, printer: Printer) -> int:
+def run_on(runs: Runs, run: RunFolder, printer: Printer, *, stop: str = "") -> int:
     """Runs a workflow in this process to its end, and shows it; what it waits for is told. The exit status."""
-    ending = run_to_end(runs, run, SystemClock(), lambda node: None)
+    ending = run_to_end(runs, run, SystemClock(), lambda node: None, stop=stop)
     show(run, printer)
     return status_of(run, ending)
 
@@ -127,7 +169,7 @@ def run_on(runs: Runs, run: RunFolder, printer: Printer) -> int:
 def status_of(run: RunFolder, ending: Ending | None) -> int:
     """0 for a workflow that succeeded, or waits for a resume."""
     if ending is None:
-        waiting = ", ".join(node.display_name for node in run.suspended())
+        waiting = "the workflow" if run.is_suspended() else ", ".join(node.display_name for node in run.suspended())
         click.echo(f"note: {waiting} waits: `pachctl argo resume {run.name}` goes on", err=True)
         return DONE
     return DONE if ending.phase is Phase.SUCCEEDED else FAILED

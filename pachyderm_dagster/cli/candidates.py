@@ -39,6 +39,9 @@ class Typed:
     before: Sequence[str]
 
 
+_WORKFLOWS = ("WORKFLOW", "[WORKFLOW...]")
+
+
 def names(environ: Mapping[str, str], placeholder: str, begun: str, project: str | None, before: Sequence[str]) -> list[str]:
     """The words that may stand where help says `placeholder`, and begin as `begun` does.
 
@@ -49,6 +52,9 @@ def names(environ: Mapping[str, str], placeholder: str, begun: str, project: str
         return []
     if placeholder == "SECRET":
         return [name for name in SecretStore(settings.home).names() if name.startswith(begun)]
+    if placeholder in _WORKFLOWS:
+        runs = settings.home / "argo" / "runs"
+        return sorted(path.name for path in runs.glob("[!.]*") if path.name.startswith(begun)) if runs.is_dir() else []
     typed = Typed(begun, project or settings.project, before)
     with reading(environ) as txn:
         found = [name for form in _forms(placeholder) for name in _FORMS.get(form, _nothing)(txn, typed)]

@@ -107,8 +107,11 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "argo list": Here("argo:argo_list", "List the workflows that were submitted."),
         "argo get": Here("argo:argo_get", "Show a workflow and its nodes."),
         "argo logs": Here("argo:argo_logs", "Print what the pods of a workflow printed."),
-        "argo resume": Here("argo:argo_resume", "Let a workflow that is suspended go on."),
-        "argo stop": Here("argo:argo_stop", "End a workflow that runs."),
+        "argo suspend": Here("argo_control:argo_suspend", "Let nothing of a workflow begin."),
+        "argo resume": Here("argo_control:argo_resume", "Let a workflow that is suspended go on."),
+        "argo node set": Here("argo_control:argo_node_set", "Answer nodes that are suspended."),
+        "argo stop": Here("argo_control:argo_stop", "End a workflow."),
+        "argo delete": Here("argo_control:argo_delete", "Remove workflows that were submitted."),
         "argo retry": Here("argo:argo_retry", "Run a workflow that failed, or was interrupted, on."),
     },
     "Kubeflow": {
@@ -193,6 +196,8 @@ VERBS = {
     "deploy": "Install on Kubernetes.",
 }
 
+_BELOW = {"argo node": "Answer nodes of workflows."}
+
 OLD_NAMES: Mapping[str, Entry] = {
     "create-repo": OldName(COMMANDS["create repo"], "REPO", as_given),
     "update-repo": OldName(COMMANDS["update repo"], "REPO", as_given),
@@ -256,6 +261,19 @@ def _config_group() -> LazyGroup:
     return CommandWithGroup("config", alone=COMMANDS["config"], groups=groups, unlisted={"import-kube": GONE_CONFIG["delete"]["context"]})
 
 
+def _group(verb: str, *, unlisted: Mapping[str, Entry], help: str) -> LazyGroup:
+    entries: dict[str, Entry] = {}
+    below: dict[str, dict[str, Entry]] = {}
+    for words, entry in _words_of(verb).items():
+        first, _, rest = words.partition(" ")
+        if rest:
+            below.setdefault(first, {})[rest] = entry
+        else:
+            entries[first] = entry
+    groups = {noun: LazyGroup(noun, entries=found, groups={}, unlisted={}, help=_BELOW[f"{verb} {noun}"]) for noun, found in below.items()}
+    return LazyGroup(verb, entries=entries, groups=groups, unlisted=unlisted, help=help)
+
+
 HYPHENATED: Mapping[str, Entry] = {words.replace(" ", "-"): entry for words, entry in COMMANDS.items() if words.count(" ") == 1}
 """1.x's way of writing, for commands that 1.x did not have yet; they take today's arguments."""
 
@@ -271,7 +289,7 @@ def root_group(name: str) -> LazyGroup:
         if verb in COMMANDS:
             groups[verb] = CommandWithGroup(verb, alone=COMMANDS[verb], groups={}, unlisted={**_words_of(verb), **gone})
         else:
-            groups[verb] = LazyGroup(verb, entries=_words_of(verb), groups={}, unlisted=gone, help=help)
+            groups[verb] = _group(verb, unlisted=gone, help=help)
     config = _config_group()
     root = LazyGroup(
         name,

@@ -12,9 +12,10 @@ import msgspec
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.argo.answering import answer, asked_of
+from pachyderm_dagster.argo.control import STOPPED, TERMINATE
 from pachyderm_dagster.argo.nodes import Node
 from pachyderm_dagster.argo.part_runs import PartEnd, abandon, begin_attempt, has_failed_part, is_of, run_part, settle
-from pachyderm_dagster.argo.runs import STOPPED, TERMINATE, Ending, RunFolder, Runs, run_whole
+from pachyderm_dagster.argo.runs import Ending, RunFolder, Runs, run_whole
 from pachyderm_dagster.argo.subject import Subject
 from pachyderm_dagster.argo.submitting import new_subject, of_schedule
 from pachyderm_dagster.clock import SystemClock

@@ -70,12 +70,14 @@ class OtherNames:
         without_effect: names that are taken and do nothing, with the reason to report.
         refused: names that are refused unless unset, with the way out.
         harmless: for a refused name values that change nothing.
+        told: fields of the struct whose use is reported, with what to report.
     """
 
     renamed: Mapping[str, tuple[str, Callable[[Any], Any] | None]] = field(default_factory=dict)
     without_effect: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     harmless: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
+    told: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,8 @@ class StrictReader:
                 read = None if value is None else self.read(hints[name], convert(value) if convert else value, place.field(key))
                 if read or (read is not None and type(None) in typing.get_args(hints[name])):
                     found[name] = read
+                    if name in others.told:
+                        self.notes.append(f"{place.field(key)}: {others.told[name]}")
             elif is_set(value) and value not in others.harmless.get(name, ()):
                 self._other(name, others, place.field(key))
         return found

@@ -4,20 +4,23 @@ import asyncio
 import datetime as dt
 import heapq
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
+from pachyderm_dagster.argo.caches import Cache, MemoryCache
 from pachyderm_dagster.argo.checking import check_object
 from pachyderm_dagster.argo.engine import Engine
 from pachyderm_dagster.argo.journal import Journal, MemoryJournal
 from pachyderm_dagster.argo.library import OWN, effective_spec, library_of
+from pachyderm_dagster.argo.locks import FileLocks
 from pachyderm_dagster.argo.nodes import KeptArtifact, Node, NodeOutputs, Phase
 from pachyderm_dagster.argo.pods import Pod, PodEnd
 from pachyderm_dagster.argo.reading import parse_objects
 from pachyderm_dagster.argo.subject import Subject, with_values
-from pachyderm_dagster.argo.waits import Waits
+from pachyderm_dagster.argo.waits import Resumed, Waits
 from pachyderm_dagster.argo.workflows import Workflow
 from pachyderm_dagster.clock import ManualClock
 
@@ -128,6 +131,7 @@ class Play:
     Attributes:
         answers: what is given with the resume of a node, by its name; the node waits for ever without.
         stop_after: seconds after which it is stopped.
+        locks: the folder of locks; it shares none with others without it.
     """
 
     text: str
@@ -136,6 +140,9 @@ class Play:
     journal: Journal = field(default_factory=MemoryJournal)
     stop_after: float | None = None
     most_pods: int = 100
+    locks: Path | None = None
+    cache: Cache = field(default_factory=MemoryCache)
+    tell: Callable[[Node], None] = lambda _: None
 
     def run(self) -> Played:
         return asyncio.run(self._run())
@@ -150,7 +157,9 @@ class Play:
             time.clock,
             Waits(time.sleep, self._answer),
             most_pods=self.most_pods,
-            tell=ignore,
+            tell=self.tell,
+            locks=None if self.locks is None else FileLocks(self.locks, "wf", lambda _: False, time.sleep),
+            cache=self.cache,
         )
         begun = time.clock.now()
         running = asyncio.ensure_future(engine.run())
@@ -164,10 +173,10 @@ class Play:
             other.cancel()
         return Played(await running, engine.nodes, actors, self.journal, (time.clock.now() - begun).total_seconds())
 
-    async def _answer(self, node: str) -> Mapping[str, str]:
+    async def _answer(self, node: str) -> Resumed:
         if node in self.answers:
-            return self.answers[node]
-        never: asyncio.Future[Mapping[str, str]] = asyncio.get_running_loop().create_future()
+            return Resumed(self.answers[node])
+        never: asyncio.Future[Resumed] = asyncio.get_running_loop().create_future()
         return await never
 
     async def _stop(self, engine: Engine, time: Time) -> None:

@@ -1,15 +1,20 @@
 """Real pods: processes of this machine, each in a root of its own."""
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pachyderm_dagster.argo.artifact_files import ArtifactFolder
+from pachyderm_dagster.argo.control import STOP, TERMINATE
 from pachyderm_dagster.argo.nodes import KeptArtifact, Node, Phase
 from pachyderm_dagster.argo.parameters import Archive, Artifact
 from pachyderm_dagster.argo.pod_paths import Mount, PodPaths
-from pachyderm_dagster.argo.runs import Answer, Ending, RunFolder, Runs, run_to_end
+from pachyderm_dagster.argo.runs import Answer, Ending, RunFolder, Runs, is_expired, run_to_end
+from pachyderm_dagster.argo.workflows import TtlStrategy
 from pachyderm_dagster.clock import ManualClock, SystemClock
 from pachyderm_dagster.errors import ExistsError, InvalidError, NotFoundError, StateError
 from tests.argo.playing import ignore, subject_of
@@ -24,6 +29,11 @@ class Home:
 
     def create(self, text: str) -> RunFolder:
         return self.runs.create(subject_of(text, {}, ManualClock()), network=False)
+
+    def create_as(self, name: str, text: str) -> RunFolder:
+        """Another run of the same home."""
+        subject = subject_of(text, {}, ManualClock())
+        return self.runs.create(replace(subject, metadata=msgspec.structs.replace(subject.metadata, name=name)), network=False)
 
     def go_on(self, run: RunFolder) -> Ending | None:
         return run_to_end(self.runs, run, SystemClock(), ignore)
@@ -267,6 +277,151 @@ def test_a_torn_line_of_the_journal_counts_for_nothing(home: Home) -> None:
     assert run.nodes() == whole
     home.go_on(run)
     assert run.nodes() == whole
+
+
+# --- what is kept, and for how long
+
+
+def test_what_a_pod_printed_is_an_artifact_when_logs_are_archived(home: Home) -> None:
+    nodes = home.run("  archiveLogs: true\n" + container("echo hello"))
+    kept = nodes[""].outputs.artifacts["main-logs"]
+    assert kept.key == "wf/wf/main.log"
+    assert (home.runs.get("wf").path / "artifacts" / kept.key).read_text() == "hello\n"
+    assert "main-logs" not in home_of(home, "off").run(container("true", template="    archiveLocation: {archiveLogs: false}\n"))[""].outputs.artifacts
+
+
+def home_of(home: Home, name: str) -> Home:
+    return Home(home.runs.claims.parent / name)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "kept"),
+    [("OnPodCompletion", []), ("OnPodSuccess", ["bad"]), ("OnWorkflowCompletion", []), ("OnWorkflowSuccess", ["bad", "good"])],
+)
+def test_roots_of_pods_are_removed_when_pod_gc_says_so(home: Home, strategy: str, kept: list[str]) -> None:
+    text = f"""  podGC: {{strategy: {strategy}}}
+  templates:
+  - {{name: main, steps: [[{{name: good, template: good}}, {{name: bad, template: bad}}]]}}
+  - {{name: good, container: {{image: busybox, command: [sh, -c], args: ['echo good; touch /file']}}}}
+  - {{name: bad, container: {{image: busybox, command: [sh, -c], args: ['echo bad; exit 1']}}}}
+"""
+    nodes = home.run(text)
+    pods = home.runs.get("wf").path / "pods"
+    assert [name for name in ("bad", "good") if (pods / nodes[f"[0].{name}"].pod / "root").exists()] == kept
+    assert home.log(nodes["[0].good"].pod) == "good\n"
+
+
+def test_runs_are_removed_when_their_time_is_over(home: Home) -> None:
+    run = home.create("  ttlStrategy: {secondsAfterSuccess: 60, secondsAfterCompletion: 5}\n" + container("true"))
+    ending = home.go_on(run)
+    assert ending is not None
+    home.runs.delete_expired(ending.finished + 59)
+    assert home.runs.list() == [run]
+    home.runs.delete_expired(ending.finished + 60)
+    assert home.runs.list() == []
+    failed = TtlStrategy(seconds_after_success=60, seconds_after_completion=5)
+    assert (is_expired(failed, Phase.FAILED, 4), is_expired(failed, Phase.FAILED, 5), is_expired(None, Phase.FAILED, 1e9)) == (False, True, False)
+
+
+def test_a_template_of_another_run_gives_its_artifact_from_a_cache(home: Home) -> None:
+    text = """  templates:
+  - {name: main, steps: [[{name: m, template: make}], [{name: u, template: use, arguments: ARGUMENTS}]]}
+  - name: make
+    memoize: {key: k, cache: {configMap: {name: c}}}
+    container: {image: busybox, command: [sh, -c], args: ['echo made > /f; echo ran']}
+    outputs: {artifacts: [{name: f, path: /f}]}
+  - {name: use, inputs: {artifacts: [{name: f, path: /in}]}, container: {image: busybox, command: [cat, /in]}}
+""".replace("ARGUMENTS", "{artifacts: [{name: f, from: '{{steps.m.outputs.artifacts.f}}'}]}")
+    first = home.run(text)
+    home.runs.get("wf").path.rename(home.runs.get("wf").path.with_name("first"))
+    again = home.run(text)
+    # The artifact of the first run is not where it was: it is made again.
+    assert (first["[0].m"].from_cache, again["[0].m"].from_cache) == (False, False)
+    run = home.create_as("second", text)
+    home.go_on(run)
+    nodes = run.nodes()
+    assert nodes["second[0].m"].from_cache
+    assert (run.path / "pods" / nodes["second[1].u"].pod / "log").read_text() == "made\n"
+
+
+# --- what people ask
+
+
+def test_a_workflow_that_is_suspended_is_not_begun_and_goes_on_when_it_is_resumed(home: Home) -> None:
+    run = home.create("  suspend: true\n" + container("echo hello"))
+    assert home.go_on(run) is None
+    assert (run.nodes(), run.phase(), run.is_suspended()) == ({}, Phase.RUNNING, True)
+    run.resume()
+    ending = home.go_on(run)
+    assert ending is not None and ending.phase is Phase.SUCCEEDED
+
+
+def test_nothing_begins_after_a_workflow_was_suspended(home: Home) -> None:
+    text = """  templates:
+  - {name: main, steps: [[{name: w, template: wait}], [{name: s, template: say}]]}
+  - {name: wait, suspend: {}}
+  - {name: say, container: {image: busybox, command: [echo, hello]}}
+"""
+    run = home.create(text)
+    assert home.go_on(run) is None
+    run.suspend()
+    run.answer([Answer("wf[0].w")])
+    assert home.go_on(run) is None
+    assert "wf[1].s" not in run.nodes()
+    run.resume()
+    assert home.go_on(run) is not None
+
+
+def test_a_workflow_that_waits_is_stopped_with_its_handler(home: Home) -> None:
+    text = "  onExit: say\n  templates:\n  - {name: main, suspend: {}}\n  - {name: say, container: {image: busybox, command: [echo, hello]}}\n"
+    run = home.create(text)
+    assert home.go_on(run) is None
+    ending = run_to_end(home.runs, run, SystemClock(), ignore, stop=STOP)
+    assert ending is not None and (ending.phase, ending.message) == (Phase.FAILED, "workflow shutdown with strategy: Stop")
+    assert run.nodes()["wf.onExit"].phase is Phase.SUCCEEDED
+
+
+@pytest.mark.parametrize("strategy", [STOP, TERMINATE])
+def test_a_workflow_that_was_not_begun_is_stopped(home: Home, strategy: str) -> None:
+    run = home.create("  suspend: true\n" + container("echo hello"))
+    ending = run_to_end(home.runs, run, SystemClock(), ignore, stop=strategy)
+    assert ending is not None and ending.phase is Phase.FAILED
+
+
+def test_what_a_node_is_given_is_kept_until_it_is_resumed(home: Home) -> None:
+    outputs = "outputs: {parameters: [{name: a, valueFrom: {supplied: {}}}, {name: b, valueFrom: {supplied: {}}}]}"
+    run = home.create(f"  templates:\n  - {{name: main, suspend: {{}}, {outputs}}}\n")
+    home.go_on(run)
+    run.answer([Answer("wf", {"a": "1", "b": "old"}, None)])
+    assert [node.name for node in run.suspended()] == ["wf"]
+    run.answer([Answer("wf", {"b": "2"})])
+    home.go_on(run)
+    assert run.nodes()["wf"].outputs.parameters == {"a": "1", "b": "2"}
+
+
+def test_a_node_may_be_made_to_fail(home: Home) -> None:
+    run = home.create("  templates:\n  - {name: main, suspend: {}}\n")
+    home.go_on(run)
+    run.answer([Answer("wf", {}, Phase.FAILED, "not today")])
+    ending = home.go_on(run)
+    assert ending is not None and (ending.phase, ending.message) == (Phase.FAILED, "not today")
+
+
+def test_runs_wait_for_each_others_locks_also_while_one_waits_for_people(home: Home) -> None:
+    locked = "  synchronization: {mutexes: [{name: m}]}\n  templates:\n"
+    run = home.create(locked + "  - {name: main, suspend: {}}\n")
+    assert home.go_on(run) is None
+    other = home.create_as("other", locked + "  - {name: main, container: {image: busybox, command: ['true']}}\n")
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(home.go_on, other)
+        while not other.is_running():
+            pass
+        run.answer([Answer("wf")])
+        assert home.go_on(run) is not None
+        ended = run.ending()
+        began = running.result()
+    assert ended is not None and began is not None
+    assert other.nodes()["other"].started >= ended.finished - 0.5 and began.phase is Phase.SUCCEEDED
 
 
 # --- paths and artifacts as files

@@ -119,7 +119,7 @@ def test_with_params_of_the_talk_is_with_param() -> None:
 def test_fields_without_effect_are_told() -> None:
     notes: list[str] = []
     parse_objects(HEAD + "spec:\n  entrypoint: a\n  serviceAccountName: me\n", source="w.yaml", notes=notes)
-    assert notes == ["w.yaml:7: spec.serviceAccountName: without effect; pods are processes of this machine"]
+    assert notes == ["w.yaml:7: spec.serviceAccountName: for pods of Kubernetes; those of this machine do without"]
 
 
 @pytest.mark.parametrize(

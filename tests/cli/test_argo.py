@@ -113,6 +113,7 @@ def test_submitted_workflows_are_listed_and_their_logs_kept(pachctl: Pachctl, sa
     assert pachctl.fail("argo", "get", "gone") == "workflow-not-found"
     assert pachctl.fail("argo", "retry", "named") == "workflow-succeeded"
     assert pachctl.fail("argo", "stop", "named") == "workflow-not-running"
+    assert pachctl.fail("argo", "suspend", "named") == "workflow-not-running"
     assert pachctl.fail("argo", "resume", "named") == "workflow-not-suspended"
 
 
@@ -124,6 +125,104 @@ def test_a_suspended_workflow_is_resumed_with_parameters(pachctl: Pachctl, say: 
     assert pachctl.fail("argo", "resume", "wait", "-p", "no=1") == "parameter-unknown"
     assert pachctl.fail("argo", "resume", "wait", "-p", "ok") == "parameter-invalid"
     assert pachctl("argo", "resume", "wait", "-p", "ok=yes", "-o", "json").document["outputs"]["parameters"] == {"ok": "yes"}
+
+
+def test_a_workflow_that_is_suspended_as_a_whole_is_resumed(pachctl: Pachctl, say: Path) -> None:
+    say.write_text(SAY.replace("generateName: say-", "name: later").replace("  templates:", "  suspend: true\n  templates:"))
+    answer = pachctl("argo", "submit", str(say))
+    assert "the workflow waits" in answer.err and "Running (Suspended)" in answer.out
+    assert "Succeeded" in pachctl("argo", "resume", "later").out
+
+
+TWO = """apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata: {name: two}
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    steps: [[{name: dev, template: ask, ENV: dev}, {name: prod, template: ask, ENV: prod}]]
+  - {name: ask, inputs: {parameters: [{name: env}]}, suspend: {}, outputs: {parameters: [{name: ok, valueFrom: {supplied: {}}}]}}
+""".replace("ENV: dev", "arguments: {parameters: [{name: env, value: dev}]}").replace("ENV: prod", "arguments: {parameters: [{name: env, value: prod}]}")
+
+
+def test_nodes_are_answered_by_their_fields(pachctl: Pachctl, say: Path) -> None:
+    say.write_text(TWO)
+    pachctl("argo", "submit", str(say))
+    dev = ("--node-field-selector", "inputs.parameters.env.value=dev")
+    assert pachctl.fail("argo", "node", "set", "two", "--node-field-selector", "displayName=gone") == "workflow-not-suspended"
+    assert pachctl.fail("argo", "node", "set", "two", "--node-field-selector", "gone") == "selector-invalid"
+    assert pachctl.fail("argo", "node", "set", "two", *dev, "--output-parameter", "no=1") == "parameter-unknown"
+    pachctl("argo", "node", "set", "two", *dev, "--output-parameter", "ok=yes")
+    assert "prod waits" in pachctl("argo", "resume", "two", *dev).err
+    pachctl("argo", "node", "set", "two", "--node-field-selector", "displayName=prod", "--phase", "Failed", "--message", "not now")
+    assert pachctl.run("argo", "retry", "two").status == 1
+    nodes = {node["display_name"]: node for node in pachctl("argo", "get", "two", "-o", "json").document["nodes"]}
+    assert nodes["dev"]["outputs"]["parameters"] == {"ok": "yes"}
+    assert (nodes["prod"]["phase"], nodes["prod"]["message"]) == ("Failed", "not now")
+
+
+def test_stopping_selected_nodes_has_them_fail(pachctl: Pachctl, say: Path) -> None:
+    say.write_text(TWO)
+    pachctl("argo", "submit", str(say))
+    pachctl("argo", "stop", "two", "--node-field-selector", "displayName=prod", "-m", "no")
+    assert pachctl.run("argo", "resume", "two", "-p", "ok=1").status == 1
+
+
+def test_a_workflow_that_waits_is_stopped_here(pachctl: Pachctl, say: Path) -> None:
+    say.write_text(WAIT)
+    pachctl("argo", "submit", str(say))
+    pachctl("argo", "stop", "wait")
+    assert pachctl.json("argo", "list")[0]["phase"] == "Failed"
+
+
+ARTIFACT = """apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata: {name: read}
+spec:
+  entrypoint: main
+  arguments: {parameters: [{name: a}, {name: b, value: own}]}
+  templates:
+  - name: main
+    inputs: {artifacts: [{name: text, path: /text}]}
+    container: {image: busybox, command: [sh, -c], args: ["cat /text; echo {{workflow.parameters.a}} {{workflow.parameters.b}}"]}
+"""
+
+
+def test_files_are_artifacts_and_parameters_of_a_workflow(pachctl: Pachctl, say: Path, tmp_path: Path) -> None:
+    say.write_text(ARTIFACT)
+    (tmp_path / "parameters.yaml").write_text("a: 1\nb: two\n")
+    (tmp_path / "text").write_text("hello\n")
+    parameters = ("--parameter-file", str(tmp_path / "parameters.yaml"), "-p", "b=three")
+    assert pachctl.fail("argo", "submit", str(say), *parameters) == "artifact-missing"
+    assert pachctl.fail("argo", "submit", str(say), *parameters, "--artifact", f"other={tmp_path / 'text'}") == "artifact-unknown"
+    for wrong in ("text", f"text={tmp_path / 'gone'}"):
+        assert pachctl.fail("argo", "submit", str(say), *parameters, "--artifact", wrong) == "artifact-invalid"
+    pachctl("argo", "submit", str(say), *parameters, "--artifact", f"text={tmp_path / 'text'}")
+    assert pachctl("argo", "logs", "read", "read").out == "hello\n1 three\n"
+    (tmp_path / "parameters.yaml").write_text("- a\n")
+    assert pachctl.fail("argo", "submit", str(say), *parameters) == "parameter-invalid"
+
+
+def test_logs_of_other_containers_are_asked_for_by_name(pachctl: Pachctl, say: Path) -> None:
+    say.write_text(SAY + "    initContainers: [{name: first, image: busybox, command: [echo, before]}]\n")
+    pachctl("argo", "submit", str(say), "--name", "logged")
+    assert pachctl("argo", "logs", "logged", "-c", "first").out == "logged: before\n"
+    assert pachctl("argo", "logs", "logged").out == "logged: hello\n"
+
+
+def test_runs_are_deleted_by_name_age_and_end(pachctl: Pachctl, say: Path) -> None:
+    for name in ("one", "two"):
+        pachctl("argo", "submit", str(say), "--name", name)
+    say.write_text(WAIT)
+    pachctl("argo", "submit", str(say))
+    assert pachctl.run("argo", "delete").status == 2
+    assert pachctl.fail("argo", "delete", "gone") == "workflow-not-found"
+    assert pachctl("argo", "delete", "one").out == "deleted one\n"
+    assert pachctl("argo", "delete", "--older", "1h").out == ""
+    assert pachctl("argo", "delete", "--completed").out == "deleted two\n"
+    assert pachctl("argo", "delete", "--all").out == "deleted wait\n"
+    assert pachctl.json("argo", "list") == []
 
 
 def test_submit_refuses_what_cannot_start(pachctl: Pachctl, say: Path) -> None:
