@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pachyderm_dagster.integration.components import PachydermPipelines, PachydermWorkspace
     from pachyderm_dagster.integration.datum_assets import datum_asset, pfs
     from pachyderm_dagster.integration.io_manager import PachydermIOManager
+    from pachyderm_dagster.integration.kubeflow_runs import kubeflow_run
     from pachyderm_dagster.integration.launch_config import PipelineConfig
     from pachyderm_dagster.integration.resource import PachydermResource
     from pachyderm_dagster.integration.sensor_limits import SensorLimits
@@ -42,6 +43,7 @@ __all__ = [
     "build_definitions",
     "commit_automation",
     "datum_asset",
+    "kubeflow_run",
     "pachyderm_assets",
     "pfs",
     "pipeline_asset",
@@ -68,6 +70,7 @@ _MODULES = {
     "build_definitions": "building",
     "commit_automation": "assets",
     "datum_asset": "datum_assets",
+    "kubeflow_run": "kubeflow_runs",
     "pfs": "datum_assets",
     "pachyderm_assets": "assets",
     "pipeline_asset": "assets",

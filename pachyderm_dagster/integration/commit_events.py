@@ -25,9 +25,11 @@ REPORT_TIME = dt.timedelta(minutes=1)
 """So long a commit that a run wrote is left to that run to report; later the run is taken to have died in between."""
 
 
-def commit_materialization(key: dg.AssetKey, commit: Commit, version: str, metadata: Mapping[str, dg.MetadataValue]) -> dg.AssetMaterialization:
-    """The event of a finished commit on an input branch, which is this data version."""
-    return dg.AssetMaterialization(key, description=commit.description or None, metadata=metadata, tags=version_tags(version))
+def commit_materialization(
+    key: dg.AssetKey, commit: Commit, version: str, metadata: Mapping[str, dg.MetadataValue], provenance: Mapping[str, str] | None = None
+) -> dg.AssetMaterialization:
+    """The event of a finished commit on an input branch, which is this data version; `provenance` are tags that say what it was made from."""
+    return dg.AssetMaterialization(key, description=commit.description or None, metadata=metadata, tags={**(provenance or {}), **version_tags(version)})
 
 
 def commit_metadata(commit: Commit) -> dict[str, dg.MetadataValue]:

@@ -7,11 +7,21 @@ from dataclasses import dataclass, field
 import dagster as dg
 import msgspec
 
+import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.names import set_lease
 from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.integration.branch_assets import BranchAssets
-from pachyderm_dagster.integration.commit_events import commit_id_of, commit_materialization, commit_metadata, has_event, is_awaited, newest_versions
-from pachyderm_dagster.integration.job_reports import find_untold_output
+from pachyderm_dagster.integration.commit_events import (
+    commit_id_of,
+    commit_materialization,
+    commit_metadata,
+    has_event,
+    is_awaited,
+    newest_versions,
+    provenance_tags,
+)
+from pachyderm_dagster.integration.job_events import inputs_table
+from pachyderm_dagster.integration.job_reports import find_read, find_untold_output
 from pachyderm_dagster.integration.shown_commits import shown_commit
 from pachyderm_dagster.pfs import commits
 from pachyderm_dagster.pfs.finished import list_finished_after
@@ -87,7 +97,7 @@ def walk_commits(workspace: Workspace, instance: dg.DagsterInstance, project: st
     missing = _missing(instance, [*awaited, *(commit for commit in found if commit.key not in job_of)], assets)
     still_awaited = [commit.key for commit in missing if is_awaited(instance, commit, workspace.database.clock.now())]
     walk = Walk(walked, is_complete=len(found) < most and not still_awaited)
-    walk.events = _events(workspace, [commit for commit in missing if commit.key not in still_awaited], assets)
+    walk.events = _events(workspace, instance, [commit for commit in missing if commit.key not in still_awaited], assets)
     still_unsure = []
     for job in unsure:
         if _is_running(workspace, instance, job):
@@ -108,15 +118,24 @@ def walk_commits(workspace: Workspace, instance: dg.DagsterInstance, project: st
     return walk
 
 
-def _events(workspace: Workspace, told: Sequence[Commit], assets: BranchAssets) -> list[dg.AssetMaterialization]:
+def _events(workspace: Workspace, instance: dg.DagsterInstance, told: Sequence[Commit], assets: BranchAssets) -> list[dg.AssetMaterialization]:
     """The events of commits, oldest first. Of a burst the newest are shown with their content, so that the tick stays short."""
     plain = {commit.key for commit in told[:-SHOWN_COMMITS]}
-    return [_event(workspace, _key(commit, assets), commit, assets, is_plain=commit.key in plain) for commit in told]
+    return [_event(workspace, instance, _key(commit, assets), commit, assets, is_plain=commit.key in plain) for commit in told]
 
 
-def _event(workspace: Workspace, key: dg.AssetKey, commit: Commit, assets: BranchAssets, *, is_plain: bool = False) -> dg.AssetMaterialization:
+def _event(
+    workspace: Workspace, instance: dg.DagsterInstance, key: dg.AssetKey, commit: Commit, assets: BranchAssets, *, is_plain: bool = False
+) -> dg.AssetMaterialization:
     shown = commit_metadata(commit) if is_plain else shown_commit(workspace, commit)
-    return commit_materialization(key, commit, assets.version(key, commit), shown)
+    version = assets.version(key, commit)
+    if not commit.direct_provenance:
+        return commit_materialization(key, commit, version, shown)
+    # Made elsewhere from commits of this home, as a run of Kubeflow makes it.
+    read = find_read(workspace, commit.key)
+    consumed = {assets.key_of(BranchName(found.repo, found.branch or branch.name)): found for branch, found in read.items()}
+    provenance = provenance_tags(instance, consumed, assets.version, [one for one in consumed if assets.is_by_set(one)])
+    return commit_materialization(key, commit, version, {**shown, labels.INPUTS: inputs_table(read)}, provenance)
 
 
 def _missing(instance: dg.DagsterInstance, found: Sequence[Commit], assets: BranchAssets) -> list[Commit]:
@@ -150,7 +169,7 @@ def moved_heads(
     for branch, key in heads.items():
         commit = at[branch]
         if commit is not None and commit.id != newest.get(key):
-            found.append(_event(workspace, key, commit, assets))
+            found.append(_event(workspace, instance, key, commit, assets))
     return found
 
 

@@ -22,7 +22,7 @@ SHOWN_CHARACTERS = 500
 
 def output_metadata(workspace: Workspace, job: Job, commit: Commit, consumed: Mapping[BranchName, Commit]) -> Metadata:
     """Metadata of the materialization that a successful job is."""
-    known = {**shown_commit(workspace, commit), **_job(job), labels.INPUTS: _inputs(consumed), **counter_metadata(job)}
+    known = {**shown_commit(workspace, commit), **_job(job), labels.INPUTS: inputs_table(consumed), **counter_metadata(job)}
     try:
         return {**known, **_slowest(workspace, job)}
     except PachydermError as error:
@@ -93,7 +93,8 @@ def _job(job: Job) -> Metadata:
     return found if job.run_id is None else {**found, labels.RUN: dg.MetadataValue.dagster_run(job.run_id)}
 
 
-def _inputs(consumed: Mapping[BranchName, Commit]) -> dg.MetadataValue:
+def inputs_table(consumed: Mapping[BranchName, Commit]) -> dg.MetadataValue:
+    """The commits that something was made from."""
     records = [
         dg.TableRecord({"branch": str(branch), "commit": commit.id, "bytes": commit.size_bytes, "message": commit.description})
         for branch, commit in sorted(consumed.items())

@@ -142,8 +142,13 @@ def find_untold_output(instance: dg.DagsterInstance, workspace: Workspace, job: 
 
 def find_consumed(workspace: Workspace, job: Job) -> dict[BranchName, Commit]:
     """The commits that a job reads, by the branch through which it reads them."""
+    return find_read(workspace, job.output_commit)
+
+
+def find_read(workspace: Workspace, commit: int) -> dict[BranchName, Commit]:
+    """The commits that the one in this row was made from, by the branch through which each was read."""
     with workspace.database.read() as txn:
-        read = commits.read_through(txn, job.output_commit)
+        read = commits.read_through(txn, commit)
         return {branch: commits.get_commit(txn, key) for branch, key in read.items() if branch.repo.type is RepoType.USER}
 
 

@@ -124,6 +124,10 @@ WORKFLOW_FILES = "pachyderm/workflow_files"
 WHOLE = "pachyderm/run_as_a_whole"
 """Why a workflow is one step."""
 
+# Of a run in Kubeflow
+KUBEFLOW_RUN = "kubeflow/run"
+KUBEFLOW_STATE = "kubeflow/state"
+
 # Of a served model
 DEPLOYMENT = "pachyderm/deployment"
 """`namespace/name` of the Deployment that serves it."""

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from pachyderm_dagster.cli.main import main
+from pachyderm_dagster.kubeflow.api import KubeflowApi
+from pachyderm_dagster.kubeflow.runs import RunRequest, end_run, start_run
 from tests.cli.pachctl import ROOT, Pachctl
+from tests.kubeflow.api_server import ApiServer, api_server, finish
 from tests.kubeflow.specs import EDGES, ID, MONTAGE, changed, documents_of, exported
 
 pytestmark = [pytest.mark.kfp, pytest.mark.timeout(600)]
@@ -151,3 +154,26 @@ def test_a_failed_datum_fails_the_run_and_commits_nothing(kfp: str, tmp_path: Pa
         run_locally(kfp, tmp_path, tmp_path / "p.yaml")
     assert pachctl.fail("inspect", "repo", "edges") == "repo-not-found"
     assert ID not in (tmp_path / "p.yaml").read_text()
+
+
+def test_the_api_is_asked_as_kfps_own_client_asks(kfp: str, tmp_path: Path) -> None:
+    found = exported(EDGES)
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(found.to_yaml())
+    with api_server(ApiServer(advance=lambda run: finish(run) if run["state"] == "PENDING" else None)) as server:
+        api = KubeflowApi(server.url)
+        run, _ = start_run(api, RunRequest("ours", "ours", found.pipeline, found.platform, {"images_commit": "x"}))
+        ours = [(method, path, body) for method, path, body in server.asked if method == "POST"]
+        server.asked.clear()
+        said = call(kfp, "contract.py", server.url, str(file), str(run["run_id"]))
+        theirs = [(method, path, body) for method, path, body in server.asked if method == "POST"]
+        server.asked.clear()
+        end_run(api, next(id for id, one in server.runs.items() if one["display_name"] == "ours"))
+        assert server.asked[-1][:2] == ("POST", f"/apis/v2beta1/runs/{run['run_id']}:terminate")
+    _, (_, path, body) = ours
+    (_, their_path, their_body), (_, ended, _) = theirs
+    assert body is not None and their_body is not None
+    assert (path, {**body, "display_name": "theirs"}) == (their_path, their_body)
+    assert ended.endswith(":terminate")
+    answers = json.loads(said.partition("answers ")[2].splitlines()[0])
+    assert answers["ours"] == ["RUNNING", "ours", "2026-11-30T06:00:00+00:00"]
