@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.cluster.archives import Image, configuration_of, write_image
 from tests.cluster.configuration import PAUSE_IMAGE
-from tests.cluster.layers import ENVIRONMENT, Layers
+from tests.cluster.layers import COMMAND_NEEDS, ENVIRONMENT, Layers
 from tests.cluster.running import Cluster
 
 BUSYBOX = "localhost/busybox:1"
@@ -19,6 +19,8 @@ NON_ROOT = "localhost/non-root:1"
 """A user of its own, and an entrypoint that tells who it is and its arguments."""
 WORKER = "localhost/pachyderm-dagster-worker:1"
 """Debian 12 with Python, what workers need, and the project's code as it is now."""
+COMMANDS = "localhost/pachyderm-dagster-server:1"
+"""Debian 12 with Python and the command line, as the image of the servers has it, but no Dagster."""
 NO_SHELL = "localhost/no-shell:1"
 """Debian with Python, but no shell."""
 
@@ -42,6 +44,12 @@ RECIPES: Mapping[str, Callable[[Layers], Image]] = {
         [layers.debian(), layers.static_shell(), layers.environment(), layers.code()],
         entrypoint=[f"{ENVIRONMENT}/bin/python"],
         environ={"PATH": f"{ENVIRONMENT}/bin:{PATH['PATH']}", "VIRTUAL_ENV": ENVIRONMENT},
+    ),
+    COMMANDS: lambda layers: Image(
+        COMMANDS,
+        [layers.debian(), layers.environment(COMMAND_NEEDS), layers.command_line(), layers.code()],
+        user="1000:1000",
+        environ={"PATH": f"{ENVIRONMENT}/bin:{PATH['PATH']}", "VIRTUAL_ENV": ENVIRONMENT, "HOME": "/tmp"},
     ),
     NO_SHELL: lambda layers: Image(NO_SHELL, [layers.debian(), layers.no_shells()], command=["/usr/bin/python3"], environ=PATH),
 }

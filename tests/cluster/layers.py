@@ -27,6 +27,9 @@ SITE_PACKAGES = f"{ENVIRONMENT}/lib/python{PYTHON}/site-packages"
 CODE = "/opt/code"
 WORKER_NEEDS = ("blake3", "cloudpickle", "etcd3gw", "msgspec", "numpy", "obstore", "pyarrow", "pyfastcdc", "xxhash")
 """What the worker imports, by the lock's names."""
+COMMAND_NEEDS = (*WORKER_NEEDS, "alembic", "click", "croniter", "pathspec", "psycopg", "psycopg-binary", "pyyaml", "sqlalchemy")
+"""What the command line imports, as far as it knows no Dagster."""
+PROGRAM = b"#!/opt/venv/bin/python\nimport sys\n\nfrom pachyderm_dagster.__main__ import run\n\nsys.exit(run())\n"
 SHELLS = ("bash", "dash", "rbash", "sh")
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 """Paths that no program needs."""
@@ -69,14 +72,18 @@ class Layers:
         """Takes the shells of lower layers away."""
         return self._kept("no-shells", ["usr/bin", *SHELLS], lambda _: [Member(f"usr/bin/.wh.{name}") for name in SHELLS])
 
-    def environment(self) -> Layer:
-        """A virtual environment with what the lock says that workers need."""
-        requirements = "\n".join(needed(read_lock((REPOSITORY / "requirements.lock").read_text()), WORKER_NEEDS))
+    def environment(self, names: Sequence[str] = WORKER_NEEDS) -> Layer:
+        """A virtual environment with what the lock says that these packages need; those of workers unless told otherwise."""
+        requirements = "\n".join(needed(read_lock((REPOSITORY / "requirements.lock").read_text()), names))
         return self._kept("environment", [requirements, PYTHON, platform.machine()], lambda folder: _environment_members(requirements, folder))
 
     def code(self) -> Layer:
         """The project's own code as it is now: small, so that it is made anew each time."""
         return write_layer(self.scratch / "code.layer", folder_members(REPOSITORY / "pachyderm_dagster", f"{CODE}/pachyderm_dagster"))
+
+    def command_line(self) -> Layer:
+        """`pachyderm-dagster`."""
+        return self._kept("command-line", [PROGRAM.decode()], lambda _: [Member(f"{ENVIRONMENT}/bin/pachyderm-dagster", PROGRAM, 0o755)])
 
     def _kept(self, name: str, made_from: Sequence[str], members: Callable[[Path], Iterable[Member]]) -> Layer:
         """The layer that was made from that; its members are asked for, with a folder for a while, when it is not in the cache."""

@@ -1,0 +1,128 @@
+"""Exported pipelines and components in pods: each task with the arguments that Kubeflow would give it, artifacts in a folder of the node."""
+
+import json
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pachyderm_dagster.kubeflow.components import component_yaml
+from pachyderm_dagster.kubeflow.export import export_pipelines
+from pachyderm_dagster.kubeflow.options import Options
+from pachyderm_dagster.pfs.model import BranchName, RepoName
+from tests.cluster.commands import run
+from tests.cluster.homes import Home, make_home
+from tests.cluster.images import BUSYBOX, COMMANDS, NON_ROOT, WORKER
+from tests.cluster.pods import Namespace
+from tests.kubeflow.playing import Player, Pod
+from tests.kubeflow.specs import documents_of, specs
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+SECRET = "pachyderm-dagster-home"
+DATA = BranchName(RepoName("default", "data"), "master")
+SHOUT = "for file in /pfs/data/*; do tr a-z A-Z <$file >/pfs/out/${file##*/}; done; id -u >&2"
+SHOUTING = {
+    "pipeline": {"name": "shout"},
+    "input": {"pfs": {"repo": "data", "glob": "/*"}},
+    "transform": {"image": NON_ROOT, "cmd": ["sh", "-c", SHOUT]},
+    "parallelism_spec": {"constant": 2},
+    "resource_requests": {"cpu": 0.1, "memory": "32Mi"},
+}
+JOINED = {
+    "pipeline": {"name": "joined"},
+    "input": {"cross": [{"pfs": {"repo": "data", "glob": "/"}}, {"pfs": {"repo": "shout", "glob": "/"}}]},
+    "transform": {"image": BUSYBOX, "cmd": ["sh"], "stdin": ["cat /pfs/data/* /pfs/shout/* >/pfs/out/all"]},
+}
+
+
+@pytest.fixture
+def home(namespace: Namespace, image: Callable[[str], str], servers: Mapping[str, str], kubeconfig: Path, tmp_path: Path) -> Home:
+    for name in (BUSYBOX, COMMANDS, NON_ROOT, WORKER):
+        image(name)
+    database = f"kubeflow_{uuid.uuid4().hex}"
+    run(["psql", servers["TEST_METADATA_URL"], "-c", f"create database {database}"])
+    record = servers["TEST_METADATA_URL"].removesuffix("/postgres") + f"/{database}"
+    made = make_home(namespace, kubeconfig, {**servers, "PACHYDERM_METADATA_URL": record}, tmp_path)
+    opens = {name: value for name, value in made.environ.items() if name.startswith("AWS_") or name in ("PACHYDERM_METADATA_URL", "PACHYDERM_STORAGE_URL")}
+    namespace.core.create_namespaced_secret(namespace.name, {"metadata": {"name": SECRET}, "stringData": opens})
+    return made
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that pods of the node see at its path too."""
+    with tempfile.TemporaryDirectory(prefix="kubeflow-", ignore_cleanup_errors=True) as found:
+        Path(found).chmod(0o777)
+        yield Path(found)
+
+
+def runner(home: Home, folder: Path) -> Callable[[Pod], None]:
+    """Runs the pods of a player on the cluster."""
+
+    def start(pod: Pod) -> None:
+        home.namespace.run_pod(f"{pod.name}-{uuid.uuid4().hex[:6]}", pod_spec(pod, folder))
+
+    return start
+
+
+def pod_spec(pod: Pod, folder: Path) -> dict[str, Any]:
+    """What Kubeflow makes of the settings of a task, as far as ours have them."""
+    env: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in pod.env.items()]
+    for secret in pod.settings.get("secretAsEnv", ()):
+        for pair in secret["keyToEnv"]:
+            key = {"name": secret["secretName"], "key": pair["secretKey"], "optional": secret["optional"]}
+            env.append({"name": pair["envVar"], "valueFrom": {"secretKeyRef": key}})
+    empty = pod.settings.get("emptyDirMounts", ())
+    mounts = [{"name": "artifacts", "mountPath": str(folder)}, *({"name": one["volumeName"], "mountPath": one["mountPath"]} for one in empty)]
+    container = {"name": "main", "image": pod.image, "imagePullPolicy": "Never", "command": pod.command, "args": pod.args, "env": env, "volumeMounts": mounts}
+    volumes = [{"name": "artifacts", "hostPath": {"path": str(folder)}}, *({"name": one["volumeName"], "emptyDir": {}} for one in empty)]
+    return {"containers": [container], "volumes": volumes}
+
+
+def test_an_exported_pipeline_gives_in_pods_what_jobs_in_pods_give(home: Home, folder: Path) -> None:
+    home.put(a="one", b="two", c="three")
+    home("create", "pipeline", "-f", "-", stdin=json.dumps(SHOUTING) + json.dumps(JOINED))
+    home("wait", "commit", "joined@master")
+    data = json.loads(home("inspect", "commit", "data@master", "-o", "json"))["id"]
+    exported = export_pipelines(specs(SHOUTING, JOINED), Options(commits={DATA: data}, image=COMMANDS, home_secret=SECRET))
+    Player(exported.pipeline, exported.platform, folder, runner(home, folder)).play()
+    for repo in ("shout", "joined"):
+        assert home("diff", "file", f"{repo}@kubeflow:/", f"{repo}@master:/") == ""
+        hashes = [json.loads(home("inspect", "file", f"{repo}@{branch}:/", "-o", "json"))["hash"] for branch in ("kubeflow", "master")]
+        assert hashes[0] == hashes[1]
+    shout, joined = (json.loads(home("inspect", "commit", f"{repo}@kubeflow", "-o", "json")) for repo in ("shout", "joined"))
+    assert shout["direct_provenance"] == [f"data@{data}"]
+    assert joined["direct_provenance"] == [f"data@{data}", f"shout@{shout['id']}"]
+    assert home("get", "file", "joined@kubeflow:/all") == "onetwothreeONETWOTHREE"
+
+
+def test_each_component_does_its_part_in_a_pod(home: Home, folder: Path) -> None:
+    home.put(a="one")
+    home.put(b="two")
+    data = json.loads(home("inspect", "commit", "data@master", "-o", "json"))["id"]
+
+    def play(name: str, **parameters: str) -> dict[str, Any]:
+        pipeline, platform = documents_of(component_yaml(name, image=COMMANDS, home_secret=SECRET))
+        player = Player(pipeline, platform, folder, runner(home, folder))
+        if name == "pfs_put":
+            pipeline["root"]["dag"]["tasks"]["put"]["inputs"]["artifacts"]["data"] = {
+                "taskOutputArtifact": {"producerTask": "get", "outputArtifactKey": "data"}
+            }
+            player.outputs["get"] = got
+        player.play(**parameters)
+        found: dict[str, Any] = player.outputs[name.removeprefix("pfs_")]
+        return found
+
+    head = play("pfs_head", repo="data")
+    assert head["parameters"] == {"commit": data}
+    got = play("pfs_get", repo="data", commit=data)
+    assert got["parameters"] == {"commit": data, "made_from": f"default/data@master={data}", "files": 2}
+    put = play("pfs_put", repo="copy", made_from=got["parameters"]["made_from"])
+    made = json.loads(home("inspect", "commit", "copy@master", "-o", "json"))
+    assert (put["parameters"]["commit"], made["direct_provenance"]) == (made["id"], [f"data@{data}"])
+    assert home("diff", "file", "copy@master:/", "data@master:/") == ""
+    diff = play("pfs_diff", repo="data", new=data)["parameters"]
+    assert (diff["is_different"], diff["added"], diff["changed"], diff["deleted"]) == (True, 1, 0, 0)
