@@ -4,6 +4,7 @@ import contextlib
 import os
 import select
 from dataclasses import dataclass
+from typing import Self
 
 CALLS, REPLIES = "calls", "replies"
 PIPES_VARIABLE = "PACH_DATUM_PIPES"
@@ -33,7 +34,7 @@ class PipeCall:
 
 
 class PipeCalls:
-    """Calls by pipes.
+    """Calls by pipes, which are closed at the end of a `with` block.
 
     Args:
         folder: where they are made; user code finds them there.
@@ -49,6 +50,13 @@ class PipeCalls:
         # For reading and writing: no side waits for the other to open a pipe.
         self._calls, self._replies = (os.open(f"{folder}/{name}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC) for name in (CALLS, REPLIES))
         self.forget()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._calls)
+        os.close(self._replies)
 
     def fileno(self) -> int:
         return self._calls

@@ -14,8 +14,9 @@ _Kept = TypeVar("_Kept")
 
 
 class Running(msgspec.Struct, frozen=True):
-    """The datum that runs: its index in the job, and its id."""
+    """The datum that runs: its job's name on Kubernetes, its index in that, and its id."""
 
+    job: str
     datum: int
     id: str
 
@@ -60,9 +61,9 @@ class PodState:
         """The datum that the worker before this one ran when it was killed."""
         return self._running.read()
 
-    def begin(self, task: DatumTask) -> None:
-        """This datum runs from now on."""
-        self.now = Running(task.index, task.id)
+    def begin(self, job: str, task: DatumTask) -> None:
+        """This datum of a job runs from now on."""
+        self.now = Running(job, task.index, task.id)
         self._running.write(self.now)
 
     def end(self) -> None:

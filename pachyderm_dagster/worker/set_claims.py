@@ -1,12 +1,15 @@
-"""How a worker in a pod gets datum sets: claimed in the store for its completion index, or in etcd under a lease that lives as long as the worker."""
+"""How a worker in a pod gets datum sets: claimed in the store, where they stay its own, or in etcd under a lease that lives as long as the worker; and, by a
+worker that stays between jobs, as long as the job is offered.
+"""
 
 import contextlib
 import datetime as dt
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
+from pachyderm_dagster.worker.job_queue import JobQueue
 from pachyderm_dagster.worker.work_area import Claim, WorkArea
 
 if TYPE_CHECKING:
@@ -16,8 +19,6 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS = 15
 """So long after a worker's death others may have its sets."""
-# Workers begin to look at places that are spread evenly however many they are: multiples of the golden ratio.
-_SPREAD = 0.6180339887498949
 
 
 class SetClaims(Protocol):
@@ -41,7 +42,7 @@ class SetClaims(Protocol):
 
 
 class StoreClaims:
-    """Claims by create-if-absent. A set is its completion index's for ever, whose next pod goes on with it."""
+    """Claims by create-if-absent. A set is its holder's for ever: a completion index's, whose next pod goes on with it, or that of a pod that stays."""
 
     def __init__(self, area: WorkArea, claim: Claim) -> None:
         self._area, self._claim = area, claim
@@ -52,7 +53,7 @@ class StoreClaims:
     def take(self) -> int | None:
         """First those that this completion index has already."""
         if self._own is None:
-            self._own = deque(self._area.claims_of(self._claim.index))
+            self._own = deque(self._area.claims_of(self._claim.holder))
         if self._own:
             return self._own.popleft()
         # In this order: a set that comes later is then not overlooked.
@@ -78,10 +79,10 @@ class StoreClaims:
         """The sets that nobody has, from where this worker is on, and then those before: where that is, all that is listed is one page."""
         if self._total is None:
             free = list(self._area.free_sets(0))
-            start = int(self._claim.index * _SPREAD % 1 * len(free))
+            start = int(self._claim.place * len(free))
             return free[start:] + free[:start]
         if self._next is None:
-            self._next = int(self._claim.index * _SPREAD % 1 * self._total)
+            self._next = int(self._claim.place * self._total)
         return chain(self._area.free_sets(self._next), self._area.free_sets(0))
 
 
@@ -116,3 +117,35 @@ class LeasedClaims:
     def close(self) -> None:
         """At once, and not when the lease ends."""
         self._exits.close()
+
+
+class OfferedClaims:
+    """Those of a worker that stays: it waits with a job for what others leave, until the job is not offered any more, or another one is too.
+
+    Args:
+        inner: the claims themselves.
+        withdraw: takes back one of a job that has ended.
+    """
+
+    def __init__(self, inner: SetClaims, queue: JobQueue, job: str, withdraw: Callable[[int], None]) -> None:
+        self._inner, self._queue, self._job, self._withdraw = inner, queue, job, withdraw
+
+    def take(self) -> int | None:
+        """As `inner`; none of a job that has ended, whose claims are removed before its sets."""
+        number = self._inner.take()
+        if number is not None and not self._queue.has(self._job):
+            self._withdraw(number)
+            return None
+        return number
+
+    def may_come(self) -> bool:
+        """Of a pod that is gone, or from a driver that is still at it."""
+        return self._queue.jobs() == [self._job]
+
+    def finish(self, number: int) -> None:
+        """As `inner`."""
+        self._inner.finish(number)
+
+    def close(self) -> None:
+        """As `inner`."""
+        self._inner.close()

@@ -16,9 +16,22 @@ _PART_SECONDS = 1.0
 _PART_SHARE = 1 / 8
 # With datums as short as this the next set is claimed before the last datum has ended, and nobody else waits long for one.
 _SHORT_SECONDS = 0.25
-_LOOK_SECONDS = 0.5
 _LOOK_GROWTH = 1.5
-_LONGEST_LOOK_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """For how long a worker waits that found nothing to do, at first and at most."""
+
+    first_seconds: float = 0.5
+    longest_seconds: float = 5.0
+
+    def next(self, seconds: float) -> float:
+        """The wait behind one of so many seconds."""
+        return min(seconds * _LOOK_GROWTH, self.longest_seconds)
+
+
+USUAL_LOOKS = Looks()
 
 
 @dataclass(slots=True)
@@ -38,6 +51,7 @@ class SetOrders:
 
     Args:
         claims: makes them, when the first set is asked for.
+        looks: for a set that may come.
         told: is called when results are told, by the third.
         wait: waits so many seconds, for a set that may come.
         now: seconds, of a clock that is never set.
@@ -48,12 +62,13 @@ class SetOrders:
         area: WorkArea,
         claims: Callable[[], SetClaims],
         *,
+        looks: Looks = USUAL_LOOKS,
         told: Callable[[], None] = lambda: None,
         wait: Callable[[float], object] = time.sleep,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._area, self._open_claims, self._told = area, claims, told
-        self._wait, self._now = wait, now
+        self._looks, self._wait, self._now = looks, wait, now
         self._claims: SetClaims | None = None
         self._tasks: deque[DatumTask] = deque()
         # Held for all below.
@@ -138,12 +153,12 @@ class SetOrders:
         """Claims a set; None when every set there is has a worker, and no more will come."""
         if self._claims is None:
             self._claims = self._open_claims()
-        seconds = _LOOK_SECONDS
+        seconds = self._looks.first_seconds
         while (number := self._claims.take()) is None:
             if not self._claims.may_come():
                 return None
             self._wait(seconds)
-            seconds = min(seconds * _LOOK_GROWTH, _LONGEST_LOOK_SECONDS)
+            seconds = self._looks.next(seconds)
         return number
 
     def _open(self, number: int) -> None:

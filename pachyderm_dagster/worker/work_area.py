@@ -5,7 +5,7 @@
 | `setup` | driver | an `AreaSetup`: a `WorkerSetup`, and the version of this layout |
 | `sets/N` | driver | the tasks of a datum set |
 | `sets-written` | driver, last | how many sets there are |
-| `takers/INDEX/N` | worker | nothing: that the worker of a completion index is about to claim the set |
+| `takers/HOLDER/N` | worker | nothing: that the worker of a completion index, or of a pod that stays, is about to claim the set |
 | `claims/N` | worker | a `Claim`: who has the set |
 | `results/N/K` | worker | results of the set; `K-last` when the set has no other |
 | `deaths/POD` | worker | a `Death`: the datum that ran when the container of user code ended under it |
@@ -19,6 +19,7 @@ whose answer was lost: it looks whether the object is its own.
 
 import datetime as dt
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -31,6 +32,9 @@ from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerRefu
 
 WORK = "work"
 LAYOUT = 1
+NO_INDEX = -1
+"""In the place of a completion index, of a pod that has none."""
+_SPREAD = 0.6180339887498949
 _SETUP, _SETS, _SETS_WRITTEN, _REMOVING = "setup", "sets", "sets-written", "removing"
 _TAKERS, _CLAIMS, _RESULTS, _DEATHS, _TOLD, _REFUSALS = "takers", "claims", "results", "deaths", "told", "refusals"
 _LAST = "-last"
@@ -53,10 +57,26 @@ class AreaSetup(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """Who has a set: the worker of a completion index. `pod` is the uid of the pod that claimed it; a later pod of the index goes on with it."""
+    """Who has a set: the worker of a completion index. `pod` is the uid of the pod that claimed it; a later pod of the index goes on with it.
+
+    Pods that stay (docs/design/0026) have no completion index, which is NO_INDEX then: each holds what it claims by itself.
+    """
 
     index: int
     pod: str
+
+    @property
+    def holder(self) -> str:
+        """Whose the set is, also after the worker was started again."""
+        return self.pod if self.index == NO_INDEX else str(self.index)
+
+    @property
+    def place(self) -> float:
+        """Where among the sets the worker begins to look, from 0 to 1: places that are spread evenly however many workers there are."""
+        if self.index == NO_INDEX:
+            return zlib.crc32(self.pod.encode()) / (1 << 32)
+        # Multiples of the golden ratio.
+        return self.index * _SPREAD % 1
 
 
 class Death(msgspec.Struct, frozen=True):
@@ -164,6 +184,35 @@ class WorkArea:
         for name in self._names(_REFUSALS):
             yield name, self._decode(f"{_REFUSALS}/{name}", WorkerRefused)
 
+    def has_refused(self, pod: str) -> bool:
+        """Whether the worker of a pod could not go on."""
+        return self._find(f"{_REFUSALS}/{pod}") is not None
+
+    def holders(self) -> set[str]:
+        """Those who took sets and were not forgotten."""
+        return {found.key.split("/")[-2] for found in self.store.list(self._key(_TAKERS))}
+
+    def free(self, holder: str) -> list[int]:
+        """Has others do what a holder, which is gone, left: tasks without a result become new sets, behind those of `write_sets`. Their numbers in the job.
+
+        Killed anywhere it may be called again; some tasks are then in two sets, and the first result counts.
+        """
+        freed: list[int] = []
+        for number in self.claims_of(holder):
+            done, _ = self.results_of(number)
+            left = [task for task in self.read_set(number) if task.index not in done]
+            if left:
+                self._add_set(left)
+            freed += [task.index for task in left]
+        for key in [found.key for found in self.store.list(self._key(f"{_TAKERS}/{holder}"))]:
+            self.store.delete(key)
+        return freed
+
+    def _add_set(self, tasks: Sequence[DatumTask]) -> None:
+        number = max(self.list_sets(), default=-1) + 1
+        while not self.store.put_new(self._key(f"{_SETS}/{number:08}"), msgspec.msgpack.encode(tasks)):
+            number += 1
+
     def claimed(self) -> set[int]:
         """The sets that a worker has, or had."""
         return set(map(int, self._names(_CLAIMS)))
@@ -231,14 +280,19 @@ class WorkArea:
     def claim(self, number: int, claim: Claim) -> bool:
         """Takes a set that nobody has; false when another worker was faster. A set of this completion index's own is taken again."""
         # Before the claim: what was claimed is found again by it.
-        self.store.put_new(self._key(f"{_TAKERS}/{claim.index}/{number:08}"), b"")
+        self.store.put_new(self._key(f"{_TAKERS}/{claim.holder}/{number:08}"), b"")
         key = f"{_CLAIMS}/{number:08}"
-        return self.store.put_new(self._key(key), msgspec.msgpack.encode(claim)) or self._decode(key, Claim).index == claim.index
+        return self.store.put_new(self._key(key), msgspec.msgpack.encode(claim)) or self._decode(key, Claim).holder == claim.holder
 
-    def claims_of(self, index: int) -> list[int]:
-        """The sets that the worker of a completion index has and that it has not finished, by number."""
-        begun = set(map(int, self._names(f"{_TAKERS}/{index}")))
-        own = [number for number in sorted(begun) if (data := self._find(f"{_CLAIMS}/{number:08}")) and _decode(data, Claim).index == index]
+    def withdraw(self, number: int, claim: Claim) -> None:
+        """Takes back a claim of this worker's own, which has not begun with the set."""
+        self.store.delete(self._key(f"{_CLAIMS}/{number:08}"))
+        self.store.delete(self._key(f"{_TAKERS}/{claim.holder}/{number:08}"))
+
+    def claims_of(self, holder: str) -> list[int]:
+        """The sets that a holder of claims has and that it has not finished, by number."""
+        begun = set(map(int, self._names(f"{_TAKERS}/{holder}")))
+        own = [number for number in sorted(begun) if (data := self._find(f"{_CLAIMS}/{number:08}")) and _decode(data, Claim).holder == holder]
         return [number for number in own if not any(name.endswith(_LAST) for name in self._names(f"{_RESULTS}/{number:08}"))]
 
     def append_results(self, number: int, part: int, results: Sequence[DatumResult], *, last: bool) -> int:

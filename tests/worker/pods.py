@@ -30,7 +30,7 @@ from pachyderm_dagster.worker.work_area import Death, WorkArea
 from tests.storage.conftest import S3_SETTINGS, S3_URL
 from tests.worker.running import ROOT, Files, Place, Ran
 
-JOB = "edges-v1-0a1b"
+JOB, WORKERS = "edges-v1-0a1b", "edges-v1-workers"
 BUSYBOX = shutil.which("busybox")
 IMAGE_VARIABLES = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", "FROM_IMAGE": "yes"}
 
@@ -55,6 +55,10 @@ class Pod:
         """As the kubelet does in its place."""
         self.worker = self.place.start_worker(self.index, self.uid, self.volume)
 
+    def restart_container(self) -> None:
+        """As the kubelet does in a pod that stays."""
+        self.user = self.place.start_container(self.volume)
+
     def kill_container(self) -> None:
         """As the kernel does when user code wants too much memory: the first process goes, and all others."""
         [first] = find_children(self.user.pid)
@@ -76,7 +80,11 @@ class Pod:
 
 
 class PodPlace(Place):
-    """A store (a folder, where no URL names another), a work area in it, and pods that work there."""
+    """A store (a folder, where no URL names another), a work area in it, and pods that work there.
+
+    Attributes:
+        stay: whether its pods are those of a Deployment.
+    """
 
     def __init__(self, folder: Path, url: str = "") -> None:
         super().__init__(folder)
@@ -85,6 +93,7 @@ class PodPlace(Place):
         self.pods: list[Pod] = []
         self._mounted: list[Path] = []
         self.log_format = "text"
+        self.stay = False
         self.area = WorkArea(self.store, JOB)
 
     def give(self, *cmd: str, tasks: Sequence[DatumTask] = (), set_size: int = 1000, etcd: EtcdAddress | None = None, **more: Any) -> None:
@@ -113,6 +122,21 @@ class PodPlace(Place):
             linux.mount("tmpfs", str(volume), "tmpfs", 0, f"size={megabytes}m")
             self._mounted.append(volume)
         prepare_volume(str(volume), BUSYBOX)
+        container = self.start_container(volume, image=image, user=user, folder=folder, variables=variables, read_only=read_only)
+        pod = Pod(self, index, uid, volume, container, self.start_worker(index, uid, volume))
+        self.pods.append(pod)
+        return pod
+
+    def start_container(
+        self,
+        volume: Path,
+        *,
+        image: Path | str = "/",
+        user: int = 0,
+        folder: str = "/",
+        variables: Mapping[str, str] = IMAGE_VARIABLES,
+        read_only: bool = False,
+    ) -> subprocess.Popen[bytes]:
         binds = {"/pfs": f"{volume}/pfs", "/pach/bin:ro": f"{volume}/bin", "/pach/run": f"{volume}/run"}
         binds |= more_binds or {}
         asked = {
@@ -125,10 +149,7 @@ class PodPlace(Place):
             "environment": dict(variables),
             "command": ["/pach/bin/busybox", "sh", "/pach/bin/starter"],
         }
-        container = self._start(asked)
-        pod = Pod(self, index, uid, volume, container, self.start_worker(index, uid, volume))
-        self.pods.append(pod)
-        return pod
+        return self._start(asked)
 
     def start_worker(self, index: int, uid: str, volume: Path) -> subprocess.Popen[bytes]:
         asked = {
@@ -139,9 +160,14 @@ class PodPlace(Place):
             "user": 0,
             "folder": "/",
             "environment": {**os.environ, "PYTHONPATH": str(ROOT)},
-            "command": [sys.executable, "-P", "-m", "pachyderm_dagster.worker.pod", self.url, JOB, str(index), uid, self.log_format],
+            "command": [sys.executable, "-P", "-m", *self._command_of(index, uid), self.log_format],
         }
         return self._start(asked)
+
+    def _command_of(self, index: int, uid: str) -> list[str]:
+        if self.stay:
+            return ["pachyderm_dagster.worker.long_lived", self.url, WORKERS, uid]
+        return ["pachyderm_dagster.worker.pod", self.url, JOB, str(index), uid]
 
     def _start(self, asked: dict[str, Any]) -> subprocess.Popen[bytes]:
         with (self.folder / "containers.log").open("ab") as log:

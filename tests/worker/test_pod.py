@@ -426,7 +426,7 @@ def test_a_container_that_ends_under_a_datum_is_told_and_the_next_pod_goes_on(po
     # Two are enough: the driver answers this datum, and a third pod has nothing left to do.
     assert pods.start_pod().wait() == 0, pods.log()
     assert [one.index for one in pods.results()] == [1, 2]
-    assert pods.area.claims_of(0) == []
+    assert pods.area.claims_of("0") == []
 
 
 def test_a_pod_that_is_told_to_end_blames_no_datum(pods: PodPlace) -> None:
@@ -496,7 +496,7 @@ def test_many_datums_over_three_pods_run_once_each(pods: PodPlace) -> None:
     ran = pods.run("sh", "-c", f"echo $PACH_DATUM_ID >>{mark}; echo x >/pfs/out/$PACH_DATUM_ID", tasks=tasks, parallelism=3, set_size=10)
     assert [(one.index, one.state) for one in ran] == [(index, "SUCCESS") for index in range(200)]
     assert sorted(map(int, mark.read_text().split())) == list(range(200))
-    owners = {pods.area.claims_of(index) == [] for index in range(3)}
+    owners = {pods.area.claims_of(str(index)) == [] for index in range(3)}
     assert owners == {True}
     assert pods.area.claimed() == set(range(20))
 

@@ -77,7 +77,7 @@ def test_one_worker_does_all_sets() -> None:
     area = offered(7, 3)
     assert sorted(work(orders_of(area, Claim(0, "a")))) == list(range(7))
     assert sorted(indices(area)) == list(range(7))
-    assert area.claims_of(0) == []
+    assert area.claims_of("0") == []
 
 
 def test_a_job_without_sets_has_no_datum() -> None:
@@ -109,7 +109,7 @@ def test_datums_under_which_a_pod_died_come_last_and_those_of_two_deaths_not_at_
     for pod, datum in enumerate((0, 1, 1)):
         area.note_death(Death(0, f"dead-{pod}", datum, "00", "it ended"))
     assert work(orders_of(area, Claim(0, "a"))) == [2, 3, 0]
-    assert area.claims_of(0) == []
+    assert area.claims_of("0") == []
 
 
 def test_a_set_of_which_nothing_may_run_is_finished_all_the_same() -> None:

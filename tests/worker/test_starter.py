@@ -76,8 +76,8 @@ def test_a_try_that_is_still_read_is_not_written_over_by_the_next(tmp_path: Path
 def test_the_datum_that_ran_is_found_by_the_next_worker(tmp_path: Path) -> None:
     state = PodState(str(tmp_path))
     assert state.find_left() is None
-    state.begin(TASK)
-    assert PodState(str(tmp_path)).find_left() == Running(5, "ab" * 32)
+    state.begin("job-1", TASK)
+    assert PodState(str(tmp_path)).find_left() == Running("job-1", 5, "ab" * 32)
     state.end()
     assert PodState(str(tmp_path)).find_left() is None
 

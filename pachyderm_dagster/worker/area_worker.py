@@ -1,0 +1,222 @@
+"""Works on the datum sets of one job with the container of user code beside it: what a worker in a pod does, whether it stays for other jobs or not."""
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+import msgspec
+
+from pachyderm_dagster.coordination.etcd_address import parse_etcd_url
+from pachyderm_dagster.coordination.importing import import_open_etcd
+from pachyderm_dagster.errors import ExecutionError, PachydermError
+from pachyderm_dagster.log_lines import JSON, PACKAGE, about, about_job
+from pachyderm_dagster.storage.content import ContentReader, ContentWriter
+from pachyderm_dagster.storage.objects import ObjectStore
+from pachyderm_dagster.worker.datums import DatumRunner, Elsewhere
+from pachyderm_dagster.worker.echo import Echo, LoggedEcho
+from pachyderm_dagster.worker.folders import FolderPool, empty_folder, remove_entry
+from pachyderm_dagster.worker.pipe_calls import PipeCalls
+from pachyderm_dagster.worker.pod_state import PodState, Starts
+from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerSetup
+from pachyderm_dagster.worker.publish import FinishedDatum
+from pachyderm_dagster.worker.sandbox import PFS, Sandbox
+from pachyderm_dagster.worker.serving import Files, serve
+from pachyderm_dagster.worker.set_claims import LeasedClaims, SetClaims, StoreClaims
+from pachyderm_dagster.worker.set_orders import USUAL_LOOKS, Looks, SetOrders
+from pachyderm_dagster.worker.source_folder import SOURCE, write_source
+from pachyderm_dagster.worker.stage import StagedDatum
+from pachyderm_dagster.worker.starter import NEXT, PACH
+from pachyderm_dagster.worker.starter_runner import Image, StarterRunner
+from pachyderm_dagster.worker.work_area import NO_INDEX, AreaSetup, Claim, Death, WorkArea
+
+MOST_VAIN_STARTS = 8
+_log = logging.getLogger(f"{PACKAGE}.worker.area_worker")
+
+
+@dataclass(frozen=True, slots=True)
+class InPod:
+    """What a worker has in its pod.
+
+    Attributes:
+        runner: of user code's container.
+        state: what it leaves for the worker that is started again in its place; `starts` counts those before this one.
+        environ: with the credentials for the etcd in which sets are claimed.
+    """
+
+    runner: StarterRunner
+    state: PodState
+    starts: Starts
+    environ: Mapping[str, str]
+    log_format: str
+
+    def check(self) -> None:
+        """Whether the pod is as the worker needs it.
+
+        Raises:
+            ExecutionError: `worker-not-started`.
+        """
+        if not os.path.isdir(PFS) or not os.path.samefile(PFS, f"{PACH}/pfs"):
+            raise ExecutionError("worker-not-started", f"{PFS} is not the folder 'pfs' of the volume at {PACH}; mount it there in the worker too")
+
+    def check_starts(self) -> None:
+        """Whether another try may help. Raises as `check`."""
+        if self.starts.vain >= MOST_VAIN_STARTS:
+            problem = f"the worker of this pod was started {self.starts.vain} times without answering a datum"
+            raise ExecutionError("worker-not-started", f"{problem}; its log (`kubectl logs POD -c worker --previous`) says why")
+
+    def note_kill(self, store: ObjectStore, claim: Claim) -> None:
+        """Tells of a datum that the worker before this one ran when it was killed."""
+        left = self.state.find_left()
+        if left is not None:
+            death = Death(claim.index, claim.pod, left.datum, left.id, "the worker was killed")
+            WorkArea(store, left.job).note_death(death, restart=self.starts.all)
+            self.state.end()
+
+
+class AreaWorker:
+    """The worker of one job, which hands out its datums and takes their results.
+
+    Args:
+        refuse: ends it, where it cannot go on. From any thread.
+        within: makes claims ones that end with something else, too.
+        looks: for a set that may come.
+
+    Attributes:
+        has_worked: whether there was a datum for it.
+    """
+
+    def __init__(
+        self,
+        area: WorkArea,
+        claim: Claim,
+        pod: InPod,
+        refuse: Callable[[PachydermError], NoReturn],
+        *,
+        within: Callable[[SetClaims], SetClaims] = lambda claims: claims,
+        looks: Looks = USUAL_LOOKS,
+    ) -> None:
+        self._area, self._claim, self._pod, self._refuse, self._within = area, claim, pod, refuse, within
+        self._orders = SetOrders(area, self._claims, looks=looks, told=pod.state.forget_vain)
+        self._coordination = ""
+        self.has_worked = False
+
+    def work(self, found: AreaSetup, image: Image) -> None:
+        """Works until no set is left; `close` tells what is not told then. Raises as `serve`, StarterGone among it."""
+        self._coordination = found.coordination
+        setup, reader, writer = found.setup, ContentReader(self._area.store), ContentWriter(self._area.store)
+        threading.Thread(target=self._tell, name="tell", daemon=True).start()
+        _clear()
+        source = f"{PACH}/run/{SOURCE}"
+        if setup.source_files:
+            write_source(setup.source_files, source, reader)
+        setup = _in_image(setup, image, f"{PACH}/run")
+        self._pod.runner.accept(setup.accept_return_code)
+        with contextlib.ExitStack() as exits:
+            datums = DatumRunner(
+                setup,
+                Sandbox(PFS, f"{PACH}/pfs", None),
+                self._pod.runner,
+                reader,
+                source=source if setup.source_files else "",
+                calls=exits.enter_context(_calls(setup)) if setup.datum_batching else None,
+                elsewhere=Elsewhere((image.user, image.group), (PFS, source), self._pod.runner.memory),
+                listener=lambda task, _started: LoggedEcho(task.id) if self._pod.log_format == JSON else Echo(),
+            )
+            exits.enter_context(_about(setup))
+            pool = FolderPool(f"{PACH}/datums")
+            serve(self, _Marked(datums, self._pod.state, self._area.job), Files(reader, writer, pool, PFS, links_elsewhere=True, is_bounded=setup.memory_volume))
+
+    def next_task(self) -> DatumTask | None:
+        task = self._orders.next_task()
+        self.has_worked = self.has_worked or task is not None
+        return task
+
+    def answer(self, results: Sequence[DatumResult]) -> None:
+        self._orders.answer(results)
+
+    def refuse(self, error: PachydermError) -> NoReturn:
+        self._refuse(error)
+
+    def note_end(self, *, told: bool) -> None:
+        """Tells of the datum that runs when user code's container has ended; `told`: somebody had it end."""
+        running = self._pod.state.now
+        if running is not None:
+            how = "the pod was told to end" if told else "the container of user code ended"
+            death = Death(self._claim.index, self._claim.pod, running.datum, running.id, how)
+            if told:
+                self._area.note_told(death)
+            else:
+                # A pod that stays may see several such ends.
+                self._area.note_death(death, restart=self._pod.starts.all + 1 if self._claim.index == NO_INDEX else 0)
+        self._pod.state.end()
+
+    def close(self, seconds: float | None = None) -> None:
+        """As `SetOrders.close`."""
+        self._orders.close(seconds)
+
+    def _claims(self) -> SetClaims:
+        if not self._coordination:
+            return self._within(StoreClaims(self._area, self._claim))
+        address = parse_etcd_url(self._coordination, self._pod.environ)
+        return self._within(LeasedClaims(self._area, import_open_etcd().open_claims(address, self._area.job), self._claim))
+
+    def _tell(self) -> None:
+        try:
+            self._orders.tell()
+        except PachydermError as error:
+            self._refuse(error)
+
+
+class _Marked:
+    """Runs datums, and says in the state of the pod which one runs."""
+
+    def __init__(self, datums: DatumRunner, state: PodState, job: str) -> None:
+        self._datums, self._state, self._job = datums, state, job
+
+    def run(self, staged: StagedDatum) -> FinishedDatum:
+        self._state.begin(self._job, staged.task)
+        with about(datum=staged.task.id):
+            _log.info("the datum begins")
+            try:
+                finished = self._datums.run(staged)
+            except PachydermError:
+                self._state.end()
+                raise
+            result = finished.result
+            _log.info("the datum ended: %s%s", result.state.name, f", {result.reason}" if result.reason else "")
+        self._state.end()
+        return finished
+
+    def close(self) -> None:
+        self._datums.close()
+
+
+def _calls(setup: WorkerSetup) -> PipeCalls:
+    return PipeCalls(f"{PACH}/run", os.pathsep.join([setup.environment.get("PATH", os.defpath), f"{PACH}/bin/{NEXT}"]))
+
+
+def _clear() -> None:
+    """Removes what a job before left, or a worker that was killed of its datum."""
+    for path in (f"{PACH}/datums", f"{PACH}/run/{SOURCE}"):
+        if os.path.lexists(path):
+            remove_entry(path)
+    empty_folder(f"{PACH}/pfs")
+
+
+def _about(setup: WorkerSetup) -> contextlib.AbstractContextManager[None]:
+    """What is logged in the block is about the job of a setup."""
+    project, pipeline, job = (setup.environment.get(name, "") for name in ("PPS_PROJECT_NAME", "PPS_PIPELINE_NAME", "PACH_JOB_ID"))
+    return about_job(project, pipeline, job)
+
+
+def _in_image(setup: WorkerSetup, image: Image, run: str) -> WorkerSetup:
+    """The setup with what the image says where the pipeline does not; `run` is a folder that both containers know."""
+    folder = setup.working_dir or (f"{PFS}/{SOURCE}" if setup.source_files else "")
+    environment = {**image.environment, **setup.environment}
+    return msgspec.structs.replace(
+        setup, environment=environment, working_dir=os.path.join(image.folder, folder), scratch=run, image="", user="", cgroups=(), terminal=False
+    )
