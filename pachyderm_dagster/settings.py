@@ -4,6 +4,7 @@ Order: environment variable, `config.toml` in the home (the same keys), default.
 """
 
 import json
+import math
 import os
 import re
 import tomllib
@@ -29,6 +30,9 @@ KUBERNETES_PULL_POLICY = "PACHYDERM_KUBERNETES_IMAGE_PULL_POLICY"
 KUBERNETES_STORAGE_SECRET = "PACHYDERM_KUBERNETES_STORAGE_SECRET"
 KUBERNETES_SERVICE_ACCOUNT = "PACHYDERM_KUBERNETES_SERVICE_ACCOUNT"
 KUBERNETES_COORDINATION_URL = "PACHYDERM_KUBERNETES_COORDINATION_URL"
+KUBERNETES_COOLDOWN_SECONDS = "PACHYDERM_KUBERNETES_COOLDOWN_SECONDS"
+NEVER = "never"
+"""In the place of a number of seconds."""
 SQL_PASSWORD = "PACHYDERM_SQL_PASSWORD"
 ETCD_VARIABLES = ("ETCDCTL_CACERT", "ETCDCTL_CERT", "ETCDCTL_KEY", "ETCDCTL_USER", "ETCDCTL_PASSWORD")
 """Those of etcd's own command line that count here too."""
@@ -47,6 +51,7 @@ _KUBERNETES_DEFAULTS = {
     KUBERNETES_STORAGE_SECRET: "",
     KUBERNETES_SERVICE_ACCOUNT: "default",
     KUBERNETES_COORDINATION_URL: "",
+    KUBERNETES_COOLDOWN_SECONDS: "300",
 }
 _IN_FILE = (METADATA_URL, STORAGE_URL, COORDINATION_URL, EXECUTOR, PROJECT, DAGSTER_HOME, *_KUBERNETES_DEFAULTS)
 
@@ -71,6 +76,7 @@ class KubernetesSettings:
         storage_secret: name of the Secret whose keys are the variables that the worker opens the store with; empty for none.
         service_account: of the pods.
         coordination_url: the etcd of the home, as pods reach it, where their workers claim datum sets; empty when they do so in the store.
+        cooldown_seconds: after so long without a job there are no more workers of a pipeline whose workers stay; infinite for never.
     """
 
     kubeconfig: str
@@ -81,6 +87,7 @@ class KubernetesSettings:
     storage_secret: str
     service_account: str
     coordination_url: str = ""
+    cooldown_seconds: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +207,18 @@ def _kubernetes(found: Mapping[str, Setting]) -> KubernetesSettings:
     if there and not (there.startswith(_ETCD) and here.value.startswith(_ETCD)):
         problem = f"{KUBERNETES_COORDINATION_URL} is set, and {COORDINATION_URL} is {here.value!r} ({here.origin})"
         raise InvalidError("config-invalid", f"{problem}; both take etcd://HOST:PORT, and name the same etcd: as pods reach it, and as this process does")
+    cooldown = found[KUBERNETES_COOLDOWN_SECONDS]
+    if find_seconds(cooldown.value) is None:
+        problem = f"{KUBERNETES_COOLDOWN_SECONDS} is {cooldown.value!r} ({cooldown.origin})"
+        raise InvalidError("config-invalid", f"{problem}; it takes a number of seconds, such as 300, or {NEVER}")
     return _as_kubernetes(values)
+
+
+def find_seconds(text: str) -> float | None:
+    """A number of seconds, infinite for NEVER; None for what is neither."""
+    if text == NEVER:
+        return math.inf
+    return float(text) if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII) else None
 
 
 def _as_kubernetes(values: Mapping[str, str]) -> KubernetesSettings:
@@ -213,6 +231,7 @@ def _as_kubernetes(values: Mapping[str, str]) -> KubernetesSettings:
         storage_secret=values[KUBERNETES_STORAGE_SECRET],
         service_account=values[KUBERNETES_SERVICE_ACCOUNT],
         coordination_url=values[KUBERNETES_COORDINATION_URL],
+        cooldown_seconds=find_seconds(values[KUBERNETES_COOLDOWN_SECONDS]) or 0.0,
     )
 
 

@@ -18,6 +18,7 @@ from pachyderm_dagster.cli.printing import Column, Printer, printing
 from pachyderm_dagster.cli.secrets import secret_store
 from pachyderm_dagster.cli.source_folders import NO_FOLDERS, SourceFolders, with_sources
 from pachyderm_dagster.cli.spec_files import STANDARD_INPUT, SpecText, complete_specs, read_text, tell_unused, user_specs
+from pachyderm_dagster.cli.staying_workers import tend
 from pachyderm_dagster.cli.templates import parse_arguments, render
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
@@ -149,6 +150,7 @@ def make_pipelines(
                 click.echo(f"done before the error: {', '.join(str(one.name) for one in made if isinstance(one, Pipeline))}", err=True)
             raise
     printer.only_documents(*map(document_of, made))
+    tend(environ)
 
 
 def _checked(environ: Mapping[str, str], requests: Sequence[CreatePipeline], project: str) -> list[PipelineSpec]:

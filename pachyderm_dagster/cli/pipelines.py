@@ -14,6 +14,7 @@ from pachyderm_dagster.cli.numbers import ALL, number_of_versions
 from pachyderm_dagster.cli.options import force, gone_option, in_project, only_one
 from pachyderm_dagster.cli.printing import Column, Document, Printer, brief, optional, printing, text, time, to_json
 from pachyderm_dagster.cli.process_state import process_document, show_process
+from pachyderm_dagster.cli.staying_workers import tend
 from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
@@ -166,6 +167,7 @@ def list_pipeline(
 def start_pipeline(environ: Mapping[str, str], pipeline: str, project: str, printer: Printer) -> None:
     """It gets one job for what its inputs hold now; commits made while it was stopped are not worked on one by one."""
     printer.only_documents(*map(document_of, ask(environ, StartPipeline(parse_repo(pipeline, project=project)))))
+    tend(environ)
 
 
 @click.command(epilog="Example: pachctl stop pipeline edges")
@@ -176,6 +178,7 @@ def start_pipeline(environ: Mapping[str, str], pipeline: str, project: str, prin
 def stop_pipeline(environ: Mapping[str, str], pipeline: str, project: str, printer: Printer) -> None:
     """Its unfinished jobs are killed."""
     printer.only_documents(*map(document_of, ask(environ, StopPipeline(parse_repo(pipeline, project=project)))))
+    tend(environ)
 
 
 @click.command(epilog="Example: pachctl rerun pipeline edges --reprocess")
@@ -206,6 +209,7 @@ def delete_pipeline(
     named = list(dict.fromkeys(parse_repo(name, project=project) for name in doomed))
     request = DeletePipeline(named[0] if named else None, project, force, keep_repo, tuple(named[1:]))
     printer.only_documents(*map(document_of, ask(environ, request)))
+    tend(environ)
 
 
 def _older_version(txn: Transaction, newest: Pipeline, back: int) -> Pipeline:

@@ -4,6 +4,7 @@ import importlib
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from typing import Any
 
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.executors.local import LocalExecutor
@@ -14,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 def open_executor(workspace: Workspace, environ: Mapping[str, str], *, warn: Callable[[str], None] = _log.warning) -> AbstractContextManager[Executor]:
-    """What runs the datums of a workspace's jobs; at the end of the block nothing of it is left.
+    """What runs the datums of a workspace's jobs; at the end of the block nothing of it is left but workers that stay, where a pipeline has some.
 
     Args:
         environ: from which the workspace was opened; processes on this machine see it.
@@ -26,11 +27,25 @@ def open_executor(workspace: Workspace, environ: Mapping[str, str], *, warn: Cal
     settings = workspace.settings.kubernetes
     if settings is None:
         return LocalExecutor(environ, warn=warn)
+    executor: AbstractContextManager[Executor] = _import("executor").KubernetesExecutor(workspace, settings, warn=warn)
+    return executor
+
+
+def tend_workers(workspace: Workspace) -> None:
+    """Looks after workers that stay between jobs, of which none run on this machine: has them go that idle, or whose pipeline is gone. What fails is told.
+
+    Raises:
+        InvalidError: as `open_executor`.
+    """
+    settings = workspace.settings.kubernetes
+    if settings is not None:
+        _import("tending").tend_home(workspace, settings)
+
+
+def _import(name: str) -> Any:
     try:
         # By name: the client is an extra, and takes long to import.
-        module = importlib.import_module("pachyderm_dagster.executors.kubernetes.executor")
+        return importlib.import_module(f"pachyderm_dagster.executors.kubernetes.{name}")
     except ModuleNotFoundError as error:
         problem = f"running datums in pods needs the package {error.name}, which is not installed"
         raise InvalidError("extra-missing", f"{problem}: pip install 'pachyderm-dagster[kubernetes]'") from error
-    executor: AbstractContextManager[Executor] = module.KubernetesExecutor(workspace, settings, warn=warn)
-    return executor

@@ -13,9 +13,10 @@ import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, hold
 from pachyderm_dagster.coordination.names import asked_lease, reactor_lease, request_lease, set_lease
 from pachyderm_dagster.errors import ConflictError, ExecutionError, NotFoundError, PachydermError, StateError, UnreachableError
-from pachyderm_dagster.executors.choosing import open_executor
+from pachyderm_dagster.executors.choosing import open_executor, tend_workers
 from pachyderm_dagster.executors.run_job import Executor, run_job
 from pachyderm_dagster.executors.unrunnable import end_unrunnable_jobs
+from pachyderm_dagster.executors.watch import Watch
 from pachyderm_dagster.integration.automation import job_name, sensor_name
 from pachyderm_dagster.integration.dagster_inner import stopped_names
 from pachyderm_dagster.integration.due_runs import DueSets, SetRequest
@@ -36,6 +37,8 @@ LONGEST_SECONDS = 1.0
 """Between two looks where word of changes comes."""
 PASSED = dt.timedelta(seconds=2)
 """How long a set that cannot be run now is not looked at again."""
+TENDED = dt.timedelta(seconds=10)
+"""How often workers that stay between jobs are looked after."""
 LOOKED_AT = 3
 """Requests a look: of the first ones some may have to wait."""
 
@@ -229,7 +232,7 @@ class Reactor:
 @contextlib.contextmanager
 def open_reactor(workspace: Workspace, environ: Mapping[str, str], instance: dg.DagsterInstance, code: Code, *, is_instant: bool) -> Iterator[Reactor]:
     """A reactor for a workspace, which was opened from `environ`. Errors as `open_executor`."""
-    with open_executor(workspace, environ) as executor:
+    with open_executor(workspace, environ) as executor, Watch(lambda: tend_workers(workspace), lambda: None, TENDED.total_seconds()):
         reactor = Reactor(workspace, instance, executor, code, is_instant)
         try:
             yield reactor

@@ -9,7 +9,7 @@ import dagster as dg
 from pachyderm_dagster.coordination.leases import hold
 from pachyderm_dagster.coordination.names import run_lease
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.executors.choosing import open_executor
+from pachyderm_dagster.executors.choosing import open_executor, tend_workers
 from pachyderm_dagster.executors.run_job import Executor
 from pachyderm_dagster.integration.applying import apply_declared
 from pachyderm_dagster.integration.automation import Automation, Environ, job_name, schedule_name
@@ -77,6 +77,7 @@ def _sensor(automation: Automation, context: dg.SensorEvaluationContext | dg.Sch
             automation.project, loaded.pipelines, loaded.heads, assets, job_name(automation.project), loaded.by_set, schedules, automation.limits
         )
         yield sensor, workspace, executor
+        tend_workers(workspace)
 
 
 @contextlib.contextmanager

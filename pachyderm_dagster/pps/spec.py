@@ -159,7 +159,7 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """`until_success` skips what was processed, `every_job` nothing, ever, `code_change` what the same code has processed, which is the
     default with `transform.build`."""
     autoscaling: bool = False
-    """Workers come and go with the work."""
+    """On Kubernetes, workers stay for the next job and go when none comes for a while."""
     resource_requests: Resources | None = None
     """What the code is given at least."""
     resource_limits: Resources | None = None

@@ -14,6 +14,7 @@ from pachyderm_dagster.pfs.conditions import check_trigger, parse_size
 from pachyderm_dagster.pfs.glob_checking import check_glob, template_groups
 from pachyderm_dagster.pfs.model import DEFAULT_BRANCH, checked_branch_name, checked_project_name, checked_repo_name
 from pachyderm_dagster.pps.code_rules import check_code
+from pachyderm_dagster.pps.cooldown import check_cooldown
 from pachyderm_dagster.pps.documents import read_documents
 from pachyderm_dagster.pps.egress import Egress, folder_url
 from pachyderm_dagster.pps.input_rules import check_input, with_defaults
@@ -130,6 +131,7 @@ def read_spec(document: Any, place: Place, notes: list[str]) -> PipelineSpec:
     check_code(spec, place)
     _check_secrets(spec.transform.secrets, place.field("transform").field("secrets"))
     check_service(spec, place)
+    check_cooldown(spec, place)
     if spec.input is None:
         return spec
     check_input(spec.input, place.field("input"))

@@ -128,7 +128,9 @@ class AreaWorker:
             )
             exits.enter_context(_about(setup))
             pool = FolderPool(f"{PACH}/datums")
-            serve(self, _Marked(datums, self._pod.state, self._area.job), Files(reader, writer, pool, PFS, links_elsewhere=True, is_bounded=setup.memory_volume))
+            serve(
+                self, _Marked(datums, self._pod.state, self._area.job), Files(reader, writer, pool, PFS, links_elsewhere=True, is_bounded=setup.memory_volume)
+            )
 
     def next_task(self) -> DatumTask | None:
         task = self._orders.next_task()

@@ -43,9 +43,12 @@ class Home:
         self("put", "file", "-r", "data@master:/", "-f", str(self._folder))
 
     def create(self, name: str = "copy", image: str = BUSYBOX, cmd: Sequence[str] = ("sh", "-c", "cp /pfs/data/* /pfs/out/"), **fields: Any) -> None:
+        """`glob` is of the input; with `update` the pipeline is there and does all again; other fields are those of its file."""
         transform = {"image": image, "cmd": cmd} | fields.pop("transform", {})
-        spec = {"pipeline": {"name": name}, "input": {"pfs": {"repo": "data", "glob": "/*"}}, "transform": transform, **fields}
-        self("create", "pipeline", "-f", "-", stdin=json.dumps(spec))
+        words = ["update", "pipeline", "--reprocess"] if fields.pop("update", False) else ["create", "pipeline"]
+        glob = fields.pop("glob", "/*")
+        spec = {"pipeline": {"name": name}, "input": {"pfs": {"repo": "data", "glob": glob}}, "transform": transform, **fields}
+        self(*words, "-f", "-", stdin=json.dumps(spec))
 
     def job(self, name: str = "copy") -> Any:
         """The newest job of a pipeline."""
@@ -80,7 +83,10 @@ class Home:
     def is_clean(self) -> bool:
         jobs = self.namespace.batch.list_namespaced_job(self.namespace.name).items
         secrets = [one for one in self.namespace.core.list_namespaced_secret(self.namespace.name).items if one.metadata.name != STORE_SECRET]
-        return not jobs and not self.pods() and not secrets
+        return not jobs and not self.pods() and not secrets and not self.deployments()
+
+    def deployments(self) -> list[Any]:
+        return list(self.namespace.apps.list_namespaced_deployment(self.namespace.name).items)
 
 
 def make_home(namespace: Namespace, kubeconfig: Path, servers: Mapping[str, str], folder: Path) -> Home:

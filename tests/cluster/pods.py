@@ -19,11 +19,12 @@ class Namespace:
     name: str
     core: client.CoreV1Api
     batch: client.BatchV1Api
+    apps: client.AppsV1Api
 
     @classmethod
     def create(cls, api: client.ApiClient) -> Self:
         """Makes one of a name that no other has, and waits until pods can be made in it."""
-        made = cls(f"test-{os.getpid()}-{next(_numbers)}", client.CoreV1Api(api), client.BatchV1Api(api))
+        made = cls(f"test-{os.getpid()}-{next(_numbers)}", client.CoreV1Api(api), client.BatchV1Api(api), client.AppsV1Api(api))
         made.core.create_namespace({"metadata": {"name": made.name}})
         made._wait(made.core.list_namespaced_service_account, lambda account: account.metadata.name == "default")
         return made

@@ -122,7 +122,7 @@ class PodPlace(Place):
             linux.mount("tmpfs", str(volume), "tmpfs", 0, f"size={megabytes}m")
             self._mounted.append(volume)
         prepare_volume(str(volume), BUSYBOX)
-        container = self.start_container(volume, image=image, user=user, folder=folder, variables=variables, read_only=read_only)
+        container = self.start_container(volume, image=image, user=user, folder=folder, variables=variables, read_only=read_only, more_binds=more_binds)
         pod = Pod(self, index, uid, volume, container, self.start_worker(index, uid, volume))
         self.pods.append(pod)
         return pod
@@ -136,6 +136,7 @@ class PodPlace(Place):
         folder: str = "/",
         variables: Mapping[str, str] = IMAGE_VARIABLES,
         read_only: bool = False,
+        more_binds: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         binds = {"/pfs": f"{volume}/pfs", "/pach/bin:ro": f"{volume}/bin", "/pach/run": f"{volume}/run"}
         binds |= more_binds or {}

@@ -12,10 +12,10 @@ from pachyderm_dagster.executors.kubernetes.patches import Manifest
 from pachyderm_dagster.executors.kubernetes.server import TIMEOUT, Refusals, Server, unreachable
 from pachyderm_dagster.settings import KubernetesSettings
 
-JOBS, PODS, SECRETS, EVENTS = "jobs", "pods", "secrets", "events"
+JOBS, DEPLOYMENTS, PODS, SECRETS, EVENTS = "jobs", "deployments", "pods", "secrets", "events"
 """The kinds of objects, all of the settings' namespace."""
 WATCH_SECONDS = 300
-_GROUPS = {JOBS: "/apis/batch/v1"}
+_GROUPS = {JOBS: "/apis/batch/v1", DEPLOYMENTS: "/apis/apps/v1"}
 _QUIET_SECONDS = 30
 """A watch that says nothing for so long beyond its end is broken."""
 _GONE = 410

@@ -27,19 +27,20 @@ class Commands:
     refused: int
 
 
-def commands_of(job: str, store_url: str, log_format: str = TEXT) -> Commands:
-    """The commands of the pods of a Job (worker/pod.py, worker/starter.py)."""
+def job_commands(job: str, store_url: str, log_format: str = TEXT) -> Commands:
+    """The commands of the pods of a Job (worker/pod.py)."""
+    return _commands("pod", store_url, job, "$(JOB_COMPLETION_INDEX)", log_format=log_format)
+
+
+def staying_commands(workers: str, store_url: str, log_format: str = TEXT) -> Commands:
+    """The commands of the pods of a Deployment (worker/long_lived.py)."""
+    return _commands("long_lived", store_url, workers, log_format=log_format)
+
+
+def _commands(module: str, *words: str, log_format: str) -> Commands:
     return Commands(
         starter=(*_PYTHON, "pachyderm_dagster.worker.starter", PACH),
-        worker=(
-            *_PYTHON,
-            "pachyderm_dagster.worker.pod",
-            store_url,
-            job,
-            "$(JOB_COMPLETION_INDEX)",
-            "$(POD_UID)",
-            *([] if log_format == TEXT else [log_format]),
-        ),
+        worker=(*_PYTHON, f"pachyderm_dagster.worker.{module}", *words, "$(POD_UID)", *([] if log_format == TEXT else [log_format])),
         user=("/pach/bin/busybox", "sh", "/pach/bin/starter"),
         worker_folders={PACH: "", "/pfs": "pfs"},
         user_folders={"/pfs": "pfs", "/pach/bin": "bin", "/pach/run": "run"},

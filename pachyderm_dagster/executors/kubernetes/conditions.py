@@ -1,5 +1,6 @@
 """What the status of a pod or a Job says: why a pod does not start, and why it ended."""
 
+import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ _NOT_STARTING = {
 # Not what the policy of the Job says of its pods, and not its deadline.
 _PODS_ENDED = {"FailedIndexes", "MaxFailedIndexesExceeded", "BackoffLimitExceeded"}
 _OUT_OF_MEMORY = "OOMKilled"
+_GONE_AFTER = dt.timedelta(seconds=5)
 _EVICTED = "Evicted"
 _STORAGE_WORDS = ("ephemeral", "storage", "emptydir", "disk")
 
@@ -45,6 +47,12 @@ def find_problem(pods: Sequence[Manifest]) -> str | None:
         return None
     problem = next((problem for pod in alive if (problem := why_not_starting(pod)) is not None), None)
     return problem or next((problem for pod in pods if (problem := why_not_begun(pod)) is not None), None)
+
+
+def why_no_pods(maker: Manifest) -> str | None:
+    """Why a Deployment makes no pods, as when a quota is used up; None when it does, or is none."""
+    failure = condition_of(maker, "ReplicaFailure")
+    return None if failure is None else f"{failure.get('reason', 'ReplicaFailure')}: {failure.get('message', '')}"
 
 
 def why_not_begun(pod: Manifest) -> str | None:
@@ -78,6 +86,12 @@ def works(pod: Manifest) -> bool:
 def is_over(pod: Manifest) -> bool:
     """Whether a pod has ended, or is about to."""
     return _status(pod).get("phase") in ("Succeeded", "Failed") or "deletionTimestamp" in pod["metadata"]
+
+
+def has_ended(pod: Manifest, now: dt.datetime) -> bool:
+    """Whether nothing of a pod runs any more, or nothing should for some seconds: its node may be cut off."""
+    until = pod["metadata"].get("deletionTimestamp")
+    return _status(pod).get("phase") in ("Succeeded", "Failed") or (until is not None and dt.datetime.fromisoformat(until) + _GONE_AFTER < now)
 
 
 def find_deadly(pod: Manifest) -> ExecutionError | None:
@@ -118,7 +132,7 @@ def restarts(pod: Manifest) -> int:
 
 
 def condition_of(job: Manifest, kind: str) -> Manifest | None:
-    """A condition of a Job that holds: `Complete`, `Failed`, `FailureTarget`."""
+    """A condition that holds, of a Job: `Complete`, `Failed`; of a Deployment: `ReplicaFailure`."""
     found: list[Any] = [one for one in _status(job).get("conditions", []) if one["type"] == kind and one["status"] == "True"]
     return found[0] if found else None
 

@@ -1,9 +1,10 @@
-"""Runs datums in pods: one Indexed Job a pipeline job (docs/design/0024)."""
+"""Runs datums in pods: one Indexed Job a pipeline job (docs/design/0024), or pods that stay between jobs where the pipeline says so (docs/design/0026)."""
 
 import logging
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -11,17 +12,22 @@ from pachyderm_dagster.executors.datum_sets import choose_sets, gather, in_sets
 from pachyderm_dagster.executors.job_datums import JobDatums
 from pachyderm_dagster.executors.kubernetes.cluster import Cluster
 from pachyderm_dagster.executors.kubernetes.cluster_secrets import copied_secrets, secret_names
-from pachyderm_dagster.executors.kubernetes.commands import commands_of
+from pachyderm_dagster.executors.kubernetes.commands import job_commands
+from pachyderm_dagster.executors.kubernetes.gone_pods import GonePods
 from pachyderm_dagster.executors.kubernetes.janitor import sweep
 from pachyderm_dagster.executors.kubernetes.manifests import Pods
 from pachyderm_dagster.executors.kubernetes.names import JobNames
 from pachyderm_dagster.executors.kubernetes.offering import Offers, claims_url
-from pachyderm_dagster.executors.kubernetes.pod_job import PodJob
+from pachyderm_dagster.executors.kubernetes.pod_job import PodJob, PodMaker
 from pachyderm_dagster.executors.kubernetes.pod_run import PodRun
 from pachyderm_dagster.executors.kubernetes.starting import Starting
+from pachyderm_dagster.executors.kubernetes.staying_pods import StayingPods, staying_workers
+from pachyderm_dagster.executors.kubernetes.tending import tend
 from pachyderm_dagster.executors.removals import Removals
 from pachyderm_dagster.pfs.store_ids import find_store_id
+from pachyderm_dagster.pps.model import Pipeline
 from pachyderm_dagster.settings import KubernetesSettings
+from pachyderm_dagster.worker.job_queue import JobQueue
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerSetup
 from pachyderm_dagster.worker.work_area import WorkArea
 from pachyderm_dagster.workspace import Workspace
@@ -56,27 +62,27 @@ class KubernetesExecutor:
         """
         cluster, home = self._begin()
         names = JobNames(home, job.inputs.job)
-        spec = job.inputs.pipeline.spec
-        called = secret_names(spec, self._workspace.secrets, names)
-        pods = Pods(names, spec, self._settings, commands_of(names.name, setup.store_url, self._workspace.settings.log_format), called)
-        pod_job = PodJob(cluster, pods.job(parallelism), copied_secrets(called, self._workspace.secrets, names))
+        pipeline = job.inputs.pipeline
         area = WorkArea(self._workspace.store, names.name)
-        starting = Starting(self._workspace, cluster, job.inputs.pipeline, names.name, self._warn)
         etcd = self._workspace.etcd if self._settings.coordination_url else None
-        run = PodRun(cluster, pod_job, area, Offers(area, etcd), starting, self._remove)
+        maker = self._maker(cluster, home, names, pipeline, parallelism)
+        gone = GonePods(area, self._workspace.database.clock.now) if pipeline.spec.autoscaling and etcd is None else None
+        starting = Starting(self._workspace, cluster, pipeline, maker.name, self._warn)
+        run = PodRun(cluster, maker, area, Offers(area, etcd), starting, self._remove, gone)
         # Before there is anything to remove: a stop in between must not be lost.
         self._runs.add(run)
         try:
             url = claims_url(self._settings.coordination_url, etcd)
             if not area.begin(setup, url):
                 # Its workers and those of this attempt would not see each other's claims.
-                pod_job.remove()
+                maker.remove()
                 area.remove()
                 area.begin(setup, url)
-            pod_job.begin()
+            maker.begin()
         except BaseException:
             run.end(again=True)
             raise
+        spec = pipeline.spec
         given = tasks if spec.datum_set_spec is not None or spec.transform.datum_batching else in_sets(tasks, choose_sets(None, job.count, parallelism))
         return run.results(gather(given))
 
@@ -89,19 +95,38 @@ class KubernetesExecutor:
         """None: a datum in a pod is not restarted by itself."""
         return 0
 
+    def _maker(self, cluster: Cluster, home: str, names: JobNames, pipeline: Pipeline, workers: int) -> PodMaker:
+        """What makes so many pods for a job. Raises InvalidError as `run`."""
+        spec, secrets, settings = pipeline.spec, self._workspace.secrets, self._workspace.settings
+        if spec.autoscaling:
+            staying = staying_workers(self._workspace, self._settings, home, pipeline)
+            return StayingPods(cluster, staying, JobQueue(self._workspace.store, staying.name), names.name, workers)
+        called = secret_names(spec, secrets, names)
+        pods = Pods(names, spec, self._settings, job_commands(names.name, settings.storage_url, settings.log_format), called)
+        return PodJob(cluster, pods.job(workers), copied_secrets(called, secrets, names))
+
     def _begin(self) -> tuple[Cluster, str]:
-        """The cluster, and the id of this home on it; the first time, what crashed drivers left is removed."""
+        """The cluster, and the id of this home on it; the first time, what crashed drivers left is removed soon, and workers without a job are looked after."""
         home = find_store_id(self._workspace.store)
         assert home is not None, "the record claims its store when it is opened"
         with self._lock:
             if self._cluster is None:
                 self._cluster = Cluster(self._settings)
-                sweep(self._workspace, self._cluster, home)
+                # Beside the job, which needs none of it.
+                self._remove(partial(sweep, self._workspace, self._cluster, home))
+                self._remove(self._tend)
         return self._cluster, home
+
+    def _tend(self) -> None:
+        cluster, home = self._begin()
+        tend(self._workspace, self._settings, cluster, home)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.stop()
+        if self._cluster is not None:
+            # Those whose time is over already.
+            self._remove(self._tend)
         self._remove.close()

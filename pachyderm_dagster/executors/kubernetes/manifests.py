@@ -1,11 +1,11 @@
-"""The manifest of a Job, from what a pipeline says of pods: a pure function."""
+"""The manifests of Jobs and Deployments, from what a pipeline says of pods: pure functions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.executors.kubernetes.commands import PACH, Commands
-from pachyderm_dagster.executors.kubernetes.names import JobNames
+from pachyderm_dagster.executors.kubernetes.names import WORKERS_LABEL, Names
 from pachyderm_dagster.executors.kubernetes.patches import Manifest, patched_pod
 from pachyderm_dagster.pps.pods import Resources, TaintEffect, Toleration
 from pachyderm_dagster.pps.spec import PipelineSpec
@@ -27,13 +27,13 @@ _EFFECTS = {TaintEffect.NO_SCHEDULE: "NoSchedule", TaintEffect.PREFER_NO_SCHEDUL
 
 @dataclass(frozen=True, slots=True)
 class Pods:
-    """What the pods of one job are made from.
+    """What the pods of one job, or of the workers that stay for a pipeline, are made from.
 
     Args:
         secrets: what the secrets that the specification names are called on the cluster.
     """
 
-    names: JobNames
+    names: Names
     spec: PipelineSpec
     settings: KubernetesSettings
     commands: Commands
@@ -45,7 +45,6 @@ class Pods:
         Raises:
             InvalidError: `pod-patch-invalid`, `user-not-number`.
         """
-        labels = {**self._user_labels, **self.names.labels}
         spec: Manifest = {
             "completionMode": "Indexed",
             "completions": workers,
@@ -54,24 +53,38 @@ class Pods:
             "podReplacementPolicy": "Failed",
             "ttlSecondsAfterFinished": FINISHED_SECONDS,
             "podFailurePolicy": {"rules": self._failure_rules()},
-            "template": {"metadata": {"labels": labels, "annotations": self._annotations}, "spec": self._patched_pod()},
+            # The Job controller takes no other policy, and replaces pods as the Job says.
+            "template": self.template("Never"),
         }
         if self.spec.job_timeout is not None:
             spec["activeDeadlineSeconds"] = int(self.spec.job_timeout) + DEADLINE_SLACK_SECONDS
-        return {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {"name": self.names.name, "namespace": self.settings.namespace, "labels": labels, "annotations": self._annotations},
-            "spec": spec,
+        return {"apiVersion": "batch/v1", "kind": "Job", "metadata": self._metadata, "spec": spec}
+
+    def deployment(self, workers: int) -> Manifest:
+        """The Deployment with so many pods. Raises as `job`."""
+        spec: Manifest = {
+            "replicas": workers,
+            "selector": {"matchLabels": {WORKERS_LABEL: self.names.labels[WORKERS_LABEL]}},
+            # The template never changes.
+            "revisionHistoryLimit": 0,
+            "template": self.template("Always"),
         }
+        return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": self._metadata, "spec": spec}
+
+    def template(self, restart_policy: str) -> Manifest:
+        """Of pods. Raises as `job`."""
+        metadata = self._metadata
+        return {"metadata": {key: metadata[key] for key in ("labels", "annotations")}, "spec": {**self._patched_pod(), "restartPolicy": restart_policy}}
 
     @property
-    def _user_labels(self) -> dict[str, str]:
-        return {} if self.spec.metadata is None else dict(self.spec.metadata.labels)
-
-    @property
-    def _annotations(self) -> dict[str, str]:
-        return {**({} if self.spec.metadata is None else self.spec.metadata.annotations), **self.names.annotations}
+    def _metadata(self) -> Manifest:
+        of_user = self.spec.metadata
+        return {
+            "name": self.names.name,
+            "namespace": self.settings.namespace,
+            "labels": {**({} if of_user is None else of_user.labels), **self.names.labels},
+            "annotations": {**({} if of_user is None else of_user.annotations), **self.names.annotations},
+        }
 
     def _failure_rules(self) -> list[Manifest]:
         return [
@@ -88,13 +101,11 @@ class Pods:
         if pod.get("shareProcessNamespace"):
             problem = "the pod has shareProcessNamespace, with which what a command leaves running could not be ended"
             raise InvalidError("pod-patch-invalid", f"{problem}; take it out of pod_spec and pod_patch")
-        # The Job controller takes no other, and replaces pods as the policy says.
-        return {**pod, "restartPolicy": "Never"}
+        return pod
 
     def _pod(self) -> Manifest:
         spec = self.spec
         pod: Manifest = {
-            "restartPolicy": "Never",
             "serviceAccountName": self.settings.service_account,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,

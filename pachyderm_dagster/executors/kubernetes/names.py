@@ -1,19 +1,42 @@
-"""What a job is called on a cluster: the name of its Job, and the labels and annotations by which it is found again."""
+"""What jobs and workers are called on a cluster: the names of Jobs and Deployments, and the labels and annotations by which they are found again."""
 
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
 from pachyderm_dagster.codec import digest
+from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps.model import Job
 
 PREFIX = "pachyderm-dagster"
 HOME_LABEL = f"{PREFIX}/home"
 JOB_LABEL = f"{PREFIX}/job-name"
 JOB_ANNOTATION = f"{PREFIX}/job"
+WORKERS_LABEL = f"{PREFIX}/workers-name"
+WORKERS_ANNOTATION = f"{PREFIX}/workers"
 MANAGED_BY = {"app.kubernetes.io/managed-by": PREFIX}
 _MOST_LABEL = 63
 _SLUG = 28
 _ID = 8
+
+
+class Names(Protocol):
+    """What something that makes pods is called."""
+
+    @property
+    def name(self) -> str:
+        """A DNS label with room for what Kubernetes adds for a pod."""
+        ...
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """For people and selectors."""
+        ...
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """The whole name, which a label cannot hold."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +62,59 @@ class JobNames:
     def labels(self) -> dict[str, str]:
         """For people and selectors."""
         job = self.job
-        return {
-            **MANAGED_BY,
-            HOME_LABEL: self.home,
-            JOB_LABEL: self.name,
-            f"{PREFIX}/project": label_value(job.pipeline.project),
-            f"{PREFIX}/pipeline": label_value(job.pipeline.name),
-            f"{PREFIX}/version": str(job.version),
-            f"{PREFIX}/commit-set": job.id,
-        }
+        return {**_labels(self.home, job.pipeline, job.version), JOB_LABEL: self.name, f"{PREFIX}/commit-set": job.id}
 
     @property
     def annotations(self) -> dict[str, str]:
         """The whole name, which a label cannot hold."""
         return {JOB_ANNOTATION: f"{self.job.pipeline.project}/{self.job.pipeline.name}@{self.job.id}"}
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerNames:
+    """The names of the workers that stay for one version of a pipeline of a home.
+
+    Args:
+        home: id of the home's store.
+        content: whatever else makes them others.
+    """
+
+    home: str
+    pipeline: RepoName
+    version: int
+    content: bytes
+
+    @property
+    def name(self) -> str:
+        """Of the Deployment: the same as long as its pods are to be."""
+        parts = [self.home, self.pipeline.project, self.pipeline.name, str(self.version)]
+        own = digest("kubernetes-workers", [*(part.encode() for part in parts), self.content]).hex()[:_ID]
+        return f"{_slug(self.pipeline.name)}-v{self.version}-workers-{own}"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """For people and selectors."""
+        return {**_labels(self.home, self.pipeline, self.version), WORKERS_LABEL: self.name}
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """The whole name of the pipeline with its version, which a label cannot hold."""
+        return {WORKERS_ANNOTATION: workers_of(self.pipeline, self.version)}
+
+
+def workers_of(pipeline: RepoName, version: int) -> str:
+    """Whose workers some are, in the annotation that says it."""
+    return f"{pipeline.project}/{pipeline.name}@{version}"
+
+
+def _labels(home: str, pipeline: RepoName, version: int) -> dict[str, str]:
+    return {
+        **MANAGED_BY,
+        HOME_LABEL: home,
+        f"{PREFIX}/project": label_value(pipeline.project),
+        f"{PREFIX}/pipeline": label_value(pipeline.name),
+        f"{PREFIX}/version": str(version),
+    }
 
 
 def label_value(text: str) -> str:

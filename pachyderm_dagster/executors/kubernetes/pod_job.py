@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Sequence
+from typing import Protocol
 
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.executors.kubernetes.cluster import JOBS, SECRETS, Cluster
 from pachyderm_dagster.executors.kubernetes.cluster_secrets import owned_by
-from pachyderm_dagster.executors.kubernetes.conditions import is_finished
+from pachyderm_dagster.executors.kubernetes.conditions import DELETED, JobEnd, end_of, is_finished
+from pachyderm_dagster.executors.kubernetes.names import JOB_LABEL
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
 
 REMOVAL_SECONDS = 120.0
@@ -14,21 +16,49 @@ LOOK_SECONDS = 0.25
 _LOOK_GROWTH = 1.25
 
 
-class PodJob:
-    """The Job of a manifest, and the copies of secrets that its pods use."""
+class PodMaker(Protocol):
+    """What makes the pods of a job on the cluster.
 
-    def __init__(self, cluster: Cluster, manifest: Manifest, copies: Sequence[Manifest]) -> None:
-        self._cluster, self._manifest, self._copies = cluster, manifest, copies
-        self.name = str(manifest["metadata"]["name"])
-        self.uid: str | None = None
+    Attributes:
+        kind, name: what it is there.
+        labels: a selector of it and of its pods.
+    """
+
+    kind: str
+    name: str
+    labels: str
 
     def begin(self) -> None:
-        """Makes the Job, or goes on with one that still makes pods; one that has ended is made anew.
+        """Has pods made for the job, or goes on with what makes some.
 
         Raises:
             InvalidError: `pod-refused`, when the cluster does not take it.
             ExecutionError: `pods-remain`, when an earlier one does not go.
         """
+        ...
+
+    def end_seen(self, there: Sequence[Manifest]) -> JobEnd | None:
+        """How it ended, by what is watched of it; None as long as it makes pods."""
+        ...
+
+    def remove(self) -> None:
+        """Has no pod work for the job any more, also after a `begin` that was interrupted."""
+        ...
+
+
+class PodJob:
+    """The Job of a manifest, and the copies of secrets that its pods use."""
+
+    kind = JOBS
+
+    def __init__(self, cluster: Cluster, manifest: Manifest, copies: Sequence[Manifest]) -> None:
+        self._cluster, self._manifest, self._copies = cluster, manifest, copies
+        self.name = str(manifest["metadata"]["name"])
+        self.labels = f"{JOB_LABEL}={self.name}"
+        self.uid: str | None = None
+
+    def begin(self) -> None:
+        """Makes the Job, or goes on with one that still makes pods; one that has ended is made anew."""
         made: Manifest | None = None
         while made is None:
             there = self._cluster.get(JOBS, self.name)
@@ -42,10 +72,15 @@ class PodJob:
             made = there or self._cluster.create(JOBS, self._manifest)
         self.uid = str(made["metadata"]["uid"])
         for copy in self._copies:
-            self._cluster.patch(SECRETS, copy["metadata"]["name"], owned_by(made))
+            self._cluster.patch(SECRETS, copy["metadata"]["name"], owned_by(self._manifest, made))
 
-    def find(self) -> Manifest | None:
-        """The Job as the cluster has it at this moment; None when it is gone."""
+    def end_seen(self, there: Sequence[Manifest]) -> JobEnd | None:
+        """As `PodMaker.end_seen`."""
+        # What is watched may be of the moment before it was made anew.
+        job = next((one for one in there if one["metadata"]["uid"] == self.uid), None) or self._find()
+        return DELETED if job is None else end_of(job)
+
+    def _find(self) -> Manifest | None:
         there = self._cluster.get(JOBS, self.name)
         return there if there is not None and there["metadata"]["uid"] == self.uid else None
 

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 from pachyderm_dagster.errors import ExecutionError, PachydermError
-from pachyderm_dagster.executors.kubernetes.cluster import JOBS, PODS, Cluster
-from pachyderm_dagster.executors.kubernetes.conditions import DELETED, JobEnd, end_of, find_deadly, how_ended, is_evicted_for_disk, restarts
+from pachyderm_dagster.executors.kubernetes.cluster import PODS, Cluster
+from pachyderm_dagster.executors.kubernetes.conditions import JobEnd, find_deadly, how_ended, is_evicted_for_disk, restarts
 from pachyderm_dagster.executors.kubernetes.given_tasks import GivenTasks
-from pachyderm_dagster.executors.kubernetes.names import JOB_LABEL
+from pachyderm_dagster.executors.kubernetes.gone_pods import GonePods
 from pachyderm_dagster.executors.kubernetes.offering import Offers
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
-from pachyderm_dagster.executors.kubernetes.pod_job import PodJob
+from pachyderm_dagster.executors.kubernetes.pod_job import PodMaker
 from pachyderm_dagster.executors.kubernetes.starting import Starting
 from pachyderm_dagster.executors.kubernetes.watching import Watched
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, ResultState
@@ -25,8 +25,10 @@ MOST_VAIN_JOBS = 2
 """So many Jobs more are made for what pods left, when the ones before gave no result at all."""
 LOOK_SECONDS = 1.0
 """How often results are looked for, and that is more often at first."""
-_FIRST_LOOK_SECONDS = 0.1
+_FIRST_LOOK_SECONDS = 0.05
 _LOOK_GROWTH = 1.1
+_REFUSAL_SECONDS = 3.0
+"""How often it is looked for what no container's end tells: why the worker of a pod that stays cannot go on."""
 _DEATH_SECONDS = 20.0
 """For so long after a container ended it is looked for what its worker, or the next one, says of it."""
 
@@ -37,33 +39,45 @@ class PodRun:
     """The attempt, of which `results` is asked for once.
 
     Args:
+        maker: of its pods.
         offers: of the sets, where workers claim them in etcd.
+        gone: frees what pods had, where nothing else does.
         starting: is told of the pods.
         remove: calls something soon, in another thread.
     """
 
     def __init__(
-        self, cluster: Cluster, job: PodJob, area: WorkArea, offers: Offers, starting: Starting, remove: Callable[[Callable[[], None]], object]
+        self,
+        cluster: Cluster,
+        maker: PodMaker,
+        area: WorkArea,
+        offers: Offers,
+        starting: Starting,
+        remove: Callable[[Callable[[], None]], object],
+        gone: GonePods | None = None,
     ) -> None:
-        self._cluster, self._job, self._area, self._offers, self._starting, self._remove = cluster, job, area, offers, starting, remove
+        self._cluster, self._maker, self._area, self._offers, self._starting, self._remove = cluster, maker, area, offers, starting, remove
+        self._gone = gone
         self._changed = threading.Event()
         self._stopped = False
         self._is_removed = False
         self._lock = threading.Lock()
         self._ends: dict[str, Manifest] = {}
         self._seen: set[tuple[str, int, bool]] = set()
-        self._heed_until = 0.0
+        self._heed_until, self._heed_next = 0.0, time.monotonic() + _REFUSAL_SECONDS
         self._vain_jobs = 0
         self._left_before = sys.maxsize
 
     def results(self, sets: Iterable[Sequence[DatumTask]]) -> Generator[DatumResult, None, None]:
-        """Writes the tasks and gives a result for each. At its end the Job is gone, or, when it ended well, goes soon."""
+        """Writes the tasks and gives a result for each. At its end no pod works for it, or, when it ended well, soon none will."""
         tasks = GivenTasks(self._area, sets, self._offers.add, self._changed.set)
         is_adopted = bool(self._area.list_sets())
         ended_well = False
         try:
-            labels = f"{JOB_LABEL}={self._job.name}"
-            with Watched(self._cluster, PODS, labels, self._changed.set) as pods, Watched(self._cluster, JOBS, labels, self._changed.set) as job:
+            if is_adopted and self._gone is not None:
+                self._gone.begin()
+            kind, labels = self._maker.kind, self._maker.labels
+            with Watched(self._cluster, PODS, labels, self._changed.set) as pods, Watched(self._cluster, kind, labels, self._changed.set) as makers:
                 if not is_adopted:
                     # Of a job of this name whose end was cut off.
                     self._offers.remove()
@@ -71,7 +85,7 @@ class PodRun:
                 if is_adopted:
                     # Their results may be there before it is known that they are asked for.
                     tasks.join()
-                yield from self._follow(tasks, pods, job)
+                yield from self._follow(tasks, pods, makers)
             ended_well = not self._stopped
         finally:
             tasks.interrupt()
@@ -88,51 +102,55 @@ class PodRun:
         self.end()
 
     def end(self, *, again: bool = False) -> None:
-        """Removes Job and work area, once, or `again` for what was made since a stop. What cannot be removed now is told, and is the janitor's."""
+        """Removes what is there for the job, once, or `again` for what was made since a stop. What cannot be removed now is told, and is the janitor's."""
         with self._lock:
             if self._is_removed and not again:
                 return
             try:
-                self._job.remove()
+                self._maker.remove()
                 self._offers.remove()
                 self._area.remove()
                 self._is_removed = True
             except PachydermError as error:
-                _log.warning("what job %s left could not be removed; a later one does it: %s", self._job.name, error)
+                _log.warning("what job %s left could not be removed; a later one does it: %s", self._area.job, error)
 
-    def _follow(self, tasks: GivenTasks, pods: Watched, job: Watched) -> Iterator[DatumResult]:
+    def _follow(self, tasks: GivenTasks, pods: Watched, makers: Watched) -> Iterator[DatumResult]:
         reader = ResultsReader(self._area)
         wait = _FIRST_LOOK_SECONDS
         while not self._stopped:
             self._changed.clear()
             # Before the results: what a Job that has ended gave is there then.
-            found, jobs = pods.objects(), job.objects()
+            found, there = pods.objects(), makers.objects()
             for result in reader.new():
                 if tasks.answer(result.index):
                     yield result
             if tasks.is_done:
                 return
-            if found is not None and jobs is not None:
-                yield from self._look(tasks, found, jobs)
+            if found is not None and there is not None:
+                yield from self._look(tasks, found, there)
             self._offers.look()
             self._changed.wait(wait)
             wait = min(wait * _LOOK_GROWTH, LOOK_SECONDS)
 
-    def _look(self, tasks: GivenTasks, pods: Sequence[Manifest], jobs: Sequence[Manifest]) -> Iterator[DatumResult]:
+    def _look(self, tasks: GivenTasks, pods: Sequence[Manifest], makers: Sequence[Manifest]) -> Iterator[DatumResult]:
         """Acts on what the cluster says.
 
         Raises:
             PachydermError: what a worker refused to go on for.
             ExecutionError: `pods-lost`, when there will be no more results.
         """
-        self._starting.look(pods)
+        self._starting.look(pods, makers)
+        now = time.monotonic()
         if self._is_news(pods):
-            self._heed_until = time.monotonic() + _DEATH_SECONDS
-        if time.monotonic() < self._heed_until:
+            self._heed_until = now + _DEATH_SECONDS
+        if now < self._heed_until or now >= self._heed_next:
+            self._heed_next = now + _REFUSAL_SECONDS
             for _, refused in self._area.refusals():
                 raise refused.error()
             yield from self._bury(tasks)
-        ended = self._how_job_ended(jobs)
+        if self._gone is not None:
+            self._gone.look(pods)
+        ended = self._maker.end_seen(makers)
         if ended is None:
             return
         for result in ResultsReader(self._area).new():
@@ -141,14 +159,8 @@ class PodRun:
         yield from self._bury(tasks)
         if not tasks.is_done and not self._go_on(ended, tasks.open):
             last = "".join(f"; pod {pod['metadata']['name']}: {how_ended(pod)}" for pod in list(self._ends.values())[-1:])
-            how = f"Job {self._job.name} {ended.how}"
+            how = f"Job {self._maker.name} {ended.how}"
             raise ExecutionError("pods-lost", f"{how}, and {tasks.open:,} datums have no result{last}; the next try goes on from there")
-
-    def _how_job_ended(self, jobs: Sequence[Manifest]) -> JobEnd | None:
-        """How the Job ended; None as long as it makes pods."""
-        # What is watched may be of the moment before it was made anew.
-        job = next((one for one in jobs if one["metadata"]["uid"] == self._job.uid), None) or self._job.find()
-        return DELETED if job is None else end_of(job)
 
     def _go_on(self, ended: JobEnd, left: int) -> bool:
         """Makes the Job anew for what is left, where another may do better; whether it did, or the attempt is over."""
@@ -157,10 +169,10 @@ class PodRun:
         if not ended.may_pass or self._vain_jobs >= MOST_VAIN_JOBS:
             return False
         self._vain_jobs += 1
-        _log.warning("Job %s %s; another one runs the %s datums that are left", self._job.name, ended.how, f"{left:,}")
+        _log.warning("Job %s %s; another one runs the %s datums that are left", self._maker.name, ended.how, f"{left:,}")
         with self._lock:
             if not self._stopped:
-                self._job.begin()
+                self._maker.begin()
         return True
 
     def _is_news(self, pods: Sequence[Manifest]) -> bool:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from pachyderm_dagster.executors.kubernetes.cluster import EVENTS, Cluster
-from pachyderm_dagster.executors.kubernetes.conditions import find_problem, works
+from pachyderm_dagster.executors.kubernetes.conditions import find_problem, why_no_pods, works
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
 from pachyderm_dagster.pps.model import Pipeline, PipelineState
 from pachyderm_dagster.pps.wanted import set_crashing
@@ -21,25 +21,25 @@ class Starting:
 
     Args:
         pipeline: as of the job.
-        job: name of the Job.
+        maker: name of what makes the pods.
         tell: takes a line for people.
     """
 
-    def __init__(self, workspace: Workspace, cluster: Cluster, pipeline: Pipeline, job: str, tell: Callable[[str], None]) -> None:
-        self._workspace, self._cluster, self._pipeline, self._job, self._tell = workspace, cluster, pipeline, job, tell
+    def __init__(self, workspace: Workspace, cluster: Cluster, pipeline: Pipeline, maker: str, tell: Callable[[str], None]) -> None:
+        self._workspace, self._cluster, self._pipeline, self._maker, self._tell = workspace, cluster, pipeline, maker, tell
         self._said: str | None = pipeline.reason if pipeline.state is PipelineState.CRASHING else None
         self._since: float | None = None
         self._quiet_since = time.monotonic()
         self._from_events: str | None = None
 
-    def look(self, pods: Sequence[Manifest]) -> None:
-        """Takes the pods as they are now."""
+    def look(self, pods: Sequence[Manifest], makers: Sequence[Manifest]) -> None:
+        """Takes the pods, and what makes them, as they are now."""
         now = time.monotonic()
         if any(map(works, pods)):
             self._since, self._from_events, self._quiet_since = None, None, now
             self._report(None)
             return
-        problem = find_problem(pods) or self._ask_events(pods, now)
+        problem = find_problem(pods) or next(filter(None, map(why_no_pods, makers)), None) or self._ask_events(pods, now)
         if problem is None:
             self._since = None
             return
@@ -60,10 +60,10 @@ class Starting:
         self._said = problem
 
     def _ask_events(self, pods: Sequence[Manifest], now: float) -> str | None:
-        """The newest warning about the Job and its pods: of what no status says, as that a quota is used up or a volume is not there."""
+        """The newest warning about what makes the pods, and about those: of what no status says, as that a quota is used up or a volume is not there."""
         if now - self._quiet_since >= SILENCE_SECONDS:
             self._quiet_since = now
-            names = [self._job, *(pod["metadata"]["name"] for pod in pods[:1])]
+            names = [self._maker, *(pod["metadata"]["name"] for pod in pods[:1])]
             found = [event for name in names for event in self._cluster.list(EVENTS, fields=f"involvedObject.name={name},type=Warning")["items"]]
             newest = max(found, key=_when, default=None)
             self._from_events = None if newest is None else f"{newest['reason']}: {newest['message']}"

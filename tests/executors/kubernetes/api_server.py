@@ -13,7 +13,8 @@ from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 Manifest = dict[str, Any]
-_PATH = re.compile(r"/(?:api|apis/batch)/v1/namespaces/lab/(\w+)(?:/([^/]+))?")
+_OWNER_LABELS = {"jobs": "pachyderm-dagster/job-name", "deployments": "pachyderm-dagster/workers-name"}
+_PATH = re.compile(r"/(?:api|apis/batch|apis/apps)/v1/namespaces/lab/(\w+)(?:/([^/]+))?")
 
 
 class ApiServer:
@@ -21,14 +22,15 @@ class ApiServer:
 
     Attributes:
         asked: (method, kind) of every request.
-        refuse: status of every answer to a method from now on; none: 0.
-        on_change: is told of what clients create and delete, as a controller is.
+        refuse, refuse_kind: status of every answer to a method, or about a kind, from now on; none: 0.
+        on_change: is told of what clients create, change and delete, as a controller is.
     """
 
     def __init__(self, folder: Path) -> None:
         self.kubeconfig = folder / "kubeconfig"
         self.asked: list[tuple[str, str]] = []
         self.refuse: dict[str, int] = {}
+        self.refuse_kind: dict[str, int] = {}
         self.on_change: Callable[[str, str, Manifest], None] = lambda _change, _kind, _object: None
         self._objects: dict[tuple[str, str], Manifest] = {}
         self._changes: list[tuple[int, str, str, Manifest]] = []
@@ -92,6 +94,7 @@ class ApiServer:
         with self._changed:
             found["metadata"]["resourceVersion"] = str(version := next(self._versions))
             found["metadata"].setdefault("uid", f"uid-{version}")
+            found["metadata"].setdefault("creationTimestamp", "2026-01-01T00:00:00Z")
             if change == "DELETED":
                 self._objects.pop((kind, found["metadata"]["name"]), None)
             else:
@@ -133,7 +136,7 @@ class ApiServer:
         found = _PATH.fullmatch(urlsplit(request.path).path)
         assert found is not None, request.path
         self.asked.append((request.command, found[1]))
-        refused = self.refuse.get(request.command)
+        refused = self.refuse.get(request.command) or self.refuse_kind.get(found[1])
         status, answer = (refused, {"message": "as the test wants it"}) if refused else act(found[1], found[2], body)
         data = json.dumps(answer).encode()
         request.send_response(status)
@@ -160,12 +163,18 @@ class ApiServer:
 
     def _patch(self, kind: str, name: str, body: Manifest) -> tuple[int, Manifest]:
         with self._changed:
+            if (kind, name) not in self._objects:
+                return 404, {"message": f"{name} not found"}
             found = copy.deepcopy(self._objects[kind, name])
+            if body.get("metadata", {}).get("resourceVersion", found["metadata"]["resourceVersion"]) != found["metadata"]["resourceVersion"]:
+                return 409, {"message": "the object has been modified"}
             found["metadata"] |= body.get("metadata", {})
+            found["spec"] = found.get("spec", {}) | body.get("spec", {})
             if "data" in body:
                 found["data"] = body["data"]
             self.put(kind, found)
-            return 200, found
+        self.on_change("MODIFIED", kind, copy.deepcopy(found))
+        return 200, found
 
     def _delete(self, kind: str, name: str) -> tuple[int, Manifest]:
         with self._changed:
@@ -173,7 +182,9 @@ class ApiServer:
             if found is None:
                 return 404, {"message": f"{name} not found"}
             for (of, other), owned in list(self._objects.items()):
-                if kind == "jobs" and of == "pods" and owned["metadata"]["labels"]["pachyderm-dagster/job-name"] == name:
+                if of == "pods" and owned["metadata"]["labels"].get(_OWNER_LABELS.get(kind, "")) == name:
+                    self.drop(of, other)
+                if any(owner["uid"] == found["metadata"]["uid"] for owner in owned["metadata"].get("ownerReferences", ())):
                     self.drop(of, other)
             self.drop(kind, name)
         self.on_change("DELETED", kind, copy.deepcopy(found))

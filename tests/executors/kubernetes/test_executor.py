@@ -1,108 +1,22 @@
 """Jobs in pods, against an API server and pods of this process: what is made, followed, told and removed."""
 
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from pachyderm_dagster.errors import ExecutionError, StorageError
-from pachyderm_dagster.executors.job_datums import JobDatums
-from pachyderm_dagster.executors.kubernetes.executor import KubernetesExecutor
 from pachyderm_dagster.executors.kubernetes.pod_run import MOST_VAIN_JOBS
 from pachyderm_dagster.executors.run_job import run_job
-from pachyderm_dagster.pfs.model import RepoName
-from pachyderm_dagster.pps import jobs, pipelines
-from pachyderm_dagster.pps.model import Job, JobState, PipelineState
-from pachyderm_dagster.settings import KubernetesSettings
-from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerRefused, WorkerSetup
+from pachyderm_dagster.pps.model import JobState, PipelineState
+from pachyderm_dagster.worker.protocol import WorkerRefused
 from pachyderm_dagster.worker.work_area import Claim, Death, WorkArea
-from pachyderm_dagster.workspace import Workspace
 from tests.executors.in_process import put, read_all
-from tests.executors.kubernetes.api_server import ApiServer, Manifest
-from tests.executors.kubernetes.pods_in_process import PodsInProcess
+from tests.executors.kubernetes.api_server import Manifest
+from tests.executors.kubernetes.places import DiesWithTasksWritten, Killed, Place, Running, place
 
-COPY = """
-pipeline: {name: copy}
-transform: {cmd: [in-process], image: busybox}
-input: {pfs: {repo: data, glob: /*}}
-parallelism_spec: {constant: 2}
-"""
-
-
-def upper(files: dict[str, bytes]) -> dict[str, bytes]:
-    if b"bad" in files.values():
-        raise ValueError("this datum is bad")
-    return {path: data.upper() for path, data in files.items()}
-
-
-class Place:
-    """A home and a cluster."""
-
-    def __init__(self, workspace: Workspace, server: ApiServer) -> None:
-        self.workspace, self.server = workspace, server
-        self.pods = PodsInProcess(server, workspace.store, upper)
-        self.warnings: list[str] = []
-
-    def executor(self) -> KubernetesExecutor:
-        settings = KubernetesSettings(str(self.server.kubeconfig), "", "lab", "worker:1", "Never", "", "default")
-        return KubernetesExecutor(self.workspace, settings, warn=self.warnings.append)
-
-    def due(self) -> Job:
-        with self.workspace.database.read() as txn:
-            return next(job for _, members in jobs.list_due_set(txn, "default") for job in members)
-
-    def run(self) -> Job:
-        with self.executor() as executor:
-            return run_job(self.workspace, self.due(), executor=executor)
-
-    def state(self) -> tuple[PipelineState, str]:
-        with self.workspace.database.read() as txn:
-            found = pipelines.get_pipeline(txn, RepoName("default", "copy"))
-        return found.state, found.reason
-
-    def areas(self) -> list[str]:
-        return [found.key for found in self.workspace.store.list("work")]
-
-    def job(self) -> Manifest:
-        """The Job, once it is there."""
-        self.server.wait(lambda: bool(self.server.objects("jobs")))
-        (found,) = self.server.objects("jobs")
-        return found
-
-    def is_clean(self) -> bool:
-        return not self.server.objects("jobs") and not self.server.objects("pods") and not self.server.objects("secrets") and not self.areas()
-
-
-@pytest.fixture
-def place(workspace: Workspace, tmp_path: Path, create: Callable[..., None]) -> Iterator[Place]:
-    with ApiServer(tmp_path) as server:
-        found = Place(workspace, server)
-        workspace.pfs.create_repo("data")
-        put(workspace, "data@master", {"/a": b"one", "/b": b"two", "/c": b"three"})
-        create(COPY)
-        yield found
-        found.pods.join()
-
-
-class Running:
-    """A job that runs in a thread, and how it ends."""
-
-    def __init__(self, place: Place) -> None:
-        self.ended: list[Job] = []
-        self.errors: list[Exception] = []
-        self._thread = threading.Thread(target=self._run, args=(place,))
-        self._thread.start()
-
-    def join(self) -> None:
-        self._thread.join()
-
-    def _run(self, place: Place) -> None:
-        try:
-            self.ended.append(place.run())
-        except Exception as error:  # noqa: BLE001  the test looks at it
-            self.errors.append(error)
+__all__ = ["place"]
 
 
 def test_job_runs_in_pods_and_leaves_nothing(place: Place) -> None:
@@ -127,28 +41,6 @@ def test_failed_datum_fails_the_job(place: Place) -> None:
     job = place.run()
     assert job.state is JobState.FAILURE
     assert "this datum is bad" in job.reason
-
-
-class Killed(BaseException):
-    """The process of a driver ended."""
-
-
-class DiesWithTasksWritten:
-    """An executor whose process is killed when pods have their tasks."""
-
-    def __init__(self, inner: KubernetesExecutor, place: Place) -> None:
-        self._inner, self._place = inner, place
-
-    def run(self, setup: WorkerSetup, tasks: Iterable[DatumTask], parallelism: int, job: JobDatums, /) -> Generator[DatumResult]:
-        self._inner.run(setup, (), parallelism, job)
-        WorkArea(self._place.workspace.store, self._place.job()["metadata"]["name"]).write_sets([task] for task in tasks)
-        raise Killed
-
-    def stop(self) -> None:
-        """It could not."""
-
-    def restart_asked(self) -> int:
-        return 0
 
 
 def test_job_that_a_killed_driver_left_is_gone_on_with(place: Place) -> None:

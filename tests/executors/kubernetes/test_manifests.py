@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.executors.kubernetes.commands import commands_of
+from pachyderm_dagster.executors.kubernetes.commands import job_commands, staying_commands
 from pachyderm_dagster.executors.kubernetes.manifests import Pods
-from pachyderm_dagster.executors.kubernetes.names import JobNames
+from pachyderm_dagster.executors.kubernetes.names import JobNames, WorkerNames
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps.model import Counters, Job, JobState
 from pachyderm_dagster.pps.spec_reading import parse_specs
@@ -62,7 +62,7 @@ def job_of(project: str, name: str) -> Job:
 def pods(document: dict[str, Any], secrets: dict[str, str] | None = None) -> Pods:
     (spec,) = parse_specs(json.dumps(document), source="test", notes=[])
     names = JobNames(HOME, job_of(spec.pipeline.project or "default", spec.pipeline.name))
-    return Pods(names, spec, SETTINGS, commands_of(names.name, "s3://bucket/lab"), secrets or {})
+    return Pods(names, spec, SETTINGS, job_commands(names.name, "s3://bucket/lab"), secrets or {})
 
 
 @pytest.mark.parametrize(("name", "document", "secrets"), [("small", SMALL, {}), ("full", FULL, {"db": "db", "own": "edges-secret-1"})])
@@ -72,6 +72,16 @@ def test_manifest_is_the_golden_one(name: str, document: dict[str, Any], secrets
     if os.environ.get("WRITE_GOLDEN"):
         golden.write_text(made)
     assert made == golden.read_text()
+
+
+def test_deployment_is_the_golden_one() -> None:
+    (spec,) = parse_specs(json.dumps(SMALL | {"metadata": {"annotations": {"note": "for people"}}}), source="test", notes=[])
+    names = WorkerNames(HOME, RepoName("default", "edges"), 3, b"content")
+    made = Pods(names, spec, SETTINGS, staying_commands(names.name, "s3://bucket/lab"), {}).deployment(2)
+    golden = GOLDEN / "deployment.json"
+    if os.environ.get("WRITE_GOLDEN"):
+        golden.write_text(json.dumps(made, indent=2, sort_keys=True) + "\n")
+    assert made == json.loads(golden.read_text())
 
 
 def test_manifest_is_json() -> None:

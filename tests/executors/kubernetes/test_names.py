@@ -7,7 +7,8 @@ import string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pachyderm_dagster.executors.kubernetes.names import JobNames, label_value
+from pachyderm_dagster.executors.kubernetes.names import JobNames, WorkerNames, label_value
+from pachyderm_dagster.pfs.model import RepoName
 from tests.executors.kubernetes.test_manifests import HOME, job_of
 
 DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
@@ -22,6 +23,17 @@ def test_names_are_what_kubernetes_takes(project: str, pipeline: str, version: i
     assert DNS_LABEL.fullmatch(names.name) and len(names.name) + len("-9999") <= 63
     for value in names.labels.values():
         assert LABEL_VALUE.fullmatch(value) and len(value) <= 63
+
+
+@given(PIPELINES, PIPELINES, st.integers(1, 99_999), st.binary())
+def test_names_of_workers_are_too(project: str, pipeline: str, version: int, content: bytes) -> None:
+    names = WorkerNames(HOME, RepoName(project, pipeline), version, content)
+    # A ReplicaSet adds its hash, of up to ten letters; what a pod's name has beyond 63 its host name goes without.
+    assert DNS_LABEL.fullmatch(names.name) and len(names.name) + len("-0123456789") <= 72
+    for value in names.labels.values():
+        assert LABEL_VALUE.fullmatch(value) and len(value) <= 63
+    assert names.name != WorkerNames(HOME, RepoName(project, pipeline), version + 1, content).name
+    assert names.name != WorkerNames(HOME, RepoName(project, pipeline), version, content + b"x").name
 
 
 @given(st.text(alphabet=string.printable, max_size=100))

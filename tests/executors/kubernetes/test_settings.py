@@ -1,5 +1,7 @@
 """What a home says of the cluster that its jobs run on."""
 
+import math
+
 import pytest
 
 from pachyderm_dagster.errors import InvalidError
@@ -25,3 +27,14 @@ def test_workers_claim_in_the_store_unless_an_etcd_is_named_for_them() -> None:
 def test_an_etcd_for_pods_is_the_home_s(said: dict[str, str]) -> None:
     with pytest.raises(InvalidError, match="name the same etcd"):
         load_settings(HOME | {"PACHYDERM_KUBERNETES_COORDINATION_URL": ETCD} | said)
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("", 300.0), ("0", 0.0), ("90", 90.0), ("never", math.inf)])
+def test_workers_that_stay_do_so_for_five_minutes_unless_said(said: str, seconds: float) -> None:
+    found = load_settings(HOME | {"PACHYDERM_KUBERNETES_COOLDOWN_SECONDS": said}).kubernetes
+    assert found is not None and found.cooldown_seconds == seconds
+
+
+def test_what_is_no_time_is_refused() -> None:
+    with pytest.raises(InvalidError, match="PACHYDERM_KUBERNETES_COOLDOWN_SECONDS is '5m'"):
+        load_settings(HOME | {"PACHYDERM_KUBERNETES_COOLDOWN_SECONDS": "5m"})

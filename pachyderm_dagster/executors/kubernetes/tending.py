@@ -1,0 +1,116 @@
+"""Looks after the workers that stay, between jobs: has them go when they idle, and their Deployments when their pipeline or its version is gone."""
+
+import logging
+from collections.abc import Iterator
+
+from pachyderm_dagster.errors import ConflictError, ExecutionError, InvalidError, NotFoundError, PachydermError
+from pachyderm_dagster.executors.kubernetes.cluster import DEPLOYMENTS, Cluster
+from pachyderm_dagster.executors.kubernetes.idle_workers import Kept, plan_workers
+from pachyderm_dagster.executors.kubernetes.names import HOME_LABEL, JobNames, workers_of
+from pachyderm_dagster.executors.kubernetes.patches import Manifest
+from pachyderm_dagster.executors.kubernetes.staying_pods import StayingWorkers, make_deployment, staying_workers
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pfs.store_ids import find_store_id
+from pachyderm_dagster.pps import jobs, pipelines
+from pachyderm_dagster.pps.cooldown import cooldown_of
+from pachyderm_dagster.pps.model import Job, JobState, Pipeline, PipelineState
+from pachyderm_dagster.settings import KubernetesSettings
+from pachyderm_dagster.worker.job_queue import JobQueue
+from pachyderm_dagster.workspace import Workspace
+
+_DRIVEN = frozenset({JobState.STARTING, JobState.RUNNING, JobState.EGRESSING, JobState.FINISHING})
+
+_log = logging.getLogger(__name__)
+
+
+def list_deployments(workspace: Workspace, cluster: Cluster, home: str) -> list[Manifest]:
+    """The Deployments of a home; none for an account that may not know, as long as no pipeline has workers that stay.
+
+    Raises:
+        PachydermError: as `Cluster`.
+    """
+    try:
+        found: list[Manifest] = cluster.list(DEPLOYMENTS, labels=f"{HOME_LABEL}={home}")["items"]
+    except ExecutionError:
+        with workspace.database.read() as txn:
+            if any(pipeline.spec.autoscaling for pipeline in pipelines.list_pipeline(txn)):
+                raise
+        return []
+    return found
+
+
+def tend_home(workspace: Workspace, settings: KubernetesSettings) -> None:
+    """Looks after the workers of a home, by whoever has nothing else to do with the cluster."""
+    home = find_store_id(workspace.store)
+    if home is not None:
+        try:
+            cluster = Cluster(settings)
+        except InvalidError as error:
+            _log.warning("%s", error)
+        else:
+            tend(workspace, settings, cluster, home)
+
+
+def tend(workspace: Workspace, settings: KubernetesSettings, cluster: Cluster, home: str) -> None:
+    """Does what `plan_workers` says, and takes jobs that have ended from queues where a driver died. What fails now is told, and the next call's."""
+    try:
+        _tend(workspace, settings, cluster, home)
+    except PachydermError as error:
+        _log.warning("workers that stay between jobs could not be looked after now: %s", error)
+
+
+def _tend(workspace: Workspace, settings: KubernetesSettings, cluster: Cluster, home: str) -> None:
+    deployments = list_deployments(workspace, cluster, home)
+    queues = [JobQueue(workspace.store, found["metadata"]["name"]) for found in deployments]
+    offered = [(queue, queue.jobs()) for queue in queues]
+    # After the look at the queues: a job that stands in one was begun before.
+    with workspace.database.read() as txn:
+        unfinished = jobs.list_job(txn, unfinished_only=True)
+        found = [(pipeline, _last_ended(txn, pipeline)) for pipeline in pipelines.list_pipeline(txn) if pipeline.spec.autoscaling and not pipeline.spec.runs_on]
+    workers = dict(_workers(workspace, settings, home, [pipeline for pipeline, _ in found]))
+    kept = {workers[pipeline.key].name: _kept(pipeline, ended, settings) for pipeline, ended in found if pipeline.key in workers}
+    busy = {workers_of(job.pipeline, job.version) for job in unfinished if job.state in _DRIVEN}
+    plan = plan_workers(deployments, kept, busy, workspace.database.clock.now())
+    _remove_ended(offered, {JobNames(home, job).name for job in unfinished})
+    for removed in plan.remove:
+        _log.info("the workers %s are of no pipeline any more", removed["metadata"]["name"])
+        cluster.delete(DEPLOYMENTS, removed["metadata"]["name"], uid=removed["metadata"]["uid"])
+    for scale in plan.scale:
+        try:
+            cluster.patch(DEPLOYMENTS, scale.name, {"metadata": {"resourceVersion": scale.version}, "spec": {"replicas": scale.replicas}})
+        except (ConflictError, NotFoundError):
+            # A driver has scaled it up, or somebody else did all this.
+            continue
+    for one in workers.values():
+        if one.name in plan.make:
+            make_deployment(cluster, one, kept[one.name].most)
+
+
+def _workers(workspace: Workspace, settings: KubernetesSettings, home: str, found: list[Pipeline]) -> Iterator[tuple[int, StayingWorkers]]:
+    """By pipeline; without those of which no pods can be made: their jobs tell why."""
+    for pipeline in found:
+        try:
+            yield pipeline.key, staying_workers(workspace, settings, home, pipeline)
+        except (InvalidError, NotFoundError):
+            continue
+
+
+def _last_ended(txn: Transaction, pipeline: Pipeline) -> Job | None:
+    return next(iter(jobs.list_job(txn, pipeline=pipeline.name, ended_only=True, number=1)), None)
+
+
+def _kept(pipeline: Pipeline, ended: Job | None, settings: KubernetesSettings) -> Kept:
+    spec = pipeline.spec
+    return Kept(
+        most=spec.parallelism_spec.constant or 1,
+        cooldown=cooldown_of(spec, settings.cooldown_seconds),
+        is_stopped=pipeline.state is PipelineState.PAUSED,
+        idle_since=None if ended is None else ended.finished,
+    )
+
+
+def _remove_ended(offered: list[tuple[JobQueue, list[str]]], unfinished: set[str]) -> None:
+    for queue, names in offered:
+        for name in names:
+            if name not in unfinished:
+                queue.remove(name)
