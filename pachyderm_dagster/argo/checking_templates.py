@@ -123,6 +123,8 @@ def check_paths(template: Template, place: Place) -> None:
 def check_outputs(outputs: Outputs, kind: str, place: Place) -> None:
     """Outputs come from where their template can have them."""
     here = place.field("parameters")
+    if kind == "http" and (outputs.parameters or outputs.artifacts):
+        raise place.unsupported("what a request gives is its result, `outputs.result`; take it apart in the step that uses it")
     for index, one in enumerate(outputs.parameters):
         at = here.item(index).field("valueFrom")
         value_from = one.value_from

@@ -22,6 +22,7 @@ from pachyderm_dagster.argo.node_table import NodeTable
 from pachyderm_dagster.argo.nodes import KeptArtifact, Node, NodeType, Phase
 from pachyderm_dagster.argo.pod_nodes import PodNodes
 from pachyderm_dagster.argo.pods import Executor
+from pachyderm_dagster.argo.requests import Send, no_network, run_request
 from pachyderm_dagster.argo.retrying import to_seconds
 from pachyderm_dagster.argo.subject import Subject, exit_handler, with_defaults
 from pachyderm_dagster.argo.suspensions import run_suspension
@@ -43,6 +44,7 @@ class Engine:
         tell: is called with every node that changed.
         locks: what is shared with other workflows.
         cache: has what templates gave before.
+        send: sends requests.
         target: only this one of the entrypoint's steps or tasks is run, after what comes before it, and no hook of the workflow.
     """
 
@@ -59,8 +61,10 @@ class Engine:
         target: str = "",
         locks: Locks | None = None,
         cache: Cache | None = None,
+        send: Send = no_network,
     ) -> None:
         self._target, self._locks, self._cache = target, locks or OpenLocks(), cache or MemoryCache()
+        self._send = send
         self._subject, self._waits = subject, waits
         self.table = NodeTable(subject, journal, clock, tell)
         self._pods = PodNodes(subject, executor, self.table, waits, most_pods=most_pods)
@@ -249,6 +253,8 @@ class Engine:
         match call.template.kind:
             case "steps" | "dag":
                 return await Flow(self, call, call.template, scope).run()
+            case "http":
+                return await run_request(call, scope, table=self.table, waits=self._waits, library=self.library, send=self._send)
             case "suspend":
                 return await run_suspension(call, table=self.table, waits=self._waits)
             case _:

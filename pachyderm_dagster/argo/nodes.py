@@ -38,6 +38,7 @@ class NodeType(enum.StrEnum):
     TASK_GROUP = "TaskGroup"  # a fan-out in a graph
     RETRY = "Retry"  # the attempts of a template
     SKIPPED = "Skipped"  # nothing ran
+    HTTP = "HTTP"  # a request
     SUSPEND = "Suspend"  # a wait for a resume
 
 

@@ -81,7 +81,7 @@ def has_failed_part(folder: RunFolder) -> bool:
     return any(end.phase.is_failure for end in _ends(folder).values())
 
 
-def settle(folder: RunFolder, clock: Clock, tell: Callable[[Node], None]) -> Ending | None:
+def settle(runs: Runs, folder: RunFolder, clock: Clock, tell: Callable[[Node], None]) -> Ending | None:
     """Closes a run when no part of it can be run any more: what comes of the whole; None while there are such parts."""
     with _exclusive(folder, "attempt.lock"):
         subject, _ = folder.subject()
@@ -94,7 +94,7 @@ def settle(folder: RunFolder, clock: Clock, tell: Callable[[Node], None]) -> End
             if end is None or end.phase.is_failure:
                 blocked.add(part.name)
         engine = Engine(subject, _NoPods(), _SettlingJournal(folder), clock, Waits(asyncio.sleep, _never), most_pods=1, tell=tell)
-        return folder.end(asyncio.run(engine.run()), clock)
+        return runs.end(folder, asyncio.run(engine.run()), clock)
 
 
 def abandon(folder: RunFolder, clock: Clock, message: str) -> None:

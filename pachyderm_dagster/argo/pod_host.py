@@ -7,6 +7,7 @@ input and answers on its standard output. `python -m pachyderm_dagster.argo.pod_
 import contextlib
 import errno
 import fcntl
+import gc
 import os
 import select
 import signal
@@ -86,7 +87,11 @@ def main(scratch: str, network: str) -> int:
         _say(Answer(-1, problem=f"pods cannot be made here: {error.strerror or error}"))
         return 1
     _say(Answer(-1))
-    _Host().run()
+    host = _Host()
+    # What it has is kept to its end; a collection would copy, in every pod, the memory that they share.
+    gc.freeze()
+    gc.disable()
+    host.run()
     return 0
 
 
@@ -100,6 +105,9 @@ def _prepare(*, with_network: bool) -> None:
             os.makedirs(target)
             linux.mount(path, target, flags=linux.MS_BIND | linux.MS_REC)
             linux.mount(path, target, flags=linux.MS_BIND | linux.MS_REMOUNT | linux.MS_RDONLY)
+    # Each pod has a copy of all that is mounted here: what no pod sees is not to be copied.
+    with contextlib.suppress(OSError):
+        linux.detach("/sys")
     if not with_network:
         linux.unshare(linux.CLONE_NEWNET)
         _raise_loopback()

@@ -24,6 +24,7 @@ from pachyderm_dagster.argo.names import is_hook
 from pachyderm_dagster.argo.nodes import Node, NodeType, Phase
 from pachyderm_dagster.argo.parameters import Artifact, KeyArtifact
 from pachyderm_dagster.argo.pod_gc import remove_files_of_pods, removes_at_end
+from pachyderm_dagster.argo.requests import no_network, send
 from pachyderm_dagster.argo.subject import Subject, file_key
 from pachyderm_dagster.argo.waits import Waits
 from pachyderm_dagster.argo.workflows import Metadata, TtlStrategy, WorkflowSpec
@@ -99,6 +100,21 @@ class RunFolder:
         ending = Ending(root.phase, root.message, clock.now().timestamp())
         write_whole(self.path / "ending.json", msgspec.json.encode(ending))
         return ending
+
+    def has_artifacts(self) -> bool:
+        """Whether its nodes gave any."""
+        return any(kept.key and not kept.run for node in self.nodes().values() for kept in node.outputs.artifacts.values())
+
+    def keep_commit(self, commit: str) -> None:
+        """Keeps in which commit its artifacts are."""
+        write_whole(self.path / "commit", commit.encode())
+
+    def commit(self) -> str | None:
+        """The commit of its artifacts, `REPO@ID`."""
+        try:
+            return (self.path / "commit").read_text()
+        except FileNotFoundError:
+            return None
 
     def phase(self) -> Phase:
         """How far it is."""
@@ -188,9 +204,14 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 class Runs:
-    """All runs of a home."""
+    """All runs of a home.
 
-    def __init__(self, home: Path) -> None:
+    Args:
+        keep: is called with a run that has ended and has artifacts, before its end is kept.
+    """
+
+    def __init__(self, home: Path, keep: Callable[[RunFolder], None] | None = None) -> None:
+        self._keep = keep
         self._home, self._runs, self.claims = home, home / "argo" / "runs", home / "argo" / "claims"
 
     def create(self, subject: Subject, *, network: bool, files: Mapping[str, Path] | None = None) -> RunFolder:
@@ -239,6 +260,16 @@ class Runs:
             known = ", ".join(repr(run.name) for run in self.list()[:5]) or "none"
             raise NotFoundError("workflow-not-found", f"there is no workflow {name!r}; the newest: {known}")
         return folder
+
+    def end(self, folder: RunFolder, root: Node, clock: Clock) -> Ending:
+        """Keeps what came of a run: its artifacts, and then what came of its node."""
+        if self._keep is not None and folder.has_artifacts():
+            self._keep(folder)
+        ending = folder.end(root, clock)
+        pod_gc = folder.subject()[0].spec.pod_gc
+        if pod_gc is not None and removes_at_end(pod_gc.strategy, ending.phase):
+            remove_files_of_pods(folder.path / "pods")
+        return ending
 
     def locks(self, folder: RunFolder) -> FileLocks:
         """The locks that all runs share, for one of them."""
@@ -307,11 +338,7 @@ async def run_whole(runs: Runs, folder: RunFolder, clock: Clock, tell: Callable[
         journal.close()
     if root is None:
         return None
-    ending = folder.end(root, clock)
-    pod_gc = folder.subject()[0].spec.pod_gc
-    if pod_gc is not None and removes_at_end(pod_gc.strategy, ending.phase):
-        remove_files_of_pods(folder.path / "pods")
-    return ending
+    return runs.end(folder, root, clock)
 
 
 async def drive(runs: Runs, folder: RunFolder, journal: Journal, clock: Clock, tell: Callable[[Node], None], *, target: str = "") -> Node | None:
@@ -323,7 +350,19 @@ async def drive(runs: Runs, folder: RunFolder, journal: Journal, clock: Clock, t
     locks = runs.locks(folder)
     pod_gc = subject.spec.pod_gc.strategy if subject.spec.pod_gc else ""
     async with LocalExecutor(folder.path, runs.claims, folder.name, network=network, pod_gc=pod_gc).opened() as executor:
-        engine = Engine(subject, executor, journal, clock, waits, most_pods=most_pods, tell=tell, target=target, locks=locks, cache=runs.cache())
+        engine = Engine(
+            subject,
+            executor,
+            journal,
+            clock,
+            waits,
+            most_pods=most_pods,
+            tell=tell,
+            target=target,
+            locks=locks,
+            cache=runs.cache(),
+            send=send if network else no_network,
+        )
         running = asyncio.ensure_future(engine.run())
         try:
             stopped = await control.watch(running, engine, waits)

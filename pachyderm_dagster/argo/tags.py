@@ -40,6 +40,10 @@ class Scope:
         """The same with more."""
         return Scope({**self.values, **more}, self.functions, self.absent | absent)
 
+    def with_nested(self, more: Mapping[str, Any]) -> "Scope":
+        """The same with more that only expressions see."""
+        return Scope(self.values, self.functions, self.absent, {**self.nested, **more})
+
     @property
     def nested(self) -> dict[str, Any]:
         """The values as nested maps, for expressions."""

@@ -7,7 +7,7 @@ import msgspec
 
 from pachyderm_dagster.argo.bookkeeping import ArchiveLocation, Memoize, Metrics, PodMetadata, Synchronization
 from pachyderm_dagster.argo.containers import Container, ContainerSet, Script, UserContainer, Volume
-from pachyderm_dagster.argo.parameters import Arguments, Inputs, Outputs, Text
+from pachyderm_dagster.argo.parameters import Arguments, Inputs, KeyRef, Outputs, Text
 from pachyderm_dagster.argo.pod_fields import PodFields
 
 Items: TypeAlias = Annotated[tuple[Any, ...], "items"]
@@ -109,6 +109,43 @@ class Dag(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     """Taken; other branches finish after a failure, as they do in Argo 4."""
 
 
+class HttpHeaderFrom(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Where the value of a header comes from."""
+
+    secret_key_ref: KeyRef
+    """A key of a Secret."""
+
+
+class HttpHeader(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A header of a request."""
+
+    name: str
+    """Its name."""
+    value: Text | None = None
+    """Its value."""
+    value_from: HttpHeaderFrom | None = None
+    """Where its value comes from."""
+
+
+class Http(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A request; its answer's body is the result. It needs `--network`."""
+
+    url: str
+    """Of it."""
+    method: str = "GET"
+    """Of it."""
+    headers: tuple[HttpHeader, ...] = ()
+    """Its headers."""
+    body: Text = ""
+    """What is sent."""
+    timeout_seconds: int = 30
+    """After which it has failed."""
+    success_condition: str = ""
+    """An expression over `request` and `response` (`response.statusCode == 201`); a status from 200 to 299 without it."""
+    insecure_skip_verify: bool = False
+    """The certificate of the server is not looked at."""
+
+
 class Suspend(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """A wait for a resume."""
 
@@ -161,6 +198,8 @@ class Template(PodFields, frozen=True, kw_only=True, rename="camel", omit_defaul
     """Groups of steps, one group after the other; the steps of a group at the same time."""
     dag: Dag | None = None
     """Tasks that wait for one another."""
+    http: Http | None = None
+    """A request."""
     suspend: Suspend | None = None
     """A wait for a resume."""
     parallelism: int | None = None
@@ -220,7 +259,15 @@ def without_bookkeeping(template: Template) -> Template:
     return msgspec.structs.replace(template, metrics=None, memoize=None, synchronization=None)
 
 
-FIELDS_OF_KINDS = {"container": "container", "script": "script", "containerSet": "container_set", "steps": "steps", "dag": "dag", "suspend": "suspend"}
+FIELDS_OF_KINDS = {
+    "container": "container",
+    "script": "script",
+    "containerSet": "container_set",
+    "steps": "steps",
+    "dag": "dag",
+    "http": "http",
+    "suspend": "suspend",
+}
 """The kinds of templates, with the fields of the struct."""
 KINDS = tuple(FIELDS_OF_KINDS)
 LEAVES = ("container", "script", "containerSet")

@@ -17,7 +17,7 @@ from pachyderm_dagster.argo.containers import (
 )
 from pachyderm_dagster.argo.parameters import Artifact, KeyArtifact, ValueFrom
 from pachyderm_dagster.argo.pod_fields import FOR_PODS
-from pachyderm_dagster.argo.templates import RetryStrategy, Step, Task, Template
+from pachyderm_dagster.argo.templates import Http, RetryStrategy, Step, Task, Template
 from pachyderm_dagster.argo.workflows import CronSpec, Metadata, PodGc, WorkflowSpec
 from pachyderm_dagster.pps.strict import OtherNames
 
@@ -89,7 +89,6 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
         without_effect=_HOUSEKEEPING,
         refused={
             "resource": f"{_NOT_YET} a `script` can call kubectl",
-            "http": f"{_NOT_YET} a `script` can call curl",
             "data": "Argo's own is an experiment; list the files in a `script`",
             "plugin": "there are no plugins here; let a container do what it did",
         },
@@ -142,6 +141,7 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
             "without a bucket the key is one in the store of the workflow; let a step fetch or store what is elsewhere",
         )
     ),
+    Http: OtherNames(refused={"bodyFrom": "write `body`"}),
     Step: _OF_STEP,
     Task: _OF_STEP,
     RetryStrategy: OtherNames(without_effect={"affinity": _POD}),

@@ -26,6 +26,11 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     annotations: dict[str, Text] = {}
     """`workflow.annotations.NAME`."""
 
+    @property
+    def base_name(self) -> str:
+        """What all runs of the same file are called by: the generated part of names is left out."""
+        return self.generate_name.rstrip("-.") or self.name
+
 
 class WorkflowTemplateRef(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """The object whose spec a workflow takes."""

@@ -14,6 +14,7 @@ from pachyderm_dagster.argo.nodes import Node, NodeType, Phase
 from pachyderm_dagster.argo.runs import Ending, RunFolder, Runs, run_to_end
 from pachyderm_dagster.argo.tree import tree_lines
 from pachyderm_dagster.cli.failures import DONE, FAILED
+from pachyderm_dagster.cli.lazy import load
 from pachyderm_dagster.cli.printing import Printer, rfc3339, table_lines
 from pachyderm_dagster.cli.spec_files import read_text
 from pachyderm_dagster.clock import SystemClock
@@ -24,8 +25,12 @@ Fields = dict[str, Any]
 
 
 def runs_of(environ: Mapping[str, str]) -> Runs:
-    """The runs of the home that the environment names."""
-    return Runs(Path(load_settings(environ).home))
+    """The runs of the home that the environment names. What has artifacts opens the rest of the home at its end, and nothing else does."""
+
+    def keep(run: RunFolder) -> None:
+        load("pachyderm_dagster.argo.artifact_commits:commit_artifacts")(environ, run)
+
+    return Runs(Path(load_settings(environ).home), keep)
 
 
 def given_parameters(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -88,6 +93,7 @@ def run_document(run: RunFolder) -> Fields:
         "started": None if root is None else _time(root.started),
         "finished": None if ending is None else _time(ending.finished),
         "parameters": {one.name: one.value for one in subject.spec.arguments.parameters},
+        "artifacts": run.commit(),
     }
 
 
@@ -139,7 +145,7 @@ def show(run: RunFolder, printer: Printer) -> None:
         ("Message:", document["message"]),
         ("Created:", rfc3339(document["created"])),
     ]
-    rows += [("Finished:", rfc3339(document["finished"]) if document["finished"] else "")]
+    rows += [("Finished:", rfc3339(document["finished"]) if document["finished"] else ""), ("Artifacts:", document["artifacts"])]
     for title, value in rows:
         if value:
             click.echo(f"{title:<20}{value}")

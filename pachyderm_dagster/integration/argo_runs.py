@@ -1,5 +1,6 @@
 """What a step does that runs a workflow of Argo, or one part of it: the engine runs in a thread, and the step tells of it, waits for answers, and ends it."""
 
+import functools
 import os
 import queue
 import threading
@@ -12,6 +13,7 @@ import msgspec
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.argo.answering import answer, asked_of
+from pachyderm_dagster.argo.artifact_commits import commit_artifacts
 from pachyderm_dagster.argo.control import STOPPED, TERMINATE
 from pachyderm_dagster.argo.nodes import Node
 from pachyderm_dagster.argo.part_runs import PartEnd, abandon, begin_attempt, has_failed_part, is_of, run_part, settle
@@ -75,7 +77,7 @@ class _Stepping:
         with folder.running(shared=self._step.part is not None):
             self._forget(folder)
             end = self._run_on(folder)
-            ending = settle(folder, self._clock, _ignore) if self._step.part is not None else folder.ending()
+            ending = settle(self._runs, folder, self._clock, _ignore) if self._step.part is not None else folder.ending()
         return self._told(folder, end, ending)
 
     def _open(self) -> RunFolder:
@@ -232,7 +234,8 @@ def _ignore(_node: Node) -> None: ...
 
 
 def _runs(environ: Mapping[str, str] | None) -> Runs:
-    return Runs(Path(load_settings(os.environ if environ is None else environ).home))
+    found = os.environ if environ is None else environ
+    return Runs(Path(load_settings(found).home), functools.partial(commit_artifacts, found))
 
 
 def answer_workflow(environ: Mapping[str, str] | None, context: dg.OpExecutionContext) -> None:

@@ -60,7 +60,7 @@ class InParts:
         return self.settle()
 
     def settle(self) -> Ending | None:
-        return settle(self.folder, self.clock, ignore)
+        return settle(self.runs, self.folder, self.clock, ignore)
 
     def _is_ready(self, part: Part, ended: dict[str, PartEnd]) -> bool:
         return all(name in ended and not ended[name].phase.is_failure for name in part.after)

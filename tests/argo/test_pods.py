@@ -24,11 +24,11 @@ from tests.worker.running import OF_THE_C_LIBRARY
 class Home:
     """Runs workflows in a folder."""
 
-    def __init__(self, path: Path) -> None:
-        self.runs = Runs(path)
+    def __init__(self, path: Path, *, network: bool = False) -> None:
+        self.runs, self._network = Runs(path), network
 
     def create(self, text: str) -> RunFolder:
-        return self.runs.create(subject_of(text, {}, ManualClock()), network=False)
+        return self.runs.create(subject_of(text, {}, ManualClock()), network=self._network)
 
     def create_as(self, name: str, text: str) -> RunFolder:
         """Another run of the same home."""

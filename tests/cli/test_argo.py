@@ -204,6 +204,42 @@ def test_files_are_artifacts_and_parameters_of_a_workflow(pachctl: Pachctl, say:
     assert pachctl.fail("argo", "submit", str(say), *parameters) == "parameter-invalid"
 
 
+MAKE = """apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata: {generateName: make-}
+spec:
+  entrypoint: main
+  arguments: {parameters: [{name: text, value: one}]}
+  templates:
+  - {name: main, steps: [[{name: a, template: make}, {name: b, template: make}]]}
+  - name: make
+    script: {image: busybox, command: [sh], source: "mkdir /out; echo {{workflow.parameters.text}} > /out/f"}
+    outputs: {artifacts: [{name: o, path: /out, archive: {none: {}}}]}
+"""
+
+
+def test_artifacts_of_a_run_are_one_commit_of_a_repo(pachctl: Pachctl, say: Path) -> None:
+    say.write_text(MAKE)
+    for text in ("one", "two"):
+        pachctl("argo", "submit", str(say), "-p", f"text={text}", "--name", f"make-{text}")
+    commits = pachctl.json("list", "commit", "argo-make@master")
+    assert [one["description"] for one in commits] == ["workflow make-two", "workflow make-one"]
+    kept = pachctl("argo", "get", "make-two", "-o", "json").document["artifacts"]
+    assert kept == f"argo-make@{commits[0]['id']}"
+    files = [one["path"] for one in pachctl.json("glob", "file", f"{kept}:/**") if one["type"] == "file"]
+    pods = [node["pod"] for node in pachctl("argo", "get", "make-two", "-o", "json").document["nodes"] if node["pod"]]
+    assert sorted(files) == sorted(f"/make-two/{pod}/o/f" for pod in pods)
+    assert pachctl("get", "file", f"{kept}:{files[0]}").out == "two\n"
+
+
+def test_a_run_whose_end_was_not_kept_has_one_commit_still(pachctl: Pachctl, say: Path) -> None:
+    say.write_text(MAKE)
+    pachctl("argo", "submit", str(say), "--name", "make-it")
+    (Path(os.environ["PACHYDERM_HOME"]) / "argo" / "runs" / "make-it" / "ending.json").unlink()
+    pachctl("argo", "retry", "make-it")
+    assert len(pachctl.json("list", "commit", "argo-make@master")) == 1
+
+
 def test_logs_of_other_containers_are_asked_for_by_name(pachctl: Pachctl, say: Path) -> None:
     say.write_text(SAY + "    initContainers: [{name: first, image: busybox, command: [echo, before]}]\n")
     pachctl("argo", "submit", str(say), "--name", "logged")
