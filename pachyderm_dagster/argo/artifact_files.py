@@ -30,19 +30,10 @@ class ArtifactFolder:
         Raises:
             InvalidError: `artifact-key-invalid`.
         """
-        archive = artifact.archive or Archive()
-        is_plain, is_zip = archive.none is not None, archive.zip is not None
-        ending = "" if is_plain else ".zip" if is_zip else ".tgz"
-        kept = KeptArtifact(artifact.s3.key if artifact.s3 else default_key + ending)
+        kept = KeptArtifact(artifact.s3.key if artifact.s3 else default_key + ending_of(artifact))
         target = self._place(kept.key)
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove(target)
-        if is_plain:
-            _copy(path, target)
-        elif is_zip:
-            _zip(path, target)
-        else:
-            _tar(path, target, archive.tar.compression_level if archive.tar else None)
+        pack(path, artifact, target)
         return kept
 
     def get(self, kept: KeptArtifact, artifact: Artifact, path: str) -> None:
@@ -60,9 +51,8 @@ class ArtifactFolder:
             source = self._place(kept.key, kept.run)
             if not source.exists():
                 raise NotFoundError("artifact-not-found", f"there is no artifact under the key {kept.key!r}; look at what the step before wrote")
-            _load(source, artifact, Path(path))
-        if artifact.mode is not None:
-            _set_mode(path, artifact.mode, everything=artifact.recurse_mode)
+            unpack(source, artifact, Path(path))
+        set_mode(path, artifact)
 
     def has(self, kept: KeptArtifact) -> bool:
         """Whether an artifact is there."""
@@ -74,6 +64,30 @@ class ArtifactFolder:
         if not place.is_relative_to(folder) or place == folder:
             raise InvalidError("artifact-key-invalid", f"{key!r} is no key of an artifact; write it as 'folder/name'")
         return place
+
+
+def ending_of(artifact: Artifact) -> str:
+    """What the name of an artifact has at its end, by how it is kept."""
+    archive = artifact.archive or Archive()
+    return "" if archive.none is not None else ".zip" if archive.zip is not None else ".tgz"
+
+
+def pack(path: str, artifact: Artifact, target: Path) -> None:
+    """Writes a file or folder as it is kept, in place of what was there."""
+    archive = artifact.archive or Archive()
+    _remove(target)
+    if archive.none is not None:
+        _copy(path, target)
+    elif archive.zip is not None:
+        _zip(path, target)
+    else:
+        _tar(path, target, archive.tar.compression_level if archive.tar else None)
+
+
+def set_mode(path: str, artifact: Artifact) -> None:
+    """Gives an artifact the permissions that it is to have."""
+    if artifact.mode is not None:
+        _set_mode(path, artifact.mode, everything=artifact.recurse_mode)
 
 
 def _remove(path: Path) -> None:
@@ -105,7 +119,12 @@ def _zip(path: str, target: Path) -> None:
                 archive.write(file, os.path.relpath(file, path))
 
 
-def _load(source: Path, artifact: Artifact, path: Path) -> None:
+def unpack(source: Path, artifact: Artifact, path: Path) -> None:
+    """Puts what is kept where it is expected, unpacked.
+
+    Raises:
+        ExecutionError: `artifact-not-unpacked`.
+    """
     _remove(path)
     is_wanted_plain = artifact.archive is not None and artifact.archive.none is not None
     is_zip = artifact.archive is not None and artifact.archive.zip is not None

@@ -10,7 +10,7 @@ import msgspec
 from pachyderm_dagster.argo.go_values import json_text
 from pachyderm_dagster.argo.library import Library, Owner
 from pachyderm_dagster.argo.nodes import KeptArtifact, Node
-from pachyderm_dagster.argo.parameters import Arguments, Artifact, Parameter
+from pachyderm_dagster.argo.parameters import Arguments, Artifact, Location, Parameter
 from pachyderm_dagster.argo.tags import Scope, evaluate_in
 from pachyderm_dagster.argo.templates import LEAVES, Template
 from pachyderm_dagster.errors import InvalidError, NotFoundError
@@ -121,6 +121,8 @@ def resolve_artifact(artifact: Artifact, scope: Scope) -> KeptArtifact | None:
     """
     if artifact.raw is not None:
         return KeptArtifact(raw=artifact.raw.data)
+    if artifact.location is not None:
+        return _below(KeptArtifact(location=artifact.location), artifact.sub_path)
     if artifact.s3 is not None:
         return _below(KeptArtifact(artifact.s3.key), artifact.sub_path)
     text = artifact.source
@@ -137,7 +139,14 @@ def resolve_artifact(artifact: Artifact, scope: Scope) -> KeptArtifact | None:
 
 
 def _below(kept: KeptArtifact, sub_path: str) -> KeptArtifact:
-    return msgspec.structs.replace(kept, key=f"{kept.key}/{sub_path}") if sub_path else kept
+    if not sub_path:
+        return kept
+    place = kept.location
+    if place is None:
+        return msgspec.structs.replace(kept, key=f"{kept.key}/{sub_path}")
+    if place.s3 is None:
+        raise InvalidError("artifact-invalid", f"{sub_path!r} of what comes from the web or from Git cannot be named; take it apart in a step")
+    return msgspec.structs.replace(kept, location=Location(s3=msgspec.structs.replace(place.s3, key=f"{place.s3.key}/{sub_path}")))
 
 
 def artifact_text(kept: KeptArtifact) -> str:

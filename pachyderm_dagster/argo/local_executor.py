@@ -4,21 +4,23 @@ import asyncio
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-from pachyderm_dagster.argo.artifact_files import ArtifactFolder
+from pachyderm_dagster.argo.artifact_files import ArtifactFolder, pack, set_mode, unpack
+from pachyderm_dagster.argo.artifact_places import Places
 from pachyderm_dagster.argo.host_client import HostClient, opened_host
 from pachyderm_dagster.argo.images import make_programs
 from pachyderm_dagster.argo.local_pod import MAIN, LocalPod, PodFolder
 from pachyderm_dagster.argo.nodes import KeptArtifact, NodeOutputs, Phase
-from pachyderm_dagster.argo.parameters import Archive, Artifact
+from pachyderm_dagster.argo.parameters import Archive, Artifact, Location
 from pachyderm_dagster.argo.pod_gc import remove_files, removes_at_pods_end
 from pachyderm_dagster.argo.pod_paths import PodPaths
 from pachyderm_dagster.argo.pod_settings import Claims
 from pachyderm_dagster.argo.pods import LOGS, ContainerEnd, Pod, PodEnd
 from pachyderm_dagster.argo.templates import Template
-from pachyderm_dagster.errors import ExecutionError, PachydermError
+from pachyderm_dagster.errors import ExecutionError, NotFoundError, PachydermError
 
 MOST_RESULT_BYTES = 256 * 1024
 
@@ -38,6 +40,7 @@ class LocalExecutor:
         self._folder, self._workflow, self._network, self._pod_gc = folder, workflow, network, pod_gc
         self._claims = Claims(folder / "claims", claims)
         self._artifacts = ArtifactFolder(folder / "artifacts", lambda run: folder.parent / run / "artifacts")
+        self._places = Places(network=network)
         self._host: HostClient | None = None
 
     @contextlib.asynccontextmanager
@@ -73,14 +76,39 @@ class LocalExecutor:
         for paths in [local.paths(container) for container in pod.template.containers]:
             for artifact in pod.template.inputs.artifacts:
                 kept = pod.artifacts.get(artifact.name)
-                if kept is None or (artifact.optional and not self._artifacts.has(kept)):
+                if kept is None or (artifact.optional and kept.location is None and not self._artifacts.has(kept)):
                     continue
                 if not paths.can_be_written(artifact.path):
                     message = (
                         f"the artifact {artifact.name!r} is to be at {artifact.path}, which is the machine's own and cannot be written; choose another path"
                     )
                     raise ExecutionError("path-read-only", message)
-                await asyncio.to_thread(self._artifacts.get, kept, artifact, paths.find(artifact.path))
+                await asyncio.to_thread(self._get, kept, artifact, paths.find(artifact.path), pod)
+
+    def _get(self, kept: KeptArtifact, artifact: Artifact, path: str, pod: Pod) -> None:
+        if kept.location is None:
+            self._artifacts.get(kept, artifact, path)
+            return
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix=".fetched") as scratch:
+            fetched = Path(scratch) / (os.path.basename(path) or artifact.name)
+            try:
+                self._places.fetch(kept.location, fetched, pod.secrets)
+            except NotFoundError as error:
+                if artifact.optional and error.code == "artifact-not-found":
+                    return
+                raise
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            unpack(fetched, artifact, Path(path))
+        set_mode(path, artifact)
+
+    def _put(self, place: str, artifact: Artifact, key: str, pod: Pod) -> KeptArtifact:
+        if artifact.s3 is None or not artifact.s3.bucket:
+            return self._artifacts.put(place, artifact, key)
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix=".packed") as scratch:
+            packed = Path(scratch) / "artifact"
+            pack(place, artifact, packed)
+            self._places.store(artifact.s3, packed, pod.secrets)
+        return KeptArtifact(location=Location(s3=artifact.s3))
 
     async def _ended(self, pod: Pod, folder: PodFolder, local: LocalPod, ends: Mapping[str, ContainerEnd]) -> PodEnd:
         worst = next((end for end in ends.values() if end.phase.is_failure), ends.get(MAIN, ContainerEnd(Phase.SUCCEEDED)))
@@ -114,7 +142,7 @@ class LocalExecutor:
             place = paths.find(artifact.path)
             if os.path.lexists(place):
                 key = f"{self._workflow}/{pod.name}/{artifact.name}"
-                artifacts[artifact.name] = await asyncio.to_thread(self._artifacts.put, place, artifact, key)
+                artifacts[artifact.name] = await asyncio.to_thread(self._put, place, artifact, key, pod)
             elif not artifact.optional:
                 message = f"the output artifact {artifact.name!r} is not there: nothing was written to {artifact.path}; write it, or make it optional"
                 raise ExecutionError("output-not-written", message)

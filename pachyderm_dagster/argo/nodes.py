@@ -4,6 +4,8 @@ import enum
 
 import msgspec
 
+from pachyderm_dagster.argo.parameters import Location
+
 
 class Phase(enum.StrEnum):
     """How far a node is."""
@@ -43,11 +45,12 @@ class NodeType(enum.StrEnum):
 
 
 class KeptArtifact(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An artifact: the key under which the store of the workflow, or of another run, has it, or its text. In tags it stands as JSON."""
+    """An artifact: the key under which the store of the workflow, or of another run, has it, or its text, or where else it is. In tags it stands as JSON."""
 
     key: str = ""
     raw: str | None = None
     run: str = ""
+    location: Location | None = None
 
 
 class Metric(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -66,10 +66,72 @@ class RawArtifact(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class KeyArtifact(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """A place in the store of the workflow."""
+    """A place in a bucket or, without one, in the store of the workflow."""
 
     key: str
-    """The path of it there."""
+    """The path of it there; in inputs also the beginning of the paths of several files."""
+    bucket: str = ""
+    """The bucket; it needs `--network`."""
+    endpoint: str = ""
+    """The host of the service, with its port; that of Amazon without it."""
+    region: str = ""
+    """Of the bucket."""
+    insecure: bool = False
+    """The service is asked without TLS."""
+    access_key_secret: KeyRef | None = None
+    """A key of a Secret; the variables of the environment count without it."""
+    secret_key_secret: KeyRef | None = None
+    """A key of a Secret; the variables of the environment count without it."""
+
+
+class HttpArtifactHeader(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A header of the request for a file."""
+
+    name: str
+    """Its name."""
+    value: Text
+    """Its value."""
+
+
+class HttpArtifact(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A file that a web server gives; it needs `--network`."""
+
+    url: str
+    """Of it."""
+    headers: tuple[HttpArtifactHeader, ...] = ()
+    """Headers of the request."""
+
+
+class GitArtifact(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The files of a commit of Git; it needs `--network`, and the program `git`."""
+
+    repo: str
+    """The address of the repository."""
+    revision: str = ""
+    """The commit, branch or tag; the head of the default branch without it."""
+    branch: str = ""
+    """The branch that is fetched."""
+    single_branch: bool = False
+    """No other branch is fetched."""
+    depth: int | None = None
+    """So many commits are fetched."""
+    disable_submodules: bool = False
+    """Submodules are left out."""
+    username_secret: KeyRef | None = None
+    """A key of a Secret."""
+    password_secret: KeyRef | None = None
+    """A key of a Secret."""
+
+
+class Location(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Where an artifact is that is not in the store of a workflow."""
+
+    s3: KeyArtifact | None = None
+    http: HttpArtifact | None = None
+    git: GitArtifact | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.s3 or self.http or self.git)
 
 
 class Tar(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -104,7 +166,11 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     raw: RawArtifact | None = None
     """It stands in the workflow."""
     s3: KeyArtifact | None = None
-    """Its key in the store of the workflow, when it says no bucket."""
+    """Its key in a bucket or, when it says none, in the store of the workflow."""
+    http: HttpArtifact | None = None
+    """In inputs: a file that a web server gives."""
+    git: GitArtifact | None = None
+    """In inputs: the files of a commit of Git."""
     sub_path: str = ""
     """Of the artifact that `from` names only this file or folder."""
     archive: Archive | None = None
@@ -121,7 +187,13 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     @property
     def has_source(self) -> bool:
         """Whether it says where it comes from."""
-        return bool(self.raw or self.s3 or self.source or self.from_expression)
+        return bool(self.raw or self.s3 or self.http or self.git or self.source or self.from_expression)
+
+    @property
+    def location(self) -> Location | None:
+        """Where it is, when that is not the store of a workflow."""
+        found = Location(s3=self.s3 if self.s3 and self.s3.bucket else None, http=self.http, git=self.git)
+        return found or None
 
 
 class Arguments(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

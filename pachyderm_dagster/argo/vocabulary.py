@@ -15,7 +15,7 @@ from pachyderm_dagster.argo.containers import (
     Volume,
     VolumeMount,
 )
-from pachyderm_dagster.argo.parameters import Artifact, KeyArtifact, ValueFrom
+from pachyderm_dagster.argo.parameters import Artifact, GitArtifact, HttpArtifact, KeyArtifact, ValueFrom
 from pachyderm_dagster.argo.pod_fields import FOR_PODS
 from pachyderm_dagster.argo.templates import Http, RetryStrategy, Step, Task, Template
 from pachyderm_dagster.argo.workflows import CronSpec, Metadata, PodGc, WorkflowSpec
@@ -126,20 +126,26 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
     ),
     Artifact: OtherNames(
         without_effect={"archiveLogs": "logs are always kept", "artifactGC": "artifacts are kept with the run", "deleted": "it is of a status"},
-        refused=dict.fromkeys(
-            (
-                *_STORES,
-                "git",
-                "http",
-            ),
-            "let a step fetch or store it, and hand it on as a file",
-        ),
+        refused=dict.fromkeys(_STORES, "let a step fetch or store it, and hand it on as a file"),
     ),
     KeyArtifact: OtherNames(
-        refused=dict.fromkeys(
-            ("bucket", "endpoint", "region", "accessKeySecret", "secretKeySecret", "insecure", "roleARN", "useSDKCreds", "createBucketIfNotPresent"),
-            "without a bucket the key is one in the store of the workflow; let a step fetch or store what is elsewhere",
-        )
+        without_effect={"useSDKCreds": "the variables of the environment count without secrets"},
+        refused={
+            "roleARN": "set the variables of the environment that name the role",
+            "createBucketIfNotPresent": "make the bucket before",
+            "caSecret": "set SSL_CERT_FILE",
+            "encryptionOptions": "set it for the bucket",
+            "sessionTokenSecret": "set AWS_SESSION_TOKEN",
+        },
+    ),
+    HttpArtifact: OtherNames(refused={"auth": "write a header `Authorization`"}),
+    GitArtifact: OtherNames(
+        without_effect={"insecureIgnoreHostKey": "hosts are not reached by ssh here"},
+        refused={
+            "sshPrivateKeySecret": "use an address with https:// and `passwordSecret`",
+            "fetch": "name what is wanted as `revision`",
+            "insecureSkipTLS": "trust the certificate on this machine",
+        },
     ),
     Http: OtherNames(refused={"bodyFrom": "write `body`"}),
     Step: _OF_STEP,
