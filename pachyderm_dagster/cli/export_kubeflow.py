@@ -15,7 +15,7 @@ from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import commits, references
 from pachyderm_dagster.pfs.heads import find_readable_head
 from pachyderm_dagster.pfs.model import BranchName, Commit
-from pachyderm_dagster.pfs.references import Reference, parse_repo
+from pachyderm_dagster.pfs.references import parse_reference, parse_repo
 from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.pins import Pin, parse_pin
 from pachyderm_dagster.pps.spec import PipelineSpec
@@ -92,7 +92,7 @@ def _commit(txn: Transaction, branch: BranchName, pin: Pin | None) -> Commit:
     if pin is None:
         found = find_readable_head(txn, branch)
     else:
-        found = commits.get_commit(txn, references.find_commit(txn, Reference(pin.repo, pin.ref)))
+        found = commits.get_commit(txn, references.find_commit(txn, parse_reference(f"{pin.repo}@{pin.ref}")))
     if found is None:
         raise NotFoundError("commit-not-found", f"branch '{branch}' has no finished commit that a run could read; put files into it, or export with --head")
     if found.finished is None or found.error is not None:
