@@ -20,12 +20,11 @@ from pachyderm_dagster.integration.declared import declare
 from pachyderm_dagster.integration.translator import PachydermTranslator
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
 from pachyderm_dagster.pps.inputs import leaves
-from pachyderm_dagster.worker.function_code import FUNCTION_CODE, code_digest, import_root
+from pachyderm_dagster.worker.function_code import FUNCTION_CODE, RUNNER, code_digest, import_root
 
 if TYPE_CHECKING:
     from pachyderm_dagster.integration.work import Execute
 
-RUNNER = "pachyderm_dagster.worker.datum_function"
 DatumFunction: TypeAlias = Callable[..., object]
 _OURS = "cmd", "stdin", "datum_batching", "build"
 

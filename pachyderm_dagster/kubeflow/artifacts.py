@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from pachyderm_dagster.kubeflow import ir
+from pachyderm_dagster.kubeflow.fields import is_installed_function
 from pachyderm_dagster.kubeflow.graph import Step
 from pachyderm_dagster.kubeflow.ir import Document
 from pachyderm_dagster.kubeflow.options import Options
@@ -15,6 +16,7 @@ from pachyderm_dagster.pfs.made_commits import full_name
 from pachyderm_dagster.pfs.model import BranchName
 from pachyderm_dagster.pps.inputs import Input
 from pachyderm_dagster.pps.spec import PipelineName, PipelineSpec, Reprocess, Transform, to_document
+from pachyderm_dagster.worker.function_code import ONE_DATUM
 
 PROGRAM = "pachyderm-dagster"
 HOME_RETRIES = 2
@@ -122,7 +124,8 @@ def is_shared(spec: PipelineSpec) -> bool:
 
 def user_variables(step: Step) -> Mapping[str, str]:
     """The variables of user code that are the same for all its datums."""
-    own = {"PACH_IN_WORKER": "true", "PPS_PIPELINE_NAME": step.name.name, "PPS_PROJECT_NAME": step.name.project}
+    once = {ONE_DATUM: "true"} if is_installed_function(step.spec) else {}
+    own = {**once, "PACH_IN_WORKER": "true", "PPS_PIPELINE_NAME": step.name.name, "PPS_PROJECT_NAME": step.name.project}
     return {**step.spec.transform.env, **own}
 
 

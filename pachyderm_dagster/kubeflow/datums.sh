@@ -4,9 +4,10 @@ set -u
 export PFS_ROOT=/pfs
 in=$1 out=$2 uri=$3 told=$4 share=$5
 shift 5
-# What the file of a datum calls: d and f make directories and files, and it defines e, which runs a command with the datum's variables.
+# What the file of a datum calls: d and f make directories and files, v the file of variables; it defines e, which runs a command with them.
 d() { mkdir -p "/pfs/$1" || bad=1; }
 f() { cp "$in/files/$1" "/pfs/$2" || bad=1; }
+v() { printf '%s\n' "$@" >/pfs/.env || bad=1; }
 run() {
     @RUN@
 }

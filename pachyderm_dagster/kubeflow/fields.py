@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pps.inputs import CronInput, leaves
 from pachyderm_dagster.pps.spec import PipelineSpec
+from pachyderm_dagster.worker.function_code import RUNNER
 
 _PLACEHOLDER = "{{$"
 _AS_FILE = "export it from a file without that field (-f)"
@@ -19,7 +20,10 @@ REFUSED: Mapping[str, tuple[Callable[[PipelineSpec], object], str]] = {
         lambda spec: spec.scheduling_spec and spec.scheduling_spec.priority_class_name,
         f"pods of a run have the priority of the cluster's default class; {_AS_FILE}",
     ),
-    "transform.datum_batching": (lambda spec: spec.transform.datum_batching, "nobody in the pod hands out datums; let the command run once a datum"),
+    "transform.datum_batching": (
+        lambda spec: spec.transform.datum_batching and not is_installed_function(spec),
+        "nobody in the pod hands out datums; let the command run once a datum, and of a `datum_asset` name the image's interpreter (`python=`)",
+    ),
     "transform.build": (lambda spec: spec.transform.build, "nobody brings /pfs/source; put the files into the image"),
     "transform.cmd": (lambda spec: not spec.transform.cmd, "it is empty, so that nothing would run; say what to run"),
     "transform.user": (
@@ -42,6 +46,12 @@ WITHOUT_EFFECT: Mapping[str, tuple[Callable[[PipelineSpec], object], str]] = {
     "trigger": (lambda spec: any(leaf.trigger for leaf in leaves(spec.input)), "a run starts when somebody starts it"),
     "propagation_spec": (lambda spec: any(leaf.propagation_spec for leaf in leaves(spec.input)), "a run starts when somebody starts it"),
 }
+
+
+def is_installed_function(spec: PipelineSpec) -> bool:
+    """Whether the code is a `datum_asset` that is installed in the image: it can run one datum and end."""
+    words = spec.transform.cmd
+    return RUNNER in words and words[words.index(RUNNER) + 1 :][:1] == ("",)
 
 
 def check_pipeline(spec: PipelineSpec) -> list[str]:

@@ -58,8 +58,10 @@ def layout(task: DatumTask) -> str:
     folders |= {path.rpartition("/")[0] for path, _ in placed}
     lines = [f"d {shlex.quote(name)}" for name in sorted(folders)]
     lines += [f"f {content.hash.hex()} {shlex.quote(path)}" for path, content in placed]
-    variables = [shlex.quote(f"{name}={value}") for name, value in sorted(build_environment({}, task, PFS).items())]
-    return "\n".join([*lines, f'e() {{ env {" ".join(variables)} "$@"; }}', ""])
+    found = sorted(build_environment({}, task, PFS).items())
+    # As in our own workers, each line can be read by a shell.
+    lines.append(f"v {shlex.join(f'{name}={shlex.quote(value)}' for name, value in found)}")
+    return "\n".join([*lines, f'e() {{ env {shlex.join(f"{name}={value}" for name, value in found)} "$@"; }}', ""])
 
 
 def _placed(inputs: Sequence[InputFile]) -> Iterator[tuple[str, Content]]:

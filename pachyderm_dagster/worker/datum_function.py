@@ -1,6 +1,7 @@
 """Runs a Python function on datum after datum: `python -m pachyderm_dagster.worker.datum_function ROOT MODULE:FUNCTION [MODULE...]`.
 
-It is the command of a pipeline with `datum_batching`, and stays for all sets of its worker, so the module is imported once. ROOT is where it is imported from,
+It is the command of a pipeline with `datum_batching`, and stays for all sets of its worker, so the module is imported once; with `PACHYDERM_ONE_DATUM` it
+ends after the datum that is there. ROOT is where it is imported from,
 empty where its module is installed; the modules are those whose code counts besides.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from pachyderm_dagster.errors import ExecutionError, PachydermError
 from pachyderm_dagster.worker.function_arguments import function_arguments, value_forms
-from pachyderm_dagster.worker.function_code import FUNCTION_CODE, code_digest
+from pachyderm_dagster.worker.function_code import FUNCTION_CODE, ONE_DATUM, code_digest
 from pachyderm_dagster.worker.function_datum import Datum
 from pachyderm_dagster.worker.function_parameters import Signature, read_signature
 from pachyderm_dagster.worker.next_call import call_next
@@ -107,6 +108,11 @@ def main(words: Sequence[str], environ: Mapping[str, str]) -> int:
         print(error, file=sys.stderr)  # noqa: T201  what the log of the datum shows
         return 1
     failure: str | None = None
+    if environ.get(ONE_DATUM):
+        failure = run_function(function, signature, read_datum(Path(environ["PFS_ROOT"])))
+        if failure is not None:
+            print(failure, file=sys.stderr)  # noqa: T201  what the log of the task shows
+        return int(failure is not None)
     while True:
         call_next(environ, failure)
         failure = run_function(function, signature, read_datum(Path(environ["PFS_ROOT"])))

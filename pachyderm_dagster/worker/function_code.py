@@ -6,6 +6,10 @@ from pathlib import Path
 
 from pachyderm_dagster.codec import digest
 
+RUNNER = "pachyderm_dagster.worker.datum_function"
+"""The module that runs functions, as a command names it."""
+ONE_DATUM = "PACHYDERM_ONE_DATUM"
+"""Set where nobody hands out datums: the function is run on the one that is there, and a failure is exit status 1."""
 FUNCTION_CODE = "PACH_FUNCTION_CODE"
 """The variable that holds the digest of the code that a datum is to be run by."""
 

@@ -9,10 +9,11 @@ import pytest
 
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.integration import Datum, datum_asset, pfs
-from pachyderm_dagster.integration.datum_assets import RUNNER, DatumAsset
+from pachyderm_dagster.integration.datum_assets import DatumAsset
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.model import Job
+from pachyderm_dagster.worker.function_code import RUNNER
 from tests.cli.pachctl import ROOT
 from tests.integration.function_project import Project
 from tests.integration.test_job_step import table

@@ -1,6 +1,7 @@
 """Plays the part of Kubeflow for single tasks: folders for artifacts, and the words that it would put in place of placeholders."""
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -54,7 +55,17 @@ class Task:
         return told
 
 
-def run_user_code(spec: PipelineSpec, data: Path, out: Path, pfs: Path, *, share: str = "0", told: str = "{}", shell: str = "sh") -> subprocess.CompletedProcess[str]:
+def run_user_code(
+    spec: PipelineSpec,
+    data: Path,
+    out: Path,
+    pfs: Path,
+    *,
+    share: str = "0",
+    told: str = "{}",
+    shell: str = "sh",
+    env: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
     """Runs the script of a pipeline where its pod would, with another folder in place of `/pfs`."""
     there = re.compile(r"(?<![\w.-])/pfs\b")
     script = there.sub(str(pfs), datum_script(spec))
@@ -62,4 +73,4 @@ def run_user_code(spec: PipelineSpec, data: Path, out: Path, pfs: Path, *, share
         file.write_text(there.sub(str(pfs), file.read_text()))
     cmd = [there.sub(str(pfs), word) for word in spec.transform.cmd]
     words = [shell, "-c", script, spec.pipeline.name, str(data), str(out), f"file://{out}", told, share, *cmd]
-    return subprocess.run(words, check=False, capture_output=True, text=True)
+    return subprocess.run(words, check=False, capture_output=True, text=True, env={**os.environ, **(env or {})})
