@@ -20,6 +20,7 @@ from pachyderm_dagster.argo.locks import Locks, OpenLocks, locks_of
 from pachyderm_dagster.argo.metrics import measured
 from pachyderm_dagster.argo.node_table import NodeTable
 from pachyderm_dagster.argo.nodes import KeptArtifact, Node, NodeType, Phase
+from pachyderm_dagster.argo.parameters import Artifact
 from pachyderm_dagster.argo.pod_nodes import PodNodes
 from pachyderm_dagster.argo.pods import Executor
 from pachyderm_dagster.argo.requests import Send, no_network, run_request
@@ -178,7 +179,7 @@ class Engine:
         try:
             template = with_defaults(call.template, self._subject.spec)
             parameters = input_parameters(template, call.parameters, self.library)
-            artifacts = self._input_artifacts(template, call.artifacts)
+            artifacts = self._input_artifacts(template, call.artifacts, self.table.scope().with_values(local_values(call, parameters, {})))
             scope = self.table.scope().with_values(local_values(call, parameters, artifacts))
             template = replace_in(template, Template, scope)
             ready = replace(call, template=template, parameters=parameters, artifacts=artifacts)
@@ -190,10 +191,10 @@ class Engine:
         except PachydermError as error:
             return self.table.end(self.table.begin(call, NodeType.POD if call.template.kind in LEAVES else NodeType.SKIPPED), Phase.ERROR, error.message)
 
-    def _input_artifacts(self, template: Template, given: Mapping[str, KeptArtifact]) -> dict[str, KeptArtifact]:
+    def _input_artifacts(self, template: Template, given: Mapping[str, KeptArtifact], scope: Scope) -> dict[str, KeptArtifact]:
         found: dict[str, KeptArtifact] = {}
         for artifact in template.inputs.artifacts:
-            kept = given.get(artifact.name) or resolve_artifact(artifact, self.table.scope())
+            kept = given.get(artifact.name) or resolve_artifact(replace_in(artifact, Artifact, scope), scope)
             if kept is not None:
                 found[artifact.name] = kept
             elif not artifact.optional:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -9,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pachyderm_dagster
 from pachyderm_dagster.errors import InvalidError
 
 FOLDER = "/.images"
 """Where pods see the programs that images have and the machine has under another name, or not at all."""
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_OWN = "pachyderm-dagster"
 _ARGOSAY = """#!/bin/sh
 # What workflows ask of the image argosay: print, copy, wait, end.
 case "${1:-echo}" in
@@ -46,6 +49,7 @@ IMAGES: Mapping[str, Image] = {
     "python": Image(("python3",), ("python",)),
     "node": Image(("node",)),
     "argosay": Image(("argosay",), ("argosay",)),
+    "pachyderm-dagster-server": Image(("pachyderm-dagster",), ("pachyderm-dagster",)),
 }
 
 
@@ -75,6 +79,12 @@ def search_path(reference: str) -> str:
     return ":".join([*(f"{FOLDER}/{name}" for name in (image.programs if image else ())), SYSTEM_PATH])
 
 
+def folders_of(reference: str) -> tuple[tuple[str, str, bool], ...]:
+    """What pods of an image see of this machine beside its programs, and where: of this package's image the package."""
+    package = str(Path(pachyderm_dagster.__file__).parent)
+    return ((package, f"{FOLDER}/{_OWN}/lib/pachyderm_dagster", False),) if find_image(reference) is IMAGES["pachyderm-dagster-server"] else ()
+
+
 def make_programs(folder: Path) -> None:
     """Fills the folder that pods see as `FOLDER`."""
     python = os.path.realpath(sys.executable)
@@ -82,14 +92,21 @@ def make_programs(folder: Path) -> None:
     _link(folder / "python", {"python": python, "python3": python})
     _link(folder / "busybox", {"sh": busybox, "ash": busybox} if busybox else {})
     (folder / "argosay").mkdir(parents=True, exist_ok=True)
-    script = folder / "argosay" / "argosay"
-    if not script.exists():
-        # Others make it at the same time, and run it.
-        descriptor, new = tempfile.mkstemp(dir=script.parent, prefix=".argosay")
-        with open(descriptor, "w") as file:
-            file.write(_ARGOSAY)
-        os.chmod(new, 0o755)
-        os.replace(new, script)
+    _write_program(folder / "argosay" / "argosay", _ARGOSAY)
+    (folder / _OWN / "lib" / "pachyderm_dagster").mkdir(parents=True, exist_ok=True)
+    own = f'#!/bin/sh\nPYTHONPATH={FOLDER}/{_OWN}/lib exec {shlex.quote(sys.executable)} -P -m pachyderm_dagster "$@"\n'
+    _write_program(folder / _OWN / "pachyderm-dagster", own)
+
+
+def _write_program(script: Path, text: str) -> None:
+    if script.exists():
+        return
+    # Others make it at the same time, and run it.
+    descriptor, new = tempfile.mkstemp(dir=script.parent, prefix=f".{script.name}")
+    with open(descriptor, "w") as file:
+        file.write(text)
+    os.chmod(new, 0o755)
+    os.replace(new, script)
 
 
 def _link(folder: Path, programs: Mapping[str, str]) -> None:

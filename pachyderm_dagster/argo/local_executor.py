@@ -73,7 +73,9 @@ class LocalExecutor:
     async def _load_artifacts(self, pod: Pod, local: LocalPod) -> None:
         if not pod.template.inputs.artifacts:
             return
-        for paths in [local.paths(container) for container in pod.template.containers]:
+        template = pod.template
+        mirroring = [one for one in (*template.init_containers, *template.sidecars) if one.mirror_volume_mounts]
+        for paths in [local.paths(container) for container in (*template.containers, *mirroring)]:
             for artifact in pod.template.inputs.artifacts:
                 kept = pod.artifacts.get(artifact.name)
                 if kept is None or (artifact.optional and kept.location is None and not self._artifacts.has(kept)):

@@ -9,7 +9,7 @@ from pathlib import Path
 from pachyderm_dagster.argo import pod_host
 from pachyderm_dagster.argo.containers import Container, Script, SetContainer, UserContainer
 from pachyderm_dagster.argo.host_client import HostClient
-from pachyderm_dagster.argo.images import FOLDER, program_of, search_path
+from pachyderm_dagster.argo.images import FOLDER, folders_of, program_of, search_path
 from pachyderm_dagster.argo.nodes import Phase
 from pachyderm_dagster.argo.pod_host import Answer, Order
 from pachyderm_dagster.argo.pod_paths import Mount, PodPaths
@@ -171,7 +171,7 @@ class LocalPod:
             argv=argv,
             environment=own | environment_of(self._pod, container),
             working_dir=container.working_dir or "/",
-            folders=(*folders, (str(self._images), FOLDER, False)),
+            folders=(*folders, (str(self._images), FOLDER, False), *folders_of(container.image)),
             log=str(log),
             result=str(result) if result is not None else "",
         )

@@ -9,6 +9,7 @@ import msgspec
 from pachyderm_dagster.argo.local_pod import PodFolder
 from pachyderm_dagster.argo.names import joined
 from pachyderm_dagster.argo.submitting import find_single, named, new_subject
+from pachyderm_dagster.argo.workflows import WorkflowTemplate
 from pachyderm_dagster.cli.argo_files import read_files
 from pachyderm_dagster.cli.argo_runs import file_parameters, given_files, given_parameters, run_document, run_on, runs_of, show
 from pachyderm_dagster.cli.printing import Column, Printer, printing, text, time
@@ -58,6 +59,9 @@ def argo_submit(
     found, library = read_files(files)
     wanted = find_single(found)
     clock = SystemClock()
+    if isinstance(wanted, WorkflowTemplate) and not generate_name:
+        # As Argo does: a template is run again and again.
+        generate_name = f"{wanted.metadata.name or wanted.metadata.generate_name.rstrip('-')}-"
     metadata = named(wanted.metadata, name, generate_name, clock.new_id())
     spec = wanted.spec if entrypoint is None else msgspec.structs.replace(wanted.spec, entrypoint=entrypoint)
     given = {**(file_parameters(parameter_file) if parameter_file else {}), **given_parameters(parameters)}

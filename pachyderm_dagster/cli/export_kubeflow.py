@@ -54,9 +54,9 @@ def export_kubeflow(
         raise click.UsageError("name pipelines, or a file of them (-f)", click.get_current_context())
     if head and pins:
         raise click.UsageError("--head names no commits, --commit does; remove one", click.get_current_context())
-    specs = _of_home(environ, pipelines, project) if source is None else complete_specs(read_text(source))
+    specs = specs_of_home(environ, pipelines, project) if source is None else complete_specs(read_text(source))
     read = read_outside(specs, project=project)
-    found = {} if head else _commits(environ, read, [parse_pin(pin, project=project) for pin in pins])
+    found = {} if head else commits_read(environ, read, [parse_pin(pin, project=project) for pin in pins])
     options = Options(name, found, image, home_secret, branch)
     exported = export_pipelines(specs, options, project=project)
     for note in exported.notes:
@@ -68,12 +68,13 @@ def export_kubeflow(
         target.write_text(exported.to_yaml(), encoding="utf-8")
 
 
-def _of_home(environ: Mapping[str, str], names: Sequence[str], project: str) -> list[PipelineSpec]:
+def specs_of_home(environ: Mapping[str, str], names: Sequence[str], project: str) -> list[PipelineSpec]:
+    """The specifications of pipelines that there are."""
     with reading(environ) as txn:
         return [pipelines.get_pipeline(txn, parse_repo(name, project=project)).spec for name in names]
 
 
-def _commits(environ: Mapping[str, str], read: Sequence[BranchName], pins: Sequence[Pin]) -> dict[BranchName, str]:
+def commits_read(environ: Mapping[str, str], read: Sequence[BranchName], pins: Sequence[Pin]) -> dict[BranchName, str]:
     """The ids of what is read: that of the pin of each branch, or of what it holds."""
     pinned = {_branch_of(pin, read): pin for pin in pins}
     with reading(environ) as txn:

@@ -9,11 +9,11 @@ import click
 
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.kubeflow.commits_read import find_commits, made_from
-from pachyderm_dagster.kubeflow.committing import collect_folder, collect_outputs, commit_outputs
+from pachyderm_dagster.exported.commits_read import find_commits, made_from
+from pachyderm_dagster.exported.committing import collect_folder, collect_outputs, commit_outputs
+from pachyderm_dagster.exported.provenance import parse_made_from, show_made_from
 from pachyderm_dagster.kubeflow.executor_input import ExecutorInput, parse_executor_input
 from pachyderm_dagster.kubeflow.getting import get_changes, get_files
-from pachyderm_dagster.kubeflow.provenance import parse_made_from, show_made_from
 from pachyderm_dagster.kubeflow.staging import stage_datums
 from pachyderm_dagster.pfs.made_commits import MadeFrom
 from pachyderm_dagster.pfs.model import BranchName, Origin

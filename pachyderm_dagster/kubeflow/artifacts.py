@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from pachyderm_dagster.exported.graph import Step
 from pachyderm_dagster.kubeflow import ir
 from pachyderm_dagster.kubeflow.fields import is_installed_function
-from pachyderm_dagster.kubeflow.graph import Step
 from pachyderm_dagster.kubeflow.ir import Document
 from pachyderm_dagster.kubeflow.options import Options
 from pachyderm_dagster.kubeflow.pods import home_pod, resources, user_pod

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.kubeflow import artifacts, ir
 from pachyderm_dagster.kubeflow.fields import check_pipeline
-from pachyderm_dagster.kubeflow.graph import Step, plan_steps
+from pachyderm_dagster.exported.graph import Step, plan_steps
 from pachyderm_dagster.kubeflow.ir import Document
 from pachyderm_dagster.kubeflow.options import Options
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, BranchName

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pachyderm_dagster.executors.tasks import datum_tasks
-from pachyderm_dagster.kubeflow.commits_read import find_commits, made_from
+from pachyderm_dagster.exported.commits_read import find_commits, made_from
 from pachyderm_dagster.pfs.made_commits import MadeFrom
 from pachyderm_dagster.pfs.model import BranchName
 from pachyderm_dagster.pps.inputs import leaves

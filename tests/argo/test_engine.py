@@ -420,3 +420,14 @@ def test_what_succeeded_is_not_run_again() -> None:
     assert again.actors.started == ["wf[1].b"]
     assert again.phases() == whole.phases()
     assert again.node("[1].b").inputs == {"text": "one"}
+
+
+def test_an_artifact_of_a_template_itself_has_its_tags_replaced() -> None:
+    text = (
+        steps("{name: a, template: take, arguments: {parameters: [{name: p, value: x}]}}")
+        + "  - name: take\n    inputs:\n      parameters: [{name: p}]\n      artifacts:\n"
+        + "      - {name: key, path: /k, s3: {key: '{{workflow.name}}/{{inputs.parameters.p}}'}}\n"
+        + "      - {name: text, path: /t, raw: {data: 'is {{inputs.parameters.p}}'}}\n    container: {image: x}\n"
+    )
+    (pod,) = play(text).actors.pods.values()
+    assert (pod.artifacts["key"].key, pod.artifacts["text"].raw) == ("wf/x", "is x")

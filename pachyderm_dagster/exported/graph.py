@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.kubeflow.names import parameter_names, task_names
+from pachyderm_dagster.exported.names import parameter_names, task_names
 from pachyderm_dagster.pfs.model import BranchName, RepoName
 from pachyderm_dagster.pps.inputs import leaves
 from pachyderm_dagster.pps.spec import PipelineSpec

@@ -66,9 +66,7 @@ def commit_outputs(
     trees = workspace.pfs.trees
     conflict = find_conflict(trees, trees.empty, rows, pa.array([], pa.string()))
     if conflict is not None:
-        raise InvalidError(
-            "output-conflict", f"two datums write {path_of(conflict.key)} and {path_of(conflict.other_key)}; let each write a path of its own"
-        )
+        raise InvalidError("output-conflict", f"two datums write {path_of(conflict.key)} and {path_of(conflict.other_key)}; let each write a path of its own")
     making = Making(trees.build(rows), tuple(made_from), origin, since, description, stored_bytes=sum(stored))
     return make_commit(workspace.database, workspace.store, branch, making)
 

@@ -1,4 +1,4 @@
-"""Which commits a task of Kubeflow reads: those that it is given, by id, or what branches hold now."""
+"""Which commits a step of another system reads: those that it is given, by id, or what branches hold now."""
 
 from collections.abc import Mapping
 
@@ -34,7 +34,8 @@ def _find_commit(workspace: Workspace, branch: BranchName, id: str, *, pinned: b
         problem = f"{id!r} is the id of no commit" if id else "no commit is given"
         raise InvalidError(
             "commit-missing",
-            f"{problem} for '{branch}', and Kubeflow may take the result from its cache; give an id, as pfs_head does; a pipeline exported with --head reads what is there",
+            f"{problem} for '{branch}', and Kubeflow may take the result from its cache; give an id, as pfs_head does; "
+            "a pipeline exported with --head reads what is there",
         )
     with workspace.database.read() as txn:
         if not id:

@@ -1,4 +1,4 @@
-"""Commits as texts that tasks of Kubeflow hand on: `default/images@master=5a1b…`, several with commas between."""
+"""Commits as texts that steps of other systems hand on: `default/images@master=5a1b…`, several with commas between."""
 
 from collections.abc import Iterable
 

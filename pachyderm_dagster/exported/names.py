@@ -1,4 +1,4 @@
-"""What repos, branches and pipelines are called in a pipeline of Kubeflow."""
+"""What repos, branches and pipelines are called in an export."""
 
 import re
 from collections.abc import Hashable, Iterable, Sequence
