@@ -7,7 +7,6 @@ each job, one after the other, in random order, each after the job answered more
 
 import json
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,7 +28,7 @@ from tests.cluster.commands import run
 from tests.cluster.failing_proxy import Faults, failing
 from tests.cluster.homes import Home, make_home
 from tests.cluster.images import BUSYBOX, WORKER, load_images
-from tests.cluster.kinds import KINDS, Driver, Scene, wait, working
+from tests.cluster.kinds import ENDED, KINDS, Driver, JobOver, Scene, find_job, wait, working
 from tests.cluster.plan import Plan
 from tests.cluster.pods import Namespace
 from tests.cluster.running import Cluster, find_number
@@ -39,7 +38,6 @@ from tests.cluster.tally import Round, add_round, due, read_rounds, sums
 WORKERS = 4
 JOB_SECONDS, CLEAN_SECONDS = 1800, 300
 LATEST_SECONDS = 3
-ENDED = ("SUCCESS", "FAILURE", "KILLED", "UNRUNNABLE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +64,10 @@ class Stage:
                 "PACHYDERM_COORDINATION_URL": etcd,
                 **({"PACHYDERM_KUBERNETES_COORDINATION_URL": etcd} if claims == "etcd" else {}),
             }
-            yield make_home(namespace, self.cluster.plan.kubeconfig, servers, Path(folder))
-        namespace.delete()
+            try:
+                yield make_home(namespace, self.cluster.plan.kubeconfig, servers, Path(folder))
+            finally:
+                namespace.delete()
 
 
 def play(stage: Stage, kinds: Sequence[str], claims: str, datums: int, pace: float) -> Round:
@@ -90,7 +90,7 @@ def play(stage: Stage, kinds: Sequence[str], claims: str, datums: int, pace: flo
                 working(scene)
                 for count in kill_each(scene, kinds):
                     answered.append(count)
-                job = home.wait_for(lambda: found if (found := _job(home)) and found["state"] in ENDED else None, JOB_SECONDS)
+                job = home.wait_for(lambda: found if (found := find_job(home)) and found["state"] in ENDED else None, JOB_SECONDS)
                 seconds, starts = time.monotonic() - began, driver.starts
             # Nothing fails any more; by the short way to the store.
             home.environ = {**home.environ, "AWS_ENDPOINT_URL": stage.found["AWS_ENDPOINT_URL"]}
@@ -107,13 +107,16 @@ def kill_each(scene: Scene, kinds: Sequence[str]) -> Iterator[int]:
     for kind in kinds:
         scene.home.wait_for(partial(_moved, scene, since), JOB_SECONDS)
         wait(random.uniform(0, LATEST_SECONDS))
-        job = scene.home.wait_for(lambda: _job(scene.home))
+        job = scene.home.wait_for(lambda: find_job(scene.home))
         if job["state"] in ENDED:
             return
         click.echo(f"{time.strftime('%H:%M:%S')} {kind} after {job['data_processed']} datums")
-        KINDS[kind](scene)
+        try:
+            KINDS[kind](scene)
+        except JobOver:
+            return
         yield job["data_processed"]
-        since = scene.home.wait_for(lambda: _job(scene.home))["data_processed"]
+        since = scene.home.wait_for(lambda: find_job(scene.home))["data_processed"]
 
 
 def check(home: Home, job: Any, expected: Mapping[str, str], said: Sequence[str]) -> None:
@@ -127,16 +130,8 @@ def check(home: Home, job: Any, expected: Mapping[str, str], said: Sequence[str]
     home.wait_for(home.is_clean, CLEAN_SECONDS)
 
 
-def _job(home: Home) -> Any:
-    """The job, or None while the record does not answer."""
-    try:
-        return home.job()
-    except (AssertionError, subprocess.TimeoutExpired):
-        return None
-
-
 def _moved(scene: Scene, since: int) -> bool:
-    job = _job(scene.home)
+    job = find_job(scene.home)
     return job is not None and (job["state"] in ENDED or job["data_processed"] > since)
 
 

@@ -24,6 +24,7 @@ from tests.cluster.servers import Server
 
 SHORT_SECONDS, SPOILT_SECONDS, DOWN_SECONDS = 3, 15, 30
 ERRORS, LATE_SECONDS = 0.05, 0.5
+ENDED = ("SUCCESS", "FAILURE", "KILLED", "UNRUNNABLE")
 
 
 @dataclass
@@ -78,14 +79,29 @@ class Driver:
             self._over.wait(1)
 
 
+class JobOver(Exception):
+    """The job ended before all that was to be killed in its middle was."""
+
+
+def find_job(home: Home) -> Any:
+    """The job, or None while the record does not answer."""
+    try:
+        return home.job()
+    except (AssertionError, subprocess.TimeoutExpired):
+        return None
+
+
 def working(scene: Scene) -> Sequence[Any]:
-    """The pods whose containers run, once there are some."""
+    """The pods whose containers run, once there are some; JobOver when there will be none."""
 
     def find() -> Sequence[Any]:
         try:
-            return [pod for pod in scene.home.pods() if works(pod) and pod.metadata.deletion_timestamp is None]
+            found = [pod for pod in scene.home.pods() if works(pod) and pod.metadata.deletion_timestamp is None]
         except (ApiException, HTTPError):
             return ()
+        if not found and (job := find_job(scene.home)) is not None and job["state"] in ENDED:
+            raise JobOver
+        return found
 
     found: Sequence[Any] = scene.home.wait_for(find)
     return found
