@@ -1,4 +1,4 @@
-"""The process of `dev` that reacts to commits: the code location is the workspace as it is, and Dagster's web server launches the runs."""
+"""The process of `dev` and of releases that reacts to commits: its code location is the workspace as it is, and Dagster's web server launches the runs."""
 
 import argparse
 import os
@@ -57,7 +57,7 @@ def _projects_of(snapshot: Snapshot) -> dict[str, ServedProject]:
 
 
 def main(words: Sequence[str]) -> int:
-    """The process of `pachyderm-dagster dev`."""
+    """The process of `pachyderm-dagster dev`, of the chart's coordinator and of the Compose file."""
     parser = argparse.ArgumentParser(description="Runs commit sets the moment they are due.")
     parser.add_argument("--url", required=True, help="Dagster's web server")
     parser.add_argument("--location", required=True, help="the code location's name there")

@@ -1,8 +1,10 @@
 """The chart: what it renders, what it refuses, and what the pods may do. `python -m tests.deploy.test_chart` writes the golden files anew."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -74,6 +76,16 @@ def test_no_container_is_root_or_can_change_its_image(values: str) -> None:
         for container in containers(pod):
             expected = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
             assert container["securityContext"] == expected, (name, container["name"])
+
+
+def test_modules_that_containers_run_do_something_when_they_are_run() -> None:
+    commands = [container.get("command", ()) for _, pod in pods(manifests("minimal")) for container in containers(pod)]
+    modules = {command[3] for command in commands if command[:3] == ["python", "-P", "-m"]}
+    assert len(modules) == 3
+    for module in modules:
+        found = importlib.util.find_spec(module)
+        # A module without this ends at once and well, and its container is started again and again.
+        assert found is not None and found.origin is not None and 'if __name__ == "__main__":' in Path(found.origin).read_text(), module
 
 
 @pytest.mark.parametrize("values", SETS)
