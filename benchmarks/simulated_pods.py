@@ -77,7 +77,7 @@ def main() -> None:
             tell(pods, datums, driven)
     (_, few, first), (_, many, last) = found[0], found[-1]
     if many > few:
-        line("requests of the driver, the most / the fewest pods", last.requests / first.requests, 2.0)
+        line("requests of the driver that a datum more makes", (last.requests - first.requests) / (many - few), 0.01)
         each = [driven.run_seconds / datums for _, datums, driven in found]
         line("seconds of the driver a datum, the most / the fewest datums", each[-1] / each[0], 1.5)
         line("bytes of memory that a datum more takes", (last.peak_mib - first.peak_mib) * 2**20 / (many - few))

@@ -58,7 +58,7 @@ def plan_datums(workspace: Workspace, spec: PipelineSpec, asked: Mapping[BranchN
     tasks.mkdir(parents=True, exist_ok=True)
     variables = list(dict.fromkeys(name for leaf in leaves(spec.input) for name in (leaf.name, f"{leaf.name}_COMMIT")))
     items = []
-    for task, _ in datum_tasks(workspace.pfs.trees, datums, pa.array(range(len(datums)), pa.int64()), sources):
+    for task in datum_tasks(workspace.pfs.trees, datums, pa.array(range(len(datums)), pa.int64()), sources):
         # No pipes: a pod has its files before its program starts.
         whole = msgspec.structs.replace(task, inputs=tuple(msgspec.structs.replace(file, lazy=False) for file in task.inputs))
         (tasks / f"{task.index}.json").write_bytes(msgspec.json.encode(whole))

@@ -126,7 +126,7 @@ def _of_file(workspace: Workspace, environ: Mapping[str, str], file: str, build:
 def _prepare(workspace: Workspace, chosen: _Chosen, datum: str) -> tuple[WorkerSetup, DatumTask]:
     planned = workspace.pps.plan_datum(chosen.spec, project=chosen.name.project)
     row = choose_datum(planned.datums, datum)
-    ((task, _),) = datum_tasks(workspace.pfs.trees, planned.datums, pa.array([row], pa.int64()), planned.sources)
+    (task,) = datum_tasks(workspace.pfs.trees, planned.datums, pa.array([row], pa.int64()), planned.sources)
     set_id = workspace.database.clock.new_id()
     setup = worker_setup(workspace, chosen.name, chosen.spec, set_id=set_id, spec_commit=chosen.spec_commit or set_id, source=chosen.source)
     return msgspec.structs.replace(setup, datum_tries=1, memory_volume=False), task

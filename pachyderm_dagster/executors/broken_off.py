@@ -1,23 +1,19 @@
 """The datums that are under way while a job runs, and what is left of them when it is ended: which ones ran, since when, and what they had printed."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from pachyderm_dagster.executors.live import find_running
 from pachyderm_dagster.executors.recording import ResultRecorder
+from pachyderm_dagster.pps.datums import Datums
 from pachyderm_dagster.pps.model import Job
-from pachyderm_dagster.pps.planning import DatumInputs
-from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, ResultState
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """A datum that was given to the executor: its number in the job, and what it reads."""
-
-    index: int
-    inputs: DatumInputs
+from pachyderm_dagster.worker.protocol import DatumResult, ResultState
+from pachyderm_dagster.worker.results_reader import Bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +27,22 @@ class _Running:
 
 @dataclass(slots=True)
 class Underway:
-    """The datums that the executor was given and that have no result yet.
+    """The datums that the executor is given and that have no result yet.
 
     Args:
-        hashes: of all that are to run, by id.
+        datums: those of the job.
+        run: the rows of those that are given.
     """
 
-    hashes: Mapping[str, bytes]
-    _given: dict[str, _Given] = field(default_factory=dict)
+    datums: Datums
+    run: pa.Int64Array
+    _ended: Bits = field(default_factory=Bits)
     _running: list[_Running] = field(default_factory=list)
-
-    def give(self, tasks: Iterable[tuple[DatumTask, DatumInputs]]) -> Iterator[DatumTask]:
-        """The tasks; each is under way from when it is taken."""
-        for task, inputs in tasks:
-            self._given[task.id] = _Given(task.index, inputs)
-            yield task
 
     def record(self, result: DatumResult, recorder: ResultRecorder) -> None:
         """Records the result of one, which is not under way any more."""
-        recorder.add(result, self.hashes[result.id], self._given.pop(result.id).inputs)
+        recorder.add(result)
+        self._ended.add(result.index)
 
     def note_running(self, home: Path, job: Job) -> None:
         """Remembers which of them run on this machine now: to be called before their workers are ended, with whom that goes. The first call counts."""
@@ -59,10 +52,11 @@ class Underway:
     def break_off(self, recorder: ResultRecorder, *, now: dt.datetime, reason: str) -> Iterator[DatumResult]:
         """Records as failed those that ran and will have no other result; `reason` is why. Gives those results."""
         for one in self._running:
-            if one.datum in self._given:
+            index = self._find(one.datum)
+            if index is not None and index not in self._ended:
                 result = DatumResult(
                     id=one.datum,
-                    index=self._given[one.datum].index,
+                    index=index,
                     state=ResultState.FAILED,
                     reason=f"it ran and was broken off: {reason}",
                     tries=1,
@@ -72,3 +66,8 @@ class Underway:
                 )
                 self.record(result, recorder)
                 yield result
+
+    def _find(self, datum: str) -> int | None:
+        """The number in the job of a datum that was given."""
+        place = pc.index(self.datums.table.column("id").take(self.run), datum).as_py()
+        return None if place < 0 else int(self.run[place].as_py())

@@ -3,9 +3,11 @@
 import dataclasses
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
+import pyarrow as pa
 
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.horizon import is_collected
@@ -14,7 +16,7 @@ from pachyderm_dagster.pps.datums import DatumState
 from pachyderm_dagster.pps.job_inputs import JobInputs, find_results_root, replace_results
 from pachyderm_dagster.pps.model import Counters, Job
 from pachyderm_dagster.pps.planning import DatumInputs
-from pachyderm_dagster.pps.results import DatumDetails, Done, meta_rows, result_rows
+from pachyderm_dagster.pps.results import DatumDetails, Done, EndedRows, ended_rows, join_ended, meta_rows, result_rows
 from pachyderm_dagster.storage.content import Content, ContentWriter
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 from pachyderm_dagster.worker.protocol import DatumResult, ResultState
@@ -23,8 +25,11 @@ from pachyderm_dagster.workspace import Workspace
 FIRST_CHECKPOINT_SECONDS = 1.0
 # The time between two doubles up to this.
 CHECKPOINT_SECONDS = 10.0
+# Of the time: a save of some among a million datums touches most nodes of two trees.
+_SAVING_SHARE = 1 / 8
 # Sooner, when no other datum ended for so long: who looks at slow datums should not wait for the next one.
 QUIET_SECONDS = 2.0
+_NOTED_AT_ONCE = 1000
 _STORED_STATES = {ResultState.SUCCESS: DatumState.PROCESSED, ResultState.FAILED: DatumState.FAILED, ResultState.RECOVERED: DatumState.RECOVERED}
 
 
@@ -32,29 +37,46 @@ class ResultRecorder:
     """Records the results of a job's datums. `save_if_due` may be called by another thread.
 
     Args:
-        begin: gives the meta tree that the job would have if it ended now: its datums that need not run.
+        describe: gives the hash and what was read of each of some datums, by their numbers in the job.
+        assemble: gives the meta tree of the job from the rows of those datums that ran.
 
     Attributes:
-        done: all of them.
+        count: how many there were.
+        failed: how many of them failed, and `first_failed`, the first of those.
     """
 
-    def __init__(self, workspace: Workspace, inputs: JobInputs, meta_trees: Trees, result_trees: Trees, begin: Callable[[], TreeRoot]) -> None:
-        self.done: list[Done] = []
+    def __init__(
+        self,
+        workspace: Workspace,
+        inputs: JobInputs,
+        meta_trees: Trees,
+        result_trees: Trees,
+        describe: Callable[[Sequence[int]], Iterable[tuple[bytes, DatumInputs]]],
+        assemble: Callable[[pa.Table], TreeRoot],
+    ) -> None:
+        self.count = self.failed = 0
+        self.first_failed: Done | None = None
         self._workspace, self._inputs = workspace, inputs
         self._meta_trees, self._result_trees = meta_trees, result_trees
         self._writer = ContentWriter(workspace.store)
-        self._begin = begin
+        self._describe, self._assemble = describe, assemble
+        # A result is an object until a thousand have come, and rows from then on.
+        self._new: deque[DatumResult] = deque()
+        self._unsaved: list[pa.Table] = []
+        self._rows = [ended_rows([])]
         self._checkpoint: TreeRoot | None = None
-        self._saved = 0
         self._wait = FIRST_CHECKPOINT_SECONDS
         self._last = time.monotonic()
         self._next = self._last + self._wait
         self._lock = threading.Lock()
 
-    def add(self, result: DatumResult, hash: bytes, inputs: DatumInputs) -> None:
+    def add(self, result: DatumResult) -> None:
         """Takes a result; saves it with those before it when it is time to."""
         with self._lock:
-            self._note(result, hash, inputs)
+            self._new.append(result)
+            self.count += 1
+            if len(self._new) >= _NOTED_AT_ONCE:
+                self._note()
             self._last = time.monotonic()
             if self._last >= self._next:
                 self._save()
@@ -63,7 +85,7 @@ class ResultRecorder:
         """Saves what has waited long enough while no other datum ended."""
         with self._lock:
             now = time.monotonic()
-            if len(self.done) > self._saved and (now >= self._next or now - self._last >= QUIET_SECONDS):
+            if (self._new or self._unsaved) and (now >= self._next or now - self._last >= QUIET_SECONDS):
                 self._save()
 
     def write_log(self, output: bytes) -> Content | None:
@@ -79,27 +101,50 @@ class ResultRecorder:
 
     def close(self) -> None:
         """Saves the rest, however the job ends: no later one has to run these datums again."""
+        self._note()
         self._writer.close()
         self._save_results()
 
-    def _note(self, result: DatumResult, hash: bytes, inputs: DatumInputs) -> None:
-        job = self._inputs.job
-        details = self._writer.write(msgspec.json.encode(_details(result, hash, inputs, job)))
-        self.done.append(Done(result.id, hash, _STORED_STATES[result.state], job.id, result.outputs, details))
+    def meta(self) -> TreeRoot:
+        """The meta tree of the job with all datums that are saved."""
+        rows = pa.concat_tables([rows.meta for rows in self._rows])
+        return self._assemble(rows) if self._checkpoint is None else self._meta_trees.apply(self._checkpoint, rows)
+
+    def outputs(self) -> pa.Table:
+        """What the datums that are saved wrote, as rows of the output tree."""
+        return pa.concat_tables([rows.output for rows in self._rows])
+
+    def _note(self) -> None:
+        """Stores what is to be known of datums beside their output."""
+        job, noted = self._inputs.job, []
+        for result, (hash, inputs) in zip(self._new, self._describe([result.index for result in self._new]), strict=True):
+            details = self._writer.write(msgspec.json.encode(_details(result, hash, inputs, job)))
+            done = Done(result.id, hash, _STORED_STATES[result.state], job.id, result.outputs, details)
+            if done.state is DatumState.FAILED:
+                self.failed += 1
+                self.first_failed = self.first_failed or done
+            noted.append(done)
+        if noted:
+            self._unsaved.append(result_rows(noted))
+            self._rows.append(ended_rows(noted))
+        self._new.clear()
 
     def _save(self) -> None:
+        began = time.monotonic()
+        self._note()
         self._writer.flush()
-        self._save_checkpoint(self._save_results())
+        self._save_results()
+        self._save_checkpoint()
         self._wait = min(2 * self._wait, CHECKPOINT_SECONDS)
-        self._next = time.monotonic() + self._wait
+        now = time.monotonic()
+        self._next = now + max(self._wait, (now - began) / _SAVING_SHARE)
 
-    def _save_results(self) -> list[Done]:
-        """Adds what came since the last time to the results of the pipeline, and returns it."""
-        done = self.done[self._saved :]
-        self._saved = len(self.done)
+    def _save_results(self) -> None:
+        """Adds what came since the last time to the results of the pipeline."""
+        unsaved, self._unsaved = self._unsaved, []
         pipeline, started = self._inputs.pipeline, self._inputs.job.started
         assert started is not None
-        rows = result_rows(done)
+        rows = pa.concat_tables(unsaved).combine_chunks() if unsaved else result_rows([])
         while len(rows):
             with self._workspace.database.read() as txn:
                 old = find_results_root(txn, pipeline)
@@ -111,12 +156,13 @@ class ResultRecorder:
 
             if self._workspace.database.write(change):
                 break
-        return done
 
-    def _save_checkpoint(self, done: list[Done]) -> None:
+    def _save_checkpoint(self) -> None:
         """Adds datums to those that are known to have ended, for people who look while the job runs."""
-        before = self._begin() if self._checkpoint is None else self._checkpoint
-        self._checkpoint = self._meta_trees.apply(before, meta_rows(done))
+        self._checkpoint = self.meta()
+        # In the tree now. As one table: of thousands each would have its buffers.
+        joined = join_ended(self._rows)
+        self._rows = [EndedRows(meta_rows([]), joined.output.combine_chunks())]
         encoded = self._checkpoint.encode()
         self._workspace.database.write(lambda txn: jobs.save_checkpoint(txn, self._inputs.job, encoded))
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pachyderm_dagster.coordination.leases import HeldLease, hold
 from pachyderm_dagster.coordination.names import job_lease
@@ -28,13 +30,13 @@ from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.assembly import assemble_meta, assemble_output
 from pachyderm_dagster.pps.changed_datums import ConsideredDatums
 from pachyderm_dagster.pps.counting import begin, keep_up
-from pachyderm_dagster.pps.datums import Datums, DatumState
+from pachyderm_dagster.pps.datums import Datums
 from pachyderm_dagster.pps.egress import Egress
 from pachyderm_dagster.pps.job_inputs import JobInputs, load_job_inputs
 from pachyderm_dagster.pps.model import Counters, Job, JobState
 from pachyderm_dagster.pps.plan import Plan
-from pachyderm_dagster.pps.planning import Sources, consider_datums, decode_base, find_plan, hashes_of, make_sources
-from pachyderm_dagster.pps.results import RESULT_ROWS, DatumDetails, Done, load_results
+from pachyderm_dagster.pps.planning import Sources, consider_datums, decode_base, described, find_plan, hashes_of, make_sources
+from pachyderm_dagster.pps.results import RESULT_ROWS, DatumDetails, Done, EndedRows, ended_rows, load_results
 from pachyderm_dagster.pps.spec import Reprocess
 from pachyderm_dagster.storage.rows import DATUM_ROWS
 from pachyderm_dagster.storage.tree_reading import decode_root
@@ -198,25 +200,24 @@ class _JobRun:
         except InvalidError as error:
             return Outcome(JobState.FAILURE, str(error))
         chosen, restored = self._plan(found)
-        own = sum(one.job == self.inputs.job.id for one in restored)
+        own = pc.sum(pc.equal(restored.meta.column("job"), self.inputs.job.id)).as_py() or 0
         self.counters = begin(self.inputs.job.counters, total=found.total, skipped=found.total - len(chosen.run) - own, processed=own)
         self._report(JobState.RUNNING)
         if len(chosen.run) and not spec.transform.cmd:
             missing = InvalidError("command-missing", "the pipeline has no transform.cmd, so there is nothing to run; `pachctl update pipeline` with a command")
             return Outcome(JobState.FAILURE, str(missing))
         try:
-            done = restored + self._run(found.datums, chosen, sources, lambda: assemble_meta(self.meta_trees, base.meta, chosen, restored))
+            ran = self._run(found.datums, chosen, sources, lambda rows: assemble_meta(self.meta_trees, base.meta, chosen, _joined(restored.meta, rows)))
         except _Unprepared as error:
             return Outcome(JobState.FAILURE, str(error.__cause__))
         except _OutOfTime:
             return Outcome(JobState.KILLED, self._out_of_time, meta=self.reached)
-        self.reached = meta = assemble_meta(self.meta_trees, base.meta, chosen, done)
-        failed = [one for one in done if one.state is DatumState.FAILED]
-        if failed:
-            return Outcome(JobState.FAILURE, self._failure(failed), meta=meta)
+        self.reached = meta = ran.meta()
+        if ran.first_failed is not None:
+            return Outcome(JobState.FAILURE, self._failure(ran.first_failed, ran.failed), meta=meta)
         self._report(JobState.FINISHING if spec.egress is None else JobState.EGRESSING)
         try:
-            output = assemble_output(self.workspace.pfs.trees, self.meta_trees, base, chosen, done)
+            output = assemble_output(self.workspace.pfs.trees, self.meta_trees, base, chosen, _joined(restored.output, ran.outputs()))
         except InvalidError as error:
             return Outcome(JobState.FAILURE, str(error), meta=meta)
         if spec.egress is None:
@@ -240,29 +241,28 @@ class _JobRun:
     def _out_of_time(self) -> str:
         return f"the job took longer than its job_timeout of {self.inputs.pipeline.spec.job_timeout:g} s"
 
-    def _plan(self, found: ConsideredDatums) -> tuple[Plan, list[Done]]:
-        """The plan, and the results of the datums that it restores."""
+    def _plan(self, found: ConsideredDatums) -> tuple[Plan, EndedRows]:
+        """The plan, and what the datums left that it restores."""
         every_job = self.inputs.pipeline.spec.reprocess_spec is Reprocess.EVERY_JOB
         results = decode_root(RESULT_ROWS, self.inputs.results)
         chosen = find_plan(self.result_trees, found.datums, found.base_rows, results, every_job=every_job)
-        return chosen, list(load_results(self.result_trees, results, hashes_of(found.datums, chosen.restored)))
+        return chosen, ended_rows(load_results(self.result_trees, results, hashes_of(found.datums, chosen.restored)))
 
-    def _run(self, datums: Datums, chosen: Plan, sources: Sources, begin: Callable[[], TreeRoot]) -> list[Done]:
-        """Runs the planned datums; their results are kept however the job ends. `begin` as of `ResultRecorder`."""
+    def _run(self, datums: Datums, chosen: Plan, sources: Sources, assemble: Callable[[pa.Table], TreeRoot]) -> ResultRecorder:
+        """Runs the planned datums; their results are kept however the job ends. `assemble` as of `ResultRecorder`."""
+        recorder = ResultRecorder(self.workspace, self.inputs, self.meta_trees, self.result_trees, lambda rows: described(datums, rows, sources), assemble)
         if not len(chosen.run):
-            return []
-        hashes = dict(zip(chosen.ids(chosen.run).to_pylist(), datums.table.column("hash").take(chosen.run).to_pylist(), strict=True))
-        underway = Underway(hashes)
-        tasks = self._in_sets(underway.give(datum_tasks(self.workspace.pfs.trees, datums, chosen.run, sources)), len(chosen.run))
+            return recorder
+        underway = Underway(datums, chosen.run)
+        tasks = self._in_sets(datum_tasks(self.workspace.pfs.trees, datums, chosen.run, sources), len(chosen.run))
         running = self._start(tasks, len(chosen.run))
-        recorder = ResultRecorder(self.workspace, self.inputs, self.meta_trees, self.result_trees, begin)
         try:
             self._forget_attempt(recorder)
             with contextlib.closing(running) as results, Watch(lambda: self._check_running(recorder, underway), self.executor.stop, REPORT_SECONDS):
                 self._record(results, recorder, underway)
-            if len(recorder.done) < len(chosen.run):
+            if recorder.count < len(chosen.run):
                 # Whatever stopped it: an output without these would look whole.
-                ran, wanted = len(recorder.done), len(chosen.run)
+                ran, wanted = recorder.count, len(chosen.run)
                 raise ExecutionError("executor-stopped", f"what runs datums was stopped when {ran:,} of {wanted:,} were done; the next try goes on from there")
         except BaseException as error:
             if not self.lease.is_lost():
@@ -270,7 +270,7 @@ class _JobRun:
             raise
         finally:
             recorder.close()
-        return recorder.done
+        return recorder
 
     def _start(self, tasks: Iterable[DatumTask], count: int) -> Generator[DatumResult]:
         try:
@@ -343,12 +343,12 @@ class _JobRun:
     def _parallelism(self, datums: int) -> int:
         return min(datums, self.inputs.pipeline.spec.parallelism_spec.constant or 1)
 
-    def _failure(self, failed: list[Done]) -> str:
-        """The reason of a job with failed datums: names one, and how many there are."""
+    def _failure(self, first: Done, count: int) -> str:
+        """The reason of a job with failed datums: names the first, and how many there are."""
         reader = self.workspace.pfs.reader
-        details = msgspec.json.decode(reader.read(failed[0].details), type=DatumDetails)
-        others = f" (and {len(failed) - 1} more datums)" if len(failed) > 1 else ""
-        return f"datum {failed[0].id[:12]}… of {', '.join(details.inputs)} failed: {details.reason}{others}"
+        details = msgspec.json.decode(reader.read(first.details), type=DatumDetails)
+        others = f" (and {count - 1} more datums)" if count > 1 else ""
+        return f"datum {first.id[:12]}… of {', '.join(details.inputs)} failed: {details.reason}{others}"
 
     @property
     def _shown(self) -> Counters:
@@ -388,6 +388,10 @@ class _JobRun:
             end_job(self.workspace, self.inputs.job, outcome, self.counters, since=self._since)
         except StateError as error:
             raise _Stopped from error
+
+
+def _joined(restored: pa.Table, ran: pa.Table) -> pa.Table:
+    return pa.concat_tables([restored, ran]).combine_chunks()
 
 
 def _lease_lost(job: Job) -> ConflictError:

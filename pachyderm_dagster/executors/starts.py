@@ -75,7 +75,7 @@ def start_of_service(workspace: Workspace, job: Job, folder: Path, environ: Mapp
         problem = f"the input of service '{pipeline.name}' gives {len(datums)} datums, and a service serves one"
         raise InvalidError("service-datums", f"{problem}; write glob: / for all files, and put one there if the branch has none")
     setup = _setup(workspace, pipeline, job.id, inputs.spec_commit)
-    task, _ = next(datum_tasks(trees, datums, pa.array([0], pa.int64()), sources))
+    task = next(datum_tasks(trees, datums, pa.array([0], pa.int64()), sources))
     return Start(_staying(setup, pipeline, folder, worker_environment(environ)), task, pipeline.spec.port, job)
 
 

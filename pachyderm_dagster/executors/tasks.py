@@ -7,7 +7,7 @@ import pyarrow as pa
 from pachyderm_dagster.pfs.paths import directory_range, key_of, path_of
 from pachyderm_dagster.pps.bundles import blocks
 from pachyderm_dagster.pps.datums import DatumFile, Datums
-from pachyderm_dagster.pps.planning import DatumInputs, Sources, inputs_of, source_key
+from pachyderm_dagster.pps.planning import Sources, source_key
 from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.storage.rows import KEY, contents_of
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
@@ -18,22 +18,20 @@ _MOST_DATUMS = 512
 _MOST_FILES = 1 << 14
 
 
-def datum_tasks(trees: Trees, datums: Datums, rows: pa.Int64Array, sources: Sources) -> Iterator[tuple[DatumTask, DatumInputs]]:
-    """A task for each of the datums in `rows`, with what it reads; in memory for a batch of them at a time."""
-    ids = datums.table.column("id").take(rows).to_pylist()
+def datum_tasks(trees: Trees, datums: Datums, rows: pa.Int64Array, sources: Sources) -> Iterator[DatumTask]:
+    """A task for each of the datums in `rows`; in memory for a batch of them at a time."""
     for start, end in blocks(datums.lengths(rows), files=_MOST_FILES, bundles=_MOST_DATUMS):
         chosen = rows[start:end]
         files = list(datums.files_of(chosen))
         places = _file_contents(trees, files, sources)
-        for offset, inputs in enumerate(files):
-            index = start + offset
-            task = DatumTask(
-                id=ids[index],
-                index=chosen[offset].as_py(),
+        ids = datums.table.column("id").take(chosen).to_pylist()
+        for own_id, index, inputs in zip(ids, chosen.to_pylist(), files, strict=True):
+            yield DatumTask(
+                id=own_id,
+                index=index,
                 inputs=tuple(_input_file(trees, file, sources[source_key(file)].root, places) for file in inputs),
-                environment={"PACH_DATUM_ID": ids[index], **_file_environment(inputs, sources)},
+                environment={"PACH_DATUM_ID": own_id, **_file_environment(inputs, sources)},
             )
-            yield task, inputs_of(inputs, sources)
 
 
 def _file_environment(files: Sequence[DatumFile], sources: Sources) -> dict[str, str]:

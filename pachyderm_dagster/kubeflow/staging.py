@@ -44,7 +44,7 @@ def stage_datums(workspace: Workspace, spec: PipelineSpec, asked: Mapping[Branch
     contents: dict[bytes, Content] = {}
     for share in range(shares):
         (folder / "datums" / str(share)).mkdir(parents=True, exist_ok=True)
-    for task, _ in datum_tasks(workspace.pfs.trees, datums, rows, sources):
+    for task in datum_tasks(workspace.pfs.trees, datums, rows, sources):
         contents.update((content.hash, content) for _, content in _placed(task.inputs))
         (folder / "datums" / str(task.index % shares) / f"{task.index:08d}-{task.id}").write_text(layout(task), encoding="utf-8")
     _export(workspace, list(contents.values()), folder / "files")

@@ -1,6 +1,6 @@
 """What a job has to do, from what it reads: its input trees, its datums, which of them run and what an earlier job left for the others."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -118,6 +118,12 @@ def inputs_of(files: Iterable[DatumFile], sources: Sources) -> DatumInputs:
         tuple(f"{sources[source_key(file)].commit}:{file.path}" for file in found),
         tuple(DatumRead(file.input, file.branch, file.type, file.hash.hex()) for file in found),
     )
+
+
+def described(datums: Datums, rows: Sequence[int], sources: Sources) -> Iterator[tuple[bytes, DatumInputs]]:
+    """The hash of each of some datums, and what it reads."""
+    hashes = datums.table.column("hash").take(pa.array(rows, pa.int64())).to_pylist()
+    return zip(hashes, (inputs_of(files, sources) for files in datums.files_of(rows)), strict=True)
 
 
 def hashes_of(datums: Datums, rows: pa.Int64Array) -> Sequence[str]:

@@ -1,5 +1,6 @@
 """What datums left behind: rows of a pipeline's results tree, and from them rows of a job's output and meta tree (docs/design/0003)."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -95,6 +96,34 @@ class Done:
     job: str
     outputs: FileColumns
     details: Content
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRows:
+    """What datums left, as rows of the trees of their job: some hundred bytes a datum.
+
+    Attributes:
+        meta: of every datum, however it ended.
+        output: of the files of the processed ones, each with the datum that wrote it.
+    """
+
+    meta: pa.Table
+    output: pa.Table
+
+
+def ended_rows(done: Iterable[Done]) -> EndedRows:
+    """What these datums left; as objects some thousand are in memory at a time."""
+    left = iter(done)
+    parts = [EndedRows(meta_rows([]), output_rows([]))]
+    while some := list(itertools.islice(left, _HASHES_AT_ONCE)):
+        parts.append(EndedRows(meta_rows(some), output_rows(some)))
+    return join_ended(parts)
+
+
+def join_ended(parts: Iterable[EndedRows]) -> EndedRows:
+    """The rows of all, of which there is at least one."""
+    metas, outputs = zip(*((part.meta, part.output) for part in parts), strict=True)
+    return EndedRows(pa.concat_tables(metas), pa.concat_tables(outputs))
 
 
 def result_rows(done: Sequence[Done]) -> pa.Table:

@@ -112,7 +112,7 @@ def test_datums_that_ended_are_told_of_while_another_one_goes_on(workspace: Work
     save_if_due = recording.ResultRecorder.save_if_due
 
     def save_and_tell(recorder: recording.ResultRecorder) -> None:
-        ended = len(recorder.done)
+        ended = recorder.count
         save_if_due(recorder)
         if ended:
             saved.set()

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pachyderm_dagster.codec import content_digest
+from pachyderm_dagster.pps import results
 from pachyderm_dagster.pps.datums import DatumState
-from pachyderm_dagster.pps.results import RESULT_ROWS, Done, load_results, result_rows
+from pachyderm_dagster.pps.results import RESULT_ROWS, Done, ended_rows, load_results, meta_rows, output_rows, result_rows
 from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.storage.file_columns import FileColumns
 from pachyderm_dagster.storage.objects import Ref
@@ -32,6 +33,15 @@ def test_results_are_loaded_as_they_were_written(sizes: list[int], data: st.Data
     wanted = data.draw(st.lists(st.sampled_from(all), unique_by=lambda one: one.id)) if all else []
     loaded = list(load_results(trees, root, [one.hash.hex() for one in wanted]))
     assert loaded == sorted(wanted, key=lambda one: one.hash)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 7])
+def test_ended_datums_leave_the_same_rows_however_many_are_in_memory(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "_HASHES_AT_ONCE", 3)
+    all = [done(number, number % 3) for number in range(count)]
+    left = ended_rows(iter(all))
+    assert left.meta.combine_chunks() == meta_rows(all)
+    assert left.output.combine_chunks() == output_rows(all).combine_chunks()
 
 
 def test_result_that_is_missing_is_no_datum_less() -> None:
