@@ -10,6 +10,7 @@ from pachyderm_dagster.argo.checking_templates import (
     check_fields_of_kind,
     check_outputs,
     check_paths,
+    check_resource,
     check_retry,
     find_cycle,
     told,
@@ -128,6 +129,8 @@ class _Checking:
         self.unique([one.name for one in template.inputs.artifacts], place.field("inputs").field("artifacts"))
         if template.kind in LEAVES:
             check_containers(template, place)
+        if template.resource is not None:
+            check_resource(template.resource, place.field("resource"))
         check_paths(template, place)
         check_outputs(template.outputs, template.kind, place.field("outputs"))
         check_retry(template.retry_strategy, place)

@@ -8,13 +8,16 @@ import msgspec
 
 from pachyderm_dagster.argo.containers import Container, ContainerSet
 from pachyderm_dagster.argo.parameters import Outputs
+from pachyderm_dagster.argo.resources import ACTIONS, MERGES
 from pachyderm_dagster.argo.retrying import POLICIES
-from pachyderm_dagster.argo.templates import LEAVES, RetryStrategy, Template
+from pachyderm_dagster.argo.templates import LEAVES, Resource, RetryStrategy, Template
 from pachyderm_dagster.durations import parse_duration
 from pachyderm_dagster.errors import InvalidError, PachydermError
 from pachyderm_dagster.pps.strict import Place
 
 TAG = "{{"
+_SOURCES = {"path": "path", "parameter": "parameter", "expression": "expression", "supplied": "supplied", "jsonPath": "json_path", "jqFilter": "jq_filter"}
+_OF_KIND = {"suspend": ("supplied",), "resource": ("jsonPath", "jqFilter")}
 _OWN_NAMES = ("main", "init", "wait")
 WHERE = " and ".join((", ".join(LEAVES[:-1]), LEAVES[-1]))
 
@@ -44,6 +47,13 @@ def seconds_or_duration(text: str) -> str | float:
         return float(text)
     except ValueError:
         return text
+
+
+def check_resource(resource: Resource, place: Place) -> None:
+    """What is done with an object is something that is known."""
+    for name, value, known in (("action", resource.action, ACTIONS), ("mergeStrategy", resource.merge_strategy, MERGES)):
+        if value not in known and TAG not in value:
+            raise place.field(name).invalid(f"expected {' or '.join(repr(one) for one in known if one)}, found {value!r}")
 
 
 def check_containers(template: Template, place: Place) -> None:
@@ -132,8 +142,8 @@ def check_outputs(outputs: Outputs, kind: str, place: Place) -> None:
             if one.value is None:
                 raise here.item(index).invalid("an output parameter has 'valueFrom'")
             continue
-        found = [name for name in ("path", "parameter", "expression", "supplied") if getattr(value_from, name) not in ("", None)]
-        allowed = ("path",) if kind in LEAVES else ("supplied",) if kind == "suspend" else ("parameter", "expression")
+        found = [name for name, field in _SOURCES.items() if getattr(value_from, field) not in ("", None)]
+        allowed = ("path",) if kind in LEAVES else _OF_KIND.get(kind, ("parameter", "expression"))
         if len(found) != 1 or found[0] not in allowed:
             raise at.invalid(f"in a template that is {kind} it has one of {', '.join(allowed)}; found {' and '.join(found) or 'none'}")
     for index, artifact in enumerate(outputs.artifacts):

@@ -24,6 +24,7 @@ from pachyderm_dagster.argo.parameters import Artifact
 from pachyderm_dagster.argo.pod_nodes import PodNodes
 from pachyderm_dagster.argo.pods import Executor
 from pachyderm_dagster.argo.requests import Send, no_network, run_request
+from pachyderm_dagster.argo.resources import Objects, run_resource
 from pachyderm_dagster.argo.retrying import to_seconds
 from pachyderm_dagster.argo.subject import Subject, exit_handler, with_defaults
 from pachyderm_dagster.argo.suspensions import run_suspension
@@ -46,6 +47,7 @@ class Engine:
         locks: what is shared with other workflows.
         cache: has what templates gave before.
         send: sends requests.
+        objects: opens those of a cluster, for templates that are a `resource`.
         target: only this one of the entrypoint's steps or tasks is run, after what comes before it, and no hook of the workflow.
     """
 
@@ -63,9 +65,10 @@ class Engine:
         locks: Locks | None = None,
         cache: Cache | None = None,
         send: Send = no_network,
+        objects: Callable[[], Objects] | None = None,
     ) -> None:
         self._target, self._locks, self._cache = target, locks or OpenLocks(), cache or MemoryCache()
-        self._send = send
+        self._send, self._objects = send, objects
         self._subject, self._waits = subject, waits
         self.table = NodeTable(subject, journal, clock, tell)
         self._pods = PodNodes(subject, executor, self.table, waits, most_pods=most_pods)
@@ -254,6 +257,8 @@ class Engine:
         match call.template.kind:
             case "steps" | "dag":
                 return await Flow(self, call, call.template, scope).run()
+            case "resource":
+                return await run_resource(call, scope, table=self.table, waits=self._waits, objects=self._objects, uid=self._subject.uid)
             case "http":
                 return await run_request(call, scope, table=self.table, waits=self._waits, library=self.library, send=self._send)
             case "suspend":

@@ -31,6 +31,10 @@ class ValueFrom(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_
     """In outputs of `steps` and `dag`: a tag, as `{{steps.a.outputs.parameters.b}}`."""
     expression: str = ""
     """In outputs of `steps` and `dag`: an expression."""
+    json_path: str = ""
+    """In outputs of `resource`: what is there in the object: `{.status.phase}`."""
+    jq_filter: str = ""
+    """In outputs of `resource`: what the program `jq` makes of the object."""
     supplied: Plain | None = None
     """In outputs of `suspend`: whoever resumes gives it."""
     config_map_key_ref: KeyRef | None = None

@@ -25,6 +25,7 @@ from pachyderm_dagster.argo.nodes import Node, NodeType, Phase
 from pachyderm_dagster.argo.parameters import Artifact, KeyArtifact
 from pachyderm_dagster.argo.pod_gc import remove_files_of_pods, removes_at_end
 from pachyderm_dagster.argo.requests import no_network, send
+from pachyderm_dagster.argo.resources import Objects
 from pachyderm_dagster.argo.subject import Subject, file_key
 from pachyderm_dagster.argo.waits import Waits
 from pachyderm_dagster.argo.workflows import Metadata, TtlStrategy, WorkflowSpec
@@ -208,10 +209,11 @@ class Runs:
 
     Args:
         keep: is called with a run that has ended and has artifacts, before its end is kept.
+        objects: opens those of a cluster, for templates that are a `resource`.
     """
 
-    def __init__(self, home: Path, keep: Callable[[RunFolder], None] | None = None) -> None:
-        self._keep = keep
+    def __init__(self, home: Path, keep: Callable[[RunFolder], None] | None = None, objects: Callable[[], Objects] | None = None) -> None:
+        self._keep, self.objects = keep, objects
         self._home, self._runs, self.claims = home, home / "argo" / "runs", home / "argo" / "claims"
 
     def create(self, subject: Subject, *, network: bool, files: Mapping[str, Path] | None = None) -> RunFolder:
@@ -362,6 +364,7 @@ async def drive(runs: Runs, folder: RunFolder, journal: Journal, clock: Clock, t
             locks=locks,
             cache=runs.cache(),
             send=send if network else no_network,
+            objects=runs.objects if network else None,
         )
         running = asyncio.ensure_future(engine.run())
         try:

@@ -146,6 +146,21 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     """The certificate of the server is not looked at."""
 
 
+class Resource(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Something that is done with an object of a cluster; it needs `--network`, and a kubeconfig (`KUBECONFIG`, or `~/.kube/config`)."""
+
+    action: str
+    """`get`, `create`, `apply`, `delete`, `replace` or `patch`."""
+    manifest: str
+    """The object, or what is patched of it, as YAML."""
+    merge_strategy: str = ""
+    """How it is patched: `strategic` (that without it) or `merge`."""
+    success_condition: str = ""
+    """It is waited for until this holds: `status.succeeded > 0, status.phase in (Done, Over)`."""
+    failure_condition: str = ""
+    """It has failed when this holds."""
+
+
 class Suspend(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """A wait for a resume."""
 
@@ -198,6 +213,8 @@ class Template(PodFields, frozen=True, kw_only=True, rename="camel", omit_defaul
     """Groups of steps, one group after the other; the steps of a group at the same time."""
     dag: Dag | None = None
     """Tasks that wait for one another."""
+    resource: Resource | None = None
+    """Something that is done with an object of a cluster."""
     http: Http | None = None
     """A request."""
     suspend: Suspend | None = None
@@ -265,6 +282,7 @@ FIELDS_OF_KINDS = {
     "containerSet": "container_set",
     "steps": "steps",
     "dag": "dag",
+    "resource": "resource",
     "http": "http",
     "suspend": "suspend",
 }

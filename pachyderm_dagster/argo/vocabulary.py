@@ -17,7 +17,7 @@ from pachyderm_dagster.argo.containers import (
 )
 from pachyderm_dagster.argo.parameters import Artifact, GitArtifact, HttpArtifact, KeyArtifact, ValueFrom
 from pachyderm_dagster.argo.pod_fields import FOR_PODS
-from pachyderm_dagster.argo.templates import Http, RetryStrategy, Step, Task, Template
+from pachyderm_dagster.argo.templates import Http, Resource, RetryStrategy, Step, Task, Template
 from pachyderm_dagster.argo.workflows import CronSpec, Metadata, PodGc, WorkflowSpec
 from pachyderm_dagster.pps.strict import OtherNames
 
@@ -88,7 +88,6 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
         told=dict.fromkeys((*FOR_PODS, "metadata"), _FOR_PODS),
         without_effect=_HOUSEKEEPING,
         refused={
-            "resource": f"{_NOT_YET} a `script` can call kubectl",
             "data": "Argo's own is an experiment; list the files in a `script`",
             "plugin": "there are no plugins here; let a container do what it did",
         },
@@ -119,8 +118,6 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
     ),
     ValueFrom: OtherNames(
         refused={
-            "jsonPath": "it belongs to `resource` templates, which are not built yet",
-            "jqFilter": "it belongs to `resource` templates, which are not built yet",
             "event": "it belongs to a WorkflowEventBinding, which is not built yet",
         }
     ),
@@ -146,6 +143,13 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
             "fetch": "name what is wanted as `revision`",
             "insecureSkipTLS": "trust the certificate on this machine",
         },
+    ),
+    Resource: OtherNames(
+        refused={
+            "manifestFrom": "write `manifest`",
+            "setOwnerReference": "the workflow is no object of the cluster; delete what it makes in an exit handler",
+            "flags": "they are those of kubectl, which is not called; a `script` can call it",
+        }
     ),
     Http: OtherNames(refused={"bodyFrom": "write `body`"}),
     Step: _OF_STEP,

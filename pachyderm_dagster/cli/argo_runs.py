@@ -30,7 +30,7 @@ def runs_of(environ: Mapping[str, str]) -> Runs:
     def keep(run: RunFolder) -> None:
         load("pachyderm_dagster.argo.artifact_commits:commit_artifacts")(environ, run)
 
-    return Runs(Path(load_settings(environ).home), keep)
+    return Runs(Path(load_settings(environ).home), keep, lambda: load("pachyderm_dagster.argo.cluster_objects:objects_of")(environ))
 
 
 def given_parameters(pairs: tuple[str, ...]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Real pods: processes of this machine, each in a root of its own."""
 
 import base64
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from pachyderm_dagster.argo.control import STOP, TERMINATE
 from pachyderm_dagster.argo.nodes import KeptArtifact, Node, Phase
 from pachyderm_dagster.argo.parameters import Archive, Artifact
 from pachyderm_dagster.argo.pod_paths import Mount, PodPaths
+from pachyderm_dagster.argo.resources import Objects
 from pachyderm_dagster.argo.runs import Answer, Ending, RunFolder, Runs, is_expired, run_to_end
 from pachyderm_dagster.argo.workflows import TtlStrategy
 from pachyderm_dagster.clock import ManualClock, SystemClock
@@ -24,8 +26,8 @@ from tests.worker.running import OF_THE_C_LIBRARY
 class Home:
     """Runs workflows in a folder."""
 
-    def __init__(self, path: Path, *, network: bool = False) -> None:
-        self.runs, self._network = Runs(path), network
+    def __init__(self, path: Path, *, network: bool = False, objects: Callable[[], Objects] | None = None) -> None:
+        self.runs, self._network = Runs(path, objects=objects), network
 
     def create(self, text: str) -> RunFolder:
         return self.runs.create(subject_of(text, {}, ManualClock()), network=self._network)

@@ -1,0 +1,95 @@
+"""Objects of a cluster of any kind, as templates that are a `resource` ask for them."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from pachyderm_dagster.argo.resources import Document, Reference
+from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, PachydermError
+from pachyderm_dagster.executors.kubernetes.server import JSON, Refusals, Server
+from pachyderm_dagster.settings import KubernetesSettings, load_cluster
+
+MANAGER = "pachyderm-dagster"
+NODE = "pachyderm-dagster/node"
+"""The annotation that says which node made an object, so that who was killed finds it."""
+_STRATEGIC = "application/strategic-merge-patch+json"
+_PATCHES: Mapping[str, str] = {"": _STRATEGIC, "strategic": _STRATEGIC, "merge": "application/merge-patch+json"}
+_APPLY = "application/apply-patch+yaml"
+
+
+class ClusterObjects:
+    """Objects of the cluster that the settings name."""
+
+    def __init__(self, settings: KubernetesSettings) -> None:
+        self._namespace = settings.namespace
+        self._server = Server(settings, Refusals(_missing, _unfit))
+        self._resources: dict[str, list[Document]] = {}
+
+    def get(self, reference: Reference) -> Document:
+        """The object. Errors as `Objects`."""
+        return self._ask("GET", self._path(reference))
+
+    def act(self, action: str, manifest: Document, *, merge: str, node: str) -> Document | None:
+        """As `Objects.act`."""
+        reference = Reference.of(manifest)
+        match action:
+            case "get":
+                return self.get(reference)
+            case "delete":
+                self._ask("DELETE", self._path(reference))
+                return None
+            case "create":
+                return self._create(reference, manifest, node)
+            case "apply":
+                return self._ask("PATCH", self._path(reference), query=[("fieldManager", MANAGER), ("force", "true")], body=manifest, content_type=_APPLY)
+            case "replace":
+                version = self.get(reference)["metadata"]["resourceVersion"]
+                metadata = {**manifest["metadata"], "resourceVersion": version}
+                return self._ask("PUT", self._path(reference), body={**manifest, "metadata": metadata})
+            case _:
+                return self._ask("PATCH", self._path(reference), body=manifest, content_type=_PATCHES[merge])
+
+    def _create(self, reference: Reference, manifest: Document, node: str) -> Document:
+        metadata = manifest["metadata"]
+        body = {**manifest, "metadata": {**metadata, "annotations": {**(metadata.get("annotations") or {}), NODE: node}}}
+        try:
+            return self._ask("POST", self._path(Reference(reference.version, reference.kind, reference.namespace, "")), body=body)
+        except ConflictError:
+            if not reference.name:
+                raise
+            there = self.get(reference)
+            if (there["metadata"].get("annotations") or {}).get(NODE) != node:
+                raise
+            return there
+
+    def _path(self, reference: Reference) -> str:
+        base = f"/apis/{reference.version}" if "/" in reference.version else f"/api/{reference.version}"
+        if base not in self._resources:
+            self._resources[base] = self._ask("GET", base)["resources"]
+        found = next((one for one in self._resources[base] if one["kind"] == reference.kind and "/" not in one["name"]), None)
+        if found is None:
+            raise InvalidError("object-unknown", f"the cluster knows no {reference.kind!r} of {reference.version!r}; correct 'kind' and 'apiVersion'")
+        space = f"/namespaces/{quote(reference.namespace or self._namespace)}" if found["namespaced"] else ""
+        return f"{base}{space}/{found['name']}" + (f"/{quote(reference.name)}" if reference.name else "")
+
+    def _ask(self, method: str, path: str, **more: Any) -> Document:
+        answer: Document = json.loads(self._server.ask(method, path, f"{method} {path}", **{"content_type": JSON, **more}).data)
+        return answer
+
+
+def objects_of(environ: Mapping[str, str]) -> ClusterObjects:
+    """Those of the cluster that the environment names.
+
+    Raises:
+        InvalidError: `config-invalid`.
+    """
+    return ClusterObjects(load_cluster(environ))
+
+
+def _missing(message: str) -> PachydermError:
+    return NotFoundError("object-not-found", f"{message}; correct the name, or the namespace")
+
+
+def _unfit(message: str) -> PachydermError:
+    return InvalidError("object-refused", f"the cluster does not take the object: {message}")
