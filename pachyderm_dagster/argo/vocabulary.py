@@ -22,7 +22,6 @@ from pachyderm_dagster.argo.workflows import CronSpec, Metadata, PodGc, Workflow
 from pachyderm_dagster.pps.strict import OtherNames
 
 _POD = "pods are processes of this machine"
-_NOT_YET = "not built yet;"
 
 _FOR_PODS = "for pods of Kubernetes; those of this machine do without"
 _HOUSEKEEPING = {
