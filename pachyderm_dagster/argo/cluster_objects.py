@@ -8,7 +8,7 @@ from urllib.parse import quote
 from pachyderm_dagster.argo.resources import Document, Reference
 from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, PachydermError
 from pachyderm_dagster.executors.kubernetes.server import JSON, Refusals, Server
-from pachyderm_dagster.settings import KubernetesSettings, load_cluster
+from pachyderm_dagster.settings import KubernetesSettings
 
 MANAGER = "pachyderm-dagster"
 NODE = "pachyderm-dagster/node"
@@ -76,15 +76,6 @@ class ClusterObjects:
     def _ask(self, method: str, path: str, **more: Any) -> Document:
         answer: Document = json.loads(self._server.ask(method, path, f"{method} {path}", **{"content_type": JSON, **more}).data)
         return answer
-
-
-def objects_of(environ: Mapping[str, str]) -> ClusterObjects:
-    """Those of the cluster that the environment names.
-
-    Raises:
-        InvalidError: `config-invalid`.
-    """
-    return ClusterObjects(load_cluster(environ))
 
 
 def _missing(message: str) -> PachydermError:

@@ -14,9 +14,9 @@ import msgspec
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.argo.answering import answer, asked_of
 from pachyderm_dagster.argo.artifact_commits import commit_artifacts
-from pachyderm_dagster.argo.cluster_objects import objects_of
 from pachyderm_dagster.argo.control import STOPPED, TERMINATE
 from pachyderm_dagster.argo.nodes import Node
+from pachyderm_dagster.argo.open_objects import open_objects
 from pachyderm_dagster.argo.part_runs import PartEnd, abandon, begin_attempt, has_failed_part, is_of, run_part, settle
 from pachyderm_dagster.argo.runs import Ending, RunFolder, Runs, run_whole
 from pachyderm_dagster.argo.subject import Subject
@@ -236,7 +236,7 @@ def _ignore(_node: Node) -> None: ...
 
 def _runs(environ: Mapping[str, str] | None) -> Runs:
     found = os.environ if environ is None else environ
-    return Runs(Path(load_settings(found).home), functools.partial(commit_artifacts, found), functools.partial(objects_of, found))
+    return Runs(Path(load_settings(found).home), functools.partial(commit_artifacts, found), functools.partial(open_objects, found))
 
 
 def answer_workflow(environ: Mapping[str, str] | None, context: dg.OpExecutionContext) -> None:

@@ -1,6 +1,7 @@
 """Templates that are a `resource`, against an API server with objects of any kind in memory."""
 
 import json
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pachyderm_dagster.argo.cluster_objects import ClusterObjects
 from pachyderm_dagster.argo.merging import merged
 from pachyderm_dagster.argo.nodes import Node, Phase
 from pachyderm_dagster.argo.object_paths import holds, jq, json_path
+from pachyderm_dagster.argo.open_objects import open_objects
 from pachyderm_dagster.argo.resources import Objects
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.settings import KubernetesSettings
@@ -260,3 +262,15 @@ def test_nothing_is_done_without_a_network() -> None:
 def test_what_is_no_action_is_refused(action: str, more: str) -> None:
     with pytest.raises(InvalidError, match="spec-invalid"):
         play(resource(action, WIDGET, more))
+
+
+def test_a_client_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pachyderm_dagster.argo.cluster_objects", None)
+    with pytest.raises(InvalidError, match="extra-missing"):
+        open_objects({})
+
+
+def test_the_cluster_is_that_of_the_environment(objects: Objects, cluster: Cluster, tmp_path: Path) -> None:
+    opened = open_objects({"KUBECONFIG": str(tmp_path / "kubeconfig"), "PACHYDERM_HOME": str(tmp_path), "PACHYDERM_KUBERNETES_NAMESPACE": "lab"})
+    assert acted(opened, resource("create", WIDGET)).phase is Phase.SUCCEEDED
+    assert PLACE in cluster.objects
