@@ -69,6 +69,9 @@ def why_whole(spec: WorkflowSpec, library: Library) -> str | None:
     reasons = {
         "it has an exit handler or hooks": exit_handler(spec) is not None or spec.hooks,
         "it has a deadline": spec.active_deadline_seconds is not None,
+        "it holds locks": spec.synchronization is not None or entry.synchronization is not None,
+        "it measures itself": spec.metrics is not None or entry.metrics is not None,
+        f"what its entrypoint {entry.name!r} gives may be kept for the next time": entry.memoize is not None,
         "'parallelism' limits what runs at once": spec.parallelism or entry.parallelism,
         f"its entrypoint {entry.name!r} is 'failFast'": entry.fail_fast,
         f"its entrypoint {entry.name!r} is tried again": entry.retry_strategy is not None,

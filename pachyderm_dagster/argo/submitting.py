@@ -54,6 +54,7 @@ def of_schedule(cron: CronWorkflow, seconds: int, scheduled: str) -> Metadata:
     given = cron.spec.workflow_metadata
     return Metadata(
         name=f"{cron.metadata.name}-{seconds}",
+        generate_name=f"{cron.metadata.name}-",
         namespace=cron.metadata.namespace,
         labels={**_texts(given.get("labels")), "workflows.argoproj.io/cron-workflow": cron.metadata.name},
         annotations={**_texts(given.get("annotations")), SCHEDULED_TIME: scheduled},

@@ -13,7 +13,7 @@ import msgspec
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.argo.answering import answer, asked_of
-from pachyderm_dagster.argo.artifact_commits import commit_artifacts
+from pachyderm_dagster.argo.artifact_commits import BRANCH, commit_artifacts
 from pachyderm_dagster.argo.control import STOPPED, TERMINATE
 from pachyderm_dagster.argo.nodes import Node
 from pachyderm_dagster.argo.open_objects import open_objects
@@ -29,6 +29,10 @@ from pachyderm_dagster.integration.argo_logs import PodLogs
 from pachyderm_dagster.integration.argo_shown import Metadata, told_of, workflow_metadata
 from pachyderm_dagster.integration.argo_thread import InThread
 from pachyderm_dagster.integration.dagster_inner import report_to_run
+from pachyderm_dagster.integration.data_versions import version_tags
+from pachyderm_dagster.integration.translator import branch_key
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, BranchName
+from pachyderm_dagster.pfs.reference_texts import parse_repo
 from pachyderm_dagster.settings import load_settings
 
 _LOOK_SECONDS = 0.25
@@ -79,7 +83,19 @@ class _Stepping:
             self._forget(folder)
             end = self._run_on(folder)
             ending = settle(self._runs, folder, self._clock, _ignore) if self._step.part is not None else folder.ending()
+        if ending is not None:
+            self._materialize(folder)
         return self._told(folder, end, ending)
+
+    def _materialize(self, folder: RunFolder) -> None:
+        """Tells of the commit that the artifacts of a run are, if it has any."""
+        commit = folder.commit()
+        if commit is None:
+            return
+        repo, _, id = commit.partition("@")
+        key = branch_key(BranchName(parse_repo(repo, project=DEFAULT_PROJECT), BRANCH))
+        metadata = {labels.COMMIT: id, labels.WORKFLOW: folder.name}
+        self._context.log_event(dg.AssetMaterialization(key, description=f"Artifacts of workflow {folder.name}.", metadata=metadata, tags=version_tags(id)))
 
     def _open(self) -> RunFolder:
         try:
@@ -91,7 +107,8 @@ class _Stepping:
     def _subject(self) -> Subject:
         loaded, run = self._step.workflow, self._context.run
         given = self._context.op_config.get(PARAMETERS) or {}
-        metadata = msgspec.structs.replace(loaded.metadata, name=self._name)
+        # What it is generated from is what its runs have in common, such as the repo of their artifacts.
+        metadata = msgspec.structs.replace(loaded.metadata, name=self._name, generate_name=loaded.metadata.generate_name or f"{loaded.name}-")
         if loaded.cron is not None and labels.SCHEDULED_TIME in run.tags:
             scheduled = of_schedule(loaded.cron, 0, run.tags[labels.SCHEDULED_TIME])
             metadata = msgspec.structs.replace(scheduled, name=self._name)
@@ -161,10 +178,19 @@ class _Stepping:
             if node.name not in told:
                 told.append(node.name)
                 self._ask(folder, node)
+        if folder.is_suspended() and folder.name not in told:
+            told.append(folder.name)
+            self._context.log.warning("workflow %s is suspended: `pachyderm-dagster argo resume %s` has it go on", folder.name, folder.name)
         names = {node.name for node in waiting}
         pause = threading.Event()
-        while names <= {node.name for node in folder.suspended()} and folder.asked_to_stop() is None:
+        while self._still_waits(folder, names):
             pause.wait(_ANSWER_SECONDS)
+
+    def _still_waits(self, folder: RunFolder, names: set[str]) -> bool:
+        """Whether nothing was said since it began to wait, of these nodes or, without any, of the workflow."""
+        if folder.asked_to_stop() is not None:
+            return False
+        return names <= {node.name for node in folder.suspended()} if names else folder.is_suspended()
 
     def _ask(self, folder: RunFolder, node: Node) -> None:
         asked, job = asked_of(folder, [node]), self._step.answered_by

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pachyderm_dagster.argo.nodes import Phase
 from pachyderm_dagster.argo.runs import RunFolder, Runs
 from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.integration import answer_job, argo_job
+from pachyderm_dagster.workspace import open_workspace
 from tests.cli.pachctl import ROOT
 
 HEAD = "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nmetadata: {generateName: train-}\nspec:\n  entrypoint: main\n"
@@ -269,6 +271,36 @@ def test_steps_that_run_in_processes_of_their_own_make_one_workflow(argo: Argo) 
     assert folder.phase() is Phase.SUCCEEDED
     b, c = (folder.nodes()[f"{folder.name}.{name}"] for name in "bc")
     assert b.started < c.finished and c.started < b.finished
+
+
+def test_artifacts_are_a_materialization_of_the_commit_that_they_are_in(argo: Argo) -> None:
+    text = """  templates:
+  - name: main
+    steps: [[{name: make, template: make}]]
+  - name: make
+    container: {image: busybox, command: [sh, -c], args: ['echo made > /made']}
+    outputs: {artifacts: [{name: made, path: /made, archive: {none: {}}, s3: {key: result.txt}}]}
+"""
+    result = argo.run(text)
+    assert result.success
+    (record,) = argo.instance.fetch_materializations(dg.AssetKey(["default", "argo-train"]), limit=5).records
+    assert record.asset_materialization is not None
+    commit = record.asset_materialization.metadata["pachyderm/commit"].value
+    assert argo.folder_of(result.run_id).commit() == f"argo-train@{commit}"
+    with closing(open_workspace({**os.environ})) as workspace:
+        assert b"".join(workspace.pfs.get_file(f"argo-train@{commit}:/result.txt")) == b"made\n"
+
+
+def test_a_workflow_that_is_suspended_waits_for_a_resume(argo: Argo) -> None:
+    job = argo.job(f"  suspend: true\n  templates:\n  - {{name: main, steps: [[{{name: a, template: ok}}]]}}\n{OK}")
+
+    def is_told() -> bool:
+        return any("is suspended" in line for run in argo.instance.get_runs() for line in argo.log(run.run_id))
+
+    thread = when(is_told, lambda: argo.runs.list()[0].resume())
+    result = job.execute_in_process(instance=argo.instance, raise_on_error=False)
+    thread.join()
+    assert result.success
 
 
 # --- ending it
