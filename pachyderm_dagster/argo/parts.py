@@ -68,8 +68,6 @@ def why_whole(spec: WorkflowSpec, library: Library) -> str | None:
         return f"its entrypoint {entry.name!r} is neither 'steps' nor 'dag'"
     reasons = {
         "it has an exit handler or hooks": exit_handler(spec) is not None or spec.hooks,
-        "it holds locks for as long as it runs": spec.synchronization or entry.synchronization,
-        "it is measured, or kept, as a whole": spec.metrics or entry.metrics or entry.memoize,
         "it has a deadline": spec.active_deadline_seconds is not None,
         "it holds locks": spec.synchronization is not None or entry.synchronization is not None,
         "it measures itself": spec.metrics is not None or entry.metrics is not None,

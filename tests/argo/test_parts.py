@@ -232,16 +232,3 @@ def test_parts_wait_as_the_file_says() -> None:
 def test_a_step_that_others_use_while_it_runs_keeps_a_workflow_whole() -> None:
     subject = subject_of(dag(step("a", "true"), step("b", "true")).replace("{name: run,", "{name: run, daemon: true,"), {}, ManualClock())
     assert why_whole(subject.spec, subject.library) == "what follows 'a' uses it while it runs"
-
-
-@pytest.mark.parametrize(
-    ("spec", "more", "why"),
-    [
-        ("  synchronization: {mutexes: [{name: m}]}\n", "", "it holds locks for as long as it runs"),
-        ("", ", synchronization: {mutexes: [{name: m}]}", "it holds locks for as long as it runs"),
-        ("", ", memoize: {key: k, cache: {configMap: {name: c}}}", "it is measured, or kept, as a whole"),
-    ],
-)
-def test_what_is_held_or_kept_of_the_whole_keeps_a_workflow_whole(spec: str, more: str, why: str) -> None:
-    subject = subject_of(dag(step("a", "true"), more=more, spec=spec), {}, ManualClock())
-    assert why_whole(subject.spec, subject.library) == why
