@@ -28,6 +28,7 @@ SCALARS: dict[Any, str] = {
     str: "string",
     bool: "boolean",
     int: "number",
+    float: "number",
     Text: "string",
     Texts: "list of strings",
     Items: "list",
