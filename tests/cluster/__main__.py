@@ -9,7 +9,7 @@ import click
 
 from tests.cluster.commands import last_lines
 from tests.cluster.errors import ClusterError
-from tests.cluster.images import RECIPES, build, load_images
+from tests.cluster.images import RECIPES, TRIAL, build, load_images
 from tests.cluster.installing import cache_folder, install
 from tests.cluster.plan import DEFAULT_NUMBER, Plan
 from tests.cluster.running import Cluster, find_number
@@ -65,10 +65,10 @@ def status(cluster: Cluster) -> None:
 @click.option("--save", type=click.Path(path_type=Path, file_okay=False), help="Write them as files into this folder instead, for other clusters.")
 @click.pass_obj
 def images(cluster: Cluster, names: Sequence[str], save: Path | None) -> None:
-    """Build the tests' images, or some of them, and give them to the node."""
+    """Build the tests' images, or those that are named, and give them to the node."""
     for name in names:
-        if name not in RECIPES:
-            raise ClusterError(f"there is no image '{name}'; those that are built here: {', '.join(RECIPES)}")
+        if name not in {**RECIPES, **TRIAL}:
+            raise ClusterError(f"there is no image '{name}'; those that are built here: {', '.join((*RECIPES, *TRIAL))}")
     install(cluster.cache)
     if save is None:
         load_images(cluster, names or RECIPES)

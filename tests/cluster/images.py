@@ -6,9 +6,9 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from tests.cluster.archives import Image, configuration_of, write_image
+from tests.cluster.archives import Image, Member, configuration_of, write_image
 from tests.cluster.configuration import PAUSE_IMAGE
-from tests.cluster.layers import COMMAND_NEEDS, ENVIRONMENT, Layers
+from tests.cluster.layers import COMMAND_NEEDS, ENVIRONMENT, REPOSITORY, Layers
 from tests.cluster.running import Cluster
 
 BUSYBOX = "localhost/busybox:1"
@@ -24,6 +24,11 @@ COMMANDS = "localhost/pachyderm-dagster-server:1"
 NO_SHELL = "localhost/no-shell:1"
 """Debian with Python, but no shell."""
 
+POSTGRESQL = "localhost/debian-postgresql:1"
+S3 = "localhost/versitygw:1"
+PILLOW = "localhost/pillow:1"
+
+DEPLOY = REPOSITORY / "tests" / "deploy"
 PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 
 RECIPES: Mapping[str, Callable[[Layers], Image]] = {
@@ -54,6 +59,33 @@ RECIPES: Mapping[str, Callable[[Layers], Image]] = {
     NO_SHELL: lambda layers: Image(NO_SHELL, [layers.debian(), layers.no_shells()], command=["/usr/bin/python3"], environ=PATH),
 }
 
+TRIAL: Mapping[str, Callable[[Layers], Image]] = {
+    POSTGRESQL: lambda layers: Image(
+        POSTGRESQL,
+        [
+            layers.debian("postgresql"),
+            layers.files(
+                "postgresql",
+                Member("usr/local/bin/entrypoint", DEPLOY / "postgresql-entrypoint", 0o755),
+                Member("etc/passwd", b"root:x:0:0::/:/bin/sh\npostgres:x:999:999::/data:/bin/sh\n"),
+            ),
+        ],
+        entrypoint=["/usr/local/bin/entrypoint"],
+        environ={"PATH": f"/usr/lib/postgresql/15/bin:{PATH['PATH']}"},
+    ),
+    S3: lambda layers: Image(S3, [layers.debian(), layers.s3_server()], entrypoint=["/versitygw"]),
+    PILLOW: lambda layers: Image(
+        PILLOW,
+        [
+            layers.debian("python3-pil"),
+            layers.folder(REPOSITORY / "definitions" / "edges", "code"),
+            layers.files("python", Member("usr/local/bin/python", link="/usr/bin/python3")),
+        ],
+        environ=PATH,
+    ),
+}
+"""For tests/deploy/trial: PostgreSQL and S3 with what the chart asks of the public images, and that of definitions/edges."""
+
 SMALL = (PAUSE_IMAGE, BUSYBOX, UPPER, NON_ROOT)
 """They are built in no time; a cluster has them from the start."""
 
@@ -62,7 +94,7 @@ def build(name: str, cache: Path, folder: Path) -> Path:
     """Writes an image's file into a folder."""
     target = folder / f"{_file_name(name)}.tar"
     with tempfile.TemporaryDirectory() as scratch:
-        write_image(target, RECIPES[name](Layers(cache, Path(scratch))))
+        write_image(target, _recipe(name)(Layers(cache, Path(scratch))))
     return target
 
 
@@ -73,13 +105,17 @@ def load_images(cluster: Cluster, names: Iterable[str] = SMALL) -> None:
     there = set(cluster.images())
     for name in names:
         with tempfile.TemporaryDirectory(dir=cluster.plan.folder) as scratch:
-            image = RECIPES[name](Layers(cluster.cache, Path(scratch)))
+            image = _recipe(name)(Layers(cluster.cache, Path(scratch)))
             mark, key = loaded / _file_name(name), json.dumps(configuration_of(image, ""))
             if name not in there or not mark.exists() or mark.read_text() != key:
                 archive = Path(scratch, "image.tar")
                 write_image(archive, image, there=cluster.contents())
                 cluster.load(archive)
                 mark.write_text(key)
+
+
+def _recipe(name: str) -> Callable[[Layers], Image]:
+    return RECIPES.get(name) or TRIAL[name]
 
 
 def _file_name(image: str) -> str:

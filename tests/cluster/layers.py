@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.cluster.archives import Layer, Member, folder_members, read_layer, write_layer
 from tests.cluster.commands import run
+from tests.cluster.errors import ClusterError
 from tests.cluster.installing import find_program
 from tests.cluster.locked import needed, read_lock
 
@@ -57,12 +58,12 @@ class Layers:
         busybox = find_program("busybox", self.cache)
         return self._kept("static-shell", [hashlib.sha256(busybox.read_bytes()).hexdigest()], lambda _: [Member("usr/bin/busybox", busybox, 0o755)])
 
-    def debian(self) -> Layer:
-        """Debian with Python, as mmdebstrap makes it: not the same bytes each time, so that it is made once."""
-        flags = ["--variant=apt", "--include=python3,ca-certificates", *(f"--dpkgopt=path-exclude={path}" for path in LEFT_OUT)]
+    def debian(self, *packages: str) -> Layer:
+        """Debian with Python and more packages, as mmdebstrap makes it: not the same bytes each time, so that it is made once."""
+        flags = ["--variant=apt", f"--include={','.join(('python3', 'ca-certificates', *packages))}", *(f"--dpkgopt=path-exclude={path}" for path in LEFT_OUT)]
         target = self._path("debian", [*flags, SUITE])
         if not target.exists():
-            print(f"Making Debian {SUITE} with Python (a minute or more the first time)", flush=True)  # noqa: T201
+            print(f"Making Debian {SUITE} with {' and '.join(('Python', *packages))} (a minute or more the first time)", flush=True)  # noqa: T201
             beside = target.with_suffix(".new")
             run([find_program("mmdebstrap", self.cache), *flags, "--format=tar", SUITE, beside])
             beside.rename(target)
@@ -84,6 +85,21 @@ class Layers:
     def command_line(self) -> Layer:
         """`pachyderm-dagster`."""
         return self._kept("command-line", [PROGRAM.decode()], lambda _: [Member(f"{ENVIRONMENT}/bin/pachyderm-dagster", PROGRAM, 0o755)])
+
+    def files(self, name: str, *members: Member) -> Layer:
+        """Some files."""
+        return write_layer(self.scratch / f"{name}.layer", members)
+
+    def folder(self, folder: Path, target: str) -> Layer:
+        """A folder of the machine."""
+        return write_layer(self.scratch / f"{folder.name}.layer", folder_members(folder, target))
+
+    def s3_server(self) -> Layer:
+        """The S3 server that tests/services/servers.sh built last."""
+        found = sorted((self.cache / "bin").glob("versitygw-v*"))
+        if not found:
+            raise ClusterError(f"there is no S3 server in {self.cache / 'bin'}; any run of tests/services/run builds it")
+        return self.files("versitygw", Member("versitygw", found[-1], 0o755))
 
     def _kept(self, name: str, made_from: Sequence[str], members: Callable[[Path], Iterable[Member]]) -> Layer:
         """The layer that was made from that; its members are asked for, with a folder for a while, when it is not in the cache."""
