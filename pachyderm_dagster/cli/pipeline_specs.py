@@ -150,7 +150,8 @@ def make_pipelines(
                 click.echo(f"done before the error: {', '.join(str(one.name) for one in made if isinstance(one, Pipeline))}", err=True)
             raise
     printer.only_documents(*map(document_of, made))
-    tend(environ)
+    if update or any(spec.autoscaling for spec in specs):
+        tend(environ)
 
 
 def _checked(environ: Mapping[str, str], requests: Sequence[CreatePipeline], project: str) -> list[PipelineSpec]:

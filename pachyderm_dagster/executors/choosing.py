@@ -32,14 +32,17 @@ def open_executor(workspace: Workspace, environ: Mapping[str, str], *, warn: Cal
 
 
 def tend_workers(workspace: Workspace) -> None:
-    """Looks after workers that stay between jobs, of which none run on this machine: has them go that idle, or whose pipeline is gone. What fails is told.
-
-    Raises:
-        InvalidError: as `open_executor`.
-    """
+    """Looks after workers that stay between jobs, of which none run on this machine: has them go that idle, or whose pipeline is gone. What fails is told."""
     settings = workspace.settings.kubernetes
-    if settings is not None:
-        _import("tending").tend_home(workspace, settings)
+    if settings is None:
+        return
+    try:
+        tending = _import("tending")
+    except InvalidError as error:
+        # Whoever runs jobs has the client.
+        _log.debug("%s", error)
+    else:
+        tending.tend_home(workspace, settings)
 
 
 def _import(name: str) -> Any:

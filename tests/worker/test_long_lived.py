@@ -2,12 +2,14 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pachyderm_dagster.worker.job_queue import JobQueue, next_job
 from pachyderm_dagster.worker.long_lived import idle_seconds
 from pachyderm_dagster.worker.work_area import WorkArea
+from tests.etcds import needs_etcd, new_address
 from tests.worker.pods import WORKERS, PodPlace, needs_pods, pods, wait_for
 from tests.worker.running import Ran
 
@@ -34,10 +36,10 @@ class Driver:
         place.stay = True
         place.folder.chmod(0o755)
 
-    def offer(self, job: str, *cmd: str, count: int = 1, set_size: int = 1000) -> WorkArea:
+    def offer(self, job: str, *cmd: str, count: int = 1, **more: Any) -> WorkArea:
         self.place.area = WorkArea(self.place.store, job)
         tasks = [self.place.task(index, environment={"PACH_DATUM_ID": str(index)}) for index in range(count)]
-        self.place.give("sh", "-c", *cmd, tasks=tasks, set_size=set_size)
+        self.place.give("sh", "-c", *cmd, tasks=tasks, **more)
         self.queue.offer(job)
         return self.place.area
 
@@ -103,6 +105,23 @@ def test_what_a_pod_had_that_is_gone_is_done_by_another(driver: Driver) -> None:
     assert [(one.index, one.state) for one in driver.results(6)] == [(index, "SUCCESS") for index in range(6)]
     assert driver.place.deaths() == []
     driver.end("job-1")
+
+
+@needs_pods
+@needs_etcd
+def test_sets_that_a_pod_claimed_in_etcd_are_another_one_s_when_its_lease_ends(driver: Driver) -> None:
+    begun, etcd = driver.place.folder / "begun", new_address()
+    script = f"mkdir {begun} 2>/dev/null && exec sleep 1000; echo x >/pfs/out/$PACH_DATUM_ID"
+    dies = driver.place.start_pod()
+    driver.offer("job-1", script, count=4, set_size=2, etcd=etcd)
+    wait_for(begun.exists)
+    driver.place.start_pod()
+    wait_for(lambda: len(driver.place.new_results()) == 2)
+    dies.kill_machine()
+    assert [(one.index, one.state) for one in driver.results(4)] == [(index, "SUCCESS") for index in range(4)]
+    driver.end("job-1")
+    driver.offer("job-2", "true", etcd=etcd)
+    assert [one.state for one in driver.results(1)] == ["SUCCESS"]
 
 
 @needs_pods
