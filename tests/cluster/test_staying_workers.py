@@ -75,6 +75,6 @@ def test_killed_pod_and_stopped_job_leave_the_workers_to_go_on(home: Home) -> No
     driver.communicate(timeout=240)
     assert home.job()["state"] == "KILLED"
     home("delete", "file", "data@master:/g")
-    home.put(h="goes on")
+    home("put", "file", "data@master:/h", "-f", "-", stdin="goes on")
     assert home.run()["state"] == "SUCCESS"
     assert uids(home) == there

@@ -10,6 +10,8 @@ from pachyderm_dagster.executors.kubernetes.conditions import has_ended
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
 from pachyderm_dagster.worker.work_area import WorkArea
 
+LOOK = dt.timedelta(seconds=5)
+"""How often it is looked for sets of pods that were never seen, or that took some when the API server knew them no more: their processes may go on."""
 MOST_FREED = 6
 """So often the pod of a datum may go before the attempt ends."""
 
@@ -22,6 +24,9 @@ class GonePods:
     def __init__(self, area: WorkArea, now: Callable[[], dt.datetime]) -> None:
         self._area, self._now = area, now
         self._seen: set[str] = set()
+        self._gone: set[str] = set()
+        self._missing: set[str] = set()
+        self._next_look = now()
         self._are_written = False
         self._freed: Counter[int] = Counter()
 
@@ -40,11 +45,17 @@ class GonePods:
         self._seen |= there
         gone = self._seen - there
         # New sets have numbers behind those that are still being written.
-        if not gone or not self._all_written():
+        if (gone <= self._gone and now < self._next_look) or not self._all_written():
             return
-        for uid in sorted(gone):
+        if now >= self._next_look:
+            self._next_look = now + LOOK
+            # Twice in a row: of a new pod it may be known later that it is there.
+            missing = self._area.holders() - there
+            self._seen |= missing & self._missing
+            self._missing, gone = missing, self._seen - there
+        self._gone = gone
+        for uid in sorted(self._gone):
             freed = self._area.free(uid)
-            self._seen.remove(uid)
             self._freed.update(freed)
             if freed:
                 _log.warning("a pod of job %s is gone; others do the %s datums that it left", self._area.job, f"{len(freed):,}")

@@ -55,7 +55,7 @@ def tend(workspace: Workspace, settings: KubernetesSettings, cluster: Cluster, h
     """Does what `plan_workers` says, and takes jobs that have ended from queues where a driver died. What fails now is told, and the next call's."""
     try:
         _tend(workspace, settings, cluster, home)
-    except PachydermError as error:
+    except (PachydermError, OSError) as error:
         _log.warning("workers that stay between jobs could not be looked after now: %s", error)
 
 

@@ -100,6 +100,9 @@ class Running:
         self._thread = threading.Thread(target=self._run, args=(place,))
         self._thread.start()
 
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
     def join(self) -> None:
         self._thread.join()
 

@@ -9,20 +9,22 @@ import pytest
 from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.executors.choosing import tend_workers
+from pachyderm_dagster.executors.kubernetes.gone_pods import GonePods
 from pachyderm_dagster.executors.kubernetes.tending import tend_home
 from pachyderm_dagster.executors.run_job import run_job
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.model import JobState
 from pachyderm_dagster.pps.secret_store import Secret
-from pachyderm_dagster.worker.protocol import WorkerRefused
-from pachyderm_dagster.worker.work_area import NO_INDEX, Claim
+from pachyderm_dagster.worker.protocol import DatumTask, WorkerRefused
+from pachyderm_dagster.worker.work_area import NO_INDEX, Claim, WorkArea
 from tests.executors.in_process import put, read_all
 from tests.executors.kubernetes.api_server import Manifest
 from tests.executors.kubernetes.places import COPY, DiesWithTasksWritten, Killed, Place, Running, place
 
 __all__ = ["place"]
 COPIES = RepoName("default", "copy")
+TASK = DatumTask(id="ab" * 32, index=0, inputs=(), environment={})
 STAYING = COPY + "autoscaling: true\n"
 
 
@@ -78,7 +80,7 @@ def test_job_whose_driver_was_killed_is_gone_on_with_also_for_a_pod_that_went_me
     assert not place.areas()
 
 
-def test_sets_of_a_pod_that_is_gone_are_done_by_others(place: Place) -> None:
+def test_sets_of_a_pod_that_is_gone_are_done_by_others(place: Place, clock: ManualClock) -> None:
     place.pods.starts = False
     running = Running(place)
     place.server.wait(lambda: bool(place.server.objects("deployments")))
@@ -96,9 +98,31 @@ def test_sets_of_a_pod_that_is_gone_are_done_by_others(place: Place) -> None:
     place.server.drop("pods", f"{made['metadata']['name']}-90")
     place.pods.starts = True
     place.pods.replace(made)
+    # It may have gone before the driver saw it.
+    while running.is_alive():
+        clock.advance(dt.timedelta(seconds=6))
+        wait.wait(0.2)
     running.join()
     assert [(job.state, job.counters.data_processed) for job in running.ended] == [(JobState.SUCCESS, 3)]
     assert sorted(place.pods.ran) == ["/a", "/b", "/c"]
+
+
+@pytest.mark.parametrize("there", [[], [{"metadata": {"uid": "dies"}}]], ids=["never seen", "seen"])
+def test_sets_that_a_pod_takes_when_it_is_gone_already_are_freed_too(place: Place, clock: ManualClock, there: list[Manifest]) -> None:
+    area = WorkArea(place.workspace.store, "job")
+    area.write_sets([[TASK]])
+    gone = GonePods(area, clock.now)
+    gone.look(there)
+    gone.look([])
+    # As after a forced deletion: its processes have not ended.
+    assert area.claim(0, Claim(NO_INDEX, "dies"))
+    gone.look([])
+    assert area.list_sets() == {0}
+    for _ in range(2):
+        clock.advance(dt.timedelta(seconds=6))
+        gone.look([])
+    assert area.list_sets() == {0, 1} and area.read_set(1) == [TASK]
+    area.remove()
 
 
 def test_worker_that_refuses_ends_the_attempt_in_its_words_and_stays(place: Place) -> None:
