@@ -28,13 +28,19 @@ class HostClient:
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._starting: dict[int, Callable[[], None]] = {}
         self._ready = self._expect(_READY)
+        self._ended = False
 
     async def run(self, order: Order, *, started: Callable[[], None] | None = None) -> Answer:
         """Runs a container to its end; a call that is cancelled ends it first.
 
         Args:
             started: is called when its program runs.
+
+        Raises:
+            ExecutionError: `pods-unavailable`, when the host has ended.
         """
+        if self._ended:
+            raise _host_ended()
         id = next(self._ids)
         waiting = self._expect(id)
         if started is not None:
@@ -44,7 +50,7 @@ class HostClient:
             return await asyncio.shield(waiting)
         except asyncio.CancelledError:
             self._send(Order(id))
-            await waiting
+            await _ended(waiting)
             raise
         finally:
             self._starting.pop(id, None)
@@ -60,16 +66,22 @@ class HostClient:
     async def read(self) -> None:
         """Hears answers until the host ends."""
         assert self._process.stdout is not None
-        while line := await self._process.stdout.readline():
-            answer = _decode(line)
-            if answer.started:
-                self._starting.get(answer.id, _ignore)()
-            elif answer.id in self._waiting:
-                self._waiting.pop(answer.id).set_result(answer)
-        for waiting in self._waiting.values():
-            if not waiting.done():
-                message = "the process that runs pods has ended; run the workflow again with 'argo retry'"
-                waiting.set_exception(ExecutionError("pods-unavailable", message))
+        try:
+            while line := await self._process.stdout.readline():
+                self._hear(_decode(line))
+        finally:
+            self._ended = True
+            for waiting in self._waiting.values():
+                if not waiting.done():
+                    waiting.set_exception(_host_ended())
+
+    def _hear(self, answer: Answer) -> None:
+        if answer.started:
+            self._starting.get(answer.id, _ignore)()
+            return
+        waiting = self._waiting.pop(answer.id, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)
 
     async def be_ready(self) -> None:
         """Waits until it takes orders.
@@ -77,13 +89,24 @@ class HostClient:
         Raises:
             ExecutionError: `pods-unavailable`.
         """
-        ready = await self._ready
+        ready = await asyncio.shield(self._ready)
         if ready.problem:
             raise ExecutionError("pods-unavailable", f"pods cannot run on this machine: {ready.problem}")
 
 
 def _ignore() -> None:
     pass
+
+
+async def _ended(waiting: "asyncio.Future[Answer]") -> None:
+    """Waits for the end of a container that was asked for; whoever cancels that wait too gets no other end. The host kills what does not end by itself."""
+    while not waiting.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait((waiting,))
+
+
+def _host_ended() -> ExecutionError:
+    return ExecutionError("pods-unavailable", "the process that runs pods has ended; run the workflow again with 'argo retry'")
 
 
 @contextlib.asynccontextmanager

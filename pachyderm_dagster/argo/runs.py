@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import datetime as dt
+import errno
 import fcntl
 import os
 import shutil
@@ -227,19 +228,23 @@ class Runs:
         """
         folder = RunFolder(self._runs / subject.metadata.name)
         if folder.path.exists():
-            raise ExistsError("workflow-exists", f"there is a workflow {folder.name!r} already; use 'generateName', or --name")
+            raise _exists(folder.name)
         library = subject.library
         templates = tuple(_KeptObject(owner, spec) for owner, spec in library.templates.items())
         kept = _KeptSubject(subject.metadata, subject.uid, subject.spec, subject.created.timestamp(), network, templates, library.config_maps, library.secrets)
         new = self._runs / f".{folder.name}.{subject.uid}"
         new.mkdir(parents=True, mode=0o700)
-        (new / "workflow.json").write_bytes(msgspec.json.encode(kept))
-        store = ArtifactFolder(new / "artifacts")
-        for name, path in (files or {}).items():
-            store.put(str(path), Artifact(name=name, s3=KeyArtifact(key=file_key(name))), "")
-        if subject.spec.suspend:
-            RunFolder(new).suspend()
-        new.rename(folder.path)
+        try:
+            (new / "workflow.json").write_bytes(msgspec.json.encode(kept))
+            store = ArtifactFolder(new / "artifacts")
+            for name, path in (files or {}).items():
+                store.put(str(path), Artifact(name=name, s3=KeyArtifact(key=file_key(name))), "")
+            if subject.spec.suspend:
+                RunFolder(new).suspend()
+            _rename_to_new(new, folder.path)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
         return folder
 
     def list(self) -> list[RunFolder]:
@@ -303,6 +308,20 @@ class Runs:
             ending = folder.ending()
             if ending is not None and is_expired(folder.subject()[0].spec.ttl_strategy, ending.phase, now - ending.finished):
                 self.delete(folder)
+
+
+def _rename_to_new(folder: Path, target: Path) -> None:
+    """Renames a folder to a name that no other one has, although others may make one of that name at the same time."""
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise _exists(target.name) from error
+        raise
+
+
+def _exists(name: str) -> ExistsError:
+    return ExistsError("workflow-exists", f"there is a workflow {name!r} already; use 'generateName', or --name")
 
 
 def is_expired(strategy: TtlStrategy | None, phase: Phase, seconds: float) -> bool:

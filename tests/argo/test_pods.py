@@ -1,10 +1,12 @@
 """Real pods: processes of this machine, each in a root of its own."""
 
 import base64
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -268,6 +270,33 @@ def test_a_run_has_one_process_and_one_name(home: Home) -> None:
         home.go_on(run)
     with pytest.raises(NotFoundError, match="workflow-not-found"):
         home.runs.get("other")
+
+
+class Meeting(dict[str, Path]):
+    """Files of a workflow of which two copies are made at the same time: after both were found to be new."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._both = threading.Barrier(2)
+
+    def items(self) -> Any:
+        self._both.wait()
+        return super().items()
+
+
+def test_of_two_that_create_a_run_at_once_one_is_told_that_it_exists(home: Home, tmp_path: Path) -> None:
+    files = Meeting()
+
+    def create_as(uid: str) -> str:
+        try:
+            subject = replace(subject_of(container("true"), {}, ManualClock()), uid=uid)
+            return home.runs.create(subject, network=False, files=files).name
+        except ExistsError as error:
+            return error.code
+
+    with ThreadPoolExecutor() as pool:
+        assert sorted(pool.map(create_as, ["one", "two"])) == ["wf", "workflow-exists"]
+    assert [path.name for path in (tmp_path / "argo" / "runs").iterdir() if path.is_dir()] == ["wf"]
 
 
 def test_a_torn_line_of_the_journal_counts_for_nothing(home: Home) -> None:
