@@ -1,0 +1,116 @@
+"""The workflows of Argo among the examples, on a real PostgreSQL: on the command line, and as jobs of Dagster."""
+
+import csv
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+
+from pachyderm_dagster.integration import argo_job
+from tests.cli.pachctl import Pachctl
+from tests.docs.markdown import ROOT
+from tests.records import SERVER
+from tests.sql.databases import TestDatabase, new_database
+
+FOLDER = ROOT / "definitions" / "workflows"
+pytestmark = pytest.mark.skipif(SERVER is None or shutil.which("psql") is None, reason="needs PostgreSQL, and its program psql")
+
+
+@pytest.fixture
+def winery(tmp_path: Path) -> Iterator[TestDatabase]:
+    """A database with the wines."""
+    with new_database("postgresql", tmp_path) as database:
+        command = ["psql", database.url, "--no-psqlrc", "--quiet", "--file", str(FOLDER / "winery.sql")]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        yield database
+
+
+@pytest.fixture
+def secret(winery: TestDatabase, tmp_path: Path) -> str:
+    """The file with the database's URL."""
+    file = tmp_path / "secret.yaml"
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "winery"}, "stringData": {"url": winery.url}}))
+    return str(file)
+
+
+def submit(pachctl: Pachctl, name: str, secret: str, *words: str) -> dict[str, Any]:
+    """Runs a workflow, which must succeed, under the name `run`; its nodes by their names in it."""
+    pachctl("argo", "submit", str(FOLDER / name), secret, "--network", "--name", "run", *words)
+    (run,) = pachctl.json("argo", "get", "run")
+    return {node["display_name"]: node for node in run["nodes"]}
+
+
+def artifact(pachctl: Pachctl, repo: str, node: dict[str, Any], name: str) -> str:
+    """An artifact's text, from the commit of the run."""
+    return pachctl("get", "file", f"{repo}@master:/{node['outputs']['artifacts'][name]['key']}").out
+
+
+def table(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(text.splitlines()))
+
+
+def measurements(wines: list[dict[str, str]]) -> list[list[float]]:
+    return [[float(value) for name, value in wine.items() if name not in ("id", "kind")] for wine in wines]
+
+
+def answers_of(model: Any, training: list[dict[str, str]], test: list[dict[str, str]], *, scaled: bool) -> dict[str, str]:
+    """What a model of scikit-learn says of each wine."""
+    learnt, asked = measurements(training), measurements(test)
+    if scaled:
+        means = [sum(column) / len(column) for column in zip(*learnt, strict=True)]
+        spreads = [sum((value - mean) ** 2 for value in column) ** 0.5 for column, mean in zip(zip(*learnt, strict=True), means, strict=True)]
+        learnt, asked = ([[value / spread for value, spread in zip(row, spreads, strict=True)] for row in rows] for rows in (learnt, asked))
+    model.fit(learnt, [wine["kind"] for wine in training])
+    return dict(zip((wine["id"] for wine in test), map(str, model.predict(asked)), strict=True))
+
+
+def test_two_models_learn_from_a_table_and_are_compared(winery: TestDatabase, secret: str, pachctl: Pachctl) -> None:
+    nodes = submit(pachctl, "two-models.yaml", secret, "-p", "neighbours=7")
+
+    def text(node: str, name: str) -> str:
+        return artifact(pachctl, "argo-two-models", nodes[node], name)
+
+    training, test = (table(text("dataset", name)) for name in ("training", "test"))
+    rows = winery.rows("SELECT id, kind FROM wines WHERE kind IS NOT NULL ORDER BY id")
+    assert [(int(wine["id"]), wine["kind"]) for wine in test] == [(id, kind) for id, kind in rows if id % 4 == 0]
+    assert [(int(wine["id"]), wine["kind"]) for wine in training] == [(id, kind) for id, kind in rows if id % 4 != 0]
+
+    scores = {}
+    for name, model in {"neighbours": KNeighborsClassifier(7), "bayes": GaussianNB()}.items():
+        expected = answers_of(model, training, test, scaled=name == "neighbours")
+        assert {one["id"]: one["kind"] for one in table(text(name, "answers"))} == expected
+        scores[name] = round(sum(expected[wine["id"]] == wine["kind"] for wine in test) / len(test), 4)
+    assert json.loads(text("scores", "scores")) == scores
+    assert scores[nodes["scores"]["outputs"]["parameters"]["best"]] == max(scores.values()) > 0.9
+
+
+def test_two_models_are_a_job_whose_models_do_not_wait_for_each_other(secret: str, pachctl: Pachctl) -> None:
+    job = argo_job([FOLDER / "two-models.yaml", secret], network=True)
+    structure = job.graph.dependency_structure
+    before = {
+        node.name: {output.node_name for outputs in structure.input_to_upstream_outputs_for_node(node.name).values() for output in outputs}
+        for node in job.graph.nodes
+    }
+    assert before == {"dataset": set(), "neighbours": {"dataset"}, "bayes": {"dataset"}, "scores": {"neighbours", "bayes"}}
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(instance=instance, run_config={"parameters": {"neighbours": "3"}})
+        assert result.success
+        name = result.dagster_run.tags["pachyderm/workflow"]
+    (made,) = result.asset_materializations_for_node("scores")
+    assert made.asset_key.to_user_string() == "default/argo-two-models"
+    assert "of 37 wines" in pachctl("argo", "logs", name).out
+
+
+def test_an_unreachable_database_fails_the_dataset_and_trains_nothing(secret: str, pachctl: Pachctl) -> None:
+    answer = pachctl.run("argo", "submit", str(FOLDER / "two-models.yaml"), secret, "--name", "run")
+    assert answer.status == 1
+    (run,) = pachctl.json("argo", "get", "run")
+    phases = {node["display_name"]: node["phase"] for node in run["nodes"]}
+    assert phases == {"run": "Failed", "dataset": "Failed", "neighbours": "Omitted", "bayes": "Omitted", "scores": "Omitted"}
