@@ -114,7 +114,11 @@ def _run(pipeline: KubeflowPipeline, context: dg.OpExecutionContext) -> dg.Outpu
     except BaseException:
         # Dagster ends the step: nobody is left who would take what the run makes.
         context.log.info("ends run %s in Kubeflow", run_id)
-        end_run(api, run_id)
+        try:
+            end_run(api, run_id)
+        except PachydermError as error:
+            # Not raised: what ends the step is the interruption, and not a failure.
+            context.log.error("run %s in Kubeflow goes on, since it cannot be ended: %s; end it there: %s", run_id, error, link)
         raise
     metadata = {labels.KUBEFLOW_RUN: dg.MetadataValue.url(link), labels.KUBEFLOW_STATE: dg.MetadataValue.text(str(ended["state"]))}
     return dg.Output(run_id, metadata=metadata)
@@ -129,8 +133,14 @@ def _request(pipeline: KubeflowPipeline, context: dg.OpExecutionContext) -> RunR
     spec, platform = parse_pipeline(text, str(source))
     parameters: Mapping[str, Any] = context.op_config["parameters"]
     check_parameters(spec, parameters)
-    mark = f"dagster {context.run_id} {context.op_handle}"
-    return RunRequest(f"{spec['pipelineInfo']['name']}, {mark}", mark, spec, platform, parameters, pipeline.experiment, pipeline.service_account)
+    name = f"{spec['pipelineInfo']['name']}, dagster {context.run_id} {_step_of(context)}"
+    return RunRequest(name, spec, platform, parameters, pipeline.experiment, pipeline.service_account)
+
+
+def _step_of(context: dg.OpExecutionContext) -> str:
+    """What no other step of the Dagster run is called; of one that is mapped, with its key."""
+    key = context.get_mapping_key()
+    return f"{context.op_handle}[{key}]" if key is not None else str(context.op_handle)
 
 
 def _open_api(pipeline: KubeflowPipeline) -> Any:

@@ -49,15 +49,15 @@ class KubeflowApi:
         """Asks for the end of a run, which it reaches later. Errors as `_call`."""
         self._call("POST", f"/runs/{urllib.parse.quote(run_id)}:terminate")
 
-    def list_run(self, name_contains: str) -> list[Document]:
-        """Runs whose name contains a text, the newest first. Errors as `_call`."""
-        query = {**self._scope(), "sort_by": "created_at desc", "filter": _filter("IS_SUBSTRING", name_contains)}
+    def list_run(self, name: str) -> list[Document]:
+        """Runs of that name, the newest first. Errors as `_call`."""
+        query = {**self._scope(), "sort_by": "created_at desc", "filter": _filter(name)}
         found: list[Document] = self._call("GET", "/runs", query=query).get("runs", [])
         return found
 
     def ensure_experiment(self, name: str) -> str:
         """The id of an experiment, which is made when there is none of that name. Errors as `_call`."""
-        listed: Sequence[Document] = self._call("GET", "/experiments", query={**self._scope(), "filter": _filter("EQUALS", name)}).get("experiments", [])
+        listed: Sequence[Document] = self._call("GET", "/experiments", query={**self._scope(), "filter": _filter(name)}).get("experiments", [])
         found = listed[0] if listed else self._call("POST", "/experiments", body={"display_name": name, **self._scope()})
         return str(found["experiment_id"])
 
@@ -100,8 +100,8 @@ class KubeflowApi:
         return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def _filter(operation: str, value: str) -> str:
-    return json.dumps({"predicates": [{"operation": operation, "key": "display_name", "stringValue": value}]})
+def _filter(name: str) -> str:
+    return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
 
 
 def _refused(what: str, status: int, text: str) -> InvalidError | NotFoundError | UnreachableError:

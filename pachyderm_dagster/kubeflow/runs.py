@@ -22,7 +22,7 @@ class Api(Protocol):
     def create_run(self, run: Document) -> Document: ...
     def get_run(self, run_id: str) -> Document: ...
     def terminate_run(self, run_id: str) -> None: ...
-    def list_run(self, name_contains: str) -> list[Document]: ...
+    def list_run(self, name: str) -> list[Document]: ...
     def ensure_experiment(self, name: str) -> str: ...
 
 
@@ -31,13 +31,12 @@ class RunRequest:
     """What is to run.
 
     Args:
-        name: of the run; `mark` is part of it, and of no other run's.
+        name: of the run, which nothing else that is to run has: by it a run is found again.
         parameters: of the pipeline; those that are left out have its defaults.
         service_account: of the pods; Kubeflow's default when empty.
     """
 
     name: str
-    mark: str
     pipeline: Document
     platform: Document
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -91,8 +90,8 @@ def check_parameters(pipeline: Document, given: Mapping[str, Any]) -> None:
 
 def start_run(api: Api, request: RunRequest) -> tuple[Document, bool]:
     """The run of a request, and whether it was there: whoever was killed after it was made starts no second one. Errors as `KubeflowApi`."""
-    for found in api.list_run(request.mark):
-        if request.mark in found.get("display_name", "") and found.get("state") not in (*_ENDED, "CANCELING"):
+    for found in api.list_run(request.name):
+        if found.get("display_name") == request.name and found.get("state") not in (*_ENDED, "CANCELING"):
             return found, True
     return api.create_run(request.as_run(api.ensure_experiment(request.experiment))), False
 

@@ -8,11 +8,16 @@ import dagster as dg
 import pytest
 
 from pachyderm_dagster.integration import kubeflow_run
+from pachyderm_dagster.kubeflow.api import KubeflowApi
 from pachyderm_dagster.pfs.made_commits import MadeFrom, Making, make_commit
 from pachyderm_dagster.pfs.model import BranchName, Commit, Origin, RepoName
 from tests.integration.home import QUIET, Home
 from tests.kubeflow.api_server import ApiServer, Document, api_server, finish
 from tests.kubeflow.specs import EDGES, ID, exported
+
+NAME = exported(EDGES).pipeline["pipelineInfo"]["name"]
+STEPS = ("train", "train_2")
+"""Two of one op."""
 
 
 @pytest.fixture
@@ -90,6 +95,47 @@ def test_the_run_is_ended_with_dagsters(server: ApiServer, file: Path, monkeypat
     monkeypatch.setattr("pachyderm_dagster.integration.kubeflow_runs._wait", interrupted)
     assert not run(kubeflow_run(file, endpoint=server.url)).success
     assert [found["state"] for found in server.runs.values()] == ["CANCELING"]
+
+
+def test_a_step_whose_run_goes_on_is_followed_and_no_other_step_is(server: ApiServer, file: Path) -> None:
+    instance, run_id = dg.DagsterInstance.ephemeral(), "0e5f3c1e-0000-4000-8000-000000000000"
+    pipeline = {"pipelineInfo": {"name": "edges"}}
+    own, other = (KubeflowApi(server.url).create_run({"display_name": f"{NAME}, dagster {run_id} {step}", "pipeline_spec": pipeline}) for step in STEPS)
+    result = run(kubeflow_run(file, endpoint=server.url, name="train"), instance=instance, run_id=run_id)
+    assert result.output_for_node("train") == own["run_id"]
+    assert other["state"] == "PENDING"
+    again = run(kubeflow_run(file, endpoint=server.url, name="train"), run_id=run_id)
+    assert again.output_for_node("train") not in (own["run_id"], other["run_id"])
+
+
+def test_steps_that_are_mapped_are_told_apart(server: ApiServer, file: Path) -> None:
+    @dg.op(out=dg.DynamicOut(str))
+    def sets() -> Iterator[dg.DynamicOutput[str]]:
+        yield from (dg.DynamicOutput(key, mapping_key=key) for key in ("a", "a_2"))
+
+    train = kubeflow_run(file, endpoint=server.url, name="train", ins={"after": dg.In(dg.Nothing)})
+
+    @dg.job
+    def mapped() -> None:
+        sets().map(train)
+
+    result = mapped.execute_in_process(run_config=QUIET)
+    assert [found["display_name"] for found in server.runs.values()] == [f"{NAME}, dagster {result.run_id} train[{key}]" for key in ("a", "a_2")]
+
+
+def test_a_step_that_is_ended_while_nobody_answers_is_interrupted_and_says_what_goes_on(server: ApiServer, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_seconds: float) -> None:
+        server.down = 1000
+        raise dg.DagsterExecutionInterruptedError
+
+    monkeypatch.setattr("pachyderm_dagster.integration.kubeflow_runs._wait", interrupted)
+    instance = dg.DagsterInstance.ephemeral()
+    result = run(kubeflow_run(file, endpoint=server.url), instance=instance)
+    (failed,) = [event for event in result.all_events if event.is_step_failure]
+    assert failed.step_failure_data.error_source.value == "INTERRUPT"
+    (made,) = server.runs.values()
+    (said,) = [entry.user_message for entry in instance.all_logs(result.run_id) if "goes on" in entry.user_message]
+    assert said.startswith(f"run {made['run_id']} in Kubeflow goes on") and "upstream is not there" in said and said.endswith(made["run_id"])
 
 
 def make(home: Home, branch: BranchName, source: Commit, *read: tuple[BranchName, Commit]) -> Commit:

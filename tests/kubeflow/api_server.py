@@ -134,7 +134,5 @@ def _chosen(found: dict[str, Document], query: dict[str, str]) -> list[Document]
     assert predicate["key"] == "display_name"
     wanted = predicate["stringValue"]
     # Of an enumeration protobuf's JSON takes the number too.
-    assert predicate["operation"] in (1, "EQUALS", "IS_SUBSTRING")
-    if predicate["operation"] == "IS_SUBSTRING":
-        return [one for one in found.values() if wanted in one["display_name"]]
+    assert predicate["operation"] in (1, "EQUALS")
     return [one for one in found.values() if wanted == one["display_name"]]

@@ -162,7 +162,7 @@ def test_the_api_is_asked_as_kfps_own_client_asks(kfp: str, tmp_path: Path) -> N
     file.write_text(found.to_yaml())
     with api_server(ApiServer(advance=lambda run: finish(run) if run["state"] == "PENDING" else None)) as server:
         api = KubeflowApi(server.url)
-        run, _ = start_run(api, RunRequest("ours", "ours", found.pipeline, found.platform, {"images_commit": "x"}))
+        run, _ = start_run(api, RunRequest("ours", found.pipeline, found.platform, {"images_commit": "x"}))
         ours = [(method, path, body) for method, path, body in server.asked if method == "POST"]
         server.asked.clear()
         said = call(kfp, "contract.py", server.url, str(file), str(run["run_id"]))

@@ -18,9 +18,9 @@ def server() -> Iterator[ApiServer]:
         yield found
 
 
-def request(mark: str = "mark 1", **fields: object) -> RunRequest:
+def request(name: str = "one", **fields: object) -> RunRequest:
     found = exported(EDGES)
-    return RunRequest(f"edges, {mark}", mark, found.pipeline, found.platform, {"images_commit": ID}, **fields)  # type: ignore[arg-type]
+    return RunRequest(name, found.pipeline, found.platform, {"images_commit": ID}, **fields)  # type: ignore[arg-type]
 
 
 def follow(api: KubeflowApi, run: Document) -> list[str]:
@@ -35,15 +35,15 @@ def test_a_run_is_started_and_followed_to_its_end(server: ApiServer) -> None:
     assert not was_there
     assert follow(api, run) == ["task edges: RUNNING", "run: RUNNING", "task edges: SUCCEEDED", "run: SUCCEEDED"]
     (made,) = server.runs.values()
-    assert (made["display_name"], made["runtime_config"], made["service_account"]) == ("edges, mark 1", {"parameters": {"images_commit": ID}}, "runner")
+    assert (made["display_name"], made["runtime_config"], made["service_account"]) == ("one", {"parameters": {"images_commit": ID}}, "runner")
     assert made["pipeline_spec"].keys() == {"pipeline_spec", "platform_spec"}
     assert server.experiments[made["experiment_id"]]["display_name"] == "Default"
 
 
 def test_an_experiment_is_made_once(server: ApiServer) -> None:
     api = KubeflowApi(server.url)
-    for mark in ("a", "b"):
-        start_run(api, request(mark, experiment="mine"))
+    for name in ("a", "b"):
+        start_run(api, request(name, experiment="mine"))
     assert [one["display_name"] for one in server.experiments.values()] == ["mine"]
 
 
@@ -51,7 +51,7 @@ def test_a_run_that_goes_on_is_found_and_one_that_has_ended_is_not(server: ApiSe
     api = KubeflowApi(server.url)
     first, _ = start_run(api, request())
     assert start_run(api, request())[0]["run_id"] == first["run_id"]
-    assert start_run(api, request("mark 2"))[1] is False
+    assert start_run(api, request("one_2"))[1] is False
     follow(api, first)
     again, was_there = start_run(api, request())
     assert not was_there and again["run_id"] != first["run_id"]
