@@ -75,7 +75,7 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
             "artifactRepositoryRef": "artifacts are kept in the home",
         },
         refused={
-            "shutdown": "use `pachyderm-dagster argo stop`",
+            "shutdown": "use `pachctl argo stop`",
             "executorPlugins": "there are no plugins here; let a container do what it did",
         },
     ),

@@ -1,5 +1,6 @@
 """What a step does that runs a workflow of Argo, or one part of it: the engine runs in a thread, and the step tells of it, waits for answers, and ends it."""
 
+import contextlib
 import functools
 import os
 import queue
@@ -141,10 +142,11 @@ class _Stepping:
         try:
             while not running.wait(_LOOK_SECONDS):
                 self._tell()
-        except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
-            # Without an ending: whoever runs it on begins where it was.
+        except BaseException:
+            # Interrupted, or Dagster cannot be told. Without an ending: whoever runs it on begins where it was.
             running.cancel()
-            self._tell()
+            with contextlib.suppress(Exception):
+                self._tell()
             raise
         self._tell()
         return running.result()
@@ -180,7 +182,7 @@ class _Stepping:
                 self._ask(folder, node)
         if folder.is_suspended() and folder.name not in told:
             told.append(folder.name)
-            self._context.log.warning("workflow %s is suspended: `pachyderm-dagster argo resume %s` has it go on", folder.name, folder.name)
+            self._context.log.warning("workflow %s is suspended: `pachctl argo resume %s` has it go on", folder.name, folder.name)
         names = {node.name for node in waiting}
         pause = threading.Event()
         while self._still_waits(folder, names):
@@ -196,7 +198,7 @@ class _Stepping:
         asked, job = asked_of(folder, [node]), self._step.answered_by
         parameters = "".join(f" -p {name}=VALUE" for name in asked)
         only = "" if len(folder.suspended()) == 1 else f" --node {node.display_name}"
-        command = f"pachyderm-dagster argo resume {folder.name}{only}{parameters}"
+        command = f"pachctl argo resume {folder.name}{only}{parameters}"
         config = {"workflow": folder.name, "node": node.display_name, PARAMETERS: dict.fromkeys(asked, "VALUE")}
         report_to_run(
             self._context.instance,
@@ -278,5 +280,5 @@ def answer_workflow(environ: Mapping[str, str] | None, context: dg.OpExecutionCo
     except PachydermError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     if not folder.is_running():
-        step = f"no process runs it now: re-execute the run that it is of, or `pachyderm-dagster argo retry {folder.name}`"
+        step = f"no process runs it now: re-execute the run that it is of, or `pachctl argo retry {folder.name}`"
         context.log.warning("the answer for workflow %s is kept; %s", folder.name, step)

@@ -18,6 +18,7 @@ from pachyderm_dagster.argo.nodes import Phase
 from pachyderm_dagster.argo.runs import RunFolder, Runs
 from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.integration import answer_job, argo_job
+from pachyderm_dagster.integration.argo_logs import PodLogs
 from pachyderm_dagster.workspace import open_workspace
 from tests.cli.pachctl import ROOT
 
@@ -345,6 +346,24 @@ def test_a_run_that_is_ended_ends_its_pods_and_can_be_run_on(argo: Argo, spec: s
     assert (argo.state / "counted").read_text() == "\n"
 
 
+def test_pods_end_when_dagster_cannot_be_told_of_them(argo: Argo, monkeypatch: pytest.MonkeyPatch) -> None:
+    (argo.state / "wait").touch()
+    with monkeypatch.context() as patched:
+
+        def read(_logs: PodLogs) -> str:
+            if (argo.state / "begun").exists():
+                raise OSError("the storage of events is away")
+            return ""
+
+        patched.setattr(PodLogs, "read", read)
+        result = argo.run(dag(task("a", BLOCK)))
+    assert not result.success
+    assert not [thread for thread in threading.enumerate() if thread.name == "workflow"]
+    assert argo.folder_of(result.run_id).phase() is Phase.RUNNING
+    (argo.state / "wait").unlink()
+    assert argo.again(result.run_id).success
+
+
 def test_a_run_whose_process_was_killed_is_run_on(argo: Argo) -> None:
     (argo.state / "wait").touch()
     argo.job(dag(task("a", "echo >> /state/counted"), task("b", BLOCK, ", depends: a")))
@@ -402,7 +421,7 @@ def test_a_run_waits_and_says_how_to_answer(argo: Argo, by: str) -> None:
     assert result.success
     log = argo.log(result.run_id)
     name = argo.folder_of(result.run_id).name
-    assert any(f"approve waits for somebody to answer: `pachyderm-dagster argo resume {name} -p ok=VALUE`" in line for line in log)
+    assert any(f"approve waits for somebody to answer: `pachctl argo resume {name} -p ok=VALUE`" in line for line in log)
     assert "[tell] told go" in log
 
 
