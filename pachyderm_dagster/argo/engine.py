@@ -29,7 +29,7 @@ from pachyderm_dagster.argo.retrying import to_seconds
 from pachyderm_dagster.argo.subject import Subject, exit_handler, with_defaults
 from pachyderm_dagster.argo.suspensions import run_suspension
 from pachyderm_dagster.argo.tags import Scope, replace_in
-from pachyderm_dagster.argo.templates import LEAVES, Template
+from pachyderm_dagster.argo.templates import Template
 from pachyderm_dagster.argo.waits import Waits, cancelled
 from pachyderm_dagster.clock import Clock
 from pachyderm_dagster.errors import InvalidError, PachydermError
@@ -192,7 +192,7 @@ class Engine:
                 return self._with_metrics(template.metrics, node, scope)
             return node
         except PachydermError as error:
-            return self.table.end(self.table.begin(call, NodeType.POD if call.template.kind in LEAVES else NodeType.SKIPPED), Phase.ERROR, error.message)
+            return self.table.end(self.table.begin(call, call.template.node_type), Phase.ERROR, error.message)
 
     def _input_artifacts(self, template: Template, given: Mapping[str, KeptArtifact], scope: Scope) -> dict[str, KeptArtifact]:
         found: dict[str, KeptArtifact] = {}
@@ -213,7 +213,7 @@ class Engine:
         locks = locks_of(template.synchronization, self._subject.metadata.namespace or "default", self.library.config_maps)
 
         def waiting(names: str) -> None:
-            node = self.table.begin(call, NodeType.POD if template.kind in LEAVES else NodeType.SKIPPED, Phase.PENDING)
+            node = self.table.begin(call, template.node_type, Phase.PENDING)
             self.table.put(msgspec.structs.replace(node, message=f"Waiting for {names} lock"))
 
         with self._waits.busy():
@@ -231,7 +231,7 @@ class Engine:
         check_memoize(memoize)
         kept = find_fresh(self._cache, memoize, self.table.now())
         if kept is not None:
-            node = self.table.begin(call, NodeType.POD if call.template.kind in LEAVES else NodeType.SKIPPED)
+            node = self.table.begin(call, call.template.node_type)
             return self.table.end(msgspec.structs.replace(node, from_cache=True), Phase.SUCCEEDED, outputs=kept.outputs)
         node = await self._with_attempts(call, scope)
         if node.phase is Phase.SUCCEEDED:

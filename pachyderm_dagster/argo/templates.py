@@ -7,6 +7,7 @@ import msgspec
 
 from pachyderm_dagster.argo.bookkeeping import ArchiveLocation, Memoize, Metrics, PodMetadata, Synchronization
 from pachyderm_dagster.argo.containers import Container, ContainerSet, Script, UserContainer, Volume
+from pachyderm_dagster.argo.nodes import NodeType
 from pachyderm_dagster.argo.parameters import Arguments, Inputs, KeyRef, Outputs, Text
 from pachyderm_dagster.argo.pod_fields import PodFields
 
@@ -254,6 +255,11 @@ class Template(PodFields, frozen=True, kw_only=True, rename="camel", omit_defaul
     def kind(self) -> str:
         """Which kind it is: the name of the field."""
         return next((kind for kind, field in FIELDS_OF_KINDS.items() if getattr(self, field) is not None), "")
+
+    @property
+    def node_type(self) -> NodeType:
+        """Of a node of it of which nothing ran: a pod is listed as one."""
+        return NodeType.POD if self.kind in LEAVES else NodeType.SKIPPED
 
     @property
     def containers(self) -> tuple[Container, ...]:

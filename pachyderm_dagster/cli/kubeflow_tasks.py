@@ -1,6 +1,6 @@
 """What tasks of Kubeflow Pipelines run in our image: commits into artifacts, and artifacts into commits."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import click
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.exported.commits_read import find_commits, made_from
-from pachyderm_dagster.exported.committing import collect_folder, collect_outputs, commit_outputs
+from pachyderm_dagster.exported.committing import Output, collect_folder, collect_outputs, commit_outputs
 from pachyderm_dagster.exported.provenance import parse_made_from, show_made_from
 from pachyderm_dagster.kubeflow.executor_input import ExecutorInput, parse_executor_input
 from pachyderm_dagster.kubeflow.getting import get_changes, get_files
@@ -160,7 +160,9 @@ def diff(environ: Mapping[str, str], repo: str, branch: str, new: str, old: str,
     click.echo(f"{found.added} added, {found.changed} changed, {found.deleted} deleted in {after[name]}")
 
 
-def _commit(environ: Mapping[str, str], branch: BranchName, outputs: Any, read: list[MadeFrom], told: ExecutorInput, origin: Origin, description: str) -> None:
+def _commit(
+    environ: Mapping[str, str], branch: BranchName, outputs: Sequence[Output], read: list[MadeFrom], told: ExecutorInput, origin: Origin, description: str
+) -> None:
     with closing(open_workspace(environ, project=branch.repo.project)) as workspace:
         made = commit_outputs(workspace, branch, outputs, read, origin=origin, description=description)
     provenance = show_made_from([MadeFrom(branch, made.id)])
