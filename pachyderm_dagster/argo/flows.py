@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
@@ -19,7 +19,7 @@ from pachyderm_dagster.argo.library import Library
 from pachyderm_dagster.argo.node_table import NodeTable
 from pachyderm_dagster.argo.nodes import Node, NodeOutputs, NodeType, Phase
 from pachyderm_dagster.argo.outcomes import Known, Result, flow_outputs, graph_phase, group_phase, tolerated, without_absent
-from pachyderm_dagster.argo.tags import Scope, mentions, replace_in, replace_tags
+from pachyderm_dagster.argo.tags import Scope, replace_in, replace_tags, results_asked_for
 from pachyderm_dagster.argo.templates import Hook, Step, Task, Template
 from pachyderm_dagster.errors import PachydermError
 
@@ -69,9 +69,9 @@ class Boundary:
             self.is_closed = True
 
 
-async def together(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+async def together(awaited: Sequence[Awaitable[T]]) -> list[T]:
     """What all of them return, after the last one ended; the first error of ours, if there is one, is raised then."""
-    found = await asyncio.gather(*coroutines, return_exceptions=True)
+    found = await asyncio.gather(*awaited, return_exceptions=True)
     for one in found:
         if isinstance(one, BaseException):
             raise one
@@ -92,7 +92,7 @@ class Flow:
         self._root = "tasks" if template.dag is not None else "steps"
         self._known = Known()
         self._boundary = Boundary(template)
-        self._keeps_result = mentions(msgspec.json.encode(template).decode(), "result")
+        self._results = results_asked_for(msgspec.json.encode(template).decode())
 
     async def run(self) -> Node:
         """Runs it to its end."""
@@ -145,11 +145,11 @@ class Flow:
         targets = self._call.target.split() or dag.target.split() or leaves_of(needs)
         wanted = needed_for(targets, needs)
         running: dict[str, asyncio.Task[Result]] = {}
-        async with asyncio.TaskGroup() as tasks:
-            for task in dag.tasks:
-                if task.name in wanted:
-                    running[task.name] = tasks.create_task(self._task(task, needs[task.name], running, node.id))
-        outcomes = {name: task.result().outcome for name, task in running.items()}
+        for task in dag.tasks:
+            if task.name in wanted:
+                running[task.name] = asyncio.create_task(self._task(task, needs[task.name], running, node.id))
+        results = await together(list(running.values()))
+        outcomes = {name: result.outcome for name, result in zip(running, results, strict=True)}
         phase = graph_phase(targets, outcomes, needs)
         return Phase.FAILED if phase.is_failure or self._boundary.is_closed else phase
 
@@ -232,7 +232,7 @@ class Flow:
         ready = replace_in(msgspec.structs.replace(step, inline=None, hooks={}, on_exit="", when=""), type(step), scope, last=True)
         template, owner = self._runs.library.get_template(self._call.owner, msgspec.structs.replace(ready, inline=step.inline))
         parameters, artifacts = given_parameters(ready.arguments), given_artifacts(ready.arguments, scope)
-        return Call(name, display_name, template, owner, parameters, artifacts, parent, self._keeps_result, self._daemons), template
+        return Call(name, display_name, template, owner, parameters, artifacts, parent, step.name in self._results, self._daemons), template
 
     def _unstarted(self, step: Step, name: str, parent: str, phase: Phase, message: str, display_name: str = "") -> Result:
         call = Call(name, display_name or step.name, Template(name=step.template), self._call.owner, parent=parent)

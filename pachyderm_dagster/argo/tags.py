@@ -19,6 +19,9 @@ T = TypeVar("T")
 _OPEN, _CLOSE = "{{", "}}"
 # What is known in a later pass only: an expression with it has to wait, even where it would come to something without.
 _LATER = re.compile(r"\b(?<!\.)(item|retries|lastRetry\.exitCode|lastRetry\.status|workflow\.status)\b")
+# A member is written `.name`, `['name']` or, in JSON, `[\"name\"]`, with `?` or `?.` before it where there may be none.
+_BEGIN, _END = r"""(?:\??\.|(?:\?\.)?\[\\?['"])""", r"""(?:\\?['"]\])?"""
+_RESULT = re.compile(rf"\b(?:steps|tasks){_BEGIN}(?P<step>[\w-]+){_END}{_BEGIN}outputs{_END}{_BEGIN}result\b")
 
 
 @dataclass(slots=True)
@@ -180,6 +183,6 @@ def simple_tags(text: str) -> Iterator[str]:
             yield tag.strip()
 
 
-def mentions(text: str, name: str) -> bool:
-    """Whether any tag of a text, simple or an expression, has a name in it."""
-    return any(tag is not None and name in tag for _, tag in _split(text))
+def results_asked_for(text: str) -> frozenset[str]:
+    """The steps and tasks whose `outputs.result` the JSON text of a template names, in tags or expressions."""
+    return frozenset(found["step"] for found in _RESULT.finditer(text))

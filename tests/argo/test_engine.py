@@ -154,6 +154,28 @@ def test_a_plain_word_among_results_is_an_error_of_the_template() -> None:
     assert played.root.phase is Phase.ERROR
 
 
+def test_a_plain_word_among_results_of_a_graph_is_an_error_of_the_template() -> None:
+    slow = pod("slow", "sleep 9")
+    tasks = (
+        "{name: a, withItems: [x], " + text("'{{item}}'") + "}",
+        "{name: b, depends: a, " + text("'{{tasks.a.outputs.result}}'") + "}",
+        "{name: c, template: slow}",
+    )
+    played = play(dag(*tasks) + SAY + slow)
+    assert played.phases() == {"": "Error", ".a": "Succeeded", ".a(0:x)": "Succeeded", ".c": "Succeeded"}
+    assert "'x' of one of several is no JSON" in played.root.message
+
+
+def test_plain_words_of_a_fan_out_whose_results_nobody_asks_for_do_no_harm() -> None:
+    tasks = (
+        "{name: all, " + text("'[1, 2]'") + "}",
+        "{name: a, depends: all, withParam: '{{tasks.all.outputs.result}}', " + text("'word {{item}}'") + "}",
+    )
+    played = play(dag(*tasks) + SAY)
+    assert played.root.phase is Phase.SUCCEEDED
+    assert played.node(".a(0:1)").outputs.result is None
+
+
 def test_maps_give_their_keys() -> None:
     played = play(steps("{name: a, withItems: [{b: 2, a: x}], " + text("'{{item.a}}-{{item.b}}-{{item}}'") + "}") + SAY)
     assert played.node("[0].a(0:a:x,b:2)").inputs == {"text": 'x-2-{"a":"x","b":2}'}

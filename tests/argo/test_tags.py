@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pachyderm_dagster.argo.functions import functions
 from pachyderm_dagster.argo.parameters import Parameter
-from pachyderm_dagster.argo.tags import Scope, mentions, replace_in, replace_tags, simple_tags
+from pachyderm_dagster.argo.tags import Scope, replace_in, replace_tags, results_asked_for, simple_tags
 from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.errors import InvalidError
 
@@ -105,8 +105,21 @@ def slowly(text: str, values: dict[str, str]) -> str:
 
 def test_simple_tags_are_found_also_in_tags() -> None:
     assert list(simple_tags("{{a}} {{=b}} {{c.{{d}}}}")) == ["a", "d"]
-    assert mentions("{{=asInt(steps.a.outputs.result)}}", "outputs.result")
-    assert not mentions("outputs.result", "outputs.result")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("{{steps.a.outputs.result}} {{ tasks.b-2.outputs.result }}", {"a", "b-2"}),
+        ("{{=asInt(steps.a.outputs.result)}}", {"a"}),
+        ("{{=steps['a-1']?.outputs?.result ?? 'x'}}", {"a-1"}),
+        ('{{=tasks["a"].outputs?.["result"]}}', {"a"}),
+        ("steps.a.outputs.result == '1'", {"a"}),
+        ("{{steps.a.outputs.results}} {{steps.a.outputs.parameters.result}} {{steps.a.status}} {{outputs.result}}", set()),
+    ],
+)
+def test_steps_whose_results_are_asked_for_are_found(text: str, found: set[str]) -> None:
+    assert results_asked_for(json.dumps({"value": text})) == found
 
 
 def test_json_of_a_struct_stays_json() -> None:
