@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pytest
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
@@ -114,3 +115,63 @@ def test_an_unreachable_database_fails_the_dataset_and_trains_nothing(secret: st
     (run,) = pachctl.json("argo", "get", "run")
     phases = {node["display_name"]: node["phase"] for node in run["nodes"]}
     assert phases == {"run": "Failed", "dataset": "Failed", "neighbours": "Omitted", "bayes": "Omitted", "scores": "Omitted"}
+
+
+# --- experiments
+
+
+def learnt_weights(wines: list[dict[str, str]], kind: str, *, rounds: int, rate: float, decay: float) -> list[float]:
+    """The weights of logistic regression after some rounds, that of no measurement first."""
+    values = np.array(measurements(wines))
+    rows = np.column_stack([np.ones(len(wines)), (values - values.mean(axis=0)) / values.std(axis=0, ddof=1)])
+    learnt = np.array([int(wine["id"]) % 4 != 0 for wine in wines])
+    rows, wanted = rows[learnt], np.array([wine["kind"] == kind for wine in wines])[learnt]
+    weights = np.zeros(rows.shape[1])
+    shrunk = np.array([0.0] + [decay] * (rows.shape[1] - 1))
+    for _ in range(rounds):
+        weights = weights - rate * (rows.T @ (1 / (1 + np.exp(-rows @ weights)) - wanted) / len(rows) + shrunk * weights)
+    return list(map(float, weights))
+
+
+def saved_weights(winery: TestDatabase) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for experiment, measurement, weight in winery.rows("SELECT experiment, measurement, weight FROM weights"):
+        found.setdefault(experiment, {})[measurement] = weight
+    return found
+
+
+def test_experiments_of_a_table_are_fitted_one_by_one_and_their_weights_saved(winery: TestDatabase, secret: str, pachctl: Pachctl) -> None:
+    winery.run("INSERT INTO weights VALUES ('long', 'old', 1)", "INSERT INTO experiments VALUES ('none', 0, 1, 0)")
+    nodes = submit(pachctl, "experiments.yaml", secret, "-p", "kind=Barolo")
+    wines = table(artifact(pachctl, "argo-experiments", nodes["dataset"], "wines"))
+    assert len(wines) == 150
+    names = ["(intercept)", *(name for name in wines[0] if name not in ("id", "kind"))]
+    experiments = winery.rows("SELECT name, rounds, rate, decay FROM experiments")
+    saved = saved_weights(winery)
+    assert saved.keys() == {"short", "long", "decaying", "careful", "none"}
+    for name, rounds, rate, decay in experiments:
+        assert saved[name] == pytest.approx(dict(zip(names, learnt_weights(wines, "Barolo", rounds=rounds, rate=rate, decay=decay), strict=True)))
+    assert sum(node["template"] == "fit" and node["type"] == "Pod" for node in nodes.values()) == len(experiments)
+    losses = {one["experiment"]: one["loss"] for one in json.loads(nodes["collect"]["inputs"]["models"])}
+    assert losses["none"] == pytest.approx(np.log(2))
+    assert losses[nodes["collect"]["outputs"]["parameters"]["best"]] == min(losses.values())
+
+
+def test_no_experiments_leave_the_weights_as_they_are(winery: TestDatabase, secret: str, pachctl: Pachctl) -> None:
+    winery.run("DELETE FROM experiments")
+    nodes = submit(pachctl, "experiments.yaml", secret)
+    phases = {name: node["phase"] for name, node in nodes.items()}
+    assert phases == {"run": "Succeeded", "list": "Succeeded", "dataset": "Succeeded", "fit": "Skipped", "collect": "Omitted", "save": "Omitted"}
+
+
+def test_experiments_are_a_job_also_with_the_other_spelling_of_a_fan_out(winery: TestDatabase, secret: str, tmp_path: Path) -> None:
+    winery.run("DELETE FROM experiments WHERE name <> 'short'")
+    text = (FOLDER / "experiments.yaml").read_text()
+    assert "withParam:" in text
+    file = tmp_path / "experiments.yaml"
+    file.write_text(text.replace("withParam:", "withParams:"))
+    job = argo_job([file, secret], network=True)
+    assert {node.name for node in job.graph.nodes} == {"list", "dataset", "fit", "collect", "save"}
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert job.execute_in_process(instance=instance).success
+    assert saved_weights(winery).keys() == {"short"}
