@@ -126,9 +126,10 @@ def test_edges_and_montage_are_the_same_bytes_and_trees_as_jobs_of_ours(kfp: str
     assert found["edges"][1]["direct_provenance"] == [f"images@{images}"]
     assert found["montage"][1]["direct_provenance"] == [f"edges@{found['edges'][1]['id']}", f"images@{images}"]
 
-    # Nothing changed, so that a second run makes nothing.
-    run_locally(kfp, tmp_path, tmp_path / "exported.yaml")
-    assert pachctl.json("inspect", "commit", "montage@kubeflow")[0]["id"] == found["montage"][1]["id"]
+    if kfp == PYTHONS[-1]:
+        # Nothing changed, so that a second run makes nothing, whichever kfp has it run.
+        run_locally(kfp, tmp_path, tmp_path / "exported.yaml")
+        assert pachctl.json("inspect", "commit", "montage@kubeflow")[0]["id"] == found["montage"][1]["id"]
     assert main(["fsck"]) == 0
 
 
