@@ -1,4 +1,7 @@
-"""The jobs that workers of a Deployment may work on: objects `work/DEPLOYMENT/jobs/JOB` in the store, which say nothing but that (docs/design/0026)."""
+"""The jobs that workers of a Deployment may work on: objects `work/DEPLOYMENT/jobs/AREA` in the store, which say nothing but that (docs/design/0026).
+
+A job is called here as the work area is that an attempt at it has.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -116,7 +116,7 @@ class WorkArea:
 
     Args:
         store: of the home.
-        job: the name of the job on Kubernetes: lower-case letters, digits, `-` and `.`.
+        job: the name of the job on Kubernetes: lower-case letters, digits, `-` and `.`. Where pods stay, with the id of an area behind a `.`.
     """
 
     store: ObjectStore
@@ -138,6 +138,13 @@ class WorkArea:
         plain = msgspec.structs.replace(setup, secret_files={})
         if self.store.put_new(self._key(_SETUP), msgspec.msgpack.encode(AreaSetup(plain, coordination=coordination))):
             return True
+        found = self.find_setup()
+        return found is not None and found.coordination == coordination
+
+    def stands(self, coordination: str) -> bool:
+        """Whether a driver can go on with it that has workers claim sets there: it was begun, and its removal was not. Raises as `find_setup`."""
+        if self._find(_REMOVING) is not None:
+            return False
         found = self.find_setup()
         return found is not None and found.coordination == coordination
 
@@ -228,7 +235,10 @@ class WorkArea:
         return self._decode(f"{_RESULTS}/{part.set_number:08}/{part.name}", list[DatumResult])
 
     def remove(self) -> None:
-        """Removes the area, whose job must have no worker any more. One that is killed meanwhile is ended by the next call, or by `begin`."""
+        """Removes the area. One that is killed meanwhile is ended by the next call, or by `begin`.
+
+        Pods of a Job must be gone. Those that stay may write a little into it behind its end, so no other area gets this name, and the janitor removes that.
+        """
         self.store.put_new(self._key(_REMOVING), b"")
         for key in [found.key for found in self.store.list(f"{WORK}/{self.job}")]:
             if key != self._key(_REMOVING):

@@ -10,6 +10,7 @@ from typing import Self
 
 from pachyderm_dagster.executors.datum_sets import choose_sets, gather, in_sets
 from pachyderm_dagster.executors.job_datums import JobDatums
+from pachyderm_dagster.executors.kubernetes.attempt_areas import choose_area
 from pachyderm_dagster.executors.kubernetes.cluster import Cluster
 from pachyderm_dagster.executors.kubernetes.cluster_secrets import copied_secrets, secret_names
 from pachyderm_dagster.executors.kubernetes.commands import job_commands
@@ -36,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 class KubernetesExecutor:
-    """Runs datums in pods; as a context manager it leaves no Job, no pod and no work area behind.
+    """Runs datums in pods; as a context manager it leaves no Job, no pod of one and no work area behind, and pods that stay without work.
 
     Args:
         warn: takes a line for people when pods do not start.
@@ -45,6 +46,7 @@ class KubernetesExecutor:
     def __init__(self, workspace: Workspace, settings: KubernetesSettings, *, warn: Callable[[str], None] = _log.warning) -> None:
         self._workspace, self._settings, self._warn = workspace, settings, warn
         self._cluster: Cluster | None = None
+        self._tend: Callable[[], None] = lambda: None
         self._runs: weakref.WeakSet[PodRun] = weakref.WeakSet()
         self._remove = Removals()
         self._lock = threading.Lock()
@@ -63,16 +65,15 @@ class KubernetesExecutor:
         cluster, home = self._begin()
         names = JobNames(home, job.inputs.job)
         pipeline = job.inputs.pipeline
-        area = WorkArea(self._workspace.store, names.name)
         etcd = self._workspace.etcd if self._settings.coordination_url else None
-        maker = self._maker(cluster, home, names, pipeline, parallelism)
+        url = claims_url(self._settings.coordination_url, etcd)
+        maker, area = self._maker(cluster, home, names, pipeline, parallelism, url)
         gone = GonePods(area, self._workspace.database.clock.now) if pipeline.spec.autoscaling and etcd is None else None
         starting = Starting(self._workspace, cluster, pipeline, maker.name, self._warn)
         run = PodRun(cluster, maker, area, Offers(area, etcd), starting, self._remove, gone)
         # Before there is anything to remove: a stop in between must not be lost.
         self._runs.add(run)
         try:
-            url = claims_url(self._settings.coordination_url, etcd)
             if not area.begin(setup, url):
                 # Its workers and those of this attempt would not see each other's claims.
                 maker.remove()
@@ -87,7 +88,7 @@ class KubernetesExecutor:
         return run.results(gather(given))
 
     def stop(self) -> None:
-        """Ends all pods and waits until they are gone; what is being run gives no more results. From any thread."""
+        """Ends what runs, which gives no more results: pods of Jobs are gone then, those that stay end their datums within seconds. From any thread."""
         for run in list(self._runs):
             run.stop()
 
@@ -95,15 +96,17 @@ class KubernetesExecutor:
         """None: a datum in a pod is not restarted by itself."""
         return 0
 
-    def _maker(self, cluster: Cluster, home: str, names: JobNames, pipeline: Pipeline, workers: int) -> PodMaker:
-        """What makes so many pods for a job. Raises InvalidError as `run`."""
-        spec, secrets, settings = pipeline.spec, self._workspace.secrets, self._workspace.settings
+    def _maker(self, cluster: Cluster, home: str, names: JobNames, pipeline: Pipeline, workers: int, url: str) -> tuple[PodMaker, WorkArea]:
+        """What makes so many pods for a job, and the area in which they work, claiming sets at a URL, or there. Raises InvalidError as `run`."""
+        spec, secrets, settings, store = pipeline.spec, self._workspace.secrets, self._workspace.settings, self._workspace.store
         if spec.autoscaling:
             staying = staying_workers(self._workspace, self._settings, home, pipeline)
-            return StayingPods(cluster, staying, JobQueue(self._workspace.store, staying.name), names.name, workers)
+            queue = JobQueue(store, staying.name)
+            area = choose_area(store, names.name, queue, url, self._workspace.database.clock.new_id())
+            return StayingPods(cluster, staying, queue, area.job, workers), area
         called = secret_names(spec, secrets, names)
         pods = Pods(names, spec, self._settings, job_commands(names.name, settings.storage_url, settings.log_format), called)
-        return PodJob(cluster, pods.job(workers), copied_secrets(called, secrets, names))
+        return PodJob(cluster, pods.job(workers), copied_secrets(called, secrets, names)), WorkArea(store, names.name)
 
     def _begin(self) -> tuple[Cluster, str]:
         """The cluster, and the id of this home on it; the first time, what crashed drivers left is removed soon, and workers without a job are looked after."""
@@ -112,21 +115,17 @@ class KubernetesExecutor:
         with self._lock:
             if self._cluster is None:
                 self._cluster = Cluster(self._settings)
+                self._tend = partial(tend, self._workspace, self._settings, self._cluster, home)
                 # Beside the job, which needs none of it.
                 self._remove(partial(sweep, self._workspace, self._cluster, home))
                 self._remove(self._tend)
         return self._cluster, home
-
-    def _tend(self) -> None:
-        cluster, home = self._begin()
-        tend(self._workspace, self._settings, cluster, home)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.stop()
-        if self._cluster is not None:
-            # Those whose time is over already.
-            self._remove(self._tend)
+        # Those whose time is over already.
+        self._remove(self._tend)
         self._remove.close()

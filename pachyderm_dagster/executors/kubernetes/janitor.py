@@ -4,6 +4,7 @@ import datetime as dt
 import logging
 
 from pachyderm_dagster.errors import PachydermError
+from pachyderm_dagster.executors.kubernetes.attempt_areas import job_of_area
 from pachyderm_dagster.executors.kubernetes.cluster import JOBS, SECRETS, Cluster
 from pachyderm_dagster.executors.kubernetes.names import HOME_LABEL, JOB_LABEL, WORKERS_ANNOTATION, WORKERS_LABEL, JobNames, workers_of
 from pachyderm_dagster.executors.kubernetes.offering import Offers
@@ -36,7 +37,7 @@ def sweep(workspace: Workspace, cluster: Cluster, home: str) -> None:
             if not _is_used(copy["metadata"], wanted | staying, workers):
                 cluster.delete(SECRETS, copy["metadata"]["name"])
         known = wanted | staying | {job["metadata"]["name"] for job in there}
-        for name in remove_old_areas(workspace.store, workspace.database.clock.now() - AREA_AGE, lambda name: name not in known):
+        for name in remove_old_areas(workspace.store, workspace.database.clock.now() - AREA_AGE, lambda name: job_of_area(name) not in known):
             Offers(WorkArea(workspace.store, name), workspace.etcd).remove()
     except PachydermError as error:
         _log.warning("what crashed processes left on the cluster could not be removed now: %s", error)

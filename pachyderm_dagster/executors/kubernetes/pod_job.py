@@ -21,11 +21,13 @@ class PodMaker(Protocol):
 
     Attributes:
         kind, name: what it is there.
+        called: what it is, with its name, for people.
         labels: a selector of it and of its pods.
     """
 
     kind: str
     name: str
+    called: str
     labels: str
 
     def begin(self) -> None:
@@ -42,7 +44,7 @@ class PodMaker(Protocol):
         ...
 
     def remove(self) -> None:
-        """Has no pod work for the job any more, also after a `begin` that was interrupted."""
+        """Has no pod work for the job any more, also after a `begin` that was interrupted. Those that stay see it within seconds."""
         ...
 
 
@@ -54,6 +56,7 @@ class PodJob:
     def __init__(self, cluster: Cluster, manifest: Manifest, copies: Sequence[Manifest]) -> None:
         self._cluster, self._manifest, self._copies = cluster, manifest, copies
         self.name = str(manifest["metadata"]["name"])
+        self.called = f"Job {self.name}"
         self.labels = f"{JOB_LABEL}={self.name}"
         self.uid: str | None = None
 

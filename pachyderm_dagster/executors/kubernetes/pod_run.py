@@ -22,7 +22,7 @@ from pachyderm_dagster.worker.work_area import Death, WorkArea
 
 MOST_DEATHS_OF_A_DATUM = 2
 MOST_VAIN_JOBS = 2
-"""So many Jobs more are made for what pods left, when the ones before gave no result at all."""
+"""So many Jobs more are made for what pods left, when the ones before gave no result at all. What makes pods that stay does not end."""
 LOOK_SECONDS = 1.0
 """How often results are looked for, and that is more often at first."""
 _FIRST_LOOK_SECONDS = 0.05
@@ -69,7 +69,7 @@ class PodRun:
         self._left_before = sys.maxsize
 
     def results(self, sets: Iterable[Sequence[DatumTask]]) -> Generator[DatumResult, None, None]:
-        """Writes the tasks and gives a result for each. At its end no pod works for it, or, when it ended well, soon none will."""
+        """Writes the tasks and gives a result for each. At its end no pod works for it, or soon none will: where it ended well, or pods stay."""
         tasks = GivenTasks(self._area, sets, self._offers.add, self._changed.set)
         is_adopted = bool(self._area.list_sets())
         ended_well = False
@@ -96,7 +96,7 @@ class PodRun:
                 self.end(again=True)
 
     def stop(self) -> None:
-        """Ends the pods and waits until they are gone, from any thread."""
+        """Has no pod work for the job, from any thread: pods of a Job are gone then, those that stay leave it within seconds."""
         self._stopped = True
         self._changed.set()
         self.end()
@@ -159,17 +159,17 @@ class PodRun:
         yield from self._bury(tasks)
         if not tasks.is_done and not self._go_on(ended, tasks.open):
             last = "".join(f"; pod {pod['metadata']['name']}: {how_ended(pod)}" for pod in list(self._ends.values())[-1:])
-            how = f"Job {self._maker.name} {ended.how}"
+            how = f"{self._maker.called} {ended.how}"
             raise ExecutionError("pods-lost", f"{how}, and {tasks.open:,} datums have no result{last}; the next try goes on from there")
 
     def _go_on(self, ended: JobEnd, left: int) -> bool:
-        """Makes the Job anew for what is left, where another may do better; whether it did, or the attempt is over."""
+        """Has what makes pods made anew for what is left, where another may do better; whether it did, or the attempt is over."""
         if left < self._left_before:
             self._left_before, self._vain_jobs = left, 0
         if not ended.may_pass or self._vain_jobs >= MOST_VAIN_JOBS:
             return False
         self._vain_jobs += 1
-        _log.warning("Job %s %s; another one runs the %s datums that are left", self._maker.name, ended.how, f"{left:,}")
+        _log.warning("%s %s; another one runs the %s datums that are left", self._maker.called, ended.how, f"{left:,}")
         with self._lock:
             if not self._stopped:
                 self._maker.begin()

@@ -60,6 +60,7 @@ class StayingPods:
     """The pods that stay, for one job.
 
     Args:
+        job: the name of its work area.
         wanted: so many pods has the job work for.
     """
 
@@ -68,6 +69,7 @@ class StayingPods:
     def __init__(self, cluster: Cluster, workers: StayingWorkers, queue: JobQueue, job: str, wanted: int) -> None:
         self._cluster, self._workers, self._queue, self._job, self._wanted = cluster, workers, queue, job, wanted
         self.name = workers.name
+        self.called = f"Deployment {self.name}"
         self.labels = f"{WORKERS_LABEL}={self.name}"
 
     def begin(self) -> None:
@@ -84,7 +86,7 @@ class StayingPods:
         return None
 
     def remove(self) -> None:
-        """Has pods leave the job; they stay."""
+        """Has pods leave the job, within about a second; they stay."""
         self._queue.remove(self._job)
 
     def _scale_up(self, there: Manifest | None) -> None:

@@ -1,9 +1,11 @@
 """Looks after the workers that stay, between jobs: has them go when they idle, and their Deployments when their pipeline or its version is gone."""
 
+import contextlib
 import logging
 from collections.abc import Iterator
 
 from pachyderm_dagster.errors import ConflictError, ExecutionError, InvalidError, NotFoundError, PachydermError
+from pachyderm_dagster.executors.kubernetes.attempt_areas import job_of_area
 from pachyderm_dagster.executors.kubernetes.cluster import DEPLOYMENTS, Cluster
 from pachyderm_dagster.executors.kubernetes.idle_workers import Kept, plan_workers
 from pachyderm_dagster.executors.kubernetes.names import HOME_LABEL, JobNames, workers_of
@@ -40,23 +42,26 @@ def list_deployments(workspace: Workspace, cluster: Cluster, home: str) -> list[
 
 
 def tend_home(workspace: Workspace, settings: KubernetesSettings) -> None:
-    """Looks after the workers of a home, by whoever has nothing else to do with the cluster."""
-    home = find_store_id(workspace.store)
-    if home is not None:
-        try:
-            cluster = Cluster(settings)
-        except InvalidError as error:
-            _log.warning("%s", error)
-        else:
-            tend(workspace, settings, cluster, home)
+    """Looks after the workers of a home, by whoever has nothing else to do with the cluster. What fails is told as by `tend`."""
+    with _telling("workers that stay between jobs could not be looked after now"):
+        home = find_store_id(workspace.store)
+        if home is not None:
+            _tend(workspace, settings, Cluster(settings), home)
 
 
 def tend(workspace: Workspace, settings: KubernetesSettings, cluster: Cluster, home: str) -> None:
     """Does what `plan_workers` says, and takes jobs that have ended from queues where a driver died. What fails now is told, and the next call's."""
-    try:
+    with _telling("workers that stay between jobs could not be looked after now"):
         _tend(workspace, settings, cluster, home)
+
+
+@contextlib.contextmanager
+def _telling(what: str) -> Iterator[None]:
+    """What fails in the block is told; what is behind the block is none the worse for it."""
+    try:
+        yield
     except (PachydermError, OSError) as error:
-        _log.warning("workers that stay between jobs could not be looked after now: %s", error)
+        _log.warning("%s: %s", what, error)
 
 
 def _tend(workspace: Workspace, settings: KubernetesSettings, cluster: Cluster, home: str) -> None:
@@ -73,17 +78,17 @@ def _tend(workspace: Workspace, settings: KubernetesSettings, cluster: Cluster, 
     plan = plan_workers(deployments, kept, busy, workspace.database.clock.now())
     _remove_ended(offered, {JobNames(home, job).name for job in unfinished})
     for removed in plan.remove:
-        _log.info("the workers %s are of no pipeline any more", removed["metadata"]["name"])
-        cluster.delete(DEPLOYMENTS, removed["metadata"]["name"], uid=removed["metadata"]["uid"])
+        with _telling(f"the workers {removed['metadata']['name']}, which are of no pipeline any more, could not be removed now"):
+            _log.info("the workers %s are of no pipeline any more", removed["metadata"]["name"])
+            cluster.delete(DEPLOYMENTS, removed["metadata"]["name"], uid=removed["metadata"]["uid"])
     for scale in plan.scale:
-        try:
+        # Otherwise a driver has scaled it up, or somebody else did all this.
+        with _telling(f"the workers {scale.name} could not be scaled now"), contextlib.suppress(ConflictError, NotFoundError):
             cluster.patch(DEPLOYMENTS, scale.name, {"metadata": {"resourceVersion": scale.version}, "spec": {"replicas": scale.replicas}})
-        except (ConflictError, NotFoundError):
-            # A driver has scaled it up, or somebody else did all this.
-            continue
     for one in workers.values():
         if one.name in plan.make:
-            make_deployment(cluster, one, kept[one.name].most)
+            with _telling(f"the workers {one.name} could not be made now"):
+                make_deployment(cluster, one, kept[one.name].most)
 
 
 def _workers(workspace: Workspace, settings: KubernetesSettings, home: str, found: list[Pipeline]) -> Iterator[tuple[int, StayingWorkers]]:
@@ -112,5 +117,5 @@ def _kept(pipeline: Pipeline, ended: Job | None, settings: KubernetesSettings) -
 def _remove_ended(offered: list[tuple[JobQueue, list[str]]], unfinished: set[str]) -> None:
     for queue, names in offered:
         for name in names:
-            if name not in unfinished:
+            if job_of_area(name) not in unfinished:
                 queue.remove(name)

@@ -23,6 +23,7 @@ class ApiServer:
     Attributes:
         asked: (method, kind) of every request.
         refuse, refuse_kind: status of every answer to a method, or about a kind, from now on; none: 0.
+        refuse_named: about an object whose name begins so.
         on_change: is told of what clients create, change and delete, as a controller is.
     """
 
@@ -31,6 +32,7 @@ class ApiServer:
         self.asked: list[tuple[str, str]] = []
         self.refuse: dict[str, int] = {}
         self.refuse_kind: dict[str, int] = {}
+        self.refuse_named: dict[str, int] = {}
         self.on_change: Callable[[str, str, Manifest], None] = lambda _change, _kind, _object: None
         self._objects: dict[tuple[str, str], Manifest] = {}
         self._changes: list[tuple[int, str, str, Manifest]] = []
@@ -136,7 +138,9 @@ class ApiServer:
         found = _PATH.fullmatch(urlsplit(request.path).path)
         assert found is not None, request.path
         self.asked.append((request.command, found[1]))
+        name = found[2] or body.get("metadata", {}).get("name", "")
         refused = self.refuse.get(request.command) or self.refuse_kind.get(found[1])
+        refused = refused or next((status for start, status in self.refuse_named.items() if name.startswith(start)), 0)
         status, answer = (refused, {"message": "as the test wants it"}) if refused else act(found[1], found[2], body)
         data = json.dumps(answer).encode()
         request.send_response(status)

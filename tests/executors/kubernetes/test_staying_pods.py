@@ -2,20 +2,25 @@
 
 import datetime as dt
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from pachyderm_dagster.clock import ManualClock
-from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.errors import InvalidError, UnreachableError
 from pachyderm_dagster.executors.choosing import tend_workers
+from pachyderm_dagster.executors.kubernetes.cluster import Cluster
 from pachyderm_dagster.executors.kubernetes.gone_pods import GonePods
+from pachyderm_dagster.executors.kubernetes.janitor import sweep
 from pachyderm_dagster.executors.kubernetes.tending import tend_home
 from pachyderm_dagster.executors.run_job import run_job
+from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pfs.store_ids import find_store_id
 from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.model import JobState
 from pachyderm_dagster.pps.secret_store import Secret
+from pachyderm_dagster.worker.job_queue import JobQueue
 from pachyderm_dagster.worker.protocol import DatumTask, WorkerRefused
 from pachyderm_dagster.worker.work_area import NO_INDEX, Claim, WorkArea
 from tests.executors.in_process import put, read_all
@@ -40,6 +45,19 @@ def deployment(place: Place) -> Manifest:
 
 def pods_of(place: Place) -> list[str]:
     return sorted(pod["metadata"]["uid"] for pod in place.server.objects("pods"))
+
+
+def replicas(place: Place) -> dict[str, int]:
+    """By the first word of the Deployment's name."""
+    return {found["metadata"]["name"].partition("-")[0]: found["spec"]["replicas"] for found in place.server.objects("deployments")}
+
+
+def on_each(place: Place, act: Callable[[Transaction, RepoName], None], names: Sequence[str]) -> None:
+    def change(txn: Transaction) -> None:
+        for name in names:
+            act(txn, RepoName("default", name))
+
+    place.workspace.database.write(change)
 
 
 def tend(place: Place) -> None:
@@ -135,6 +153,31 @@ def test_worker_that_refuses_ends_the_attempt_in_its_words_and_stays(place: Plac
     assert [str(error) for error in running.errors] == ["another layout [area-too-new]"]
     assert not place.areas()
     assert place.server.objects("deployments")
+
+
+def test_what_pods_write_for_an_attempt_that_ended_is_none_of_the_next_ones(place: Place) -> None:
+    place.pods.starts = False
+    running = Running(place)
+    area = place.area()
+    place.server.wait(lambda: bool(place.server.objects("deployments")))
+    wait = threading.Event()
+    while area.sets_written() is None:
+        wait.wait(0.02)
+    (first,), (second,) = area.read_set(0), area.read_set(1)
+    area.append_results(0, 0, [place.pods.result(first)], last=True)
+    area.note_refusal("pod-0", WorkerRefused.of(InvalidError("area-too-new", "another layout")))
+    running.join()
+    # A pod that had not seen the end yet: what was its set 1 is set 0 now, and another datum is in set 1.
+    claim = Claim(NO_INDEX, "slow")
+    assert area.claim(1, claim)
+    area.append_results(1, 0, [place.pods.result(second)], last=True)
+    place.pods.starts = True
+    place.pods.replace(deployment(place))
+    job = place.run()
+    assert (job.state, job.counters.data_processed) == (JobState.SUCCESS, 3)
+    assert sorted(place.pods.ran) == ["/a", "/b", "/b", "/c"]
+    assert read_all(place.workspace, "copy@master") == {"/a": b"ONE", "/b": b"TWO", "/c": b"THREE"}
+    assert not place.areas()
 
 
 def test_stop_leaves_the_pods_for_other_jobs(place: Place) -> None:
@@ -250,6 +293,57 @@ def test_jobs_that_have_ended_are_taken_from_the_queue(place: Place) -> None:
     place.workspace.store.put_new(f"work/{name}/jobs/ended", b"")
     tend(place)
     assert place.areas() == []
+
+
+def test_job_whose_driver_was_killed_stays_in_the_queue_until_it_ends(place: Place, clock: ManualClock) -> None:
+    place.pods.starts = False
+    with pytest.raises(Killed):
+        run_job(place.workspace, place.due(), executor=DiesWithTasksWritten(place.executor(), place))
+    queue = JobQueue(place.workspace.store, deployment(place)["metadata"]["name"])
+    left = place.area()
+    place.workspace.store.put_new("work/gone-v1.id/setup", b"")
+    clock.advance(dt.timedelta(days=36_500))
+    tend(place)
+    home = find_store_id(place.workspace.store)
+    assert home is not None
+    sweep(place.workspace, Cluster(place.settings), home)
+    assert queue.jobs() == [left.job] and place.area() == left and left.list_sets() == {0, 1, 2}
+    place.pods.starts = True
+    place.pods.replace(deployment(place))
+    assert place.run().state is JobState.SUCCESS
+    assert place.areas() == []
+
+
+def test_one_deployment_that_is_refused_keeps_no_other_from_what_it_is_to_be(
+    place: Place, create: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ("another", "copy", "zebra")
+    never = STAYING + "metadata: {annotations: {pachyderm-dagster/cooldown-seconds: never}}\n"
+    for name in names:
+        create(never.replace("name: copy", f"name: {name}"), update=True)
+    place.server.refuse_named["copy-"] = 422
+    tend(place)
+    assert replicas(place) == {"another": 2, "zebra": 2}
+    (said,) = caplog.messages
+    assert said.startswith("the workers copy-v") and "could not be made now: " in said and said.endswith("[pod-refused]")
+    place.server.refuse_named.clear()
+    tend(place)
+    on_each(place, pipelines.stop_pipeline, names)
+    place.server.refuse_named["copy-"] = 403
+    tend(place)
+    assert replicas(place) == {"another": 0, "copy": 2, "zebra": 0}
+    on_each(place, pipelines.delete_pipeline, names)
+    tend(place)
+    assert replicas(place) == {"copy": 2}
+
+
+def test_store_that_is_away_is_told_and_raises_nothing(place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def away(*_: object) -> bytes:
+        raise UnreachableError("storage-unreachable", "the store does not answer")
+
+    monkeypatch.setattr(type(place.workspace.store), "get", away)
+    tend(place)
+    assert caplog.messages == ["workers that stay between jobs could not be looked after now: the store does not answer [storage-unreachable]"]
 
 
 def test_account_that_may_not_see_deployments_still_runs_jobs(place: Place, create: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
