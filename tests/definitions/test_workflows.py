@@ -175,3 +175,27 @@ def test_experiments_are_a_job_also_with_the_other_spelling_of_a_fan_out(winery:
     with dg.DagsterInstance.ephemeral() as instance:
         assert job.execute_in_process(instance=instance).success
     assert saved_weights(winery).keys() == {"short"}
+
+
+# --- estimates, and a viewer that needs a cluster
+
+
+def test_estimates_are_uploaded_and_without_a_cluster_the_viewer_is_not_updated(
+    winery: TestDatabase, secret: str, pachctl: Pachctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    winery.run("INSERT INTO predictions VALUES (1, 'of yesterday', 1)")
+    answer = pachctl.run("argo", "submit", str(FOLDER / "estimates.yaml"), secret, "--network", "--name", "run")
+    assert answer.status == 1
+    (run,) = pachctl.json("argo", "get", "run")
+    nodes = {node["template"]: node for node in run["nodes"] if node["type"] == "Pod"}
+    assert {name: node["phase"] for name, node in nodes.items()} == {"dataset": "Succeeded", "estimate": "Succeeded", "upload": "Succeeded", "update": "Error"}
+    assert "set KUBECONFIG" in nodes["update"]["message"]
+
+    tasted, untasted = (table(artifact(pachctl, "argo-estimates", nodes["dataset"], name)) for name in ("tasted", "untasted"))
+    model = GaussianNB().fit(measurements(tasted), [wine["kind"] for wine in tasted])
+    expected = dict(zip((int(wine["id"]) for wine in untasted), map(str, model.predict(measurements(untasted))), strict=True))
+    saved = {wine: (kind, probability) for wine, kind, probability in winery.rows("SELECT wine, kind, probability FROM predictions")}
+    assert {wine: kind for wine, (kind, _) in saved.items()} == expected and len(expected) == 28
+    sure = model.predict_proba(measurements(untasted)).max(axis=1)
+    assert [probability for _, (_, probability) in sorted(saved.items())] == pytest.approx(list(sure), abs=0.02)
