@@ -275,8 +275,8 @@ def test_a_run_has_one_process_and_one_name(home: Home) -> None:
 class Meeting(dict[str, Path]):
     """Files of a workflow of which two copies are made at the same time: after both were found to be new."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, files: dict[str, Path]) -> None:
+        super().__init__(files)
         self._both = threading.Barrier(2)
 
     def items(self) -> Any:
@@ -285,7 +285,8 @@ class Meeting(dict[str, Path]):
 
 
 def test_of_two_that_create_a_run_at_once_one_is_told_that_it_exists(home: Home, tmp_path: Path) -> None:
-    files = Meeting()
+    (tmp_path / "file").touch()
+    files = Meeting({"file": tmp_path / "file"})
 
     def create_as(uid: str) -> str:
         try:
