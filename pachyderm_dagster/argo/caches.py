@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from pachyderm_dagster.argo.bookkeeping import Memoize
+from pachyderm_dagster.argo.kept_files import write_whole
 from pachyderm_dagster.argo.nodes import KeptArtifact, NodeOutputs
 from pachyderm_dagster.argo.retrying import to_seconds
 from pachyderm_dagster.errors import InvalidError
@@ -82,15 +83,14 @@ class FileCache:
             found = msgspec.json.decode(self._place(cache, key).read_bytes(), type=Kept)
         except FileNotFoundError:
             return None
-        return found if all(map(self._has, found.outputs.artifacts.values())) else None
+        outputs = found.outputs
+        return found if all(map(self._has, (*outputs.artifacts.values(), *outputs.global_artifacts.values()))) else None
 
     def keep(self, cache: str, key: str, kept: Kept) -> None:
         """As `Cache.keep`."""
         place = self._place(cache, key)
         place.parent.mkdir(parents=True, exist_ok=True)
-        new = place.with_name(f".{kept.run}.new")
-        new.write_bytes(msgspec.json.encode(kept))
-        new.replace(place)
+        write_whole(place, msgspec.json.encode(kept))
 
     def _place(self, cache: str, key: str) -> Path:
         return self._folder / cache / f"{key}.json"

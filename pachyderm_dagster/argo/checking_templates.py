@@ -8,6 +8,7 @@ import msgspec
 
 from pachyderm_dagster.argo.containers import Container, ContainerSet
 from pachyderm_dagster.argo.parameters import Outputs
+from pachyderm_dagster.argo.readiness import probe_of
 from pachyderm_dagster.argo.resources import ACTIONS, MERGES
 from pachyderm_dagster.argo.retrying import POLICIES
 from pachyderm_dagster.argo.templates import LEAVES, Resource, RetryStrategy, Template
@@ -67,6 +68,9 @@ def check_containers(template: Template, place: Place) -> None:
             _check_name(container.name, names, place.field(field).item(index), template)
     for main in template.containers:
         _check_mounts(main, template, place)
+        probe = main.readiness_probe
+        if template.daemon and probe is not None and TAG not in msgspec.json.encode(probe).decode():
+            told(place.field(template.kind).field("readinessProbe"), lambda probe=probe: probe_of(probe))  # type: ignore[misc]
 
 
 def _check_name(name: str, names: Mapping[str, int], place: Place, template: Template) -> None:

@@ -10,6 +10,7 @@ from pachyderm_dagster.argo.node_table import NodeTable
 from pachyderm_dagster.argo.nodes import Node
 from pachyderm_dagster.argo.tags import Scope, evaluate_in, replace_in
 from pachyderm_dagster.argo.templates import Hook
+from pachyderm_dagster.argo.waits import all_cancelled
 from pachyderm_dagster.errors import PachydermError
 
 EXIT = "exit"
@@ -47,15 +48,15 @@ class EarlyHooks:
             return await running
         unwatch = self._table.watch(self.look)
         try:
-            found = await running
-        except BaseException:
-            for one in self._running:
-                one.cancel()
-            raise
+            try:
+                found = await running
+            finally:
+                unwatch()
+            await self.end()
+            return found
         finally:
-            unwatch()
-        await self.end()
-        return found
+            # Those that still run when this is cancelled write nothing after it.
+            await all_cancelled(self._running)
 
     def look(self) -> None:
         """Starts the hooks whose time has come."""

@@ -1,12 +1,12 @@
 """What is kept of the nodes of a run: a line for every change, of which the last one of a node counts."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
+from pachyderm_dagster.argo.kept_files import LineFile, read_lines
 from pachyderm_dagster.argo.nodes import Node
 
 _encode = msgspec.json.Encoder().encode
@@ -39,37 +39,21 @@ class MemoryJournal:
 
 
 class FileJournal:
-    """Keeps nodes in a file, one line a change. A last line that was torn, because whoever wrote it was killed, counts for nothing."""
+    """Keeps nodes in a file, one line a change. A last line that was torn counts for nothing."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: int | None = None
+        self._path, self._file = path, LineFile(path)
 
     def load(self) -> dict[str, Node]:
         found: dict[str, Node] = {}
-        try:
-            lines = self._path.read_bytes().split(b"\n")
-        except FileNotFoundError:
-            return {}
-        for line in lines[:-1]:
+        for line in read_lines(self._path):
             node = _decode(line)
             found[node.name] = node
         return found
 
     def keep(self, node: Node) -> None:
-        if self._file is None:
-            self._file = self._open()
-        os.write(self._file, _encode(node) + b"\n")
-
-    def _open(self) -> int:
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        data = self._path.read_bytes()
-        if not data.endswith(b"\n"):
-            os.ftruncate(file, data.rfind(b"\n") + 1)
-        return file
+        self._file.append(_encode(node) + b"\n")
 
     def close(self) -> None:
         """Closes the file."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        self._file.close()

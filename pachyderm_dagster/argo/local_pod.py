@@ -17,7 +17,8 @@ from pachyderm_dagster.argo.pod_settings import Claims, environment_of, mounts_o
 from pachyderm_dagster.argo.pods import ContainerEnd, Pod
 from pachyderm_dagster.argo.readiness import ADDRESS, probe_of
 from pachyderm_dagster.argo.retrying import to_seconds
-from pachyderm_dagster.argo.waits import cancelled
+from pachyderm_dagster.argo.waits import all_cancelled, cancelled
+from pachyderm_dagster.errors import InvalidError
 
 MAIN = "main"
 SCRIPT = "/argo/staging/script"
@@ -127,10 +128,17 @@ class LocalPod:
         started = asyncio.Event()
         asking = asyncio.ensure_future(self._until_ready(container, started))
         asking.add_done_callback(functools.partial(_tell_ready, self._pod.on_ready))
+        running = asyncio.ensure_future(self._host.run(order, started=started.set))
         try:
-            return _end_of(await self._host.run(order, started=started.set))
+            await asyncio.wait((asking, running), return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                # Who cannot ask never hears that it is ready.
+                asking.result()
+            return _end_of(await running)
+        except InvalidError as error:
+            return ContainerEnd(Phase.ERROR, error.message)
         finally:
-            await cancelled(asking)
+            await all_cancelled((asking, running))
 
     async def _until_ready(self, container: Container, started: asyncio.Event) -> None:
         await started.wait()
@@ -142,11 +150,18 @@ class LocalPod:
         log = self._folder.log_beside("readiness")
         log.parent.mkdir(parents=True, exist_ok=True)
         while True:
-            answer = await self._host.run(self._order_of(container, probe.argv, log))
-            left = left - 1 if not answer.problem and answer.code == 0 else probe.successes
+            left = left - 1 if await self._succeeds(self._order_of(container, probe.argv, log), probe.limit) else probe.successes
             if left == 0:
                 return
             await asyncio.sleep(probe.wait)
+
+    async def _succeeds(self, order: Order, limit: float | None) -> bool:
+        try:
+            async with asyncio.timeout(limit):
+                answer = await self._host.run(order)
+        except TimeoutError:
+            return False
+        return not answer.problem and answer.code == 0
 
     # --- orders
 

@@ -6,7 +6,7 @@ A holder that is killed holds nothing any more. One whose process ends because a
 import contextlib
 import fcntl
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +16,9 @@ from pachyderm_dagster.argo.bookkeeping import SemaphoreRef, Synchronization
 from pachyderm_dagster.errors import InvalidError, NotFoundError
 
 LOOK_SECONDS = 0.05
+MOST_LOOK_SECONDS = 0.5
 _MOST_PLACES = 10_000
+_MARK = ".holder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,11 @@ class FileLocks:
         files = self._take_all(locks)
         if files is None:
             waiting(", ".join(lock.name for lock in locks))
+        pause = LOOK_SECONDS
         while files is None:
-            await self._sleep(LOOK_SECONDS)
+            await self._sleep(pause)
+            # Each look asks for every place: those of many nodes that wait are not to keep the others from going on.
+            pause = min(2 * pause, MOST_LOOK_SECONDS)
             files = self._take_all(locks)
         try:
             yield
@@ -110,9 +115,7 @@ class FileLocks:
     def _take(self, lock: Lock) -> int | None:
         folder = self._folder / sha256(lock.name.encode()).hexdigest()[:32]
         folder.mkdir(parents=True, exist_ok=True)
-        # A place that was marked for this run comes first: it is its own.
-        places = sorted((folder / str(number) for number in range(lock.places)), key=lambda place: _read(_mark_of(place)) != self._holder)
-        for place in places:
+        for place in self._places(folder, lock):
             file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -121,6 +124,15 @@ class FileLocks:
                     return file
             os.close(file)
         return None
+
+    def _places(self, folder: Path, lock: Lock) -> Iterator[Path]:
+        """The places that this process does not hold already; first those that are marked for this run, since they are its own."""
+        marks = [name for name in os.listdir(folder) if name.endswith(_MARK)]
+        own = {name.removesuffix(_MARK) for name in marks if _read(folder / name) == self._holder}
+        held = set(self._held.values())
+        for number in sorted(range(lock.places), key=lambda number: str(number) not in own):
+            if folder / str(number) not in held:
+                yield folder / str(number)
 
     def _is_free(self, place: Path) -> bool:
         holder = _read(_mark_of(place))
@@ -145,7 +157,7 @@ class OpenLocks:
 
 
 def _mark_of(place: Path) -> Path:
-    return place.with_name(f"{place.name}.holder")
+    return place.with_name(place.name + _MARK)
 
 
 def _read(path: Path) -> str:

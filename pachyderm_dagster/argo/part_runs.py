@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-import fcntl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -11,11 +10,12 @@ import msgspec
 from pachyderm_dagster.argo import names
 from pachyderm_dagster.argo.engine import Engine
 from pachyderm_dagster.argo.journal import FileJournal
+from pachyderm_dagster.argo.kept_files import locked, write_whole
 from pachyderm_dagster.argo.nodes import Node, Phase
 from pachyderm_dagster.argo.outcomes import group_phase
 from pachyderm_dagster.argo.parts import Part, parts_of
 from pachyderm_dagster.argo.pods import Pod, PodEnd
-from pachyderm_dagster.argo.runs import Ending, RunFolder, Runs, drive, write_whole
+from pachyderm_dagster.argo.runs import Ending, RunFolder, Runs, drive
 from pachyderm_dagster.argo.waits import Resumed, Waits
 from pachyderm_dagster.clock import Clock
 from pachyderm_dagster.errors import StateError
@@ -82,7 +82,7 @@ def has_failed_part(folder: RunFolder) -> bool:
 
 
 def settle(runs: Runs, folder: RunFolder, clock: Clock, tell: Callable[[Node], None]) -> Ending | None:
-    """Closes a run when no part of it can be run any more: what comes of the whole; None while there are such parts."""
+    """Closes a run when no part of it can be run any more: what comes of the whole; None while there are such parts, or when another process has closed it."""
     with _exclusive(folder, "attempt.lock"):
         subject, _ = folder.subject()
         ends = _ends(folder)
@@ -93,6 +93,8 @@ def settle(runs: Runs, folder: RunFolder, clock: Clock, tell: Callable[[Node], N
                 return None
             if end is None or end.phase.is_failure:
                 blocked.add(part.name)
+        if folder.ending() is not None:
+            return None
         engine = Engine(subject, _NoPods(), _SettlingJournal(folder), clock, Waits(asyncio.sleep, _never), most_pods=1, tell=tell)
         return runs.end(folder, asyncio.run(engine.run()), clock)
 
@@ -204,8 +206,5 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-@contextlib.contextmanager
-def _exclusive(folder: RunFolder, name: str) -> Iterator[None]:
-    with open(folder.path / name, "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _exclusive(folder: RunFolder, name: str) -> contextlib.AbstractContextManager[None]:
+    return locked(folder.path / name)

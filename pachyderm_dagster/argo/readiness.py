@@ -16,12 +16,17 @@ ADDRESS = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What is run, and how long to wait: before the first time, and between two times; and how often it must succeed."""
+    """What is run, how long to wait (before the first time, and between two times), how often it must succeed, and after which time it has failed.
+
+    Attributes:
+        limit: None where the program itself ends by then.
+    """
 
     argv: tuple[str, ...]
     first_wait: float
     wait: float
     successes: int
+    limit: float | None
 
 
 def probe_of(found: Mapping[str, Any]) -> Probe:
@@ -31,13 +36,15 @@ def probe_of(found: Mapping[str, Any]) -> Probe:
         InvalidError: `probe-invalid`.
     """
     try:
+        timeout = float(found.get("timeoutSeconds") or 1)
         return Probe(
-            _argv(found, str(found.get("timeoutSeconds") or 1)),
+            _argv(found, str(timeout)),
             float(found.get("initialDelaySeconds") or 0),
             float(found.get("periodSeconds") or 10),
             int(found.get("successThreshold") or 1),
+            timeout if "exec" in found else None,
         )
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise InvalidError(
             "probe-invalid", f"the readinessProbe is not understood ({error!r}); give httpGet, tcpSocket or exec as Kubernetes has them"
         ) from error

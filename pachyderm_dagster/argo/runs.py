@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -18,6 +19,7 @@ from pachyderm_dagster.argo.caches import FileCache
 from pachyderm_dagster.argo.control import STOPPED, TERMINATE, Control, resumed
 from pachyderm_dagster.argo.engine import Engine
 from pachyderm_dagster.argo.journal import FileJournal, Journal
+from pachyderm_dagster.argo.kept_files import LineFile, locked, name_beside, read_lines, write_whole
 from pachyderm_dagster.argo.library import Library, Owner
 from pachyderm_dagster.argo.local_executor import LocalExecutor
 from pachyderm_dagster.argo.locks import FileLocks
@@ -143,16 +145,12 @@ class RunFolder:
 
     def answers(self) -> list[Answer]:
         """The resumes that people asked for."""
-        try:
-            lines = (self.path / "answers").read_bytes().split(b"\n")
-        except FileNotFoundError:
-            return []
-        return [msgspec.json.decode(line, type=Answer) for line in lines[:-1]]
+        return [msgspec.json.decode(line, type=Answer) for line in read_lines(self.path / "answers")]
 
     def answer(self, answers: list[Answer]) -> None:
         """Resumes nodes."""
-        with open(self.path / "answers", "ab") as file:
-            file.write(b"".join(msgspec.json.encode(answer) + b"\n" for answer in answers))
+        with locked(self.path / "answers.lock"), contextlib.closing(LineFile(self.path / "answers")) as file:
+            file.append(b"".join(msgspec.json.encode(answer) + b"\n" for answer in answers))
 
     def ask_to_stop(self, strategy: str) -> None:
         """Has the process that runs it end it."""
@@ -183,26 +181,27 @@ class RunFolder:
             StateError: `workflow-running`, when another one does.
         """
         with open(self.path / "lock", "w") as lock:
-            try:
-                fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise StateError("workflow-running", f"the workflow {self.name!r} is run by another process; wait for it, or stop it") from error
+            if not self._take(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
+                raise StateError("workflow-running", f"the workflow {self.name!r} is run by another process; wait for it, or stop it")
             yield
 
     def is_running(self) -> bool:
         """Whether a process runs it."""
-        try:
-            with self.running():
-                return False
-        except StateError:
-            return True
+        with locked(self.path / "lock.gate"), open(self.path / "lock", "w") as lock:
+            return not _lock_now(lock, fcntl.LOCK_EX)
+
+    def _take(self, lock: IO[str], kind: int) -> bool:
+        """Takes the lock, unless others have it. Who only asks whether it is free takes it too, behind this gate."""
+        with locked(self.path / "lock.gate"):
+            return _lock_now(lock, kind)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file, of which nobody ever sees a part."""
-    new = path.with_name(f".{path.name}.new")
-    new.write_bytes(data)
-    new.replace(path)
+def _lock_now(lock: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class Runs:
@@ -232,27 +231,33 @@ class Runs:
         library = subject.library
         templates = tuple(_KeptObject(owner, spec) for owner, spec in library.templates.items())
         kept = _KeptSubject(subject.metadata, subject.uid, subject.spec, subject.created.timestamp(), network, templates, library.config_maps, library.secrets)
-        new = self._runs / f".{folder.name}.{subject.uid}"
-        new.mkdir(parents=True, mode=0o700)
-        try:
-            (new / "workflow.json").write_bytes(msgspec.json.encode(kept))
-            store = ArtifactFolder(new / "artifacts")
-            for name, path in (files or {}).items():
-                store.put(str(path), Artifact(name=name, s3=KeyArtifact(key=file_key(name))), "")
-            if subject.spec.suspend:
-                RunFolder(new).suspend()
-            _rename_to_new(new, folder.path)
-        except BaseException:
-            shutil.rmtree(new, ignore_errors=True)
-            raise
+        self._runs.mkdir(parents=True, exist_ok=True)
+        with self._changing():
+            new = self._runs / f".{folder.name}.{subject.uid}"
+            new.mkdir(mode=0o700)
+            try:
+                _fill(RunFolder(new), kept, files or {})
+                _rename_to_new(new, folder.path)
+            except BaseException:
+                shutil.rmtree(new, ignore_errors=True)
+                raise
         return folder
+
+    def _changing(self) -> contextlib.AbstractContextManager[None]:
+        """For a block in which there is a folder that is not a run yet, or no run any more."""
+        return locked(self._runs / ".changing", fcntl.LOCK_SH)
 
     def list(self) -> list[RunFolder]:
         """All of them, the newest first."""
         if not self._runs.is_dir():
             return []
-        found = [RunFolder(path) for path in self._runs.iterdir() if not path.name.startswith(".")]
-        return sorted(found, key=lambda run: (run.subject()[0].created, run.name), reverse=True)
+        found: list[tuple[dt.datetime, str, RunFolder]] = []
+        for path in self._runs.iterdir():
+            # One may be deleted meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                if not path.name.startswith("."):
+                    found.append((RunFolder(path).subject()[0].created, path.name, RunFolder(path)))
+        return [run for _, _, run in sorted(found, key=lambda one: one[:2], reverse=True)]
 
     def get(self, name: str) -> RunFolder:
         """A run by its name; `@latest` is the newest.
@@ -296,18 +301,39 @@ class Runs:
         Raises:
             StateError: `workflow-running`.
         """
-        with folder.running():
-            gone = self._runs / f".{folder.name}.deleted"
-            shutil.rmtree(gone, ignore_errors=True)
-            folder.path.rename(gone)
-        shutil.rmtree(gone)
+        with self._changing():
+            with folder.running():
+                gone = name_beside(folder.path, "deleted")
+                folder.path.rename(gone)
+            shutil.rmtree(gone)
 
     def delete_expired(self, now: float) -> None:
-        """Removes the runs whose `ttlStrategy` says so."""
+        """Removes the runs whose `ttlStrategy` says so, and what those left who were killed while they made or removed one."""
         for folder in self.list():
-            ending = folder.ending()
-            if ending is not None and is_expired(folder.subject()[0].spec.ttl_strategy, ending.phase, now - ending.finished):
-                self.delete(folder)
+            # Whoever runs it has not closed it yet, or another process has removed it.
+            with contextlib.suppress(StateError, FileNotFoundError):
+                ending = folder.ending()
+                if ending is not None and is_expired(folder.subject()[0].spec.ttl_strategy, ending.phase, now - ending.finished):
+                    self.delete(folder)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Removes folders that are no run, unless somebody is about to make or remove one."""
+        stale = [path for path in self._runs.glob(".*") if path.is_dir()]
+        if not stale:
+            return
+        with contextlib.suppress(BlockingIOError), locked(self._runs / ".changing", fcntl.LOCK_EX | fcntl.LOCK_NB):
+            for path in stale:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _fill(folder: RunFolder, kept: _KeptSubject, files: Mapping[str, Path]) -> None:
+    (folder.path / "workflow.json").write_bytes(msgspec.json.encode(kept))
+    store = ArtifactFolder(folder.path / "artifacts")
+    for name, path in files.items():
+        store.put(str(path), Artifact(name=name, s3=KeyArtifact(key=file_key(name))), "")
+    if kept.spec.suspend:
+        folder.suspend()
 
 
 def _rename_to_new(folder: Path, target: Path) -> None:

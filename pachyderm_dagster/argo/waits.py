@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -91,6 +91,13 @@ class Waits:
 
 async def cancelled(task: "asyncio.Future[Any]") -> None:
     """Cancels what is not done, and waits for its end."""
-    if not task.done():
+    await all_cancelled((task,))
+
+
+async def all_cancelled(tasks: Iterable["asyncio.Future[Any]"]) -> None:
+    """Cancels what is not done, and waits for the ends of all."""
+    left = [task for task in tasks if not task.done()]
+    for task in left:
         task.cancel()
-        await asyncio.wait((task,))
+    if left:
+        await asyncio.wait(left)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import pachyderm_dagster.argo.locks as locks_module
 from pachyderm_dagster.argo.bookkeeping import Synchronization
 from pachyderm_dagster.argo.caches import FileCache, MemoryCache, kept_of
 from pachyderm_dagster.argo.locks import FileLocks, Lock, locks_of
@@ -127,6 +128,43 @@ def test_a_mark_of_a_run_that_is_over_holds_nothing(tmp_path: Path) -> None:
             pass
 
     asyncio.run(scenario())
+
+
+def test_the_longer_a_lock_is_waited_for_the_rarer_are_looks(tmp_path: Path) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 6:
+            raise TimeoutError
+
+    async def scenario() -> None:
+        async with locks(tmp_path, "one").held([Lock("m")], pytest.fail):
+            with pytest.raises(TimeoutError):
+                await locks(tmp_path, "two", sleep=sleep).held([Lock("m")], lambda _: None).__aenter__()
+
+    asyncio.run(scenario())
+    assert slept == [0.05, 0.1, 0.2, 0.4, 0.5, 0.5]
+
+
+def test_of_many_places_only_the_marks_that_are_there_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    real = locks_module._read
+
+    def counted(path: Path) -> str:
+        read.append(path)
+        return real(path)
+
+    async def scenario() -> None:
+        parked = locks(tmp_path, "parked")
+        async with parked.held([Lock("s", 10_000)], pytest.fail):
+            parked.park()
+        monkeypatch.setattr(locks_module, "_read", counted)
+        async with locks(tmp_path, "other").held([Lock("s", 10_000)], pytest.fail):
+            pass
+
+    asyncio.run(scenario())
+    assert len(read) < 10
 
 
 # --- caches

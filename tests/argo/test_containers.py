@@ -7,7 +7,9 @@ import pytest
 
 from pachyderm_dagster.argo.nodes import Phase
 from pachyderm_dagster.argo.readiness import probe_of
+from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.errors import InvalidError
+from tests.argo.playing import subject_of
 from tests.argo.test_pods import Home, container
 
 
@@ -122,6 +124,25 @@ def test_a_daemon_without_a_probe_is_ready_when_it_was_started(home: Home) -> No
 def test_a_daemon_whose_program_is_not_there_has_failed(home: Home) -> None:
     root = home.run("  templates: [{name: main, daemon: true, container: {image: x, command: [no-such-program]}}]\n")[""]
     assert root.phase is Phase.ERROR and "not on this machine" in root.message
+
+
+def test_a_probe_that_takes_too_long_has_failed(home: Home) -> None:
+    """The first one would never end; those after it find what it left."""
+    slow = "exec: {command: [sh, -c, 'test -e /asked && exit; touch /asked; sleep 1000']}, timeoutSeconds: 0.2"
+    nodes = home.run(SERVER.replace("PROBE", slow).replace("18734", "18735"))
+    assert nodes["[0].serve"].phase is Phase.SUCCEEDED, nodes["[0].serve"].message
+
+
+def test_a_probe_that_turns_out_to_be_none_fails_the_daemon(home: Home) -> None:
+    nodes = home.run(SERVER.replace("PROBE", "tcpSocket: {port: '{{workflow.name}}'}"))
+    assert nodes["[0].serve"].phase is Phase.ERROR and "the readinessProbe is not understood" in nodes["[0].serve"].message
+
+
+def test_the_probe_of_a_daemon_is_checked_with_the_file() -> None:
+    with pytest.raises(InvalidError, match=r"script\.readinessProbe: the readinessProbe is not understood"):
+        subject_of(SERVER.replace("PROBE", "tcpSocket: {port: x}"), {}, ManualClock())
+    # Of what is no daemon nobody asks whether it is ready.
+    subject_of(SERVER.replace("PROBE", "tcpSocket: {port: x}").replace("    daemon: true\n", ""), {}, ManualClock())
 
 
 def test_probes_that_are_none_are_refused() -> None:

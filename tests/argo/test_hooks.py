@@ -1,8 +1,17 @@
 """Hooks: run once, when what they wait for has come true; and daemons, which run on for others."""
 
+import asyncio
+
+import pytest
+
+from pachyderm_dagster.argo.calls import Call
+from pachyderm_dagster.argo.hooks import EarlyHooks
 from pachyderm_dagster.argo.journal import MemoryJournal
-from pachyderm_dagster.argo.nodes import Phase
-from tests.argo.playing import Play, play, pod
+from pachyderm_dagster.argo.library import OWN
+from pachyderm_dagster.argo.node_table import NodeTable
+from pachyderm_dagster.argo.nodes import Node, NodeType, Phase
+from pachyderm_dagster.argo.templates import Hook
+from tests.argo.playing import Play, Time, play, pod, subject_of
 from tests.argo.test_engine import FAIL, OK, TEMPLATES, dag, steps
 
 NOTE = pod("note", "print {{inputs.parameters.text}}", inputs="text")
@@ -58,6 +67,45 @@ def test_a_hook_that_ran_is_not_run_again() -> None:
     again = Play(text, journal=MemoryJournal(kept)).run()
     assert again.actors.started == ["wf[1].b"]
     assert again.phases() == whole.phases()
+
+
+@pytest.mark.parametrize("at", ["the workflow", "its hooks"])
+def test_hooks_have_ended_when_what_they_are_of_was_cancelled(at: str) -> None:
+    said: list[str] = []
+
+    async def hook(call: Call) -> Node:
+        said.append("begins")
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            # A pod takes its time to end.
+            for _ in range(5):
+                await asyncio.sleep(0)
+            said.append("ends")
+        raise AssertionError(call)
+
+    async def workflow() -> Node:
+        if at == "the workflow":
+            table.put(node)
+            await asyncio.get_running_loop().create_future()
+        return node
+
+    async def scenario() -> None:
+        hooks = EarlyHooks({"told": Hook(expression="true", template="note")}, call, table.scope, table=table, library=subject.library, run=hook)
+        running = asyncio.ensure_future(hooks.during(workflow()))
+        while not said:
+            await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert said == ["begins", "ends"]
+
+    clock = Time().clock
+    subject = subject_of(steps("{name: a, template: slow}") + SLOW + pod("note"), {}, clock)
+    table = NodeTable(subject, MemoryJournal(), clock, lambda _: None)
+    call = Call("wf", "wf", subject.library.named(OWN, "main"), OWN, {}, {})
+    node = table.begin(call, NodeType.STEPS)
+    asyncio.run(scenario())
 
 
 # --- daemons

@@ -125,6 +125,19 @@ def test_a_run_is_open_until_no_part_can_be_run(tmp_path: Path) -> None:
     assert found.folder.nodes()["wf.b"].phase is Phase.OMITTED
 
 
+def test_a_run_is_closed_once_though_two_parts_see_that_all_have_ended(tmp_path: Path) -> None:
+    found = InParts(tmp_path, dag(step("a", "true"), step("b", "true")))
+    begin_attempt(found.folder, "1")
+    for name in ("a", "b"):
+        found.part(name)
+    first = found.settle()
+    assert first is not None and first.phase is Phase.SUCCEEDED
+    assert found.settle() is None and found.folder.ending() == first
+    # A part that is run again opens it.
+    found.part("b")
+    assert found.settle() is not None
+
+
 def test_another_attempt_keeps_what_succeeded(tmp_path: Path) -> None:
     claim = tmp_path / "argo" / "claims" / "state"
     claim.mkdir(parents=True)

@@ -300,6 +300,28 @@ def test_of_two_that_create_a_run_at_once_one_is_told_that_it_exists(home: Home,
     assert [path.name for path in (tmp_path / "argo" / "runs").iterdir() if path.is_dir()] == ["wf"]
 
 
+def test_who_asks_whether_a_run_is_running_keeps_nobody_from_running_it(home: Home) -> None:
+    run = home.create(container("true"))
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            run.is_running()
+
+    with ThreadPoolExecutor() as pool:
+        asking = [pool.submit(ask) for _ in range(2)]
+        try:
+            for number in range(300):
+                with run.running(shared=bool(number % 2)):
+                    pass
+        finally:
+            over.set()
+        assert [one.result() for one in asking] == [None, None]
+    with run.running(shared=True):
+        assert run.is_running()
+    assert not run.is_running()
+
+
 def test_a_torn_line_of_the_journal_counts_for_nothing(home: Home) -> None:
     run = home.create(container("true"))
     home.go_on(run)
@@ -353,6 +375,42 @@ def test_runs_are_removed_when_their_time_is_over(home: Home) -> None:
     assert home.runs.list() == []
     failed = TtlStrategy(seconds_after_success=60, seconds_after_completion=5)
     assert (is_expired(failed, Phase.FAILED, 4), is_expired(failed, Phase.FAILED, 5), is_expired(None, Phase.FAILED, 1e9)) == (False, True, False)
+
+
+def test_an_expired_run_that_is_still_closed_is_removed_the_next_time(home: Home) -> None:
+    runs = [home.create_as(name, "  ttlStrategy: {secondsAfterCompletion: 10}\n" + container("true")) for name in ("one", "two")]
+    ended = [home.go_on(run) for run in runs]
+    late = max(end.finished for end in ended if end is not None) + 11
+    with runs[0].running():
+        home.runs.delete_expired(late)
+        assert home.runs.list() == [runs[0]]
+    home.runs.delete_expired(late)
+    assert home.runs.list() == []
+
+
+def test_runs_that_another_process_removes_meanwhile_are_passed_over(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = home.create("  ttlStrategy: {secondsAfterCompletion: 0}\n" + container("true"))
+    home.go_on(run)
+    other, found = Runs(home.runs.claims.parent.parent), home.runs.list()
+    other.delete(run)
+    monkeypatch.setattr(home.runs, "list", lambda: found)
+    home.runs.delete_expired(SystemClock().now().timestamp() + 60)
+    (run.path.parent / "of-nobody").mkdir()
+    assert other.list() == []
+
+
+def test_what_is_left_of_runs_that_were_half_made_or_half_removed_is_removed(home: Home, tmp_path: Path) -> None:
+    kept = home.create(container("true"))
+    half = [tmp_path / "argo" / "runs" / name for name in (".other.uid", ".other.deleted")]
+    for path in half:
+        (path / "artifacts").mkdir(parents=True)
+    # Whoever makes a run is not disturbed.
+    with home.runs._changing():
+        home.runs.delete_expired(0.0)
+        assert all(path.exists() for path in half)
+    home.runs.delete_expired(0.0)
+    assert not any(path.exists() for path in half)
+    assert home.runs.list() == [kept]
 
 
 def test_a_template_of_another_run_gives_its_artifact_from_a_cache(home: Home) -> None:
