@@ -16,6 +16,7 @@ from pachyderm_dagster.cli.pipeline_specs import ask_with_contents, from_file, t
 from pachyderm_dagster.cli.printing import Column, Printer, listed, printing, text
 from pachyderm_dagster.cli.secrets import secret_store
 from pachyderm_dagster.cli.spec_files import defaults_body, read_text
+from pachyderm_dagster.cli.staying_workers import tend
 from pachyderm_dagster.pfs.requests import Contents
 from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.defaults import Defaults, find_defaults
@@ -122,6 +123,8 @@ def _change(environ: Mapping[str, str], change: ChangeDefaults, wanted: Wanted, 
         for pipeline in (one for one in made if isinstance(one, Pipeline)):
             click.echo(f"pipeline '{pipeline.name}' has version {pipeline.version} now", err=True)
     printer.only_documents(*map(document_of, made))
+    if request.regenerate:
+        tend(environ)
 
 
 def _check_secrets(environ: Mapping[str, str], request: ChangeDefaults) -> None:

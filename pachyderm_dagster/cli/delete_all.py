@@ -7,6 +7,7 @@ import click
 
 from pachyderm_dagster.cli.asking import refuse_in_transaction
 from pachyderm_dagster.cli.home import reading, writing
+from pachyderm_dagster.cli.staying_workers import tend
 from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos, user_transactions
@@ -35,6 +36,7 @@ def delete_all(environ: Mapping[str, str], yes: bool) -> None:
             user_transactions.delete_transaction(txn, transaction.id)
 
     writing(environ, change)
+    tend(environ)
 
 
 def _is_confirmed(environ: Mapping[str, str]) -> bool:

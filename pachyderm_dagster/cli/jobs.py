@@ -13,6 +13,7 @@ from pachyderm_dagster.cli.lazy import load
 from pachyderm_dagster.cli.numbers import versions_back
 from pachyderm_dagster.cli.options import COUNT, in_project
 from pachyderm_dagster.cli.printing import Column, Document, Printer, Times, optional, printing, shorten, show_duration, show_size, size, text, time, to_json
+from pachyderm_dagster.cli.staying_workers import tend
 from pachyderm_dagster.executors.live import find_running
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import references, repos
@@ -205,6 +206,7 @@ def stop_job(environ: Mapping[str, str], job: str, project: str, printer: Printe
         found = find_jobs(txn, job, project=project)
     request = StopJob(found[0].id, found[0].pipeline) if len(found) == 1 else StopJob(found[0].id)
     printer.only_documents(*map(document_of, ask(environ, request)))
+    tend(environ)
 
 
 @click.command(epilog="Example: pachctl delete job edges@master^")
@@ -222,6 +224,7 @@ def delete_job(environ: Mapping[str, str], job: str, project: str, printer: Prin
         return found
 
     printer.only_documents(*map(job_document, writing(environ, change)))
+    tend(environ)
 
 
 def _readers(txn: Transaction, commit: str, project: str) -> set[int]:

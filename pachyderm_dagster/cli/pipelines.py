@@ -190,6 +190,8 @@ def stop_pipeline(environ: Mapping[str, str], pipeline: str, project: str, print
 def rerun_pipeline(environ: Mapping[str, str], pipeline: str, reprocess: bool, project: str, printer: Printer) -> None:
     """Datums whose files did not change are skipped as usual, also when the script or image did; --reprocess runs all again."""
     printer.only_documents(*map(document_of, ask(environ, RerunPipeline(parse_repo(pipeline, project=project), reprocess))))
+    if reprocess:
+        tend(environ)
 
 
 @click.command(epilog="Example: pachctl delete pipeline edges --keep-repo")

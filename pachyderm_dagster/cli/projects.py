@@ -9,6 +9,7 @@ from pachyderm_dagster.cli.documents import document_of, project_document
 from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.options import active_project, force
 from pachyderm_dagster.cli.printing import Column, Printer, brief, noted, optional, printing, text, time
+from pachyderm_dagster.cli.staying_workers import tend
 from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.pfs.requests import CreateProject, UpdateProject
 from pachyderm_dagster.pps.requests import DeleteProject
@@ -73,3 +74,4 @@ def list_project(environ: Mapping[str, str], printer: Printer) -> None:
 def delete_project(environ: Mapping[str, str], project: str, force: bool, printer: Printer) -> None:
     """With --force its pipelines and repos go too."""
     printer.only_documents(*map(document_of, ask(environ, DeleteProject(project, force))))
+    tend(environ)

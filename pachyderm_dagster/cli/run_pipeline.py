@@ -11,6 +11,7 @@ from pachyderm_dagster.cli.documents import document_of, job_document
 from pachyderm_dagster.cli.job_names import find_job
 from pachyderm_dagster.cli.options import COUNT, in_project
 from pachyderm_dagster.cli.printing import Printer, printing
+from pachyderm_dagster.cli.staying_workers import tend
 from pachyderm_dagster.metadata.database import Database, Transaction
 from pachyderm_dagster.pfs import commits, references
 from pachyderm_dagster.pfs.model import RepoName
@@ -68,6 +69,8 @@ def run_pipeline(
                 printer.only_documents(*map(document_of, added))
                 return
         printer.only_documents(*(job_document(_run(database, name, request)) for request in requests))
+    if reprocess:
+        tend(environ)
 
 
 def _run(database: Database, name: RepoName, request: RerunPipeline) -> Job:

@@ -10,6 +10,7 @@ from pachyderm_dagster.cli.documents import transaction_document
 from pachyderm_dagster.cli.home import reading, writing
 from pachyderm_dagster.cli.lazy import load
 from pachyderm_dagster.cli.printing import Column, Document, Printer, Times, printing, text, time
+from pachyderm_dagster.cli.staying_workers import tend
 from pachyderm_dagster.cli.visible import visible
 from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.pfs import user_transactions
@@ -58,6 +59,7 @@ def finish_transaction(environ: Mapping[str, str], transaction: str | None, prin
         finished: UserTransaction = workspace.pps.finish_transaction(_named_or_active(environ, transaction))
     _leave(environ, finished.id)
     printer.only_documents(transaction_document(finished))
+    tend(environ)
 
 
 @click.command(epilog="Example: pachctl stop transaction")

@@ -5,8 +5,8 @@ import logging
 from collections.abc import Iterator
 
 from pachyderm_dagster.errors import ConflictError, ExecutionError, InvalidError, NotFoundError, PachydermError
-from pachyderm_dagster.executors.kubernetes.attempt_areas import job_of_area
 from pachyderm_dagster.executors.kubernetes.cluster import DEPLOYMENTS, Cluster
+from pachyderm_dagster.executors.kubernetes.ended_offers import remove_ended
 from pachyderm_dagster.executors.kubernetes.idle_workers import Kept, plan_workers
 from pachyderm_dagster.executors.kubernetes.names import HOME_LABEL, JobNames, workers_of
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
@@ -67,7 +67,7 @@ def _telling(what: str) -> Iterator[None]:
 def _tend(workspace: Workspace, settings: KubernetesSettings, cluster: Cluster, home: str) -> None:
     deployments = list_deployments(workspace, cluster, home)
     queues = [JobQueue(workspace.store, found["metadata"]["name"]) for found in deployments]
-    offered = [(queue, queue.jobs()) for queue in queues]
+    offered = [(queue, area) for queue in queues for area in queue.jobs()]
     # After the look at the queues: a job that stands in one was begun before.
     with workspace.database.read() as txn:
         unfinished = jobs.list_job(txn, unfinished_only=True)
@@ -76,7 +76,7 @@ def _tend(workspace: Workspace, settings: KubernetesSettings, cluster: Cluster, 
     kept = {workers[pipeline.key].name: _kept(pipeline, ended, settings) for pipeline, ended in found if pipeline.key in workers}
     busy = {workers_of(job.pipeline, job.version) for job in unfinished if job.state in _DRIVEN}
     plan = plan_workers(deployments, kept, busy, workspace.database.clock.now())
-    _remove_ended(offered, {JobNames(home, job).name for job in unfinished})
+    remove_ended(workspace, home, offered, {JobNames(home, job).name for job in unfinished})
     for removed in plan.remove:
         with _telling(f"the workers {removed['metadata']['name']}, which are of no pipeline any more, could not be removed now"):
             _log.info("the workers %s are of no pipeline any more", removed["metadata"]["name"])
@@ -112,10 +112,3 @@ def _kept(pipeline: Pipeline, ended: Job | None, settings: KubernetesSettings) -
         is_stopped=pipeline.state is PipelineState.PAUSED,
         idle_since=None if ended is None else ended.finished,
     )
-
-
-def _remove_ended(offered: list[tuple[JobQueue, list[str]]], unfinished: set[str]) -> None:
-    for queue, names in offered:
-        for name in names:
-            if job_of_area(name) not in unfinished:
-                queue.remove(name)

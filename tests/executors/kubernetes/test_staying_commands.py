@@ -1,0 +1,108 @@
+"""Commands that leave workers that stay without work, against an API server of this process, with nothing else that looks after those."""
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from pachyderm_dagster.coordination.names import job_lease
+from pachyderm_dagster.executors.run_job import run_job
+from pachyderm_dagster.pps.model import JobState
+from pachyderm_dagster.worker.job_queue import JobQueue
+from tests.cli.pachctl import Pachctl
+from tests.executors.kubernetes.places import COPY, DiesWithTasksWritten, Killed, Place, place
+
+__all__ = ["place"]
+
+
+@pytest.fixture(autouse=True)
+def staying(place: Place, create: Callable[..., None]) -> None:
+    create(COPY + "autoscaling: true\n", update=True)
+
+
+@pytest.fixture(autouse=True)
+def home_of_commands(place: Place, tmp_path: Path, metadata_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands work on the home of the place. Its pods, which are threads of this process, reach a folder."""
+    monkeypatch.setattr("pachyderm_dagster.settings._STORES_OF_PODS", ("file:",))
+    settings = {
+        "PACHYDERM_HOME": str(tmp_path / "home"),
+        "PACHYDERM_METADATA_URL": metadata_url,
+        "PACHYDERM_STORAGE_URL": place.workspace.settings.storage_url,
+        "PACHYDERM_EXECUTOR": "kubernetes",
+        "KUBECONFIG": str(place.server.kubeconfig),
+        "PACHYDERM_KUBERNETES_NAMESPACE": "lab",
+        "PACHYDERM_KUBERNETES_WORKER_IMAGE": "worker:1",
+        "PACHYDERM_KUBERNETES_IMAGE_PULL_POLICY": "Never",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+
+
+def kill_driver(place: Place) -> JobQueue:
+    """Begins the job of now, whose driver dies with the job in the queue, which is given."""
+    place.pods.starts = False
+    with pytest.raises(Killed):
+        run_job(place.workspace, place.due(), executor=DiesWithTasksWritten(place.executor(), place))
+    (workers,) = place.server.objects("deployments")
+    queue = JobQueue(place.workspace.store, workers["metadata"]["name"])
+    assert len(queue.jobs()) == 1
+    return queue
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        [["delete", "all", "--yes"]],
+        [["start", "transaction"], ["delete", "pipeline", "copy"], ["finish", "transaction"]],
+        [["start", "transaction"], ["stop", "pipeline", "copy"], ["delete", "pipeline", "copy"], ["finish", "transaction"]],
+    ],
+    ids=lambda commands: " ".join(commands[-1]),
+)
+def test_workers_go_with_their_pipeline(place: Place, pachctl: Pachctl, commands: Sequence[Sequence[str]]) -> None:
+    place.run()
+    assert place.server.objects("pods")
+    for command in commands:
+        pachctl(*command)
+    assert not place.server.objects("deployments") and place.is_clean()
+
+
+@pytest.mark.parametrize("command", [["stop", "job"], ["delete", "job"]], ids=lambda words: " ".join(words))
+def test_job_that_is_stopped_without_its_driver_is_let_go_of(place: Place, pachctl: Pachctl, command: Sequence[str]) -> None:
+    queue = kill_driver(place)
+    pachctl(*command, f"copy@{place.due().id}")
+    assert queue.jobs() == []
+    assert place.server.objects("deployments")
+    if command == ["stop", "job"]:
+        assert not place.areas()
+
+
+def test_area_of_a_driver_that_lives_is_left_to_it(place: Place, pachctl: Pachctl) -> None:
+    queue = kill_driver(place)
+    job, area = place.due(), place.area()
+    # By the clock of the command too, which is not that of the place.
+    assert place.workspace.leases.acquire(job_lease(job.key), "driver", dt.timedelta(days=36_500))
+    pachctl("stop", "job", f"copy@{job.id}")
+    assert queue.jobs() == []
+    assert area.list_sets() == {0, 1, 2}
+
+
+def test_next_look_takes_what_a_killed_driver_left_of_a_job_that_is_over(place: Place, pachctl: Pachctl) -> None:
+    queue = kill_driver(place)
+    left = place.area()
+    pachctl("stop", "job", f"copy@{place.due().id}")
+    # As by a driver that was at this point when it was killed.
+    queue.offer(left.job)
+    pachctl("start", "pipeline", "copy")
+    assert queue.jobs() == []
+
+
+def test_commit_after_a_stopped_job_is_worked_on(place: Place, pachctl: Pachctl) -> None:
+    kill_driver(place)
+    pachctl("stop", "job", f"copy@{place.due().id}")
+    pachctl("put", "file", "data@master:/d", "-f", "-", stdin=b"four")
+    place.pods.starts = True
+    (workers,) = place.server.objects("deployments")
+    place.pods.replace(workers)
+    job = place.run()
+    assert (job.state, job.counters.data_processed) == (JobState.SUCCESS, 4)
