@@ -254,6 +254,7 @@ def finish(
     values |= {} if delivered is None else {"delivered": msgspec.to_builtins(delivered)}
     if txn.run(sa.update(t.job).where(t.job.c.id == job.key, t.job.c.state.not_in(TERMINAL)).values(**values)) != 1:
         raise StateError("job-finished", f"job '{job}' was ended by somebody else")
+    _forget_crash(txn, job)
     if records is not None:
         commits.close_recorded(txn, job.output_commit, records.output)
         commits.close_recorded(txn, job.meta_commit, records.meta)
@@ -261,6 +262,14 @@ def finish(
     # A meta tree counts no bytes.
     for commit_id, tree in ((job.output_commit, None), (job.meta_commit, checkpoint)):
         commits.close_commit(txn, commit_id, tree=tree, size_bytes=0, error=error_of(state, reason))
+
+
+def _forget_crash(txn: Transaction, job: Job) -> None:
+    """What kept an ended job from running is over with it. The process of a service goes on, and whoever keeps it says how it does."""
+    if not find_services(txn, {job.pipeline}):
+        found = sa.and_(t.pipeline.c.id == sa.select(t.job.c.pipeline_id).where(t.job.c.id == job.key).scalar_subquery(), t.pipeline.c.version == job.version)
+        crashing = sa.update(t.pipeline).where(found, t.pipeline.c.state == PipelineState.CRASHING)
+        txn.run(crashing.values(state=PipelineState.RUNNING, reason=""))
 
 
 def complete_killed(txn: Transaction, job: Job, meta: bytes, counters: Counters) -> bool:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from pachyderm_dagster.executors.kubernetes.cluster import EVENTS, Cluster
 from pachyderm_dagster.executors.kubernetes.conditions import find_problem, why_no_pods, works
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
-from pachyderm_dagster.pps.model import Pipeline, PipelineState
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.pps import jobs
+from pachyderm_dagster.pps.model import Job, Pipeline, PipelineState
 from pachyderm_dagster.pps.wanted import set_crashing
 from pachyderm_dagster.workspace import Workspace
 
@@ -21,12 +23,13 @@ class Starting:
 
     Args:
         pipeline: as of the job.
+        job: which these pods are for; of one that is over nothing is said any more.
         maker: name of what makes the pods.
         tell: takes a line for people.
     """
 
-    def __init__(self, workspace: Workspace, cluster: Cluster, pipeline: Pipeline, maker: str, tell: Callable[[str], None]) -> None:
-        self._workspace, self._cluster, self._pipeline, self._maker, self._tell = workspace, cluster, pipeline, maker, tell
+    def __init__(self, workspace: Workspace, cluster: Cluster, pipeline: Pipeline, job: Job, maker: str, tell: Callable[[str], None]) -> None:
+        self._workspace, self._cluster, self._pipeline, self._job, self._maker, self._tell = workspace, cluster, pipeline, job, maker, tell
         self._said: str | None = pipeline.reason if pipeline.state is PipelineState.CRASHING else None
         self._since: float | None = None
         self._quiet_since = time.monotonic()
@@ -56,8 +59,12 @@ class Starting:
             return
         if problem is not None:
             self._tell(f"pipeline {self._pipeline.name}: {problem}")
-        self._workspace.database.write(lambda txn: set_crashing(txn, self._pipeline, problem))
+        self._workspace.database.write(lambda txn: self._note(txn, problem))
         self._said = problem
+
+    def _note(self, txn: Transaction, problem: str | None) -> None:
+        if problem is None or jobs.list_job(txn, key=self._job.key, unfinished_only=True):
+            set_crashing(txn, self._pipeline, problem)
 
     def _ask_events(self, pods: Sequence[Manifest], now: float) -> str | None:
         """The newest warning about what makes the pods, and about those: of what no status says, as that a quota is used up or a volume is not there."""

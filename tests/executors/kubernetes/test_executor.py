@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 
 from pachyderm_dagster.errors import ExecutionError, StorageError
+from pachyderm_dagster.executors.kubernetes.cluster import Cluster
 from pachyderm_dagster.executors.kubernetes.pod_run import MOST_VAIN_JOBS
+from pachyderm_dagster.executors.kubernetes.starting import Starting
 from pachyderm_dagster.executors.run_job import run_job
+from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.model import JobState, PipelineState
 from pachyderm_dagster.worker.protocol import WorkerRefused
 from pachyderm_dagster.worker.work_area import Claim, Death, WorkArea
@@ -66,6 +70,18 @@ def test_job_that_ended_without_its_driver_gives_its_results(place: Place) -> No
 
 def test_pods_that_do_not_start_make_the_pipeline_crash_until_they_do(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pachyderm_dagster.executors.kubernetes.starting.PATIENCE_SECONDS", 0.0)
+    running, job = crash(place)
+    assert "no such image: busybox" in place.state()[1]
+    for index in range(2):
+        place.pods.run(job, index)
+    running.join()
+    assert running.ended[0].state is JobState.SUCCESS
+    assert place.state() == (PipelineState.RUNNING, "")
+    assert len(place.warnings) == 1
+
+
+def crash(place: Place) -> tuple[Running, Manifest]:
+    """A job that runs without a pod that starts, and its Job."""
     place.pods.starts = False
     running = Running(place)
     job = place.job()
@@ -74,13 +90,34 @@ def test_pods_that_do_not_start_make_the_pipeline_crash_until_they_do(place: Pla
     wait = threading.Event()
     while place.state()[0] is not PipelineState.CRASHING:
         wait.wait(0.02)
-    assert "no such image: busybox" in place.state()[1]
-    for index in range(2):
-        place.pods.run(job, index)
-    running.join()
-    assert running.ended[0].state is JobState.SUCCESS
+    return running, job
+
+
+def test_pipeline_crashes_no_longer_than_its_job(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pachyderm_dagster.executors.kubernetes.starting.PATIENCE_SECONDS", 0.0)
+    running, _ = crash(place)
+    place.workspace.database.write(lambda txn: jobs.stop(txn, jobs.list_job(txn, unfinished_only=True)[0], reason="stopped"))
     assert place.state() == (PipelineState.RUNNING, "")
-    assert len(place.warnings) == 1
+    running.join()
+    assert [job.state for job in running.ended] == [JobState.KILLED]
+    assert place.state() == (PipelineState.RUNNING, "")
+
+
+def test_pods_of_a_job_that_is_over_make_nothing_crash(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pachyderm_dagster.executors.kubernetes.starting.PATIENCE_SECONDS", 0.0)
+    with place.workspace.database.read() as txn:
+        pipeline = pipelines.get_pipeline(txn, RepoName("default", "copy"))
+    job = place.due()
+    starting = Starting(place.workspace, Cluster(place.settings), pipeline, job, "copy-v1", place.warnings.append)
+    waiting = {"waiting": {"reason": "ImagePullBackOff"}}
+    pod = {"metadata": {"name": "copy-0"}, "status": {"phase": "Pending", "containerStatuses": [{"name": "user", "state": waiting}]}}
+    starting.look([pod], [])
+    assert place.state()[0] is PipelineState.CRASHING
+    place.workspace.database.write(lambda txn: jobs.stop(txn, job, reason="stopped"))
+    # The driver has not noticed yet, and the words changed.
+    waiting["waiting"]["reason"] = "ErrImagePull"
+    starting.look([pod], [])
+    assert place.state() == (PipelineState.RUNNING, "")
 
 
 def test_worker_that_refuses_ends_the_attempt_in_its_words(place: Place) -> None:
