@@ -12,7 +12,7 @@ from pachyderm_dagster.cli.home import opened, reading
 from pachyderm_dagster.cli.kept_state import as_kept
 from pachyderm_dagster.cli.numbers import ALL, number_of_versions
 from pachyderm_dagster.cli.options import force, gone_option, in_project, only_one
-from pachyderm_dagster.cli.printing import Column, Document, Printer, brief, optional, printing, text, time, to_json
+from pachyderm_dagster.cli.printing import Column, Document, Printer, brief, optional, printing, shorten, text, time, to_json
 from pachyderm_dagster.cli.process_state import process_document, show_process
 from pachyderm_dagster.cli.staying_workers import tend
 from pachyderm_dagster.errors import NotFoundError
@@ -39,6 +39,11 @@ def show_input(document: Mapping[str, Any] | None) -> str:
     return f"({mark.join(map(show_input, body))})"
 
 
+def _alerts(document: Document) -> str:
+    why = [shorten(document["reason"])] if document["state"] == PipelineState.CRASHING and document["reason"] else []
+    return ", ".join([*document["alerts"], *why])
+
+
 LATE = "uptime"
 """Of a pipeline with a job that runs for longer than its `maximum_expected_uptime`; `check status` says more."""
 COLUMNS = (
@@ -48,7 +53,7 @@ COLUMNS = (
     Column("INPUT", lambda document, _: show_input(document["input"])),
     Column("CREATED", time("created")),
     Column("STATE / LAST JOB", lambda document, _: f"{document['state'] or '-'} / {document['last_job_state'] or '-'}"),
-    Column("ALERTS", lambda document, _: ", ".join(document["alerts"])),
+    Column("ALERTS", lambda document, _: _alerts(document)),
     Column("DESCRIPTION", brief("description")),
 )
 

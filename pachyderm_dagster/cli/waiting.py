@@ -79,6 +79,7 @@ class WaitReport:
 
     def __init__(self) -> None:
         self._said = ""
+        self._warned: set[str] = set()
         self._ended = ""
         self._bar: Progress | None = None
         self._drawn: int | None = None
@@ -97,6 +98,14 @@ class WaitReport:
         if text != self._said:
             self._said = text
             click.echo(text, err=True)
+
+    def warn(self, text: str) -> None:
+        """A line about what keeps a job from going on, once; a bar begins anew behind it."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self._open.close()
+            self._drawn = None
+            click.echo(f"note: {text}", err=True)
 
     def blocked(self, blockers: Blockers, *, daemon: bool, unloaded: Sequence[Job] = ()) -> None:
         """What is waited for.
@@ -183,7 +192,10 @@ def wait_for(record: Record, environ: Mapping[str, str], pending: Pending, *, ti
 def _run_due(environ: Mapping[str, str], is_over: Callable[[], bool], report: WaitReport) -> None:
     report.say("no daemon is up: running due jobs in this process")
     with closing(load("pachyderm_dagster.workspace:open_workspace")(environ)) as workspace:
-        load("pachyderm_dagster.integration.run_due:run_due")(workspace, environ, until=is_over, on_job=report.job, on_wait=report.say)
+        # What this machine cannot do for a pipeline was told when that was made.
+        on_warning = None if workspace.settings.kubernetes is None else report.warn
+        run_due = load("pachyderm_dagster.integration.run_due:run_due")
+        run_due(workspace, environ, until=is_over, on_job=report.job, on_wait=report.say, on_warning=on_warning)
 
 
 def _unloaded(record: Record, ready: Sequence[Job]) -> list[Job]:

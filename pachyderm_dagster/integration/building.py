@@ -1,7 +1,7 @@
 """Builds Dagster definitions of branches and pipelines: assets, and what runs them. Every way in ends here."""
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -46,6 +46,7 @@ def define(
     translator: PachydermTranslator,
     *,
     on_job: "OnJob | None" = None,
+    on_warning: Callable[[str], None] | None = None,
     execute: "Execute | None" = None,
     op: OpArguments | None = None,
     version_by: str | None = None,
@@ -57,6 +58,7 @@ def define(
 
     Args:
         on_job: is told by steps how far they are.
+        on_warning: takes what steps have for people, beside their runs' logs.
         execute: what a step does; None for `JobStep.run`.
         op: of all steps.
         version_by: `commit` or `content`, of assets that do not say it themselves.
@@ -70,7 +72,7 @@ def define(
     specs = {branch.name: branch_spec(branch, translator, version_by) for branch in snapshot.branches}
     specs |= {pipeline.output: versioned(translator.get_asset_spec(pipeline), version_by) for pipeline in snapshot.pipelines}
     keys = {branch: spec.key for branch, spec in specs.items()} | keys_elsewhere(snapshot.assets)
-    location = Location(snapshot, dict(environ), translator, keys, on_job, execute, op or {}, partition_by)
+    location = Location(snapshot, dict(environ), translator, keys, on_job, execute, op or {}, partition_by, on_warning)
     names = step_names([specs[pipeline.output] for pipeline in snapshot.pipelines], prefix=str((op or {}).get("name") or ""))
     assets: list[dg.AssetSpec | dg.AssetsDefinition] = [
         *(specs[branch.name] for branch in snapshot.branches),
@@ -98,6 +100,7 @@ class Location:
     execute: "Execute | None" = None
     op: OpArguments = field(default_factory=dict)
     partition_by: PartitionBy | None = None
+    on_warning: Callable[[str], None] | None = None
 
     def pipeline_asset(self, pipeline: LoadedPipeline, spec: dg.AssetSpec, name: str) -> dg.AssetsDefinition:
         """A pipeline as an asset that runs its jobs, in a step of this name."""

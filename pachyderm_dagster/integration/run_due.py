@@ -40,6 +40,7 @@ def run_due(
     project: str | None = None,
     on_job: OnJob = tell_nobody,
     on_wait: Callable[[str], None] = lambda _reason: None,
+    on_warning: Callable[[str], None] | None = None,
 ) -> bool:
     """Runs the due commit sets of a project (None: of all), oldest first, until `until()`, or nothing is due, or a daemon is there to do it.
 
@@ -49,6 +50,7 @@ def run_due(
         environ: from which `workspace` was opened.
         on_job: is told how far each job is, about once a second.
         on_wait: takes a line that says what is waited for, whenever that changes.
+        on_warning: takes a line that says what keeps a job from going on, as that its pods do not start.
 
     Returns:
         Whether `until()` held at the end.
@@ -64,7 +66,7 @@ def run_due(
         open_executor(workspace, environ) as executor,
         workspace.changes.watch() as watcher,
     ):
-        here = _Here(workspace, environ, instance, executor, on_job)
+        here = _Here(workspace, environ, instance, executor, on_job, on_warning)
         said = ""
         while not until():
             waiting = here.run_one(project)
@@ -107,6 +109,7 @@ class _Here:
     instance: dg.DagsterInstance
     executor: Executor
     on_job: OnJob
+    on_warning: Callable[[str], None] | None
     _location: _Location | None = None
     _silent: dict[str, dict[str, dt.datetime]] = field(default_factory=dict)
 
@@ -139,7 +142,7 @@ class _Here:
         if self._location is None or self._location.snapshot != snapshot:
             translator = PachydermTranslator()
             keys = {pipeline.name: translator.get_asset_spec(pipeline).key for pipeline in snapshot.pipelines}
-            self._location = _Location(snapshot, define(snapshot, self.environ, translator, on_job=self.on_job), keys)
+            self._location = _Location(snapshot, define(snapshot, self.environ, translator, on_job=self.on_job, on_warning=self.on_warning), keys)
         return self._location
 
     def _look(self, project: str, location: _Location) -> DueRuns:

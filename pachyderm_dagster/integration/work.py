@@ -39,8 +39,14 @@ def run_step(location: Location, pipeline: LoadedPipeline, context: dg.AssetExec
     step = JobStep(pipeline, key, assets.key_of, location.on_job or tell_nobody)
     declared = [_declared(each) for each in location.snapshot.pipelines if each.declared]
     run_id = context.run.run_id
+
+    def warn(line: str) -> None:
+        context.log.warning(line)
+        if location.on_warning is not None:
+            location.on_warning(line)
+
     # In the run's name: steps of it in several processes hold it together, and what one gives back the others take again.
-    with _opened(location.environ, declared, context.log.warning) as (workspace, executor), hold(workspace.leases, run_lease(run_id), run_id):
+    with _opened(location.environ, declared, warn) as (workspace, executor), hold(workspace.leases, run_lease(run_id), run_id):
         yield from step.run(context, workspace, executor) if location.execute is None else location.execute(context, step, workspace, executor)
 
 

@@ -1,14 +1,21 @@
 """Commands that leave workers that stay without work, against an API server of this process, with nothing else that looks after those."""
 
 import datetime as dt
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from pachyderm_dagster.cli.documents import pipeline_document
+from pachyderm_dagster.cli.pipelines import COLUMNS
+from pachyderm_dagster.cli.printing import Times
+from pachyderm_dagster.clock import SystemClock
 from pachyderm_dagster.coordination.names import job_lease
 from pachyderm_dagster.executors.run_job import run_job
-from pachyderm_dagster.pps.model import JobState
+from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pps import pipelines
+from pachyderm_dagster.pps.model import JobState, PipelineState
 from pachyderm_dagster.worker.job_queue import JobQueue
 from tests.cli.pachctl import Pachctl
 from tests.executors.kubernetes.places import COPY, DiesWithTasksWritten, Killed, Place, place
@@ -106,3 +113,40 @@ def test_commit_after_a_stopped_job_is_worked_on(place: Place, pachctl: Pachctl)
     place.pods.replace(workers)
     job = place.run()
     assert (job.state, job.counters.data_processed) == (JobState.SUCCESS, 4)
+
+
+def test_words_of_the_cluster_are_told_by_who_drives_the_job_and_in_the_list(place: Place, pachctl: Pachctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pachyderm_dagster.executors.kubernetes.starting.PATIENCE_SECONDS", 0.0)
+    words = "container user of pod copy-0: ImagePullBackOff: no such image: busybox"
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image: busybox"}}
+    listed: list[str] = []
+    place.pods.starts = False
+
+    def follow() -> None:
+        """As a node that finds the image at last."""
+        place.server.wait(lambda: bool(place.server.objects("deployments")))
+        (workers,) = place.server.objects("deployments")
+        pod = {"name": "copy-0", "uid": "copy-0", "labels": workers["metadata"]["labels"]}
+        place.server.put("pods", {"metadata": pod, "status": {"phase": "Pending", "containerStatuses": [{"name": "user", "state": waiting}]}})
+        wait = threading.Event()
+        while place.state()[0] is not PipelineState.CRASHING:
+            wait.wait(0.02)
+        listed.extend([place.state()[1], show(place)])
+        place.server.drop("pods", "copy-0")
+        place.pods.starts = True
+        place.pods.replace(workers)
+
+    cluster = threading.Thread(target=follow)
+    cluster.start()
+    told = pachctl("wait", "commit", f"copy@{place.due().id}").err
+    cluster.join()
+    assert told.splitlines().count(f"note: pipeline copy: {words}") == 1
+    assert listed[0] == words and words in listed[1]
+    assert words not in pachctl("list", "pipeline").out
+
+
+def show(place: Place) -> str:
+    """The row of the pipeline in the table, as it is now; another thread may be in a command at this moment."""
+    with place.workspace.database.read() as txn:
+        document = {**pipeline_document(pipelines.get_pipeline(txn, RepoName("default", "copy"))), "alerts": []}
+    return " | ".join(column.show(document, Times(full=False, now=SystemClock().now())) for column in COLUMNS)
