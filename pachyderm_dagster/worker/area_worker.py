@@ -31,7 +31,7 @@ from pachyderm_dagster.worker.source_folder import SOURCE, write_source
 from pachyderm_dagster.worker.stage import StagedDatum
 from pachyderm_dagster.worker.starter import NEXT, PACH
 from pachyderm_dagster.worker.starter_runner import Image, StarterRunner
-from pachyderm_dagster.worker.work_area import NO_INDEX, AreaSetup, Claim, Death, WorkArea
+from pachyderm_dagster.worker.work_area import NO_INDEX, SENT_SIGTERM, AreaSetup, Claim, Death, WorkArea
 
 MOST_VAIN_STARTS = 8
 _log = logging.getLogger(f"{PACKAGE}.worker.area_worker")
@@ -69,10 +69,10 @@ class InPod:
             raise ExecutionError("worker-not-started", f"{problem}; its log (`kubectl logs POD -c worker --previous`) says why")
 
     def note_kill(self, store: ObjectStore, claim: Claim) -> None:
-        """Tells of a datum that the worker before this one ran when it was killed."""
+        """Tells of a datum that the worker before this one ran when it was killed, or that had the container before this one sent SIGTERM."""
         left = self.state.find_left()
         if left is not None:
-            death = Death(claim.index, claim.pod, left.datum, left.id, "the worker was killed")
+            death = Death(claim.index, claim.pod, left.datum, left.id, SENT_SIGTERM if left.told else "the worker was killed")
             WorkArea(store, left.job).note_death(death, restart=self.starts.all)
             self.state.end()
 
@@ -149,6 +149,11 @@ class AreaWorker:
         if running is not None:
             how = "the pod was told to end" if told else "the container of user code ended"
             death = Death(self._claim.index, self._claim.pod, running.datum, running.id, how)
+            if told and self._claim.index == NO_INDEX:
+                # When another container comes in its place, that was not the end of the pod: `note_kill` blames the datum then.
+                self._pod.state.note_told()
+                self._area.note_told(death)
+                return
             if told:
                 self._area.note_told(death)
             else:

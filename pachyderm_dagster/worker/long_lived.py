@@ -65,8 +65,9 @@ class LongLivedWorker:
         """Works on one job after another until the pod ends."""
         try:
             self._pod.check()
-            self._note_kill()
+            # Only when there is a container: where an earlier one was sent SIGTERM, that was not the end of the pod then.
             image = self._pod.runner.begin()
+            self._note_kill()
             while True:
                 if self._work(self._await_job(), image):
                     self._busy_until = self._now()
@@ -101,6 +102,7 @@ class LongLivedWorker:
             self._pod.state.end()
         with contextlib.suppress(PachydermError):
             self._note_end(told=told is not False)
+        self._pod.state.forget_told()
         os._exit(0)
 
     def _await_job(self) -> str:

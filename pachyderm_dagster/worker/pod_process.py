@@ -24,14 +24,19 @@ _TERMINATION_LOG = "/dev/termination-log"
 
 def begin_process(environ: Mapping[str, str], log_format: str) -> InPod:
     """Sets up signals and logs, and opens what the pod has; the start is counted. Only here and now an end by a signal has nothing to tell."""
-    heed_termination(lambda: os._exit(0))
+    state = PodState(f"{PACH}/worker")
+    heed_termination(lambda: _end_early(state))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.excepthook = lambda _kind, error, _trace: _crash(error)
     threading.excepthook = lambda details: _crash(details.exc_value)
     os.umask(0o022)
     set_up(log_format)
-    state = PodState(f"{PACH}/worker")
     return InPod(StarterRunner(f"{PACH}/run"), state, state.count_start(), environ, log_format)
+
+
+def _end_early(state: PodState) -> NoReturn:
+    state.forget_told()
+    os._exit(0)
 
 
 def heed_termination(terminate: Callable[[], NoReturn]) -> None:

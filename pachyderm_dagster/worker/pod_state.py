@@ -14,11 +14,12 @@ _Kept = TypeVar("_Kept")
 
 
 class Running(msgspec.Struct, frozen=True):
-    """The datum that runs: its job's name on Kubernetes, its index in that, and its id."""
+    """The datum that runs: its job's name on Kubernetes, its index in that, and its id. `told`: until process 1 of its container was sent SIGTERM."""
 
     job: str
     datum: int
     id: str
+    told: bool = False
 
 
 class Starts(msgspec.Struct, frozen=True):
@@ -58,13 +59,25 @@ class PodState:
         self.now: Running | None = None
 
     def find_left(self) -> Running | None:
-        """The datum that the worker before this one ran when it was killed."""
+        """The datum that the worker before this one ran when it was killed, or when the container before this one was sent SIGTERM."""
         return self._running.read()
 
     def begin(self, job: str, task: DatumTask) -> None:
         """This datum of a job runs from now on."""
         self.now = Running(job, task.index, task.id)
         self._running.write(self.now)
+
+    def note_told(self) -> None:
+        """Process 1 of the container was sent SIGTERM: if another container comes in this pod, nobody ended the pod."""
+        if self.now is not None:
+            self.now = msgspec.structs.replace(self.now, told=True)
+            self._running.write(self.now)
+
+    def forget_told(self) -> None:
+        """It was the pod that was told to end, so no datum is to blame."""
+        left = self.find_left()
+        if left is not None and left.told:
+            self.end()
 
     def end(self) -> None:
         """None runs."""

@@ -145,6 +145,51 @@ def test_container_that_ends_under_a_datum_is_told_each_time_and_the_pod_goes_on
 
 
 @needs_pods
+@pytest.mark.parametrize("etcd", [False, pytest.param(True, marks=needs_etcd)])
+def test_datum_that_sends_sigterm_to_the_first_process_is_blamed_when_the_pod_goes_on(driver: Driver, *, etcd: bool) -> None:
+    pod = driver.place.start_pod()
+    ran = driver.place.folder / "ran"
+    script = f"[ $PACH_DATUM_ID = 0 ] || exit 0; echo x >>{ran}; kill -TERM 1; exec sleep 1000"
+    area = driver.offer("job-1", script, count=2, etcd=new_address() if etcd else None)
+    for ends in (1, 2):
+        assert pod.user.wait() == 143
+        wait_for(lambda: area.find_told(pod.uid) is not None)
+        # Nobody is to blame yet: the pod may be ending.
+        assert len(list(area.deaths())) == ends - 1
+        if ends == 1:
+            # Anywhere in it.
+            pod.worker.kill()
+            pod.worker.wait()
+            pod.restart_worker()
+        pod.restart_container()
+        wait_for(partial(has_deaths, area, ends))
+    assert [(death.datum, death.pod) for death in area.deaths()] == [(0, pod.uid)] * 2
+    assert "SIGTERM" in [death.how for death in area.deaths()][-1]
+    # What two ended with is the driver's.
+    wait_for(lambda: [one.name for one in area.parts(0) if one.is_last])
+    assert ([one.index for one in driver.results(1)], ran.read_text()) == ([1], "x\nx\n")
+    driver.end("job-1")
+    assert [one.state for one in driver.run("job-2", "true")] == ["SUCCESS"]
+
+
+@needs_pods
+def test_pod_that_is_told_to_end_under_a_datum_blames_none(driver: Driver) -> None:
+    pod = driver.place.start_pod()
+    begun = driver.place.folder / "begun"
+    area = driver.offer("job-1", f"touch {begun}; exec sleep 1000")
+    wait_for(begun.exists)
+    pod.user.terminate()
+    assert pod.wait() == 143
+    assert area.find_told(pod.uid) is not None
+    # A worker that comes all the same, as on a node that begins anew.
+    pod.restart_worker()
+    pod.restart_container()
+    begun.unlink()
+    wait_for(begun.exists)
+    assert list(area.deaths()) == []
+
+
+@needs_pods
 def test_worker_that_is_killed_goes_on_with_its_set(driver: Driver) -> None:
     pod = driver.place.start_pod()
     begun, go = driver.place.folder / "begun", driver.place.folder / "go"
@@ -171,6 +216,10 @@ def test_what_keeps_it_from_a_job_is_told_to_that_driver_alone(driver: Driver) -
     # It is still offered, and holds up no other.
     assert [ran.state for ran in driver.run("job-2", "true")] == ["SUCCESS"]
     driver.end("job-1")
+
+
+def has_deaths(area: WorkArea, count: int) -> bool:
+    return len(list(area.deaths())) == count
 
 
 def has_lines(path: Path, count: int) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from pachyderm_dagster.executors.kubernetes.pod_run import note_deaths
 from pachyderm_dagster.worker.function_code import FUNCTION_CODE, code_digest
 from pachyderm_dagster.worker.pod_state import PodState
 from pachyderm_dagster.worker.starter import CONTROL, prepare_volume
@@ -441,6 +442,22 @@ def test_a_pod_that_is_told_to_end_blames_no_datum(pods: PodPlace) -> None:
     Path(go).touch()
     assert pods.start_pod().wait() == 0
     assert [one.state for one in pods.results()] == ["SUCCESS"] * 2
+
+
+@pytest.mark.parametrize("etcd", [False, pytest.param(True, marks=needs_etcd)])
+def test_a_datum_that_sends_sigterm_to_the_first_process_is_blamed_by_the_driver(pods: PodPlace, *, etcd: bool) -> None:
+    script = "[ $PACH_DATUM_ID = 0 ] || exit 0; kill -TERM 1; exec sleep 1000"
+    tasks = [pods.task(index, environment={"PACH_DATUM_ID": str(index)}) for index in range(3)]
+    pods.give("sh", "-c", script, tasks=tasks, etcd=new_address() if etcd else None)
+    for ends in (1, 2):
+        pod = pods.start_pod()
+        code = pod.wait()
+        ended = {"terminated": {"exitCode": code, "reason": "Error"}}
+        note_deaths(pods.area, [{"metadata": {"uid": pod.uid}, "status": {"phase": "Failed", "containerStatuses": [{"name": "user", "state": ended}]}}])
+        assert [death.datum for death in pods.deaths()] == [0] * ends
+    # What two ended with is the driver's.
+    assert pods.start_pod().wait() == 0, pods.log()
+    assert [(one.index, one.state) for one in pods.results()] == [(1, "SUCCESS"), (2, "SUCCESS")]
 
 
 def test_a_worker_that_is_told_to_end_blames_no_datum(pods: PodPlace) -> None:

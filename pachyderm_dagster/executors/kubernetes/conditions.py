@@ -26,6 +26,7 @@ _PODS_ENDED = {"FailedIndexes", "MaxFailedIndexesExceeded", "BackoffLimitExceede
 _OUT_OF_MEMORY = "OOMKilled"
 _GONE_AFTER = dt.timedelta(seconds=5)
 _EVICTED = "Evicted"
+_SENT_SIGTERM = 143
 _STORAGE_WORDS = ("ephemeral", "storage", "emptydir", "disk")
 
 
@@ -114,6 +115,14 @@ def is_evicted_for_disk(pod: Manifest) -> bool:
     return status.get("reason") == _EVICTED and any(word in (status.get("message") or "").lower() for word in _STORAGE_WORDS)
 
 
+def is_ended_from_within(pod: Manifest) -> bool:
+    """Whether the container of user code was sent SIGTERM, while nobody ended its pod: who deletes, evicts or preempts one leaves a mark in it first."""
+    if _status(pod).get("phase") != "Failed" or _status(pod).get("reason") or "deletionTimestamp" in pod["metadata"] or condition_of(pod, "DisruptionTarget"):
+        return False
+    ended = [one.get("state", {}).get("terminated") or {} for one in _containers(pod) if one["name"] == USER]
+    return any(one.get("exitCode") == _SENT_SIGTERM for one in ended)
+
+
 def how_ended(pod: Manifest) -> str:
     """How a pod ended, for people."""
     status = _status(pod)
@@ -131,9 +140,9 @@ def restarts(pod: Manifest) -> int:
     return sum(container.get("restartCount", 0) for container in _containers(pod))
 
 
-def condition_of(job: Manifest, kind: str) -> Manifest | None:
-    """A condition that holds, of a Job: `Complete`, `Failed`; of a Deployment: `ReplicaFailure`."""
-    found: list[Any] = [one for one in _status(job).get("conditions", []) if one["type"] == kind and one["status"] == "True"]
+def condition_of(thing: Manifest, kind: str) -> Manifest | None:
+    """A condition that holds, of a Job: `Complete`, `Failed`; of a Deployment: `ReplicaFailure`; of a pod: `DisruptionTarget`."""
+    found: list[Any] = [one for one in _status(thing).get("conditions", []) if one["type"] == kind and one["status"] == "True"]
     return found[0] if found else None
 
 

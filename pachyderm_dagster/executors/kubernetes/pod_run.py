@@ -6,9 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
+import msgspec
+
 from pachyderm_dagster.errors import ExecutionError, PachydermError
 from pachyderm_dagster.executors.kubernetes.cluster import PODS, Cluster
-from pachyderm_dagster.executors.kubernetes.conditions import JobEnd, find_deadly, how_ended, is_evicted_for_disk, restarts
+from pachyderm_dagster.executors.kubernetes.conditions import JobEnd, find_deadly, how_ended, is_ended_from_within, is_evicted_for_disk, restarts
 from pachyderm_dagster.executors.kubernetes.given_tasks import GivenTasks
 from pachyderm_dagster.executors.kubernetes.gone_pods import GonePods
 from pachyderm_dagster.executors.kubernetes.offering import Offers
@@ -18,7 +20,7 @@ from pachyderm_dagster.executors.kubernetes.starting import Starting
 from pachyderm_dagster.executors.kubernetes.watching import Watched
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, ResultState
 from pachyderm_dagster.worker.results_reader import ResultsReader
-from pachyderm_dagster.worker.work_area import Death, WorkArea
+from pachyderm_dagster.worker.work_area import SENT_SIGTERM, Death, WorkArea
 
 MOST_DEATHS_OF_A_DATUM = 2
 MOST_VAIN_JOBS = 2
@@ -187,10 +189,7 @@ class PodRun:
 
     def _bury(self, tasks: GivenTasks) -> Iterator[DatumResult]:
         """Fails the datums that two containers died with."""
-        for uid, pod in self._ends.items():
-            if is_evicted_for_disk(pod) and (told := self._area.find_told(uid)) is not None:
-                # Also of an end that was noted already: nothing is overwritten.
-                self._area.note_death(told)
+        note_deaths(self._area, self._ends.values())
         deaths: dict[int, list[Death]] = {}
         for death in self._area.deaths():
             deaths.setdefault(death.datum, []).append(death)
@@ -202,3 +201,12 @@ class PodRun:
         """Why a datum failed that containers died with, as the newest pod of which something is known says."""
         known = [found for death in deaths if death.pod in self._ends and (found := find_deadly(self._ends[death.pod])) is not None]
         return known[-1] if known else ExecutionError("worker-died", f"twice a container ended while it ran this datum; the last time {deaths[-1].how}")
+
+
+def note_deaths(area: WorkArea, ended: Iterable[Manifest]) -> None:
+    """Blames the datums that pods ran which were told to end, where the status of the pod says that it was the datum's fault."""
+    for pod in ended:
+        is_from_within = is_ended_from_within(pod)
+        if (is_from_within or is_evicted_for_disk(pod)) and (told := area.find_told(pod["metadata"]["uid"])) is not None:
+            # Also of an end that was noted already: nothing is overwritten.
+            area.note_death(msgspec.structs.replace(told, how=SENT_SIGTERM) if is_from_within else told)

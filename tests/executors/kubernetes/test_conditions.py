@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pachyderm_dagster.executors.kubernetes.conditions import find_deadly, find_problem, how_ended, is_finished, restarts
+from pachyderm_dagster.executors.kubernetes.conditions import find_deadly, find_problem, how_ended, is_ended_from_within, is_finished, restarts
 
 RUNNING = {"state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}, "restartCount": 0}
 
@@ -96,3 +96,16 @@ def test_restarts_of_all_containers_count() -> None:
 )
 def test_job_is_finished_when_a_condition_says_so(kind: str, holds: str, is_over: bool) -> None:
     assert is_finished({"metadata": {}, "status": {"conditions": [{"type": kind, "status": holds}]}}) == is_over
+
+
+SENT_SIGTERM = pod(phase="Failed", containerStatuses=[{"name": "user", "state": {"terminated": {"exitCode": 143, "reason": "Error"}}}])
+
+
+def test_pod_whose_code_sent_sigterm_is_told_from_one_that_somebody_ended() -> None:
+    status = SENT_SIGTERM["status"]
+    assert is_ended_from_within(SENT_SIGTERM)
+    assert not is_ended_from_within(pod(**status | {"phase": "Running"}))
+    assert not is_ended_from_within(pod(**status, reason="Preempted"))
+    assert not is_ended_from_within(pod(**status, conditions=[{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]))
+    assert not is_ended_from_within(SENT_SIGTERM | {"metadata": {"name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z"}})
+    assert not is_ended_from_within(pod(phase="Failed", containerStatuses=[{"name": "user", "state": {"terminated": {"exitCode": 137}}}]))

@@ -135,11 +135,15 @@ def test_worker_that_refuses_ends_the_attempt_in_its_words(place: Place) -> None
 
 
 OUT_OF_MEMORY = {"containerStatuses": [{"name": "user", "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}
+SENT_SIGTERM = {"containerStatuses": [{"name": "user", "state": {"terminated": {"exitCode": 143, "reason": "Error"}}}]}
 EVICTED = {"reason": "Evicted", "message": 'Usage of EmptyDir volume "pach" exceeds the limit "16Mi". '}
 
 
 # Who is evicted is told to end, as is one that has to make room: only its status says more.
-@pytest.mark.parametrize(("status", "note", "code"), [(OUT_OF_MEMORY, WorkArea.note_death, "out-of-memory"), (EVICTED, WorkArea.note_told, "disk-full")])
+@pytest.mark.parametrize(
+    ("status", "note", "code"),
+    [(OUT_OF_MEMORY, WorkArea.note_death, "out-of-memory"), (EVICTED, WorkArea.note_told, "disk-full"), (SENT_SIGTERM, WorkArea.note_told, "worker-died")],
+)
 def test_datum_that_two_pods_ended_with_fails_as_their_status_says(place: Place, status: dict[str, Any], note: Callable[..., None], code: str) -> None:
     place.pods.starts = False
     running = Running(place)
