@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext
 
 from pachyderm_dagster.integration.instance import open_instance
 from pachyderm_dagster.settings import load_settings
@@ -15,6 +16,13 @@ from pachyderm_dagster.workspace import Workspace, open_workspace
 from tests.cli.pachctl import ROOT
 from tests.integration.function_project import Project
 from tests.integration.home import Home
+
+
+@pytest.fixture(autouse=True)
+def _load_context() -> Iterator[None]:
+    """A job that runs from code in this process leaves what that code was loaded for: the components of the next test would take it for theirs."""
+    yield
+    DefinitionsLoadContext._instance = None
 
 
 @pytest.fixture
