@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 from kubernetes import config
 
+from tests.cluster.commands import wait_until
 from tests.cluster.images import BUSYBOX, load_images
 from tests.cluster.node import KERNEL_SETTINGS
 from tests.cluster.plan import HIGHEST_NUMBER, Plan
 from tests.cluster.pods import Namespace
-from tests.cluster.processes import find_running, last_log_lines
+from tests.cluster.processes import ENDING_SECONDS, find_running, last_log_lines
 from tests.cluster.running import Cluster
 
 pytestmark = pytest.mark.cluster
+KILLED = ("kubelet", "containerd", "kube-apiserver", "etcd")
 
 
 @pytest.fixture
@@ -83,10 +85,12 @@ def test_cluster_goes_up_twice_heals_and_goes_down_without_a_trace(second: Clust
     assert again == first, [last_log_lines(name, logs=second.plan.logs) for name in first if first[name] != again[name]]
 
     start_endless_pod(second)
-    for name in ("kubelet", "containerd", "kube-apiserver", "etcd"):
+    for name in KILLED:
         pid = first[name]
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
+    # A busy machine takes its time to end them, and what has not ended is not started.
+    assert wait_until(lambda: not any(pids(second)[name] for name in KILLED), seconds=ENDING_SECONDS)
     second.up(load=load_images)
     assert None not in pids(second).values()
     assert run_pod(second, "second") == "ran\n"
