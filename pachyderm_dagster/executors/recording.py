@@ -26,7 +26,7 @@ FIRST_CHECKPOINT_SECONDS = 1.0
 # The time between two doubles up to this.
 CHECKPOINT_SECONDS = 10.0
 # Of the time: a save of some among a million datums touches most nodes of two trees.
-_SAVING_SHARE = 1 / 8
+SAVING_SHARE = 1 / 8
 # Sooner, when no other datum ended for so long: who looks at slow datums should not wait for the next one.
 QUIET_SECONDS = 2.0
 _NOTED_AT_ONCE = 1000
@@ -137,7 +137,7 @@ class ResultRecorder:
         self._save_checkpoint()
         self._wait = min(2 * self._wait, CHECKPOINT_SECONDS)
         now = time.monotonic()
-        self._next = now + max(self._wait, (now - began) / _SAVING_SHARE)
+        self._next = now + max(self._wait, (now - began) / SAVING_SHARE)
 
     def _save_results(self) -> None:
         """Adds what came since the last time to the results of the pipeline."""

@@ -38,6 +38,7 @@ def newest(workspace: Workspace) -> Job:
 def test_datums_of_an_unfinished_job_are_listed_with_what_is_known(workspace: Workspace, create: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "REPORT_SECONDS", 0.0)
     monkeypatch.setattr(recording, "FIRST_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(recording, "SAVING_SHARE", float("inf"))
     workspace.pfs.create_repo("data")
     put(workspace, "data@master", {"/a": b"a"})
     create(COPY)
