@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.exported.names import parameter_names, task_names
-from pachyderm_dagster.pfs.model import BranchName, RepoName
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, BranchName, RepoName
 from pachyderm_dagster.pps.inputs import leaves
 from pachyderm_dagster.pps.spec import PipelineSpec
 
@@ -61,6 +61,11 @@ def plan_steps(specs: Sequence[PipelineSpec], project: str) -> list[Step]:
         )
         for name in order
     ]
+
+
+def read_outside(specs: Sequence[PipelineSpec], *, project: str = DEFAULT_PROJECT) -> list[BranchName]:
+    """The branches whose commits are parameters of an export. Errors as `plan_steps`."""
+    return list(dict.fromkeys(branch for step in plan_steps(specs, project) for branch in step.read_outside))
 
 
 def read_branches(spec: PipelineSpec, project: str) -> list[BranchName]:

@@ -59,11 +59,6 @@ def export_pipelines(specs: Sequence[PipelineSpec], options: Options, *, project
     return Exported(pipeline, ir.platform(_joined(steps, options, artifacts.pods_of)), tuple(notes))
 
 
-def read_outside(specs: Sequence[PipelineSpec], *, project: str = DEFAULT_PROJECT) -> list[BranchName]:
-    """The branches whose commits are parameters of an export. Errors as `export_pipelines`."""
-    return list(dict.fromkeys(branch for step in plan_steps(specs, project) for branch in step.read_outside))
-
-
 def _parameter(branch: BranchName, options: Options) -> Document:
     commit = options.commits.get(branch, "")
     what = f"A commit of {branch.repo}, by its id" if commit else f"A commit of {branch.repo}; the head of {branch.name} when empty"

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.kubeflow.export import export_pipelines, read_outside
+from pachyderm_dagster.exported.graph import read_outside
+from pachyderm_dagster.kubeflow.export import export_pipelines
 from pachyderm_dagster.kubeflow.options import Options
 from pachyderm_dagster.pps.spec import PipelineSpec
 from tests.kubeflow.specs import EDGES, ID, IMAGES, MONTAGE, changed, container, documents_of, exported, specs, tasks
