@@ -104,6 +104,14 @@ class ApiServer:
             self._changes.append((version, change, kind, copy.deepcopy(found)))
             self._changed.notify_all()
 
+    def put_owned(self, kind: str, found: Manifest, owner: tuple[str, str]) -> bool:
+        """As a controller makes an object: none where its owner, by kind and name, is gone. Returns whether it did."""
+        with self._changed:
+            if owner not in self._objects:
+                return False
+            self.put(kind, found)
+            return True
+
     def drop(self, kind: str, name: str) -> None:
         with self._changed:
             found = self._objects.get((kind, name))

@@ -55,15 +55,14 @@ class PodsInProcess:
             thread.join()
 
     def pod(self, job: Manifest, index: int, status: dict[str, Any]) -> Manifest:
-        name = f"{job['metadata']['name']}-{index}"
-        found = {"metadata": {"name": name, "uid": f"pod-{name}", "labels": job["metadata"]["labels"]}, "status": status}
+        found = _pod(job, index, status)
         self.server.put("pods", found)
         return found
 
     def run(self, job: Manifest, index: int) -> None:
-        """Starts a pod of a Job."""
-        self.pod(job, index, _RUNNING)
-        self._start(partial(self._live, job, index))
+        """Starts a pod of a Job, unless that was deleted meanwhile."""
+        if self.server.put_owned("pods", _pod(job, index, _RUNNING), ("jobs", job["metadata"]["name"])):
+            self._start(partial(self._live, job, index))
 
     def kill(self, uid: str) -> None:
         """A pod goes without a word."""
@@ -150,3 +149,8 @@ class PodsInProcess:
                 return DatumResult(id=task.id, index=task.index, state=ResultState.FAILED, reason=str(error), tries=1, exit_code=1)
             outputs = FileColumns.of((key_of(path), writer.write(data)) for path, data in made.items())
         return DatumResult(id=task.id, index=task.index, state=ResultState.SUCCESS, outputs=outputs, tries=1, exit_code=0)
+
+
+def _pod(owner: Manifest, index: int, status: dict[str, Any]) -> Manifest:
+    name = f"{owner['metadata']['name']}-{index}"
+    return {"metadata": {"name": name, "uid": f"pod-{name}", "labels": owner["metadata"]["labels"]}, "status": status}
