@@ -26,7 +26,8 @@ def uids(home: Home) -> list[str]:
 
 
 def wait_for_uids(home: Home, count: int) -> list[str]:
-    return home.wait_for(lambda: found if len(found := uids(home)) == count else [])
+    found: list[str] = home.wait_for(lambda: there if len(there := uids(home)) == count else [])
+    return found
 
 
 def test_pods_serve_job_after_job_come_and_go_and_end_with_their_pipeline(home: Home) -> None:
