@@ -13,15 +13,18 @@ from pachyderm_dagster.cli.asking import ask
 from pachyderm_dagster.cli.documents import Fields, defaults_document, document_of, pipeline_document
 from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.pipeline_specs import ask_with_contents, from_file, try_out
+from pachyderm_dagster.cli.pod_checks import check_pods
 from pachyderm_dagster.cli.printing import Column, Printer, listed, printing, text
 from pachyderm_dagster.cli.secrets import secret_store
 from pachyderm_dagster.cli.spec_files import defaults_body, read_text
 from pachyderm_dagster.cli.staying_workers import tend
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
 from pachyderm_dagster.pfs.requests import Contents
 from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.defaults import Defaults, find_defaults
 from pachyderm_dagster.pps.model import Pipeline
 from pachyderm_dagster.pps.requests import ChangeDefaults, apply
+from pachyderm_dagster.settings import load_settings
 
 COLUMNS = (
     Column("PROJECT", text("project")),
@@ -117,7 +120,7 @@ def _change(environ: Mapping[str, str], change: ChangeDefaults, wanted: Wanted, 
     request = ChangeDefaults(change.project, change.body, change.update, wanted.regenerate or wanted.reprocess, wanted.reprocess)
     # In a transaction it is not known before its end what it changes.
     if request.regenerate and active_transaction(environ) is None:
-        _check_secrets(environ, request)
+        _check_specs(environ, request)
     made = ask_with_contents(environ, request) if request.regenerate else ask(environ, request)
     if not printer.for_programs:
         for pipeline in (one for one in made if isinstance(one, Pipeline)):
@@ -127,11 +130,12 @@ def _change(environ: Mapping[str, str], change: ChangeDefaults, wanted: Wanted, 
         tend(environ)
 
 
-def _check_secrets(environ: Mapping[str, str], request: ChangeDefaults) -> None:
-    """Whether the pipelines that get another version find the secrets that it names, as `update pipeline` asks too."""
-    for made in try_out(environ, [request]):
-        if isinstance(made, Pipeline):
-            secret_store(environ).check_uses(made.spec)
+def _check_specs(environ: Mapping[str, str], request: ChangeDefaults) -> None:
+    """Whether the pipelines that get another version find the secrets that it names, and can have pods, as `update pipeline` asks too."""
+    specs = [made.spec for made in try_out(environ, [request]) if isinstance(made, Pipeline)]
+    for spec in specs:
+        secret_store(environ).check_uses(spec)
+    check_pods(load_settings(environ), specs, DEFAULT_PROJECT)
 
 
 def _would_change(environ: Mapping[str, str], change: ChangeDefaults) -> list[Fields]:

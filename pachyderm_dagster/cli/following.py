@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from pachyderm_dagster.cli.pod_checks import check_pods
 from pachyderm_dagster.cli.source_folders import SourceFolders, look_at
 from pachyderm_dagster.cli.spec_files import read_text, user_specs
 from pachyderm_dagster.metadata.database import Transaction
@@ -60,11 +61,13 @@ def take_over(workspace: Workspace, file: str, project: str, claim: Callable[[Co
         newest = [pipelines.find_pipeline(txn, name) for name in names]
     looked = {folder: look_at(folder, file) for folder in found if folder is not None}
     changed = [
-        _with_stored(workspace, request, folder, file)
-        for request, folder, pipeline in zip(requests, found, newest, strict=True)
+        (request, folder, spec)
+        for request, folder, pipeline, spec in zip(requests, found, newest, specs, strict=True)
         if is_changed(pipeline, _user(request), _of(looked, folder))
     ]
-    made = [one for each in workspace.pps.apply_all(changed) for one in each if isinstance(one, Pipeline)] if changed else []
+    check_pods(workspace.settings, [spec for _, _, spec in changed], project)
+    asked = [_with_stored(workspace, request, folder, file) for request, folder, _ in changed]
+    made = [one for each in workspace.pps.apply_all(asked) for one in each if isinstance(one, Pipeline)] if asked else []
     with workspace.database.read() as txn:
         return Step(frozenset(looked), tuple(made), tuple(_unfinished(txn, names)))
 

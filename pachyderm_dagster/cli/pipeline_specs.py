@@ -14,6 +14,7 @@ from pachyderm_dagster.cli.home import reading
 from pachyderm_dagster.cli.lazy import load
 from pachyderm_dagster.cli.options import gone_option, in_project
 from pachyderm_dagster.cli.pipelines import show_input
+from pachyderm_dagster.cli.pod_checks import check_pods
 from pachyderm_dagster.cli.printing import Column, Printer, printing
 from pachyderm_dagster.cli.secrets import secret_store
 from pachyderm_dagster.cli.source_folders import NO_FOLDERS, SourceFolders, with_sources
@@ -27,6 +28,7 @@ from pachyderm_dagster.pps.model import Pipeline
 from pachyderm_dagster.pps.one_file import check_together, refuse_twice
 from pachyderm_dagster.pps.requests import CreatePipeline, Made, Request, apply, effective_spec
 from pachyderm_dagster.pps.spec import PipelineSpec, UserSpec, to_document
+from pachyderm_dagster.settings import load_settings
 
 SPEC_COLUMNS = (
     Column("NAME", lambda document, _: document["pipeline"]["name"]),
@@ -118,6 +120,7 @@ def validate_pipeline(environ: Mapping[str, str], given: SpecText, printer: Prin
     """Looks at nothing but the file, and at what this machine has for it; `create pipeline --dry-run` looks at the repos too."""
     specs = complete_specs(given)
     refuse_twice([spec.pipeline.in_project(DEFAULT_PROJECT) for spec in specs])
+    check_pods(load_settings(environ), specs, DEFAULT_PROJECT)
     tell_unused(specs, environ)
     printer.many(map(to_document, specs), SPEC_COLUMNS)
 
@@ -155,12 +158,13 @@ def make_pipelines(
 
 
 def _checked(environ: Mapping[str, str], requests: Sequence[CreatePipeline], project: str) -> list[PipelineSpec]:
-    """The effective specifications, with the defaults there are now; they go together, and the secrets that they name are there."""
+    """The effective specifications, with the defaults there are now; they go together, the secrets that they name are there, and pods can be made."""
     with reading(environ) as txn:
         specs = [effective_spec(txn, request) for request in requests]
         check_together(txn, specs, project)
     for spec in specs:
         secret_store(environ).check_uses(spec)
+    check_pods(load_settings(environ), specs, project)
     return specs
 
 

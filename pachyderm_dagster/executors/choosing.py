@@ -2,13 +2,15 @@
 
 import importlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.executors.local import LocalExecutor
 from pachyderm_dagster.executors.run_job import Executor
+from pachyderm_dagster.pps.spec import PipelineSpec
+from pachyderm_dagster.settings import Settings
 from pachyderm_dagster.workspace import Workspace
 
 _log = logging.getLogger(__name__)
@@ -43,6 +45,28 @@ def tend_workers(workspace: Workspace) -> None:
         _log.debug("%s", error)
     else:
         tending.tend_home(workspace, settings)
+
+
+def check_pods(settings: Settings, specs: Iterable[PipelineSpec], project: str, *, tell: Callable[[str], None]) -> None:
+    """Whether the pods that pipelines ask for can be; nothing where datums run on this machine.
+
+    Args:
+        project: of pipelines that name none.
+        tell: takes a line when the cluster cannot be asked, which keeps no pipeline from being made.
+
+    Raises:
+        InvalidError: `pod-patch-invalid`, `user-not-number`, `pod-refused`.
+    """
+    cluster_settings = settings.kubernetes
+    if cluster_settings is None:
+        return
+    try:
+        checking = _import("checking")
+    except InvalidError as error:
+        # Whoever runs jobs has the client.
+        _log.debug("%s", error)
+    else:
+        checking.check_pods(cluster_settings, [spec for spec in specs if not spec.runs_on], project, tell)
 
 
 def _import(name: str) -> Any:

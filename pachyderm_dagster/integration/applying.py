@@ -1,19 +1,24 @@
 """Applies the pipelines that a Dagster project declares to the record, when work begins."""
 
+import logging
 from collections.abc import Iterator, Sequence
 
 from pachyderm_dagster.coordination.leases import hold, wait_for
 from pachyderm_dagster.coordination.names import DECLARED_LEASE
+from pachyderm_dagster.executors.choosing import check_pods
 from pachyderm_dagster.integration.declared import DeclaredPipeline
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
-from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, RepoName
 from pachyderm_dagster.pfs.requests import CreateRepo
 from pachyderm_dagster.pps import defaults, pipelines
 from pachyderm_dagster.pps.effective import effective_spec
 from pachyderm_dagster.pps.inputs import CronInput, leaves
 from pachyderm_dagster.pps.requests import CreatePipeline, Request
+from pachyderm_dagster.pps.spec import PipelineSpec
 from pachyderm_dagster.workspace import Workspace
+
+_log = logging.getLogger(__name__)
 
 
 def apply_declared(workspace: Workspace, declared: Sequence[DeclaredPipeline]) -> list[RepoName]:
@@ -22,7 +27,7 @@ def apply_declared(workspace: Workspace, declared: Sequence[DeclaredPipeline]) -
     A pipeline that is not declared any more stays: it has data. While another process applies, nothing is done.
 
     Raises:
-        ExistsError, InvalidError, NotFoundError: as `pipelines.create_pipeline` and `SecretStore.check_uses`.
+        ExistsError, InvalidError, NotFoundError: as `pipelines.create_pipeline`, `SecretStore.check_uses` and `choosing.check_pods`.
     """
     if not _changed(workspace, declared):
         return []
@@ -47,6 +52,8 @@ def _apply(workspace: Workspace, declared: Sequence[DeclaredPipeline]) -> list[R
     if changed:
         with workspace.database.read() as txn:
             requests: list[Request] = [CreateRepo(repo) for repo in _missing_repos(txn, changed, declared)]
+            specs = [_effective(txn, pipeline) for pipeline in changed]
+        check_pods(workspace.settings, specs, DEFAULT_PROJECT, tell=_log.warning)
         requests += (CreatePipeline(project=pipeline.project, update=True, user=pipeline.user) for pipeline in changed)
         workspace.pps.apply_all(requests)
     return [pipeline.name for pipeline in changed]
@@ -60,7 +67,11 @@ def _changed(workspace: Workspace, declared: Sequence[DeclaredPipeline]) -> list
 
 def _differs(txn: Transaction, declared: DeclaredPipeline) -> bool:
     found = pipelines.find_pipeline(txn, declared.name)
-    return found is None or found.spec != effective_spec(declared.user, defaults.bodies_for(txn, declared.name.project))
+    return found is None or found.spec != _effective(txn, declared)
+
+
+def _effective(txn: Transaction, declared: DeclaredPipeline) -> PipelineSpec:
+    return effective_spec(declared.user, defaults.bodies_for(txn, declared.name.project))
 
 
 def _in_order(declared: Sequence[DeclaredPipeline]) -> list[DeclaredPipeline]:

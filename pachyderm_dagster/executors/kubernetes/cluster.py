@@ -16,6 +16,8 @@ JOBS, DEPLOYMENTS, PODS, SECRETS, EVENTS = "jobs", "deployments", "pods", "secre
 """The kinds of objects, all of the settings' namespace."""
 WATCH_SECONDS = 300
 _GROUPS = {JOBS: "/apis/batch/v1", DEPLOYMENTS: "/apis/apps/v1"}
+_STRICT = [("fieldValidation", "Strict")]
+"""Otherwise a field that the server does not know, as one that is misspelt, would be left out without a word."""
 _QUIET_SECONDS = 30
 """A watch that says nothing for so long beyond its end is broken."""
 _GONE = 410
@@ -51,12 +53,17 @@ class Cluster:
         """Makes an object; None when there is one of that name.
 
         Raises:
-            InvalidError: `pod-refused`, when the server does not take it.
+            InvalidError: `pod-refused`, when the server does not take it, or does not know a field of it.
         """
         try:
-            return self._ask("POST", kind, body=body)
+            return self._ask("POST", kind, query=_STRICT, body=body)
         except ConflictError:
             return None
+
+    def try_create(self, kind: str, body: Manifest) -> None:
+        """Has the server check an object as `create` does, and make nothing. Raises as that."""
+        with contextlib.suppress(ConflictError):
+            self._ask("POST", kind, query=[*_STRICT, ("dryRun", "All")], body=body)
 
     def patch(self, kind: str, name: str, body: Manifest) -> None:
         """Changes an object by a merge patch."""

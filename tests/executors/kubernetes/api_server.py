@@ -22,6 +22,7 @@ class ApiServer:
 
     Attributes:
         asked: (method, kind) of every request.
+        tried: (kind, object) of every one that was not to be made.
         refuse, refuse_kind: status of every answer to a method, or about a kind, from now on; none: 0.
         refuse_named: about an object whose name begins so.
         on_change: is told of what clients create, change and delete, as a controller is.
@@ -30,6 +31,7 @@ class ApiServer:
     def __init__(self, folder: Path) -> None:
         self.kubeconfig = folder / "kubeconfig"
         self.asked: list[tuple[str, str]] = []
+        self.tried: list[tuple[str, Manifest]] = []
         self.refuse: dict[str, int] = {}
         self.refuse_kind: dict[str, int] = {}
         self.refuse_named: dict[str, int] = {}
@@ -49,7 +51,8 @@ class ApiServer:
                 server._get(self)
 
             def do_POST(self) -> None:
-                server._answer(self, lambda kind, _name, body: server._post(kind, body))
+                is_trial = "dryRun=All" in urlsplit(self.path).query.split("&")
+                server._answer(self, lambda kind, _name, body: server._try(kind, body) if is_trial else server._post(kind, body))
 
             def do_PATCH(self) -> None:
                 server._answer(self, server._patch)
@@ -164,6 +167,11 @@ class ApiServer:
         with self._changed:
             items = [found for found in self.objects(kind) if _matches(found, query)]
             return 200, {"metadata": {"resourceVersion": str(next(self._versions))}, "items": items}
+
+    def _try(self, kind: str, body: Manifest) -> tuple[int, Manifest]:
+        with self._changed:
+            self.tried.append((kind, body))
+        return 201, body
 
     def _post(self, kind: str, body: Manifest) -> tuple[int, Manifest]:
         with self._changed:

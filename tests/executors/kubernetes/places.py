@@ -91,6 +91,24 @@ def place(workspace: Workspace, tmp_path: Path, create: Callable[..., None]) -> 
         found.pods.join()
 
 
+@pytest.fixture
+def home_of_commands(place: Place, tmp_path: Path, metadata_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands work on the home of the place. Its pods, which are threads of this process, reach a folder."""
+    monkeypatch.setattr("pachyderm_dagster.settings._STORES_OF_PODS", ("file:",))
+    settings = {
+        "PACHYDERM_HOME": str(tmp_path / "home"),
+        "PACHYDERM_METADATA_URL": metadata_url,
+        "PACHYDERM_STORAGE_URL": place.workspace.settings.storage_url,
+        "PACHYDERM_EXECUTOR": "kubernetes",
+        "KUBECONFIG": str(place.server.kubeconfig),
+        "PACHYDERM_KUBERNETES_NAMESPACE": "lab",
+        "PACHYDERM_KUBERNETES_WORKER_IMAGE": "worker:1",
+        "PACHYDERM_KUBERNETES_IMAGE_PULL_POLICY": "Never",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+
+
 class Running:
     """A job that runs in a thread, and how it ends."""
 

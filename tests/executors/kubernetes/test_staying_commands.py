@@ -3,7 +3,6 @@
 import datetime as dt
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -18,32 +17,15 @@ from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.model import JobState, PipelineState
 from pachyderm_dagster.worker.job_queue import JobQueue
 from tests.cli.pachctl import Pachctl
-from tests.executors.kubernetes.places import COPY, DiesWithTasksWritten, Killed, Place, place
+from tests.executors.kubernetes.places import COPY, DiesWithTasksWritten, Killed, Place, home_of_commands, place
 
-__all__ = ["place"]
+__all__ = ["home_of_commands", "place"]
+pytestmark = pytest.mark.usefixtures("home_of_commands")
 
 
 @pytest.fixture(autouse=True)
 def staying(place: Place, create: Callable[..., None]) -> None:
     create(COPY + "autoscaling: true\n", update=True)
-
-
-@pytest.fixture(autouse=True)
-def home_of_commands(place: Place, tmp_path: Path, metadata_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands work on the home of the place. Its pods, which are threads of this process, reach a folder."""
-    monkeypatch.setattr("pachyderm_dagster.settings._STORES_OF_PODS", ("file:",))
-    settings = {
-        "PACHYDERM_HOME": str(tmp_path / "home"),
-        "PACHYDERM_METADATA_URL": metadata_url,
-        "PACHYDERM_STORAGE_URL": place.workspace.settings.storage_url,
-        "PACHYDERM_EXECUTOR": "kubernetes",
-        "KUBECONFIG": str(place.server.kubeconfig),
-        "PACHYDERM_KUBERNETES_NAMESPACE": "lab",
-        "PACHYDERM_KUBERNETES_WORKER_IMAGE": "worker:1",
-        "PACHYDERM_KUBERNETES_IMAGE_PULL_POLICY": "Never",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
 
 
 def kill_driver(place: Place) -> JobQueue:
