@@ -12,6 +12,7 @@ from pachyderm_dagster.cli.home import opened, reading
 from pachyderm_dagster.cli.kept_state import as_kept
 from pachyderm_dagster.cli.numbers import ALL, number_of_versions
 from pachyderm_dagster.cli.options import force, gone_option, in_project, only_one
+from pachyderm_dagster.cli.pod_state import show_workers, workers_documents
 from pachyderm_dagster.cli.printing import Column, Document, Printer, brief, optional, printing, shorten, text, time, to_json
 from pachyderm_dagster.cli.process_state import process_document, show_process
 from pachyderm_dagster.cli.staying_workers import tend
@@ -76,6 +77,7 @@ LINES = (
     Column("Reason", optional("reason")),
     Column("Last job", optional("last_job_state")),
     Column("Process", lambda document, _: show_process(document["process"])),
+    Column("Workers", lambda document, _: show_workers(document["workers"])),
     Column("Input", lambda document, _: to_json(document["input"])),
     Column("Transform", lambda document, _: to_json(document["transform"])),
     Column("Output branch", text("output_branch")),
@@ -102,7 +104,8 @@ def inspect_pipeline(environ: Mapping[str, str], pipeline: str, project: str, pr
                 found = _older_version(txn, found, int(back or "1"))
         home = record.settings.home
         (found,) = as_kept(record.leases, home, [found])
-    printer.one({**pipeline_inspection(found), "process": process_document(home, found)}, LINES)
+        workers = workers_documents(record, found) if found.is_newest else None
+    printer.one({**pipeline_inspection(found), "process": process_document(home, found), "workers": workers}, LINES)
 
 
 @click.command(epilog="Example: pachctl extract pipeline edges > edges.json")

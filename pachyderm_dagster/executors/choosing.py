@@ -9,8 +9,9 @@ from typing import Any
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.executors.local import LocalExecutor
 from pachyderm_dagster.executors.run_job import Executor
+from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps.spec import PipelineSpec
-from pachyderm_dagster.settings import Settings
+from pachyderm_dagster.settings import KubernetesSettings, Settings
 from pachyderm_dagster.workspace import Workspace
 
 _log = logging.getLogger(__name__)
@@ -67,6 +68,15 @@ def check_pods(settings: Settings, specs: Iterable[PipelineSpec], project: str, 
         _log.debug("%s", error)
     else:
         checking.check_pods(cluster_settings, [spec for spec in specs if not spec.runs_on], project, tell)
+
+
+def list_workers(settings: KubernetesSettings, home: str, pipeline: RepoName, *, staying: bool) -> Any:
+    """The workers of a pipeline in pods, as `shown_workers.list_workers`, whose errors it has.
+
+    Raises:
+        InvalidError: `extra-missing`, when the client of Kubernetes is not installed.
+    """
+    return _import("shown_workers").list_workers(settings, home, pipeline, staying=staying)
 
 
 def _import(name: str) -> Any:
