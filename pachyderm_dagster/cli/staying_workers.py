@@ -6,7 +6,11 @@ from contextlib import closing
 import click
 
 from pachyderm_dagster.cli.lazy import load
+from pachyderm_dagster.cli.names import DEV_LEASE
+from pachyderm_dagster.coordination.names import sensor_lease
 from pachyderm_dagster.errors import PachydermError
+from pachyderm_dagster.pps import pipelines
+from pachyderm_dagster.record import Record
 from pachyderm_dagster.settings import load_settings
 
 
@@ -22,3 +26,13 @@ def tend(environ: Mapping[str, str]) -> None:
             load("pachyderm_dagster.executors.choosing:tend_workers")(workspace)
     except PachydermError as error:
         click.echo(f"note: workers that stay between jobs could not be looked after now: {error}", err=True)
+
+
+def tend_unwatched(record: Record, environ: Mapping[str, str]) -> None:
+    """As `tend`, where there are such workers and no daemon that looks after them: by a command that runs jobs and found none to run."""
+    if record.settings.kubernetes is None:
+        return
+    with record.database.read() as txn:
+        projects = {pipeline.name.project for pipeline in pipelines.list_pipeline(txn) if pipeline.spec.autoscaling}
+    if projects and not record.leases.find_owners([DEV_LEASE, *map(sensor_lease, projects)]):
+        tend(environ)

@@ -15,6 +15,7 @@ from pachyderm_dagster.cli.job_names import find_jobs
 from pachyderm_dagster.cli.jobs import COLUMNS as JOB_COLUMNS
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.printing import Printer, printing
+from pachyderm_dagster.cli.staying_workers import tend_unwatched
 from pachyderm_dagster.cli.waiting import wait_for
 from pachyderm_dagster.durations import parse_duration
 from pachyderm_dagster.errors import ExecutionError, NotFoundError
@@ -94,7 +95,8 @@ def wait_for_ends(environ: Mapping[str, str], waited: Sequence[Job], *, timeout:
     outputs = {one.output_commit: str(one) for one in waited}
     record = open_record(environ)
     with closing(record.database):
-        wait_for(record, environ, lambda txn: _open(txn, outputs), timeout=_seconds(timeout))
+        if not wait_for(record, environ, lambda txn: _open(txn, outputs), timeout=_seconds(timeout)):
+            tend_unwatched(record, environ)
         with record.database.read() as txn:
             return [jobs.refresh(txn, one) for one in waited]
 
@@ -105,10 +107,11 @@ def _wait_for_commits(environ: Mapping[str, str], choose: Callable[[Transaction]
         with record.database.read() as txn:
             chosen = choose(txn)
         waited = {commit.key: str(commit) for commit in chosen if commit.repo.type is RepoType.USER}
-        wait_for(record, environ, lambda txn: _open(txn, waited), timeout=_seconds(timeout))
+        has_waited = wait_for(record, environ, lambda txn: _open(txn, waited), timeout=_seconds(timeout))
         # What pipelines write beside their output ends with it; who asks for that alone, or has one that was left open, waits for it too.
         beside = {commit.key: str(commit) for commit in chosen if commit.key not in waited}
-        wait_for(record, environ, lambda txn: _open(txn, beside), timeout=_seconds(timeout))
+        if not wait_for(record, environ, lambda txn: _open(txn, beside), timeout=_seconds(timeout)) and not has_waited:
+            tend_unwatched(record, environ)
         with record.database.read() as txn:
             ended = [commits.get_commit(txn, key) for key in sorted(waited or beside)]
     printer.many(map(commit_document, ended), COMMIT_COLUMNS)

@@ -152,8 +152,8 @@ class WaitReport:
         self._bar.reach(sum(kinds.values()), counters.data_total)
 
 
-def wait_for(record: Record, environ: Mapping[str, str], pending: Pending, *, timeout: float | None) -> None:
-    """Returns when `pending` finds no open commit any more.
+def wait_for(record: Record, environ: Mapping[str, str], pending: Pending, *, timeout: float | None) -> bool:
+    """Returns when `pending` finds no open commit any more, and whether it found one before.
 
     With no daemon up, due jobs run in this process; a time limit does not interrupt one of them.
 
@@ -168,6 +168,7 @@ def wait_for(record: Record, environ: Mapping[str, str], pending: Pending, *, ti
             return not pending(txn) or _is_past(deadline)
 
     with record.changes.watch() as watcher, WaitReport() as report:
+        has_waited = False
         while True:
             with record.database.read() as txn:
                 found = pending(txn)
@@ -176,7 +177,8 @@ def wait_for(record: Record, environ: Mapping[str, str], pending: Pending, *, ti
             for job in ended:
                 report.job(job, job.state, job.counters)
             if not found:
-                return
+                return has_waited
+            has_waited = True
             # The sensors of a daemon that has just started have not looked yet.
             daemon = bool(record.leases.find_owners([DEV_LEASE, *{sensor_lease(job.pipeline.project) for job in blockers.jobs}]))
             report.blocked(blockers, daemon=daemon, unloaded=_unloaded(record, blockers.jobs) if daemon else ())

@@ -10,7 +10,7 @@ from pachyderm_dagster.cli.documents import pipeline_document
 from pachyderm_dagster.cli.pipelines import COLUMNS
 from pachyderm_dagster.cli.printing import Times
 from pachyderm_dagster.clock import SystemClock
-from pachyderm_dagster.coordination.names import job_lease
+from pachyderm_dagster.coordination.names import job_lease, sensor_lease
 from pachyderm_dagster.executors.run_job import run_job
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import pipelines
@@ -125,6 +125,25 @@ def test_words_of_the_cluster_are_told_by_who_drives_the_job_and_in_the_list(pla
     assert told.splitlines().count(f"note: pipeline copy: {words}") == 1
     assert listed[0] == words and words in listed[1]
     assert words not in pachctl("list", "pipeline").out
+
+
+@pytest.mark.parametrize("command", [["wait", "commit", "copy@master"], ["wait", "job", "copy@master"]], ids=" ".join)
+def test_command_that_finds_nothing_to_run_has_idle_workers_go(place: Place, pachctl: Pachctl, monkeypatch: pytest.MonkeyPatch, command: Sequence[str]) -> None:
+    place.run()
+    monkeypatch.setenv("PACHYDERM_KUBERNETES_COOLDOWN_SECONDS", "0")
+    pachctl(*command)
+    (workers,) = place.server.objects("deployments")
+    assert workers["spec"]["replicas"] == 0
+
+
+def test_command_that_finds_nothing_to_run_leaves_workers_to_a_daemon(place: Place, pachctl: Pachctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.run()
+    monkeypatch.setenv("PACHYDERM_KUBERNETES_COOLDOWN_SECONDS", "0")
+    # By the clock of the command too, which is not that of the place.
+    assert place.workspace.leases.acquire(sensor_lease("default"), "daemon", dt.timedelta(days=36_500))
+    pachctl("wait", "commit", "copy@master")
+    (workers,) = place.server.objects("deployments")
+    assert workers["spec"]["replicas"] == 2
 
 
 def show(place: Place) -> str:
