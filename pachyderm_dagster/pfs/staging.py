@@ -48,7 +48,7 @@ def load_layer(store: ObjectStore, staged: bytes) -> Layer:
         StorageError: `object-corrupt`, `root-damaged`; `layer-format`, as `Layer.decode`.
     """
     place = _decode(staged)
-    data = get_ref(store, Ref(place.object, place.offset, place.length))
+    data = bytes(get_ref(store, Ref(place.object, place.offset, place.length)))
     if content_digest(data) != (place.hash or place.object):
         raise corrupt_object(object_key(place.object), f"the {place.length} bytes from {place.offset} are not what was staged")
     return Layer.decode(data)

@@ -251,7 +251,7 @@ class StoreChecker:
                 raise
         for ref in refs[done:]:
             try:
-                read: bytes | str = get_ref(self._store, ref)
+                read: bytes | str = bytes(get_ref(self._store, ref))
                 self._count(ref.length)
             except PachydermError as error:
                 if not is_damage(error):

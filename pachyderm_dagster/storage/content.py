@@ -7,10 +7,11 @@ Only the last chunk of a content can be smaller. The hash of a content is that o
 import io
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -25,6 +26,8 @@ from pachyderm_dagster.storage.ranges import read_ranges
 _THREADS = 8  # most of the time they wait for the disk or the network
 _CHUNKS_UNDER_WAY = 8
 _READ_AHEAD = 2
+
+T = TypeVar("T")
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -96,7 +99,11 @@ class ContentWriter:
 
     def write_stream(self, stream: Readable) -> Content:
         """Stores what `stream` gives until its end, in bounded memory (about 100 MiB)."""
-        return self._write_chunks(chunk_stream(b"", stream, self._finish_chunks), ())
+        return self.begin_stream(stream).result()
+
+    def begin_stream(self, stream: Readable) -> "PendingContent":
+        """As `write_stream`, but its last chunks may still be on their way when all of it is read, so that those of another follow them without a pause."""
+        return self._begin_chunks(chunk_stream(b"", stream, self._finish_chunks), ())
 
     def append(self, old: Content, data: Buffer | Readable) -> Content:
         """Stores `data` behind the bytes of `old`; the result equals one write of both.
@@ -162,6 +169,9 @@ class ContentWriter:
 
     def _write_chunks(self, chunks: Iterable[Buffer], before: tuple[Ref, ...]) -> Content:
         """Stores `chunks`, which follow `before` (chunks that are objects of their own)."""
+        return self._begin_chunks(chunks, before).result()
+
+    def _begin_chunks(self, chunks: Iterable[Buffer], before: tuple[Ref, ...]) -> "PendingContent":
         self.process.check()
         large: list[tuple[int, Future[_Stored]]] = []
         tail = EMPTY_CONTENT
@@ -170,10 +180,7 @@ class ContentWriter:
                 large.append((len(chunk), self._put_chunk(chunk)))
             else:
                 tail = self._pack(bytes(chunk))  # a copy: a view would keep the whole content in memory until the pack is full
-        own = (*before, *(Ref(future.result().id, 0, length) for length, future in large))
-        ids = [ref.object for ref in own] + ([tail.hash] if tail.refs else [])
-        refs = own + tail.refs
-        return Content(hash_of_chunks(ids), sum(ref.length for ref in refs), refs)
+        return PendingContent(before, large, tail)
 
     def _put_chunk(self, chunk: Buffer) -> "Future[_Stored]":
         """Stores a chunk as its own object in another thread; it is durable behind `flush_chunks`."""
@@ -206,6 +213,20 @@ class ContentWriter:
         return chunk
 
 
+class PendingContent:
+    """A content of which chunks are on their way into the store."""
+
+    def __init__(self, before: tuple[Ref, ...], large: "Sequence[tuple[int, Future[_Stored]]]", tail: Content) -> None:
+        self._before, self._large, self._tail = before, large, tail
+
+    def result(self) -> Content:
+        """The content, when they are there; raises as `ContentWriter.write_stream`."""
+        own = (*self._before, *(Ref(future.result().id, 0, length) for length, future in self._large))
+        ids = [ref.object for ref in own] + ([self._tail.hash] if self._tail.refs else [])
+        refs = own + self._tail.refs
+        return Content(hash_of_chunks(ids), sum(ref.length for ref in refs), refs)
+
+
 class _Stored(NamedTuple):
     """A chunk's id, and what it added to the store."""
 
@@ -230,8 +251,14 @@ class ContentReader:
 
     def _open_pool(self) -> None:
         # Not one a stream: that would have to be waited for when a stream is left in the middle, which may happen in the garbage collector.
-        self._pool = ThreadPoolExecutor(_READ_AHEAD, thread_name_prefix="chunks")
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="chunks")
         self._process = OwnProcess()
+
+    def submit(self, work: Callable[[StoredRanges], T]) -> Future[T]:
+        """Has `work` done with the store in one of this reader's threads."""
+        if not self._process.is_ours:
+            self._open_pool()  # the parent's threads did not come along, and would be waited for in vain
+        return self._pool.submit(work, self._store)
 
     def pending(self, packs: PackWriter) -> "ContentReader":
         """A reader, for one thread, of those contents too that are in `packs` and not stored yet."""
@@ -257,19 +284,17 @@ class ContentReader:
             if start < stop:
                 piece = get_ref(self._store, Ref(ref.object, ref.offset + start, stop - start))
                 if stop - start == ref.length:
-                    _check_own_object(ref, content_digest(piece))
-                yield piece
+                    check_own_object(ref, content_digest(piece))
+                yield bytes(piece)
 
     def _read_ahead(self, refs: Sequence[Ref]) -> Iterator[tuple[bytes, bytes]]:
         """Each chunk and its id; the next ones are read and hashed meanwhile."""
         if len(refs) == 1:
-            yield _get_chunk(self._store, refs[0])
+            yield _get_chunk(refs[0], self._store)
             return
-        if not self._process.is_ours:
-            self._open_pool()  # the parent's threads did not come along, and would be waited for in vain
         under_way: deque[Future[tuple[bytes, bytes]]] = deque()
         for ref in refs:
-            under_way.append(self._pool.submit(_get_chunk, self._store, ref))
+            under_way.append(self.submit(partial(_get_chunk, ref)))
             if len(under_way) > _READ_AHEAD:
                 yield under_way.popleft().result()
         while under_way:
@@ -283,9 +308,9 @@ class ContentReader:
             yield b"".join(_verified(content, chunks))
 
 
-def _get_chunk(store: StoredRanges, ref: Ref) -> tuple[bytes, bytes]:
+def _get_chunk(ref: Ref, store: StoredRanges) -> tuple[bytes, bytes]:
     data = get_ref(store, ref)
-    return data, content_digest(data)
+    return bytes(data), content_digest(data)
 
 
 def _verified(content: Content, chunks: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
@@ -293,13 +318,14 @@ def _verified(content: Content, chunks: Iterable[tuple[bytes, bytes]]) -> Iterat
     ids: list[bytes] = []
     for ref, (data, chunk_id) in zip(content.refs, chunks, strict=True):
         ids.append(chunk_id)
-        _check_own_object(ref, chunk_id)
+        check_own_object(ref, chunk_id)
         if len(ids) == len(content.refs) and hash_of_chunks(ids) != content.hash:
             raise corrupt_content(ref)
         yield data
 
 
-def _check_own_object(ref: Ref, chunk_id: bytes) -> None:
+def check_own_object(ref: Ref, chunk_id: bytes) -> None:
+    """Raises StorageError `object-corrupt` when a chunk that is an object of its own, of which `chunk_id` is what was read, is not what was written."""
     if ref.length >= MIN_CHUNK_BYTES and chunk_id != ref.object:
         raise corrupt_content(ref)
 

@@ -85,7 +85,7 @@ def _read(store: ObjectStore, place: Ref, expected: Expected | None) -> bytes | 
     """What a copy holds, if it is undamaged."""
     assert expected is not None
     try:
-        data = get_ref(store, place)
+        data = bytes(get_ref(store, place))
         if expected.kind is not None:
             decode_node(expected.kind, data, place, expected.id)
         elif content_digest(data) != expected.id:

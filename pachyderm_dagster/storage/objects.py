@@ -45,7 +45,7 @@ class ObjectInfo(msgspec.Struct, frozen=True):
 class StoredRanges(Protocol):
     """Where ranges of objects are read from: a store, or a store and what is about to go into it."""
 
-    def get_range(self, key: str, offset: int, length: int) -> bytes:
+    def get_range(self, key: str, offset: int, length: int) -> Buffer:
         """As `ObjectStore.get_range`."""
         ...
 
@@ -97,8 +97,8 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def get_range(self, key: str, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes from `offset`.
+    def get_range(self, key: str, offset: int, length: int) -> Buffer:
+        """Exactly `length` bytes from `offset`, which nobody changes: where a client of a service holds them, a view without a copy of them.
 
         Raises:
             NotFoundError: `object-not-found`.
@@ -179,7 +179,7 @@ def parse_object_id(name: str) -> bytes | None:
     return bytes.fromhex(name) if _NAME.fullmatch(name) else None
 
 
-def get_ref(store: StoredRanges, ref: Ref) -> bytes:
+def get_ref(store: StoredRanges, ref: Ref) -> Buffer:
     """The bytes that `ref` names; raises as `ObjectStore.get_range` does."""
     return store.get_range(object_key(ref.object), ref.offset, ref.length)
 

@@ -12,10 +12,11 @@ from pachyderm_dagster.clock import Clock, SystemClock
 from pachyderm_dagster.codec import Buffer
 from pachyderm_dagster.errors import NotFoundError, StorageError, UnreachableError
 from pachyderm_dagster.storage.buckets import Bucket, connect_bucket
-from pachyderm_dagster.storage.objects import RENEW_AFTER, DirectBatch, ObjectInfo, missing_object, parts_of, short_object
+from pachyderm_dagster.storage.objects import RENEW_AFTER, ObjectInfo, missing_object, parts_of, short_object
 from pachyderm_dagster.storage.storage_urls import shown
 
 _ASK_FIRST_BYTES = 1024 * 1024
+_NEW_IN_A_ROW = 3
 _RACE_SECONDS, _RACE_PAUSE = 60.0, 0.02
 # Where credentials are looked for last of all; a machine outside a cloud has nothing there.
 _INSTANCE_METADATA = "169.254.169.254"
@@ -43,7 +44,7 @@ class ObstoreStore:
         if len(body) >= _ASK_FIRST_BYTES and self._find_size(key) is not None:
             return False
         deadline = time.monotonic() + _RACE_SECONDS
-        while not self._create(key, body):
+        while not self.create(key, body):
             if self._find_size(key) is not None:
                 return False
             # A service refuses it too while somebody else writes the object, who may fail yet.
@@ -62,19 +63,19 @@ class ObstoreStore:
             obstore.put(self._store, key, body, mode="overwrite", use_multipart=False)
         return not intact
 
-    def begin_batch(self) -> DirectBatch:
-        return DirectBatch(self.keep)
+    def begin_batch(self) -> "_Batch":
+        return _Batch(self)
 
     def get(self, key: str) -> bytes:
         with self._translated(key):
             return obstore.get(self._store, key).bytes().to_bytes()
 
-    def get_range(self, key: str, offset: int, length: int) -> bytes:
+    def get_range(self, key: str, offset: int, length: int) -> Buffer:
         if length == 0:
             return b""  # stores refuse an empty range
         try:
             with self._translated(key):
-                data = obstore.get_range(self._store, key, start=offset, length=length).to_bytes()
+                data = memoryview(obstore.get_range(self._store, key, start=offset, length=length))
         except UnreachableError:
             size = self._find_size(key)
             if size is not None and size < offset + length:
@@ -104,7 +105,8 @@ class ObstoreStore:
     def recover(self) -> None:
         """An object is removed in one request, so that nothing is left half done."""
 
-    def _create(self, key: str, body: Buffer) -> bool:
+    def create(self, key: str, body: Buffer) -> bool:
+        """Sends the object to where there must be none; false when there is one, or somebody is writing it."""
         with writing(self._url):
             try:
                 obstore.put(self._store, key, body, mode="create", use_multipart=False)
@@ -131,6 +133,30 @@ class ObstoreStore:
                 yield
         except FileNotFoundError:
             raise missing_object(key) from None
+
+
+class _Batch:
+    """Objects of which it is not asked whether they are there, as long as those before them were not: most of what is new comes in a row, and so does what
+    is stored already. That an object is there after all is found when it was sent, in vain.
+    """
+
+    def __init__(self, store: ObstoreStore) -> None:
+        self._store = store
+        self._new_in_a_row = 0
+
+    def keep(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
+        body = _body(data)
+        if self._new_in_a_row >= _NEW_IN_A_ROW and self._store.create(key, body):
+            return True
+        stored = self._store.keep(key, body)
+        self._new_in_a_row = self._new_in_a_row + 1 if stored else 0
+        return stored
+
+    def flush(self) -> None:
+        """All is durable already."""
+
+    def stop(self) -> None:
+        """There is nothing to let go of."""
 
 
 def _body(data: Buffer | Sequence[Buffer]) -> Buffer:

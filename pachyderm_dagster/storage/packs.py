@@ -143,7 +143,7 @@ class PendingRanges:
         self._store = store
         self._packs = packs
 
-    def get_range(self, key: str, offset: int, length: int) -> bytes:
+    def get_range(self, key: str, offset: int, length: int) -> Buffer:
         pending = self._packs.find_range(key, offset, length)
         return self._store.get_range(key, offset, length) if pending is None else pending
 
@@ -230,13 +230,13 @@ def find_pack_index(store: ObjectStore, object_id: bytes, size: int | None = Non
         data = store.get(key)
         size = len(data)
     else:
-        data = store.get_range(key, max(size - _TAIL_BYTES, 0), min(size, _TAIL_BYTES))
+        data = bytes(store.get_range(key, max(size - _TAIL_BYTES, 0), min(size, _TAIL_BYTES)))
     if len(data) < _FOOTER.size or not data.startswith(_MAGIC, len(data) - _FOOTER.size):
         return None
     _, count, expected = _FOOTER.unpack(data[-_FOOTER.size :])
     tail = count * (DIGEST_BYTES + _LENGTH_BYTES) + _FOOTER.size
     if len(data) < tail <= size:
-        data = store.get_range(key, size - tail, tail)
+        data = bytes(store.get_range(key, size - tail, tail))
     index = data[max(len(data) - tail, 0) : -_FOOTER.size]
     if tail > size or content_digest(index) != expected:
         raise corrupt_object(key, "its index is damaged")

@@ -14,7 +14,7 @@ import msgspec
 
 from pachyderm_dagster.errors import ExecutionError, PachydermError
 from pachyderm_dagster.pfs.paths import key_of
-from pachyderm_dagster.storage.content import Content, ContentWriter
+from pachyderm_dagster.storage.content import Content, ContentWriter, PendingContent
 from pachyderm_dagster.storage.file_columns import ContentColumns, FileColumns, join_contents, pack_small
 from pachyderm_dagster.storage.small_files import in_batches, read_small
 from pachyderm_dagster.worker.collect import OutputFile, allow_owner
@@ -136,13 +136,15 @@ class Publisher:
                 done.append(self._columns_of(list(run)))
         return join_contents(done)
 
-    def _columns_of(self, run: Sequence[bytes | Content]) -> ContentColumns:
-        """Small files, which are stored, or contents that are."""
+    def _columns_of(self, run: Sequence[bytes | Content | PendingContent]) -> ContentColumns:
+        """Small files, which are stored, or contents that are, or are about to be."""
         small = [one for one in run if isinstance(one, bytes)]
-        return pack_small(self.writer.packs, small) if small else ContentColumns.of([one for one in run if isinstance(one, Content)])
+        if small:
+            return pack_small(self.writer.packs, small)
+        return ContentColumns.of([one.result() if isinstance(one, PendingContent) else one for one in run if not isinstance(one, bytes)])
 
-    def _read(self, root: int, path: str) -> bytes | Content:
-        """The bytes of a small file; the content of a larger one, stored."""
+    def _read(self, root: int, path: str) -> bytes | PendingContent:
+        """The bytes of a small file; the content of a larger one, which is all read."""
         descriptor = self._open(root, path)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -152,7 +154,7 @@ class Publisher:
                 return data
             os.lseek(descriptor, 0, os.SEEK_SET)
             with open(descriptor, "rb", buffering=0, closefd=False) as file:
-                return self.writer.write_stream(file)
+                return self.writer.begin_stream(file)
         finally:
             os.close(descriptor)
 

@@ -3,11 +3,12 @@
 import os
 import shlex
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pachyderm_dagster.errors import ExecutionError, PachydermError
 from pachyderm_dagster.storage.content import EMPTY_CONTENT, Content, ContentReader
+from pachyderm_dagster.storage.file_filling import fill_files
 from pachyderm_dagster.storage.system_errors import is_full, storage_error
 from pachyderm_dagster.worker.folders import FolderPool, empty_folder
 from pachyderm_dagster.worker.lazy_files import LazyFiles
@@ -174,19 +175,27 @@ def _write_files(files: Originals, folder: str, reader: ContentReader) -> None:
     written = {**files.contents, **dict.fromkeys(files.empty, EMPTY_CONTENT)}
     small = {path: content for path, content in written.items() if content.size <= _STREAMED_BYTES}
     for path, data in zip(small, reader.read_many(list(small.values())), strict=True):
-        _write_file(folder + path, iter((data,)), staged_time_ns(files.contents[path]))
-    for path, content in written.items():
-        if path not in small:
-            _write_file(folder + path, reader.stream(content), staged_time_ns(content))
+        _write_file(folder + path, data, staged_time_ns(files.contents[path]))
+    large = [path for path in written if path not in small]
+    descriptors = fill_files(reader, ((written[path], os.open(folder + path, _WRITE_FLAGS, 0o666)) for path in large))
+    for path, descriptor in zip(large, descriptors, strict=True):
+        _finish_file(descriptor, staged_time_ns(written[path]))
 
 
-def _write_file(path: str, pieces: Iterator[bytes], time_ns: int) -> None:
+def _write_file(path: str, data: bytes, time_ns: int) -> None:
     descriptor = os.open(path, _WRITE_FLAGS, 0o666)
     try:
-        for piece in pieces:
-            view = memoryview(piece)
-            while view:
-                view = view[os.write(descriptor, view) :]
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except BaseException:
+        os.close(descriptor)
+        raise
+    _finish_file(descriptor, time_ns)
+
+
+def _finish_file(descriptor: int, time_ns: int) -> None:
+    try:
         os.utime(descriptor, ns=(time_ns, time_ns))
     finally:
         os.close(descriptor)

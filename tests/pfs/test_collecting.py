@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from pachyderm_dagster.clock import ManualClock
+from pachyderm_dagster.codec import Buffer
 from pachyderm_dagster.errors import ConflictError, NotFoundError, StorageError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.pfs import belonging, reading
@@ -287,7 +288,7 @@ def test_no_record_is_lost_when_the_store_refuses_a_read(place: Workspace, monke
     for refused in range(1, 100):
         calls = 0
 
-        def refuse_one(store: FolderStore, key: str, offset: int, length: int) -> bytes:
+        def refuse_one(store: FolderStore, key: str, offset: int, length: int) -> Buffer:
             nonlocal calls
             calls += 1
             if calls == refused:  # noqa: B023 -- called in this turn of the loop alone
@@ -378,7 +379,7 @@ def test_history_costs_one_tree_and_the_changes(place: Workspace) -> None:
     store_type = type(place.store)
     get_range = store_type.get_range
 
-    def counted(store: object, key: str, offset: int, length: int) -> bytes:
+    def counted(store: object, key: str, offset: int, length: int) -> Buffer:
         reads.append(key)
         return get_range(place.store, key, offset, length)
 

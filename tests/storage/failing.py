@@ -93,10 +93,10 @@ class FailingStore(CountingStore):
     def get(self, key: str) -> bytes:
         return self._read(key, lambda: super(FailingStore, self).get(key))
 
-    def get_range(self, key: str, offset: int, length: int) -> bytes:
+    def get_range(self, key: str, offset: int, length: int) -> Buffer:
         # A range that is short is what no store gives: the contract is exactly `length` bytes, or an error.
         cut = self._fault is Fault.CUT
-        return super().get_range(key, offset, length) if cut else self._read(key, lambda: super(FailingStore, self).get_range(key, offset, length))
+        return super().get_range(key, offset, length) if cut else self._read(key, lambda: bytes(super(FailingStore, self).get_range(key, offset, length)))
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         return self._change(prefix, lambda: super(FailingStore, self).list(prefix, after=after))
@@ -175,7 +175,7 @@ class SlowStore(CountingStore):
         self._wait()
         return super().get(key)
 
-    def get_range(self, key: str, offset: int, length: int) -> bytes:
+    def get_range(self, key: str, offset: int, length: int) -> Buffer:
         self._wait()
         return super().get_range(key, offset, length)
 

@@ -49,7 +49,7 @@ class CountingStore:
         self.bytes_read += len(data)
         return data
 
-    def get_range(self, key: str, offset: int, length: int) -> bytes:
+    def get_range(self, key: str, offset: int, length: int) -> Buffer:
         self.reads += 1
         self.bytes_read += length
         return self._store.get_range(key, offset, length)

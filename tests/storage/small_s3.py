@@ -25,6 +25,10 @@ class SmallS3:
         """Those of the last request of this kind."""
         return next(headers for found, _, headers in reversed(self.requests) if found == method)
 
+    def count(self, method: str) -> int:
+        """How many requests of this kind there were."""
+        return sum(found == method for found, _, _ in self.requests)
+
     def answer(self, method: str, path: str, headers: Message, body: bytes) -> tuple[int, bytes]:
         """The status and the body of the answer to a request."""
         if self.answers:

@@ -1,12 +1,14 @@
 """Settings of buckets: what a URL and the variables say is what the server is asked."""
 
 import base64
+import hashlib
 import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from obstore.store import S3Store
 
 from pachyderm_dagster.errors import InvalidError, NotFoundError, PachydermError, StorageError, UnreachableError
 from pachyderm_dagster.pfs.client import Pfs
@@ -64,6 +66,50 @@ def test_objects_are_encrypted_with_the_key_that_is_named(server: SmallS3) -> No
     assert headers["x-amz-server-side-encryption"] == "aws:kms"
     assert headers["x-amz-server-side-encryption-aws-kms-key-id"] == "arn:aws:kms:eu-west-1:1:key/k"
     assert headers["x-amz-server-side-encryption-bucket-key-enabled"] == "true"
+
+
+@pytest.mark.usefixtures("credentials")
+def test_content_is_signed_where_nothing_else_protects_it_or_somebody_says_so(server: SmallS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_store("s3://bucket/one")
+    assert server.headers("PUT")["x-amz-content-sha256"] == hashlib.sha256(b"pachyderm-dagster storage 1\n").hexdigest()
+    open_store("s3://bucket/two?unsigned_payload=true")
+    assert server.headers("PUT")["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
+    monkeypatch.setenv("AWS_UNSIGNED_PAYLOAD", "true")
+    open_store("s3://bucket/three")
+    assert server.headers("PUT")["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
+
+
+@pytest.mark.usefixtures("credentials")
+@pytest.mark.parametrize(
+    ("query", "variables", "unsigned"),
+    [
+        ("", {}, "true"),
+        ("?endpoint=https://store", {"AWS_ENDPOINT_URL": "http://store"}, "true"),
+        ("?endpoint=http://store", {"AWS_ENDPOINT_URL": "https://store"}, None),
+        ("", {"AWS_ENDPOINT_URL": "https://store"}, "true"),
+        ("", {"AWS_ENDPOINT_URL": "https://store", "AWS_ENDPOINT": "http://store"}, None),
+        ("?unsigned_payload=false", {}, "false"),
+        ("", {"AWS_UNSIGNED_PAYLOAD": "false"}, None),
+    ],
+)
+def test_content_is_not_signed_over_tls(query: str, variables: dict[str, str], unsigned: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    bucket = connect_bucket(f"s3://bucket{query}")
+    assert isinstance(bucket, S3Store)
+    assert dict(bucket.config).get("unsigned_payload") == unsigned  # None: as the variables say, or signed
+
+
+@pytest.mark.usefixtures("credentials")
+def test_objects_of_a_batch_are_not_asked_for_while_all_of_them_are_new(server: SmallS3) -> None:
+    batch = open_store("s3://bucket").begin_batch()
+    names = [f"objects/ab/{number:02}" for number in range(10)]
+    asked = server.count("HEAD")
+    assert all(batch.keep(name, b"new") for name in names)
+    assert server.count("HEAD") - asked == 3
+    assert not any(batch.keep(name, b"new") for name in names)
+    assert server.count("HEAD") - asked == 3 + 10
+    assert all(server.objects[f"/bucket/{name}"] == b"new" for name in names)
 
 
 @pytest.mark.usefixtures("credentials")
@@ -225,7 +271,7 @@ def test_server_that_ignores_conditions_loses_nothing(tmp_path: Path, monkeypatc
 def test_object_that_is_refused_and_not_there_is_put_again(monkeypatch: pytest.MonkeyPatch) -> None:
     # While another writer's put goes on, a service refuses this one; that one may fail yet.
     store = open_store("memory://")
-    create, refusals = ObstoreStore._create, [False, False]
-    monkeypatch.setattr(ObstoreStore, "_create", lambda self, key, body: refusals.pop() if refusals else create(self, key, body))
+    create, refusals = ObstoreStore.create, [False, False]
+    monkeypatch.setattr(ObstoreStore, "create", lambda self, key, body: refusals.pop() if refusals else create(self, key, body))
     assert store.put_new("objects/ab/abcd", b"some bytes")
     assert store.get("objects/ab/abcd") == b"some bytes"

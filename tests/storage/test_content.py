@@ -1,6 +1,7 @@
 """Contents of files: written, appended to, read back verified."""
 
 import io
+import os
 import random
 import threading
 from pathlib import Path
@@ -13,6 +14,7 @@ from pachyderm_dagster.codec import content_digest, digest
 from pachyderm_dagster.errors import NotFoundError, StorageError
 from pachyderm_dagster.storage.chunks import chunk_buffer
 from pachyderm_dagster.storage.content import EMPTY_CONTENT, Content, ContentReader, ContentWriter
+from pachyderm_dagster.storage.file_filling import fill_files
 from pachyderm_dagster.storage.objects import ObjectStore, Ref, object_key
 from pachyderm_dagster.storage.open_store import open_store
 from tests.forking import in_child
@@ -46,6 +48,50 @@ def test_hash_of_several_chunks_is_a_digest_of_their_ids(store: ObjectStore) -> 
     chunk_ids = [content_digest(chunk) for chunk in chunk_buffer(LARGE)]
     assert len(chunk_ids) > 2
     assert write(store, LARGE).hash == digest("file", chunk_ids)
+
+
+def filled(store: ObjectStore, path: Path, *contents: Content) -> list[bytes]:
+    """What is in the files, named after `path`, that the contents were written into."""
+    paths = [path.with_name(f"{path.name}{number}") for number in range(len(contents))]
+    given = fill_files(ContentReader(store), ((content, os.open(one, os.O_WRONLY | os.O_CREAT)) for content, one in zip(contents, paths, strict=True)))
+    for descriptor, one in zip(given, paths, strict=True):
+        assert os.path.samestat(os.fstat(descriptor), one.stat())
+        os.close(descriptor)
+    return [one.read_bytes() for one in paths]
+
+
+def test_files_are_filled_with_their_contents_in_turn(store: ObjectStore, tmp_path: Path) -> None:
+    parts = [LARGE, b"", b"small", RANDOM[5 * MIB :], LARGE[:MIB], RANDOM[: 3 * MIB + 7]]
+    contents = [write(store, part) for part in parts]
+    assert filled(store, tmp_path / "file", *contents) == parts
+    assert filled(store, tmp_path / "none") == []
+
+
+def test_no_file_stays_open_when_one_cannot_be_filled_or_nobody_wants_more(store: ObjectStore, tmp_path: Path) -> None:
+    contents = [write(store, part) for part in (RANDOM[:MIB], LARGE, RANDOM[MIB : 30 * MIB])]
+    files = fill_files(ContentReader(store), ((content, os.open(tmp_path / f"{content.size}", os.O_WRONLY | os.O_CREAT)) for content in contents))
+    os.close(next(files))
+    files.close()  # type: ignore[attr-defined]  # it is a generator
+    store.delete(object_key(contents[1].refs[1].object))
+    with pytest.raises(NotFoundError, match="object-not-found"):
+        filled(store, tmp_path / "file", *contents)
+    assert not [number for number in os.listdir("/proc/self/fd") if os.path.realpath(f"/proc/self/fd/{number}").startswith(f"{tmp_path}/")]
+
+
+def test_contents_on_their_way_at_once_equal_one_write_of_each(store: ObjectStore) -> None:
+    parts = [LARGE, RANDOM[MIB : 30 * MIB], b"small", b"", RANDOM[: 2 * MIB], LARGE]
+    with ContentWriter(store) as writer:
+        begun = [writer.begin_stream(io.BytesIO(part)) for part in parts]
+        contents = [one.result() for one in begun]
+        assert [content.hash for content in contents] == [writer.write(part).hash for part in parts]
+    assert [ContentReader(store).read(content) for content in contents] == parts
+
+
+def test_content_on_its_way_tells_that_the_store_is_full(store: ObjectStore) -> None:
+    writer = ContentWriter(FullStore(store))
+    pending = writer.begin_stream(io.BytesIO(RANDOM[: 2 * MIB]))
+    with pytest.raises(StorageError, match="no room"):
+        pending.result()
 
 
 def test_stream_equals_one_write(store: ObjectStore) -> None:
@@ -171,11 +217,11 @@ def test_read_many_gives_every_content_in_the_order_asked_for(store: ObjectStore
 
 @pytest.mark.parametrize("size", [1, 5000, MIB, 24 * MIB])
 @pytest.mark.parametrize("place", ["first", "last"])
-def test_changed_byte_is_found_and_the_object_named(store: ObjectStore, size: int, place: str) -> None:
+def test_changed_byte_is_found_and_the_object_named(store: ObjectStore, size: int, place: str, tmp_path: Path) -> None:
     content = write(store, LARGE[:size])
     ref = content.refs[0 if place == "first" else -1]
     flip_byte(store, ref, 0 if place == "first" else ref.length - 1)
-    for read in (ContentReader(store).read, lambda bad: list(ContentReader(store).read_many([bad]))):
+    for read in (ContentReader(store).read, lambda bad: list(ContentReader(store).read_many([bad])), lambda bad: filled(store, tmp_path / "file", bad)):
         with pytest.raises(StorageError, match=object_key(ref.object)) as caught:
             read(content)
         assert caught.value.code == "object-corrupt"
@@ -236,12 +282,14 @@ def test_missing_object_is_not_found(store: ObjectStore) -> None:
     assert caught.value.code == "object-not-found"
 
 
-def test_chunks_in_another_order_are_found_out(store: ObjectStore) -> None:
+def test_chunks_in_another_order_are_found_out(store: ObjectStore, tmp_path: Path) -> None:
     with ContentWriter(store) as writer:
         content = writer.write(LARGE)
     swapped = Content(content.hash, content.size, (content.refs[1], content.refs[0], *content.refs[2:]))
     with pytest.raises(StorageError, match="are not what was written"):
         ContentReader(store).read(swapped)
+    with pytest.raises(StorageError, match="are not what was written"):
+        filled(store, tmp_path / "file", swapped)
 
 
 def test_reference_that_leads_elsewhere_is_found_out(store: ObjectStore) -> None:
