@@ -3,40 +3,47 @@
 import json
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
 from pachyderm_dagster.exported.graph import Step
 from pachyderm_dagster.kubeflow import ir
-from pachyderm_dagster.kubeflow.fields import is_installed_function
 from pachyderm_dagster.kubeflow.ir import Document
 from pachyderm_dagster.kubeflow.options import Options
 from pachyderm_dagster.kubeflow.pods import home_pod, resources, user_pod
 from pachyderm_dagster.kubeflow.script import datum_script
-from pachyderm_dagster.pfs.made_commits import full_name
-from pachyderm_dagster.pfs.model import BranchName
-from pachyderm_dagster.pps.inputs import Input
-from pachyderm_dagster.pps.spec import PipelineName, PipelineSpec, Reprocess, Transform, to_document
-from pachyderm_dagster.worker.function_code import ONE_DATUM
+from pachyderm_dagster.kubeflow.tasks import (
+    HOME_RETRIES,
+    ITEM,
+    PROGRAM,
+    Parts,
+    commit_words,
+    commits_given,
+    is_pinned,
+    is_shared,
+    producers,
+    share_names,
+    stage_words,
+    user_variables,
+)
+from pachyderm_dagster.pps.spec import Reprocess
 
-PROGRAM = "pachyderm-dagster"
-HOME_RETRIES = 2
-"""How often a task of ours is tried again: a database or a store that did not answer may do so then."""
-_ITEM = "share-loop-item"
+
+def parts_of(step: Step, options: Options) -> Parts:
+    """A pipeline."""
+    home = home_pod(options.home_secret)
+    pods = {f"exec-stage-{step.word}": home, f"exec-run-{step.word}": user_pod(step.spec, pfs_volume=True), f"exec-commit-{step.word}": home}
+    return Parts(_tasks(step, options), _components(step), _executors(step, options), pods)
 
 
-def tasks_of(step: Step, options: Options) -> dict[str, Document]:
-    """The tasks of a pipeline, by name."""
+def _tasks(step: Step, options: Options) -> dict[str, Document]:
     stage, run, commit = (f"{word}-{step.word}" for word in ("stage", "run", "commit"))
     pinned = is_pinned(step, options)
     shared = is_shared(step.spec)
-    producers = [f"commit-{word}" for word in dict.fromkeys(step.made_by.values())]
     return {
         stage: ir.task(
             stage,
             f"comp-{stage}",
             title=f"get inputs of {step.spec.pipeline.name}",
-            parameters={parameter: _commit_of(step, branch, parameter) for branch, parameter in step.reads.items()},
-            after=producers,
+            parameters=commits_given(step),
+            after=producers(step),
             cached=pinned,
             retries=HOME_RETRIES,
         ),
@@ -54,8 +61,7 @@ def tasks_of(step: Step, options: Options) -> dict[str, Document]:
     }
 
 
-def components_of(step: Step, options: Options) -> dict[str, Document]:
-    """The components of a pipeline's tasks."""
+def _components(step: Step) -> dict[str, Document]:
     stage, run, commit = (f"{word}-{step.word}" for word in ("stage", "run", "commit"))
     shared = is_shared(step.spec)
     made = {"datums": ir.parameter("NUMBER_INTEGER"), "made_from": ir.parameter()}
@@ -69,24 +75,22 @@ def components_of(step: Step, options: Options) -> dict[str, Document]:
         f"comp-{run}": ir.component(
             f"exec-{run}", ir.definitions({"share": ir.parameter()} if shared else {}, inputs), ir.definitions({}, {"out": ir.dataset()})
         ),
-        f"comp-{commit}": ir.component(f"exec-{commit}", ir.definitions(made, {"out": ir.dataset(many=shared)}), ir.definitions({"commit": ir.parameter()}, {})),
+        f"comp-{commit}": ir.component(
+            f"exec-{commit}", ir.definitions(made, {"out": ir.dataset(many=shared)}), ir.definitions({"commit": ir.parameter()}, {})
+        ),
     }
     return {**found, **({f"comp-{run}-shares": _shares(step)} if shared else {})}
 
 
-def executors_of(step: Step, options: Options) -> dict[str, Document]:
-    """The containers of a pipeline's tasks."""
+def _executors(step: Step, options: Options) -> dict[str, Document]:
     stage, run, commit = (f"exec-{word}-{step.word}" for word in ("stage", "run", "commit"))
-    spec, target = step.spec, BranchName(step.name, options.output_branch)
-    shares = spec.parallelism_spec.constant
-    words = [word for branch, parameter in step.reads.items() for word in ("--commit", full_name(branch), ir.input_parameter(parameter))]
-    pinned = ["--pinned"] if is_pinned(step, options) else []
+    spec = step.spec
     share = ir.input_parameter("share") if is_shared(spec) else "0"
     return {
         stage: ir.container(
             options.image,
             [PROGRAM, "kubeflow", "stage"],
-            ["--spec", read_part(step), *words, "--shares", str(shares), *pinned, "--data", ir.output_path("data"), "--executor-input", ir.EXECUTOR_INPUT],
+            [*stage_words(step, options), "--data", ir.output_path("data"), "--executor-input", ir.EXECUTOR_INPUT],
         ),
         run: ir.container(
             spec.transform.image,
@@ -95,50 +99,8 @@ def executors_of(step: Step, options: Options) -> dict[str, Document]:
             env=user_variables(step),
             resources=resources(spec),
         ),
-        commit: ir.container(
-            options.image,
-            [PROGRAM, "kubeflow", "commit"],
-            [
-                *("--branch", full_name(target), "--made-from", ir.input_parameter("made_from"), "--datums", ir.input_parameter("datums")),
-                *("--shares", str(shares), "--executor-input", ir.EXECUTOR_INPUT),
-            ],
-        ),
+        commit: ir.container(options.image, [PROGRAM, "kubeflow", "commit"], commit_words(step, options)),
     }
-
-
-def pods_of(step: Step, options: Options) -> dict[str, Document]:
-    """What Kubernetes is told of a pipeline's tasks."""
-    home = home_pod(options.home_secret)
-    return {f"exec-stage-{step.word}": home, f"exec-run-{step.word}": user_pod(step.spec, pfs_volume=True), f"exec-commit-{step.word}": home}
-
-
-def is_pinned(step: Step, options: Options) -> bool:
-    """Whether what a pipeline reads is named by commits alone, so that its task may find its result in the cache."""
-    return all(branch in options.commits for branch in step.read_outside)
-
-
-def is_shared(spec: PipelineSpec) -> bool:
-    """Whether several pods share the datums."""
-    return spec.parallelism_spec.constant > 1
-
-
-def user_variables(step: Step) -> Mapping[str, str]:
-    """The variables of user code that are the same for all its datums."""
-    once = {ONE_DATUM: "true"} if is_installed_function(step.spec) else {}
-    own = {**once, "PACH_IN_WORKER": "true", "PPS_PIPELINE_NAME": step.name.name, "PPS_PROJECT_NAME": step.name.project}
-    return {**step.spec.transform.env, **own}
-
-
-def read_part(step: Step) -> str:
-    """The part of a specification that decides datums, as JSON: nothing else of it is to make results in the cache useless."""
-    input: Input | None = step.spec.input
-    return PipelineSpec(pipeline=PipelineName(step.name.name, step.name.project), transform=Transform(image=""), input=input).to_json()
-
-
-def _commit_of(step: Step, branch: BranchName, parameter: str) -> Document:
-    if branch in step.made_by:
-        return ir.from_task(f"commit-{step.made_by[branch]}", "commit")
-    return ir.from_pipeline(parameter)
 
 
 def _run(step: Step, *, artifact: Document, after: Sequence[str] = (), parameters: Mapping[str, Document] | None = None) -> Document:
@@ -158,13 +120,13 @@ def _run(step: Step, *, artifact: Document, after: Sequence[str] = (), parameter
 def _shared_run(step: Step) -> Document:
     """A graph in place of the task: one pod for each share."""
     stage, name = f"stage-{step.word}", f"run-{step.word}"
-    shares = [str(share) for share in range(step.spec.parallelism_spec.constant)]
+    shares = share_names(step.spec)
     return {
         "componentRef": {"name": f"comp-{name}-shares"},
         "dependentTasks": [stage],
         "inputs": ir.definitions({}, {"data": ir.artifact_of(stage, "data")}),
         "iteratorPolicy": {"parallelismLimit": len(shares)},
-        "parameterIterator": {"itemInput": _ITEM, "items": {"raw": json.dumps(shares)}},
+        "parameterIterator": {"itemInput": ITEM, "items": {"raw": json.dumps(shares)}},
         "taskInfo": {"name": f"{step.spec.pipeline.name}, in shares"},
     }
 
@@ -174,8 +136,8 @@ def _shares(step: Step) -> Document:
     return {
         "dag": {
             "outputs": {"artifacts": {"out": {"artifactSelectors": [{"outputArtifactKey": "out", "producerSubtask": name}]}}},
-            "tasks": {name: _run(step, artifact={"componentInputArtifact": "data"}, parameters={"share": ir.from_pipeline(_ITEM)})},
+            "tasks": {name: _run(step, artifact={"componentInputArtifact": "data"}, parameters={"share": ir.from_pipeline(ITEM)})},
         },
-        "inputDefinitions": ir.definitions({_ITEM: ir.parameter()}, {"data": ir.dataset()}),
+        "inputDefinitions": ir.definitions({ITEM: ir.parameter()}, {"data": ir.dataset()}),
         "outputDefinitions": ir.definitions({}, {"out": ir.dataset(many=True)}),
     }

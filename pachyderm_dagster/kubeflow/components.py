@@ -1,6 +1,6 @@
 """Components for pipelines that people write themselves: `pfs_head`, `pfs_get`, `pfs_put` and `pfs_diff`, each a file that kfp loads.
 
-Each is a graph of one task, because kfp keeps what Kubernetes is told of graphs, and whether their tasks may come from the cache, and drops both of a container.
+Each is a graph of one task: kfp keeps what Kubernetes is told of graphs, and whether their tasks may come from the cache, and drops both of a container.
 """
 
 from collections.abc import Mapping
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.kubeflow import ir
-from pachyderm_dagster.kubeflow.artifacts import HOME_RETRIES, PROGRAM
 from pachyderm_dagster.kubeflow.ir import Document
 from pachyderm_dagster.kubeflow.options import DEFAULT_HOME_SECRET, DEFAULT_IMAGE
 from pachyderm_dagster.kubeflow.pods import home_pod
+from pachyderm_dagster.kubeflow.tasks import HOME_RETRIES, PROGRAM
 
 _MADE_FROM = "The commits that it was made from, for pfs_put"
 

@@ -1,14 +1,15 @@
 """Pipelines as a pipeline of Kubeflow: its IR and what Kubernetes is told beside it. Needs neither kfp nor a home."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.exported.graph import plan_steps
 from pachyderm_dagster.kubeflow import artifacts, ir
 from pachyderm_dagster.kubeflow.fields import check_pipeline
-from pachyderm_dagster.exported.graph import Step, plan_steps
 from pachyderm_dagster.kubeflow.ir import Document
 from pachyderm_dagster.kubeflow.options import Options
+from pachyderm_dagster.kubeflow.tasks import join_parts
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, BranchName
 from pachyderm_dagster.pps.spec import PipelineSpec
 
@@ -44,26 +45,23 @@ def export_pipelines(specs: Sequence[PipelineSpec], options: Options, *, project
     notes = [note for spec in specs for note in check_pipeline(spec)]
     steps = plan_steps(specs, project)
     last = steps[-1].spec
-    components = _joined(steps, options, artifacts.components_of)
+    parts = join_parts(artifacts.parts_of(step, options) for step in steps)
     name = options.name or last.pipeline.name.lower().replace("_", "-")
-    if f"comp-{name}" in components:
+    if f"comp-{name}" in parts.components:
         raise InvalidError("export-invalid", f"kfp would take the task {name!r} for the whole pipeline {name!r}; give that another --name")
+    commits = {parameter: _parameter(branch, options) for step in steps for branch, parameter in step.read_outside.items()}
     pipeline = ir.pipeline(
         name,
         last.description,
-        inputs=ir.definitions({parameter: _parameter(branch, options) for step in steps for branch, parameter in step.read_outside.items()}, {}),
-        tasks=_joined(steps, options, artifacts.tasks_of),
-        components=components,
-        executors=_joined(steps, options, artifacts.executors_of),
+        inputs=ir.definitions({**commits, **parts.parameters}, {}),
+        tasks=parts.tasks,
+        components=parts.components,
+        executors=parts.executors,
     )
-    return Exported(pipeline, ir.platform(_joined(steps, options, artifacts.pods_of)), tuple(notes))
+    return Exported(pipeline, ir.platform(parts.pods), tuple(notes))
 
 
 def _parameter(branch: BranchName, options: Options) -> Document:
     commit = options.commits.get(branch, "")
     what = f"A commit of {branch.repo}, by its id" if commit else f"A commit of {branch.repo}; the head of {branch.name} when empty"
     return ir.parameter(default=commit, description=what)
-
-
-def _joined(steps: Sequence[Step], options: Options, part: Callable[[Step, Options], Document]) -> Document:
-    return {name: found for step in steps for name, found in part(step, options).items()}

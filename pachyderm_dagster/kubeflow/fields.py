@@ -62,9 +62,7 @@ def check_pipeline(spec: PipelineSpec) -> list[str]:
     """
     for field, problem in _problems(spec):
         raise InvalidError("export-unsupported", f"pipeline '{spec.pipeline.name}' has {field}, which Kubeflow Pipelines cannot express: {problem}")
-    return [
-        f"{field} of '{spec.pipeline.name}' has no effect in Kubeflow: {reason}" for field, (is_set, reason) in WITHOUT_EFFECT.items() if is_set(spec)
-    ]
+    return [f"{field} of '{spec.pipeline.name}' has no effect in Kubeflow: {reason}" for field, (is_set, reason) in WITHOUT_EFFECT.items() if is_set(spec)]
 
 
 def _problems(spec: PipelineSpec) -> Iterator[tuple[str, str]]:

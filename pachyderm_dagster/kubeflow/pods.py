@@ -25,7 +25,11 @@ _EFFECTS = {TaintEffect.NO_SCHEDULE: "NoSchedule", TaintEffect.PREFER_NO_SCHEDUL
 
 def home_pod(secret: str) -> Document:
     """The pod of a task that reads or writes commits: it finds the variables that open the home, as far as the Secret has them."""
-    return {"secretAsEnv": [_variables(secret, {name: name for name in names}, optional=names is _FURTHER_OF_HOME) for names in (_REQUIRED_OF_HOME, _FURTHER_OF_HOME)]}
+    return {
+        "secretAsEnv": [
+            _variables(secret, {name: name for name in names}, optional=names is _FURTHER_OF_HOME) for names in (_REQUIRED_OF_HOME, _FURTHER_OF_HOME)
+        ]
+    }
 
 
 def user_pod(spec: PipelineSpec, *, pfs_volume: bool) -> Document:

@@ -122,8 +122,8 @@ def _inputs(inputs: Document, around: Document, done: Mapping[str, Document]) ->
             source = one["taskOutputArtifact"]
             found: list[Path] = done[source["producerTask"]]["artifacts"][source["outputArtifactKey"]]
             return found
-        found = around["artifacts"][one["componentInputArtifact"]]
-        return found
+        given: list[Path] = around["artifacts"][one["componentInputArtifact"]]
+        return given
 
     return {
         "parameters": {name: parameter(one) for name, one in inputs.get("parameters", {}).items()},

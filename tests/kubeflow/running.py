@@ -23,7 +23,9 @@ class Task:
         artifacts, parameters: names of outputs.
     """
 
-    def __init__(self, folder: Path, *, inputs: Mapping[str, Sequence[Path]] | None = None, artifacts: Sequence[str] = (), parameters: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, *, inputs: Mapping[str, Sequence[Path]] | None = None, artifacts: Sequence[str] = (), parameters: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.told = json.dumps(

@@ -33,5 +33,7 @@ def test_other_components_are_not_there() -> None:
 
 
 def test_generated_files_are_up_to_date() -> None:
-    ended = subprocess.run([sys.executable, "kubeflow/generate.py", "--check"], cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, check=False, capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "kubeflow/generate.py", "--check"], cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, check=False, capture_output=True, text=True
+    )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

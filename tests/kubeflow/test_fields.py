@@ -99,7 +99,10 @@ def test_what_pods_are_told() -> None:
             resource_requests={"cpu": 0.5, "memory": "512Mi"},
             resource_limits={"cpu": 2, "memory": "1G", "gpu": {"type": "nvidia.com/gpu", "number": 1}},
             scheduling_spec={"node_selector": {"disk": "ssd"}},
-            tolerations=[{"key": "gpu", "operator": "EXISTS"}, {"key": "a", "operator": "EQUAL", "value": "b", "effect": "NO_EXECUTE", "toleration_seconds": 0}],
+            tolerations=[
+                {"key": "gpu", "operator": "EXISTS"},
+                {"key": "a", "operator": "EQUAL", "value": "b", "effect": "NO_EXECUTE", "toleration_seconds": 0},
+            ],
             metadata={"labels": {"team": "x"}, "annotations": {"note": "y"}},
             job_timeout="90s",
             datum_tries=5,

@@ -60,7 +60,7 @@ def test_variables_may_have_names_that_no_shell_takes(data: Path, shell: str) ->
 
 
 def test_all_datums_are_run_although_one_fails(data: Path) -> None:
-    status, states, said = run(data, transform__cmd=command('case $PACH_DATUM_ID in a*) exit 3;; esac'))
+    status, states, said = run(data, transform__cmd=command("case $PACH_DATUM_ID in a*) exit 3;; esac"))
     assert (status, states) == (3, {"b": "SUCCESS"})
     assert "datum aaaa" in said and "exit status 3" in said
     assert not (data.parent / "out/ended/share-0").exists()
@@ -72,7 +72,9 @@ def test_accepted_exit_codes_are_success(data: Path) -> None:
 
 def test_a_datum_is_recovered_and_leaves_nothing(data: Path) -> None:
     cmd = command('echo x >"$PFS_ROOT/out/half"; case $PACH_DATUM_ID in a*) exit 3;; esac')
-    status, states, _ = run(data, transform__cmd=cmd, transform__err_cmd=["sh"], transform__err_stdin=['test -e "$PFS_ROOT/out/half" && test -n "$PACH_DATUM_ID"'])
+    status, states, _ = run(
+        data, transform__cmd=cmd, transform__err_cmd=["sh"], transform__err_stdin=['test -e "$PFS_ROOT/out/half" && test -n "$PACH_DATUM_ID"']
+    )
     assert (status, states) == (0, {"a": "RECOVERED", "b": "SUCCESS"})
     assert [path.parent.name[0] for path in (data.parent / "out/files").rglob("half")] == ["b"]
 

@@ -1,4 +1,4 @@
-"""A pipeline that somebody wrote with our components: `python louder.py COMPONENTS FILE`. Its own component tells of its artifact, as kfp's local runner wants."""
+"""A pipeline written with our components: `python louder.py COMPONENTS FILE`. Its own component tells of its artifact: kfp's local runner wants that."""
 
 import sys
 
