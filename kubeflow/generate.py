@@ -6,7 +6,7 @@ from pathlib import Path
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.kubeflow.components import COMPONENT_NAMES, component_yaml
 from pachyderm_dagster.kubeflow.export import export_pipelines
-from pachyderm_dagster.kubeflow.options import Options
+from pachyderm_dagster.kubeflow.options import Options, Transport
 from pachyderm_dagster.pps.spec_reading import parse_specs
 
 HERE = Path(__file__).resolve().parent
@@ -23,6 +23,9 @@ def files() -> dict[str, str]:
             found[f"pipelines/{name}.yaml"] = export_pipelines(specs, Options(name=name)).to_yaml()
         except InvalidError as error:
             print(f"note: {name} is left out: {error.message}", file=sys.stderr)
+    edges = DEFINITIONS / "edges/pipelines.yaml"
+    specs = parse_specs(edges.read_text(), source=str(edges.relative_to(HERE.parent)), notes=[])
+    found["pipelines/edges-on-volume.yaml"] = export_pipelines(specs, Options(name="edges-on-volume", transport=Transport.VOLUME)).to_yaml()
     return found
 
 

@@ -8,7 +8,9 @@ import click
 from pachyderm_dagster.cli.exporting import exporting, read_specs, write_export
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.kubeflow.export import export_pipelines
-from pachyderm_dagster.kubeflow.options import DEFAULT_HOME_SECRET, DEFAULT_IMAGE, DEFAULT_OUTPUT_BRANCH, Options
+from pachyderm_dagster.kubeflow.options import DEFAULT_HOME_SECRET, DEFAULT_IMAGE, DEFAULT_OUTPUT_BRANCH, AccessMode, Options, Transport, Volume
+
+_VOLUME = Volume()
 
 
 @click.command(epilog="Example: pachyderm-dagster export kubeflow edges montage -o pipeline.yaml")
@@ -18,6 +20,16 @@ from pachyderm_dagster.kubeflow.options import DEFAULT_HOME_SECRET, DEFAULT_IMAG
 @click.option("--branch", default=DEFAULT_OUTPUT_BRANCH, show_default=True, metavar="NAME", help="Of the output repos, which runs write.")
 @click.option("--image", default=DEFAULT_IMAGE, show_default=True, help="Of the tasks that read and write commits.")
 @click.option("--home-secret", default=DEFAULT_HOME_SECRET, show_default=True, metavar="NAME", help="The Secret with the variables that open the home.")
+@click.option(
+    "--transport",
+    type=click.Choice([one.value for one in Transport]),
+    default=Transport.ARTIFACT.value,
+    show_default=True,
+    help="How files get to user code: as artifacts, or on a volume that is made for each run, for images without a shell and for much data.",
+)
+@click.option("--volume-size", metavar="QUANTITY", help=f"Of that volume; {_VOLUME.size} unless given.")
+@click.option("--storage-class", metavar="NAME", help=f"That makes the volume; {_VOLUME.storage_class} unless given.")
+@click.option("--access-mode", type=click.Choice([one.value for one in AccessMode]), help=f"Of the volume; {_VOLUME.access_mode.value} unless given.")
 @in_project
 @click.pass_obj
 def export_kubeflow(
@@ -31,13 +43,20 @@ def export_kubeflow(
     branch: str,
     image: str,
     home_secret: str,
+    transport: str,
+    volume_size: str | None,
+    storage_class: str | None,
+    access_mode: str | None,
     project: str,
 ) -> None:
     """Each pipeline becomes tasks that read commits, run its code in its image, and commit. What they read of one another comes from the run; the commits of
     all else are parameters, and their defaults what is there now. kfp is not needed for it.
     """
     specs, found = read_specs(environ, pipelines, source, pins, head=head, project=project)
-    options = Options(name, found, image, home_secret, branch)
+    if transport != Transport.VOLUME.value and (volume_size or storage_class or access_mode):
+        raise click.UsageError("--volume-size, --storage-class and --access-mode are of --transport volume", click.get_current_context())
+    volume = Volume(volume_size or _VOLUME.size, storage_class or _VOLUME.storage_class, AccessMode(access_mode or _VOLUME.access_mode))
+    options = Options(name, found, image, home_secret, branch, Transport(transport), volume)
     exported = export_pipelines(specs, options, project=project)
     for note in exported.notes:
         click.echo(f"note: {note}", err=True)

@@ -1,5 +1,6 @@
 """What tasks of Kubeflow Pipelines run in our image: commits into artifacts, and artifacts into commits."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,7 @@ from pachyderm_dagster.exported.provenance import parse_made_from, show_made_fro
 from pachyderm_dagster.kubeflow.executor_input import ExecutorInput, parse_executor_input
 from pachyderm_dagster.kubeflow.getting import get_changes, get_files
 from pachyderm_dagster.kubeflow.staging import stage_datums
+from pachyderm_dagster.kubeflow.volume_folders import VolumeFolders, prepare_folders
 from pachyderm_dagster.pfs.made_commits import MadeFrom
 from pachyderm_dagster.pfs.model import BranchName, Origin
 from pachyderm_dagster.pfs.references import parse_reference
@@ -33,6 +35,20 @@ def _told(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def _on_volume(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--volume` and `--word`, which become the folders of a pipeline on a volume."""
+
+    @click.option("--volume", "volume_path", metavar="FOLDER", help="Where the volume of the run is, in place of artifacts.")
+    @click.option("--word", default="", metavar="WORD", help="The folder of the pipeline on the volume.")
+    @functools.wraps(command)
+    def with_folders(*args: Any, volume_path: str | None, word: str, **options: Any) -> None:
+        if (volume_path is None) is bool(word):
+            raise click.UsageError("--volume and --word go together", click.get_current_context())
+        command(*args, volume=None if volume_path is None else VolumeFolders.of(word, volume_path), **options)
+
+    return with_folders
+
+
 def _branch(text: str, project: str) -> BranchName:
     return parse_reference(text, project=project).branch()
 
@@ -42,14 +58,29 @@ def _branch(text: str, project: str) -> BranchName:
 @click.option("--commit", "asked", type=(str, str), multiple=True, metavar="BRANCH ID", help="The commit of a branch that is read; its head when ID is empty.")
 @click.option("--shares", type=click.IntRange(min=1), default=1, show_default=True, help="For so many pods.")
 @click.option("--pinned", is_flag=True, help="Refuse a branch without an id, since the result may be kept.")
-@click.option("--data", "folder", type=click.Path(path_type=Path), required=True, help="The folder of the artifact.")
+@click.option("--data", "folder", type=click.Path(path_type=Path), help="The folder of the artifact.")
+@_on_volume
 @_told
 @in_project
 @click.pass_obj
 def stage(
-    environ: Mapping[str, str], spec: str, asked: tuple[tuple[str, str], ...], shares: int, pinned: bool, folder: Path, told: ExecutorInput, project: str
+    environ: Mapping[str, str],
+    spec: str,
+    asked: tuple[tuple[str, str], ...],
+    shares: int,
+    pinned: bool,
+    folder: Path | None,
+    volume: VolumeFolders | None,
+    told: ExecutorInput,
+    project: str,
 ) -> None:
-    """The first task of an exported pipeline: the datums of commits as an artifact."""
+    """The first task of an exported pipeline: the datums of commits as an artifact, or on a volume."""
+    if (folder is None) is (volume is None):
+        raise click.UsageError("say where to: --data for an artifact, or --volume with --word", click.get_current_context())
+    if volume is not None:
+        prepare_folders(volume)
+        folder = volume.data
+    assert folder is not None
     read = PipelineSpec.from_json(spec)
     with closing(open_workspace(environ, project=read.pipeline.project or project)) as workspace:
         wanted = {_branch(branch, project): id for branch, id in asked}
@@ -57,7 +88,7 @@ def stage(
     text = show_made_from(staged.made_from)
     told.write(
         {"datums": staged.datums, "made_from": text},
-        {DATA: {"commits": text, "datums": staged.datums}},
+        {} if volume is not None else {DATA: {"commits": text, "datums": staged.datums}},
     )
     click.echo(f"{staged.datums} datums of {text}")
 
@@ -67,13 +98,24 @@ def stage(
 @click.option("--made-from", "made_from_text", required=True, metavar="TEXT", help="The commits that were read, as `kubeflow stage` says them.")
 @click.option("--datums", type=click.IntRange(min=0), required=True, help="How many have to have ended.")
 @click.option("--shares", type=click.IntRange(min=1), default=1, show_default=True, help="In how many pods.")
+@_on_volume
 @_told
 @in_project
 @click.pass_obj
-def commit(environ: Mapping[str, str], target: str, made_from_text: str, datums: int, shares: int, told: ExecutorInput, project: str) -> None:
+def commit(
+    environ: Mapping[str, str],
+    target: str,
+    made_from_text: str,
+    datums: int,
+    shares: int,
+    volume: VolumeFolders | None,
+    told: ExecutorInput,
+    project: str,
+) -> None:
     """The last task of an exported pipeline: what its datums wrote as a commit, whose provenance is what was read. The same once more is the same commit."""
     branch = _branch(target, project)
-    outputs = collect_outputs(told.input_folders(OUT), datums=datums, shares=shares)
+    folders = told.input_folders(OUT) if volume is None else [volume.out]
+    outputs = collect_outputs(folders, datums=datums, shares=shares)
     description = f"Output of pipeline {branch.repo.name} in Kubeflow."
     _commit(environ, branch, outputs, parse_made_from(made_from_text, project=project), told, Origin.AUTO, description)
 

@@ -1,13 +1,14 @@
 # Runs the command once for each datum: $1 the folder that `kubeflow stage` filled, $2 the folder for the output, $3 its URI, $4 what KFP tells the task,
-# $5 which share of the datums; the rest is the command. POSIX sh with mkdir, cp, rm, env and sed.
+# $5 which share of the datums; the rest is the command. POSIX sh with mkdir, cp (on a volume ln), rm, env and sed.
 set -u
 export PFS_ROOT=/pfs
 in=$1 out=$2 uri=$3 told=$4 share=$5
 shift 5
 # What the file of a datum calls: d and f make directories and files, v the file of variables; it defines e, which runs a command with them.
 d() { mkdir -p "/pfs/$1" || bad=1; }
-f() { cp "$in/files/$1" "/pfs/$2" || bad=1; }
+f() { @PLACE@ "$in/files/$1" "/pfs/$2" || bad=1; }
 v() { printf '%s\n' "$@" >/pfs/.env || bad=1; }
+@FIND_PROGRAM@
 run() {
     @RUN@
 }
@@ -39,6 +40,9 @@ failed=0
 for datum in "$in/datums/$share"/*; do
     [ -e "$datum" ] || continue
     id=${datum##*/} id=${id#*-}
+    # What an earlier try on the same folder did to its end.
+    [ -s "$out/ended/$id" ] && continue
+    rm -rf "$out/files/$id"
     one "$datum" "$@"
     code=$?
     case $code in

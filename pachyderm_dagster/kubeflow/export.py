@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.exported.graph import plan_steps
-from pachyderm_dagster.kubeflow import artifacts, ir
+from pachyderm_dagster.exported.graph import Step, plan_steps
+from pachyderm_dagster.kubeflow import artifacts, ir, volumes
 from pachyderm_dagster.kubeflow.fields import check_pipeline
 from pachyderm_dagster.kubeflow.ir import Document
-from pachyderm_dagster.kubeflow.options import Options
-from pachyderm_dagster.kubeflow.tasks import join_parts
+from pachyderm_dagster.kubeflow.options import Options, Transport
+from pachyderm_dagster.kubeflow.tasks import Parts, join_parts
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, BranchName
 from pachyderm_dagster.pps.spec import PipelineSpec
 
@@ -45,7 +46,7 @@ def export_pipelines(specs: Sequence[PipelineSpec], options: Options, *, project
     notes = [note for spec in specs for note in check_pipeline(spec)]
     steps = plan_steps(specs, project)
     last = steps[-1].spec
-    parts = join_parts(artifacts.parts_of(step, options) for step in steps)
+    parts = _parts(steps, options)
     name = options.name or last.pipeline.name.lower().replace("_", "-")
     if f"comp-{name}" in parts.components:
         raise InvalidError("export-invalid", f"kfp would take the task {name!r} for the whole pipeline {name!r}; give that another --name")
@@ -65,3 +66,13 @@ def _parameter(branch: BranchName, options: Options) -> Document:
     commit = options.commits.get(branch, "")
     what = f"A commit of {branch.repo}, by its id" if commit else f"A commit of {branch.repo}; the head of {branch.name} when empty"
     return ir.parameter(default=commit, description=what)
+
+
+def _parts(steps: Sequence[Step], options: Options) -> Parts:
+    match options.transport:
+        case Transport.ARTIFACT:
+            return join_parts(artifacts.parts_of(step, options) for step in steps)
+        case Transport.VOLUME:
+            return join_parts([volumes.around(steps, options), *(volumes.parts_of(step, options) for step in steps)])
+        case _:
+            assert_never(options.transport)

@@ -54,6 +54,11 @@ def user_pod(spec: PipelineSpec, *, pfs_volume: bool) -> Document:
     return {name: value for name, value in found.items() if value}
 
 
+def mounted_claim(name: Document, path: str) -> Document:
+    """A volume in the pod of a task. `name` says where that of its claim comes from; older backends read it in another place than newer ones."""
+    return {"pvcMount": [{**name, "mountPath": path, "pvcNameParameter": name}]}
+
+
 def resources(spec: PipelineSpec) -> Document:
     """What the container of user code asks for and may use."""
     found: Document = {}

@@ -6,32 +6,48 @@ from pathlib import Path
 
 from pachyderm_dagster.pps.spec import PipelineSpec
 
-_TEMPLATE = Path(__file__).with_name("datums.sh")
+_TEMPLATE, _FIND_PROGRAM = (Path(__file__).with_name(name) for name in ("datums.sh", "find_program.sh"))
 
 
-def datum_script(spec: PipelineSpec) -> str:
-    """The script for one pipeline; the folders, the share of the datums and the command are its arguments."""
+# A shell without libraries prefers programs of its own to those of the image; by their paths it calls these.
+_FIND = 'find_program "$1" || return 127; shift; set -- "$program" "$@"; '
+
+
+def datum_script(spec: PipelineSpec, *, on_volume: bool = False) -> str:
+    """The script for one pipeline; the folders, the share of the datums and the command are its arguments.
+
+    Args:
+        on_volume: the files are on a volume, so that links to them do, and the shell is one that we brought.
+    """
     transform = spec.transform
+    find = _FIND if on_volume else ""
     limit = f"timeout -s KILL {spec.datum_timeout:g} " if spec.datum_timeout else ""
-    recover = f"{_fed(transform.err_stdin)}e {shlex.join(transform.err_cmd)}{_unfed(transform.err_stdin)}" if transform.err_cmd else "return 1"
+    recover = (
+        f'set -- {shlex.join(transform.err_cmd)}; {find}{_fed(transform.err_stdin)}e "$@"{_unfed(transform.err_stdin)}' if transform.err_cmd else "return 1"
+    )
     return _filled(
         {
-            "RUN": f'{_fed(transform.stdin)}e {limit}"$@"{_unfed(transform.stdin)}',
+            "RUN": f'{find}{_fed(transform.stdin)}e {limit}"$@"{_unfed(transform.stdin)}',
             "RECOVER": recover,
             "ACCEPTED": " | ".join(map(str, dict.fromkeys([0, *transform.accept_return_code]))),
             "CD": f"cd {shlex.quote(transform.working_dir)} || exit 70" if transform.working_dir else ":",
+            "FIND_PROGRAM": _lines_of(_FIND_PROGRAM) if on_volume else "",
+            "PLACE": "ln -s" if on_volume else "cp",
             "PIPELINE": spec.pipeline.name,
         }
     )
 
 
 def _filled(words: Mapping[str, str]) -> str:
-    """The template without its comments, which are for those who read it here."""
-    lines = [line for line in _TEMPLATE.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")]
-    text = "\n".join(lines) + "\n"
+    text = _lines_of(_TEMPLATE) + "\n"
     for name, word in words.items():
-        text = text.replace(f"@{name}@", word)
+        text = text.replace(f"@{name}@\n", f"{word}\n" if word else "").replace(f"@{name}@", word)
     return text
+
+
+def _lines_of(script: Path) -> str:
+    """A script without its comments, which are for those who read it here."""
+    return "\n".join(line for line in script.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#"))
 
 
 def _fed(lines: tuple[str, ...]) -> str:

@@ -33,14 +33,12 @@ def prepare_volume(folder: str, busybox: str) -> None:
     Raises:
         ExecutionError: `starter-missing`, when the busybox is not static.
     """
-    if not is_static(Path(busybox).read_bytes()):
-        raise ExecutionError("starter-missing", f"{busybox} needs libraries that the image of a pipeline may not have; install busybox-static in this image")
     programs, run = Path(folder, "bin"), Path(folder, "run")
     for made in (programs, programs / NEXT, run, Path(folder, "pfs"), Path(folder, "worker")):
         made.mkdir(parents=True, exist_ok=True)
         made.chmod(0o755)
     Path(folder, "worker").chmod(0o700)
-    _install(Path(busybox), programs / BUSYBOX)
+    install_busybox(programs, busybox)
     _install(_SCRIPTS / STARTER, programs / STARTER)
     _install(_SCRIPTS / RUNNER, programs / RUNNER)
     _install(_SCRIPTS / MEMORY, programs / MEMORY)
@@ -53,6 +51,17 @@ def prepare_volume(folder: str, busybox: str) -> None:
     for name in (ENVIRON, CWD, IDS, MEMORY):
         (run / name).touch()
         (run / name).chmod(0o666)
+
+
+def install_busybox(programs: Path, busybox: str) -> None:
+    """Copies a busybox that needs no library into a folder.
+
+    Raises:
+        ExecutionError: `starter-missing`, when it is not static.
+    """
+    if not is_static(Path(busybox).read_bytes()):
+        raise ExecutionError("starter-missing", f"{busybox} needs libraries that the image of a pipeline may not have; install busybox-static in this image")
+    _install(Path(busybox), programs / BUSYBOX)
 
 
 def is_static(program: bytes) -> bool:

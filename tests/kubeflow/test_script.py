@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from tests.kubeflow.running import run_user_code
 from tests.kubeflow.specs import EDGES, changed, specs
 
 SHELLS = [shell for shell in ("dash", "bash") if shutil.which(shell)]
+BUSYBOX = shutil.which("busybox")
+ON_VOLUME = pytest.mark.skipif(BUSYBOX is None, reason="needs busybox-static")
 
 
 @pytest.fixture
@@ -31,11 +34,11 @@ def data(tmp_path: Path) -> Path:
     return data
 
 
-def run(data: Path, shell: str = "sh", **fields: Any) -> tuple[int, dict[str, str], str]:
-    """The exit status; how each datum ended; what was said."""
+def run(data: Path, shell: str = "sh", *, on_volume: bool = False, path: str = "", **fields: Any) -> tuple[int, dict[str, str], str]:
+    """The exit status; how each datum ended; what was said. On a volume the shell is the one that we bring; `path` is the PATH of the image."""
     (spec,) = specs(changed(EDGES, **fields))
-    out = data.parent / "out"
-    ended = run_user_code(spec, data, out, data.parent / "pfs", shell=shell)
+    out, env = data.parent / "out", {"PATH": path} if path else {}
+    ended = run_user_code(spec, data, out, data.parent / "pfs", shell=f"{BUSYBOX} sh" if on_volume else shell, env=env, on_volume=on_volume)
     states = {file.name[:1]: file.read_text().strip() for file in (out / "ended").iterdir() if not file.name.startswith("share")}
     return ended.returncode, states, ended.stdout + ended.stderr
 
@@ -116,3 +119,47 @@ def test_kubeflow_is_told_of_the_artifact(data: Path) -> None:
     assert run_user_code(spec, data, data.parent / "out", data.parent / "pfs", told=told).returncode == 0
     (artifact,) = json.loads(file.read_text())["artifacts"]["out"]["artifacts"]
     assert artifact == {"name": "out", "uri": f"file://{data.parent / 'out'}", "metadata": {"pipeline": "edges"}}
+
+
+@ON_VOLUME
+def test_on_a_volume_an_image_needs_no_program_but_its_own(data: Path, tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    image.mkdir()
+    (image / "mkdir").symlink_to(sys.executable)
+    program = "import os, pathlib; [print(p, os.readlink(p)) for p in pathlib.Path(os.environ['PFS_ROOT'], 'in-put').rglob('f')]"
+    write = "; pathlib.Path(os.environ['PFS_ROOT'], 'out/written').write_text(os.environ['PACH_DATUM_ID'])"
+    # Of the image is what it calls, although the shell that we bring has a program of that name.
+    status, states, said = run(data, on_volume=True, path=str(image), transform__cmd=["mkdir", "-c", program + write], datum_timeout="60s")
+    assert (status, states) == (0, {"a": "SUCCESS", "b": "SUCCESS"}), said
+    assert said.count(f"f {data}/files/{EMPTY_CONTENT.hash.hex()}") == 2
+    assert [path.read_text() for path in sorted((data.parent / "out/files").rglob("written"))] == ["a" * 64, "b" * 64]
+
+
+@ON_VOLUME
+def test_a_program_that_the_image_has_not_is_not_taken_from_elsewhere(data: Path, tmp_path: Path) -> None:
+    status, states, said = run(data, on_volume=True, path=str(tmp_path), transform__cmd=["ls"], transform__err_cmd=["true"])
+    assert (status, states) == (127, {})
+    assert "ls: not found" in said
+
+
+@ON_VOLUME
+def test_links_to_a_volume_are_files_of_the_output(data: Path) -> None:
+    status, _, said = run(data, on_volume=True, transform__cmd=command('cp -r "$PFS_ROOT/in-put" "$PFS_ROOT/out/"'))
+    assert status == 0, said
+    written = [path for path in (data.parent / "out/files").rglob("f") if path.is_file() and not path.is_symlink()]
+    assert len(written) == 2
+
+
+def test_a_try_on_the_same_folder_runs_what_has_not_ended(data: Path) -> None:
+    log = data.parent / "log"
+    text = f'echo "$PACH_DATUM_ID" >>{log}; echo x >"$PFS_ROOT/out/$(cat {log} | wc -l)"; case $PACH_DATUM_ID in b*) exit $(cat {data.parent}/code);; esac'
+    (data.parent / "code").write_text("3")
+    assert run(data, transform__cmd=command(text))[:2] == (3, {"a": "SUCCESS"})
+    half = data.parent / "out/files" / ("b" * 64)
+    half.mkdir()
+    (half / "left").touch()
+    (data.parent / "out/ended" / ("b" * 64)).touch()
+    (data.parent / "code").write_text("0")
+    assert run(data, transform__cmd=command(text))[:2] == (0, {"a": "SUCCESS", "b": "SUCCESS"})
+    assert [line[0] for line in log.read_text().splitlines()] == ["a", "b", "b"]
+    assert [path.name for path in half.iterdir()] == ["3"]

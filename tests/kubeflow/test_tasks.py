@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pachyderm_dagster.kubeflow.volume_folders import VolumeFolders
 from pachyderm_dagster.pps.spec import PipelineSpec
 from tests.cli.pachctl import Pachctl
 from tests.kubeflow.running import Task, run_user_code
@@ -73,6 +74,52 @@ def test_a_run_commits_the_tree_that_a_job_commits(books: Pachctl, tmp_path: Pat
     assert hashes[0] == hashes[1]
     put.run(books, "commit", "--branch", f"default/{name}@kubeflow", *words)
     assert put.parameter("commit") == made["id"]
+
+
+@pytest.mark.parametrize("shares", [1, 2])
+def test_on_a_volume_a_run_commits_the_same(books: Pachctl, tmp_path: Path, shares: int) -> None:
+    books("create", "pipeline", "-f", "-", stdin=json.dumps(BOTH).encode())
+    (spec,) = specs(BOTH)
+    books("wait", "commit", "both@master")
+    folders = VolumeFolders.of("both", str(tmp_path / "volume"))
+    volume = ["--volume", str(tmp_path / "volume"), "--word", "both"]
+    staged = Task(tmp_path / "stage", parameters=["datums", "made_from"])
+    read = ["--spec", spec.to_json(), *commit_ids(books, "books", "notes"), "--shares", str(shares), "--pinned", *volume]
+    for _ in range(2):
+        # A second try finds what the first one left.
+        staged.run(books, "stage", *read)
+        for share in range(shares):
+            shell = f"{folders.programs}/busybox sh"
+            ended = run_user_code(spec, folders.data, folders.out, tmp_path / "pfs", share=str(share), shell=shell, on_volume=True)
+            assert ended.returncode == 0, ended.stderr
+    assert not (tmp_path / "stage/executor_output.json").exists()
+    put = Task(tmp_path / "commit", parameters=["commit"])
+    words = ["--made-from", staged.parameter("made_from"), "--datums", staged.parameter("datums"), "--shares", str(shares), *volume]
+    put.run(books, "commit", "--branch", "default/both@kubeflow", *words)
+    hashes = [books.json("inspect", "file", f"both@{branch}:/")[0]["hash"] for branch in ("kubeflow", "master")]
+    assert hashes[0] == hashes[1]
+    assert books.json("inspect", "commit", "both@kubeflow")[0]["id"] == put.parameter("commit")
+
+
+def test_any_user_may_write_output_on_a_volume(books: Pachctl, tmp_path: Path) -> None:
+    (spec,) = specs(COUNT)
+    words = ["--spec", spec.to_json(), "--commit", "default/books@master", "", "--volume", str(tmp_path), "--word", "count"]
+    Task(tmp_path / "told").run(books, "stage", *words)
+    folders = VolumeFolders.of("count", str(tmp_path))
+    assert [folder.stat().st_mode & 0o777 for folder in (folders.out, folders.out / "files", folders.out / "ended")] == [0o777] * 3
+
+
+def test_an_image_of_ours_without_a_shell_for_others_is_told(books: Pachctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (spec,) = specs(COUNT)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    words = ["--spec", spec.to_json(), "--commit", "default/books@master", "", "--volume", str(tmp_path), "--word", "count"]
+    assert Task(tmp_path / "told").fail(books, "stage", *words) == "starter-missing"
+
+
+@pytest.mark.parametrize("words", [[], ["--data", "x", "--volume", "v", "--word", "w"], ["--volume", "v"], ["--data", "x", "--word", "w"]])
+def test_staging_has_one_target(books: Pachctl, words: list[str]) -> None:
+    (spec,) = specs(COUNT)
+    books.misuse("kubeflow", "stage", "--spec", spec.to_json(), "--executor-input", "{}", *words)
 
 
 def test_what_is_staged_is_told_and_noted(books: Pachctl, tmp_path: Path) -> None:

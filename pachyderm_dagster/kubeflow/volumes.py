@@ -1,0 +1,141 @@
+"""The transport `volume`: the same three tasks for each pipeline, which share a volume in place of artifacts; one task makes it for the run, one removes it.
+
+Our first task lays datums on the volume, and a shell without libraries, so that user code runs in any image: with a shell or without, as any user.
+"""
+
+import json
+from collections.abc import Sequence
+
+from pachyderm_dagster.exported.graph import Step
+from pachyderm_dagster.kubeflow import ir
+from pachyderm_dagster.kubeflow.ir import Document
+from pachyderm_dagster.kubeflow.options import Options
+from pachyderm_dagster.kubeflow.pods import home_pod, mounted_claim, resources, user_pod
+from pachyderm_dagster.kubeflow.script import datum_script
+from pachyderm_dagster.kubeflow.tasks import (
+    HOME_RETRIES,
+    ITEM,
+    PROGRAM,
+    Parts,
+    commit_words,
+    commits_given,
+    is_shared,
+    producers,
+    share_names,
+    stage_words,
+    user_variables,
+)
+from pachyderm_dagster.kubeflow.volume_folders import SHELL, VOLUME, VolumeFolders
+from pachyderm_dagster.pps.spec import PipelineSpec
+
+MAKE, REMOVE = "make-volume", "remove-volume"
+_CLAIM = "claim"
+# The names by which Kubeflow's backend knows what to do; there are no such images.
+_MAKING_IMAGE, _REMOVING_IMAGE = "argostub/createpvc", "argostub/deletepvc"
+
+
+def parts_of(step: Step, options: Options) -> Parts:
+    """A pipeline."""
+    claim = ir.from_task(MAKE, "name")
+    ours = {**home_pod(options.home_secret), **mounted_claim(claim, VOLUME), "securityContext": {"runAsUser": "0"}}
+    theirs = user_pod(step.spec, pfs_volume=True) | mounted_claim(ir.from_pipeline(_CLAIM) if is_shared(step.spec) else claim, VOLUME)
+    pods = {f"exec-stage-{step.word}": ours, f"exec-run-{step.word}": theirs, f"exec-commit-{step.word}": ours}
+    return Parts(_tasks(step), _components(step), _executors(step, options), pods)
+
+
+def around(steps: Sequence[Step], options: Options) -> Parts:
+    """What makes the volume before all, and removes it when every commit is made. After a run that failed it stays, for people to look at."""
+    volume = options.volume
+    made = {
+        "access_modes": ir.constant([volume.access_mode.value]),
+        "pvc_name_suffix": ir.constant("-pfs"),
+        "size": ir.constant(volume.size),
+        "storage_class_name": ir.constant(volume.storage_class),
+    }
+    inputs = {"access_modes": ir.parameter("LIST"), **{name: ir.parameter() for name in made if name != "access_modes"}}
+    commits = [f"commit-{step.word}" for step in steps]
+    return Parts(
+        tasks={
+            MAKE: ir.task(MAKE, f"comp-{MAKE}", parameters=made, cached=False),
+            REMOVE: ir.task(REMOVE, f"comp-{REMOVE}", parameters={"pvc_name": ir.from_task(MAKE, "name")}, after=[MAKE, *commits], cached=False),
+        },
+        components={
+            f"comp-{MAKE}": ir.component(f"exec-{MAKE}", ir.definitions(inputs, {}), ir.definitions({"name": ir.parameter()}, {})),
+            f"comp-{REMOVE}": ir.component(f"exec-{REMOVE}", ir.definitions({"pvc_name": ir.parameter()}, {}), {}),
+        },
+        executors={f"exec-{MAKE}": {"container": {"image": _MAKING_IMAGE}}, f"exec-{REMOVE}": {"container": {"image": _REMOVING_IMAGE}}},
+    )
+
+
+def _tasks(step: Step) -> dict[str, Document]:
+    """Nothing of it comes from the cache, which does not see what lies on a volume."""
+    stage, run, commit = (f"{word}-{step.word}" for word in ("stage", "run", "commit"))
+    name = step.spec.pipeline.name
+    made = {"datums": ir.from_task(stage, "datums"), "made_from": ir.from_task(stage, "made_from")}
+    return {
+        stage: ir.task(
+            stage,
+            f"comp-{stage}",
+            title=f"get inputs of {name}",
+            parameters=commits_given(step),
+            after=[MAKE, *producers(step)],
+            cached=False,
+            retries=HOME_RETRIES,
+        ),
+        run: _shared_run(step) if is_shared(step.spec) else _run(step.spec, step.word, after=[MAKE, stage]),
+        commit: ir.task(commit, f"comp-{commit}", title=f"commit {name}", parameters=made, after=[MAKE, stage, run], cached=False, retries=HOME_RETRIES),
+    }
+
+
+def _run(spec: PipelineSpec, word: str, *, after: Sequence[str] = (), share: Document | None = None) -> Document:
+    parameters = {} if share is None else {"share": share}
+    return ir.task(f"run-{word}", f"comp-run-{word}", title=spec.pipeline.name, parameters=parameters, after=after, cached=False, retries=spec.datum_tries - 1)
+
+
+def _shared_run(step: Step) -> Document:
+    """A graph in place of the task: one pod for each share."""
+    shares = share_names(step.spec)
+    return {
+        "componentRef": {"name": f"comp-run-{step.word}-shares"},
+        "dependentTasks": [MAKE, f"stage-{step.word}"],
+        "inputs": ir.definitions({_CLAIM: ir.from_task(MAKE, "name")}, {}),
+        "iteratorPolicy": {"parallelismLimit": len(shares)},
+        "parameterIterator": {"itemInput": ITEM, "items": {"raw": json.dumps(shares)}},
+        "taskInfo": {"name": f"{step.spec.pipeline.name}, in shares"},
+    }
+
+
+def _components(step: Step) -> dict[str, Document]:
+    stage, run, commit = (f"{word}-{step.word}" for word in ("stage", "run", "commit"))
+    made = {"datums": ir.parameter("NUMBER_INTEGER"), "made_from": ir.parameter()}
+    given = ir.definitions({parameter: ir.parameter() for parameter in step.reads.values()}, {})
+    found = {
+        f"comp-{stage}": ir.component(f"exec-{stage}", given, ir.definitions(made, {})),
+        f"comp-{run}": ir.component(f"exec-{run}", ir.definitions({"share": ir.parameter()} if is_shared(step.spec) else {}, {}), {}),
+        f"comp-{commit}": ir.component(f"exec-{commit}", ir.definitions(made, {}), ir.definitions({"commit": ir.parameter()}, {})),
+    }
+    if is_shared(step.spec):
+        found[f"comp-{run}-shares"] = {
+            "dag": {"tasks": {run: _run(step.spec, step.word, share=ir.from_pipeline(ITEM))}},
+            "inputDefinitions": ir.definitions({ITEM: ir.parameter(), _CLAIM: ir.parameter()}, {}),
+        }
+    return found
+
+
+def _executors(step: Step, options: Options) -> dict[str, Document]:
+    stage, run, commit = (f"exec-{word}-{step.word}" for word in ("stage", "run", "commit"))
+    spec, folders = step.spec, VolumeFolders.of(step.word)
+    share = ir.input_parameter("share") if is_shared(spec) else "0"
+    ours = ["--volume", VOLUME, "--word", step.word]
+    return {
+        stage: ir.container(options.image, [PROGRAM, "kubeflow", "stage"], [*stage_words(step, options), *ours, "--executor-input", ir.EXECUTOR_INPUT]),
+        run: ir.container(
+            spec.transform.image,
+            [SHELL, "sh", "-c", datum_script(spec, on_volume=True), spec.pipeline.name],
+            # Of artifacts, which the script tells Kubeflow of elsewhere, there are none.
+            [str(folders.data), str(folders.out), "", "", share, *spec.transform.cmd],
+            env=user_variables(step),
+            resources=resources(spec),
+        ),
+        commit: ir.container(options.image, [PROGRAM, "kubeflow", "commit"], [*commit_words(step, options), *ours]),
+    }
