@@ -52,9 +52,9 @@ def export_kubeflow(
     """Each pipeline becomes tasks that read commits, run its code in its image, and commit. What they read of one another comes from the run; the commits of
     all else are parameters, and their defaults what is there now. kfp is not needed for it.
     """
-    specs, found = read_specs(environ, pipelines, source, pins, head=head, project=project)
     if transport != Transport.VOLUME.value and (volume_size or storage_class or access_mode):
         raise click.UsageError("--volume-size, --storage-class and --access-mode are of --transport volume", click.get_current_context())
+    specs, found = read_specs(environ, pipelines, source, pins, head=head, project=project)
     volume = Volume(volume_size or _VOLUME.size, storage_class or _VOLUME.storage_class, AccessMode(access_mode or _VOLUME.access_mode))
     options = Options(name, found, image, home_secret, branch, Transport(transport), volume)
     exported = export_pipelines(specs, options, project=project)

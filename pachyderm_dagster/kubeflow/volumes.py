@@ -4,8 +4,10 @@ Our first task lays datums on the volume, and a shell without libraries, so that
 """
 
 import json
+import re
 from collections.abc import Sequence
 
+from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.exported.graph import Step
 from pachyderm_dagster.kubeflow import ir
 from pachyderm_dagster.kubeflow.ir import Document
@@ -30,6 +32,7 @@ from pachyderm_dagster.pps.spec import PipelineSpec
 
 MAKE, REMOVE = "make-volume", "remove-volume"
 _CLAIM = "claim"
+_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?([kMGTPE]i?)?")
 # The names by which Kubeflow's backend knows what to do; there are no such images.
 _MAKING_IMAGE, _REMOVING_IMAGE = "argostub/createpvc", "argostub/deletepvc"
 
@@ -44,8 +47,14 @@ def parts_of(step: Step, options: Options) -> Parts:
 
 
 def around(steps: Sequence[Step], options: Options) -> Parts:
-    """What makes the volume before all, and removes it when every commit is made. After a run that failed it stays, for people to look at."""
+    """What makes the volume before all, and removes it when every commit is made. After a run that failed it stays, for people to look at.
+
+    Raises:
+        InvalidError: `export-invalid`.
+    """
     volume = options.volume
+    if not _QUANTITY.fullmatch(volume.size):
+        raise InvalidError("export-invalid", f"{volume.size!r} is no size of a volume; write it as Kubernetes does, such as 10Gi")
     made = {
         "access_modes": ir.constant([volume.access_mode.value]),
         "pvc_name_suffix": ir.constant("-pfs"),

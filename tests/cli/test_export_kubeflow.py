@@ -83,3 +83,15 @@ def test_a_commit_with_an_error_is_not_read(books: Pachctl) -> None:
 @pytest.mark.parametrize("words", [[], ["count", "-f", "x.yaml"], ["count", "--head", "--commit", "books@master"]])
 def test_wrong_usage(pachctl: Pachctl, words: list[str]) -> None:
     pachctl.misuse("export", "kubeflow", *words)
+
+
+def test_files_may_be_on_a_volume(pachctl: Pachctl) -> None:
+    words = ["--head", "--transport", "volume", "--volume-size", "1Ti", "--storage-class", "fast", "--access-mode", "ReadWriteMany"]
+    pipeline = next(iter(yaml.safe_load_all(pachctl("export", "kubeflow", "-f", "-", *words, stdin=SPEC.encode()).out)))
+    given = pipeline["root"]["dag"]["tasks"]["make-volume"]["inputs"]["parameters"]
+    assert [given[name]["runtimeValue"]["constant"] for name in ("size", "storage_class_name", "access_modes")] == ["1Ti", "fast", ["ReadWriteMany"]]
+
+
+@pytest.mark.parametrize("option", ["--volume-size", "--storage-class"])
+def test_what_is_told_of_a_volume_is_of_one(pachctl: Pachctl, option: str) -> None:
+    pachctl.misuse("export", "kubeflow", "-f", "-", "--head", option, "x")

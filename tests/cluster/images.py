@@ -52,7 +52,7 @@ RECIPES: Mapping[str, Callable[[Layers], Image]] = {
     ),
     COMMANDS: lambda layers: Image(
         COMMANDS,
-        [layers.debian(), layers.environment(COMMAND_NEEDS), layers.command_line(), layers.code()],
+        [layers.debian(), layers.static_shell(), layers.environment(COMMAND_NEEDS), layers.command_line(), layers.code()],
         user="1000:1000",
         environ={"PATH": f"{ENVIRONMENT}/bin:{PATH['PATH']}", "VIRTUAL_ENV": ENVIRONMENT, "HOME": "/tmp"},
     ),

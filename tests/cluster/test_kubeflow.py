@@ -11,11 +11,11 @@ import pytest
 
 from pachyderm_dagster.kubeflow.components import component_yaml
 from pachyderm_dagster.kubeflow.export import export_pipelines
-from pachyderm_dagster.kubeflow.options import Options
+from pachyderm_dagster.kubeflow.options import Options, Transport
 from pachyderm_dagster.pfs.model import BranchName, RepoName
 from tests.cluster.commands import run
 from tests.cluster.homes import Home, make_home
-from tests.cluster.images import BUSYBOX, COMMANDS, NON_ROOT, WORKER
+from tests.cluster.images import BUSYBOX, COMMANDS, NO_SHELL, NON_ROOT, WORKER
 from tests.cluster.pods import Namespace
 from tests.kubeflow.playing import Player, Pod
 from tests.kubeflow.specs import documents_of, specs
@@ -31,7 +31,7 @@ SHOUTING = {
     "parallelism_spec": {"constant": 2},
     "resource_requests": {"cpu": 0.1, "memory": "32Mi"},
 }
-JOINED = {
+JOINED: dict[str, Any] = {
     "pipeline": {"name": "joined"},
     "input": {"cross": [{"pfs": {"repo": "data", "glob": "/"}}, {"pfs": {"repo": "shout", "glob": "/"}}]},
     "transform": {"image": BUSYBOX, "cmd": ["sh"], "stdin": ["cat /pfs/data/* /pfs/shout/* >/pfs/out/all"]},
@@ -77,8 +77,21 @@ def pod_spec(pod: Pod, folder: Path) -> dict[str, Any]:
             env.append({"name": pair["envVar"], "valueFrom": {"secretKeyRef": key}})
     empty = pod.settings.get("emptyDirMounts", ())
     mounts = [{"name": "artifacts", "mountPath": str(folder)}, *({"name": one["volumeName"], "mountPath": one["mountPath"]} for one in empty)]
-    container = {"name": "main", "image": pod.image, "imagePullPolicy": "Never", "command": pod.command, "args": pod.args, "env": env, "volumeMounts": mounts}
+    container: dict[str, Any] = {
+        "name": "main",
+        "image": pod.image,
+        "imagePullPolicy": "Never",
+        "command": pod.command,
+        "args": pod.args,
+        "env": env,
+        "volumeMounts": mounts,
+    }
     volumes = [{"name": "artifacts", "hostPath": {"path": str(folder)}}, *({"name": one["volumeName"], "emptyDir": {}} for one in empty)]
+    for claim, path in pod.claims:
+        mounts.append({"name": claim, "mountPath": path})
+        volumes.append({"name": claim, "hostPath": {"path": str(folder / claim), "type": "DirectoryOrCreate"}})
+    if "securityContext" in pod.settings:
+        container["securityContext"] = {name: int(value) for name, value in pod.settings["securityContext"].items()}
     return {"containers": [container], "volumes": volumes}
 
 
@@ -97,6 +110,24 @@ def test_an_exported_pipeline_gives_in_pods_what_jobs_in_pods_give(home: Home, f
     assert shout["direct_provenance"] == [f"data@{data}"]
     assert joined["direct_provenance"] == [f"data@{data}", f"shout@{shout['id']}"]
     assert home("get", "file", "joined@kubeflow:/all") == "onetwothreeONETWOTHREE"
+
+
+def test_on_a_volume_images_without_a_shell_or_root_give_what_jobs_in_pods_give(home: Home, folder: Path, image: Callable[[str], str]) -> None:
+    shout = "import pathlib; [pathlib.Path('/pfs/out', one.name).write_text(one.read_text().upper()) for one in pathlib.Path('/pfs/data').iterdir()]"
+    shouting = {**SHOUTING, "transform": {"image": image(NO_SHELL), "cmd": ["python3", "-c", shout]}}
+    joined = {**JOINED, "transform": {**JOINED["transform"], "image": NON_ROOT}}
+    home.put(a="one", b="two", c="three")
+    home("create", "pipeline", "-f", "-", stdin=json.dumps(shouting) + json.dumps(joined))
+    home("wait", "commit", "joined@master")
+    data = json.loads(home("inspect", "commit", "data@master", "-o", "json"))["id"]
+    options = Options(commits={DATA: data}, image=COMMANDS, home_secret=SECRET, transport=Transport.VOLUME)
+    exported = export_pipelines(specs(shouting, joined), options)
+    player = Player(exported.pipeline, exported.platform, folder, runner(home, folder))
+    player.play()
+    assert player.claims == set()
+    for repo in ("shout", "joined"):
+        hashes = [json.loads(home("inspect", "file", f"{repo}@{branch}:/", "-o", "json"))["hash"] for branch in ("kubeflow", "master")]
+        assert hashes[0] == hashes[1]
 
 
 def test_each_component_does_its_part_in_a_pod(home: Home, folder: Path) -> None:

@@ -17,6 +17,7 @@ class Pod:
 
     Attributes:
         settings: what Kubernetes is told of it beside the container.
+        claims: the names of claims for volumes that it has, each with where it sees it.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Pod:
     args: Sequence[str]
     env: Mapping[str, str]
     settings: Document
+    claims: Sequence[tuple[str, str]] = ()
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Player:
     Args:
         folder: where artifacts and parameters are, which all pods see at this path.
         run: runs a pod to its end, which has to be a good one.
+        claims: the claims for volumes that there are.
     """
 
     pipeline: Document
@@ -42,6 +45,7 @@ class Player:
     run: Callable[[Pod], None]
     outputs: dict[str, Document] = field(default_factory=dict)
     """By task the parameters and the folders of artifacts that it gave."""
+    claims: set[str] = field(default_factory=set)
 
     def play(self, **parameters: str) -> None:
         """Runs all tasks."""
@@ -63,22 +67,30 @@ class Player:
                 self._run_graph(component["dag"]["tasks"], inputs, inner, f"{prefix}{name}-")
                 done[name] = next(iter(inner.values()))
             else:
-                done[name] = self._run_task(component, inputs, f"{prefix}{name}")
+                done[name] = self._run_task(component, inputs, f"{prefix}{name}", around, done)
 
     def _run_loop(self, task: Document, component: Document, inputs: Document, name: str) -> Document:
         """Runs a graph for each item; each output artifact becomes a list."""
         iterator = task["parameterIterator"]
-        found: dict[str, list[Path]] = {output: [] for output in component["outputDefinitions"]["artifacts"]}
+        found: dict[str, list[Path]] = {output: [] for output in component.get("outputDefinitions", {}).get("artifacts", {})}
         for number, item in enumerate(json.loads(iterator["items"]["raw"])):
             inner: dict[str, Document] = {}
             one = {**inputs, "parameters": {**inputs["parameters"], iterator["itemInput"]: item}}
             self._run_graph(component["dag"]["tasks"], one, inner, f"{name}-{number}-")
-            for output, selector in component["dag"]["outputs"]["artifacts"].items():
+            for output, selector in component["dag"].get("outputs", {}).get("artifacts", {}).items():
                 chosen = selector["artifactSelectors"][0]
                 found[output] += inner[chosen["producerSubtask"]]["artifacts"][chosen["outputArtifactKey"]]
         return {"parameters": {}, "artifacts": found}
 
-    def _run_task(self, component: Document, inputs: Document, name: str) -> Document:
+    def _run_task(self, component: Document, inputs: Document, name: str, around: Document, done: Mapping[str, Document]) -> Document:
+        image = self.pipeline["deploymentSpec"]["executors"][component["executorLabel"]]["container"]["image"]
+        if image == "argostub/createpvc":
+            claim = f"claim{len(self.claims)}{inputs['parameters']['pvc_name_suffix']}"
+            self.claims.add(claim)
+            return {"parameters": {"name": claim}, "artifacts": {}}
+        if image == "argostub/deletepvc":
+            self.claims.remove(inputs["parameters"]["pvc_name"])
+            return {"parameters": {}, "artifacts": {}}
         place = self.folder / name
         place.mkdir(mode=0o777)
         place.chmod(0o777)
@@ -99,10 +111,21 @@ class Player:
 
         first, *command = container["command"]
         env = {one["name"]: one["value"] for one in container.get("env", ())}
-        self.run(Pod(name, container["image"], [first, *filled(command)], filled(container["args"]), env, settings))
+        # Of a graph's task it is a parameter of the graph.
+        claims = [
+            (_inputs({"parameters": {"claim": one["pvcNameParameter"]}}, around, done)["parameters"]["claim"], one["mountPath"]) for one in _mounts(settings)
+        ]
+        self.run(Pod(name, image, [first, *filled(command)], filled(container["args"]), env, settings, claims))
         types = {one: found["parameterType"] for one, found in outputs.get("parameters", {}).items()}
         parameters = {one: _read(path, types[one]) for one, path in made["parameters"].items()}
         return {"parameters": parameters, "artifacts": made["artifacts"]}
+
+
+def _mounts(settings: Document) -> list[Document]:
+    """The volumes of a pod. Older backends read the claim's name beside `pvcNameParameter`."""
+    found: list[Document] = settings.get("pvcMount", [])
+    assert all(one["pvcNameParameter"].items() <= one.items() for one in found)
+    return found
 
 
 def _read(path: Path, type: str) -> Any:

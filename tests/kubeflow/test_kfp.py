@@ -1,21 +1,24 @@
 """What kfp itself says of exported pipelines, and does with them: its oldest supported version and the newest, in environments of their own."""
 
+import dataclasses
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pachyderm_dagster.cli.main import main
 from pachyderm_dagster.kubeflow.api import KubeflowApi
+from pachyderm_dagster.kubeflow.options import Transport
 from pachyderm_dagster.kubeflow.runs import RunRequest, end_run, start_run
 from tests.cli.pachctl import ROOT, Pachctl
 from tests.kubeflow.api_server import ApiServer, api_server, finish
-from tests.kubeflow.specs import EDGES, ID, MONTAGE, changed, documents_of, exported
+from tests.kubeflow.playing import Player, Pod
+from tests.kubeflow.specs import EDGES, ID, MONTAGE, PINNED, changed, documents_of, exported
+from tests.kubeflow.with_kfp.docker import Container
 
 pytestmark = [pytest.mark.kfp, pytest.mark.timeout(600)]
 PYTHONS = os.environ.get("TEST_KFP_PYTHONS", "").split(":")
@@ -57,11 +60,13 @@ def call(kfp: str, script: str, *words: str, **variables: str) -> str:
     return ended.stdout + ended.stderr
 
 
-@pytest.mark.parametrize("documents", [(EDGES, MONTAGE), (EVERYTHING,), (EVERYTHING, MONTAGE)], ids=["plain", "everything", "both"])
-def test_exports_are_read_strictly_and_compile_to_themselves(kfp: str, tmp_path: Path, documents: tuple[Any, ...]) -> None:
-    file = tmp_path / "pipeline.yaml"
-    file.write_text(exported(*documents).to_yaml())
-    assert re.search(r"kfp 2\.\d+", call(kfp, "check.py", str(tmp_path / "again.yaml"), str(file)))
+def test_exports_are_read_strictly_and_compile_to_themselves(kfp: str, tmp_path: Path) -> None:
+    files = []
+    for transport in Transport:
+        for name, documents in {"plain": (EDGES, MONTAGE), "everything": (EVERYTHING,), "both": (EVERYTHING, MONTAGE)}.items():
+            files.append(tmp_path / f"{name}-{transport.value}.yaml")
+            files[-1].write_text(exported(*documents, options=dataclasses.replace(PINNED, transport=transport)).to_yaml())
+    assert re.search(r"kfp 2\.\d+", call(kfp, "check.py", str(tmp_path / "again.yaml"), *map(str, files)))
 
 
 def test_what_is_generated_is_read_strictly_and_compiles_to_itself(kfp: str, tmp_path: Path) -> None:
@@ -130,6 +135,33 @@ def test_edges_and_montage_are_the_same_bytes_and_trees_as_jobs_of_ours(kfp: str
         # Nothing changed, so that a second run makes nothing, whichever kfp has it run.
         run_locally(kfp, tmp_path, tmp_path / "exported.yaml")
         assert pachctl.json("inspect", "commit", "montage@kubeflow")[0]["id"] == found["montage"][1]["id"]
+    assert main(["fsck"]) == 0
+
+
+def test_edges_and_montage_on_a_volume_are_the_same_trees(tmp_path: Path, pachctl: Pachctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    subprocess.run([sys.executable, str(ROOT / "definitions/edges/export.py"), str(tmp_path / "pictures")], check=True)
+    pachctl("create", "repo", "images")
+    pachctl("put", "file", "-r", "images@master", "-f", str(tmp_path / "pictures"))
+    pachctl("create", "pipeline", "-f", str(pipelines_here(tmp_path)))
+    pachctl("wait", "commit", "montage@master")
+    pachctl("export", "kubeflow", "edges", "montage", "--transport", "volume", "-o", str(tmp_path / "exported.yaml"))
+    monkeypatch.setenv("TEST_PODS_PYTHON", sys.executable)
+    monkeypatch.setenv("TEST_PODS_FOLDERS", f"{os.environ['PACHYDERM_HOME']}:{tmp_path / 'tasks'}")
+
+    def run(pod: Pod) -> None:
+        places = {str(tmp_path / claim): {"bind": path} for claim, path in pod.claims}
+        places |= {str(tmp_path / f"empty-{pod.name}"): {"bind": one["mountPath"]} for one in pod.settings.get("emptyDirMounts", ())}
+        ended = Container([*pod.command, *pod.args], places, {"PACHYDERM_HOME": os.environ["PACHYDERM_HOME"], **pod.env})
+        assert ended.wait() == {"StatusCode": 0}, b"".join(ended.logs(stream=True)).decode()
+
+    (tmp_path / "tasks").mkdir()
+    pipeline, platform = documents_of((tmp_path / "exported.yaml").read_text())
+    player = Player(pipeline, platform, tmp_path / "tasks", run)
+    player.play()
+    assert player.claims == set()
+    for repo in ("edges", "montage"):
+        hashes = [pachctl.json("inspect", "file", f"{repo}@{branch}:/")[0]["hash"] for branch in ("master", "kubeflow")]
+        assert hashes[0] == hashes[1]
     assert main(["fsck"]) == 0
 
 
