@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.exported.graph import read_outside
 from pachyderm_dagster.kubeflow.components import COMPONENT_NAMES, component_yaml
 from pachyderm_dagster.kubeflow.export import export_pipelines
 from pachyderm_dagster.kubeflow.options import Options, Transport
@@ -25,6 +26,9 @@ def files() -> dict[str, str]:
             print(f"note: {name} is left out: {error.message}", file=sys.stderr)
     edges = DEFINITIONS / "edges/pipelines.yaml"
     specs = parse_specs(edges.read_text(), source=str(edges.relative_to(HERE.parent)), notes=[])
+    images = dict.fromkeys(read_outside(specs), "0" * 32)
+    imported = Options(name="edges-imported", commits=images, transport=Transport.IMPORTER, artifact_root="s3://bucket/artifacts")
+    found["pipelines/edges-imported.yaml"] = export_pipelines(specs, imported).to_yaml()
     found["pipelines/edges-on-volume.yaml"] = export_pipelines(specs, Options(name="edges-on-volume", transport=Transport.VOLUME)).to_yaml()
     return found
 

@@ -56,6 +56,9 @@ def _branch(text: str, project: str) -> BranchName:
 @click.command(epilog="Example: pachyderm-dagster kubeflow stage --spec SPEC --commit images@master ID --data FOLDER --executor-input '{{$}}'")
 @click.option("--spec", required=True, metavar="JSON", help="What is read: a pipeline specification with its input.")
 @click.option("--commit", "asked", type=(str, str), multiple=True, metavar="BRANCH ID", help="The commit of a branch that is read; its head when ID is empty.")
+@click.option(
+    "--imported", type=(str, str), multiple=True, metavar="BRANCH URI", help="A branch whose files another artifact has, and where it was imported from."
+)
 @click.option("--shares", type=click.IntRange(min=1), default=1, show_default=True, help="For so many pods.")
 @click.option("--pinned", is_flag=True, help="Refuse a branch without an id, since the result may be kept.")
 @click.option("--data", "folder", type=click.Path(path_type=Path), help="The folder of the artifact.")
@@ -67,6 +70,7 @@ def stage(
     environ: Mapping[str, str],
     spec: str,
     asked: tuple[tuple[str, str], ...],
+    imported: tuple[tuple[str, str], ...],
     shares: int,
     pinned: bool,
     folder: Path | None,
@@ -84,7 +88,9 @@ def stage(
     read = PipelineSpec.from_json(spec)
     with closing(open_workspace(environ, project=read.pipeline.project or project)) as workspace:
         wanted = {_branch(branch, project): id for branch, id in asked}
-        staged = stage_datums(workspace, read, wanted, folder, shares=shares, pinned=pinned, project=read.pipeline.project or project)
+        others = {_branch(branch, project): uri for branch, uri in imported}
+        own_project = read.pipeline.project or project
+        staged = stage_datums(workspace, read, wanted, folder, shares=shares, pinned=pinned, project=own_project, imported=others)
     text = show_made_from(staged.made_from)
     told.write(
         {"datums": staged.datums, "made_from": text},

@@ -119,6 +119,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "argo commit": Here("argo_steps:argo_commit", "In a workflow: commit what the datums wrote."),
     },
     "Kubeflow": {
+        "export files": Here("export_files:export_files", "Write the files of a commit to a bucket, where others find them by the commit's id."),
         "export kubeflow": Here("export_kubeflow:export_kubeflow", "Write pipelines as a pipeline of Kubeflow."),
         "kubeflow stage": Here("kubeflow_tasks:stage", "In a task of Kubeflow: get the datums of an exported pipeline."),
         "kubeflow commit": Here("kubeflow_tasks:commit", "In a task of Kubeflow: commit what the datums wrote."),

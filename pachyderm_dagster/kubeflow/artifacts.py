@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from pachyderm_dagster.exported.graph import Step
 from pachyderm_dagster.kubeflow import ir
+from pachyderm_dagster.kubeflow.importing import ARTIFACT, Imported, imports_of
 from pachyderm_dagster.kubeflow.ir import Document
 from pachyderm_dagster.kubeflow.options import Options
 from pachyderm_dagster.kubeflow.pods import home_pod, resources, user_pod
@@ -23,6 +24,7 @@ from pachyderm_dagster.kubeflow.tasks import (
     stage_words,
     user_variables,
 )
+from pachyderm_dagster.pfs.made_commits import full_name
 from pachyderm_dagster.pps.spec import Reprocess
 
 
@@ -30,24 +32,27 @@ def parts_of(step: Step, options: Options) -> Parts:
     """A pipeline."""
     home = home_pod(options.home_secret)
     pods = {f"exec-stage-{step.word}": home, f"exec-run-{step.word}": user_pod(step.spec, pfs_volume=True), f"exec-commit-{step.word}": home}
-    return Parts(_tasks(step, options), _components(step), _executors(step, options), pods)
+    imports = imports_of(step, options)
+    return Parts(_tasks(step, options, imports), _components(step, imports), _executors(step, options, imports), pods)
 
 
-def _tasks(step: Step, options: Options) -> dict[str, Document]:
+def _tasks(step: Step, options: Options, imports: Sequence[Imported]) -> dict[str, Document]:
     stage, run, commit = (f"{word}-{step.word}" for word in ("stage", "run", "commit"))
     pinned = is_pinned(step, options)
     shared = is_shared(step.spec)
+    files = {"data": ir.artifact_of(stage, "data"), **{one.files: ir.artifact_of(one.task, ARTIFACT) for one in imports}}
+    after = [stage, *(one.task for one in imports)]
     return {
         stage: ir.task(
             stage,
             f"comp-{stage}",
             title=f"get inputs of {step.spec.pipeline.name}",
-            parameters=commits_given(step),
+            parameters={**commits_given(step), **{one.uri: ir.from_pipeline(one.uri) for one in imports}},
             after=producers(step),
             cached=pinned,
             retries=HOME_RETRIES,
         ),
-        run: _shared_run(step) if shared else _run(step, artifact=ir.artifact_of(stage, "data"), after=[stage]),
+        run: _shared_run(step, files, after) if shared else _run(step, files, after=after),
         commit: ir.task(
             commit,
             f"comp-{commit}",
@@ -61,15 +66,15 @@ def _tasks(step: Step, options: Options) -> dict[str, Document]:
     }
 
 
-def _components(step: Step) -> dict[str, Document]:
+def _components(step: Step, imports: Sequence[Imported]) -> dict[str, Document]:
     stage, run, commit = (f"{word}-{step.word}" for word in ("stage", "run", "commit"))
     shared = is_shared(step.spec)
     made = {"datums": ir.parameter("NUMBER_INTEGER"), "made_from": ir.parameter()}
-    inputs = {"data": ir.dataset()}
+    inputs = {"data": ir.dataset(), **{one.files: ir.dataset() for one in imports}}
     found = {
         f"comp-{stage}": ir.component(
             f"exec-{stage}",
-            ir.definitions({parameter: ir.parameter() for parameter in step.reads.values()}, {}),
+            ir.definitions({parameter: ir.parameter() for parameter in [*step.reads.values(), *(one.uri for one in imports)]}, {}),
             ir.definitions(made, {"data": ir.dataset()}),
         ),
         f"comp-{run}": ir.component(
@@ -79,23 +84,25 @@ def _components(step: Step) -> dict[str, Document]:
             f"exec-{commit}", ir.definitions(made, {"out": ir.dataset(many=shared)}), ir.definitions({"commit": ir.parameter()}, {})
         ),
     }
-    return {**found, **({f"comp-{run}-shares": _shares(step)} if shared else {})}
+    return {**found, **({f"comp-{run}-shares": _shares(step, inputs)} if shared else {})}
 
 
-def _executors(step: Step, options: Options) -> dict[str, Document]:
+def _executors(step: Step, options: Options, imports: Sequence[Imported]) -> dict[str, Document]:
     stage, run, commit = (f"exec-{word}-{step.word}" for word in ("stage", "run", "commit"))
     spec = step.spec
     share = ir.input_parameter("share") if is_shared(spec) else "0"
+    imported = [word for one in imports for word in ("--imported", full_name(one.branch), ir.input_parameter(one.uri))]
+    folders = [ir.input_path(one.files) for one in imports]
     return {
         stage: ir.container(
             options.image,
             [PROGRAM, "kubeflow", "stage"],
-            [*stage_words(step, options), "--data", ir.output_path("data"), "--executor-input", ir.EXECUTOR_INPUT],
+            [*stage_words(step, options), *imported, "--data", ir.output_path("data"), "--executor-input", ir.EXECUTOR_INPUT],
         ),
         run: ir.container(
             spec.transform.image,
-            ["sh", "-c", datum_script(spec), spec.pipeline.name],
-            [ir.input_path("data"), ir.output_path("out"), ir.output_uri("out"), ir.EXECUTOR_INPUT, share, *spec.transform.cmd],
+            ["sh", "-c", datum_script(spec, imports=len(imports)), spec.pipeline.name],
+            [ir.input_path("data"), ir.output_path("out"), ir.output_uri("out"), ir.EXECUTOR_INPUT, share, *folders, *spec.transform.cmd],
             env=user_variables(step),
             resources=resources(spec),
         ),
@@ -103,41 +110,41 @@ def _executors(step: Step, options: Options) -> dict[str, Document]:
     }
 
 
-def _run(step: Step, *, artifact: Document, after: Sequence[str] = (), parameters: Mapping[str, Document] | None = None) -> Document:
+def _run(step: Step, files: Mapping[str, Document], *, after: Sequence[str] = (), parameters: Mapping[str, Document] | None = None) -> Document:
     spec = step.spec
     return ir.task(
         f"run-{step.word}",
         f"comp-run-{step.word}",
         title=spec.pipeline.name,
         parameters=parameters,
-        artifacts={"data": artifact},
+        artifacts=files,
         after=after,
         cached=spec.reprocess_spec is not Reprocess.EVERY_JOB,
         retries=spec.datum_tries - 1,
     )
 
 
-def _shared_run(step: Step) -> Document:
+def _shared_run(step: Step, files: Mapping[str, Document], after: Sequence[str]) -> Document:
     """A graph in place of the task: one pod for each share."""
-    stage, name = f"stage-{step.word}", f"run-{step.word}"
+    name = f"run-{step.word}"
     shares = share_names(step.spec)
     return {
         "componentRef": {"name": f"comp-{name}-shares"},
-        "dependentTasks": [stage],
-        "inputs": ir.definitions({}, {"data": ir.artifact_of(stage, "data")}),
+        "dependentTasks": sorted(after),
+        "inputs": ir.definitions({}, files),
         "iteratorPolicy": {"parallelismLimit": len(shares)},
         "parameterIterator": {"itemInput": ITEM, "items": {"raw": json.dumps(shares)}},
         "taskInfo": {"name": f"{step.spec.pipeline.name}, in shares"},
     }
 
 
-def _shares(step: Step) -> Document:
+def _shares(step: Step, inputs: Mapping[str, Document]) -> Document:
     name = f"run-{step.word}"
     return {
         "dag": {
             "outputs": {"artifacts": {"out": {"artifactSelectors": [{"outputArtifactKey": "out", "producerSubtask": name}]}}},
-            "tasks": {name: _run(step, artifact={"componentInputArtifact": "data"}, parameters={"share": ir.from_pipeline(ITEM)})},
+            "tasks": {name: _run(step, {name: {"componentInputArtifact": name} for name in inputs}, parameters={"share": ir.from_pipeline(ITEM)})},
         },
-        "inputDefinitions": ir.definitions({ITEM: ir.parameter()}, {"data": ir.dataset()}),
+        "inputDefinitions": ir.definitions({ITEM: ir.parameter()}, inputs),
         "outputDefinitions": ir.definitions({}, {"out": ir.dataset(many=True)}),
     }

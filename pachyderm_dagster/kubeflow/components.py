@@ -1,4 +1,4 @@
-"""Components for pipelines that people write themselves: `pfs_head`, `pfs_get`, `pfs_put` and `pfs_diff`, each a file that kfp loads.
+"""Components for pipelines that people write themselves, files that kfp loads: `pfs_head`, `pfs_get`, `pfs_put`, `pfs_diff`, `pfs_dataset`.
 
 Each is a graph of one task: kfp keeps what Kubernetes is told of graphs, and whether their tasks may come from the cache, and drops both of a container.
 """
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.kubeflow import ir
+from pachyderm_dagster.kubeflow.importing import ARTIFACT, importer, importing_component
 from pachyderm_dagster.kubeflow.ir import Document
 from pachyderm_dagster.kubeflow.options import DEFAULT_HOME_SECRET, DEFAULT_IMAGE
 from pachyderm_dagster.kubeflow.pods import home_pod
@@ -95,7 +96,8 @@ _COMPONENTS: Mapping[str, _Component] = {
         {"--repo": "repo", "--new": "new", "--old": "old", "--branch": "branch", "--path": "path"},
     ),
 }
-COMPONENT_NAMES = tuple(_COMPONENTS)
+IMPORTING = "pfs_dataset"
+COMPONENT_NAMES = (*_COMPONENTS, IMPORTING)
 
 
 def component_yaml(name: str, *, image: str = DEFAULT_IMAGE, home_secret: str = DEFAULT_HOME_SECRET) -> str:
@@ -108,6 +110,8 @@ def component_yaml(name: str, *, image: str = DEFAULT_IMAGE, home_secret: str = 
     Raises:
         NotFoundError: `component-not-found`.
     """
+    if name == IMPORTING:
+        return _importing()
     if name not in _COMPONENTS:
         raise NotFoundError("component-not-found", f"there is no component {name!r}; there are {', '.join(COMPONENT_NAMES)}")
     found = _COMPONENTS[name]
@@ -130,6 +134,28 @@ def component_yaml(name: str, *, image: str = DEFAULT_IMAGE, home_secret: str = 
         results=_results(task, found),
     )
     return ir.to_yaml(pipeline, ir.platform({f"exec-{task}": home_pod(home_secret)}))
+
+
+def _importing() -> str:
+    """Imports what `export files` wrote: no pod of ours, and no Secret."""
+    inputs = {
+        "uri": ir.parameter(description="What `pachyderm-dagster export files` printed"),
+        "repo": ir.parameter(description="The repo, which is noted on the artifact"),
+        "commit": ir.parameter(description="The id of the commit, which is noted too"),
+        "branch": ir.parameter(default="master", description="The branch, which is noted too"),
+    }
+    task, data = "import", {"data": ir.dataset(description="The files")}
+    pipeline = ir.pipeline(
+        IMPORTING.replace("_", "-"),
+        "Files of a commit as an artifact, imported from where `pachyderm-dagster export files` wrote them.",
+        inputs=ir.definitions(inputs, {}),
+        tasks={task: ir.task(task, f"comp-{task}", parameters={name: ir.from_pipeline(name) for name in inputs})},
+        components={f"comp-{task}": importing_component(f"exec-{task}", "repo", "branch")},
+        executors={f"exec-{task}": importer({name: ir.input_parameter(name) for name in ("repo", "branch")})},
+        outputs=ir.definitions({}, data),
+        results=ir.definitions({}, {"data": {"artifactSelectors": [{"outputArtifactKey": ARTIFACT, "producerSubtask": task}]}}),
+    )
+    return ir.to_yaml(pipeline)
 
 
 def _only_task(word: str, found: _Component) -> Document:

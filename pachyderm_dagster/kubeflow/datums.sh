@@ -3,10 +3,14 @@
 set -u
 export PFS_ROOT=/pfs
 in=$1 out=$2 uri=$3 told=$4 share=$5
-shift 5
+@IMPORTED@
+shift @ARGUMENTS@
 # What the file of a datum calls: d and f make directories and files, v the file of variables; it defines e, which runs a command with them.
 d() { mkdir -p "/pfs/$1" || bad=1; }
-f() { @PLACE@ "$in/files/$1" "/pfs/$2" || bad=1; }
+f() {
+    @FROM@
+    @PLACE@ "$from" "/pfs/$2" || bad=1
+}
 v() { printf '%s\n' "$@" >/pfs/.env || bad=1; }
 @FIND_PROGRAM@
 run() {

@@ -6,7 +6,7 @@ from typing import assert_never
 
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.exported.graph import Step, plan_steps
-from pachyderm_dagster.kubeflow import artifacts, ir, volumes
+from pachyderm_dagster.kubeflow import artifacts, importing, ir, volumes
 from pachyderm_dagster.kubeflow.fields import check_pipeline
 from pachyderm_dagster.kubeflow.ir import Document
 from pachyderm_dagster.kubeflow.options import Options, Transport
@@ -74,5 +74,7 @@ def _parts(steps: Sequence[Step], options: Options) -> Parts:
             return join_parts(artifacts.parts_of(step, options) for step in steps)
         case Transport.VOLUME:
             return join_parts([volumes.around(steps, options), *(volumes.parts_of(step, options) for step in steps)])
+        case Transport.IMPORTER:
+            return join_parts([importing.around(steps, options), *(artifacts.parts_of(step, options) for step in steps)])
         case _:
             assert_never(options.transport)

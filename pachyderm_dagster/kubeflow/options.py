@@ -19,6 +19,8 @@ class Transport(enum.StrEnum):
     """By artifacts of Kubeflow's own store; the image needs a shell."""
     VOLUME = "volume"
     """On a volume that is made for each run; any image will do."""
+    IMPORTER = "importer"
+    """As artifacts that Kubeflow imports from where commits were written for it; output as with `artifact`."""
 
 
 class AccessMode(enum.StrEnum):
@@ -55,6 +57,7 @@ class Options:
         home_secret: the Secret, in the namespace of runs, whose keys are the variables with which those tasks open the home.
         output_branch: of every output repo the branch that runs write.
         volume: of the transport of that name.
+        artifact_root: of the transport `importer`: the URL below which commits were written (`published`).
     """
 
     name: str = ""
@@ -64,3 +67,4 @@ class Options:
     output_branch: str = DEFAULT_OUTPUT_BRANCH
     transport: Transport = Transport.ARTIFACT
     volume: Volume = field(default_factory=Volume)
+    artifact_root: str = ""

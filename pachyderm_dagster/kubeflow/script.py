@@ -9,14 +9,16 @@ from pachyderm_dagster.pps.spec import PipelineSpec
 _TEMPLATE, _FIND_PROGRAM = (Path(__file__).with_name(name) for name in ("datums.sh", "find_program.sh"))
 
 
+_FROM_IMPORTED = 'from="$in/files/$1"; case $1 in @*) number=${1%%/*}; eval "from=\\$imported_${number#@}"; from="$from/${1#*/}" ;; esac'
 # A shell without libraries prefers programs of its own to those of the image; by their paths it calls these.
 _FIND = 'find_program "$1" || return 127; shift; set -- "$program" "$@"; '
 
 
-def datum_script(spec: PipelineSpec, *, on_volume: bool = False) -> str:
+def datum_script(spec: PipelineSpec, *, on_volume: bool = False, imports: int = 0) -> str:
     """The script for one pipeline; the folders, the share of the datums and the command are its arguments.
 
     Args:
+        imports: how many folders of commits are among the arguments, behind the share; files of the first are `@0/PATH` to the file of a datum.
         on_volume: the files are on a volume, so that links to them do, and the shell is one that we brought.
     """
     transform = spec.transform
@@ -32,6 +34,9 @@ def datum_script(spec: PipelineSpec, *, on_volume: bool = False) -> str:
             "ACCEPTED": " | ".join(map(str, dict.fromkeys([0, *transform.accept_return_code]))),
             "CD": f"cd {shlex.quote(transform.working_dir)} || exit 70" if transform.working_dir else ":",
             "FIND_PROGRAM": _lines_of(_FIND_PROGRAM) if on_volume else "",
+            "IMPORTED": "".join(f"imported_{number}=${{{number + 6}}} " for number in range(imports)).rstrip(),
+            "ARGUMENTS": str(5 + imports),
+            "FROM": _FROM_IMPORTED if imports else 'from="$in/files/$1"',
             "PLACE": "ln -s" if on_volume else "cp",
             "PIPELINE": spec.pipeline.name,
         }

@@ -63,6 +63,16 @@ def upload(url: str, uploads: Iterable[Upload], check: Callable[[], None] = lamb
     return Uploaded(files, size)
 
 
+def is_there(url: str, name: str) -> bool:
+    """Whether a file was written below `url` by this name. Errors as `upload`."""
+    with writing(url):
+        try:
+            obstore.head(_connect(url), name)
+        except FileNotFoundError:
+            return False
+    return True
+
+
 def _connect(url: str) -> ObjectStore:
     parts = urlsplit(url)
     if parts.scheme != "file":

@@ -68,12 +68,13 @@ def run_user_code(
     shell: str = "sh",
     env: Mapping[str, str] | None = None,
     on_volume: bool = False,
+    imports: Sequence[Path] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Runs the script of a pipeline where its pod would, with another folder in place of `/pfs`."""
     there = re.compile(r"(?<![\w.-])/pfs\b")
-    script = there.sub(str(pfs), datum_script(spec, on_volume=on_volume))
+    script = there.sub(str(pfs), datum_script(spec, on_volume=on_volume, imports=len(imports)))
     for file in data.glob("datums/*/*"):
         file.write_text(there.sub(str(pfs), file.read_text()))
     cmd = [there.sub(str(pfs), word) for word in spec.transform.cmd]
-    words = [*shell.split(), "-c", script, spec.pipeline.name, str(data), str(out), f"file://{out}", told, share, *cmd]
+    words = [*shell.split(), "-c", script, spec.pipeline.name, str(data), str(out), f"file://{out}", told, share, *map(str, imports), *cmd]
     return subprocess.run(words, check=False, capture_output=True, text=True, env={**os.environ, **(env or {})})

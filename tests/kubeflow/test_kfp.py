@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ def test_exports_are_read_strictly_and_compile_to_themselves(kfp: str, tmp_path:
     for transport in Transport:
         for name, documents in {"plain": (EDGES, MONTAGE), "everything": (EVERYTHING,), "both": (EVERYTHING, MONTAGE)}.items():
             files.append(tmp_path / f"{name}-{transport.value}.yaml")
-            files[-1].write_text(exported(*documents, options=dataclasses.replace(PINNED, transport=transport)).to_yaml())
+            files[-1].write_text(exported(*documents, options=dataclasses.replace(PINNED, transport=transport, artifact_root="s3://bucket/x")).to_yaml())
     assert re.search(r"kfp 2\.\d+", call(kfp, "check.py", str(tmp_path / "again.yaml"), *map(str, files)))
 
 
@@ -81,14 +82,21 @@ def test_people_use_the_components_in_pipelines_of_their_own(kfp: str, tmp_path:
     id = pachctl.put("books@master:/hamlet", "to be")
     call(kfp, "louder.py", str(ROOT / "kubeflow/components"), str(tmp_path / "louder.yaml"))
     compiled = (tmp_path / "louder.yaml").read_text()
-    assert len(documents_of(compiled)[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]) == 5
-    run_locally(kfp, tmp_path, tmp_path / "louder.yaml")
+    assert len(documents_of(compiled)[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]) == 6
+    published = tmp_path / "published"
+    pachctl("export", "files", "books@master", "--artifact-root", f"file://{published}")
+
+    def run() -> None:
+        run_locally(kfp, tmp_path, tmp_path / "louder.yaml", f"uri={published}/default/books/{id}", f"old={id}", folders=[published])
+
+    run()
     assert pachctl("get", "file", "loud@master:/hamlet").out == "TO BE"
     made = pachctl.json("inspect", "commit", "loud@master")[0]
     assert made["direct_provenance"] == [f"books@{id}"]
     pachctl.put("books@master:/moby-dick", "call me")
-    run_locally(kfp, tmp_path, tmp_path / "louder.yaml")
+    run()
     assert pachctl("get", "file", "loud@master:/moby-dick").out == "CALL ME"
+    assert [entry["path"] for entry in pachctl.json("list", "file", "older@master:/")] == ["/hamlet"]
     assert pachctl("get", "file", "added@master:/files/moby-dick").out == "call me"
     assert [one["parent"] for one in pachctl.json("list", "commit", "loud@master")] == [made["id"], None]
 
@@ -101,10 +109,10 @@ def pipelines_here(tmp_path: Path) -> Path:
     return file
 
 
-def run_locally(kfp: str, tmp_path: Path, file: Path, *given: str) -> str:
+def run_locally(kfp: str, tmp_path: Path, file: Path, *given: str, folders: Sequence[Path] = ()) -> str:
     """Runs a pipeline under kfp's own orchestrator, each container in a pod of this machine."""
     home = os.environ["PACHYDERM_HOME"]
-    variables = {"TEST_PODS_PYTHON": sys.executable, "TEST_PODS_FOLDERS": home, "TMPDIR": str(tmp_path)}
+    variables = {"TEST_PODS_PYTHON": sys.executable, "TEST_PODS_FOLDERS": ":".join([home, *map(str, folders)]), "TMPDIR": str(tmp_path)}
     return call(kfp, "run_local.py", str(file), str(tmp_path / "root"), *given, **variables)
 
 
@@ -163,6 +171,26 @@ def test_edges_and_montage_on_a_volume_are_the_same_trees(tmp_path: Path, pachct
         hashes = [pachctl.json("inspect", "file", f"{repo}@{branch}:/")[0]["hash"] for branch in ("master", "kubeflow")]
         assert hashes[0] == hashes[1]
     assert main(["fsck"]) == 0
+
+
+@newest
+def test_a_run_with_imported_commits_gives_the_same_trees(kfp: str, tmp_path: Path, pachctl: Pachctl) -> None:
+    """Under kfp's local orchestrator, which takes files of this machine without a scheme."""
+    pachctl("create", "repo", "images")
+    pachctl.put("images@master:/a b/c", "1")
+    id = pachctl.put("images@master:/d", "")
+    copy = changed(EDGES, transform__cmd=["sh", "-c", 'cp -r /pfs/images/* /pfs/out/; test -z "$(find /pfs/images -type l)"'], parallelism_spec={"constant": 2})
+    both = changed(MONTAGE, transform__stdin=["cp -r /pfs/images /pfs/edges /pfs/out/"])
+    files = json.dumps(copy) + json.dumps(both)
+    pachctl("create", "pipeline", "-f", "-", stdin=files.encode())
+    pachctl("wait", "commit", "montage@master")
+    published = tmp_path / "published"
+    words = ["--transport", "importer", "--artifact-root", f"file://{published}", "-o", str(tmp_path / "p.yaml")]
+    pachctl("export", "kubeflow", "edges", "montage", *words)
+    run_locally(kfp, tmp_path, tmp_path / "p.yaml", f"images_uri={published}/default/images/{id}", folders=[published])
+    for repo in ("edges", "montage"):
+        hashes = [pachctl.json("inspect", "file", f"{repo}@{branch}:/")[0]["hash"] for branch in ("master", "kubeflow")]
+        assert hashes[0] == hashes[1]
 
 
 @newest

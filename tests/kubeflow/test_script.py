@@ -30,7 +30,7 @@ def data(tmp_path: Path) -> Path:
         path = f"/{name} '$(x)'\n/f"
         file = InputFile("in-put", path, is_dir=False, files=((path, EMPTY_CONTENT),))
         task = DatumTask(id=name * 64, index=number, inputs=(file,), environment={"PACH_DATUM_ID": name * 64})
-        (data / f"datums/0/{number:08d}-{task.id}").write_text(layout(task))
+        (data / f"datums/0/{number:08d}-{task.id}").write_text(layout(task, {}))
     return data
 
 

@@ -5,7 +5,8 @@ import sys
 from kfp import compiler, components, dsl
 
 _, folder, target = sys.argv
-pfs_head, pfs_get, pfs_put, pfs_diff = (components.load_component_from_file(f"{folder}/{name}.yaml") for name in ("pfs_head", "pfs_get", "pfs_put", "pfs_diff"))
+NAMES = "pfs_head", "pfs_get", "pfs_put", "pfs_diff", "pfs_dataset"
+pfs_head, pfs_get, pfs_put, pfs_diff, pfs_dataset = (components.load_component_from_file(f"{folder}/{name}.yaml") for name in NAMES)
 SHOUT = """
 mkdir -p "$1"
 for file in "$0"/*; do tr a-z A-Z <"$file" >"$1/${file##*/}"; done
@@ -21,12 +22,14 @@ def shout(text: dsl.Input[dsl.Dataset], out: dsl.Output[dsl.Dataset]) -> dsl.Con
 
 
 @dsl.pipeline(name="louder")  # type: ignore[untyped-decorator]
-def louder() -> None:
-    """What books holds in capitals, and what was added to it, each as a commit."""
+def louder(uri: str, old: str) -> None:
+    """What books holds in capitals, and held in an older commit, and what was added to it, each as a commit."""
     commit = pfs_head(repo="books").outputs["commit"]
     got = pfs_get(repo="books", commit=commit)
     loud = shout(text=got.outputs["data"])
     pfs_put(repo="loud", made_from=got.outputs["made_from"], data=loud.outputs["out"])
+    older = shout(text=pfs_dataset(uri=uri, repo="books", commit=old).outputs["data"])
+    pfs_put(repo="older", data=older.outputs["out"])
     changes = pfs_diff(repo="books", new=commit)
     pfs_put(repo="added", made_from=changes.outputs["made_from"], data=changes.outputs["data"])
 
