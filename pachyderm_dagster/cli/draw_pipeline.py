@@ -30,7 +30,7 @@ def draw_pipeline(environ: Mapping[str, str], set_id: str | None, all_projects: 
         with record.database.read() as txn:
             repos.ensure_project(txn, project)
             listed = pipelines.list_pipeline(txn) if set_id is None else pipelines.list_pipeline_of_set(txn, set_id)
-        found = as_kept(record.leases, record.settings.home, listed)
+        found = as_kept(record.leases, record.settings, listed)
     shown = {str(one.name): one for one in found if all_projects or one.name.project == project}
     reads = graph_of(shown.values())
     if printer.for_programs:

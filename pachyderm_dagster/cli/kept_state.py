@@ -2,16 +2,22 @@
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 from pachyderm_dagster.coordination.leases import Leases
 from pachyderm_dagster.coordination.names import process_lease
 from pachyderm_dagster.executors.kept_processes import is_kept, process_folder
 from pachyderm_dagster.pps.model import Pipeline, PipelineState
+from pachyderm_dagster.settings import Settings
 
 
-def as_kept(leases: Leases, home: Path, found: Sequence[Pipeline]) -> list[Pipeline]:
-    """The same pipelines; of those that are to have a process and of which nobody keeps it the state is STANDBY, and the reason what starts it."""
+def as_kept(leases: Leases, settings: Settings, found: Sequence[Pipeline]) -> list[Pipeline]:
+    """The same pipelines; of those that are to have a process and of which nobody keeps it the state is STANDBY, and the reason what starts it.
+
+    Pods are kept by Kubernetes, and how they do is in the record.
+    """
+    if settings.kubernetes is not None:
+        return list(found)
+    home = settings.home
     names = {one.key: process_lease(one.key) for one in found if one.spec.runs_on and one.state is not PipelineState.PAUSED}
     if not names:
         return list(found)

@@ -102,10 +102,9 @@ def inspect_pipeline(environ: Mapping[str, str], pipeline: str, project: str, pr
             found = pipelines.get_pipeline(txn, parse_repo(name, project=project))
             if caret:
                 found = _older_version(txn, found, int(back or "1"))
-        home = record.settings.home
-        (found,) = as_kept(record.leases, home, [found])
+        (found,) = as_kept(record.leases, record.settings, [found])
         workers = workers_documents(record, found) if found.is_newest else None
-    printer.one({**pipeline_inspection(found), "process": process_document(home, found), "workers": workers}, LINES)
+    printer.one({**pipeline_inspection(found), "process": process_document(record.settings, found), "workers": workers}, LINES)
 
 
 @click.command(epilog="Example: pachctl extract pipeline edges > edges.json")
@@ -157,7 +156,7 @@ def list_pipeline(
             if history:
                 found = [version for one in found for version in _versions(txn, one, history)]
             late = {alert.pipeline for alert in list_alert(txn)}
-        found = as_kept(record.leases, record.settings.home, found)
+        found = as_kept(record.leases, record.settings, found)
     told = [{**pipeline_document(one), "alerts": [LATE] if one.is_newest and one.name in late else []} for one in found]
     documents = [document for document in told if state is None or document["state"] == state]
     if only_spec:

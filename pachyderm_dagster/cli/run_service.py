@@ -1,5 +1,6 @@
 """`run service`."""
 
+import threading
 from collections.abc import Mapping
 from contextlib import closing
 
@@ -8,6 +9,7 @@ import click
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.signals import stopped_by_signal
 from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.executors.choosing import ServiceKeeper, service_keeper
 from pachyderm_dagster.executors.keeper import Keeper
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pfs.references import parse_repo
@@ -23,13 +25,23 @@ LOOK_SECONDS = 0.5
 @click.pass_obj
 def run_service(environ: Mapping[str, str], pipelines_to_run: tuple[str, ...], project: str) -> None:
     """Those named, or all of them, until Ctrl-C: starts their processes, starts them again when they end, and lets services serve the newest commit. What is
-    stopped, updated, deleted or made meanwhile is followed. `pachyderm-dagster dev` does this too.
+    stopped, updated, deleted or made meanwhile is followed. `pachyderm-dagster dev` does this too. On Kubernetes they are pods, which stay when this ends.
     """
     with stopped_by_signal() as stop, closing(open_workspace(environ, project=project)) as workspace:
         names = {_checked(workspace, parse_repo(name, project=project)) for name in pipelines_to_run} or None
+        in_pods = service_keeper(workspace, names=names, tell=_tell)
+        if in_pods is not None:
+            _keep_in_pods(in_pods, stop)
+            return
         with Keeper(workspace, environ, names=names, tell=_tell) as keeper:
             while not stop.is_set():
                 keeper.step(LOOK_SECONDS)
+
+
+def _keep_in_pods(keeper: ServiceKeeper, stop: threading.Event) -> None:
+    keeper.step()
+    while not stop.wait(LOOK_SECONDS):
+        keeper.step()
 
 
 def _checked(workspace: Workspace, name: RepoName) -> RepoName:

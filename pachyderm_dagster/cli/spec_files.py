@@ -107,8 +107,8 @@ def tell_unused(specs: Iterable[PipelineSpec], environ: Mapping[str, str]) -> No
     """Says on standard error what runs on this machine make no use of, or what pods cannot run."""
     if load_settings(environ).kubernetes is not None:
         for spec in specs:
-            if spec.runs_on:
-                click.echo(f"note: {spec.kind} '{spec.pipeline.name}' will not run: processes that stay need PACHYDERM_EXECUTOR=local", err=True)
+            if spec.spout is not None:
+                click.echo(f"note: spout '{spec.pipeline.name}' will not run: it needs PACHYDERM_EXECUTOR=local", err=True)
         return
     for spec in specs:
         unused = [*kubernetes_only_fields(spec), *unused_fields(spec)]

@@ -2,9 +2,9 @@
 
 import importlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Protocol
 
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.executors.local import LocalExecutor
@@ -34,8 +34,29 @@ def open_executor(workspace: Workspace, environ: Mapping[str, str], *, warn: Cal
     return executor
 
 
+class ServiceKeeper(Protocol):
+    """Keeps services and spouts where no process of this machine does."""
+
+    def step(self) -> None:
+        """Brings them to what the record wants now, and returns. What fails is told, and tried again by a later step."""
+        ...
+
+
+def service_keeper(workspace: Workspace, *, names: Collection[RepoName] | None = None, tell: Callable[[str], None] = _log.info) -> ServiceKeeper | None:
+    """Where jobs run in pods, what has services and spouts run there, those of some names or all; None where they are processes of this machine.
+
+    Raises:
+        InvalidError: `extra-missing`, when the client of Kubernetes is not installed.
+    """
+    settings = workspace.settings.kubernetes
+    if settings is None:
+        return None
+    keeper: ServiceKeeper = _import("pod_keeper").PodKeeper(workspace, settings, names=names, tell=tell)
+    return keeper
+
+
 def tend_workers(workspace: Workspace) -> None:
-    """Looks after workers that stay between jobs, of which none run on this machine: has them go that idle, or whose pipeline is gone. What fails is told."""
+    """Looks after what stays between jobs in pods: workers that idle, or whose pipeline is gone, and services. What fails is told."""
     settings = workspace.settings.kubernetes
     if settings is None:
         return
@@ -46,6 +67,7 @@ def tend_workers(workspace: Workspace) -> None:
         _log.debug("%s", error)
     else:
         tending.tend_home(workspace, settings)
+        _import("pod_keeper").PodKeeper(workspace, settings, tell=_log.warning).step()
 
 
 def check_pods(settings: Settings, specs: Iterable[PipelineSpec], project: str, *, tell: Callable[[str], None]) -> None:

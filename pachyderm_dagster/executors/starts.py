@@ -40,17 +40,6 @@ class Start:
     job: Job | None = None
 
 
-def check_runs_here(workspace: Workspace, pipeline: Pipeline) -> None:
-    """Does nothing where the processes of services and spouts are kept.
-
-    Raises:
-        InvalidError: `service-in-pods`.
-    """
-    if workspace.settings.kubernetes is not None:
-        problem = f"{pipeline.spec.kind} '{pipeline.name}' is not started: PACHYDERM_EXECUTOR is 'kubernetes', and processes that stay run on one machine only"
-        raise InvalidError("service-in-pods", f"{problem}; keep it in a home whose executor is local")
-
-
 def start_of_service(workspace: Workspace, job: Job, folder: Path, environ: Mapping[str, str]) -> Start:
     """What a service is to serve: the one datum of a job that was claimed.
 
@@ -59,14 +48,41 @@ def start_of_service(workspace: Workspace, job: Job, folder: Path, environ: Mapp
         environ: of this machine.
 
     Raises:
+        StateError, InvalidError, NotFoundError: as `code_of_service`.
+    """
+    code = code_of_service(workspace, job)
+    return Start(_on_this_machine(code, folder, worker_environment(environ)), code.task, code.pipeline.spec.port, job)
+
+
+def start_of_spout(workspace: Workspace, pipeline: Pipeline, folder: Path, environ: Mapping[str, str]) -> Start:
+    """What a spout is to be told: how it reaches the home, in which it writes its own commits. Errors and arguments as `start_of_service`."""
+    code = code_of_spout(workspace, pipeline)
+    home = {HOME: str(workspace.settings.home), PROJECT: pipeline.name.project}
+    if METADATA_URL in environ:
+        home[METADATA_URL] = environ[METADATA_URL]
+    return Start(_on_this_machine(code, folder, {**worker_environment(environ), **home}), code.task, pipeline.spec.port)
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What is to run of a service or a spout, wherever that is."""
+
+    pipeline: Pipeline
+    setup: WorkerSetup
+    task: DatumTask
+
+
+def code_of_service(workspace: Workspace, job: Job) -> Code:
+    """The one datum of a job that was claimed.
+
+    Raises:
         StateError: `job-unrunnable`, when an input has an error.
-        InvalidError: `service-in-pods`, `service-datums`, `command-missing`; as `find_datums` and `worker_setup`.
+        InvalidError: `service-datums`, `command-missing`; as `find_datums` and `worker_setup`.
         NotFoundError: as `worker_setup`.
     """
     with workspace.database.read() as txn:
         inputs = load_job_inputs(txn, job)
     pipeline = inputs.pipeline
-    check_runs_here(workspace, pipeline)
     if inputs.failed_inputs:
         raise StateError("job-unrunnable", inputs.why_unrunnable)
     trees, sources = workspace.pfs.trees, make_sources(inputs.commits)
@@ -75,42 +91,34 @@ def start_of_service(workspace: Workspace, job: Job, folder: Path, environ: Mapp
         problem = f"the input of service '{pipeline.name}' gives {len(datums)} datums, and a service serves one"
         raise InvalidError("service-datums", f"{problem}; write glob: / for all files, and put one there if the branch has none")
     setup = _setup(workspace, pipeline, job.id, inputs.spec_commit)
-    task = next(datum_tasks(trees, datums, pa.array([0], pa.int64()), sources))
-    return Start(_staying(setup, pipeline, folder, worker_environment(environ)), task, pipeline.spec.port, job)
+    return Code(pipeline, setup, next(datum_tasks(trees, datums, pa.array([0], pa.int64()), sources)))
 
 
-def start_of_spout(workspace: Workspace, pipeline: Pipeline, folder: Path, environ: Mapping[str, str]) -> Start:
-    """What a spout is to be told: how it reaches the home, in which it writes its own commits. Errors and arguments as `start_of_service`."""
-    check_runs_here(workspace, pipeline)
+def code_of_spout(workspace: Workspace, pipeline: Pipeline) -> Code:
+    """The code, which has no datum. Errors as `code_of_service`."""
     with workspace.database.read() as txn:
         spec_commit = get_spec_commit(txn, pipeline)
-    setup = _setup(workspace, pipeline, None, spec_commit)
-    home = {HOME: str(workspace.settings.home), PROJECT: pipeline.name.project}
-    if METADATA_URL in environ:
-        home[METADATA_URL] = environ[METADATA_URL]
-    task = DatumTask(id=_NO_DATUM, index=0, inputs=())
-    return Start(_staying(setup, pipeline, folder, {**worker_environment(environ), **home}), task, pipeline.spec.port)
+    return Code(pipeline, _setup(workspace, pipeline, None, spec_commit), DatumTask(id=_NO_DATUM, index=0, inputs=()))
+
+
+def in_service(setup: WorkerSetup, pipeline: Pipeline, host: str) -> WorkerSetup:
+    """The setup of one that is told by its environment where it is to listen."""
+    port = pipeline.spec.port
+    told = {} if port is None else {"PACH_SERVICE_HOST": host, "PACH_SERVICE_PORT": str(port)}
+    return msgspec.structs.replace(setup, environment={**told, **setup.environment})
 
 
 def _setup(workspace: Workspace, pipeline: Pipeline, set_id: str | None, spec_commit: str) -> WorkerSetup:
-    source = workspace.pps.list_source(pipeline.name, spec_commit) if pipeline.spec.transform.build is not None else ()
-    return worker_setup(workspace, pipeline.name, pipeline.spec, set_id=set_id, spec_commit=spec_commit, source=source)
-
-
-def _staying(setup: WorkerSetup, pipeline: Pipeline, folder: Path, environment: Mapping[str, str]) -> WorkerSetup:
     """The setup of a worker whose one program stays."""
+    source = workspace.pps.list_source(pipeline.name, spec_commit) if pipeline.spec.transform.build is not None else ()
+    setup = worker_setup(workspace, pipeline.name, pipeline.spec, set_id=set_id, spec_commit=spec_commit, source=source)
     if not setup.cmd:
         raise InvalidError("command-missing", "the pipeline has no transform.cmd, so there is nothing to run; `pachctl update pipeline` with a command")
-    port = pipeline.spec.port
-    told = {} if port is None else {"PACH_SERVICE_HOST": SERVICE_HOST, "PACH_SERVICE_PORT": str(port)}
+    return msgspec.structs.replace(setup, err_cmd=(), datum_tries=1, datum_timeout=None)
+
+
+def _on_this_machine(code: Code, folder: Path, environment: Mapping[str, str]) -> WorkerSetup:
     # `pachctl` and the Python with the client are found where the user's path does not lead to them.
     path = os.pathsep.join([environment.get("PATH", os.defpath), os.path.dirname(sys.executable)])
-    return msgspec.structs.replace(
-        setup,
-        err_cmd=(),
-        datum_tries=1,
-        datum_timeout=None,
-        kept_log=str(folder),
-        grace=GRACE_SECONDS,
-        environment={**environment, "PATH": path, **told, **setup.environment},
-    )
+    setup = in_service(code.setup, code.pipeline, SERVICE_HOST)
+    return msgspec.structs.replace(setup, kept_log=str(folder), grace=GRACE_SECONDS, environment={**environment, "PATH": path, **setup.environment})

@@ -13,7 +13,7 @@ import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, hold
 from pachyderm_dagster.coordination.names import asked_lease, reactor_lease, request_lease, set_lease
 from pachyderm_dagster.errors import ConflictError, ExecutionError, NotFoundError, PachydermError, StateError, UnreachableError
-from pachyderm_dagster.executors.choosing import open_executor, tend_workers
+from pachyderm_dagster.executors.choosing import open_executor, service_keeper, tend_workers
 from pachyderm_dagster.executors.run_job import Executor, run_job
 from pachyderm_dagster.executors.unrunnable import end_unrunnable_jobs
 from pachyderm_dagster.executors.watch import Watch
@@ -39,6 +39,8 @@ PASSED = dt.timedelta(seconds=2)
 """How long a set that cannot be run now is not looked at again."""
 TENDED = dt.timedelta(seconds=10)
 """How often workers that stay between jobs are looked after."""
+SERVICES_SECONDS = 1.0
+"""How often it is looked what services in pods are to serve."""
 LOOKED_AT = 3
 """Requests a look: of the first ones some may have to wait."""
 
@@ -232,7 +234,12 @@ class Reactor:
 @contextlib.contextmanager
 def open_reactor(workspace: Workspace, environ: Mapping[str, str], instance: dg.DagsterInstance, code: Code, *, is_instant: bool) -> Iterator[Reactor]:
     """A reactor for a workspace, which was opened from `environ`. Errors as `open_executor`."""
-    with open_executor(workspace, environ) as executor, Watch(lambda: tend_workers(workspace), lambda: None, TENDED.total_seconds()):
+    with contextlib.ExitStack() as exits:
+        executor = exits.enter_context(open_executor(workspace, environ))
+        exits.enter_context(Watch(lambda: tend_workers(workspace), lambda: None, TENDED.total_seconds()))
+        services = service_keeper(workspace)
+        if services is not None:
+            exits.enter_context(Watch(services.step, lambda: None, SERVICES_SECONDS))
         reactor = Reactor(workspace, instance, executor, code, is_instant)
         try:
             yield reactor

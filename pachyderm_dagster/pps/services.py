@@ -19,9 +19,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     internal_port: int = 0
     """Where the code listens; required unless there is an `external_port`."""
     external_port: int = 0
-    """Where it listens when there is no `internal_port`; beside that without effect on one machine, where nothing stands between."""
+    """Of the Service on Kubernetes, and of the nodes under `NodePort`; without `internal_port` where the code listens. On one machine nothing is between."""
     ip: str = ""
-    """Kept; without effect on one machine."""
+    """Of the Service on Kubernetes: its `loadBalancerIP`, or else its `clusterIP`. Without effect on one machine."""
     type: ServiceType = ServiceType.NODE_PORT
     """How Kubernetes exposes the port; without effect on one machine."""
 

@@ -1,6 +1,5 @@
 """Works on the datum sets of one job with the container of user code beside it: what a worker in a pod does, whether it stays for other jobs or not."""
 
-import contextlib
 import logging
 import os
 import threading
@@ -8,28 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-import msgspec
-
 from pachyderm_dagster.coordination.etcd_address import parse_etcd_url
 from pachyderm_dagster.coordination.importing import import_open_etcd
 from pachyderm_dagster.errors import ExecutionError, PachydermError
-from pachyderm_dagster.log_lines import JSON, PACKAGE, about, about_job
-from pachyderm_dagster.storage.content import ContentReader, ContentWriter
+from pachyderm_dagster.log_lines import PACKAGE, about
 from pachyderm_dagster.storage.objects import ObjectStore
-from pachyderm_dagster.worker.datums import DatumRunner, Elsewhere
-from pachyderm_dagster.worker.echo import Echo, LoggedEcho
-from pachyderm_dagster.worker.folders import FolderPool, empty_folder, remove_entry
-from pachyderm_dagster.worker.pipe_calls import PipeCalls
+from pachyderm_dagster.worker.datums import DatumRunner
+from pachyderm_dagster.worker.pod_datums import datums_in_pod
 from pachyderm_dagster.worker.pod_state import PodState, Starts
-from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerSetup
+from pachyderm_dagster.worker.protocol import DatumResult, DatumTask
 from pachyderm_dagster.worker.publish import FinishedDatum
-from pachyderm_dagster.worker.sandbox import PFS, Sandbox
-from pachyderm_dagster.worker.serving import Files, serve
+from pachyderm_dagster.worker.sandbox import PFS
+from pachyderm_dagster.worker.serving import serve
 from pachyderm_dagster.worker.set_claims import LeasedClaims, SetClaims, StoreClaims
 from pachyderm_dagster.worker.set_orders import USUAL_LOOKS, Looks, SetOrders
-from pachyderm_dagster.worker.source_folder import SOURCE, write_source
 from pachyderm_dagster.worker.stage import StagedDatum
-from pachyderm_dagster.worker.starter import NEXT, PACH
+from pachyderm_dagster.worker.starter import PACH
 from pachyderm_dagster.worker.starter_runner import Image, StarterRunner
 from pachyderm_dagster.worker.work_area import NO_INDEX, SENT_SIGTERM, AreaSetup, Claim, Death, WorkArea
 
@@ -107,30 +100,9 @@ class AreaWorker:
     def work(self, found: AreaSetup, image: Image) -> None:
         """Works until no set is left; `close` tells what is not told then. Raises as `serve`, StarterGone among it."""
         self._coordination = found.coordination
-        setup, reader, writer = found.setup, ContentReader(self._area.store), ContentWriter(self._area.store)
         threading.Thread(target=self._tell, name="tell", daemon=True).start()
-        _clear()
-        source = f"{PACH}/run/{SOURCE}"
-        if setup.source_files:
-            write_source(setup.source_files, source, reader)
-        setup = _in_image(setup, image, f"{PACH}/run")
-        self._pod.runner.accept(setup.accept_return_code)
-        with contextlib.ExitStack() as exits:
-            datums = DatumRunner(
-                setup,
-                Sandbox(PFS, f"{PACH}/pfs", None),
-                self._pod.runner,
-                reader,
-                source=source if setup.source_files else "",
-                calls=exits.enter_context(_calls(setup)) if setup.datum_batching else None,
-                elsewhere=Elsewhere((image.user, image.group), (PFS, source), self._pod.runner.memory),
-                listener=lambda task, _started: LoggedEcho(task.id) if self._pod.log_format == JSON else Echo(),
-            )
-            exits.enter_context(_about(setup))
-            pool = FolderPool(f"{PACH}/datums")
-            serve(
-                self, _Marked(datums, self._pod.state, self._area.job), Files(reader, writer, pool, PFS, links_elsewhere=True, is_bounded=setup.memory_volume)
-            )
+        with datums_in_pod(self._pod.runner, self._area.store, found.setup, image, self._pod.log_format) as (datums, files):
+            serve(self, _Marked(datums, self._pod.state, self._area.job), files)
 
     def next_task(self) -> DatumTask | None:
         task = self._orders.next_task()
@@ -200,30 +172,3 @@ class _Marked:
 
     def close(self) -> None:
         self._datums.close()
-
-
-def _calls(setup: WorkerSetup) -> PipeCalls:
-    return PipeCalls(f"{PACH}/run", os.pathsep.join([setup.environment.get("PATH", os.defpath), f"{PACH}/bin/{NEXT}"]))
-
-
-def _clear() -> None:
-    """Removes what a job before left, or a worker that was killed of its datum."""
-    for path in (f"{PACH}/datums", f"{PACH}/run/{SOURCE}"):
-        if os.path.lexists(path):
-            remove_entry(path)
-    empty_folder(f"{PACH}/pfs")
-
-
-def _about(setup: WorkerSetup) -> contextlib.AbstractContextManager[None]:
-    """What is logged in the block is about the job of a setup."""
-    project, pipeline, job = (setup.environment.get(name, "") for name in ("PPS_PROJECT_NAME", "PPS_PIPELINE_NAME", "PACH_JOB_ID"))
-    return about_job(project, pipeline, job)
-
-
-def _in_image(setup: WorkerSetup, image: Image, run: str) -> WorkerSetup:
-    """The setup with what the image says where the pipeline does not; `run` is a folder that both containers know."""
-    folder = setup.working_dir or (f"{PFS}/{SOURCE}" if setup.source_files else "")
-    environment = {**image.environment, **setup.environment}
-    return msgspec.structs.replace(
-        setup, environment=environment, working_dir=os.path.join(image.folder, folder), scratch=run, image="", user="", cgroups=(), terminal=False
-    )

@@ -22,6 +22,10 @@ _LENGTH = struct.Struct("<Q")
 _ERRORS: dict[str, type[PachydermError]] = {kind.__name__: kind for kind in PachydermError.__subclasses__()}
 
 
+IN_CONTAINER = "container"
+"""In the place of a folder for a log, in a pod: what the container of the worker prints is the log."""
+
+
 class ResultState(enum.Enum):
     """How a datum ended."""
 
@@ -49,7 +53,7 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
         source_files: of the source folder that user code finds as `/pfs/source`, by path below it, and starts in; none without one.
         datum_tries: how often a datum is tried in all, at least 1.
         datum_timeout: seconds for one try; None for no limit.
-        kept_log: folder of the log of a program that stays, as a service does; empty for others. Nothing of what it writes or prints goes to the store.
+        kept_log: folder of the log of a program that stays, as a service does, or IN_CONTAINER; empty for others. Nothing that it writes goes to the store.
         grace: seconds that the program has to end, after a SIGTERM, when the executor closes the pipe; 0: it is killed at once.
         limits: what user code may use at most; the executor makes control groups for it, `cgroups`, where the system lets it.
         terminal: whether the command has the standard streams of the worker to itself; for one that is started where somebody types.

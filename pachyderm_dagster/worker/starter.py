@@ -13,11 +13,13 @@ from pathlib import Path
 from pachyderm_dagster.errors import ExecutionError
 
 PACH = "/pach"
-BUSYBOX, STARTER, RUNNER, PACHCTL, MEMORY = "busybox", "starter", "runner", "pachctl", "memory"
+BUSYBOX, STARTER, RUNNER, PACHCTL, MEMORY, LEAVE = "busybox", "starter", "runner", "pachctl", "memory", "leave"
 TRIES, CONTROL, ANSWERS, OUTPUT = "tries", "control", "answers", "output"
 """Named pipes: the worker says which try is next, and what else is to be done; process 1 answers; user code prints."""
 ENVIRON, CWD, IDS = "environ", "cwd", "ids"
 """Files that process 1 fills: the environment of its image, its working folder, its user's number and first group. It and the runner fill `MEMORY` too."""
+LEAVING = "leaving"
+"""A file that `leave` fills: the pod is to go, and user code is told to end."""
 NEXT = "next"
 """Folder of `pachctl`, for the PATH of user code that asks for its datums."""
 _SCRIPTS = Path(__file__).parent / "in_pod"
@@ -42,13 +44,14 @@ def prepare_volume(folder: str, busybox: str) -> None:
     _install(_SCRIPTS / STARTER, programs / STARTER)
     _install(_SCRIPTS / RUNNER, programs / RUNNER)
     _install(_SCRIPTS / MEMORY, programs / MEMORY)
+    _install(_SCRIPTS / LEAVE, programs / LEAVE)
     _install(_SCRIPTS / PACHCTL, programs / NEXT / PACHCTL)
     for name in (TRIES, CONTROL, ANSWERS, OUTPUT):
         if not (run / name).is_fifo():
             os.mkfifo(run / name)
         # User code may be of any user.
         (run / name).chmod(0o666)
-    for name in (ENVIRON, CWD, IDS, MEMORY):
+    for name in (ENVIRON, CWD, IDS, MEMORY, LEAVING):
         (run / name).touch()
         (run / name).chmod(0o666)
 

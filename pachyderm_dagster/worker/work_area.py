@@ -10,7 +10,7 @@
 | `results/N/K` | worker | results of the set; `K-last` when the set has no other |
 | `deaths/POD` | worker | a `Death`: the datum that ran when the container of user code ended under it |
 | `told/POD` | worker | a `Death`: the datum that ran when the pod was told to end, for the driver, which may know why |
-| `refusals/POD` | worker | a `WorkerRefused`: why it cannot go on |
+| `refusals/POD` | worker | a `WorkerRefused`: why it cannot go on; of code that stays (docs/design/0033), why it ended last |
 | `removing` | driver | nothing: that the area is being removed |
 
 Nothing is overwritten, so everybody may be killed anywhere and begin again. Whoever is told that an object exists may have written it itself, in a request
@@ -150,6 +150,10 @@ class WorkArea:
         found = self.find_setup()
         return found is not None and found.coordination == coordination
 
+    def modified(self) -> dt.datetime | None:
+        """When something was last written into it; None when there is nothing."""
+        return max((found.modified for found in self.store.list(f"{WORK}/{self.job}")), default=None)
+
     def write_sets(self, sets: Iterable[Sequence[DatumTask]], offer: Callable[[Iterable[int]], object] = lambda _: None) -> int:
         """Writes datum sets, one in memory at a time, and then that these are all; returns how many there are.
 
@@ -196,6 +200,11 @@ class WorkArea:
     def has_refused(self, pod: str) -> bool:
         """Whether the worker of a pod could not go on."""
         return self._find(f"{_REFUSALS}/{pod}") is not None
+
+    def find_refusal(self, pod: str) -> WorkerRefused | None:
+        """Why the worker of a pod could not go on, or the code of a service ended last; None when it did not say so."""
+        data = self._find(f"{_REFUSALS}/{pod}")
+        return None if data is None else _decode(data, WorkerRefused)
 
     def holders(self) -> set[str]:
         """Those who took sets and were not forgotten."""
@@ -331,6 +340,11 @@ class WorkArea:
     def note_refusal(self, pod: str, refused: WorkerRefused) -> None:
         """Says why the worker of a pod cannot go on."""
         self.store.put_new(self._key(f"{_REFUSALS}/{pod}"), msgspec.msgpack.encode(refused))
+
+    def note_last(self, pod: str, refused: WorkerRefused) -> None:
+        """As `note_refusal`, in the place of what was said before."""
+        self.store.delete(self._key(f"{_REFUSALS}/{pod}"))
+        self.note_refusal(pod, refused)
 
     def _key(self, name: str) -> str:
         return f"{WORK}/{self.job}/{name}"

@@ -83,7 +83,7 @@ class PodPlace(Place):
     """A store (a folder, where no URL names another), a work area in it, and pods that work there.
 
     Attributes:
-        stay: whether its pods are those of a Deployment.
+        stay: whether its pods are those of a Deployment; `serves`: those of a service.
     """
 
     def __init__(self, folder: Path, url: str = "") -> None:
@@ -93,7 +93,7 @@ class PodPlace(Place):
         self.pods: list[Pod] = []
         self._mounted: list[Path] = []
         self.log_format = "text"
-        self.stay = False
+        self.stay = self.serves = False
         self.area = WorkArea(self.store, JOB)
 
     def give(self, *cmd: str, tasks: Sequence[DatumTask] = (), set_size: int = 1000, etcd: EtcdAddress | None = None, **more: Any) -> None:
@@ -166,6 +166,8 @@ class PodPlace(Place):
         return self._start(asked)
 
     def _command_of(self, index: int, uid: str) -> list[str]:
+        if self.serves:
+            return ["pachyderm_dagster.worker.staying_code", self.url, JOB, uid]
         if self.stay:
             return ["pachyderm_dagster.worker.long_lived", self.url, WORKERS, uid]
         return ["pachyderm_dagster.worker.pod", self.url, JOB, str(index), uid]

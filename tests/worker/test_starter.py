@@ -55,7 +55,7 @@ def test_a_volume_is_prepared_twice_without_harm(tmp_path: Path) -> None:
     for _ in range(2):
         prepare_volume(str(tmp_path), BUSYBOX)
     assert (tmp_path / "run" / "tries").is_fifo()
-    assert sorted(path.name for path in (tmp_path / "bin").iterdir()) == ["busybox", "memory", "next", "runner", "starter"]
+    assert sorted(path.name for path in (tmp_path / "bin").iterdir()) == ["busybox", "leave", "memory", "next", "runner", "starter"]
     assert os.access(tmp_path / "bin" / "next" / "pachctl", os.X_OK)
 
 

@@ -21,7 +21,7 @@ def choose_area(store: ObjectStore, job: str, queue: JobQueue, coordination: str
         coordination: where workers claim sets; one with another place for that cannot be gone on with.
         new_id: of an area that is new.
     """
-    for name in _names(store, job):
+    for name in list_areas(store, job):
         area = WorkArea(store, name)
         if area.stands(coordination):
             return area
@@ -35,7 +35,7 @@ def job_of_area(name: str) -> str:
     return name.partition(".")[0]
 
 
-def _names(store: ObjectStore, job: str) -> Iterator[str]:
+def list_areas(store: ObjectStore, job: str) -> Iterator[str]:
     """The names of the areas of a job, each by one look: there may be many objects in them."""
     start = f"{WORK}/{job}."
     after = start

@@ -12,7 +12,7 @@ from pachyderm_dagster.executors.kubernetes.patches import Manifest
 from pachyderm_dagster.executors.kubernetes.server import TIMEOUT, Refusals, Server, unreachable
 from pachyderm_dagster.settings import KubernetesSettings
 
-JOBS, DEPLOYMENTS, PODS, SECRETS, EVENTS = "jobs", "deployments", "pods", "secrets", "events"
+JOBS, DEPLOYMENTS, PODS, SECRETS, SERVICES, EVENTS = "jobs", "deployments", "pods", "secrets", "services", "events"
 """The kinds of objects, all of the settings' namespace."""
 WATCH_SECONDS = 300
 _GROUPS = {JOBS: "/apis/batch/v1", DEPLOYMENTS: "/apis/apps/v1"}
@@ -68,6 +68,13 @@ class Cluster:
     def patch(self, kind: str, name: str, body: Manifest) -> None:
         """Changes an object by a merge patch."""
         self._ask("PATCH", kind, name, body=body, content_type="application/merge-patch+json")
+
+    def replace(self, kind: str, body: Manifest) -> Manifest | None:
+        """Makes an object what is given; None when it is not as it was seen, by `metadata.resourceVersion`, or is gone. Raises as `create`."""
+        try:
+            return self._ask("PUT", kind, body["metadata"]["name"], body=body)
+        except (ConflictError, NotFoundError):
+            return None
 
     def delete(self, kind: str, name: str, *, uid: str | None = None) -> None:
         """Removes an object and then, in the foreground, what it owns; nothing when it is gone, or when another one has its name by now."""

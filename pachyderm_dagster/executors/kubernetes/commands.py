@@ -37,6 +37,16 @@ def staying_commands(workers: str, store_url: str, log_format: str = TEXT) -> Co
     return _commands("long_lived", store_url, workers, log_format=log_format)
 
 
+def kept_commands(area: str, store_url: str, log_format: str = TEXT) -> Commands:
+    """The commands of the pod of a service or a spout (worker/staying_code.py)."""
+    return _commands("staying_code", store_url, area, log_format=log_format)
+
+
+def leave_command(drain: int, grace: int) -> tuple[str, ...]:
+    """What ends user code in its container when its pod is to go: after `drain` seconds, with `grace` seconds for it (worker/in_pod/leave)."""
+    return ("/pach/bin/busybox", "sh", "/pach/bin/leave", str(drain), str(grace))
+
+
 def _commands(module: str, *words: str, log_format: str) -> Commands:
     return Commands(
         starter=(*_PYTHON, "pachyderm_dagster.worker.starter", PACH),

@@ -1,10 +1,10 @@
-"""The manifests of Jobs and Deployments, from what a pipeline says of pods: pure functions."""
+"""The manifests of pods, and of the Jobs and Deployments of datums, from what a pipeline says of pods: pure functions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.executors.kubernetes.commands import PACH, Commands
+from pachyderm_dagster.executors.kubernetes.commands import PACH, Commands, leave_command
 from pachyderm_dagster.executors.kubernetes.names import WORKERS_LABEL, Names
 from pachyderm_dagster.executors.kubernetes.patches import Manifest, patched_pod
 from pachyderm_dagster.pps.pods import Resources, TaintEffect, Toleration
@@ -21,16 +21,34 @@ FINISHED_SECONDS = 300
 DEADLINE_SLACK_SECONDS = 600
 """The driver ends a job that takes too long; this much later the cluster does, where there is none."""
 GRACE_SECONDS = 10
+PROBE_SECONDS = 2
+"""Between looks whether the port of a service is open."""
 _MOST_USER_NUMBER = 2**31 - 1
 _EFFECTS = {TaintEffect.NO_SCHEDULE: "NoSchedule", TaintEffect.PREFER_NO_SCHEDULE: "PreferNoSchedule", TaintEffect.NO_EXECUTE: "NoExecute"}
 
 
 @dataclass(frozen=True, slots=True)
+class Life:
+    """How user code that stays begins and ends.
+
+    Attributes:
+        port: with which it is ready when it is open; None: when it runs.
+        drain: seconds that it goes on when its pod is to go.
+        grace: seconds between SIGTERM and the end.
+    """
+
+    port: int | None
+    drain: int
+    grace: int
+
+
+@dataclass(frozen=True, slots=True)
 class Pods:
-    """What the pods of one job, or of the workers that stay for a pipeline, are made from.
+    """What the pods of one job, of the workers that stay for a pipeline, or of code that stays are made from.
 
     Args:
         secrets: what the secrets that the specification names are called on the cluster.
+        life: of code that stays.
     """
 
     names: Names
@@ -38,6 +56,7 @@ class Pods:
     settings: KubernetesSettings
     commands: Commands
     secrets: Mapping[str, str]
+    life: Life | None = None
 
     def job(self, workers: int) -> Manifest:
         """The Job with so many pods.
@@ -58,7 +77,7 @@ class Pods:
         }
         if self.spec.job_timeout is not None:
             spec["activeDeadlineSeconds"] = int(self.spec.job_timeout) + DEADLINE_SLACK_SECONDS
-        return {"apiVersion": "batch/v1", "kind": "Job", "metadata": self._metadata, "spec": spec}
+        return {"apiVersion": "batch/v1", "kind": "Job", "metadata": self.metadata, "spec": spec}
 
     def deployment(self, workers: int) -> Manifest:
         """The Deployment with so many pods. Raises as `job`."""
@@ -69,15 +88,16 @@ class Pods:
             "revisionHistoryLimit": 0,
             "template": self.template("Always"),
         }
-        return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": self._metadata, "spec": spec}
+        return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": self.metadata, "spec": spec}
 
     def template(self, restart_policy: str) -> Manifest:
         """Of pods. Raises as `job`."""
-        metadata = self._metadata
+        metadata = self.metadata
         return {"metadata": {key: metadata[key] for key in ("labels", "annotations")}, "spec": {**self._patched_pod(), "restartPolicy": restart_policy}}
 
     @property
-    def _metadata(self) -> Manifest:
+    def metadata(self) -> Manifest:
+        """Of what makes the pods; they have the labels and annotations too."""
         of_user = self.spec.metadata
         return {
             "name": self.names.name,
@@ -109,7 +129,7 @@ class Pods:
             "serviceAccountName": self.settings.service_account,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": GRACE_SECONDS,
+            "terminationGracePeriodSeconds": GRACE_SECONDS + (0 if self.life is None else self.life.drain + self.life.grace),
             "initContainers": [self._starter(), self._worker()],
             "containers": [self._user()],
             "volumes": [{"name": VOLUME, "emptyDir": self._empty_dir()}, *self._secret_volumes()],
@@ -167,6 +187,8 @@ class Pods:
                 container.setdefault("env", []).append({"name": use.env_var, "valueFrom": {"secretKeyRef": {"name": name, "key": use.key}}})
             if use.mount_path:
                 container["volumeMounts"].append({"name": self._volume_of(use.name), "mountPath": use.mount_path, "readOnly": True})
+        if self.life is not None:
+            container |= _lifecycle(self.life)
         if transform.user:
             container["securityContext"] = {"runAsUser": _user_number(transform.user)}
         return _with_resources(container, self.spec.resource_requests, self.spec.resource_limits)
@@ -183,6 +205,13 @@ class Pods:
     def _volume_of(self, secret: str) -> str:
         used = list(dict.fromkeys(use.name for use in self.spec.transform.secrets))
         return f"secret-{used.index(secret)}"
+
+
+def _lifecycle(life: Life) -> Manifest:
+    leave = {"lifecycle": {"preStop": {"exec": {"command": list(leave_command(life.drain, life.grace))}}}}
+    if life.port is None:
+        return leave
+    return {**leave, "readinessProbe": {"tcpSocket": {"port": life.port}, "periodSeconds": PROBE_SECONDS}}
 
 
 def _mount(path: str, folder: str, *, read_only: bool = False) -> Manifest:

@@ -14,9 +14,13 @@ JOB_LABEL = f"{PREFIX}/job-name"
 JOB_ANNOTATION = f"{PREFIX}/job"
 WORKERS_LABEL = f"{PREFIX}/workers-name"
 WORKERS_ANNOTATION = f"{PREFIX}/workers"
+KEPT_LABEL = f"{PREFIX}/kept-name"
+KEPT_ANNOTATION = f"{PREFIX}/kept"
 MANAGED_BY = {"app.kubernetes.io/managed-by": PREFIX}
 _MOST_LABEL = 63
 _SLUG = 28
+_MOST_KEPT = 50
+"""Of the name of a Service, with room for what is added for pods."""
 _ID = 8
 
 
@@ -100,6 +104,43 @@ class WorkerNames:
     def annotations(self) -> dict[str, str]:
         """The whole name of the pipeline with its version, which a label cannot hold."""
         return {WORKERS_ANNOTATION: workers_of(self.pipeline, self.version)}
+
+
+@dataclass(frozen=True, slots=True)
+class KeptNames:
+    """The names of the Deployment of a service or a spout, and of its Service: the same for all versions.
+
+    Args:
+        home: id of the home's store.
+    """
+
+    home: str
+    pipeline: RepoName
+    version: int
+
+    @property
+    def name(self) -> str:
+        """As `kept_name`."""
+        return kept_name(self.pipeline)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """For people and selectors."""
+        return {**_labels(self.home, self.pipeline, self.version), KEPT_LABEL: self.name}
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """The whole name of the pipeline, which a label cannot hold."""
+        return {KEPT_ANNOTATION: str(self.pipeline)}
+
+
+def kept_name(pipeline: RepoName) -> str:
+    """By which clients find a service in its namespace: `pipeline-PROJECT-PIPELINE`, in small letters, digits and `-`. A long one ends with a digest."""
+    name = re.sub(r"[^a-z0-9]+", "-", f"pipeline-{pipeline.project}-{pipeline.name}".lower()).strip("-")
+    if len(name) <= _MOST_KEPT:
+        return name
+    own = digest("kubernetes-kept", [pipeline.project.encode(), pipeline.name.encode()]).hex()[:_ID]
+    return f"{name[: _MOST_KEPT - _ID - 1].strip('-')}-{own}"
 
 
 def workers_of(pipeline: RepoName, version: int) -> str:

@@ -8,6 +8,7 @@ from pachyderm_dagster.errors import ConflictError, ExecutionError, InvalidError
 from pachyderm_dagster.executors.kubernetes.cluster import DEPLOYMENTS, Cluster
 from pachyderm_dagster.executors.kubernetes.ended_offers import remove_ended
 from pachyderm_dagster.executors.kubernetes.idle_workers import Kept, plan_workers
+from pachyderm_dagster.executors.kubernetes.kept_manifests import is_kept
 from pachyderm_dagster.executors.kubernetes.names import HOME_LABEL, JobNames, workers_of
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
 from pachyderm_dagster.executors.kubernetes.staying_pods import StayingWorkers, make_deployment, staying_workers
@@ -65,7 +66,7 @@ def _telling(what: str) -> Iterator[None]:
 
 
 def _tend(workspace: Workspace, settings: KubernetesSettings, cluster: Cluster, home: str) -> None:
-    deployments = list_deployments(workspace, cluster, home)
+    deployments = [found for found in list_deployments(workspace, cluster, home) if not is_kept(found)]
     queues = [JobQueue(workspace.store, found["metadata"]["name"]) for found in deployments]
     offered = [(queue, area) for queue in queues for area in queue.jobs()]
     # After the look at the queues: a job that stands in one was begun before.

@@ -57,6 +57,9 @@ class ApiServer:
             def do_PATCH(self) -> None:
                 server._answer(self, server._patch)
 
+            def do_PUT(self) -> None:
+                server._answer(self, server._replace)
+
             def do_DELETE(self) -> None:
                 server._answer(self, lambda kind, name, _body: server._delete(kind, name))
 
@@ -195,6 +198,19 @@ class ApiServer:
             self.put(kind, found)
         self.on_change("MODIFIED", kind, copy.deepcopy(found))
         return 200, found
+
+    def _replace(self, kind: str, name: str, body: Manifest) -> tuple[int, Manifest]:
+        with self._changed:
+            found = self._objects.get((kind, name))
+            if found is None:
+                return 404, {"message": f"{name} not found"}
+            if body["metadata"].get("resourceVersion") != found["metadata"]["resourceVersion"]:
+                return 409, {"message": "the object has been modified"}
+            kept = {key: found["metadata"][key] for key in ("uid", "creationTimestamp")}
+            body["metadata"] |= {**kept, "generation": found["metadata"].get("generation", 1) + 1}
+            self.put(kind, body | ({"status": found["status"]} if "status" in found else {}))
+        self.on_change("MODIFIED", kind, copy.deepcopy(body))
+        return 200, body
 
     def _delete(self, kind: str, name: str) -> tuple[int, Manifest]:
         with self._changed:

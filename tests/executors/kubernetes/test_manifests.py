@@ -3,15 +3,17 @@
 import datetime as dt
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.executors.kubernetes.commands import job_commands, staying_commands
+from pachyderm_dagster.executors.kubernetes.commands import job_commands, kept_commands, staying_commands
+from pachyderm_dagster.executors.kubernetes.kept_manifests import Serving, kept_deployment, kept_service, life_of
 from pachyderm_dagster.executors.kubernetes.manifests import Pods
-from pachyderm_dagster.executors.kubernetes.names import JobNames, WorkerNames
+from pachyderm_dagster.executors.kubernetes.names import JobNames, KeptNames, WorkerNames, kept_name
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps.model import Counters, Job, JobState
 from pachyderm_dagster.pps.spec_reading import parse_specs
@@ -123,3 +125,40 @@ def test_what_cannot_be_is_refused(fields: dict[str, Any], code: str) -> None:
 
 def test_restart_policy_stays_what_the_job_controller_takes() -> None:
     assert pods(SMALL | {"pod_spec": '{"restartPolicy": "Always"}'}).job(1)["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_deployment_and_service_of_a_service() -> None:
+    serving = {"service": {"internal_port": 8080, "type": "ClusterIP"}, "metadata": {"annotations": {"note": "for people"}}}
+    (spec,) = parse_specs(json.dumps(SMALL | serving), source="test", notes=[])
+    names = KeptNames(HOME, RepoName("default", "edges"), 3)
+    made_of = Pods(names, spec, SETTINGS, kept_commands("edges.1", "s3://bucket/home"), {}, life_of(spec))
+    deployment = kept_deployment(made_of, Serving("3@89ab", "edges.1"))
+    service = kept_service(made_of, {"metadata": {"name": names.name, "uid": "u-1"}})
+    golden = GOLDEN / "service.json"
+    if os.environ.get("WRITE_GOLDEN"):
+        golden.write_text(json.dumps([deployment, service], indent=2, sort_keys=True) + "\n")
+    assert [deployment, service] == json.loads(golden.read_text())
+
+
+def test_spout_has_never_two_pods_and_is_not_probed() -> None:
+    (spec,) = parse_specs(json.dumps({"pipeline": {"name": "edges"}, "spout": {}, "transform": SMALL["transform"]}), source="test", notes=[])
+    made_of = Pods(KeptNames(HOME, RepoName("default", "edges"), 3), spec, SETTINGS, kept_commands("edges.1", "s3://bucket/home"), {}, life_of(spec))
+    made = kept_deployment(made_of, Serving("3@", "edges.1"))["spec"]
+    assert (made["strategy"], made["minReadySeconds"]) == ({"type": "Recreate"}, 5)
+    assert "readinessProbe" not in made["template"]["spec"]["containers"][0]
+    assert kept_service(made_of, {"metadata": {"name": "edges", "uid": "u-1"}}) is None
+
+
+@pytest.mark.parametrize(
+    ("project", "name", "found"),
+    [
+        ("default", "web", "pipeline-default-web"),
+        ("Vision_1", "Edges__of", "pipeline-vision-1-edges-of"),
+        ("default", "x" * 60, f"pipeline-default-{'x' * 24}-"),
+        ("default", "é_", "pipeline-default"),
+    ],
+)
+def test_name_by_which_clients_find_a_service_is_a_dns_label(project: str, name: str, found: str) -> None:
+    made = kept_name(RepoName(project, name))
+    assert made.startswith(found)
+    assert len(made) <= 50 and re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", made)

@@ -1,0 +1,103 @@
+"""The worker of a service or a spout: `python -m pachyderm_dagster.worker.staying_code STORE_URL AREA POD [LOG_FORMAT]` (docs/design/0033).
+
+It reads setup and the one datum from the area, stages, has user code run in the container of its image, and ends that container when user code ends, which the
+kubelet starts again. Nothing of what it writes goes to the store.
+"""
+
+import contextlib
+import os
+import sys
+import time
+from typing import NoReturn
+
+from pachyderm_dagster.errors import ExecutionError, PachydermError, UnreachableError
+from pachyderm_dagster.log_lines import TEXT, process_log
+from pachyderm_dagster.storage.open_store import open_store
+from pachyderm_dagster.worker.area_worker import InPod
+from pachyderm_dagster.worker.pod_datums import datums_in_pod
+from pachyderm_dagster.worker.pod_process import begin_anew, begin_process, heed_termination, write_last_words
+from pachyderm_dagster.worker.protocol import DatumResult, WorkerRefused
+from pachyderm_dagster.worker.sandbox import PFS
+from pachyderm_dagster.worker.stage import stage
+from pachyderm_dagster.worker.starter import LEAVING, PACH
+from pachyderm_dagster.worker.starter_runner import Image, StarterGone
+from pachyderm_dagster.worker.work_area import WorkArea
+
+NOT_STARTED = 127
+"""Exit code of the container when user code could not be started."""
+_SIGNAL_BASE = 128
+_LOOK_SECONDS = 0.1
+
+
+class StayingCode:
+    """The worker of one pod; `uid` is the pod's."""
+
+    def __init__(self, area: WorkArea, uid: str, pod: InPod) -> None:
+        self._area, self._uid, self._pod = area, uid, pod
+
+    def run(self) -> NoReturn:
+        """Runs the code in one container after another until the pod ends."""
+        try:
+            self._pod.check()
+            result = self._run(self._pod.runner.begin())
+            if not os.path.getsize(f"{PACH}/run/{LEAVING}"):
+                self._tell(result)
+            self._pod.runner.exit(container_code(result.exit_code))
+            while self._pod.runner.was_told_to_end() is None:
+                time.sleep(_LOOK_SECONDS)
+        except StarterGone:
+            pass
+        except PachydermError as error:
+            self._refuse(error)
+        begin_anew()
+
+    def _run(self, image: Image) -> DatumResult:
+        """Runs the code to its end."""
+        found = self._area.find_setup()
+        if found is None:
+            raise ExecutionError("area-missing", f"there is nothing to run in {self._area.job}: what it was for is served no more, or was deleted")
+        (task,) = self._area.read_set(0)
+        with datums_in_pod(self._pod.runner, self._area.store, found.setup, image, self._pod.log_format) as (datums, files):
+            return datums.run(stage(task, files.pool, files.reader, PFS)).result
+
+    def _tell(self, result: DatumResult) -> None:
+        """Says why the code ended, for those who look why it is not there. It is started again whether or not that can be written."""
+        reason = result.reason or "the command ended with exit code 0, and is to stay [command-failed]"
+        process_log.error("%s", reason)
+        with contextlib.suppress(PachydermError):
+            self._area.note_last(self._uid, WorkerRefused("ExecutionError", "command-failed", reason))
+
+    def _refuse(self, error: PachydermError) -> NoReturn:
+        """Ends the worker, which the kubelet starts again in its place. A store that does not answer says nothing about the code."""
+        write_last_words(error)
+        if not isinstance(error, UnreachableError):
+            with contextlib.suppress(PachydermError):
+                self._area.note_last(self._uid, WorkerRefused.of(error))
+        os._exit(os.EX_TEMPFAIL)
+
+
+def container_code(code: int | None) -> int:
+    """The exit code of a container whose code ended with one: a shell's for a signal, `NOT_STARTED` for none."""
+    if code is None:
+        return NOT_STARTED
+    return code if code >= 0 else _SIGNAL_BASE - code
+
+
+def main(store_url: str, area: str, uid: str, log_format: str = TEXT) -> NoReturn:
+    """The worker's container."""
+    pod = begin_process(os.environ, log_format)
+    try:
+        store = open_store(store_url)
+    except PachydermError as error:
+        write_last_words(error)
+        sys.exit(os.EX_UNAVAILABLE)
+    heed_termination(_end)
+    StayingCode(WorkArea(store, area), uid, pod).run()
+
+
+def _end() -> NoReturn:
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,84 @@
+"""The worker of a service, for real: its code runs in the container of its image, is run again there, and is told to end before it."""
+
+import subprocess
+
+import pytest
+
+from pachyderm_dagster.worker.processes import find_children
+from pachyderm_dagster.worker.protocol import IN_CONTAINER
+from pachyderm_dagster.worker.staying_code import NOT_STARTED, container_code
+from tests.worker.pods import Pod, PodPlace, needs_pods, pods, wait_for
+
+__all__ = ["pods"]
+FILES = {"data": {"/page": b"one\n"}}
+
+
+@pytest.mark.parametrize(("code", "found"), [(0, 0), (3, 3), (-15, 143), (None, NOT_STARTED)])
+def test_container_ends_as_a_shell_would_with_what_its_code_ended_with(code: int | None, found: int) -> None:
+    assert container_code(code) == found
+
+
+def serve(place: PodPlace, script: str) -> Pod:
+    place.serves = True
+    place.folder.chmod(0o755)
+    place.give("sh", "-c", script, tasks=[place.task(inputs=FILES)], kept_log=IN_CONTAINER, datum_tries=1, variables={"PACH_SERVICE_PORT": "80"})
+    return place.start_pod(user=1000)
+
+
+def last_words(place: PodPlace) -> str:
+    found = place.area.find_refusal("pod-0")
+    return "" if found is None else found.message
+
+
+def in_container(pod: Pod, *command: str) -> None:
+    """As the kubelet runs what `preStop` says."""
+    [first] = find_children(pod.user.pid)
+    with subprocess.Popen(["nsenter", "-t", str(first), "-m", "-p", "-r", "-S", "1000", "-G", "1000", *command], stderr=subprocess.DEVNULL) as process:
+        process.wait()
+
+
+@needs_pods
+def test_code_finds_its_files_and_is_run_again_in_the_next_container(pods: PodPlace) -> None:
+    pod = serve(pods, 'cat /pfs/data/page; echo "port $PACH_SERVICE_PORT"; rm /pfs/data/page; exit 3')
+    assert pod.user.wait() == 3
+    assert "'sh' ended with exit code 3" in last_words(pods)
+    assert "one\nport 80\n" in pods.log()
+    pod.restart_container()
+    assert pod.user.wait() == 3
+    assert pods.log().count("one\nport 80\n") == 2
+
+
+@needs_pods
+def test_code_that_ends_well_did_not_stay(pods: PodPlace) -> None:
+    assert serve(pods, "true").user.wait() == 0
+    assert "exit code 0, and is to stay" in last_words(pods)
+
+
+@needs_pods
+def test_code_starts_again_with_a_worker_that_was_killed(pods: PodPlace) -> None:
+    pod = serve(pods, "echo begins $(cat /pfs/data/page); exec sleep 1000")
+    wait_for(lambda: "begins one" in pods.log())
+    pod.worker.kill()
+    pod.worker.wait()
+    pod.restart_worker()
+    wait_for(lambda: pods.log().count("begins one") == 2)
+    assert last_words(pods) == ""
+
+
+@needs_pods
+def test_code_is_told_to_end_before_its_container_is_and_that_is_no_failure(pods: PodPlace) -> None:
+    pod = serve(pods, "trap 'echo said goodbye; exit 0' TERM; echo begins; while :; do sleep 0.01; done")
+    wait_for(lambda: "begins" in pods.log())
+    in_container(pod, "/pach/bin/busybox", "sh", "/pach/bin/leave", "0", "1000")
+    assert pod.user.wait() == 0
+    assert "said goodbye" in pods.log()
+    assert last_words(pods) == ""
+
+
+@needs_pods
+def test_what_is_not_there_to_serve_is_told(pods: PodPlace) -> None:
+    pods.serves = True
+    pods.folder.chmod(0o755)
+    pod = pods.start_pod()
+    pod.worker.wait()
+    assert "there is nothing to run" in last_words(pods)
