@@ -40,10 +40,15 @@ def parse_objects(text: str, *, source: str, notes: list[str] | None = None) -> 
         InvalidError: `spec-invalid`, naming source, line, path and what was found; `spec-unsupported`, naming the way out.
     """
     heard: list[str] = [] if notes is None else notes
-    found = [Read(object=_read_object(as_object(document, place), place, heard), place=place) for document, place in read_documents(text, source)]
+    found = [read_object(document, place, heard) for document, place in read_documents(text, source)]
     if not found:
         raise InvalidError("spec-invalid", f"{source}: there is no workflow in it; write one with `kind: Workflow`")
     return found
+
+
+def read_object(document: Any, place: Place, notes: list[str]) -> Read:
+    """An object from a plain document. Errors as `parse_objects`."""
+    return Read(object=_read_object(as_object(document, place), place, notes), place=place)
 
 
 def read_spec(document: Any, place: Place, notes: list[str]) -> WorkflowSpec:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import msgspec
 
+from pachyderm_dagster.argo.kept_objects import KeptObject
 from pachyderm_dagster.argo.library import OWN, Library, effective_spec
 from pachyderm_dagster.argo.names import generated_name
 from pachyderm_dagster.argo.subject import SCHEDULED_TIME, Subject, with_files, with_values
@@ -24,6 +25,25 @@ def find_single(objects: Sequence[Read]) -> Workflow | WorkflowTemplate:
     if len(wanted) != 1:
         raise InvalidError("workflow-not-single", f"the files hold {len(wanted)} workflows; give one at a time, with what it names")
     return wanted[0]
+
+
+def kept_workflow(kept: KeptObject) -> Workflow | WorkflowTemplate:
+    """What is run of an object that a home keeps, again and again: under a generated name.
+
+    Raises:
+        InvalidError: `workflow-not-single`, for a ConfigMap or Secret; as `read_object`.
+    """
+    match kept.read().object:
+        case WorkflowTemplate() as template:
+            return template
+        case CronWorkflow(spec=spec) as cron:
+            metadata = msgspec.structs.replace(of_schedule(cron, 0, ""), name="")
+            annotations = {name: value for name, value in metadata.annotations.items() if name != SCHEDULED_TIME}
+            return Workflow(metadata=msgspec.structs.replace(metadata, annotations=annotations), spec=spec.workflow_spec)
+        case Workflow(metadata=metadata, spec=spec):
+            return Workflow(metadata=msgspec.structs.replace(metadata, name="", generate_name=f"{metadata.base_name}-"), spec=spec)
+        case _:
+            raise InvalidError("workflow-not-single", f"{kept.name} is nothing that runs; name a workflow, a template or a CronWorkflow")
 
 
 def named(metadata: Metadata, name: str | None, generate_name: str | None, random_hex: str) -> Metadata:

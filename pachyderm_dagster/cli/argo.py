@@ -6,15 +6,17 @@ from pathlib import Path
 import click
 import msgspec
 
+from pachyderm_dagster.argo.kept_objects import KeptObjects, parse_short_name
 from pachyderm_dagster.argo.local_pod import PodFolder
 from pachyderm_dagster.argo.names import joined
-from pachyderm_dagster.argo.submitting import find_single, named, new_subject
+from pachyderm_dagster.argo.submitting import find_single, kept_workflow, named, new_subject
 from pachyderm_dagster.argo.workflows import WorkflowTemplate
 from pachyderm_dagster.cli.argo_files import read_files
 from pachyderm_dagster.cli.argo_runs import file_parameters, given_files, given_parameters, run_document, run_on, runs_of, show
 from pachyderm_dagster.cli.printing import Column, Printer, printing, text, time
 from pachyderm_dagster.clock import SystemClock
 from pachyderm_dagster.errors import NotFoundError, StateError
+from pachyderm_dagster.settings import load_settings
 
 COLUMNS = (
     Column("NAME", text("name")),
@@ -28,7 +30,8 @@ _PARAMETERS = click.option("-p", "--parameter", "parameters", multiple=True, met
 
 
 @click.command(epilog="Example: pachctl argo submit workflow.yaml -p message=hello")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, metavar="[FILE...]")
+@click.option("--from", "kept_name", metavar="KIND/NAME", help="An object that the home keeps: wftmpl/NAME, cwft/NAME, cronwf/NAME, workflow/NAME.")
 @_PARAMETERS
 @click.option("-f", "--parameter-file", metavar="FILE", help="Parameters, as YAML or JSON: names with values.")
 @click.option("--artifact", "artifacts", multiple=True, metavar="NAME=PATH", help="A file or folder that is an artifact; may be given several times.")
@@ -41,6 +44,7 @@ _PARAMETERS = click.option("-p", "--parameter", "parameters", multiple=True, met
 def argo_submit(
     environ: Mapping[str, str],
     files: tuple[str, ...],
+    kept_name: str | None,
     parameters: tuple[str, ...],
     parameter_file: str | None,
     artifacts: tuple[str, ...],
@@ -51,13 +55,16 @@ def argo_submit(
     printer: Printer,
 ) -> None:
     """Runs the workflow, or the WorkflowTemplate, of the files here, and shows what came of it; the exit status is 1 when it failed.
-    It may name what else is in the files.
+    It may name what else is in the files, and what the home keeps: `sync`, `argo template create`.
 
     Its pods are processes of this machine. Each has a root of its own, in which the machine's programs are read-only, and reaches other machines with --network
     only. Interrupted, it can be run on with `argo retry`.
     """
-    found, library = read_files(files)
-    wanted = find_single(found)
+    if bool(files) is (kept_name is not None):
+        raise click.UsageError("give the files of a workflow, or --from with an object that the home keeps")
+    kept = KeptObjects(Path(load_settings(environ).home))
+    found, library = read_files(files, kept.list())
+    wanted = find_single(found) if kept_name is None else kept_workflow(kept.get(parse_short_name(kept_name)))
     clock = SystemClock()
     if isinstance(wanted, WorkflowTemplate) and not generate_name:
         # As Argo does: a template is run again and again.

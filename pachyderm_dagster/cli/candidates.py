@@ -52,6 +52,11 @@ def names(environ: Mapping[str, str], placeholder: str, begun: str, project: str
         return []
     if placeholder == "SECRET":
         return [name for name in SecretStore(settings.home).names() if name.startswith(begun)]
+    if placeholder == "SYNC":
+        return sorted(path.stem for path in (settings.home / "sync").glob(f"{begun}*.json"))
+    if placeholder == "KIND/NAME":
+        kept = load("pachyderm_dagster.argo.kept_objects:KeptObjects")(settings.home)
+        return [name for name in kept.short_names() if name.startswith(begun)]
     if placeholder in _WORKFLOWS:
         runs = settings.home / "argo" / "runs"
         return sorted(path.name for path in runs.glob("[!.]*") if path.name.startswith(begun)) if runs.is_dir() else []

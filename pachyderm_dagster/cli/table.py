@@ -118,6 +118,12 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "argo stage": Here("argo_steps:argo_stage", "In a workflow: get the files of a datum."),
         "argo commit": Here("argo_steps:argo_commit", "In a workflow: commit what the datums wrote."),
     },
+    "What Git declares": {
+        "sync": Here("sync:sync_command", "Make the home what a folder of a Git repository declares."),
+        "list sync": Here("syncs:list_sync", "List the folders in Git that the home is made like."),
+        "inspect sync": Here("syncs:inspect_sync", "Show what a folder in Git declares, and how it does."),
+        "delete sync": Here("syncs:delete_sync", "Forget a folder in Git; what it declared stays."),
+    },
     "Kubeflow": {
         "export files": Here("export_files:export_files", "Write the files of a commit to a bucket, where others find them by the commit's id."),
         "export kubeflow": Here("export_kubeflow:export_kubeflow", "Write pipelines as a pipeline of Kubeflow."),

@@ -54,3 +54,8 @@ def unloaded_lease(project: str, pipeline: str) -> str:
 def followed_lease(project: str, pipeline: str) -> str:
     """Held by the `dev pipeline` that makes the versions of a pipeline, which may not exist yet."""
     return f"dev-pipeline/{project}/{pipeline}"
+
+
+def sync_lease(name: str) -> str:
+    """Held while a home is made like a folder of a Git repository."""
+    return f"sync/{name}"

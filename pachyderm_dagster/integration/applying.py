@@ -12,6 +12,7 @@ from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, RepoName
 from pachyderm_dagster.pfs.requests import CreateRepo
 from pachyderm_dagster.pps import defaults, pipelines
+from pachyderm_dagster.pps.cycles import writers_first
 from pachyderm_dagster.pps.effective import effective_spec
 from pachyderm_dagster.pps.inputs import CronInput, leaves
 from pachyderm_dagster.pps.requests import CreatePipeline, Request
@@ -75,23 +76,10 @@ def _effective(txn: Transaction, declared: DeclaredPipeline) -> PipelineSpec:
 
 
 def _in_order(declared: Sequence[DeclaredPipeline]) -> list[DeclaredPipeline]:
-    """The same, writers before readers; a cycle is left to the record to refuse."""
-    writers = {pipeline.loaded.output: pipeline for pipeline in declared}
-    ordered: dict[RepoName, DeclaredPipeline] = {}
-    seen: set[RepoName] = set()
-
-    def visit(pipeline: DeclaredPipeline) -> None:
-        if pipeline.name in seen:
-            return
-        seen.add(pipeline.name)
-        for branch in pipeline.loaded.inputs:
-            if branch in writers:
-                visit(writers[branch])
-        ordered[pipeline.name] = pipeline
-
-    for pipeline in declared:
-        visit(pipeline)
-    return list(ordered.values())
+    """The same, writers before readers."""
+    pipelines_by_name = {pipeline.name: pipeline for pipeline in declared}
+    reads = {pipeline.name: [branch.repo for branch in pipeline.loaded.inputs] for pipeline in declared}
+    return [pipelines_by_name[name] for name in writers_first(reads)]
 
 
 def _missing_repos(txn: Transaction, changed: Sequence[DeclaredPipeline], declared: Sequence[DeclaredPipeline]) -> Iterator[RepoName]:

@@ -1,4 +1,4 @@
-"""Pipelines that depend on each other, told from what they read alone."""
+"""Which pipelines depend on which, told from what they read alone."""
 
 from collections.abc import Collection, Mapping
 
@@ -29,6 +29,21 @@ def refuse_way(reads: Mapping[RepoName, Collection[RepoName]], start: RepoName, 
     if way:
         said = ", ".join(f"'{one}' reads '{other}'" for one, other in zip([end, *way], way, strict=False))
         raise InvalidError("provenance-cycle", f"pipelines depend on each other: {said}; let one of them read another repo")
+
+
+def writers_first(reads: Mapping[RepoName, Collection[RepoName]]) -> list[RepoName]:
+    """The same pipelines, each after those whose output it reads; a cycle is left to whoever makes them to refuse."""
+    ordered: dict[RepoName, None] = {}
+    for name in reads:
+        waiting, seen = [name], {name}
+        while waiting:
+            before = [repo for repo in reads[waiting[-1]] if repo in reads and repo not in seen]
+            seen.update(before[:1])
+            if before:
+                waiting.append(before[0])
+            else:
+                ordered.setdefault(waiting.pop())
+    return list(ordered)
 
 
 def _way(reads: Mapping[RepoName, Collection[RepoName]], start: RepoName, end: RepoName) -> list[RepoName]:

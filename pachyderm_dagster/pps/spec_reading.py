@@ -65,16 +65,24 @@ def parse_user_specs(text: str, *, source: str, notes: list[str] | None = None) 
     """
     said: list[str] = [] if notes is None else notes
     found = _documents(text, source)
+    return [read_user_spec(document, place, said, text=text if len(found) == 1 else "") for document, place in found]
+
+
+def read_user_spec(document: Any, place: Place, notes: list[str], *, text: str) -> UserSpec:
+    """A specification from a plain document, checked as far as it goes.
+
+    Args:
+        text: how it was written; empty when it is not on its own there.
+
+    Errors as `parse_specs`.
+    """
+    heard: list[str] = []
     required = [known.name for known in msgspec.structs.fields(PipelineSpec) if known.required]
-    specs = []
-    for document, place in found:
-        heard: list[str] = []
-        given = StrictReader(OTHER_NAMES, _READERS, heard).fields(PipelineSpec, as_object(document, place), place)
-        if "pipeline" not in given or all(name in given for name in required):
-            read_spec(document, place, [])
-        said.extend(heard)
-        specs.append(UserSpec(json.dumps(document), text if len(found) == 1 else ""))
-    return specs
+    given = StrictReader(OTHER_NAMES, _READERS, heard).fields(PipelineSpec, as_object(document, place), place)
+    if "pipeline" not in given or all(name in given for name in required):
+        read_spec(document, place, [])
+    notes.extend(heard)
+    return UserSpec(json.dumps(document), text)
 
 
 def parse_defaults(text: str, *, source: str, notes: list[str]) -> dict[str, Any]:

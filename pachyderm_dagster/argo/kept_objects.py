@@ -1,0 +1,133 @@
+"""The objects that a home keeps, as a cluster would: templates, workflows and CronWorkflows, ConfigMaps and Secrets, by kind and name."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pachyderm_dagster.argo.kept_files import write_whole
+from pachyderm_dagster.argo.reading import read_object
+from pachyderm_dagster.argo.workflows import Read
+from pachyderm_dagster.errors import InvalidError, NotFoundError
+from pachyderm_dagster.pps.strict import Place
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+SHORT_KINDS = {"wftmpl": "WorkflowTemplate", "cwft": "ClusterWorkflowTemplate", "cronwf": "CronWorkflow", "workflow": "Workflow"}
+"""What commands call the kinds of objects that can be run, as Argo's do."""
+
+
+class ObjectName(msgspec.Struct, frozen=True, order=True):
+    """Which object."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+class KeptObject(msgspec.Struct, frozen=True, kw_only=True):
+    """An object as it was given.
+
+    Attributes:
+        document: of it, plain.
+        source: where it comes from, for messages.
+    """
+
+    name: ObjectName
+    document: dict[str, Any]
+    source: str
+
+    def read(self) -> Read:
+        """The object itself. Errors as `read_object`."""
+        return read_object(self.document, Place(f"{self.source}, as the home keeps it"), [])
+
+
+def name_of(read: Read) -> ObjectName:
+    """By which an object is kept. One whose name is generated has what the names of its runs have in common.
+
+    Raises:
+        InvalidError: `spec-invalid`.
+    """
+    found = ObjectName(read.kind, read.object.metadata.base_name)
+    if not _NAME.fullmatch(found.name):
+        field = read.place.field("metadata").field("name" if read.object.metadata.name else "generateName")
+        raise field.invalid(f"{read.name!r} names no object; it takes small letters, digits, '-' and '.', and begins and ends with a letter or digit")
+    return found
+
+
+def parse_short_name(text: str) -> ObjectName:
+    """An object that can be run, as commands name it: `wftmpl/NAME`, `cwft/NAME`, `cronwf/NAME`, `workflow/NAME`.
+
+    Raises:
+        InvalidError: `workflow-name-invalid`.
+    """
+    kind, slash, name = text.partition("/")
+    found = next((full for short, full in SHORT_KINDS.items() if kind.lower() in (short, full.lower())), None)
+    if not slash or not name or found is None:
+        raise InvalidError("workflow-name-invalid", f"{text!r} names no object; write KIND/NAME, with one of the kinds {', '.join(SHORT_KINDS)}")
+    return ObjectName(found, name)
+
+
+class KeptObjects:
+    """All of a home, each a file of its own.
+
+    Args:
+        home: the home's folder.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._folder = home / "argo" / "objects"
+
+    def short_names(self) -> list[str]:
+        """Those that can be run, as commands name them."""
+        return [f"{short}/{path.stem}" for short, kind in SHORT_KINDS.items() for path in sorted((self._folder / kind).glob("*.json"))]
+
+    def list(self) -> list[KeptObject]:
+        """All of them, by kind and name."""
+        return sorted(filter(None, map(_load, self._folder.glob("*/*.json"))), key=lambda kept: kept.name)
+
+    def find(self, name: ObjectName) -> KeptObject | None:
+        """One of them."""
+        return _load(self._path(name)) if _NAME.fullmatch(name.name) else None
+
+    def get(self, name: ObjectName) -> KeptObject:
+        """One of them.
+
+        Raises:
+            NotFoundError: `kept-object-not-found`.
+        """
+        found = self.find(name)
+        if found is None:
+            known = ", ".join(kept.name.name for kept in self.list() if kept.name.kind == name.kind) or "none"
+            raise NotFoundError("kept-object-not-found", f"the home keeps no {name.kind} {name.name!r}; those that it keeps: {known}")
+        return found
+
+    def put(self, kept: KeptObject) -> None:
+        """Keeps one, in place of the one of its name."""
+        path = self._path(kept.name)
+        # Secrets are among them.
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder.chmod(0o700)
+        write_whole(path, msgspec.json.encode(kept))
+
+    def delete(self, name: ObjectName) -> None:
+        """Removes one, if it is there."""
+        self._path(name).unlink(missing_ok=True)
+
+    def _path(self, name: ObjectName) -> Path:
+        return self._folder / name.kind / f"{name.name}.json"
+
+
+def _load(path: Path) -> KeptObject | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=KeptObject)
+    except FileNotFoundError:
+        return None
+
+
+def read_all(kept: Iterable[KeptObject]) -> list[Read]:
+    """The objects themselves. Errors as `read_object`."""
+    return [one.read() for one in kept]

@@ -1,0 +1,89 @@
+"""The commands for the syncs that a home remembers: look, forget."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pachyderm_dagster.cli.home import opened
+from pachyderm_dagster.cli.printing import Column, Printer, optional, printing, text, time
+from pachyderm_dagster.metadata.database import Transaction
+from pachyderm_dagster.settings import load_settings
+from pachyderm_dagster.syncing.health import ThingHealth, health_of, worst
+from pachyderm_dagster.syncing.kept_syncs import KeptSync, KeptSyncs, time_of
+
+_COLUMNS = (
+    Column("NAME", text("name")),
+    Column("SOURCE", text("source")),
+    Column("COMMIT", lambda document, _: document["commit"][:12] or "-"),
+    Column("SYNCED", time("synced")),
+    Column("LOOKED", time("looked")),
+    Column("HEALTH", text("health")),
+    Column("ERROR", optional("error")),
+)
+_LINES = (
+    Column("Name", text("name")),
+    Column("Source", text("source")),
+    Column("Project", text("project")),
+    Column("Commit", optional("commit")),
+    Column("Synced", time("synced")),
+    Column("Looked", time("looked")),
+    Column("Health", text("health")),
+    Column("Error", optional("error")),
+)
+_THINGS = (Column("KIND", text("kind")), Column("NAME", text("name")), Column("HEALTH", text("health")), Column("REASON", optional("reason")))
+
+
+@click.command(epilog="Example: pachctl list sync")
+@printing
+@click.pass_obj
+def list_sync(environ: Mapping[str, str], printer: Printer) -> None:
+    """With the commit that the home is like, and how what it declares does: the worst of Healthy, Suspended, Progressing, Degraded and Missing."""
+    with opened(environ) as record, record.database.read() as txn:
+        home = Path(record.settings.home)
+        documents = [_document(txn, home, one) for one in KeptSyncs(home).list()]
+    printer.many(documents, _COLUMNS)
+
+
+@click.command(epilog="Example: pachctl inspect sync pipelines-production")
+@click.argument("sync")
+@printing
+@click.pass_obj
+def inspect_sync(environ: Mapping[str, str], sync: str, printer: Printer) -> None:
+    """With all that it declares, and how each of these does."""
+    with opened(environ) as record, record.database.read() as txn:
+        home = Path(record.settings.home)
+        document = _document(txn, home, KeptSyncs(home).get(sync))
+    printer.one(document, _LINES)
+    if not printer.for_programs:
+        click.echo("")
+        printer.many(document["things"], _THINGS)
+
+
+@click.command(epilog="Example: pachctl delete sync pipelines-production")
+@click.argument("sync")
+@click.pass_obj
+def delete_sync(environ: Mapping[str, str], sync: str) -> None:
+    """What it declared stays."""
+    kept = KeptSyncs(Path(load_settings(environ).home))
+    kept.delete(kept.get(sync).name)
+
+
+def _document(txn: Transaction, home: Path, sync: KeptSync) -> dict[str, Any]:
+    found = health_of(txn, home, sync.things)
+    return {
+        "name": sync.name,
+        "source": str(sync.source),
+        "project": sync.project,
+        "commit": sync.commit,
+        "synced": time_of(sync.synced),
+        "looked": time_of(sync.looked),
+        "health": worst(found).value,
+        "error": sync.error,
+        "things": [_thing(one) for one in found],
+    }
+
+
+def _thing(one: ThingHealth) -> dict[str, str]:
+    return {"kind": one.thing.kind, "name": one.thing.name, "health": one.health.value, "reason": one.reason}
