@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pachyderm_dagster.integration.building import build_definitions
     from pachyderm_dagster.integration.components import PachydermPipelines, PachydermWorkspace
     from pachyderm_dagster.integration.datum_assets import datum_asset, pfs
+    from pachyderm_dagster.integration.git_syncs import GitSync, git_sync
     from pachyderm_dagster.integration.io_manager import PachydermIOManager
     from pachyderm_dagster.integration.kubeflow_runs import kubeflow_run
     from pachyderm_dagster.integration.launch_config import PipelineConfig
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArgoWorkflows",
     "Datum",
+    "GitSync",
     "InputBranch",
     "LoadedPipeline",
     "PachydermIOManager",
@@ -43,6 +45,7 @@ __all__ = [
     "build_definitions",
     "commit_automation",
     "datum_asset",
+    "git_sync",
     "kubeflow_run",
     "pachyderm_assets",
     "pfs",
@@ -54,6 +57,7 @@ __all__ = [
 _MODULES = {
     "ArgoWorkflows": "argo_components",
     "Datum": "datum_parameters",
+    "GitSync": "git_syncs",
     "InputBranch": "snapshot",
     "LoadedPipeline": "snapshot",
     "PachydermIOManager": "io_manager",
@@ -70,6 +74,7 @@ _MODULES = {
     "build_definitions": "building",
     "commit_automation": "assets",
     "datum_asset": "datum_assets",
+    "git_sync": "git_syncs",
     "kubeflow_run": "kubeflow_runs",
     "pfs": "datum_assets",
     "pachyderm_assets": "assets",

@@ -1,9 +1,11 @@
 """All that workflow files hold as definitions: a job for each workflow, a schedule for each CronWorkflow, and a job that answers those that wait."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from pachyderm_dagster.integration.argo_jobs import answer_job, job_of
-from pachyderm_dagster.integration.argo_loading import Files, Granularity, identifier_of, load_workflows
+from pachyderm_dagster.integration.argo_loading import Files, Granularity, LoadedWorkflow, identifier_of, load_workflows
 from pachyderm_dagster.integration.argo_schedules import schedules_of
 from pachyderm_dagster.integration.automation import Environ
 
@@ -24,9 +26,16 @@ def argo_definitions(
 
     Arguments and errors as of `argo_job`.
     """
+    return definitions_of(load_workflows(files, granularity=granularity), network=network, environ=environ, executor_def=executor_def)
+
+
+def definitions_of(
+    workflows: Sequence[LoadedWorkflow], *, network: bool = False, environ: Environ | None = None, executor_def: dg.ExecutorDefinition | None = None
+) -> dg.Definitions:
+    """The same of workflows that were loaded."""
     jobs: list[dg.JobDefinition] = []
     started: list[dg.ScheduleDefinition | dg.SensorDefinition] = []
-    for workflow in load_workflows(files, granularity=granularity):
+    for workflow in workflows:
         answered_by = f"answer_{identifier_of(workflow.name)}"
         job = job_of(workflow, network=network, environ=environ, executor_def=executor_def, answered_by=answered_by)
         jobs.append(job)

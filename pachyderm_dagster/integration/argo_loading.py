@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from pachyderm_dagster.argo.checking import check_object
+from pachyderm_dagster.argo.kept_objects import KeptObjects, ObjectName, read_all
 from pachyderm_dagster.argo.library import OWN, Library, Owner, effective_spec, library_of
 from pachyderm_dagster.argo.parts import Part, parts_of, why_whole
 from pachyderm_dagster.argo.reading import parse_objects
@@ -68,10 +69,24 @@ def load_workflows(files: Files, *, entrypoint: str | None = None, granularity: 
     """
     paths = list(_paths([files] if isinstance(files, str | os.PathLike) else files))
     objects = [read for path in paths for read in parse_objects(_text(path), source=str(path), notes=notes)]
-    library = library_of(objects)
+    return _load(objects, library_of(objects), tuple(map(str, paths)), entrypoint, granularity)
+
+
+def load_kept(objects: KeptObjects, names: Collection[ObjectName], *, granularity: Granularity = "auto") -> list[LoadedWorkflow]:
+    """What can be run of objects that a home keeps; they may name all that it keeps.
+
+    Raises:
+        InvalidError, NotFoundError: as `load_workflows`.
+    """
+    kept = objects.list()
+    chosen = [one for one in kept if one.name in names]
+    return _load(read_all(chosen), library_of(read_all(kept)), (), None, granularity)
+
+
+def _load(objects: Sequence[Read], library: Library, files: tuple[str, ...], entrypoint: str | None, granularity: Granularity) -> list[LoadedWorkflow]:
     for read in objects:
         check_object(read, library)
-    found = [_loaded(read, library, tuple(map(str, paths)), entrypoint) for read in objects]
+    found = [_loaded(read, library, files, entrypoint) for read in objects]
     return [_divided(one, granularity) for one in found if one is not None]
 
 
