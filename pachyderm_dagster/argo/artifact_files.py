@@ -5,7 +5,7 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pachyderm_dagster.argo.nodes import KeptArtifact
 from pachyderm_dagster.argo.parameters import Archive, Artifact
@@ -30,8 +30,8 @@ class ArtifactFolder:
         Raises:
             InvalidError: `artifact-key-invalid`.
         """
-        kept = KeptArtifact(artifact.s3.key if artifact.s3 else default_key + ending_of(artifact))
-        target = self._place(kept.key)
+        kept = key_for(artifact, default_key)
+        target = self.place(kept.key)
         target.parent.mkdir(parents=True, exist_ok=True)
         pack(path, artifact, target)
         return kept
@@ -48,7 +48,7 @@ class ArtifactFolder:
         if kept.raw is not None:
             Path(path).write_text(kept.raw)
         else:
-            source = self._place(kept.key, kept.run)
+            source = self.place(kept.key, kept.run)
             if not source.exists():
                 raise NotFoundError("artifact-not-found", f"there is no artifact under the key {kept.key!r}; look at what the step before wrote")
             unpack(source, artifact, Path(path))
@@ -56,14 +56,24 @@ class ArtifactFolder:
 
     def has(self, kept: KeptArtifact) -> bool:
         """Whether an artifact is there."""
-        return kept.raw is not None or self._place(kept.key, kept.run).exists()
+        return kept.raw is not None or self.place(kept.key, kept.run).exists()
 
-    def _place(self, key: str, run: str = "") -> Path:
+    def place(self, key: str, run: str = "") -> Path:
+        """Where an artifact is, as it is kept, whether or not it is there.
+
+        Raises:
+            InvalidError: `artifact-key-invalid`.
+        """
         folder = self._of_run(run) if run and self._of_run is not None else self._folder
         place = Path(os.path.normpath(folder / key.strip("/")))
         if not place.is_relative_to(folder) or place == folder:
             raise InvalidError("artifact-key-invalid", f"{key!r} is no key of an artifact; write it as 'folder/name'")
         return place
+
+
+def key_for(artifact: Artifact, default_key: str) -> KeptArtifact:
+    """What an output artifact is kept under: its own key, or one that begins with `default_key`."""
+    return KeptArtifact(artifact.s3.key if artifact.s3 else default_key + ending_of(artifact))
 
 
 def ending_of(artifact: Artifact) -> str:
@@ -138,7 +148,7 @@ def unpack(source: Path, artifact: Artifact, path: Path) -> None:
                 zipped.extractall(unpacked)
         else:
             with tarfile.open(source) as archive:
-                archive.extractall(unpacked, filter="tar")
+                untar(archive, unpacked)
     except (tarfile.TarError, zipfile.BadZipFile, OSError) as error:
         raise ExecutionError("artifact-not-unpacked", f"the artifact {artifact.name!r} cannot be unpacked: {error}; say 'archive: {{none: {{}}}}'") from error
     entries = list(unpacked.iterdir())
@@ -147,6 +157,32 @@ def unpack(source: Path, artifact: Artifact, path: Path) -> None:
         unpacked.rmdir()
     else:
         unpacked.rename(path)
+
+
+def untar(archive: tarfile.TarFile, folder: Path) -> None:
+    """Unpacks an archive into a folder, and nothing of it elsewhere.
+
+    Raises:
+        tarfile.TarError, OSError: it cannot be unpacked, or would not stay there.
+    """
+    if hasattr(tarfile, "tar_filter"):
+        archive.extractall(folder, filter="tar")
+    else:
+        # Python 3.11.3 and older.
+        members = archive.getmembers()
+        _check_members(members)
+        archive.extractall(folder, members)
+
+
+def _check_members(members: list[tarfile.TarInfo]) -> None:
+    links: set[PurePosixPath] = set()
+    for member in members:
+        for name in (member.name, *([member.linkname] if member.islnk() else [])):
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or not links.isdisjoint(path.parents) or (member.islnk() and path in links):
+                raise tarfile.ExtractError(f"{name!r} leads out of the archive")
+        if member.issym():
+            links.add(PurePosixPath(member.name))
 
 
 def _set_mode(path: str, mode: int, *, everything: bool) -> None:

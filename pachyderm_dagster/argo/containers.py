@@ -224,3 +224,5 @@ class ClaimTemplate(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
 
     metadata: ObjectName
     """Its name, by which containers mount it."""
+    spec: Plain = {}
+    """On a cluster: what it asks for; on one machine it is a folder."""

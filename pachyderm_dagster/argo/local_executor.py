@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import shutil
 import tempfile
@@ -12,15 +13,15 @@ from pachyderm_dagster.argo.artifact_files import ArtifactFolder, pack, set_mode
 from pachyderm_dagster.argo.artifact_places import Places
 from pachyderm_dagster.argo.host_client import HostClient, opened_host
 from pachyderm_dagster.argo.images import make_programs
-from pachyderm_dagster.argo.local_pod import MAIN, LocalPod, PodFolder
-from pachyderm_dagster.argo.nodes import KeptArtifact, NodeOutputs, Phase
+from pachyderm_dagster.argo.local_pod import LocalPod, PodFolder
+from pachyderm_dagster.argo.nodes import KeptArtifact, NodeOutputs
+from pachyderm_dagster.argo.outputs import MAIN, not_written, parameter_of, pod_end
 from pachyderm_dagster.argo.parameters import Archive, Artifact, Location
 from pachyderm_dagster.argo.pod_gc import remove_files, removes_at_pods_end
 from pachyderm_dagster.argo.pod_paths import PodPaths
 from pachyderm_dagster.argo.pod_settings import Claims
 from pachyderm_dagster.argo.pods import LOGS, ContainerEnd, Pod, PodEnd
-from pachyderm_dagster.argo.templates import Template
-from pachyderm_dagster.errors import ExecutionError, NotFoundError, PachydermError
+from pachyderm_dagster.errors import ExecutionError, NotFoundError
 
 MOST_RESULT_BYTES = 256 * 1024
 
@@ -113,19 +114,8 @@ class LocalExecutor:
         return KeptArtifact(location=Location(s3=artifact.s3))
 
     async def _ended(self, pod: Pod, folder: PodFolder, local: LocalPod, ends: Mapping[str, ContainerEnd]) -> PodEnd:
-        worst = next((end for end in ends.values() if end.phase.is_failure), ends.get(MAIN, ContainerEnd(Phase.SUCCEEDED)))
-        of_set = ends if pod.template.container_set is not None else {}
-        code = ends[MAIN].exit_code if MAIN in ends else None
-        bare = NodeOutputs(exit_code=code, artifacts=await self._logs(pod, folder))
-        if worst.phase.is_failure and worst.exit_code is None:
-            return PodEnd(worst.phase, worst.message, bare, of_set)
-        try:
-            outputs = await self._outputs(pod, folder, local, bare)
-        except PachydermError as error:
-            if worst.phase.is_failure:
-                return PodEnd(worst.phase, worst.message, bare, of_set)
-            return PodEnd(Phase.ERROR, error.message, bare, of_set)
-        return PodEnd(worst.phase, worst.message, outputs, of_set)
+        logs = await self._logs(pod, folder)
+        return await asyncio.to_thread(pod_end, pod, ends, logs, functools.partial(self._outputs, pod, folder, local))
 
     async def _logs(self, pod: Pod, folder: PodFolder) -> dict[str, KeptArtifact]:
         if not pod.archives_log or not folder.log.exists():
@@ -133,44 +123,32 @@ class LocalExecutor:
         plain = Artifact(name=LOGS, archive=Archive(none={}))
         return {LOGS: await asyncio.to_thread(self._artifacts.put, str(folder.log), plain, f"{self._workflow}/{pod.name}/main.log")}
 
-    async def _outputs(self, pod: Pod, folder: PodFolder, local: LocalPod, bare: NodeOutputs) -> NodeOutputs:
-        declared = pod.template.outputs
+    def _outputs(self, pod: Pod, folder: PodFolder, local: LocalPod, bare: NodeOutputs) -> NodeOutputs:
         container = next((one for one in pod.template.containers if pod.template.container_set is None or one.name == MAIN), None)
         if container is None:
             return bare
         paths = local.paths(container)
         artifacts = dict(bare.artifacts)
-        for artifact in declared.artifacts:
+        for artifact in pod.template.outputs.artifacts:
             place = paths.find(artifact.path)
             if os.path.lexists(place):
-                key = f"{self._workflow}/{pod.name}/{artifact.name}"
-                artifacts[artifact.name] = await asyncio.to_thread(self._put, place, artifact, key, pod)
+                artifacts[artifact.name] = self._put(place, artifact, f"{self._workflow}/{pod.name}/{artifact.name}", pod)
             elif not artifact.optional:
-                message = f"the output artifact {artifact.name!r} is not there: nothing was written to {artifact.path}; write it, or make it optional"
-                raise ExecutionError("output-not-written", message)
+                raise not_written(artifact)
         return NodeOutputs(
-            parameters=_parameters(pod.template, paths),
+            parameters={one.name: parameter_of(one, functools.partial(_written, paths)) for one in pod.template.outputs.parameters},
             artifacts=artifacts,
             result=_result(folder.result) if pod.keeps_result else None,
             exit_code=bare.exit_code,
         )
 
 
-def _parameters(template: Template, paths: PodPaths) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for one in template.outputs.parameters:
-        if one.value_from is None:
-            found[one.name] = one.value or ""
-            continue
-        try:
-            with open(paths.find(one.value_from.path), encoding="utf-8", errors="replace") as file:
-                found[one.name] = file.read().removesuffix("\n")
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-            if one.value_from.default is None:
-                message = f"the output parameter {one.name!r} has no value: nothing was written to {one.value_from.path}; write it, or give a default"
-                raise ExecutionError("output-not-written", message) from error
-            found[one.name] = one.value_from.default
-    return found
+def _written(paths: PodPaths, path: str) -> str | None:
+    try:
+        with open(paths.find(path), encoding="utf-8", errors="replace") as file:
+            return file.read().removesuffix("\n")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
 
 
 def _result(path: Path) -> str:

@@ -11,6 +11,7 @@ from pachyderm_dagster.argo.containers import Container, Script, SetContainer, U
 from pachyderm_dagster.argo.host_client import HostClient
 from pachyderm_dagster.argo.images import FOLDER, folders_of, program_of, search_path
 from pachyderm_dagster.argo.nodes import Phase
+from pachyderm_dagster.argo.outputs import MAIN
 from pachyderm_dagster.argo.pod_host import Answer, Order
 from pachyderm_dagster.argo.pod_paths import Mount, PodPaths
 from pachyderm_dagster.argo.pod_settings import Claims, environment_of, mounts_of
@@ -20,7 +21,6 @@ from pachyderm_dagster.argo.retrying import to_seconds
 from pachyderm_dagster.argo.waits import all_cancelled, cancelled
 from pachyderm_dagster.errors import InvalidError
 
-MAIN = "main"
 SCRIPT = "/argo/staging/script"
 _SYSTEM_MOUNTS = tuple(Mount(f"/{name}", f"/{name}", writable=False) for name in pod_host.SYSTEM)
 _OWN_FAILURE = 64

@@ -99,7 +99,7 @@ def settle(runs: Runs, folder: RunFolder, clock: Clock, tell: Callable[[Node], N
         return runs.end(folder, asyncio.run(engine.run()), clock)
 
 
-def abandon(folder: RunFolder, clock: Clock, message: str) -> None:
+def abandon(runs: Runs, folder: RunFolder, clock: Clock, message: str) -> None:
     """Keeps that a run was ended before all its parts were."""
     with _exclusive(folder, "attempt.lock"):
         journal = _SharedJournal(folder)
@@ -108,7 +108,7 @@ def abandon(folder: RunFolder, clock: Clock, message: str) -> None:
                 journal.keep(msgspec.structs.replace(node, phase=Phase.FAILED, message=message, finished=clock.now().timestamp()))
         root = journal.load().get(folder.name)
         if root is not None:
-            folder.end(root, clock)
+            runs.place.end(folder.path, folder.subject()[0], folder.end(root, clock).phase)
 
 
 class _NoPods:
@@ -149,6 +149,8 @@ class _PartJournal:
     def load(self) -> dict[str, Node]:
         nodes = self._shared.load()
         self._begun = {name for name in nodes if self._is_above(name)}
+        failed = [node for name, node in nodes.items() if self._is_own(name) and node.phase.is_fulfilled and node.phase not in _DONE]
+        self._folder.tries().forget(node.pod for node in failed if node.pod)
         return {name: node for name, node in nodes.items() if not self._is_above(name) and (node.phase in _DONE or not self._is_own(name))}
 
     def keep(self, node: Node) -> None:

@@ -1,6 +1,7 @@
 """Nodes that are pods: a place for each, its limits of time, and what comes of it."""
 
 import asyncio
+import functools
 from dataclasses import replace
 
 import msgspec
@@ -41,7 +42,7 @@ class PodNodes:
     async def run(self, call: Call, scope: Scope) -> Node:
         """Runs the pod of a call to its end; a daemon only until it is ready."""
         node = self._table.begin(call, NodeType.POD, Phase.PENDING)
-        pod = self._pod_of(call, node, scope)
+        pod = replace(self._pod_of(call, node, scope), on_waiting=functools.partial(self._note_waiting, call.name))
         if not pod.template.daemon or call.daemons is None:
             return await self._to_end(call, node, pod)
         return await self._daemon(call, node, pod)
@@ -53,6 +54,11 @@ class PodNodes:
             end = await self._waits.within(limit, self._in_place(node, pod), _late)
         self._note_containers(call, node, end)
         return self._table.end(self._table.nodes[call.name], end.phase, end.message, with_globals(end.outputs, template.outputs))
+
+    def _note_waiting(self, name: str, why: str) -> None:
+        node = self._table.nodes[name]
+        if not node.phase.is_fulfilled:
+            self._table.put(msgspec.structs.replace(node, phase=Phase.PENDING if why else Phase.RUNNING, message=why))
 
     def _note_containers(self, call: Call, node: Node, end: PodEnd) -> None:
         for name, one in end.containers.items():

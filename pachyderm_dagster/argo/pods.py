@@ -13,6 +13,10 @@ LOGS = "main-logs"
 DEADLINE = "Pod was active on the node longer than the specified deadline"
 
 
+def _nobody_asks(_why: str) -> None:
+    pass
+
+
 def _nobody_waits(_ip: str) -> None:
     pass
 
@@ -34,6 +38,7 @@ class Pod:
         pod_spec, labels, annotations: what workflow and template say of pods of Kubernetes; one machine does without.
         pod_spec_patches: YAML or JSON texts that are merged over the spec of such a pod, one after the other.
         on_ready: of a daemon: is called, with its address, when others may use it.
+        on_waiting: is called when that changes which keeps the pod from starting, with an empty text when nothing does any more.
     """
 
     name: str
@@ -51,6 +56,7 @@ class Pod:
     annotations: Mapping[str, str] = field(default_factory=dict)
     pod_spec_patches: tuple[str, ...] = ()
     on_ready: Callable[[str], None] = _nobody_waits
+    on_waiting: Callable[[str], None] = _nobody_asks
 
 
 @dataclass(frozen=True, slots=True)

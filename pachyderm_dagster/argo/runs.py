@@ -21,15 +21,15 @@ from pachyderm_dagster.argo.engine import Engine
 from pachyderm_dagster.argo.journal import FileJournal, Journal
 from pachyderm_dagster.argo.kept_files import LineFile, locked, name_beside, read_lines, write_whole
 from pachyderm_dagster.argo.library import Library, Owner
-from pachyderm_dagster.argo.local_executor import LocalExecutor
 from pachyderm_dagster.argo.locks import FileLocks
 from pachyderm_dagster.argo.names import is_hook
 from pachyderm_dagster.argo.nodes import Node, NodeType, Phase
 from pachyderm_dagster.argo.parameters import Artifact, KeyArtifact
-from pachyderm_dagster.argo.pod_gc import remove_files_of_pods, removes_at_end
+from pachyderm_dagster.argo.pod_places import LocalPlace, PodPlace
 from pachyderm_dagster.argo.requests import no_network, send
 from pachyderm_dagster.argo.resources import Objects
 from pachyderm_dagster.argo.subject import Subject, file_key
+from pachyderm_dagster.argo.tries import Tries
 from pachyderm_dagster.argo.waits import Waits
 from pachyderm_dagster.argo.workflows import Metadata, TtlStrategy, WorkflowSpec
 from pachyderm_dagster.clock import Clock
@@ -163,9 +163,16 @@ class RunFolder:
         except FileNotFoundError:
             return None
 
+    def tries(self) -> Tries:
+        """How often its pods are made anew."""
+        return Tries(self.path / "tries")
+
     def forget_failures(self) -> None:
         """Leaves only the nodes that did what they should, so that the others are run again."""
-        kept = [node for node in self.nodes().values() if node.phase in (Phase.SUCCEEDED, Phase.SKIPPED) and not is_hook(node.name)]
+        nodes = self.nodes().values()
+        kept = [node for node in nodes if node.phase in (Phase.SUCCEEDED, Phase.SKIPPED) and not is_hook(node.name)]
+        names = {node.name for node in kept}
+        self.tries().forget(node.pod for node in nodes if node.pod and node.phase.is_fulfilled and node.name not in names)
         write_whole(self.path / "nodes", b"".join(msgspec.json.encode(node) + b"\n" for node in kept))
         for name in ("ending.json", "stop"):
             (self.path / name).unlink(missing_ok=True)
@@ -210,11 +217,18 @@ class Runs:
     Args:
         keep: is called with a run that has ended and has artifacts, before its end is kept.
         objects: opens those of a cluster, for templates that are a `resource`.
+        place: where pods are; this machine unless told otherwise.
     """
 
-    def __init__(self, home: Path, keep: Callable[[RunFolder], None] | None = None, objects: Callable[[], Objects] | None = None) -> None:
-        self._keep, self.objects = keep, objects
+    def __init__(
+        self,
+        home: Path,
+        keep: Callable[[RunFolder], None] | None = None,
+        objects: Callable[[], Objects] | None = None,
+        place: PodPlace | None = None,
+    ) -> None:
         self._home, self._runs, self.claims = home, home / "argo" / "runs", home / "argo" / "claims"
+        self._keep, self.objects, self.place = keep, objects, place or LocalPlace(self.claims)
 
     def create(self, subject: Subject, *, network: bool, files: Mapping[str, Path] | None = None) -> RunFolder:
         """Keeps what is to be run.
@@ -278,9 +292,7 @@ class Runs:
         if self._keep is not None and folder.has_artifacts():
             self._keep(folder)
         ending = folder.end(root, clock)
-        pod_gc = folder.subject()[0].spec.pod_gc
-        if pod_gc is not None and removes_at_end(pod_gc.strategy, ending.phase):
-            remove_files_of_pods(folder.path / "pods")
+        self.place.end(folder.path, folder.subject()[0], ending.phase)
         return ending
 
     def locks(self, folder: RunFolder) -> FileLocks:
@@ -303,6 +315,7 @@ class Runs:
         """
         with self._changing():
             with folder.running():
+                self.place.remove(folder.path, folder.subject()[0])
                 gone = name_beside(folder.path, "deleted")
                 folder.path.rename(gone)
             shutil.rmtree(gone)
@@ -391,12 +404,12 @@ async def run_whole(runs: Runs, folder: RunFolder, clock: Clock, tell: Callable[
 async def drive(runs: Runs, folder: RunFolder, journal: Journal, clock: Clock, tell: Callable[[Node], None], *, target: str = "") -> Node | None:
     """Runs a workflow, or what of it leads to one of its entrypoint's steps; the node of the workflow, None when all that is left is an answer."""
     subject, network = folder.subject()
-    most_pods = _MOST_PODS_PER_PROCESSOR * (os.cpu_count() or 1)
+    network = network or runs.place.has_network
+    most_pods = runs.place.most_pods or _MOST_PODS_PER_PROCESSOR * (os.cpu_count() or 1)
     control = Control(folder)
     waits = Waits(asyncio.sleep, control.answer, control.go_ahead)
     locks = runs.locks(folder)
-    pod_gc = subject.spec.pod_gc.strategy if subject.spec.pod_gc else ""
-    async with LocalExecutor(folder.path, runs.claims, folder.name, network=network, pod_gc=pod_gc).opened() as executor:
+    async with runs.place.opened(folder.path, subject, network=network) as executor:
         engine = Engine(
             subject,
             executor,

@@ -63,7 +63,7 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
         )
     ),
     ObjectName: OtherNames(without_effect={"labels": _POD, "annotations": _POD, "creationTimestamp": "the cluster sets it"}),
-    ClaimTemplate: OtherNames(without_effect={"spec": "it is a folder on the disk", "status": "the cluster sets it"}),
+    ClaimTemplate: OtherNames(without_effect={"status": "the cluster sets it"}),
     WorkflowSpec: OtherNames(
         told=dict.fromkeys((*FOR_PODS, *_OF_SPEC), _FOR_PODS),
         without_effect={

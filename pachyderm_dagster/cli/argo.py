@@ -58,7 +58,7 @@ def argo_submit(
     It may name what else is in the files, and what the home keeps: `sync`, `argo template create`.
 
     Its pods are processes of this machine. Each has a root of its own, in which the machine's programs are read-only, and reaches other machines with --network
-    only. Interrupted, it can be run on with `argo retry`.
+    only. With PACHYDERM_EXECUTOR=kubernetes they are pods of a cluster, and have its network. Interrupted, it can be run on with `argo retry`.
     """
     if bool(files) is (kept_name is not None):
         raise click.UsageError("give the files of a workflow, or --from with an object that the home keeps")

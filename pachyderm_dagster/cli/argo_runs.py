@@ -12,6 +12,7 @@ from pachyderm_dagster.argo.go_values import scalar_text
 from pachyderm_dagster.argo.go_yaml import read_documents
 from pachyderm_dagster.argo.nodes import Node, NodeType, Phase
 from pachyderm_dagster.argo.open_objects import open_objects
+from pachyderm_dagster.argo.open_place import open_place
 from pachyderm_dagster.argo.runs import Ending, RunFolder, Runs, run_to_end
 from pachyderm_dagster.argo.tree import tree_lines
 from pachyderm_dagster.cli.failures import DONE, FAILED
@@ -31,7 +32,8 @@ def runs_of(environ: Mapping[str, str]) -> Runs:
     def keep(run: RunFolder) -> None:
         load("pachyderm_dagster.argo.artifact_commits:commit_artifacts")(environ, run)
 
-    return Runs(Path(load_settings(environ).home), keep, lambda: open_objects(environ))
+    settings = load_settings(environ)
+    return Runs(settings.home, keep, lambda: open_objects(environ), open_place(settings))
 
 
 def given_parameters(pairs: tuple[str, ...]) -> dict[str, str]:

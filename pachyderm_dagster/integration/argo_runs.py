@@ -6,7 +6,6 @@ import os
 import queue
 import threading
 from collections.abc import Coroutine, Mapping
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -18,6 +17,7 @@ from pachyderm_dagster.argo.artifact_commits import BRANCH, commit_artifacts
 from pachyderm_dagster.argo.control import STOPPED, TERMINATE
 from pachyderm_dagster.argo.nodes import Node
 from pachyderm_dagster.argo.open_objects import open_objects
+from pachyderm_dagster.argo.open_place import open_place
 from pachyderm_dagster.argo.part_runs import PartEnd, abandon, begin_attempt, has_failed_part, is_of, run_part, settle
 from pachyderm_dagster.argo.runs import Ending, RunFolder, Runs, run_whole
 from pachyderm_dagster.argo.subject import Subject
@@ -163,7 +163,7 @@ class _Stepping:
 
     def _end_now(self, folder: RunFolder) -> None:
         folder.ask_to_stop(TERMINATE)
-        abandon(folder, self._clock, STOPPED + TERMINATE)
+        abandon(self._runs, folder, self._clock, STOPPED + TERMINATE)
 
     # --- answers
 
@@ -264,7 +264,8 @@ def _ignore(_node: Node) -> None: ...
 
 def _runs(environ: Mapping[str, str] | None) -> Runs:
     found = os.environ if environ is None else environ
-    return Runs(Path(load_settings(found).home), functools.partial(commit_artifacts, found), functools.partial(open_objects, found))
+    settings = load_settings(found)
+    return Runs(settings.home, functools.partial(commit_artifacts, found), functools.partial(open_objects, found), open_place(settings))
 
 
 def answer_workflow(environ: Mapping[str, str] | None, context: dg.OpExecutionContext) -> None:

@@ -201,7 +201,7 @@ def test_a_stop_ends_a_part_and_what_is_left_is_told_of(tmp_path: Path) -> None:
     found.folder.ask_to_stop(STOP)
     running.join()
     assert ends == [PartEnd(Phase.FAILED, "workflow shutdown with strategy: Stop")]
-    abandon(found.folder, found.clock, "stopped")
+    abandon(found.runs, found.folder, found.clock, "stopped")
     ending = found.folder.ending()
     assert ending is not None and (ending.phase, ending.message) == (Phase.FAILED, "stopped")
 

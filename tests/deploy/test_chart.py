@@ -117,7 +117,8 @@ def test_accounts_have_the_rights_that_they_need_and_pods_of_users_none() -> Non
     assert rights(found, "webserver") == {"jobs": {"get", "list", "delete"}, "pods": {"get", "list", "delete"}}
     # Who starts runs sees no secret; who reads secrets' names starts no run, but the Jobs of datums.
     assert "secrets" not in rights(found, "daemon")
-    assert rights(found, "run")["pods"] == {"list", "watch"}
+    # Those of workflows: whoever makes Jobs makes pods.
+    assert rights(found, "run")["pods"] == {"create", "get", "list", "watch", "delete"}
     assert rights(found, "run")["secrets"] == {"create", "list", "patch", "delete"}
     assert rights(found, "run") == rights(found, "code-location") == rights(found, "coordinator")
     for name, pod in pods(found):

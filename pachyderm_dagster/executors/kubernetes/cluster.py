@@ -13,6 +13,7 @@ from pachyderm_dagster.executors.kubernetes.server import TIMEOUT, Refusals, Ser
 from pachyderm_dagster.settings import KubernetesSettings
 
 JOBS, DEPLOYMENTS, PODS, SECRETS, SERVICES, EVENTS = "jobs", "deployments", "pods", "secrets", "services", "events"
+CONFIG_MAPS, CLAIMS = "configmaps", "persistentvolumeclaims"
 """The kinds of objects, all of the settings' namespace."""
 WATCH_SECONDS = 300
 _GROUPS = {JOBS: "/apis/batch/v1", DEPLOYMENTS: "/apis/apps/v1"}
@@ -86,6 +87,16 @@ class Cluster:
         except (NotFoundError, ConflictError):
             pass
 
+    def read_log(self, pod: str, container: str) -> bytes:
+        """What a container printed that runs, or has ended.
+
+        Raises:
+            InvalidError: `pod-refused`, when it has not begun.
+            NotFoundError: `cluster-object-not-found`.
+        """
+        data: bytes = self._call("GET", PODS, f"{pod}/log", query=[("container", container)]).data
+        return data
+
     def watch(self, kind: str, labels: str, version: str) -> "Watch":
         """The changes after a version, until the server ends the watch."""
         query = [("labelSelector", labels), ("resourceVersion", version), ("watch", "true"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", WATCH_SECONDS)]
@@ -136,7 +147,7 @@ def _missing(message: str) -> PachydermError:
 
 
 def _unfit(message: str) -> PachydermError:
-    return InvalidError("pod-refused", f"the cluster does not take what the pipeline asks of pods: {message}")
+    return InvalidError("pod-refused", f"the cluster does not take what is asked of pods: {message}")
 
 
 def _lines(response: Any) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 Manifest = dict[str, Any]
 _OWNER_LABELS = {"jobs": "pachyderm-dagster/job-name", "deployments": "pachyderm-dagster/workers-name"}
-_PATH = re.compile(r"/(?:api|apis/batch|apis/apps)/v1/namespaces/lab/(\w+)(?:/([^/]+))?")
+_PATH = re.compile(r"/(?:api|apis/batch|apis/apps)/v1/namespaces/lab/(\w+)(?:/([^/]+))?(?:/log)?")
 
 
 class ApiServer:
@@ -26,6 +26,7 @@ class ApiServer:
         refuse, refuse_kind: status of every answer to a method, or about a kind, from now on; none: 0.
         refuse_named: about an object whose name begins so.
         on_change: is told of what clients create, change and delete, as a controller is.
+        logs: what containers printed, by pod and container.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,6 +37,7 @@ class ApiServer:
         self.refuse_kind: dict[str, int] = {}
         self.refuse_named: dict[str, int] = {}
         self.on_change: Callable[[str, str, Manifest], None] = lambda _change, _kind, _object: None
+        self.logs: dict[tuple[str, str], bytes] = {}
         self._objects: dict[tuple[str, str], Manifest] = {}
         self._changes: list[tuple[int, str, str, Manifest]] = []
         self._versions = itertools.count(1)
@@ -144,6 +146,10 @@ class ApiServer:
         if query.get("watch") == "true":
             self._watch(request, query)
             return
+        path = urlsplit(request.path).path
+        if path.endswith("/log"):
+            self._send(request, 200, self.logs.get((path.split("/")[-2], query["container"]), b""))
+            return
         self._answer(request, lambda kind, name, _body: self._list(kind, query) if name is None else self._find(kind, name))
 
     def _answer(self, request: BaseHTTPRequestHandler, act: Callable[[str, Any, Manifest], tuple[int, Manifest]]) -> None:
@@ -156,7 +162,9 @@ class ApiServer:
         refused = self.refuse.get(request.command) or self.refuse_kind.get(found[1])
         refused = refused or next((status for start, status in self.refuse_named.items() if name.startswith(start)), 0)
         status, answer = (refused, {"message": "as the test wants it"}) if refused else act(found[1], found[2], body)
-        data = json.dumps(answer).encode()
+        self._send(request, status, json.dumps(answer).encode())
+
+    def _send(self, request: BaseHTTPRequestHandler, status: int, data: bytes) -> None:
         request.send_response(status)
         request.send_header("Content-Length", str(len(data)))
         request.end_headers()

@@ -1,0 +1,1 @@
+"""Nodes of workflows as pods of a cluster (docs/design/0034)."""

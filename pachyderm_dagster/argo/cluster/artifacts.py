@@ -1,0 +1,153 @@
+"""Artifacts of a run on their way to its pods, and from them: the engine's side."""
+
+import os
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from pachyderm_dagster.argo.artifact_files import ArtifactFolder, key_for, untar
+from pachyderm_dagster.argo.artifact_places import Places
+from pachyderm_dagster.argo.cluster.area import Answer, File, Gave, Given, Order, PodArea, RunArea, Wanted, get_file
+from pachyderm_dagster.argo.cluster.layout import given_name
+from pachyderm_dagster.argo.cluster.manifests import BELOW
+from pachyderm_dagster.argo.containers import Script
+from pachyderm_dagster.argo.nodes import KeptArtifact, NodeOutputs
+from pachyderm_dagster.argo.outputs import has_main, not_written, parameter_of
+from pachyderm_dagster.argo.parameters import Artifact, Location
+from pachyderm_dagster.argo.pods import Pod
+from pachyderm_dagster.codec import digest
+from pachyderm_dagster.errors import InvalidError, NotFoundError
+
+
+class RunArtifacts:
+    """Those of one run.
+
+    Args:
+        folder: of the run, which has all of them.
+        workflow: its name, which keys begin with.
+    """
+
+    def __init__(self, folder: Path, workflow: str, area: RunArea) -> None:
+        self._folder, self._workflow, self._area = folder, workflow, area
+        self._kept = ArtifactFolder(folder / "artifacts", lambda run: folder.parent / run / "artifacts")
+        self._places = Places(network=True)
+
+    def order(self, pod: Pod) -> Order:
+        """What goes into a pod, put into the area of the run, and what is wanted of it.
+
+        Raises:
+            NotFoundError: `artifact-not-found`, `workflow-secret-not-found`.
+            InvalidError: `path-invalid`, `artifact-key-invalid`, `url-invalid`.
+            ExecutionError: `artifact-not-fetched`.
+        """
+        wanted = tuple(_wanted(pod)) if has_main(pod) else ()
+        for path in (one.path for one in wanted):
+            if "\n" in path or path != path.strip():
+                raise InvalidError("path-invalid", f"the path {path!r} of an output cannot be told to the pod; write it in one line without blanks around it")
+        (container, *_) = pod.template.containers
+        script = container.source if isinstance(container, Script) and container.source else None
+        return Order(tuple(self._given(pod)), wanted, script, pod.keeps_result and has_main(pod))
+
+    def _given(self, pod: Pod) -> Iterator[Given]:
+        for number, artifact in enumerate(pod.template.inputs.artifacts):
+            kept = pod.artifacts.get(artifact.name)
+            if kept is not None and (found := self._find(pod, kept, artifact)) is not None:
+                file, raw, folder = found
+                yield Given(given_name(number), artifact, file, target=_target(pod, artifact), raw=raw, folder=folder)
+
+    def _find(self, pod: Pod, kept: KeptArtifact, artifact: Artifact) -> tuple[File, bool, bool] | None:
+        """An artifact in the area; whether it is the content itself, and whether it is a folder in an archive. None of an optional one that is nowhere."""
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix=".given") as scratch:
+            if kept.raw is not None:
+                path = Path(scratch, "raw")
+                path.write_text(kept.raw)
+                return self._area.give(path, f"raw-{digest('raw', [kept.raw.encode()]).hex()}"), True, False
+            path = self._kept.place(kept.key, kept.run) if kept.location is None else Path(scratch, "fetched")
+            try:
+                if kept.location is not None:
+                    self._places.fetch(kept.location, path, pod.secrets)
+                elif not path.exists():
+                    raise NotFoundError("artifact-not-found", f"there is no artifact under the key {kept.key!r}; look at what the step before wrote")
+            except NotFoundError as error:
+                if artifact.optional and error.code == "artifact-not-found":
+                    return None
+                raise
+            if path.is_dir():
+                packed = Path(scratch, "folder")
+                with tarfile.open(packed, "w") as archive:
+                    archive.add(path, arcname=".")
+                return self._area.give(packed, _id_of(packed, str(path))), False, True
+            return self._area.give(path, _id_of(path, str(path))), False, False
+
+    def outputs(self, pod: Pod, area: PodArea, answer: Answer | None, bare: NodeOutputs) -> NodeOutputs:
+        """What a pod gave, with its artifacts in the folder of the run.
+
+        Raises:
+            ExecutionError: `output-not-written`, `artifact-not-stored`.
+        """
+        if not has_main(pod):
+            return bare
+        found = answer or Answer(code=0)
+        artifacts = dict(bare.artifacts)
+        for artifact in pod.template.outputs.artifacts:
+            gave = found.artifacts.get(artifact.name)
+            if gave is not None:
+                artifacts[artifact.name] = self._keep(pod, artifact, area, gave)
+            elif not artifact.optional:
+                raise not_written(artifact)
+        # The answer has them by their paths' parameters.
+        by_path = {one.value_from.path: found.parameters.get(one.name) for one in pod.template.outputs.parameters if one.value_from is not None}
+        return NodeOutputs(
+            parameters={one.name: parameter_of(one, by_path.get) for one in pod.template.outputs.parameters},
+            artifacts=artifacts,
+            result=(found.result or "") if pod.keeps_result else None,
+            exit_code=bare.exit_code,
+        )
+
+    def _keep(self, pod: Pod, artifact: Artifact, area: PodArea, gave: Gave) -> KeptArtifact:
+        if artifact.s3 is not None and artifact.s3.bucket:
+            with tempfile.TemporaryDirectory(dir=self._folder, prefix=".gave") as scratch:
+                self._fetch(area, gave, Path(scratch, "artifact"))
+                self._places.store(artifact.s3, Path(scratch, "artifact"), pod.secrets)
+            return KeptArtifact(location=Location(s3=artifact.s3))
+        kept = key_for(artifact, f"{self._workflow}/{pod.name}/{artifact.name}")
+        self._fetch(area, gave, self._kept.place(kept.key))
+        return kept
+
+    def _fetch(self, area: PodArea, gave: Gave, target: Path) -> None:
+        if not gave.folder:
+            get_file(area.store, gave.file, target)
+            return
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix=".gave") as scratch:
+            packed, unpacked = Path(scratch, "packed"), Path(scratch, "unpacked")
+            get_file(area.store, gave.file, packed)
+            with tarfile.open(packed) as archive:
+                untar(archive, unpacked)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.is_dir():
+                target.rename(Path(scratch, "before"))
+            os.replace(unpacked, target)
+
+
+def _wanted(pod: Pod) -> Iterator[Wanted]:
+    for one in pod.template.outputs.parameters:
+        if one.value_from is not None:
+            yield Wanted(one.value_from.path, one.name)
+    for artifact in pod.template.outputs.artifacts:
+        yield Wanted(artifact.path, artifact.name, artifact)
+
+
+def _target(pod: Pod, artifact: Artifact) -> str:
+    """Where `begin` puts an artifact that is below a volume of the main container; empty for any other, which is mounted at its path."""
+    template = pod.template
+    shared = () if template.container_set is None else template.container_set.volume_mounts
+    mounts = (*shared, *(mount for one in template.containers for mount in one.volume_mounts))
+    inside = any(artifact.path.startswith(mount.mount_path.rstrip("/") + "/") for mount in mounts)
+    return BELOW + artifact.path if inside else ""
+
+
+def _id_of(file: Path, name: str) -> str:
+    """Another one for each content that a path had."""
+    found = file.stat()
+    return f"file-{digest('given', [name.encode(), str((found.st_mtime_ns, found.st_size, found.st_ino)).encode()]).hex()}"

@@ -1,0 +1,87 @@
+"""What the status of a workflow's pod says: whether its main containers have ended, how, and what keeps it from starting. Pure functions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pachyderm_dagster.argo.cluster.area import Answer
+from pachyderm_dagster.argo.cluster.manifests import BEGIN, main_names
+from pachyderm_dagster.argo.nodes import Phase
+from pachyderm_dagster.argo.outputs import MAIN
+from pachyderm_dagster.argo.pods import ContainerEnd, Pod
+from pachyderm_dagster.executors.kubernetes.patches import Manifest
+
+DELETED = "pod deleted"
+OMITTED = ContainerEnd(Phase.OMITTED, "a container that it depends on has failed")
+OWN_FAILURE = 64
+_NOT_BEGUN = 65
+_UNKNOWN = "the pod failed without a word"
+
+
+def ends_of(pod: Pod, found: Manifest) -> dict[str, ContainerEnd] | None:
+    """How the main containers of a pod ended, by name; None as long as one has not."""
+    status = found.get("status", {})
+    phase = status.get("phase")
+    names = main_names(pod.template)
+    # Before its message: of a pod that never got so far there is nothing else.
+    first = _first_failure(status)
+    if phase == "Failed" and first is not None:
+        return dict.fromkeys(names, first)
+    terminated = {one["name"]: one.get("state", {}).get("terminated") for one in status.get("containerStatuses", [])}
+    if phase not in ("Succeeded", "Failed") and not all(terminated.get(name) for name in names):
+        return None
+    # Evicted, out of time, on a node that went: all of the pod failed, with these words.
+    whole = ContainerEnd(Phase.FAILED, status["message"]) if phase == "Failed" and status.get("message") else None
+    ends = {name: whole or _end(terminated.get(name)) for name in names}
+    return _with_omitted(pod, ends)
+
+
+def _end(terminated: Any) -> ContainerEnd:
+    if not terminated:
+        return ContainerEnd(Phase.FAILED, _UNKNOWN)
+    code = int(terminated["exitCode"])
+    said = (terminated.get("message") or "").strip()
+    if code == OWN_FAILURE:
+        return ContainerEnd(Phase.ERROR, said or f"Error (exit code {code})", str(code))
+    if code == 0:
+        return ContainerEnd(Phase.SUCCEEDED, "", "0")
+    return ContainerEnd(Phase.FAILED, f"{terminated.get('reason') or 'Error'} (exit code {code})" + (f": {said}" if said else ""), str(code))
+
+
+def _first_failure(status: Mapping[str, Any]) -> ContainerEnd | None:
+    """The failure of an init container, with which a pod ends before it has begun."""
+    for one in status.get("initContainerStatuses", []):
+        ended = one.get("state", {}).get("terminated")
+        if ended and ended["exitCode"] and not one.get("started"):
+            said = (ended.get("message") or "").strip()
+            if one["name"] == BEGIN:
+                return ContainerEnd(Phase.ERROR, said.removeprefix("error: ") or f"the pod could not be made ready (exit code {ended['exitCode']})")
+            end = _end(ended)
+            return ContainerEnd(end.phase, f"the init container {one['name']!r}: {end.message}", end.exit_code)
+    return None
+
+
+def _with_omitted(pod: Pod, ends: dict[str, ContainerEnd]) -> dict[str, ContainerEnd]:
+    """Containers that were not run, because of one that they depend on."""
+    if pod.template.container_set is not None:
+        for container in pod.template.container_set.containers:
+            if container.dependencies and ends[container.name].exit_code == str(_NOT_BEGUN):
+                ends[container.name] = OMITTED
+    return ends
+
+
+def is_going(found: Manifest) -> bool:
+    """Whether a pod was told to end."""
+    return "deletionTimestamp" in found["metadata"]
+
+
+def is_ready(found: Manifest) -> bool:
+    """Whether others may use the pod of a daemon: its main container runs, and its probe said so."""
+    one: Any = next((one for one in found.get("status", {}).get("containerStatuses", []) if one["name"] == MAIN), {})
+    return bool(one.get("ready")) and bool(found["status"].get("podIP"))
+
+
+def ends_by(answer: Answer, pod: Pod) -> dict[str, ContainerEnd]:
+    """How the containers of a pod ended that is gone: as its answer says."""
+    code = str(answer.code)
+    end = ContainerEnd(Phase.FAILED, f"Error (exit code {code})", code) if answer.code else ContainerEnd(Phase.SUCCEEDED, "", code)
+    return {name: end if name == MAIN else ContainerEnd(Phase.SUCCEEDED) for name in main_names(pod.template)}

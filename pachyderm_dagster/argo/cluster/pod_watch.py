@@ -1,0 +1,56 @@
+"""The pods of a run as they are now, for the coroutines that wait for them."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from pachyderm_dagster.executors.kubernetes.cluster import PODS, Cluster
+from pachyderm_dagster.executors.kubernetes.patches import Manifest
+from pachyderm_dagster.executors.kubernetes.watching import Watched
+
+
+class PodWatch:
+    """Follows them."""
+
+    def __init__(self, cluster: Cluster, selector: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._watched = Watched(cluster, PODS, selector, self._changed_there)
+        self._there: dict[str, Manifest] | None = None
+        self._changed = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator["PodWatch"]:
+        """Follows them for a block."""
+        self._watched.__enter__()
+        try:
+            yield self
+        finally:
+            await asyncio.to_thread(self._watched.__exit__)
+
+    def find(self, name: str, uid: str) -> Manifest | None:
+        """A pod as it was seen last; None when it is not there, or was not seen yet.
+
+        Raises:
+            PachydermError: what keeps pods from being followed.
+        """
+        if self._there is None:
+            self._there = {one["metadata"]["name"]: one for one in self._watched.objects() or ()}
+        found = self._there.get(name)
+        return found if found is not None and found["metadata"]["uid"] == uid else None
+
+    async def change(self, seconds: float) -> None:
+        """Waits until something changed, but no longer than so many seconds."""
+        changed = self._changed
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await changed.wait()
+
+    def _changed_there(self) -> None:
+        # The loop is closed when the last words come late.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._note)
+
+    def _note(self) -> None:
+        self._there = None
+        self._changed.set()
+        self._changed = asyncio.Event()

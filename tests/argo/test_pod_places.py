@@ -1,0 +1,376 @@
+"""One contract for pods, wherever they are: processes of this machine, and pods of a cluster, whose API server and kubelet are of this process."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pachyderm_dagster.argo.cluster.place import ClusterPlace
+from pachyderm_dagster.argo.cluster.running_pod import RunningPod
+from pachyderm_dagster.argo.control import STOP
+from pachyderm_dagster.argo.nodes import Node, Phase
+from pachyderm_dagster.argo.runs import RunFolder, Runs, run_to_end
+from pachyderm_dagster.clock import ManualClock, SystemClock
+from pachyderm_dagster.settings import KubernetesSettings, Settings
+from tests.argo.kubelet import Kubelet, cluster
+from tests.argo.playing import ignore, subject_of
+from tests.executors.kubernetes.api_server import ApiServer
+
+
+class Home:
+    """Runs workflows in a folder; on a cluster `server` and `kubelet` are that."""
+
+    def __init__(self, path: Path, server: ApiServer | None, kubelet: Kubelet | None) -> None:
+        self.path, self.server, self.kubelet = path, server, kubelet
+        if server is None:
+            self.runs = Runs(path)
+            return
+        (path / "argo").mkdir(parents=True)
+        kubernetes = KubernetesSettings(str(server.kubeconfig), "", "lab", "worker:1", "Never", "", "default")
+        self._settings = Settings(path, "", (path / "store").as_uri(), "", "kubernetes", "default", path, {}, kubernetes=kubernetes)
+        self.runs = self.another()
+
+    def another(self) -> Runs:
+        """The same runs, as another process opens them."""
+        assert self._settings.kubernetes is not None
+        return Runs(self.path, place=ClusterPlace(self._settings, self._settings.kubernetes))
+
+    def create(self, text: str) -> RunFolder:
+        return self.runs.create(subject_of(text, {}, ManualClock()), network=False)
+
+    def run(self, text: str) -> dict[str, Node]:
+        """Runs a workflow to its end; its nodes by name, without that of the workflow."""
+        return self.go_on(self.create(text))
+
+    def go_on(self, run: RunFolder) -> dict[str, Node]:
+        run_to_end(self.runs, run, SystemClock(), ignore)
+        return {name.removeprefix("wf"): node for name, node in run.nodes().items()}
+
+    def log(self, pod: str) -> str:
+        return (self.runs.get("wf").path / "pods" / pod / "log").read_text()
+
+    def is_clean(self) -> bool:
+        """Whether nothing is left outside of the home's folder of runs."""
+        if self.server is None:
+            return True
+        left = [kind for kind in ("pods", "configmaps", "secrets", "persistentvolumeclaims") if self.server.objects(kind)]
+        return not left and not [path for path in (self.path / "store" / "workflows").rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def on_cluster(tmp_path: Path) -> Iterator[Home]:
+    with cluster(tmp_path / "cluster") as (server, kubelet):
+        yield Home(tmp_path / "home", server, kubelet)
+
+
+@pytest.fixture(params=["local", "cluster"])
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
+    if request.param == "local":
+        return Home(tmp_path / "home", None, None)
+    found: Home = request.getfixturevalue("on_cluster")
+    return found
+
+
+def container(*lines: str, more: str = "", template: str = "") -> str:
+    script = "; ".join(lines)
+    return f"  templates:\n  - name: main\n    container: {{image: busybox, command: [sh, -c], args: [{script!r}]{more}}}\n{template}"
+
+
+P = "    outputs: {parameters: [{name: p, valueFrom: {path: /tmp/p}}]}\n"
+
+
+def test_a_pod_prints_and_writes_what_it_gives(home: Home) -> None:
+    outputs = "    outputs: {parameters: [{name: p, valueFrom: {path: /of-a-pod/p}}, {name: d, valueFrom: {path: /no, default: dd}}]}\n"
+    nodes = home.run(container("mkdir /of-a-pod", "echo hello", "echo oops >&2", "(echo a; echo b) > /of-a-pod/p", template=outputs))
+    assert nodes[""].phase is Phase.SUCCEEDED, nodes[""].message
+    assert nodes[""].outputs.parameters == {"p": "a\nb", "d": "dd"}
+    assert home.log("wf") == "hello\noops\n"
+    assert home.is_clean()
+
+
+def test_results_are_what_went_to_standard_output_without_its_last_line_end(home: Home) -> None:
+    text = """  templates:
+  - name: main
+    steps:
+    - - {name: a, template: gen, withItems: [1, 2], arguments: {parameters: [{name: t, value: '{{item}}'}]}}
+    - - {name: b, template: say, arguments: {parameters: [{name: t, value: '{{steps.a.outputs.result}}'}]}}
+  - name: gen
+    inputs: {parameters: [{name: t}]}
+    script: {image: 'python:alpine', command: [python3], source: "import sys; print('{{inputs.parameters.t}}'); print(); print('log', file=sys.stderr)"}
+  - {name: say, inputs: {parameters: [{name: t}]}, container: {image: busybox, command: [echo, '{{inputs.parameters.t}}']}}
+"""
+    nodes = home.run(text)
+    assert nodes["[0].a(1:2)"].outputs.result == "2\n", nodes[""].message
+    assert home.log(nodes["[1].b"].pod) == "[1,2]\n"
+
+
+@pytest.mark.parametrize("template", ["", P])
+def test_exit_codes_fail_the_node(home: Home, template: str) -> None:
+    root = home.run(container("echo x > /tmp/p", "exit 3", template=template))[""]
+    assert (root.phase, root.message, root.outputs.exit_code) == (Phase.FAILED, "Error (exit code 3)", "3")
+    assert root.outputs.parameters == ({"p": "x"} if template else {})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (container("true", template=P), "nothing was written to /tmp/p"),
+        (container("true", template="    outputs: {artifacts: [{name: p, path: /p}]}\n"), "nothing was written to /p"),
+        (container("true", more=", volumeMounts: [{name: gone, mountPath: /v}]"), "the volume 'gone'"),
+    ],
+)
+def test_what_surrounds_user_code_makes_errors(home: Home, text: str, said: str) -> None:
+    root = home.run(text)[""]
+    assert root.phase is Phase.ERROR
+    assert said in root.message
+    assert home.is_clean()
+
+
+def test_artifacts_go_from_pod_to_pod(home: Home) -> None:
+    text = """  templates:
+  - name: main
+    steps:
+    - - {name: make, template: make}
+    - - name: use
+        template: use
+        arguments: {artifacts: [{name: d, from: '{{steps.make.outputs.artifacts.d}}'}, {name: f, from: '{{steps.make.outputs.artifacts.f}}'}]}
+    - - {name: last, template: last, arguments: {artifacts: [{name: kept, from: '{{steps.use.outputs.artifacts.kept}}'}]}}
+  - name: make
+    container: {image: x, command: [sh, -ec], args: ['mkdir -p /out/d; echo one > /out/d/a; ln -s a /out/d/b; echo plain > /tmp/f']}
+    outputs: {artifacts: [{name: d, path: /out/d}, {name: f, path: /tmp/f, archive: {none: {}}}, {name: o, path: /no, optional: true}]}
+  - name: use
+    inputs: {artifacts: [{name: d, path: /given/folder}, {name: f, path: /given/file}, {name: r, path: /given/raw, raw: {data: text}}]}
+    script:
+      image: x
+      command: [sh, -e]
+      source: cat /given/folder/a; readlink /given/folder/b; cat /given/file /given/raw; cp -a /given/folder /kept; echo > /kept/c
+    outputs: {artifacts: [{name: kept, path: /kept, archive: {none: {}}}]}
+  - name: last
+    inputs: {artifacts: [{name: kept, path: /k}]}
+    container: {image: x, command: [ls, /k]}
+"""
+    nodes = home.run(text)
+    assert nodes[""].phase is Phase.SUCCEEDED, nodes[""].message
+    assert home.log(nodes["[1].use"].pod) == "one\na\nplain\ntext"
+    assert home.log(nodes["[2].last"].pod).split() == ["a", "b", "c"]
+    assert home.is_clean()
+
+
+def test_config_maps_of_the_files_reach_pods(home: Home) -> None:
+    more = ", env: [{name: A, valueFrom: {configMapKeyRef: {name: c, key: k}}}], volumeMounts: [{name: v, mountPath: /v}]"
+    text = "  volumes: [{name: v, configMap: {name: c}}]\n" + container("echo $A", "cat /v/k", more=more)
+    files = f"{text}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\ndata: {{k: value}}\n"
+    assert home.run(files)[""].phase is Phase.SUCCEEDED
+    assert home.log("wf") == "value\nvalue"
+    assert home.is_clean()
+
+
+def test_claims_of_a_workflow_are_seen_by_its_pods(home: Home) -> None:
+    text = """  volumeClaimTemplates: [{metadata: {name: c}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}}]
+  templates:
+  - name: main
+    steps: [[{name: a, template: a}], [{name: b, template: b}]]
+  - {name: a, container: {image: x, command: [sh, -c, 'echo kept > /c/f'], volumeMounts: [{name: c, mountPath: /c}]}}
+  - {name: b, container: {image: x, command: [cat, /c/f], volumeMounts: [{name: c, mountPath: /c}]}}
+"""
+    nodes = home.run(text)
+    assert home.log(nodes["[1].b"].pod) == "kept\n", nodes[""].message
+    assert home.is_clean()
+
+
+def test_init_containers_come_first_and_sidecars_end_with_the_main_one(home: Home) -> None:
+    beside = """    initContainers: [{name: first, image: x, command: [sh, -c, 'echo first > /v/f'], volumeMounts: [{name: v, mountPath: /v}]}]
+    sidecars: [{name: beside, image: x, command: [sh, -c, 'echo beside > /v/b; sleep 1000'], mirrorVolumeMounts: true}]
+"""
+    script = "cat /v/f; while [ ! -s /v/b ]; do sleep 0.1; done; cat /v/b"
+    text = "  volumes: [{name: v, emptyDir: {}}]\n" + container(script, more=", volumeMounts: [{name: v, mountPath: /v}]", template=beside)
+    root = home.run(text)[""]
+    assert root.phase is Phase.SUCCEEDED, root.message
+    assert home.log("wf") == "first\nbeside\n"
+    assert home.is_clean()
+
+
+def test_an_init_container_that_fails_is_the_pods_failure(home: Home) -> None:
+    root = home.run(container("true", template="    initContainers: [{name: first, image: x, command: [sh, -c, exit 2]}]\n"))[""]
+    assert (root.phase, root.message) == (Phase.FAILED, "the init container 'first': Error (exit code 2)")
+
+
+def test_containers_of_a_set_wait_for_one_another_and_are_tried_again(home: Home) -> None:
+    text = """  templates:
+  - name: main
+    outputs: {parameters: [{name: p, valueFrom: {path: /tmp/p}}]}
+    containerSet:
+      volumeMounts: [{name: v, mountPath: /v}]
+      retryStrategy: {retries: 1}
+      containers:
+      - {name: main, image: x, command: [sh, -c, 'cat /v/a > /tmp/p'], dependencies: [a]}
+      - {name: a, image: x, command: [sh, -ec, 'test -e /v/again || { touch /v/again; exit 1; }; echo a > /v/a']}
+      - {name: bad, image: x, command: ['false']}
+      - {name: after, image: x, command: ['true'], dependencies: [bad]}
+"""
+    nodes = home.run("  volumes: [{name: v, emptyDir: {}}]\n" + text)
+    found = {name: node.phase for name, node in nodes.items()}
+    assert found == {"": Phase.FAILED, ".main": Phase.SUCCEEDED, ".a": Phase.SUCCEEDED, ".bad": Phase.FAILED, ".after": Phase.OMITTED}
+    assert nodes[""].outputs.parameters == {"p": "a"}
+    assert home.is_clean()
+
+
+def test_a_daemon_is_there_until_the_template_that_it_is_in_ends(home: Home) -> None:
+    text = """  templates:
+  - name: main
+    steps: [[{name: d, template: d}], [{name: use, template: use, arguments: {parameters: [{name: ip, value: '{{steps.d.ip}}'}]}}]]
+  - {name: d, daemon: true, container: {image: x, command: [sleep, '1000']}}
+  - {name: use, inputs: {parameters: [{name: ip}]}, container: {image: x, command: [echo, '{{inputs.parameters.ip}}']}}
+"""
+    nodes = home.run(text)
+    assert (nodes[""].phase, nodes["[0].d"].phase) == (Phase.SUCCEEDED, Phase.SUCCEEDED), nodes[""].message
+    assert home.log(nodes["[1].use"].pod) == "127.0.0.1\n"
+    assert home.is_clean()
+
+
+def test_a_deadline_ends_the_pod(home: Home) -> None:
+    root = home.run(container("sleep 1000", template="    activeDeadlineSeconds: 1\n"))[""]
+    assert (root.phase, root.message) == (Phase.FAILED, "Pod was active on the node longer than the specified deadline")
+    assert home.is_clean()
+
+
+def test_what_failed_is_made_anew_when_a_run_is_tried_again(home: Home, tmp_path: Path) -> None:
+    text = """  volumeClaimTemplates: [{metadata: {name: c}, spec: {}}]
+  templates:
+  - name: main
+    steps: [[{name: good, template: good}, {name: bad, template: bad}]]
+  - name: good
+    container: {image: x, command: [sh, -c, 'echo x >> /c/good; wc -l < /c/good > /tmp/p'], MOUNTS}
+    OUTPUTS
+  - name: bad
+    container: {image: x, command: [sh, -c, 'echo x >> /c/bad; wc -l < /c/bad > /tmp/p; test $(cat /tmp/p) = 2'], MOUNTS}
+    OUTPUTS
+"""
+    text = text.replace("OUTPUTS", P.strip()).replace("MOUNTS", "volumeMounts: [{name: c, mountPath: /c}]")
+    run = home.create(text)
+    assert home.go_on(run)[""].phase is Phase.FAILED
+    run.forget_failures()
+    nodes = home.go_on(run)
+    assert nodes[""].phase is Phase.SUCCEEDED, nodes[""].message
+    assert [nodes[f"[0].{name}"].outputs.parameters["p"] for name in ("good", "bad")] == ["1", "2"]
+    assert home.is_clean()
+
+
+# --- what only a cluster has
+
+
+def begin(home: Home, run: RunFolder) -> threading.Thread:
+    running = threading.Thread(target=home.go_on, args=(run,))
+    running.start()
+    return running
+
+
+async def remove_nothing(_self: RunningPod) -> None: ...
+
+
+def test_a_pod_of_a_process_that_was_killed_is_gone_on_with(on_cluster: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, kubelet = on_cluster.server, on_cluster.kubelet
+    assert server is not None and kubelet is not None
+    run = on_cluster.create(container("echo x > /tmp/p", template=P))
+    kubelet.gate.clear()
+    # As of a process that dies: it removes nothing, and says nothing.
+    monkeypatch.setattr(RunningPod, "removed", remove_nothing)
+    monkeypatch.setattr(ClusterPlace, "end", lambda *_: None)
+    first = begin(on_cluster, run)
+    server.wait(lambda: bool(server.objects("pods")))
+    (pod,) = server.objects("pods")
+    run.ask_to_stop("Terminate")
+    first.join()
+    for name in ("stop", "ending.json", "nodes"):
+        (run.path / name).unlink()
+    monkeypatch.undo()
+    kubelet.gate.set()
+    nodes = on_cluster.go_on(run)
+    assert nodes[""].outputs.parameters == {"p": "x"}
+    assert kubelet.begun == [pod["metadata"]["name"]]
+    assert on_cluster.is_clean()
+
+
+def test_an_answer_counts_though_its_pod_is_gone(on_cluster: Home) -> None:
+    server, kubelet = on_cluster.server, on_cluster.kubelet
+    assert server is not None and kubelet is not None
+    run = on_cluster.create("  podGC: {strategy: OnPodCompletion}\n" + container("echo x >> /tmp/p", template=P))
+    assert on_cluster.go_on(run)[""].phase is Phase.SUCCEEDED
+    assert len(kubelet.begun) == 1
+    # It is the area that has what came of it; at the end of the run that is gone, and what is run anew runs.
+    (run.path / "nodes").unlink()
+    (run.path / "ending.json").unlink()
+    assert on_cluster.go_on(run)[""].outputs.parameters == {"p": "x"}
+    assert len(kubelet.begun) == 2
+
+
+def test_a_pod_that_somebody_deletes_is_an_error(on_cluster: Home) -> None:
+    server = on_cluster.server
+    assert server is not None
+    retry = "    retryStrategy: {limit: 1, retryPolicy: OnError}\n"
+    run = on_cluster.create(container("test {{retries}} = 1 || sleep 1000", template=retry))
+    running = begin(on_cluster, run)
+    server.wait(lambda: any(pod.get("status", {}).get("phase") == "Running" for pod in server.objects("pods")))
+    server.delete("pods", server.objects("pods")[0]["metadata"]["name"])
+    running.join()
+    nodes = run.nodes()
+    assert (nodes["wf(0)"].phase, nodes["wf(0)"].message) == (Phase.ERROR, "pod deleted")
+    assert nodes["wf"].phase is Phase.SUCCEEDED
+
+
+def test_an_evicted_pod_failed_with_the_words_of_its_node(on_cluster: Home) -> None:
+    server, kubelet = on_cluster.server, on_cluster.kubelet
+    assert server is not None and kubelet is not None
+    kubelet.gate.clear()
+    run = on_cluster.create(container("true"))
+    running = begin(on_cluster, run)
+    server.wait(lambda: bool(server.objects("pods")))
+    (pod,) = server.objects("pods")
+    server.put("pods", {**pod, "status": {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}})
+    running.join()
+    assert (run.nodes()["wf"].phase, run.nodes()["wf"].message) == (Phase.FAILED, "The node was low on resource: memory.")
+
+
+def test_a_pod_that_cannot_start_says_why_and_a_stop_removes_it(on_cluster: Home) -> None:
+    server, kubelet = on_cluster.server, on_cluster.kubelet
+    assert server is not None and kubelet is not None
+    kubelet.gate.clear()
+    run = on_cluster.create(container("true"))
+    running = begin(on_cluster, run)
+    server.wait(lambda: bool(server.objects("pods")))
+    (pod,) = server.objects("pods")
+    waiting = {"name": "main", "state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}}
+    server.put("pods", {**pod, "status": {"phase": "Pending", "containerStatuses": [waiting]}})
+    wait = threading.Event()
+    while "no such image" not in run.nodes()["wf"].message:
+        wait.wait(0.01)
+    assert run.nodes()["wf"].phase is Phase.PENDING
+    run.ask_to_stop(STOP)
+    running.join()
+    assert run.nodes()["wf"].phase is Phase.FAILED
+    assert on_cluster.is_clean()
+
+
+def test_pods_that_failed_stay_where_pod_gc_says_so_until_their_run_goes(on_cluster: Home) -> None:
+    server = on_cluster.server
+    assert server is not None
+    run = on_cluster.create("  podGC: {strategy: OnPodSuccess}\n" + container("false"))
+    on_cluster.go_on(run)
+    (pod,) = server.objects("pods")
+    assert pod["status"]["phase"] == "Failed"
+    on_cluster.runs.delete(run)
+    assert on_cluster.is_clean()
+
+
+def test_what_a_run_left_that_is_gone_is_removed_by_the_next_one(on_cluster: Home) -> None:
+    server = on_cluster.server
+    assert server is not None
+    run = on_cluster.create("  podGC: {strategy: OnPodSuccess}\n" + container("false"))
+    on_cluster.go_on(run)
+    # As by a process that was killed: the folder is gone, and what is elsewhere is not.
+    (run.path / "on-cluster").unlink()
+    on_cluster.runs.delete(run)
+    assert not on_cluster.is_clean()
+    on_cluster.run(container("true"))
+    assert on_cluster.is_clean()
