@@ -194,8 +194,14 @@ class RunFolder:
 
     def is_running(self) -> bool:
         """Whether a process runs it."""
+        with self.idle() as is_idle:
+            return not is_idle
+
+    @contextlib.contextmanager
+    def idle(self) -> Iterator[bool]:
+        """Whether nobody runs it; whoever is about to waits for the end of the block."""
         with locked(self.path / "lock.gate"), open(self.path / "lock", "w") as lock:
-            return not _lock_now(lock, fcntl.LOCK_EX)
+            yield _lock_now(lock, fcntl.LOCK_EX)
 
     def _take(self, lock: IO[str], kind: int) -> bool:
         """Takes the lock, unless others have it. Who only asks whether it is free takes it too, behind this gate."""

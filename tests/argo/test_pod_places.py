@@ -2,8 +2,10 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pachyderm_dagster.argo.cluster.place import ClusterPlace
@@ -373,4 +375,15 @@ def test_what_a_run_left_that_is_gone_is_removed_by_the_next_one(on_cluster: Hom
     on_cluster.runs.delete(run)
     assert not on_cluster.is_clean()
     on_cluster.run(container("true"))
+    assert on_cluster.is_clean()
+
+
+def test_what_a_run_left_whose_process_was_killed_at_its_end_is_removed_by_the_next_one(on_cluster: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ClusterPlace, "end", lambda *_: None)
+    on_cluster.run(container("true"))
+    assert not on_cluster.is_clean()
+    monkeypatch.undo()
+    other = subject_of(container("true"), {}, ManualClock())
+    run = on_cluster.runs.create(replace(other, uid="another", metadata=msgspec.structs.replace(other.metadata, name="other")), network=False)
+    run_to_end(on_cluster.runs, run, SystemClock(), ignore)
     assert on_cluster.is_clean()

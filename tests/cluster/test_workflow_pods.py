@@ -2,16 +2,19 @@
 
 import json
 import subprocess
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cluster.commands import run
 from tests.cluster.homes import Home, make_home
-from tests.cluster.images import BUSYBOX, NO_SHELL, NON_ROOT, WORKER
+from tests.cluster.images import BUSYBOX, NO_SHELL, NON_ROOT, POSTGRESQL, WORKER
 from tests.cluster.layers import REPOSITORY
 from tests.cluster.pods import Namespace
+from tests.cluster.test_workflows import viewer
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 FOLDER = REPOSITORY / "definitions" / "workflows"
@@ -237,3 +240,35 @@ def test_what_is_stopped_leaves_no_pod(workflows: Workflows) -> None:
         running.communicate()
     home.wait_for(home.is_clean)
     assert workflows.nodes()[""]["phase"] == "Failed"
+
+
+def test_the_examples_run_in_pods_with_a_database_and_a_deployment(
+    workflows: Workflows, image: Callable[[str], str], servers: Mapping[str, str], tmp_path: Path
+) -> None:
+    home, namespace = workflows.home, workflows.home.namespace
+    image(POSTGRESQL)
+    database = f"winery_{uuid.uuid4().hex}"
+    run(["psql", servers["TEST_METADATA_URL"], "--command", f"CREATE DATABASE {database}"])
+    url = servers["TEST_METADATA_URL"].removesuffix("/postgres") + f"/{database}"
+    run(["psql", url, "--quiet", "--file", str(FOLDER / "winery.sql")], folder=REPOSITORY)
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "winery"}, "stringData": {"url": url}}
+    (tmp_path / "secret.yaml").write_text(json.dumps(secret))
+    namespace.core.create_namespaced_secret(namespace.name, secret)
+    namespace.apps.create_namespaced_deployment(namespace.name, viewer())
+    home.wait_for(lambda: [one for one in home.deployments() if one.status.available_replicas == 1])
+
+    def query(statement: str) -> str:
+        return run(["psql", url, "--tuples-only", "--no-align", "--command", statement]).strip()
+
+    for name in ("two-models", "experiments", "estimates"):
+        text = (FOLDER / f"{name}.yaml").read_text().replace("postgres:16-alpine", POSTGRESQL).replace("python:3.12-alpine", WORKER)
+        (tmp_path / f"{name}.yaml").write_text(text)
+        home("argo", "submit", str(tmp_path / f"{name}.yaml"), str(tmp_path / "secret.yaml"), "--name", name)
+    (place,) = Path(home.environ["PACHYDERM_HOME"], "argo", "runs", "two-models", "artifacts").rglob("scores")
+    scores = json.loads(place.read_text())
+    assert set(scores) == {"neighbours", "bayes"}
+    assert int(query("SELECT count(*) FROM weights")) > 0
+    assert int(query("SELECT count(*) FROM predictions")) == 28
+    (deployment,) = home.deployments()
+    variables = {one.name: one.value for one in deployment.spec.template.spec.init_containers[0].env}
+    assert variables["ESTIMATES"] == "estimates"

@@ -17,6 +17,7 @@ from pachyderm_dagster.argo.kept_files import locked, write_whole
 from pachyderm_dagster.argo.nodes import Phase
 from pachyderm_dagster.argo.pod_places import pod_gc_of
 from pachyderm_dagster.argo.pods import Executor
+from pachyderm_dagster.argo.runs import RunFolder
 from pachyderm_dagster.argo.subject import Subject
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.executors.kubernetes.cluster import CLAIMS, Cluster
@@ -49,7 +50,7 @@ class ClusterPlace:
         await asyncio.to_thread(self._make_claims, cluster, names, subject)
         making = Making(names, self._kubernetes, self._settings.storage_url)
         area = RunArea(store, names.uid)
-        sweeping = asyncio.ensure_future(asyncio.to_thread(Leavings(cluster, store).sweep, names.home, self._knows))
+        sweeping = asyncio.ensure_future(asyncio.to_thread(self._sweep, Leavings(cluster, store), names.home))
         try:
             async with ClusterExecutor(folder, names.workflow, cluster, making, area, pod_gc=pod_gc_of(subject.spec)).opened() as executor:
                 yield executor
@@ -92,6 +93,19 @@ class ClusterPlace:
             if not place.exists():
                 write_whole(place, secrets.token_hex(16).encode())
             return place.read_text()
+
+    def _sweep(self, leavings: Leavings, home: str) -> None:
+        """Removes what was left by processes that were killed when they ended or removed a run."""
+        leavings.sweep(home, self._knows)
+        for mark in (self._argo / "runs").glob(f"[!.]*/{MARK}"):
+            # One may be deleted meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                folder = RunFolder(mark.parent)
+                # Whoever tries it again forgets its end, and makes pods.
+                with folder.idle() as is_idle:
+                    ending = folder.ending()
+                    if is_idle and ending is not None:
+                        self.end(folder.path, folder.subject()[0], ending.phase)
 
     def _knows(self, workflow: str, uid: str) -> bool:
         try:
