@@ -31,6 +31,7 @@ KUBERNETES_STORAGE_SECRET = "PACHYDERM_KUBERNETES_STORAGE_SECRET"
 KUBERNETES_SERVICE_ACCOUNT = "PACHYDERM_KUBERNETES_SERVICE_ACCOUNT"
 KUBERNETES_COORDINATION_URL = "PACHYDERM_KUBERNETES_COORDINATION_URL"
 KUBERNETES_COOLDOWN_SECONDS = "PACHYDERM_KUBERNETES_COOLDOWN_SECONDS"
+KUBERNETES_SPOUT_SECRET = "PACHYDERM_KUBERNETES_SPOUT_SECRET"
 NEVER = "never"
 """In the place of a number of seconds."""
 SQL_PASSWORD = "PACHYDERM_SQL_PASSWORD"
@@ -52,6 +53,7 @@ _KUBERNETES_DEFAULTS = {
     KUBERNETES_SERVICE_ACCOUNT: "default",
     KUBERNETES_COORDINATION_URL: "",
     KUBERNETES_COOLDOWN_SECONDS: "300",
+    KUBERNETES_SPOUT_SECRET: "",
 }
 _IN_FILE = (METADATA_URL, STORAGE_URL, COORDINATION_URL, EXECUTOR, PROJECT, DAGSTER_HOME, *_KUBERNETES_DEFAULTS)
 
@@ -77,6 +79,7 @@ class KubernetesSettings:
         service_account: of the pods.
         coordination_url: the etcd of the home, as pods reach it, where their workers claim datum sets; empty when they do so in the store.
         cooldown_seconds: after so long without a job there are no more workers of a pipeline whose workers stay; infinite for never.
+        spout_secret: name of the Secret whose keys are the variables with which the code of spouts reaches record and store; empty: there are no spouts.
     """
 
     kubeconfig: str
@@ -88,6 +91,7 @@ class KubernetesSettings:
     service_account: str
     coordination_url: str = ""
     cooldown_seconds: float = 300.0
+    spout_secret: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +236,7 @@ def _as_kubernetes(values: Mapping[str, str]) -> KubernetesSettings:
         service_account=values[KUBERNETES_SERVICE_ACCOUNT],
         coordination_url=values[KUBERNETES_COORDINATION_URL],
         cooldown_seconds=find_seconds(values[KUBERNETES_COOLDOWN_SECONDS]) or 0.0,
+        spout_secret=values[KUBERNETES_SPOUT_SECRET],
     )
 
 

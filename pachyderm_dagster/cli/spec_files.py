@@ -18,7 +18,7 @@ from pachyderm_dagster.pfs.local_sources import open_local
 from pachyderm_dagster.pps.service_rules import unused_fields
 from pachyderm_dagster.pps.spec import PipelineSpec, Transform, UserSpec, kubernetes_only_fields
 from pachyderm_dagster.pps.spec_reading import parse_defaults, parse_specs, parse_user_specs
-from pachyderm_dagster.settings import load_settings
+from pachyderm_dagster.settings import KUBERNETES_SPOUT_SECRET, load_settings
 from pachyderm_dagster.storage.chunks import Readable
 
 STANDARD_INPUT = "-"
@@ -105,10 +105,11 @@ def _telling(parse: _Parse[_Read], found: SpecText) -> _Read:
 
 def tell_unused(specs: Iterable[PipelineSpec], environ: Mapping[str, str]) -> None:
     """Says on standard error what runs on this machine make no use of, or what pods cannot run."""
-    if load_settings(environ).kubernetes is not None:
+    pods = load_settings(environ).kubernetes
+    if pods is not None:
         for spec in specs:
-            if spec.spout is not None:
-                click.echo(f"note: spout '{spec.pipeline.name}' will not run: it needs PACHYDERM_EXECUTOR=local", err=True)
+            if spec.spout is not None and not pods.spout_secret:
+                click.echo(f"note: spout '{spec.pipeline.name}' will not run: {KUBERNETES_SPOUT_SECRET} names no Secret", err=True)
         return
     for spec in specs:
         unused = [*kubernetes_only_fields(spec), *unused_fields(spec)]

@@ -1,7 +1,10 @@
 """Services in pods, on a real cluster: a client asks all the time while commits and updates come, code that does not stay, and the end."""
 
 import json
+import subprocess
+import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,13 +12,15 @@ from typing import Any
 import pytest
 import urllib3
 
-from tests.cluster.homes import Home, make_home
-from tests.cluster.images import BUSYBOX, WORKER
+from tests.cluster.commands import run
+from tests.cluster.homes import SECONDS, Home, make_home
+from tests.cluster.images import BUSYBOX, COMMANDS, WORKER
 from tests.cluster.pods import Namespace
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 NAME = "pipeline-default-web"
 PORT = 8080
+SPOUT_SECRET = "spouts"
 # The words of the environment are for it to find its port; SIGTERM ends it as any server that was told.
 SERVER = 'exec httpd -f -p "$PACH_SERVICE_HOST:$PACH_SERVICE_PORT" -h "$PFS_ROOT/data"'
 
@@ -24,7 +29,12 @@ SERVER = 'exec httpd -f -p "$PACH_SERVICE_HOST:$PACH_SERVICE_PORT" -h "$PFS_ROOT
 def home(namespace: Namespace, image: Callable[[str], str], servers: Mapping[str, str], kubeconfig: Path, tmp_path: Path) -> Home:
     for name in (BUSYBOX, WORKER):
         image(name)
-    return make_home(namespace, kubeconfig, servers, tmp_path)
+    database = f"d{uuid.uuid4().hex}"
+    run(["psql", servers["TEST_METADATA_URL"], "-c", f"create database {database}"])
+    record = servers["TEST_METADATA_URL"].removesuffix("/postgres") + f"/{database}"
+    made = make_home(namespace, kubeconfig, {**servers, "PACHYDERM_METADATA_URL": record}, tmp_path)
+    made.environ = {**made.environ, "PACHYDERM_KUBERNETES_SPOUT_SECRET": SPOUT_SECRET}
+    return made
 
 
 @pytest.fixture
@@ -125,6 +135,35 @@ def test_code_that_ends_leaves_the_commit_before_and_says_why(home: Home) -> Non
     home.put(page="three")
     home.wait_for(lambda: tended(home)["state"] == "RUNNING")
     home.wait_for(lambda: ask(url) == "three")
+
+
+@pytest.mark.usefixtures("keeper")
+def test_spout_goes_on_when_its_pod_is_killed_and_loses_no_commit(home: Home, image: Callable[[str], str]) -> None:
+    image(COMMANDS)
+    access = {name: value for name, value in home.environ.items() if name.startswith("AWS_") or name == "PACHYDERM_METADATA_URL"}
+    home.namespace.core.create_namespaced_secret(home.namespace.name, {"metadata": {"name": SPOUT_SECRET}, "stringData": access})
+    tick = "while date | python -m pachyderm_dagster put file --append clock@master:/lines; do :; done"
+    transform = {"image": COMMANDS, "cmd": ["sh", "-c", tick]}
+    home("create", "pipeline", "-f", "-", stdin=json.dumps({"pipeline": {"name": "clock"}, "spout": {}, "transform": transform}))
+    home.wait_for(lambda: written(home) >= 2)
+    (pod,) = [one for one in home.pods() if one.metadata.deletion_timestamp is None]
+    home.namespace.core.delete_namespaced_pod(pod.metadata.name, home.namespace.name, grace_period_seconds=0)
+    before = written(home)
+    home.wait_for(lambda: written(home) >= before + 2)
+    home("stop", "pipeline", "clock")
+    home.wait_for(lambda: not home.pods())
+    commits = [json.loads(line) for line in home("list", "commit", "clock@master", "-o", "json").splitlines()]
+    assert len([one for one in commits if one["finished"] is not None and one["size_bytes"]]) == written(home)
+    home("delete", "pipeline", "clock")
+    home.wait_for(lambda: not home.deployments())
+
+
+def written(home: Home) -> int:
+    """How many lines the spout has added, each by a commit."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pachyderm_dagster", "get", "file", "clock@master:/lines"], env=home.environ, capture_output=True, text=True, timeout=SECONDS
+    )
+    return len(done.stdout.splitlines()) if done.returncode == 0 else 0
 
 
 def tended(home: Home) -> Any:

@@ -12,6 +12,8 @@ from pachyderm_dagster.pps.spec import PipelineSpec
 
 SERVES_ANNOTATION = f"{PREFIX}/serves"
 """Which version of a pipeline, and which job."""
+SPOUT_LABEL = f"{PREFIX}/spout"
+"""Of pods that reach the record, for NetworkPolicies."""
 AREA_ANNOTATION = f"{PREFIX}/area"
 """Where the worker reads what to run."""
 CONTENT_ANNOTATION = f"{PREFIX}/content"
@@ -50,6 +52,8 @@ def kept_deployment(pods: Pods, serving: Serving) -> Manifest:
     is_spout = pods.spec.spout is not None
     template = pods.template("Always")
     template["metadata"]["annotations"] |= serving.annotations
+    if is_spout:
+        template["metadata"]["labels"] |= {SPOUT_LABEL: "true"}
     spec: Manifest = {
         "replicas": 1,
         "selector": {"matchLabels": {KEPT_LABEL: pods.names.labels[KEPT_LABEL]}},

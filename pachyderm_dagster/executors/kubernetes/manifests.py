@@ -187,6 +187,9 @@ class Pods:
                 container.setdefault("env", []).append({"name": use.env_var, "valueFrom": {"secretKeyRef": {"name": name, "key": use.key}}})
             if use.mount_path:
                 container["volumeMounts"].append({"name": self._volume_of(use.name), "mountPath": use.mount_path, "readOnly": True})
+        if self.spec.spout is not None and self.settings.spout_secret:
+            # Its code is a client of the home.
+            container["envFrom"] = [{"secretRef": {"name": self.settings.spout_secret}}]
         if self.life is not None:
             container |= _lifecycle(self.life)
         if transform.user:

@@ -1,6 +1,7 @@
 """Has services and spouts run in pods as the record wants them: a pass that compares, and changes what differs (docs/design/0033)."""
 
 import contextlib
+import dataclasses
 import datetime as dt
 import logging
 import time
@@ -33,7 +34,7 @@ from pachyderm_dagster.executors.kubernetes.manifests import Pods
 from pachyderm_dagster.executors.kubernetes.names import HOME_LABEL, KEPT_LABEL, KeptNames, WorkerNames, kept_name
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
 from pachyderm_dagster.executors.service_jobs import claim, end_service_job, end_unrunnable
-from pachyderm_dagster.executors.starts import code_of_service, code_of_spout, in_service
+from pachyderm_dagster.executors.starts import Code, code_of_service, code_of_spout, in_service
 from pachyderm_dagster.executors.troubles import Troubles
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pfs.store_ids import find_store_id
@@ -41,13 +42,15 @@ from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import Counters, JobState, Pipeline, PipelineState
 from pachyderm_dagster.pps.staying import list_staying
 from pachyderm_dagster.pps.wanted import Wanted, list_wanted, set_crashing
-from pachyderm_dagster.settings import KubernetesSettings
+from pachyderm_dagster.settings import HOME, KUBERNETES_SPOUT_SECRET, PROJECT, STORAGE_URL, KubernetesSettings
 from pachyderm_dagster.worker.protocol import IN_CONTAINER, encode
 from pachyderm_dagster.worker.work_area import WorkArea
 from pachyderm_dagster.workspace import Workspace
 
 POD_HOST = "0.0.0.0"
 """Where code listens: of its pod's own network."""
+SPOUT_HOME = "/tmp/pachyderm-dagster"
+"""The folder of the home in the pod of a spout: nothing is kept there."""
 SETTLED_SECONDS = 10.0
 """Between looks at the cluster while the record wants nothing new and all is served."""
 UNSETTLED_SECONDS = 0.5
@@ -166,10 +169,8 @@ class PodKeeper:
 
     def _prepare(self, one: Wanted, serves: str) -> str | None:
         """Writes what the pod is to run; the name of its area, or None when the job cannot be served, which ends it."""
-        code = None
         if one.job is None:
-            _refuse_spout(one.pipeline)
-            code = code_of_spout(self._workspace, one.pipeline)
+            code = self._spout(one.pipeline)
         else:
             try:
                 job = one.job if one.job.state is not JobState.CREATED else claim(self._workspace, one.job)
@@ -189,6 +190,16 @@ class PodKeeper:
         area.begin(setup)
         area.write_sets([[code.task]])
         return area.job
+
+    def _spout(self, pipeline: Pipeline) -> Code:
+        """The code of a spout, which is told where store and project are; the Secret tells it how the record is reached."""
+        if not self._settings.spout_secret:
+            problem = f"spout '{pipeline.name}' is not started: its code writes commits as any client does, and nothing gives its pod access to the record"
+            raise InvalidError("spout-access-missing", f"{problem}; name a Secret with PACHYDERM_METADATA_URL in {KUBERNETES_SPOUT_SECRET}")
+        code = code_of_spout(self._workspace, pipeline)
+        told = {HOME: SPOUT_HOME, PROJECT: pipeline.name.project, STORAGE_URL: self._workspace.settings.storage_url}
+        setup = msgspec.structs.replace(code.setup, environment={**told, **code.setup.environment})
+        return dataclasses.replace(code, setup=setup)
 
     def _pods(self, pipeline: Pipeline, serving: Serving) -> tuple[Pods, list[Manifest]]:
         """What the pod is made from, and the copies of secrets that it uses, whose names change with them."""
@@ -256,8 +267,3 @@ class PodKeeper:
         for area in [WorkArea(self._workspace.store, found) for found in list_areas(self._workspace.store, name)]:
             if area.job != but and (before is None or (area.modified() or before) <= before):
                 area.remove()
-
-
-def _refuse_spout(pipeline: Pipeline) -> None:
-    problem = f"spout '{pipeline.name}' is not started: PACHYDERM_EXECUTOR is 'kubernetes', and code in pods does not reach the record, into which it writes"
-    raise InvalidError("service-in-pods", f"{problem}; keep it in a home whose executor is local")

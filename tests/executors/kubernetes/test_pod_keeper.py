@@ -1,5 +1,6 @@
 """Services in pods, against an API server in this process: what is made, changed, scaled and removed, and what the record says of it."""
 
+import dataclasses
 import datetime as dt
 from collections.abc import Callable
 from typing import Any
@@ -338,6 +339,41 @@ def test_account_that_may_not_list_deployments_is_told_where_there_is_a_service(
     kept.place.server.refuse_kind["deployments"] = 403
     kept.step()
     assert "cluster-denied" in kept.lines[0]
+
+
+SPOUT = "pipeline: {name: clock}\nspout: {}\ntransform: {cmd: [tick], image: clock}\n"
+
+
+def spout_of(kept: Kept) -> Manifest:
+    return next(one for one in kept.deployments() if one["metadata"]["name"] == "pipeline-default-clock")
+
+
+def test_spout_is_a_pod_that_knows_store_and_project_and_has_what_the_secret_says(kept: Kept, create: Callable[..., None]) -> None:
+    kept.place.settings = dataclasses.replace(kept.place.settings, spout_secret="spouts")
+    create(SPOUT)
+    kept.another().step()
+    found = spout_of(kept)
+    assert found["spec"]["strategy"] == {"type": "Recreate"}
+    template = found["spec"]["template"]
+    assert template["metadata"]["labels"]["pachyderm-dagster/spout"] == "true"
+    assert template["spec"]["containers"][0]["envFrom"] == [{"secretRef": {"name": "spouts"}}]
+    setup = WorkArea(kept.place.workspace.store, found["metadata"]["annotations"]["pachyderm-dagster/area"]).find_setup()
+    assert setup is not None
+    told = {name: value for name, value in setup.setup.environment.items() if name.startswith("PACHYDERM_")}
+    assert told == {
+        "PACHYDERM_HOME": "/tmp/pachyderm-dagster",
+        "PACHYDERM_PROJECT": "default",
+        "PACHYDERM_STORAGE_URL": kept.place.workspace.settings.storage_url,
+    }
+
+
+def test_spout_without_a_secret_is_crashing_and_the_service_beside_it_runs(kept: Kept, create: Callable[..., None]) -> None:
+    create(SPOUT)
+    kept.step()
+    with kept.place.workspace.database.read() as txn:
+        found = pipelines.get_pipeline(txn, RepoName("default", "clock"))
+    assert (found.state, "spout-access-missing" in found.reason) == (PipelineState.CRASHING, True)
+    assert kept.deployment["metadata"]["name"] == NAME
 
 
 def pod_of(deployment: Manifest, status: Manifest) -> Manifest:
