@@ -5,7 +5,7 @@ CODE := pachyderm_dagster definitions tests benchmarks
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help .venv demo test test-browser test-cluster test-deploy test-kubeflow test-oldest test-services docs lint format bench bench-peers lock clean
+.PHONY: help .venv demo test test-browser test-cluster test-deploy test-hera test-kubeflow test-oldest test-services docs lint format bench bench-peers lock clean
 
 help:
 	@echo "make demo    run the main job end to end; a second call runs nothing again"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-cluster    jobs and pods on a real Kubernetes, which is made for the tests (needs root; Go the first time)"
 	@echo "make test-browser    Dagster's UI in a real browser (Chromium)"
 	@echo "make test-deploy    the Helm chart and the Compose file (needs Go); where KUBECONFIG names a cluster, its API server checks it too"
+	@echo "make test-hera    what hera's models say of exported workflows, and workflows that hera writes (needs root)"
 	@echo "make test-kubeflow    what kfp says of exported pipelines and does with them (needs root)"
 	@echo "make test-oldest    the integration's tests on the oldest Dagster that is supported"
 	@echo "make docs    the documentation's checks: commands run, links resolve, lists are complete"
@@ -46,7 +47,7 @@ demo: .venv
 	@$(BIN)/python definitions/demo.py
 
 test: .venv
-	$(BIN)/pytest -n auto --dist worksteal --ignore=tests/docs --ignore=tests/browser --ignore=tests/deploy -m "not cluster and not kfp"
+	$(BIN)/pytest -n auto --dist worksteal --ignore=tests/docs --ignore=tests/browser --ignore=tests/deploy -m "not cluster and not hera and not kfp"
 
 test-services: .venv
 	tests/services/run
@@ -59,6 +60,9 @@ test-browser: .venv
 
 test-deploy: .venv
 	tests/deploy/run
+
+test-hera: .venv
+	tests/argo/run_hera
 
 test-kubeflow: .venv
 	tests/kubeflow/run
@@ -101,6 +105,8 @@ lock:
 		build/lock/bin/uv pip compile tests/kubeflow/$$kfp.in --universal --python-version 3.11 --fork-strategy fewest \
 			--generate-hashes --no-emit-index-url --no-header --no-strip-extras --no-annotate --quiet --output-file tests/kubeflow/$$kfp.lock $(LOCK_FLAGS) || exit 1; \
 	done
+	@build/lock/bin/uv pip compile tests/argo/hera.in --universal --python-version 3.11 --fork-strategy fewest \
+		--generate-hashes --no-emit-index-url --no-header --no-strip-extras --no-annotate --quiet --output-file tests/argo/hera.lock $(LOCK_FLAGS)
 
 clean:
 	rm -rf .venv build dist .demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -193,9 +193,12 @@ class RunFolder:
             yield
 
     def is_running(self) -> bool:
-        """Whether a process runs it."""
-        with self.idle() as is_idle:
-            return not is_idle
+        """Whether a process runs it. Nobody does when it was deleted meanwhile."""
+        try:
+            with self.idle() as is_idle:
+                return not is_idle
+        except FileNotFoundError:
+            return False
 
     @contextlib.contextmanager
     def idle(self) -> Iterator[bool]:
@@ -313,18 +316,22 @@ class Runs:
         """What templates of all runs gave."""
         return FileCache(self._home / "argo" / "caches", lambda kept: ArtifactFolder(self._runs / kept.run / "artifacts").has(kept))
 
-    def delete(self, folder: RunFolder) -> None:
-        """Removes a run with all that it left.
+    def delete(self, folder: RunFolder) -> bool:
+        """Removes a run with all that it left; False when another process did at the same time.
 
         Raises:
             StateError: `workflow-running`.
         """
         with self._changing():
-            with folder.running():
-                self.place.remove(folder.path, folder.subject()[0])
-                gone = name_beside(folder.path, "deleted")
-                folder.path.rename(gone)
+            try:
+                with folder.running():
+                    self.place.remove(folder.path, folder.subject()[0])
+                    gone = name_beside(folder.path, "deleted")
+                    folder.path.rename(gone)
+            except FileNotFoundError:
+                return False
             shutil.rmtree(gone)
+        return True
 
     def delete_expired(self, now: float) -> None:
         """Removes the runs whose `ttlStrategy` says so, and what those left who were killed while they made or removed one."""

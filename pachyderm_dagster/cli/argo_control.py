@@ -116,8 +116,8 @@ def argo_delete(environ: Mapping[str, str], workflows: tuple[str, ...], all_runs
         before = SystemClock().now() - timedelta(seconds=parse_duration(older)) if older else None
         chosen += [run for run in runs.list() if _is_old(run, None if before is None else before.timestamp(), open_too=all_runs) and not run.is_running()]
     for run in dict.fromkeys(chosen):
-        runs.delete(run)
-        click.echo(f"deleted {run.name}")
+        if runs.delete(run):
+            click.echo(f"deleted {run.name}")
 
 
 def _is_old(run: RunFolder, before: float | None, *, open_too: bool) -> bool:

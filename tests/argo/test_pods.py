@@ -377,6 +377,23 @@ def test_runs_are_removed_when_their_time_is_over(home: Home) -> None:
     assert (is_expired(failed, Phase.FAILED, 4), is_expired(failed, Phase.FAILED, 5), is_expired(None, Phase.FAILED, 1e9)) == (False, True, False)
 
 
+def test_run_that_two_processes_delete_at_once_is_deleted_once(home: Home) -> None:
+    run = home.create(container("true"))
+    both = threading.Barrier(2)
+
+    def delete() -> bool:
+        both.wait()
+        return Runs(run.path.parents[2]).delete(run)
+
+    with ThreadPoolExecutor(2) as pool:
+        done = [pool.submit(delete) for _ in range(2)]
+    told = [one.result() for one in done if one.exception() is None]
+    assert told.count(True) == 1
+    assert [type(one.exception()) for one in done if one.exception() is not None] in ([], [StateError])
+    assert home.runs.list() == [] and not run.is_running()
+    assert not home.runs.delete(run)
+
+
 def test_an_expired_run_that_is_still_closed_is_removed_the_next_time(home: Home) -> None:
     runs = [home.create_as(name, "  ttlStrategy: {secondsAfterCompletion: 10}\n" + container("true")) for name in ("one", "two")]
     ended = [home.go_on(run) for run in runs]
