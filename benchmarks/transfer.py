@@ -1,7 +1,9 @@
-"""Large files through a pod: 64 MiB each, read from the store, written to `/pfs/out` by user code, stored again; against `cp` of them on the same disk.
+"""Large files through a pod: 64 MiB each, read from the store, written to `/pfs/out` by user code, stored again; against `cp` of them on the same disk, and
+against a script around obstore that does the same with the same program: what the store's server and its client cost whoever uses them.
 
 It runs where there is a cluster, as `jobs_in_pods.py` does, whose node has its volumes and whose store has its objects on the disk of TMPDIR. User code swaps
-bytes, so that all of its output is stored, and none found to be there already. Pod and peers weigh the same on the processors. Aim: 2.0 of `cp` + sync.
+bytes, so that all of its output is stored, and none found to be there already. Pod and peers weigh the same on the processors. Aims: 2.0 of `cp` + sync, 1.2
+of the script.
 
 Usage: python -m benchmarks.transfer [MIB]   (10,240 unless told, when the disk has four times that)
 """
@@ -9,28 +11,32 @@ Usage: python -m benchmarks.transfer [MIB]   (10,240 unless told, when the disk 
 import itertools
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import obstore
 
-from benchmarks.cluster_load import ClusterLoad
+from benchmarks.cluster_load import ClusterLoad, own_seconds
 from benchmarks.jobs_in_pods import IMAGE, NEEDED, add_pipeline, pods_home, run_seconds, share_of_pods
+from benchmarks.jobs_in_pods import make_job as make_small_job
 from benchmarks.measuring import Taken, command, line, work
 from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.storage.buckets import connect_bucket
 from pachyderm_dagster.workspace import Workspace
 
 MIB = 1024 * 1024
-FILE_MIB, MOST_MIB, SPACE, AIM = 64, 10_240, 4, 2.0
+FILE_MIB, MOST_MIB, SPACE, AIM, SCRIPT_AIM = 64, 10_240, 4, 2.0, 1.2
 CLIENT_THREADS = 4
 # Another content in each chunk, at the speed of a copy.
-COMMAND = ("sh", "-c", 'for file in /pfs/large/*; do busybox dd if="$file" of="/pfs/out/${file##*/}" bs=1M conv=swab 2>/dev/null; done')
+SWAP = "busybox dd if={source} of={target} bs=1M conv=swab 2>/dev/null"
+COMMAND = ("sh", "-c", f"for file in /pfs/large/*; do {SWAP.format(source='$file', target='/pfs/out/${file##*/}')}; done")
 names = itertools.count()
 
 
@@ -49,24 +55,29 @@ def main() -> None:
 def measure(home: Workspace, settings: Mapping[str, str], folder: Path, count: int) -> None:
     """So many files: in one pod each a datum, and all of them one; and the peer before and after."""
     assert home.settings.kubernetes is not None
+    # What a node reads for its first worker is not what files cost, and a kubelet says nothing of pods before there was one.
+    run_seconds(home, settings, make_small_job(home, 1, 1))
     load = ClusterLoad(home.settings.kubernetes)
     source = folder / "source"
     make_source(source, count)
-    with share_of_pods(load.nodes()[0]):
-        peers = [copied(folder, source)]
-        client = moved_by_client(folder, source)
+    node = load.nodes()[0]
+    with share_of_pods(node):
+        copies, scripts = [copied(folder, source)], [done_by_script(folder, source)]
     repo = put(home, source)
-    for what, glob in (("each a datum", "/*"), ("one datum", "/")):
+    for what, glob in (("one datum", "/"), ("each a datum", "/*")):
         job, before = make_job(home, repo, glob), load.now()
         os.sync()
         taken = run_seconds(home, settings, job)
         usage = load.now() - before
-        with share_of_pods(load.nodes()[0]):
-            peers.append(copied(folder, source))
-        peer = sum(one.seconds for one in peers[-2:]) / 2
-        sizes = f"{taken:.1f} s ({count * FILE_MIB / taken:.0f} MiB/s, {usage.pod_seconds:.1f} s of processors), cp {peer:.1f} s"
-        line(f"{count} files of {FILE_MIB} MiB through a pod, {what} / cp + sync", taken / peer, AIM, detail=sizes)
-        line("the same / obstore alone, which stores and reads them", taken / client.seconds, detail=f"{client.seconds:.1f} s")
+        with share_of_pods(node):
+            copies.append(copied(folder, source))
+            scripts.append(done_by_script(folder, source))
+        copy, script = (sum(one.seconds for one in peers[-2:]) / 2 for peers in (copies, [one.taken for one in scripts]))
+        sizes = f"{taken:.1f} s ({count * FILE_MIB / taken:.0f} MiB/s), cp {copy:.1f} s"
+        line(f"{count} files of {FILE_MIB} MiB through a pod, {what} / cp + sync", taken / copy, AIM, detail=sizes)
+        line("the same / a script around obstore", taken / script, SCRIPT_AIM, detail=f"{script:.1f} s")
+        own = sum(one.processor_seconds for one in scripts[-2:]) / 2
+        line("the same, seconds of processors without the store's server", usage.pod_seconds / own, None, detail=f"{usage.pod_seconds:.1f} s, {own:.1f} s")
 
 
 def make_source(folder: Path, count: int) -> None:
@@ -87,23 +98,40 @@ def copied(folder: Path, source: Path) -> Taken:
     return taken
 
 
-def moved_by_client(folder: Path, source: Path) -> Taken:
-    """What moving them costs any program: each is stored as one object, and written to the disk as it is read back."""
+@dataclass(frozen=True)
+class Script:
+    """What the script took, and its seconds of processors."""
+
+    taken: Taken
+    processor_seconds: float
+
+
+def done_by_script(folder: Path, source: Path) -> Script:
+    """Each file is fetched to the disk, swapped by the same program, and stored as one object."""
     bucket = connect_bucket(f"{os.environ['TEST_STORAGE_S3_URL']}/{uuid.uuid4().hex}")
-    back = folder / "back"
-    back.mkdir()
+    fetched, made = folder / "fetched", folder / "made"
+    names = sorted(path.name for path in source.iterdir())
+    for name in names:
+        obstore.put(bucket, name, (source / name).read_bytes(), use_multipart=False)
+    fetched.mkdir()
+    made.mkdir()
     os.sync()
 
-    def move(path: Path) -> None:
-        obstore.put(bucket, path.name, path.read_bytes(), use_multipart=False)
-        with open(back / path.name, "wb") as file:
-            file.writelines(obstore.get(bucket, path.name).stream())
-        obstore.delete(bucket, path.name)
+    def move(name: str) -> None:
+        with open(fetched / name, "wb") as file:
+            file.writelines(obstore.get(bucket, name).stream())
+        subprocess.run(["sh", "-c", SWAP.format(source=fetched / name, target=made / name)], check=True)
+        obstore.put(bucket, f"made/{name}", (made / name).read_bytes(), use_multipart=False)
 
+    before = own_seconds()
     with ThreadPoolExecutor(CLIENT_THREADS) as pool:
-        taken = work(lambda: list(pool.map(move, sorted(source.iterdir()))))
-    shutil.rmtree(back)
-    return taken
+        taken = work(lambda: list(pool.map(move, names)))
+    processor_seconds = own_seconds() - before
+    for name in names:
+        obstore.delete(bucket, [name, f"made/{name}"])
+    shutil.rmtree(fetched)
+    shutil.rmtree(made)
+    return Script(taken, processor_seconds)
 
 
 def put(home: Workspace, source: Path) -> str:

@@ -102,7 +102,7 @@ class AreaWorker:
         self._coordination = found.coordination
         threading.Thread(target=self._tell, name="tell", daemon=True).start()
         with datums_in_pod(self._pod.runner, self._area.store, found.setup, image, self._pod.log_format) as (datums, files):
-            serve(self, _Marked(datums, self._pod.state, self._area.job), files)
+            serve(self, _Marked(datums, self._pod.state, self._area.job, self._orders.ran), files)
 
     def next_task(self) -> DatumTask | None:
         task = self._orders.next_task()
@@ -151,10 +151,10 @@ class AreaWorker:
 
 
 class _Marked:
-    """Runs datums, and says in the state of the pod which one runs."""
+    """Runs datums, and says in the state of the pod which one runs; `ran` is told which one has."""
 
-    def __init__(self, datums: DatumRunner, state: PodState, job: str) -> None:
-        self._datums, self._state, self._job = datums, state, job
+    def __init__(self, datums: DatumRunner, state: PodState, job: str, ran: Callable[[int], None]) -> None:
+        self._datums, self._state, self._job, self._ran = datums, state, job, ran
 
     def run(self, staged: StagedDatum) -> FinishedDatum:
         self._state.begin(self._job, staged.task)
@@ -168,6 +168,7 @@ class _Marked:
             result = finished.result
             _log.info("the datum ended: %s%s", result.state.name, f", {result.reason}" if result.reason else "")
         self._state.end()
+        self._ran(staged.task.index)
         return finished
 
     def close(self) -> None:

@@ -47,7 +47,7 @@ class _Set:
 
 
 class SetOrders:
-    """The sets of one worker. `next_task` is called by one thread, `answer` by another; `tell` runs in a third.
+    """The sets of one worker. `next_task`, `ran` and `answer` are called by a thread each; `tell` runs in another.
 
     Args:
         claims: makes them, when the first set is asked for.
@@ -75,6 +75,7 @@ class SetOrders:
         self._changed = threading.Condition()
         self._sets: dict[int, _Set] = {}
         self._set_of: dict[int, int] = {}
+        self._to_run: set[int] = set()
         self._seconds = 0.0
         self._answered = 0
         self._writing = False
@@ -90,6 +91,12 @@ class SetOrders:
             self._open(number)
         return self._tasks.popleft()
 
+    def ran(self, index: int) -> None:
+        """Takes that a datum has run, whose files are still to be stored."""
+        with self._changed:
+            self._to_run.discard(index)
+            self._changed.notify_all()
+
     def answer(self, results: Sequence[DatumResult]) -> None:
         """Takes results; they are in a part of their set soon, and at once when the set has no other."""
         with self._changed:
@@ -97,6 +104,7 @@ class SetOrders:
                 one = self._sets[self._set_of.pop(result.index)]
                 one.results.append(result)
                 one.waiting.discard(result.index)
+                self._to_run.discard(result.index)
                 self._seconds += result.process_seconds + result.download_seconds + result.upload_seconds
                 self._answered += 1
             self._changed.notify_all()
@@ -147,7 +155,11 @@ class SetOrders:
     def _await_room(self) -> None:
         """Waits until this worker may have another set: others would wait for the datums of one that it cannot begin."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._set_of or (self._answered and self._seconds / self._answered < _SHORT_SECONDS))
+            self._changed.wait_for(lambda: self._is_free() or (self._answered and self._seconds / self._answered < _SHORT_SECONDS))
+
+    def _is_free(self) -> bool:
+        """Whether a datum could run at once. What one set made may wait to be stored, not more: a disk has to hold it."""
+        return not self._to_run and len(set(self._set_of.values())) <= 1
 
     def _take(self) -> int | None:
         """Claims a set; None when every set there is has a worker, and no more will come."""
@@ -171,5 +183,6 @@ class SetOrders:
             now = self._now()
             self._sets[number] = _Set(number, part, {task.index for task in tasks}, now, now + _PART_SECONDS)
             self._set_of.update((task.index, number) for task in tasks)
+            self._to_run.update(task.index for task in tasks)
             self._changed.notify_all()
         self._tasks.extend(tasks)

@@ -175,3 +175,27 @@ def test_another_set_is_taken_before_the_last_datum_of_one_has_ended_only_when_d
             orders.answer([result(second.index, seconds)])
             taking.join()
         assert area.claimed() == {0, 1}
+
+
+def test_another_set_is_taken_while_what_one_made_is_stored_and_no_third() -> None:
+    area = offered(3, 1)
+    orders = orders_of(area, Claim(0, "a"))
+    taken: list[DatumTask | None] = [orders.next_task()]
+
+    def begin_to_take() -> threading.Thread:
+        taking = threading.Thread(target=lambda: taken.append(orders.next_task()))
+        taking.start()
+        return taking
+
+    taking = begin_to_take()
+    assert area.claimed() == {0}
+    orders.ran(0)
+    taking.join()
+    assert area.claimed() == {0, 1}
+    orders.ran(1)
+    taking = begin_to_take()
+    assert area.claimed() == {0, 1}
+    orders.answer([result(0, seconds=10.0)])
+    taking.join()
+    assert area.claimed() == {0, 1, 2}
+    assert [task.index for task in taken if task is not None] == [0, 1, 2]
