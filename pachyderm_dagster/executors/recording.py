@@ -5,19 +5,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import msgspec
-import pyarrow as pa
 
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.horizon import is_collected
 from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.datums import DatumState
+from pachyderm_dagster.pps.ended_datums import EndedDatums
 from pachyderm_dagster.pps.job_inputs import JobInputs, find_results_root, replace_results
 from pachyderm_dagster.pps.model import Counters, Job
 from pachyderm_dagster.pps.planning import DatumInputs
-from pachyderm_dagster.pps.results import DatumDetails, Done, EndedRows, ended_rows, join_ended, meta_rows, result_rows
+from pachyderm_dagster.pps.results import RESULT_ROWS, DatumDetails, Done, result_rows
 from pachyderm_dagster.storage.content import Content, ContentWriter
+from pachyderm_dagster.storage.sorted_rows import SortedRows
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 from pachyderm_dagster.worker.protocol import DatumResult, ResultState
 from pachyderm_dagster.workspace import Workspace
@@ -37,8 +39,9 @@ class ResultRecorder:
     """Records the results of a job's datums. `save_if_due` may be called by another thread.
 
     Args:
+        ended: what the datums left that do not run; those that run are added.
         describe: gives the hash and what was read of each of some datums, by their numbers in the job.
-        assemble: gives the meta tree of the job from the rows of those datums that ran.
+        assemble: gives the meta tree of the job from the rows of all datums that ended.
 
     Attributes:
         count: how many there were.
@@ -51,8 +54,9 @@ class ResultRecorder:
         inputs: JobInputs,
         meta_trees: Trees,
         result_trees: Trees,
+        ended: EndedDatums,
         describe: Callable[[Sequence[int]], Iterable[tuple[bytes, DatumInputs]]],
-        assemble: Callable[[pa.Table], TreeRoot],
+        assemble: Callable[[SortedRows], TreeRoot],
     ) -> None:
         self.count = self.failed = 0
         self.first_failed: Done | None = None
@@ -62,8 +66,8 @@ class ResultRecorder:
         self._describe, self._assemble = describe, assemble
         # A result is an object until a thousand have come, and rows from then on.
         self._new: deque[DatumResult] = deque()
-        self._unsaved: list[pa.Table] = []
-        self._rows = [ended_rows([])]
+        self._unsaved = SortedRows(RESULT_ROWS, folder_of_rows(workspace))
+        self._ended = ended
         self._checkpoint: TreeRoot | None = None
         self._wait = FIRST_CHECKPOINT_SECONDS
         self._last = time.monotonic()
@@ -85,7 +89,7 @@ class ResultRecorder:
         """Saves what has waited long enough while no other datum ended."""
         with self._lock:
             now = time.monotonic()
-            if (self._new or self._unsaved) and (now >= self._next or now - self._last >= QUIET_SECONDS):
+            if (self._new or len(self._unsaved)) and (now >= self._next or now - self._last >= QUIET_SECONDS):
                 self._save()
 
     def write_log(self, output: bytes) -> Content | None:
@@ -107,12 +111,8 @@ class ResultRecorder:
 
     def meta(self) -> TreeRoot:
         """The meta tree of the job with all datums that are saved."""
-        rows = pa.concat_tables([rows.meta for rows in self._rows])
-        return self._assemble(rows) if self._checkpoint is None else self._meta_trees.apply(self._checkpoint, rows)
-
-    def outputs(self) -> pa.Table:
-        """What the datums that are saved wrote, as rows of the output tree."""
-        return pa.concat_tables([rows.output for rows in self._rows])
+        rows = self._ended.meta
+        return self._assemble(rows) if self._checkpoint is None else self._meta_trees.merge(self._checkpoint, rows.read())
 
     def _note(self) -> None:
         """Stores what is to be known of datums beside their output."""
@@ -125,8 +125,8 @@ class ResultRecorder:
                 self.first_failed = self.first_failed or done
             noted.append(done)
         if noted:
-            self._unsaved.append(result_rows(noted))
-            self._rows.append(ended_rows(noted))
+            self._unsaved.add(result_rows(noted))
+            self._ended.add(noted)
         self._new.clear()
 
     def _save(self) -> None:
@@ -141,30 +141,32 @@ class ResultRecorder:
 
     def _save_results(self) -> None:
         """Adds what came since the last time to the results of the pipeline."""
-        unsaved, self._unsaved = self._unsaved, []
         pipeline, started = self._inputs.pipeline, self._inputs.job.started
         assert started is not None
-        rows = pa.concat_tables(unsaved).combine_chunks() if unsaved else result_rows([])
-        while len(rows):
+        while len(self._unsaved):
             with self._workspace.database.read() as txn:
                 old = find_results_root(txn, pipeline)
-            new = self._result_trees.apply(self._result_trees.decode(old), rows).encode()
+            new = self._result_trees.merge(self._result_trees.decode(old), self._unsaved.read()).encode()
 
             def change(txn: Transaction, old: bytes | None = old, new: bytes = new) -> bool:
                 # Only a job that somebody ended meanwhile can be overtaken by the collector.
                 return is_collected(txn, started) or replace_results(txn, pipeline, old, new)
 
             if self._workspace.database.write(change):
-                break
+                self._unsaved.clear()
 
     def _save_checkpoint(self) -> None:
         """Adds datums to those that are known to have ended, for people who look while the job runs."""
         self._checkpoint = self.meta()
-        # In the tree now. As one table: of thousands each would have its buffers.
-        joined = join_ended(self._rows)
-        self._rows = [EndedRows(meta_rows([]), joined.output.combine_chunks())]
+        # In the tree now.
+        self._ended.meta.clear()
         encoded = self._checkpoint.encode()
         self._workspace.database.write(lambda txn: jobs.save_checkpoint(txn, self._inputs.job, encoded))
+
+
+def folder_of_rows(workspace: Workspace) -> Path:
+    """Where rows of datums are that are not in memory."""
+    return workspace.settings.home / "scratch"
 
 
 def add_result(counters: Counters, result: DatumResult) -> Counters:

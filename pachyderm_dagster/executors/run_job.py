@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pachyderm_dagster.coordination.leases import HeldLease, hold
 from pachyderm_dagster.coordination.names import job_lease
@@ -20,7 +18,7 @@ from pachyderm_dagster.executors.datum_sets import choose_sets, in_sets
 from pachyderm_dagster.executors.egress import egress_run, run_egress_watched
 from pachyderm_dagster.executors.ending import Outcome, end_job
 from pachyderm_dagster.executors.job_datums import JobDatums
-from pachyderm_dagster.executors.recording import ResultRecorder, add_result
+from pachyderm_dagster.executors.recording import ResultRecorder, add_result, folder_of_rows
 from pachyderm_dagster.executors.setups import worker_setup
 from pachyderm_dagster.executors.tasks import datum_tasks
 from pachyderm_dagster.executors.watch import Watch
@@ -32,19 +30,23 @@ from pachyderm_dagster.pps.changed_datums import ConsideredDatums
 from pachyderm_dagster.pps.counting import begin, keep_up
 from pachyderm_dagster.pps.datums import Datums
 from pachyderm_dagster.pps.egress import Egress
+from pachyderm_dagster.pps.ended_datums import EndedDatums
 from pachyderm_dagster.pps.job_inputs import JobInputs, load_job_inputs
 from pachyderm_dagster.pps.model import Counters, Job, JobState
 from pachyderm_dagster.pps.plan import Plan
 from pachyderm_dagster.pps.planning import Sources, consider_datums, decode_base, described, find_plan, hashes_of, make_sources
-from pachyderm_dagster.pps.results import RESULT_ROWS, DatumDetails, Done, EndedRows, ended_rows, load_results
+from pachyderm_dagster.pps.results import RESULT_ROWS, DatumDetails, Done, load_results
 from pachyderm_dagster.pps.spec import Reprocess
 from pachyderm_dagster.storage.rows import DATUM_ROWS
+from pachyderm_dagster.storage.sorted_rows import SortedRows
 from pachyderm_dagster.storage.tree_reading import decode_root
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, WorkerSetup
 from pachyderm_dagster.workspace import Workspace
 
 REPORT_SECONDS = 1.0
+_CACHE_BYTES = 16 << 20
+"""Of nodes of each tree: a save of some among many datums goes through the whole tree, of which a cache holds what it needs last."""
 MAX_TRIES = 3
 """So often a job is begun that ends with an error that nobody expects."""
 
@@ -165,8 +167,8 @@ class _JobRun:
     result_trees: Trees = field(init=False)
 
     def __post_init__(self) -> None:
-        self.meta_trees = Trees(self.workspace.store, DATUM_ROWS)
-        self.result_trees = Trees(self.workspace.store, RESULT_ROWS)
+        self.meta_trees = Trees(self.workspace.store, DATUM_ROWS, _CACHE_BYTES)
+        self.result_trees = Trees(self.workspace.store, RESULT_ROWS, _CACHE_BYTES)
 
     @property
     def _since(self) -> dt.datetime:
@@ -199,15 +201,15 @@ class _JobRun:
             found = consider_datums(self.workspace.pfs.trees, self.meta_trees, spec, sources, self.inputs.pipeline.salt, self.inputs.base)
         except InvalidError as error:
             return Outcome(JobState.FAILURE, str(error))
-        chosen, restored = self._plan(found)
-        own = pc.sum(pc.equal(restored.meta.column("job"), self.inputs.job.id)).as_py() or 0
+        ended = EndedDatums(folder_of_rows(self.workspace))
+        chosen, own = self._plan(found, ended)
         self.counters = begin(self.inputs.job.counters, total=found.total, skipped=found.total - len(chosen.run) - own, processed=own)
         self._report(JobState.RUNNING)
         if len(chosen.run) and not spec.transform.cmd:
             missing = InvalidError("command-missing", "the pipeline has no transform.cmd, so there is nothing to run; `pachctl update pipeline` with a command")
             return Outcome(JobState.FAILURE, str(missing))
         try:
-            ran = self._run(found.datums, chosen, sources, lambda rows: assemble_meta(self.meta_trees, base.meta, chosen, _joined(restored.meta, rows)))
+            ran = self._run(found.datums, chosen, sources, ended, lambda rows: assemble_meta(self.meta_trees, base.meta, chosen, rows))
         except _Unprepared as error:
             return Outcome(JobState.FAILURE, str(error.__cause__))
         except _OutOfTime:
@@ -217,7 +219,7 @@ class _JobRun:
             return Outcome(JobState.FAILURE, self._failure(ran.first_failed, ran.failed), meta=meta)
         self._report(JobState.FINISHING if spec.egress is None else JobState.EGRESSING)
         try:
-            output = assemble_output(self.workspace.pfs.trees, self.meta_trees, base, chosen, _joined(restored.output, ran.outputs()))
+            output = assemble_output(self.workspace.pfs.trees, self.meta_trees, base, chosen, ended.output)
         except InvalidError as error:
             return Outcome(JobState.FAILURE, str(error), meta=meta)
         if spec.egress is None:
@@ -241,16 +243,18 @@ class _JobRun:
     def _out_of_time(self) -> str:
         return f"the job took longer than its job_timeout of {self.inputs.pipeline.spec.job_timeout:g} s"
 
-    def _plan(self, found: ConsideredDatums) -> tuple[Plan, EndedRows]:
-        """The plan, and what the datums left that it restores."""
+    def _plan(self, found: ConsideredDatums, ended: EndedDatums) -> tuple[Plan, int]:
+        """The plan, and how many datums an attempt before ran; what datums left that it restores is `ended` then."""
         every_job = self.inputs.pipeline.spec.reprocess_spec is Reprocess.EVERY_JOB
         results = decode_root(RESULT_ROWS, self.inputs.results)
         chosen = find_plan(self.result_trees, found.datums, found.base_rows, results, every_job=every_job)
-        return chosen, ended_rows(load_results(self.result_trees, results, hashes_of(found.datums, chosen.restored)))
+        restored = load_results(self.result_trees, results, hashes_of(found.datums, chosen.restored))
+        return chosen, ended.add_all(restored, self.inputs.job.id)
 
-    def _run(self, datums: Datums, chosen: Plan, sources: Sources, assemble: Callable[[pa.Table], TreeRoot]) -> ResultRecorder:
-        """Runs the planned datums; their results are kept however the job ends. `assemble` as of `ResultRecorder`."""
-        recorder = ResultRecorder(self.workspace, self.inputs, self.meta_trees, self.result_trees, lambda rows: described(datums, rows, sources), assemble)
+    def _run(self, datums: Datums, chosen: Plan, sources: Sources, ended: EndedDatums, assemble: Callable[[SortedRows], TreeRoot]) -> ResultRecorder:
+        """Runs the planned datums; their results are kept however the job ends. `ended` and `assemble` as of `ResultRecorder`."""
+        trees = (self.meta_trees, self.result_trees)
+        recorder = ResultRecorder(self.workspace, self.inputs, *trees, ended, lambda rows: described(datums, rows, sources), assemble)
         if not len(chosen.run):
             return recorder
         underway = Underway(datums, chosen.run)
@@ -388,10 +392,6 @@ class _JobRun:
             end_job(self.workspace, self.inputs.job, outcome, self.counters, since=self._since)
         except StateError as error:
             raise _Stopped from error
-
-
-def _joined(restored: pa.Table, ran: pa.Table) -> pa.Table:
-    return pa.concat_tables([restored, ran]).combine_chunks()
 
 
 def _lease_lost(job: Job) -> ConflictError:

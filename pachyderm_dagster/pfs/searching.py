@@ -11,6 +11,7 @@ from pachyderm_dagster.pfs.entries import ENTRIES, after_prefix, child_directori
 from pachyderm_dagster.pfs.globs import Glob, Level
 from pachyderm_dagster.pfs.path_columns import directory_keys, keys_of, paths_of
 from pachyderm_dagster.pfs.paths import AFTER_SEPARATOR, ROOT, SEPARATOR, directory_range, key_of
+from pachyderm_dagster.storage.rows import copied
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 
 # With more directories than this of fewer files than that each, reading all rows in a row is quicker than going from directory to directory.
@@ -98,7 +99,8 @@ def _directories_below(trees: Trees, root: TreeRoot, directories: Sequence[str],
 
 def _matches_below(trees: Trees, root: TreeRoot, directories: Sequence[str], level: Level) -> pa.Table:
     if level.texts is None:
-        return pa.concat_tables([ENTRIES.empty_table(), *(table for directory in directories for table in children(trees, root, directory, level=level))])
+        tables = (table for directory in directories for table in children(trees, root, directory, level=level))
+        return pa.concat_tables([ENTRIES.empty_table(), *copied(tables)])
     paths = _paths_in(directories, level.texts)
     files = file_entries(trees.find(root, pa.array(map(key_of, paths), pa.string())))
     found = directory_entries(trees, root, [key_of(path) for path in paths if _exists(trees, root, path)])

@@ -27,7 +27,7 @@ from pachyderm_dagster.pps.log_lines import LogLine, SaidDatum, cut_lines, inter
 from pachyderm_dagster.pps.meta_files import MetaFiles
 from pachyderm_dagster.pps.meta_rows import DatumFiles
 from pachyderm_dagster.pps.model import Job, Pipeline
-from pachyderm_dagster.pps.planning import find_datums, find_plan, make_sources
+from pachyderm_dagster.pps.planning import base_rows, find_datums, find_plan, make_sources
 from pachyderm_dagster.pps.requests import CreatePipeline, Made, Request, effective_spec
 from pachyderm_dagster.pps.results import RESULT_ROWS
 from pachyderm_dagster.pps.secret_store import SecretStore
@@ -208,7 +208,7 @@ class Pps:
         datums = find_datums(self._pfs.trees, spec, sources, salt)
         under, known = self._meta_trees.decode(base.meta), self._result_trees.decode(results)
         every_job = spec.reprocess_spec is Reprocess.EVERY_JOB
-        chosen = find_plan(self._result_trees, datums, self._meta_trees.table(under), known, every_job=every_job)
+        chosen = find_plan(self._result_trees, datums, base_rows(self._meta_trees, under), known, every_job=every_job)
         return PlannedDatums(datums, sources, chosen, under, known, self._meta_trees.empty)
 
     def inspect_datum(self, job: Job, datum: str, *, running: Mapping[str, dt.datetime] | None = None) -> DatumInfo:

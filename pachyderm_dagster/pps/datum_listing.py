@@ -162,7 +162,7 @@ class DatumListing:
         found = {id: _Found(ShownState.SKIPPED, one.ran_in, one.details) for id, one in self._look_up(planned.base, carried, own).items()}
         restored = rows[kinds == _RESTORED]
         if len(restored):
-            table = self._result_trees.find(planned.results, pa.array(hashes_of(planned.datums, pa.array(restored)), pa.string()))
+            table = self._result_trees.find(planned.results, hashes_of(planned.datums, pa.array(restored, pa.int64())))
             for datum, job, content in zip(table.column("datum").to_pylist(), table.column("job").to_pylist(), contents_of(table), strict=True):
                 found[datum.hex()] = _Found(ShownState.SUCCESS if job == own else ShownState.SKIPPED, job, content)
         return found | (self._look_up(planned.ended, ids, own) if planned.ended.count else {})

@@ -111,13 +111,14 @@ def datum_table(input: Input, files: Mapping[str, pa.Table], salt: str) -> Datum
 def hex_strings(digests: pa.Array) -> pa.StringArray:
     """32-byte digests as strings of 64 hex digits."""
     data = np.frombuffer(digests.buffers()[1], np.uint8)[digests.offset * DIGEST_BYTES :][: len(digests) * DIGEST_BYTES]
-    return _hex_strings(data.tobytes())
+    return _texts(_hex_digits(data.tobytes()))
 
 
-def _identify(found: InputFiles, bundles: Bundles, salt: str) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+def _identify(found: InputFiles, bundles: Bundles, salt: str) -> tuple[pa.StringArray, pa.FixedSizeBinaryArray]:
     # The bytes that `codec.digest` would hash, joined from pieces that are made once for each file of a block, not once for each datum.
     id_start, hash_start, hash_end = _prefixed(ID_TAG), _prefixed(HASH_TAG) + _length(DIGEST_BYTES), _prefixed(salt)
-    ids, hashes = [], []
+    # Filled in place: blocks that are joined at the end would be there twice.
+    ids, hashes = np.empty((len(bundles), 2 * DIGEST_BYTES), np.uint8), np.empty((len(bundles), DIGEST_BYTES), np.uint8)
     for start, end in blocks(bundles.lengths, files=_BLOCK, bundles=_BLOCK):
         files = bundles.files[bundles.offsets[start] : bundles.offsets[end]]
         bounds = bundles.offsets[start : end + 1] - bundles.offsets[start]
@@ -125,9 +126,9 @@ def _identify(found: InputFiles, bundles: Bundles, salt: str) -> tuple[pa.Chunke
         id_digests = [blake3(id_start + piece).digest() for piece in _joined(_id_pieces(found, numbers), places, bounds)]
         contents = _joined(_hash_pieces(found, numbers), places, bounds)
         hash_digests = [blake3(hash_start + id + piece + hash_end).digest() for id, piece in zip(id_digests, contents, strict=True)]
-        ids.append(_hex_strings(b"".join(id_digests)))
-        hashes.append(pa.array(hash_digests, pa.binary(DIGEST_BYTES)))
-    return pa.chunked_array(ids, pa.string()), pa.chunked_array(hashes, pa.binary(DIGEST_BYTES))
+        ids[start:end] = _hex_digits(b"".join(id_digests))
+        hashes[start:end] = np.frombuffer(b"".join(hash_digests), np.uint8).reshape(-1, DIGEST_BYTES)
+    return _texts(ids), pa.FixedSizeBinaryArray.from_buffers(pa.binary(DIGEST_BYTES), len(hashes), [None, pa.py_buffer(hashes)])
 
 
 def _id_pieces(found: InputFiles, numbers: Files) -> list[bytes]:
@@ -178,10 +179,15 @@ def _length(count: int) -> bytes:
     return count.to_bytes(8, "little")
 
 
-def _hex_strings(data: bytes) -> pa.StringArray:
-    count = len(data) // DIGEST_BYTES
-    offsets = np.arange(count + 1, dtype=np.int32) * (2 * DIGEST_BYTES)
-    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(data.hex().encode()))
+def _hex_digits(digests: bytes) -> npt.NDArray[np.uint8]:
+    """A row of hex digits, as ASCII characters, for each of some digests, which lie one behind another."""
+    return np.frombuffer(digests.hex().encode(), np.uint8).reshape(-1, 2 * DIGEST_BYTES)
+
+
+def _texts(digits: npt.NDArray[np.uint8]) -> pa.StringArray:
+    """Rows of the same number of ASCII characters as strings."""
+    count, width = digits.shape
+    return pa.StringArray.from_buffers(count, pa.py_buffer(np.arange(count + 1, dtype=np.int32) * width), pa.py_buffer(digits))
 
 
 def _has_union(input: Input) -> bool:

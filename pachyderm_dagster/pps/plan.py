@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pachyderm_dagster.pps.datums import Datums, DatumState, hex_strings
+from pachyderm_dagster.pps.datums import Datums, DatumState
 from pachyderm_dagster.storage.rows import one_array
 
 
@@ -30,17 +30,16 @@ class Plan:
     datums: Datums
     may_restore: bool
 
-    def run_keys(self) -> pa.StringArray:
-        """The hashes of the datums that run, in 64 hex digits: keys to look up in the pipeline's results."""
-        return hex_strings(self.datums.table.column("hash").take(self.run).combine_chunks())
+    def run_hashes(self) -> pa.FixedSizeBinaryArray:
+        """The hashes of the datums that run."""
+        return one_array(self.datums.table.column("hash").take(self.run))
 
-    def restore(self, known: pa.StringArray) -> "Plan":
-        """The plan when results exist for the hashes in `known` (any superset of some `run_keys()`): those are restored, not run. Not under `every_job`."""
+    def restore(self, known: pa.BooleanArray) -> "Plan":
+        """The plan when of the datums that run these (beside `run`) have a result: they are restored. Not under `every_job`."""
         if not self.may_restore:
             return self
-        found = pc.is_in(self.run_keys(), value_set=known)
-        restored = pa.concat_arrays([self.restored, self.run.filter(found)])
-        return dataclasses.replace(self, run=self.run.filter(pc.invert(found)), restored=restored.take(pc.sort_indices(restored)))
+        restored = pa.concat_arrays([self.restored, self.run.filter(known)])
+        return dataclasses.replace(self, run=self.run.filter(pc.invert(known)), restored=restored.take(pc.sort_indices(restored)))
 
     def ids(self, rows: pa.Int64Array) -> pa.StringArray:
         """The ids of some of the job's datums, as `run` or `restored`."""

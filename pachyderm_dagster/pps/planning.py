@@ -18,9 +18,11 @@ from pachyderm_dagster.pps.plan import Plan, plan
 from pachyderm_dagster.pps.results import DatumRead, find_results
 from pachyderm_dagster.pps.spec import PipelineSpec, Reprocess
 from pachyderm_dagster.storage.objects import is_damage
-from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS
+from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, KEY, copied, one_array
 from pachyderm_dagster.storage.tree_reading import decode_root
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
+
+_COMPARED = [KEY, "hash", "state"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ def _matches(trees: Trees, leaf: Leaf, sources: Sources) -> pa.Table:
     """What an input's glob matches, as ENTRIES."""
     found = sources.get(source_key(leaf))
     root = decode_root(FILE_ROWS, None) if found is None else found.root
-    entries = glob_files(trees, root, leaf.glob)
+    # In one piece: otherwise it would be there twice while the datums are made of it.
+    entries = glob_files(trees, root, leaf.glob).combine_chunks()
     return hash_by_files(trees, root, entries) if found is not None and found.is_output else entries
 
 
@@ -94,13 +97,19 @@ def consider_datums(trees: Trees, meta_trees: Trees, spec: PipelineSpec, sources
         if found is not None:
             return found
     datums = find_datums(trees, spec, sources, salt)
-    return ConsideredDatums(datums, meta_trees.table(meta), len(datums))
+    return ConsideredDatums(datums, base_rows(meta_trees, meta), len(datums))
+
+
+def base_rows(meta_trees: Trees, meta: TreeRoot) -> pa.Table:
+    """What is compared of all rows of a meta tree, as `plan` takes it."""
+    leaves = (leaf.select(_COMPARED) for leaf in meta_trees.read(meta))
+    return pa.concat_tables([DATUM_ROWS.schema.empty_table().select(_COMPARED), *copied(leaves)])
 
 
 def find_plan(result_trees: Trees, datums: Datums, base_rows: pa.Table, results: TreeRoot, *, every_job: bool) -> Plan:
     """Which datums run, and which have a result: of the job whose meta tree has `base_rows`, or among the pipeline's `results`."""
     chosen = plan(datums, base_rows, every_job=every_job)
-    return chosen.restore(find_results(result_trees, results, chosen.run_keys()))
+    return chosen.restore(find_results(result_trees, results, chosen.run_hashes()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +135,6 @@ def described(datums: Datums, rows: Sequence[int], sources: Sources) -> Iterator
     return zip(hashes, (inputs_of(files, sources) for files in datums.files_of(rows)), strict=True)
 
 
-def hashes_of(datums: Datums, rows: pa.Int64Array) -> Sequence[str]:
+def hashes_of(datums: Datums, rows: pa.Int64Array) -> pa.StringArray:
     """The hashes of some datums, in hex: keys of the results tree."""
-    found: Sequence[str] = hex_strings(datums.table.column("hash").take(rows).combine_chunks()).to_pylist()
-    return found
+    return hex_strings(one_array(datums.table.column("hash").take(rows)))

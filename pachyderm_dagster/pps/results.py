@@ -1,7 +1,6 @@
 """What datums left behind: rows of a pipeline's results tree, and from them rows of a job's output and meta tree (docs/design/0003)."""
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -10,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pachyderm_dagster.codec import DIGEST_BYTES
-from pachyderm_dagster.pps.datums import DatumState
+from pachyderm_dagster.pps.datums import DatumState, hex_strings
 from pachyderm_dagster.storage.content import Content
 from pachyderm_dagster.storage.file_columns import FileColumns, join_files
 from pachyderm_dagster.storage.rows import CONTENT_FIELDS, DATUM_ROWS, FILE_ROWS, KEY, TreeKind, columns_array, content_array, contents_of, cut_columns
@@ -98,34 +97,6 @@ class Done:
     details: Content
 
 
-@dataclass(frozen=True, slots=True)
-class EndedRows:
-    """What datums left, as rows of the trees of their job: some hundred bytes a datum.
-
-    Attributes:
-        meta: of every datum, however it ended.
-        output: of the files of the processed ones, each with the datum that wrote it.
-    """
-
-    meta: pa.Table
-    output: pa.Table
-
-
-def ended_rows(done: Iterable[Done]) -> EndedRows:
-    """What these datums left; as objects some thousand are in memory at a time."""
-    left = iter(done)
-    parts = [EndedRows(meta_rows([]), output_rows([]))]
-    while some := list(itertools.islice(left, _HASHES_AT_ONCE)):
-        parts.append(EndedRows(meta_rows(some), output_rows(some)))
-    return join_ended(parts)
-
-
-def join_ended(parts: Iterable[EndedRows]) -> EndedRows:
-    """The rows of all, of which there is at least one."""
-    metas, outputs = zip(*((part.meta, part.output) for part in parts), strict=True)
-    return EndedRows(pa.concat_tables(metas), pa.concat_tables(outputs))
-
-
 def result_rows(done: Sequence[Done]) -> pa.Table:
     """Rows for the results tree: of the processed ones only, whatever else is in `done`."""
     kept = _processed(done)
@@ -145,16 +116,24 @@ def result_rows(done: Sequence[Done]) -> pa.Table:
     )
 
 
-def find_results(trees: Trees, root: TreeRoot, hashes: pa.StringArray) -> pa.StringArray:
-    """Which of the datum hashes (64 hex digits) have a result."""
-    return trees.find(root, hashes).column(KEY).combine_chunks()
+def find_results(trees: Trees, root: TreeRoot, hashes: pa.FixedSizeBinaryArray) -> pa.BooleanArray:
+    """Which of the datums with these hashes have a result."""
+    known = np.zeros(len(hashes), np.bool_)
+    if root.count:
+        order = pc.sort_indices(hashes)
+        for start in range(0, len(order), _HASHES_AT_ONCE):
+            places = order.slice(start, _HASHES_AT_ONCE)
+            keys = hex_strings(hashes.take(places))
+            found = trees.find(root, keys).column(KEY).combine_chunks()
+            known[places.to_numpy()] = pc.is_in(keys, value_set=found).to_numpy(zero_copy_only=False)
+    return pa.array(known)
 
 
-def load_results(trees: Trees, root: TreeRoot, hashes: Iterable[str]) -> Iterator[Done]:
+def load_results(trees: Trees, root: TreeRoot, hashes: pa.StringArray) -> Iterator[Done]:
     """The results of datums by their hashes, each of which has one; in the order of the hashes. What some thousand of them wrote is in memory."""
-    wanted = sorted(hashes)
+    wanted = hashes.take(pc.sort_indices(hashes))
     for start in range(0, len(wanted), _HASHES_AT_ONCE):
-        some = wanted[start : start + _HASHES_AT_ONCE]
+        some = wanted.slice(start, _HASHES_AT_ONCE).to_pylist()
         yield from _results_in(trees.ranges(root, [(prefix, prefix + _AFTER_SEPARATOR) for prefix in some]), some)
 
 

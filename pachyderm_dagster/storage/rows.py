@@ -1,8 +1,8 @@
 """The kinds of rows that trees hold, as Arrow schemas, and contents as columns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ CONTENT_FIELDS = [("size", pa.int64()), ("hash", HASH_TYPE), ("refs", REFS_TYPE)
 CONTENT_TYPE = pa.struct(CONTENT_FIELDS)
 # Below so many, column by column takes longer than row by row: ten times as long for the one content of most commits.
 _FEW = 128
+_LEAVES_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,3 +153,9 @@ def contents_of(rows: pa.Table | pa.RecordBatch | pa.StructArray) -> list[Conten
 def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     """A column in one piece."""
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def copied(leaves: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The rows of leaves, or parts of them, some leaves at a time, apart from what else is in these: a column of a leaf keeps all of it in memory."""
+    while some := list(islice(leaves, _LEAVES_AT_ONCE)):
+        yield pa.concat_tables(some).combine_chunks()

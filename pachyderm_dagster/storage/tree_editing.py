@@ -1,7 +1,7 @@
 """Building and changing trees: only the nodes that an edit touches are read and written, one level after the other."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from pachyderm_dagster.storage.rows import KEY, TreeKind
 from pachyderm_dagster.storage.tree_reading import Child, TreeRoot, cover, empty_root, first_not_below, next_child
 
 _NODES_AT_ONCE = 128
+_DROPPED_AT_ONCE = 1 << 15
 # About how many rows are filtered and sorted in the time in which one is searched for.
 _ROWS_PER_SEARCH = 16
 _Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
@@ -55,21 +56,52 @@ def sort_rows(kind: TreeKind, rows: pa.Table) -> pa.RecordBatch:
     Raises:
         ValueError: when a key occurs twice or is null.
     """
+    batch = order_rows(kind, rows)
+    keys = batch.column(KEY)
+    if keys.null_count:
+        raise ValueError("rows of a tree need a key; found null")
+    if not _rises(keys):
+        twice = pc.filter(keys.slice(1), pc.equal(keys.slice(1), keys.slice(0, len(keys) - 1)))
+        raise ValueError(f"keys of a tree are unique; found {twice[0].as_py()!r} twice")
+    return batch
+
+
+def order_rows(kind: TreeKind, rows: pa.Table) -> pa.RecordBatch:
+    """`rows` in the form of `kind`, sorted by key, which may occur twice."""
     rows = rows.select(kind.schema.names)
     batches = (rows if rows.schema == kind.schema else rows.cast(kind.schema)).combine_chunks().to_batches()
     if not batches:
         return pa.RecordBatch.from_pylist([], schema=kind.schema)
     (batch,) = batches
-    if batch.column(KEY).null_count:
-        raise ValueError("rows of a tree need a key; found null")
-    if _rises(batch.column(KEY)):
-        return batch
-    batch = batch.take(pc.sort_indices(batch.column(KEY)))
-    keys = batch.column(KEY)
-    if not _rises(keys):
-        twice = pc.filter(keys.slice(1), pc.equal(keys.slice(1), keys.slice(0, len(keys) - 1)))
-        raise ValueError(f"keys of a tree are unique; found {twice[0].as_py()!r} twice")
-    return batch
+    return batch if _rises(batch.column(KEY)) else batch.take(pc.sort_indices(batch.column(KEY)))
+
+
+def edits_in_order(kind: TreeKind, batches: Iterable[pa.RecordBatch], dropped: pa.StringArray) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
+    """What to put and to drop, one stretch of keys after the other, each for one call of `apply_edits`.
+
+    Args:
+        batches: rows to put, in the order of their keys.
+        dropped: sorted and unique.
+
+    Raises:
+        ValueError: when the keys of the rows do not ascend.
+    """
+    last: str | None = None
+    done = 0
+    for rows in batches:
+        put = sort_rows(kind, pa.Table.from_batches([rows]))
+        keys = put.column(KEY)
+        if last is not None and keys[0].as_py() <= last:
+            raise ValueError(f"rows come in the order of their keys, which are unique; found {keys[0].as_py()!r} behind {last!r}")
+        last = keys[-1].as_py()
+        stop = bisect_right(range(len(dropped)), last, done, key=lambda place: dropped[place].as_py())
+        while stop - done > _DROPPED_AT_ONCE:
+            yield put.slice(0, 0), dropped.slice(done, _DROPPED_AT_ONCE).to_pylist()
+            done += _DROPPED_AT_ONCE
+        yield put, dropped.slice(done, stop - done).to_pylist()
+        done = stop
+    for start in range(done, len(dropped), _DROPPED_AT_ONCE):
+        yield pa.RecordBatch.from_pylist([], schema=kind.schema), dropped.slice(start, _DROPPED_AT_ONCE).to_pylist()
 
 
 def _rises(keys: pa.Array) -> bool:

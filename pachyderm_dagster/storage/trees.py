@@ -5,7 +5,7 @@ Cost of a change, a difference or a lookup follows what it touches. Several thre
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,7 +15,7 @@ from pachyderm_dagster.storage.objects import ObjectStore
 from pachyderm_dagster.storage.packs import PackWriter, PendingRanges
 from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, TreeKind
 from pachyderm_dagster.storage.tree_diff import TreeDiff, diff_trees
-from pachyderm_dagster.storage.tree_editing import apply_edits, build_tree, sort_rows
+from pachyderm_dagster.storage.tree_editing import apply_edits, build_tree, edits_in_order, sort_rows
 from pachyderm_dagster.storage.tree_reading import Summary, TreeRoot, empty_root, find_ranges, find_rows, read_leaves, seek_key, sum_rows, summarize
 
 __all__ = ["DATUM_ROWS", "FILE_ROWS", "TreeDiff", "TreeKind", "TreeRoot", "Trees"]
@@ -69,6 +69,19 @@ class Trees:
         dropped = [] if deletes is None or not len(deletes) else _sorted_keys(deletes)
         with self._packs(packs) as into:
             return apply_edits(self._nodes, root, sort_rows(self.kind, upserts), dropped, into)
+
+    def merge(self, root: TreeRoot, rows: Iterable[pa.RecordBatch], deletes: pa.Array | None = None) -> TreeRoot:
+        """As `apply`, for any number of rows, which come in the order of their keys: some batches and the keys to delete are in memory.
+
+        Raises:
+            ValueError: when the keys of `rows` do not ascend.
+        """
+        dropped = pa.array([], pa.string()) if deletes is None else pc.unique(deletes.cast(pa.string()))
+        with self._packs(None) as into:
+            nodes = NodeStore(PendingRanges(self.store, into), self.kind, self._nodes.cache)
+            for put, gone in edits_in_order(self.kind, rows, dropped.take(pc.sort_indices(dropped))):
+                root = apply_edits(nodes, root, put, gone, into)
+        return root
 
     def read(self, root: TreeRoot, start: str | None = None, stop: str | None = None) -> Iterator[pa.Table]:
         """The rows of a range in key order, a leaf (about a thousand) at a time, read as they are asked for."""
