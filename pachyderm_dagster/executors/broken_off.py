@@ -69,5 +69,5 @@ class Underway:
 
     def _find(self, datum: str) -> int | None:
         """The number in the job of a datum that was given."""
-        place = pc.index(self.datums.table.column("id").take(self.run), datum).as_py()
-        return None if place < 0 else int(self.run[place].as_py())
+        row = int(pc.index(self.datums.table.column("id"), datum).as_py())
+        return row if row >= 0 and pc.index(self.run, row).as_py() >= 0 else None

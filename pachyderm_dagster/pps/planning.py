@@ -109,7 +109,7 @@ def base_rows(meta_trees: Trees, meta: TreeRoot) -> pa.Table:
 def find_plan(result_trees: Trees, datums: Datums, base_rows: pa.Table, results: TreeRoot, *, every_job: bool) -> Plan:
     """Which datums run, and which have a result: of the job whose meta tree has `base_rows`, or among the pipeline's `results`."""
     chosen = plan(datums, base_rows, every_job=every_job)
-    return chosen.restore(find_results(result_trees, results, chosen.run_hashes()))
+    return chosen.restore(find_results(result_trees, results, chosen.run_hashes())) if results.count else chosen
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,13 +119,12 @@ def result_rows(done: Sequence[Done]) -> pa.Table:
 def find_results(trees: Trees, root: TreeRoot, hashes: pa.FixedSizeBinaryArray) -> pa.BooleanArray:
     """Which of the datums with these hashes have a result."""
     known = np.zeros(len(hashes), np.bool_)
-    if root.count:
-        order = pc.sort_indices(hashes)
-        for start in range(0, len(order), _HASHES_AT_ONCE):
-            places = order.slice(start, _HASHES_AT_ONCE)
-            keys = hex_strings(hashes.take(places))
-            found = trees.find(root, keys).column(KEY).combine_chunks()
-            known[places.to_numpy()] = pc.is_in(keys, value_set=found).to_numpy(zero_copy_only=False)
+    order = pc.sort_indices(hashes)
+    for start in range(0, len(order), _HASHES_AT_ONCE):
+        places = order.slice(start, _HASHES_AT_ONCE)
+        keys = hex_strings(hashes.take(places))
+        found = trees.find(root, keys).column(KEY).combine_chunks()
+        known[places.to_numpy()] = pc.is_in(keys, value_set=found).to_numpy(zero_copy_only=False)
     return pa.array(known)
 
 

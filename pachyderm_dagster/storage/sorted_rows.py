@@ -31,10 +31,11 @@ class SortedRows:
     Args:
         kind: of the tree.
         folder: where the file is, if there is one; made where it is missing. Nobody else sees the file, and it goes with this object or its process.
+        most_bytes: instead of `MOST_BYTES`.
     """
 
-    def __init__(self, kind: TreeKind, folder: Path, *, most_bytes: int = MOST_BYTES) -> None:
-        self._kind, self._folder, self._most_bytes = kind, folder, most_bytes
+    def __init__(self, kind: TreeKind, folder: Path, *, most_bytes: int | None = None) -> None:
+        self._kind, self._folder, self._most_bytes = kind, folder, most_bytes or MOST_BYTES
         self.clear()
 
     def clear(self) -> None:
