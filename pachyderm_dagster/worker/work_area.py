@@ -34,7 +34,7 @@ WORK = "work"
 LAYOUT = 1
 NO_INDEX = -1
 """In the place of a completion index, of a pod that has none."""
-SENT_SIGTERM = "SIGTERM was sent to process 1 of the container, while nobody ended the pod: user code must not do that"
+SENT_SIGTERM = "SIGTERM was sent to process 1 of the container, while nobody ended the pod: by user code, or by the kubelet for a livenessProbe that failed"
 """How a container ended."""
 _SPREAD = 0.6180339887498949
 _SETUP, _SETS, _SETS_WRITTEN, _REMOVING = "setup", "sets", "sets-written", "removing"
