@@ -117,7 +117,7 @@ def update_pipeline(environ: Mapping[str, str], given: SpecText, reprocess: bool
 @printing
 @click.pass_obj
 def validate_pipeline(environ: Mapping[str, str], given: SpecText, printer: Printer) -> None:
-    """Looks at nothing but the file, and at what this machine has for it; `create pipeline --dry-run` looks at the repos too."""
+    """Looks at the file, and at what this machine and its cluster have for it; `create pipeline --dry-run` looks at the repos too."""
     specs = complete_specs(given)
     refuse_twice([spec.pipeline.in_project(DEFAULT_PROJECT) for spec in specs])
     check_pods(load_settings(environ), specs, DEFAULT_PROJECT)

@@ -44,7 +44,8 @@ def prepare_folders(folders: VolumeFolders) -> None:
     if busybox is None:
         raise ExecutionError("starter-missing", "busybox is missing in this image; install busybox-static in it")
     for folder in (folders.data, folders.out):
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(folder)
     folders.data.mkdir(parents=True)
     for folder in (folders.out, folders.out / "files", folders.out / "ended"):
         folder.mkdir()

@@ -49,8 +49,6 @@ _S3_CREDENTIALS = (
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
-_S3_UNSIGNED = "AWS_UNSIGNED_PAYLOAD"
-_S3_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 # Botocore hands out credentials that live for ten minutes at least; none is used for longer.
 _CREDENTIALS_SECONDS = 600
 
@@ -79,7 +77,7 @@ def connect_bucket(url: str) -> Bucket:
         "retry_config": {**retries, "retry_timeout": dt.timedelta(seconds=_number(settings, "retry_seconds", RETRY_SECONDS))},
     }
     if parts.scheme == "s3":
-        arguments |= _s3_credentials(settings) | _s3_signing(settings)
+        arguments |= _s3_credentials(settings)
     try:
         bucket: Bucket = _STORES[parts.scheme](parts.netloc, **settings, **arguments)
         return bucket
@@ -105,17 +103,6 @@ def _number(settings: dict[str, str], key: str, default: int) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 6:
         raise InvalidError("storage-url-invalid", f"{key} of the storage URL is {text!r}; it takes a whole number")
     return int(text)
-
-
-def _s3_signing(settings: Mapping[str, str]) -> dict[str, Any]:
-    """Leaves what is sent out of a request's signature where TLS protects it, unless something else is said: SHA-256 of it, here and again in the server, is
-    a fifth of what storing costs them. So do Amazon's own clients. Names of objects and headers are always signed.
-    """
-    environ = os.environ  # noqa: TID251 -- as for the credentials
-    if "unsigned_payload" in settings or environ.get(_S3_UNSIGNED):
-        return {}
-    endpoints = [settings["endpoint"]] if "endpoint" in settings else [environ[name] for name in _S3_ENDPOINTS if environ.get(name)]
-    return {"unsigned_payload": "true"} if all(endpoint.startswith("https://") for endpoint in endpoints) else {}
 
 
 def _s3_credentials(settings: dict[str, str]) -> dict[str, Any]:

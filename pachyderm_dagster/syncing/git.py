@@ -16,7 +16,7 @@ _OF_ANOTHER = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTO
 
 
 class GitCache:
-    """What was fetched of one source, so that the next time only what is new is.
+    """What was fetched of one source, so that the next time only what is new is. Only whoever holds the lease of the sync uses it.
 
     Args:
         folder: where it is kept; made when it is not there.
@@ -39,6 +39,9 @@ class GitCache:
         if not (self._folder / "HEAD").exists():
             self._folder.mkdir(parents=True, exist_ok=True)
             self._run("init", "--quiet", "--bare", "--template=", str(self._folder))
+        # A fetch that was killed leaves its locks, and nobody else fetches here.
+        for lock in self._folder.rglob("*.lock"):
+            lock.unlink(missing_ok=True)
         found = self._ask("--git-dir", str(self._folder), "fetch", "--quiet", "--depth=1", "--no-tags", "--force", "--", source.url, source.ref)
         if found.returncode:
             raise _failure(source, found.stderr)

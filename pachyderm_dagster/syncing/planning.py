@@ -15,8 +15,10 @@ from pachyderm_dagster.argo.kept_objects import KeptObject, KeptObjects, ObjectN
 from pachyderm_dagster.argo.library import library_of
 from pachyderm_dagster.codec import digest
 from pachyderm_dagster.errors import PachydermError
+from pachyderm_dagster.executors.choosing import check_pods
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
+from pachyderm_dagster.pfs.local_sources import files_in
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pfs.reference_texts import parse_repo
 from pachyderm_dagster.pfs.requests import Contents, CreateRepo, UpdateRepo
@@ -77,7 +79,7 @@ def plan(workspace: Workspace, declared: Declared, owned: Iterable[Thing], root:
         root: the files of the repository; source folders are within it.
 
     Raises:
-        PachydermError: as `check_object` and what makes pipelines, with the file and line of what is declared.
+        PachydermError: as `check_object`, `choosing.check_pods` and what makes pipelines, with the file and line of what is declared.
     """
     objects = KeptObjects(Path(workspace.settings.home))
     _check_objects(objects, declared)
@@ -93,6 +95,9 @@ def plan(workspace: Workspace, declared: Declared, owned: Iterable[Thing], root:
         there = _there(txn, objects, {*wanted, *owned})
         found = Plan(declared, tuple(_explicit(declared)), ordered, tuple(changes_of(wanted, there, set(owned), prune=prune)))
         _try(txn, found)
+    for name in changed_pipelines(found):
+        with _told_at(found.pipelines[name].declared.place):
+            check_pods(workspace.settings, [found.pipelines[name].spec], project, tell=declared.notes.append)
     return found
 
 
@@ -150,9 +155,18 @@ def _planned(txn: Transaction, one: DeclaredPipeline, root: Path, project: str, 
         folder = Path(os.path.normpath(one.file.parent / build.path))
         if not folder.is_relative_to(root):
             raise one.place.field("transform").field("build").field("path").invalid(f"{build.path!r} is outside of the repository; name a folder in it")
+        _check_links(folder, root, one.place)
         request = msgspec.structs.replace(request, source=look_at_folder(str(folder), now, but=str(one.file)))
     spec, _ = spec_of(txn, request)
     return PlannedPipeline(one, request, spec, folder)
+
+
+def _check_links(folder: Path, root: Path, place: Place) -> None:
+    """Whether all that a source folder leads to is of the repository: links are followed, and whoever writes it is not whoever syncs."""
+    real = root.resolve()
+    for location, name in files_in(str(folder)):
+        if not Path(location).resolve().is_relative_to(real):
+            raise place.field("transform").field("build").field("path").invalid(f"{name!r} in it is a link to what is outside of the repository; remove it")
 
 
 def _explicit(declared: Declared) -> list[Thing]:

@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from pachyderm_dagster.errors import InvalidError
 
@@ -46,6 +47,10 @@ def parse_source(text: str, *, base: str) -> GitSource:
     ref, _, folder = rest.partition(":")
     if not at or not ref or not _is_url(url) or ref.startswith("-") or url.startswith("-"):
         raise InvalidError("sync-source-invalid", f"{text!r} names no folder of a Git repository; {_FORM}")
+    if ":" in urlsplit(url).netloc.rpartition("@")[0]:
+        raise InvalidError(
+            "sync-source-invalid", "the address of the repository has a password in it, which would be kept and shown; leave it out, and let git know it: 'git help credentials'"
+        )
     clean = os.path.normpath(folder).strip("/") if folder.strip("/") else ""
     if clean == ".":
         clean = ""

@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import sys
+import tempfile
 from pathlib import Path
 
 from pachyderm_dagster.errors import ExecutionError
@@ -81,11 +82,11 @@ def is_static(program: bytes) -> bool:
 
 
 def _install(source: Path, target: Path) -> None:
-    """Copies a program, in one step: one that runs is not written to."""
-    new = target.with_name(f".{target.name}")
-    shutil.copyfile(source, new)
-    new.chmod(stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
-    new.rename(target)
+    """Copies a program, in one step: one that runs is not written to, and another process may do the same in this folder."""
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}", delete=False) as new:
+        new.write(source.read_bytes())
+    Path(new.name).chmod(stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
+    os.replace(new.name, target)
 
 
 def main(folder: str) -> int:

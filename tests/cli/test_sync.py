@@ -181,6 +181,34 @@ def test_source_folder_comes_along(pachctl: Pachctl, declared: GitFolder) -> Non
     assert "outside of the repository" in pachctl.run("sync", declared.source).err
 
 
+@pytest.mark.parametrize("link", ["code/secrets", "code"])
+def test_source_folder_does_not_lead_out_of_the_repository(pachctl: Pachctl, declared: GitFolder, tmp_path: Path, link: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "key").write_text("secret")
+    spec = "pipeline: {name: built}\ninput: {pfs: {repo: texts, glob: /}}\ntransform: {build: {path: code, language: python}}\n"
+    declared.write(built__yaml=spec, shared__txt="ours")
+    (declared.folder / link).parent.mkdir(exist_ok=True)
+    (declared.folder / link).symlink_to(outside)
+    declared.commit()
+    answer = pachctl.run("sync", declared.source)
+    assert (answer.status, answer.code) == (1, "spec-invalid")
+    assert "prod/built.yaml:3: transform.build.path" in answer.err and "link to what is outside" in answer.err
+    (declared.folder / link).unlink()
+    declared.write(code_in_main__py="print(1)")
+    (declared.folder / "code" / "again.py").symlink_to("main.py")
+    declared.commit()
+    pachctl("sync", declared.source)
+
+
+def test_sync_goes_on_after_a_fetch_that_was_killed(pachctl: Pachctl, declared: GitFolder) -> None:
+    pachctl("sync", declared.source)
+    (head,) = Path(os.environ["PACHYDERM_HOME"]).rglob("FETCH_HEAD")
+    head.with_name("shallow.lock").touch()
+    declared.write(pipes__yaml=PIPES.replace("wc -c", "wc -w"))
+    assert _done(pachctl, declared.source) == [("update", "pipeline", "count")]
+
+
 def test_two_syncs_do_not_share_a_pipeline(pachctl: Pachctl, declared: GitFolder, tmp_path: Path) -> None:
     pachctl("sync", declared.source)
     other = GitFolder(tmp_path / "others")

@@ -69,7 +69,7 @@ def test_objects_are_encrypted_with_the_key_that_is_named(server: SmallS3) -> No
 
 
 @pytest.mark.usefixtures("credentials")
-def test_content_is_signed_where_nothing_else_protects_it_or_somebody_says_so(server: SmallS3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_content_is_signed_unless_somebody_says_that_it_is_not(server: SmallS3, monkeypatch: pytest.MonkeyPatch) -> None:
     open_store("s3://bucket/one")
     assert server.headers("PUT")["x-amz-content-sha256"] == hashlib.sha256(b"pachyderm-dagster storage 1\n").hexdigest()
     open_store("s3://bucket/two?unsigned_payload=true")
@@ -77,27 +77,6 @@ def test_content_is_signed_where_nothing_else_protects_it_or_somebody_says_so(se
     monkeypatch.setenv("AWS_UNSIGNED_PAYLOAD", "true")
     open_store("s3://bucket/three")
     assert server.headers("PUT")["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
-
-
-@pytest.mark.usefixtures("credentials")
-@pytest.mark.parametrize(
-    ("query", "variables", "unsigned"),
-    [
-        ("", {}, "true"),
-        ("?endpoint=https://store", {"AWS_ENDPOINT_URL": "http://store"}, "true"),
-        ("?endpoint=http://store", {"AWS_ENDPOINT_URL": "https://store"}, None),
-        ("", {"AWS_ENDPOINT_URL": "https://store"}, "true"),
-        ("", {"AWS_ENDPOINT_URL": "https://store", "AWS_ENDPOINT": "http://store"}, None),
-        ("?unsigned_payload=false", {}, "false"),
-        ("", {"AWS_UNSIGNED_PAYLOAD": "false"}, None),
-    ],
-)
-def test_content_is_not_signed_over_tls(query: str, variables: dict[str, str], unsigned: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    bucket = connect_bucket(f"s3://bucket{query}")
-    assert isinstance(bucket, S3Store)
-    assert dict(bucket.config).get("unsigned_payload") == unsigned  # None: as the variables say, or signed
 
 
 @pytest.mark.usefixtures("credentials")

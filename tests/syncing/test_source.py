@@ -42,6 +42,12 @@ def test_what_names_no_ref_and_folder_is_refused(text: str) -> None:
     assert refused.value.code == "sync-source-invalid"
 
 
+def test_password_in_the_address_is_refused_and_not_shown() -> None:
+    with pytest.raises(InvalidError, match="password") as refused:
+        parse_source("https://me:s3cr3t@git.example.com/team/p.git@main:prod", base="/here")
+    assert refused.value.code == "sync-source-invalid" and "s3cr3t" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
