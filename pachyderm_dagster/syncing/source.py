@@ -49,7 +49,8 @@ def parse_source(text: str, *, base: str) -> GitSource:
         raise InvalidError("sync-source-invalid", f"{text!r} names no folder of a Git repository; {_FORM}")
     if ":" in urlsplit(url).netloc.rpartition("@")[0]:
         raise InvalidError(
-            "sync-source-invalid", "the address of the repository has a password in it, which would be kept and shown; leave it out, and let git know it: 'git help credentials'"
+            "sync-source-invalid",
+            "the address of the repository has a password in it, which would be kept and shown; leave it out, and let git know it: 'git help credentials'",
         )
     clean = os.path.normpath(folder).strip("/") if folder.strip("/") else ""
     if clean == ".":

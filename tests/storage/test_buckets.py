@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from obstore.store import S3Store
 
 from pachyderm_dagster.errors import InvalidError, NotFoundError, PachydermError, StorageError, UnreachableError
 from pachyderm_dagster.pfs.client import Pfs
