@@ -1,6 +1,6 @@
 """What the commands that export pipelines share: which pipelines, with which commits, and where to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -20,9 +20,11 @@ from pachyderm_dagster.pps.pins import Pin, parse_pin
 from pachyderm_dagster.pps.spec import PipelineSpec
 from pachyderm_dagster.storage.system_errors import storage_errors
 
-_SHARED = (
+_WHICH = (
     click.argument("pipelines", nargs=-1, metavar="[PIPELINE]..."),
     click.option("-f", "--file", "source", metavar="PATH|URL|-", help="Instead of pipelines there are: those of this file."),
+)
+_SHARED = (
     click.option("-o", "--output", "target", type=click.Path(dir_okay=False, path_type=Path), help="The file that is written; standard output unless given."),
     click.option(
         "--commit", "pins", multiple=True, metavar="REPO@ID", help="Read this commit, not the head; may be repeated. REPO@BRANCH=ID of several branches."
@@ -32,22 +34,46 @@ _SHARED = (
 
 def exporting(command: Command) -> Command:
     """The arguments that every export takes: pipelines, `--file`, `--output`, `--commit`."""
-    for shared in reversed(_SHARED):
-        command = shared(command)
+    return _with(_with(command, _SHARED), _WHICH)
+
+
+def writing_export(command: Command) -> Command:
+    """Those that say nothing of which pipelines: `--output`, `--commit`."""
+    return _with(command, _SHARED)
+
+
+def _with(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+    for option in reversed(options):
+        command = option(command)
     return command
 
 
 def read_specs(
     environ: Mapping[str, str], pipelines: Sequence[str], source: str | None, pins: Sequence[str], *, head: bool, project: str
 ) -> tuple[list[PipelineSpec], dict[BranchName, str]]:
-    """The specifications to be exported, and the ids of the commits that they read: those of the pins, or what is there now; none with `head`."""
-    if bool(pipelines) is (source is not None):
-        raise click.UsageError("name pipelines, or a file of them (-f)", click.get_current_context())
+    """The specifications to be exported, and the ids of the commits that they read."""
+    check_head(pins, head=head)
+    specs = specs_named(environ, pipelines, source, project=project)
+    return specs, commits_read(environ, specs, pins, head=head, project=project)
+
+
+def check_head(pins: Sequence[str], *, head: bool) -> None:
+    """Refuses commits where none are to be named."""
     if head and pins:
         raise click.UsageError("--head names no commits, --commit does; remove one", click.get_current_context())
-    specs = _specs_of_home(environ, pipelines, project) if source is None else complete_specs(read_text(source))
+
+
+def specs_named(environ: Mapping[str, str], pipelines: Sequence[str], source: str | None, *, project: str) -> list[PipelineSpec]:
+    """The specifications of pipelines of the home, or those of a file."""
+    if bool(pipelines) is (source is not None):
+        raise click.UsageError("name pipelines, or a file of them (-f)", click.get_current_context())
+    return _specs_of_home(environ, pipelines, project) if source is None else complete_specs(read_text(source))
+
+
+def commits_read(environ: Mapping[str, str], specs: Sequence[PipelineSpec], pins: Sequence[str], *, head: bool, project: str) -> dict[BranchName, str]:
+    """The ids of the commits that pipelines read from outside: those of the pins, or what is there now; none with `head`."""
     read = read_outside(specs, project=project)
-    return specs, {} if head else _commits_read(environ, read, [parse_pin(pin, project=project) for pin in pins])
+    return {} if head else _commits_read(environ, read, [parse_pin(pin, project=project) for pin in pins])
 
 
 def write_export(text: str, target: Path | None) -> None:

@@ -125,6 +125,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "delete sync": Here("syncs:delete_sync", "Forget a folder in Git; what it declared stays."),
     },
     "Kubeflow": {
+        "export assets": Here("export_kubeflow_assets:export_assets", "Write assets of a Dagster project as a pipeline of Kubeflow."),
         "export files": Here("export_files:export_files", "Write the files of a commit to a bucket, where others find them by the commit's id."),
         "export kubeflow": Here("export_kubeflow:export_kubeflow", "Write pipelines as a pipeline of Kubeflow."),
         "kubeflow stage": Here("kubeflow_tasks:stage", "In a task of Kubeflow: get the datums of an exported pipeline."),

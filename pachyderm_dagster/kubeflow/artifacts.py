@@ -22,6 +22,7 @@ from pachyderm_dagster.kubeflow.tasks import (
     producers,
     share_names,
     stage_words,
+    title_of,
     user_variables,
 )
 from pachyderm_dagster.pfs.made_commits import full_name
@@ -33,7 +34,7 @@ def parts_of(step: Step, options: Options) -> Parts:
     home = home_pod(options.home_secret)
     pods = {f"exec-stage-{step.word}": home, f"exec-run-{step.word}": user_pod(step.spec, pfs_volume=True), f"exec-commit-{step.word}": home}
     imports = imports_of(step, options)
-    return Parts(_tasks(step, options, imports), _components(step, imports), _executors(step, options, imports), pods)
+    return Parts(_tasks(step, options, imports), _components(step, options, imports), _executors(step, options, imports), pods)
 
 
 def _tasks(step: Step, options: Options, imports: Sequence[Imported]) -> dict[str, Document]:
@@ -46,17 +47,17 @@ def _tasks(step: Step, options: Options, imports: Sequence[Imported]) -> dict[st
         stage: ir.task(
             stage,
             f"comp-{stage}",
-            title=f"get inputs of {step.spec.pipeline.name}",
+            title=f"get inputs of {title_of(step, options)}",
             parameters={**commits_given(step), **{one.uri: ir.from_pipeline(one.uri) for one in imports}},
             after=producers(step),
             cached=pinned,
             retries=HOME_RETRIES,
         ),
-        run: _shared_run(step, files, after) if shared else _run(step, files, after=after),
+        run: _shared_run(step, options, files, after) if shared else _run(step, title_of(step, options), files, after=after),
         commit: ir.task(
             commit,
             f"comp-{commit}",
-            title=f"commit {step.spec.pipeline.name}",
+            title=f"commit {title_of(step, options)}",
             parameters={"datums": ir.from_task(stage, "datums"), "made_from": ir.from_task(stage, "made_from")},
             artifacts={"out": ir.artifact_of(run, "out")},
             after=[stage, run],
@@ -66,7 +67,7 @@ def _tasks(step: Step, options: Options, imports: Sequence[Imported]) -> dict[st
     }
 
 
-def _components(step: Step, imports: Sequence[Imported]) -> dict[str, Document]:
+def _components(step: Step, options: Options, imports: Sequence[Imported]) -> dict[str, Document]:
     stage, run, commit = (f"{word}-{step.word}" for word in ("stage", "run", "commit"))
     shared = is_shared(step.spec)
     made = {"datums": ir.parameter("NUMBER_INTEGER"), "made_from": ir.parameter()}
@@ -84,7 +85,7 @@ def _components(step: Step, imports: Sequence[Imported]) -> dict[str, Document]:
             f"exec-{commit}", ir.definitions(made, {"out": ir.dataset(many=shared)}), ir.definitions({"commit": ir.parameter()}, {})
         ),
     }
-    return {**found, **({f"comp-{run}-shares": _shares(step, inputs)} if shared else {})}
+    return {**found, **({f"comp-{run}-shares": _shares(step, title_of(step, options), inputs)} if shared else {})}
 
 
 def _executors(step: Step, options: Options, imports: Sequence[Imported]) -> dict[str, Document]:
@@ -110,12 +111,12 @@ def _executors(step: Step, options: Options, imports: Sequence[Imported]) -> dic
     }
 
 
-def _run(step: Step, files: Mapping[str, Document], *, after: Sequence[str] = (), parameters: Mapping[str, Document] | None = None) -> Document:
+def _run(step: Step, title: str, files: Mapping[str, Document], *, after: Sequence[str] = (), parameters: Mapping[str, Document] | None = None) -> Document:
     spec = step.spec
     return ir.task(
         f"run-{step.word}",
         f"comp-run-{step.word}",
-        title=spec.pipeline.name,
+        title=title,
         parameters=parameters,
         artifacts=files,
         after=after,
@@ -124,7 +125,7 @@ def _run(step: Step, files: Mapping[str, Document], *, after: Sequence[str] = ()
     )
 
 
-def _shared_run(step: Step, files: Mapping[str, Document], after: Sequence[str]) -> Document:
+def _shared_run(step: Step, options: Options, files: Mapping[str, Document], after: Sequence[str]) -> Document:
     """A graph in place of the task: one pod for each share."""
     name = f"run-{step.word}"
     shares = share_names(step.spec)
@@ -134,16 +135,16 @@ def _shared_run(step: Step, files: Mapping[str, Document], after: Sequence[str])
         "inputs": ir.definitions({}, files),
         "iteratorPolicy": {"parallelismLimit": len(shares)},
         "parameterIterator": {"itemInput": ITEM, "items": {"raw": json.dumps(shares)}},
-        "taskInfo": {"name": f"{step.spec.pipeline.name}, in shares"},
+        "taskInfo": {"name": f"{title_of(step, options)}, in shares"},
     }
 
 
-def _shares(step: Step, inputs: Mapping[str, Document]) -> Document:
+def _shares(step: Step, title: str, inputs: Mapping[str, Document]) -> Document:
     name = f"run-{step.word}"
     return {
         "dag": {
             "outputs": {"artifacts": {"out": {"artifactSelectors": [{"outputArtifactKey": "out", "producerSubtask": name}]}}},
-            "tasks": {name: _run(step, {name: {"componentInputArtifact": name} for name in inputs}, parameters={"share": ir.from_pipeline(ITEM)})},
+            "tasks": {name: _run(step, title, {name: {"componentInputArtifact": name} for name in inputs}, parameters={"share": ir.from_pipeline(ITEM)})},
         },
         "inputDefinitions": ir.definitions({ITEM: ir.parameter()}, inputs),
         "outputDefinitions": ir.definitions({}, {"out": ir.dataset(many=True)}),

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.kubeflow.functions import is_installed_function
 from pachyderm_dagster.pps.inputs import CronInput, leaves
 from pachyderm_dagster.pps.spec import PipelineSpec
-from pachyderm_dagster.worker.function_code import RUNNER
 
 _PLACEHOLDER = "{{$"
 _AS_FILE = "export it from a file without that field (-f)"
@@ -22,7 +22,8 @@ REFUSED: Mapping[str, tuple[Callable[[PipelineSpec], object], str]] = {
     ),
     "transform.datum_batching": (
         lambda spec: spec.transform.datum_batching and not is_installed_function(spec),
-        "nobody in the pod hands out datums; let the command run once a datum, and of a `datum_asset` name the image's interpreter (`python=`)",
+        "nobody in the pod hands out datums; let the command run once a datum, and of a `datum_asset` name the image's interpreter (`python=`), "
+        "or export it by `export assets --code-image`",
     ),
     "transform.build": (lambda spec: spec.transform.build, "nobody brings /pfs/source; put the files into the image"),
     "transform.cmd": (lambda spec: not spec.transform.cmd, "it is empty, so that nothing would run; say what to run"),
@@ -46,12 +47,6 @@ WITHOUT_EFFECT: Mapping[str, tuple[Callable[[PipelineSpec], object], str]] = {
     "trigger": (lambda spec: any(leaf.trigger for leaf in leaves(spec.input)), "a run starts when somebody starts it"),
     "propagation_spec": (lambda spec: any(leaf.propagation_spec for leaf in leaves(spec.input)), "a run starts when somebody starts it"),
 }
-
-
-def is_installed_function(spec: PipelineSpec) -> bool:
-    """Whether the code is a `datum_asset` that is installed in the image: it can run one datum and end."""
-    words = spec.transform.cmd
-    return RUNNER in words and words[words.index(RUNNER) + 1 :][:1] == ("",)
 
 
 def check_pipeline(spec: PipelineSpec) -> list[str]:

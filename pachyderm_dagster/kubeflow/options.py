@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pachyderm_dagster import __version__
-from pachyderm_dagster.pfs.model import BranchName
+from pachyderm_dagster.pfs.model import BranchName, RepoName
 
 DEFAULT_IMAGE = f"pachyderm-dagster-server:{__version__}"
 DEFAULT_HOME_SECRET = "pachyderm-dagster-home"
@@ -57,6 +57,7 @@ class Options:
         home_secret: the Secret, in the namespace of runs, whose keys are the variables with which those tasks open the home.
         output_branch: of every output repo the branch that runs write.
         volume: of the transport of that name.
+        titles: what people see of the tasks of pipelines; their names unless given.
         artifact_root: of the transport `importer`: the URL below which commits were written (`published`).
     """
 
@@ -68,3 +69,4 @@ class Options:
     transport: Transport = Transport.ARTIFACT
     volume: Volume = field(default_factory=Volume)
     artifact_root: str = ""
+    titles: Mapping[RepoName, str] = field(default_factory=dict)

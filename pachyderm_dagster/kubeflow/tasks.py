@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from pachyderm_dagster.exported.graph import Step
 from pachyderm_dagster.kubeflow import ir
-from pachyderm_dagster.kubeflow.fields import is_installed_function
+from pachyderm_dagster.kubeflow.functions import is_installed_function
 from pachyderm_dagster.kubeflow.ir import Document
 from pachyderm_dagster.kubeflow.options import Options
 from pachyderm_dagster.pfs.made_commits import full_name
@@ -61,6 +61,11 @@ def is_shared(spec: PipelineSpec) -> bool:
 def share_names(spec: PipelineSpec) -> list[str]:
     """The pods that share the datums."""
     return [str(share) for share in range(spec.parallelism_spec.constant)]
+
+
+def title_of(step: Step, options: Options) -> str:
+    """What people see of the task that runs user code."""
+    return options.titles.get(step.name, step.name.name)
 
 
 def user_variables(step: Step) -> Mapping[str, str]:

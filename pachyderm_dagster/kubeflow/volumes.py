@@ -25,6 +25,7 @@ from pachyderm_dagster.kubeflow.tasks import (
     producers,
     share_names,
     stage_words,
+    title_of,
     user_variables,
 )
 from pachyderm_dagster.kubeflow.volume_folders import SHELL, VOLUME, VolumeFolders
@@ -43,7 +44,7 @@ def parts_of(step: Step, options: Options) -> Parts:
     ours = {**home_pod(options.home_secret), **mounted_claim(claim, VOLUME), "securityContext": {"runAsUser": "0"}}
     theirs = user_pod(step.spec, pfs_volume=True) | mounted_claim(ir.from_pipeline(_CLAIM) if is_shared(step.spec) else claim, VOLUME)
     pods = {f"exec-stage-{step.word}": ours, f"exec-run-{step.word}": theirs, f"exec-commit-{step.word}": ours}
-    return Parts(_tasks(step), _components(step), _executors(step, options), pods)
+    return Parts(_tasks(step, options), _components(step, options), _executors(step, options), pods)
 
 
 def around(steps: Sequence[Step], options: Options) -> Parts:
@@ -76,10 +77,10 @@ def around(steps: Sequence[Step], options: Options) -> Parts:
     )
 
 
-def _tasks(step: Step) -> dict[str, Document]:
+def _tasks(step: Step, options: Options) -> dict[str, Document]:
     """Nothing of it comes from the cache, which does not see what lies on a volume."""
     stage, run, commit = (f"{word}-{step.word}" for word in ("stage", "run", "commit"))
-    name = step.spec.pipeline.name
+    name = title_of(step, options)
     made = {"datums": ir.from_task(stage, "datums"), "made_from": ir.from_task(stage, "made_from")}
     return {
         stage: ir.task(
@@ -91,17 +92,17 @@ def _tasks(step: Step) -> dict[str, Document]:
             cached=False,
             retries=HOME_RETRIES,
         ),
-        run: _shared_run(step) if is_shared(step.spec) else _run(step.spec, step.word, after=[MAKE, stage]),
+        run: _shared_run(step, name) if is_shared(step.spec) else _run(step.spec, step.word, name, after=[MAKE, stage]),
         commit: ir.task(commit, f"comp-{commit}", title=f"commit {name}", parameters=made, after=[MAKE, stage, run], cached=False, retries=HOME_RETRIES),
     }
 
 
-def _run(spec: PipelineSpec, word: str, *, after: Sequence[str] = (), share: Document | None = None) -> Document:
+def _run(spec: PipelineSpec, word: str, title: str, *, after: Sequence[str] = (), share: Document | None = None) -> Document:
     parameters = {} if share is None else {"share": share}
-    return ir.task(f"run-{word}", f"comp-run-{word}", title=spec.pipeline.name, parameters=parameters, after=after, cached=False, retries=spec.datum_tries - 1)
+    return ir.task(f"run-{word}", f"comp-run-{word}", title=title, parameters=parameters, after=after, cached=False, retries=spec.datum_tries - 1)
 
 
-def _shared_run(step: Step) -> Document:
+def _shared_run(step: Step, title: str) -> Document:
     """A graph in place of the task: one pod for each share."""
     shares = share_names(step.spec)
     return {
@@ -110,11 +111,11 @@ def _shared_run(step: Step) -> Document:
         "inputs": ir.definitions({_CLAIM: ir.from_task(MAKE, "name")}, {}),
         "iteratorPolicy": {"parallelismLimit": len(shares)},
         "parameterIterator": {"itemInput": ITEM, "items": {"raw": json.dumps(shares)}},
-        "taskInfo": {"name": f"{step.spec.pipeline.name}, in shares"},
+        "taskInfo": {"name": f"{title}, in shares"},
     }
 
 
-def _components(step: Step) -> dict[str, Document]:
+def _components(step: Step, options: Options) -> dict[str, Document]:
     stage, run, commit = (f"{word}-{step.word}" for word in ("stage", "run", "commit"))
     made = {"datums": ir.parameter("NUMBER_INTEGER"), "made_from": ir.parameter()}
     given = ir.definitions({parameter: ir.parameter() for parameter in step.reads.values()}, {})
@@ -125,7 +126,7 @@ def _components(step: Step) -> dict[str, Document]:
     }
     if is_shared(step.spec):
         found[f"comp-{run}-shares"] = {
-            "dag": {"tasks": {run: _run(step.spec, step.word, share=ir.from_pipeline(ITEM))}},
+            "dag": {"tasks": {run: _run(step.spec, step.word, title_of(step, options), share=ir.from_pipeline(ITEM))}},
             "inputDefinitions": ir.definitions({ITEM: ir.parameter(), _CLAIM: ir.parameter()}, {}),
         }
     return found
