@@ -1,15 +1,18 @@
 """What tasks of Kubeflow Pipelines run in our image: commits into artifacts, and artifacts into commits."""
 
 import functools
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.executors.egress import egress_run, run_egress
 from pachyderm_dagster.exported.commits_read import find_commits, made_from
 from pachyderm_dagster.exported.committing import Output, collect_folder, collect_outputs, commit_outputs
 from pachyderm_dagster.exported.provenance import parse_made_from, show_made_from
@@ -20,6 +23,7 @@ from pachyderm_dagster.kubeflow.volume_folders import VolumeFolders, prepare_fol
 from pachyderm_dagster.pfs.made_commits import MadeFrom
 from pachyderm_dagster.pfs.model import BranchName, Origin
 from pachyderm_dagster.pfs.references import parse_reference
+from pachyderm_dagster.pps.egress import Egress
 from pachyderm_dagster.pps.spec import PipelineSpec
 from pachyderm_dagster.workspace import open_workspace
 
@@ -104,6 +108,7 @@ def stage(
 @click.option("--made-from", "made_from_text", required=True, metavar="TEXT", help="The commits that were read, as `kubeflow stage` says them.")
 @click.option("--datums", type=click.IntRange(min=0), required=True, help="How many have to have ended.")
 @click.option("--shares", type=click.IntRange(min=1), default=1, show_default=True, help="In how many pods.")
+@click.option("--egress", "egress_text", default="", metavar="JSON", help="Where the output goes beside its repo.")
 @_on_volume
 @_told
 @in_project
@@ -114,6 +119,7 @@ def commit(
     made_from_text: str,
     datums: int,
     shares: int,
+    egress_text: str,
     volume: VolumeFolders | None,
     told: ExecutorInput,
     project: str,
@@ -123,7 +129,8 @@ def commit(
     folders = told.input_folders(OUT) if volume is None else [volume.out]
     outputs = collect_outputs(folders, datums=datums, shares=shares)
     description = f"Output of pipeline {branch.repo.name} in Kubeflow."
-    _commit(environ, branch, outputs, parse_made_from(made_from_text, project=project), told, Origin.AUTO, description)
+    egress = msgspec.json.decode(egress_text, type=Egress) if egress_text else None
+    _commit(environ, branch, outputs, parse_made_from(made_from_text, project=project), told, Origin.AUTO, description, egress)
 
 
 @click.command(epilog="Example: pachyderm-dagster kubeflow head --repo images --executor-input '{{$}}'")
@@ -209,10 +216,21 @@ def diff(environ: Mapping[str, str], repo: str, branch: str, new: str, old: str,
 
 
 def _commit(
-    environ: Mapping[str, str], branch: BranchName, outputs: Sequence[Output], read: list[MadeFrom], told: ExecutorInput, origin: Origin, description: str
+    environ: Mapping[str, str],
+    branch: BranchName,
+    outputs: Sequence[Output],
+    read: list[MadeFrom],
+    told: ExecutorInput,
+    origin: Origin,
+    description: str,
+    egress: Egress | None = None,
 ) -> None:
     with closing(open_workspace(environ, project=branch.repo.project)) as workspace:
         made = commit_outputs(workspace, branch, outputs, read, origin=origin, description=description)
+        if egress is not None:
+            # A task that failed here is tried again: it finds its commit, and sends all once more, over what is there.
+            sent = run_egress(egress_run(workspace, egress, made.tree), threading.Event())
+            click.echo(f"sent {sent.files} files, {sent.bytes} bytes")
     provenance = show_made_from([MadeFrom(branch, made.id)])
     told.write({"commit": made.id, "made_from": provenance}, {})
     click.echo(f"{made}: {len(outputs)} files")

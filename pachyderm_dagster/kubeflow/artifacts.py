@@ -8,7 +8,7 @@ from pachyderm_dagster.kubeflow import ir
 from pachyderm_dagster.kubeflow.importing import ARTIFACT, Imported, imports_of
 from pachyderm_dagster.kubeflow.ir import Document
 from pachyderm_dagster.kubeflow.options import Options
-from pachyderm_dagster.kubeflow.pods import home_pod, resources, user_pod
+from pachyderm_dagster.kubeflow.pods import committing_pod, home_pod, resources, user_pod
 from pachyderm_dagster.kubeflow.script import datum_script
 from pachyderm_dagster.kubeflow.tasks import (
     HOME_RETRIES,
@@ -32,7 +32,11 @@ from pachyderm_dagster.pps.spec import Reprocess
 def parts_of(step: Step, options: Options) -> Parts:
     """A pipeline."""
     home = home_pod(options.home_secret)
-    pods = {f"exec-stage-{step.word}": home, f"exec-run-{step.word}": user_pod(step.spec, pfs_volume=True), f"exec-commit-{step.word}": home}
+    pods = {
+        f"exec-stage-{step.word}": home,
+        f"exec-run-{step.word}": user_pod(step.spec, pfs_volume=True),
+        f"exec-commit-{step.word}": committing_pod(step.spec, options.home_secret),
+    }
     imports = imports_of(step, options)
     return Parts(_tasks(step, options, imports), _components(step, options, imports), _executors(step, options, imports), pods)
 

@@ -13,7 +13,6 @@ _AS_FILE = "export it from a file without that field (-f)"
 REFUSED: Mapping[str, tuple[Callable[[PipelineSpec], object], str]] = {
     "service": (lambda spec: spec.service, "a task of Kubeflow ends; run it here, or as a Deployment"),
     "spout": (lambda spec: spec.spout, "a task of Kubeflow ends; run it here, and export the pipelines that read its repo"),
-    "egress": (lambda spec: spec.egress, f"nothing of a run is sent anywhere; {_AS_FILE}, and send the commit with a component of your own"),
     "pod_spec": (lambda spec: spec.pod_spec, f"a run gives pods no patches; {_AS_FILE}"),
     "pod_patch": (lambda spec: spec.pod_patch, f"a run gives pods no patches; {_AS_FILE}"),
     "scheduling_spec.priority_class_name": (

@@ -3,7 +3,7 @@
 from pachyderm_dagster.kubeflow.ir import Document
 from pachyderm_dagster.pps.pods import Resources, TaintEffect, Toleration, TolerationOperator, quantity_value
 from pachyderm_dagster.pps.spec import PipelineSpec, SecretUse
-from pachyderm_dagster.settings import COORDINATION_URL, METADATA_URL, STORAGE_URL
+from pachyderm_dagster.settings import COORDINATION_URL, METADATA_URL, SQL_PASSWORD, STORAGE_URL
 
 _REQUIRED_OF_HOME = (METADATA_URL, STORAGE_URL)
 _FURTHER_OF_HOME = (
@@ -30,6 +30,18 @@ def home_pod(secret: str) -> Document:
             _variables(secret, {name: name for name in names}, optional=names is _FURTHER_OF_HOME) for names in (_REQUIRED_OF_HOME, _FURTHER_OF_HOME)
         ]
     }
+
+
+def committing_pod(spec: PipelineSpec, secret: str) -> Document:
+    """The pod of a task that commits and sends: the password of a database is a key of the Secret that the pipeline names, or of the home's."""
+    pod = home_pod(secret)
+    database = spec.egress.sql_database if spec.egress is not None else None
+    if database is None:
+        return pod
+    found = _variables(secret, {SQL_PASSWORD: SQL_PASSWORD}, optional=True)
+    if database.secret is not None:
+        found = _variables(database.secret.name, {database.secret.key: SQL_PASSWORD}, optional=False)
+    return {"secretAsEnv": [*pod["secretAsEnv"], found]}
 
 
 def user_pod(spec: PipelineSpec, *, pfs_volume: bool) -> Document:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from pachyderm_dagster.exported.graph import Step
 from pachyderm_dagster.kubeflow import ir
 from pachyderm_dagster.kubeflow.functions import is_installed_function
@@ -93,8 +95,18 @@ def commit_words(step: Step, options: Options) -> list[str]:
     target = BranchName(step.name, options.output_branch)
     return [
         *("--branch", full_name(target), "--made-from", ir.input_parameter("made_from"), "--datums", ir.input_parameter("datums")),
-        *("--shares", str(step.spec.parallelism_spec.constant), "--executor-input", ir.EXECUTOR_INPUT),
+        *("--shares", str(step.spec.parallelism_spec.constant), *_egress_words(step.spec), "--executor-input", ir.EXECUTOR_INPUT),
     ]
+
+
+def _egress_words(spec: PipelineSpec) -> list[str]:
+    """Where output goes beside its repo. The password of a database is a variable of the pod."""
+    egress = spec.egress
+    if egress is None:
+        return []
+    if egress.sql_database is not None:
+        egress = msgspec.structs.replace(egress, sql_database=msgspec.structs.replace(egress.sql_database, secret=None))
+    return ["--egress", msgspec.json.encode(egress).decode()]
 
 
 def commits_given(step: Step) -> dict[str, Document]:

@@ -12,7 +12,7 @@ from pachyderm_dagster.exported.graph import Step
 from pachyderm_dagster.kubeflow import ir
 from pachyderm_dagster.kubeflow.ir import Document
 from pachyderm_dagster.kubeflow.options import Options
-from pachyderm_dagster.kubeflow.pods import home_pod, mounted_claim, resources, user_pod
+from pachyderm_dagster.kubeflow.pods import committing_pod, home_pod, mounted_claim, resources, user_pod
 from pachyderm_dagster.kubeflow.script import datum_script
 from pachyderm_dagster.kubeflow.tasks import (
     HOME_RETRIES,
@@ -41,9 +41,10 @@ _MAKING_IMAGE, _REMOVING_IMAGE = "argostub/createpvc", "argostub/deletepvc"
 def parts_of(step: Step, options: Options) -> Parts:
     """A pipeline."""
     claim = ir.from_task(MAKE, "name")
-    ours = {**home_pod(options.home_secret), **mounted_claim(claim, VOLUME), "securityContext": {"runAsUser": "0"}}
+    on_volume = {**mounted_claim(claim, VOLUME), "securityContext": {"runAsUser": "0"}}
+    stage, commit = home_pod(options.home_secret) | on_volume, committing_pod(step.spec, options.home_secret) | on_volume
     theirs = user_pod(step.spec, pfs_volume=True) | mounted_claim(ir.from_pipeline(_CLAIM) if is_shared(step.spec) else claim, VOLUME)
-    pods = {f"exec-stage-{step.word}": ours, f"exec-run-{step.word}": theirs, f"exec-commit-{step.word}": ours}
+    pods = {f"exec-stage-{step.word}": stage, f"exec-run-{step.word}": theirs, f"exec-commit-{step.word}": commit}
     return Parts(_tasks(step, options), _components(step, options), _executors(step, options), pods)
 
 

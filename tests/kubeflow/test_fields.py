@@ -1,5 +1,6 @@
 """Every field of a pipeline is expressed, said to be without effect, or refused."""
 
+import json
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from pachyderm_dagster.pps.spec import PipelineSpec, Transform
 from tests.kubeflow.specs import EDGES, changed, container, exported, pod, tasks
 
 EXPRESSED = {
-    *("pipeline", "transform", "input", "description", "parallelism_spec", "datum_tries", "datum_timeout", "job_timeout", "reprocess_spec"),
+    *("pipeline", "transform", "input", "description", "parallelism_spec", "datum_tries", "datum_timeout", "job_timeout", "reprocess_spec", "egress"),
     *("resource_requests", "resource_limits", "scheduling_spec", "tolerations", "metadata"),
     *("transform.image", "transform.stdin", "transform.err_cmd", "transform.err_stdin", "transform.env", "transform.secrets"),
     *("transform.accept_return_code", "transform.working_dir", "transform.image_pull_secrets", "transform.memory_volume"),
@@ -34,7 +35,6 @@ def test_no_field_is_forgotten() -> None:
     ("field", "fields"),
     [
         ("service", {"service": {"external_port": 30000, "internal_port": 8000}}),
-        ("egress", {"egress": {"URL": "s3://bucket/out"}}),
         ("pod_spec", {"pod_spec": '{"hostNetwork": true}'}),
         ("pod_patch", {"pod_patch": '[{"op": "add", "path": "/x", "value": 1}]'}),
         ("scheduling_spec.priority_class_name", {"scheduling_spec": {"priority_class_name": "high"}}),
@@ -151,3 +151,14 @@ def test_tasks_of_ours_open_the_home_that_a_secret_names() -> None:
 
 def test_one_try_is_no_retry() -> None:
     assert "retryPolicy" not in tasks(exported(changed(EDGES, datum_tries=1)))["run-edges"]
+
+
+def test_the_password_of_a_database_is_a_variable_of_the_pod_that_sends() -> None:
+    database = {"url": "postgresql://me@db/results", "file_format": {"type": "CSV"}, "secret": {"name": "db", "key": "word"}}
+    found = exported(changed(EDGES, egress={"sql_database": database}))
+    args = container(found, "exec-commit-edges")["args"]
+    assert json.loads(args[args.index("--egress") + 1])["sql_database"]["secret"] is None
+    (last,) = pod(found, "exec-commit-edges")["secretAsEnv"][2:]
+    assert (last["secretName"], last["optional"], last["keyToEnv"]) == ("db", False, [{"envVar": "PACHYDERM_SQL_PASSWORD", "secretKey": "word"}])
+    (own,) = pod(exported(changed(EDGES, egress={"sql_database": {**database, "secret": None}})), "exec-commit-edges")["secretAsEnv"][2:]
+    assert (own["secretName"], own["optional"]) == ("pachyderm-dagster-home", True)

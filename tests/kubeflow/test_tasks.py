@@ -9,7 +9,7 @@ from pachyderm_dagster.kubeflow.volume_folders import VolumeFolders
 from pachyderm_dagster.pps.spec import PipelineSpec
 from tests.cli.pachctl import Pachctl
 from tests.kubeflow.running import Task, run_user_code
-from tests.kubeflow.specs import specs
+from tests.kubeflow.specs import container, exported, specs
 
 COUNT = {
     "pipeline": {"name": "count"},
@@ -107,6 +107,21 @@ def test_any_user_may_write_output_on_a_volume(books: Pachctl, tmp_path: Path) -
     Task(tmp_path / "told").run(books, "stage", *words)
     folders = VolumeFolders.of("count", str(tmp_path))
     assert [folder.stat().st_mode & 0o777 for folder in (folders.out, folders.out / "files", folders.out / "ended")] == [0o777] * 3
+
+
+def test_output_is_sent_where_the_pipeline_says(books: Pachctl, tmp_path: Path) -> None:
+    (spec,) = specs({**COUNT, "egress": {"URL": f"file://{tmp_path}/sent"}})
+    staged = stage(books, tmp_path / "stage", spec, *commit_ids(books, "books"))
+    assert run_user_code(spec, tmp_path / "stage/data", tmp_path / "out", tmp_path / "pfs").returncode == 0
+    args = container(exported({**COUNT, "egress": {"URL": f"file://{tmp_path}/sent"}}), "exec-commit-count")["args"]
+    put = Task(tmp_path / "commit", inputs={"out": [tmp_path / "out"]}, parameters=["commit"])
+    words = ["--made-from", staged.parameter("made_from"), "--datums", staged.parameter("datums"), "--egress", args[args.index("--egress") + 1]]
+    put.run(books, "commit", "--branch", "default/count@kubeflow", *words)
+    first = put.parameter("commit")
+    assert (tmp_path / "sent/d/hamlet").read_text().strip() == "2"
+    (tmp_path / "sent/d/hamlet").unlink()
+    put.run(books, "commit", "--branch", "default/count@kubeflow", *words)
+    assert (put.parameter("commit"), (tmp_path / "sent/d/hamlet").exists()) == (first, True)
 
 
 def test_an_image_of_ours_without_a_shell_for_others_is_told(books: Pachctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
