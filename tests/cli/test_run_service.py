@@ -65,6 +65,8 @@ def test_spout_runs_until_the_command_is_interrupted(pachctl: Pachctl, tmp_path:
         "restarts": 0,
         "job": None,
         "port": None,
+        "deployment": None,
+        "service": None,
     }
     with process("run", "service") as running:
         assert begun.read_text() == "here\n"
