@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pachyderm_dagster.argo.names import joined
 from pachyderm_dagster.argo.nodes import Node, Phase
-from pachyderm_dagster.argo.runs import Answer, RunFolder
+from pachyderm_dagster.argo.run_folder import Answer, RunFolder
 from pachyderm_dagster.argo.selectors import selected
 from pachyderm_dagster.errors import InvalidError, StateError
 

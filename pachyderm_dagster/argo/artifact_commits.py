@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from contextlib import closing
 
-from pachyderm_dagster.argo.runs import RunFolder
+from pachyderm_dagster.argo.run_folder import RunFolder
 from pachyderm_dagster.pfs.model import Commit
 from pachyderm_dagster.pfs.named_commits import CommitName
 from pachyderm_dagster.pfs.putting import Manner, put_sources

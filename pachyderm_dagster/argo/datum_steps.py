@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
+from pachyderm_dagster.argo.artifact_files import untar
 from pachyderm_dagster.errors import ExecutionError, InvalidError
 from pachyderm_dagster.executors.tasks import datum_tasks
 from pachyderm_dagster.exported.commits_read import find_commits, made_from
@@ -100,7 +101,7 @@ def commit_parts(workspace: Workspace, branch: BranchName, parts: Path, read: Se
         folder = scratch / datum
         with tarfile.open(archive) as opened:
             _check(opened, datum)
-            opened.extractall(folder, filter="data")
+            untar(opened, folder)
         outputs += [Output(one.location, one.key, datum) for one in collect_folder(folder / OUT)]
     description = f"Output of pipeline {branch.repo.name} in Argo."
     return commit_outputs(workspace, branch, outputs, read, origin=Origin.AUTO, description=description)

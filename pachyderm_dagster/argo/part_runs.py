@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from pachyderm_dagster.argo import names
+from pachyderm_dagster.argo.driving import drive
 from pachyderm_dagster.argo.engine import Engine
 from pachyderm_dagster.argo.journal import FileJournal
 from pachyderm_dagster.argo.kept_files import locked, write_whole
@@ -15,7 +16,8 @@ from pachyderm_dagster.argo.nodes import Node, Phase
 from pachyderm_dagster.argo.outcomes import group_phase
 from pachyderm_dagster.argo.parts import Part, parts_of
 from pachyderm_dagster.argo.pods import Pod, PodEnd
-from pachyderm_dagster.argo.runs import Ending, RunFolder, Runs, drive
+from pachyderm_dagster.argo.run_folder import Ending, RunFolder
+from pachyderm_dagster.argo.runs import Runs
 from pachyderm_dagster.argo.waits import Resumed, Waits
 from pachyderm_dagster.clock import Clock
 from pachyderm_dagster.errors import StateError

@@ -55,7 +55,7 @@ def argo_submit(
     printer: Printer,
 ) -> None:
     """Runs the workflow, or the WorkflowTemplate, of the files here, and shows what came of it; the exit status is 1 when it failed.
-    It may name what else is in the files, and what the home keeps: `sync`, `argo template create`.
+    It may name what else is in the files, and what the home keeps (`sync` brings it there).
 
     Its pods are processes of this machine. Each has a root of its own, in which the machine's programs are read-only, and reaches other machines with --network
     only. With PACHYDERM_EXECUTOR=kubernetes they are pods of a cluster, and have its network. Interrupted, it can be run on with `argo retry`.

@@ -8,7 +8,7 @@ import click
 from pachyderm_dagster.argo.answering import answer, waiting_of
 from pachyderm_dagster.argo.control import STOP, TERMINATE
 from pachyderm_dagster.argo.nodes import Phase
-from pachyderm_dagster.argo.runs import RunFolder
+from pachyderm_dagster.argo.run_folder import RunFolder
 from pachyderm_dagster.cli.argo_runs import given_parameters, run_on, runs_of
 from pachyderm_dagster.cli.printing import Printer, printing
 from pachyderm_dagster.clock import SystemClock

@@ -8,12 +8,14 @@ from typing import Any
 import click
 import msgspec
 
+from pachyderm_dagster.argo.driving import run_to_end
 from pachyderm_dagster.argo.go_values import scalar_text
 from pachyderm_dagster.argo.go_yaml import read_documents
 from pachyderm_dagster.argo.nodes import Node, NodeType, Phase
 from pachyderm_dagster.argo.open_objects import open_objects
 from pachyderm_dagster.argo.open_place import open_place
-from pachyderm_dagster.argo.runs import Ending, RunFolder, Runs, run_to_end
+from pachyderm_dagster.argo.run_folder import Ending, RunFolder
+from pachyderm_dagster.argo.runs import Runs
 from pachyderm_dagster.argo.tree import tree_lines
 from pachyderm_dagster.cli.failures import DONE, FAILED
 from pachyderm_dagster.cli.lazy import load

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 
 from pachyderm_dagster.argo.nodes import Node, Phase
-from pachyderm_dagster.argo.runs import RunFolder
+from pachyderm_dagster.argo.run_folder import RunFolder
 
 MOST_OF_A_POD = 256 * 1024
 MOST_AT_ONCE = 64 * 1024

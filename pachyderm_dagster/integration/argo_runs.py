@@ -15,11 +15,13 @@ import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.argo.answering import answer, asked_of
 from pachyderm_dagster.argo.artifact_commits import BRANCH, commit_artifacts
 from pachyderm_dagster.argo.control import STOPPED, TERMINATE
+from pachyderm_dagster.argo.driving import run_whole
 from pachyderm_dagster.argo.nodes import Node
 from pachyderm_dagster.argo.open_objects import open_objects
 from pachyderm_dagster.argo.open_place import open_place
 from pachyderm_dagster.argo.part_runs import PartEnd, abandon, begin_attempt, has_failed_part, is_of, run_part, settle
-from pachyderm_dagster.argo.runs import Ending, RunFolder, Runs, run_whole
+from pachyderm_dagster.argo.run_folder import Ending, RunFolder
+from pachyderm_dagster.argo.runs import Runs
 from pachyderm_dagster.argo.subject import Subject
 from pachyderm_dagster.argo.submitting import new_subject, of_schedule
 from pachyderm_dagster.clock import SystemClock

@@ -9,7 +9,7 @@ import pytest
 from pachyderm_dagster.argo.caches import FileCache, kept_of
 from pachyderm_dagster.argo.kept_files import LineFile, read_lines, write_whole
 from pachyderm_dagster.argo.nodes import KeptArtifact, NodeOutputs
-from pachyderm_dagster.argo.runs import Answer, RunFolder
+from pachyderm_dagster.argo.run_folder import Answer, RunFolder
 
 
 def test_an_answer_after_a_torn_one_is_heard(tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from pachyderm_dagster.argo.control import STOP
+from pachyderm_dagster.argo.driving import run_to_end
 from pachyderm_dagster.argo.nodes import Node, Phase
 from pachyderm_dagster.argo.part_runs import PartEnd, abandon, begin_attempt, run_part, settle
 from pachyderm_dagster.argo.parts import Part, parts_of, why_whole
-from pachyderm_dagster.argo.runs import Answer, Ending, Runs, run_to_end
+from pachyderm_dagster.argo.run_folder import Answer, Ending
+from pachyderm_dagster.argo.runs import Runs
 from pachyderm_dagster.clock import ManualClock, SystemClock
 from pachyderm_dagster.errors import StateError
 from tests.argo.playing import ignore, subject_of

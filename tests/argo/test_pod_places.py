@@ -11,8 +11,10 @@ import pytest
 from pachyderm_dagster.argo.cluster.place import ClusterPlace
 from pachyderm_dagster.argo.cluster.running_pod import RunningPod
 from pachyderm_dagster.argo.control import STOP
+from pachyderm_dagster.argo.driving import run_to_end
 from pachyderm_dagster.argo.nodes import Node, Phase
-from pachyderm_dagster.argo.runs import RunFolder, Runs, run_to_end
+from pachyderm_dagster.argo.run_folder import RunFolder
+from pachyderm_dagster.argo.runs import Runs
 from pachyderm_dagster.clock import ManualClock, SystemClock
 from pachyderm_dagster.settings import KubernetesSettings, Settings
 from tests.argo.kubelet import Kubelet, cluster

@@ -13,11 +13,13 @@ import pytest
 
 from pachyderm_dagster.argo.artifact_files import ArtifactFolder
 from pachyderm_dagster.argo.control import STOP, TERMINATE
+from pachyderm_dagster.argo.driving import run_to_end
 from pachyderm_dagster.argo.nodes import KeptArtifact, Node, Phase
 from pachyderm_dagster.argo.parameters import Archive, Artifact
 from pachyderm_dagster.argo.pod_paths import Mount, PodPaths
 from pachyderm_dagster.argo.resources import Objects
-from pachyderm_dagster.argo.runs import Answer, Ending, RunFolder, Runs, is_expired, run_to_end
+from pachyderm_dagster.argo.run_folder import Answer, Ending, RunFolder
+from pachyderm_dagster.argo.runs import Runs, is_expired
 from pachyderm_dagster.argo.workflows import TtlStrategy
 from pachyderm_dagster.clock import ManualClock, SystemClock
 from pachyderm_dagster.errors import ExistsError, InvalidError, NotFoundError, StateError

@@ -15,7 +15,8 @@ import pytest
 
 from pachyderm_dagster.argo.answering import answer
 from pachyderm_dagster.argo.nodes import Phase
-from pachyderm_dagster.argo.runs import RunFolder, Runs
+from pachyderm_dagster.argo.run_folder import RunFolder
+from pachyderm_dagster.argo.runs import Runs
 from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.integration import answer_job, argo_job
 from pachyderm_dagster.integration.argo_logs import PodLogs

@@ -17,7 +17,7 @@ from pachyderm_dagster.argo.kept_files import locked, write_whole
 from pachyderm_dagster.argo.nodes import Phase
 from pachyderm_dagster.argo.pod_places import pod_gc_of
 from pachyderm_dagster.argo.pods import Executor
-from pachyderm_dagster.argo.runs import RunFolder
+from pachyderm_dagster.argo.run_folder import RunFolder
 from pachyderm_dagster.argo.subject import Subject
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.executors.kubernetes.cluster import CLAIMS, Cluster
