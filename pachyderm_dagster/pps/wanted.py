@@ -9,7 +9,7 @@ from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import jobs, pipelines
-from pachyderm_dagster.pps.model import Job, Pipeline, PipelineState
+from pachyderm_dagster.pps.model import Job, JobState, Pipeline, PipelineState
 from pachyderm_dagster.pps.staying import list_staying
 
 
@@ -21,12 +21,14 @@ class Wanted:
         job: the newest of a service's unfinished jobs that can run: what it is to serve. None: nothing yet; of a spout always.
         earlier: its unfinished jobs before that one, the oldest first.
         unrunnable: its unfinished jobs that read a commit with an error.
+        is_ended: whether nothing is to run of it: somebody ended the newest job of this version, or all its jobs are gone with their commits.
     """
 
     pipeline: Pipeline
     job: Job | None = None
     earlier: tuple[Job, ...] = ()
     unrunnable: tuple[Job, ...] = ()
+    is_ended: bool = False
 
     @property
     def has_process(self) -> bool:
@@ -60,7 +62,14 @@ def _wanted(txn: Transaction, pipeline: Pipeline) -> Wanted:
     ready = [job for job in unfinished if job.output_commit not in waiting]
     runnable = [job for job in ready if job.output_commit not in failed]
     newest = runnable.pop() if runnable else None
-    return Wanted(pipeline, newest, tuple(runnable), tuple(job for job in ready if job.output_commit in failed))
+    is_ended = not unfinished and _is_ended(txn, pipeline)
+    return Wanted(pipeline, newest, tuple(runnable), tuple(job for job in ready if job.output_commit in failed), is_ended)
+
+
+def _is_ended(txn: Transaction, pipeline: Pipeline) -> bool:
+    """Of a service without an unfinished job. An update ends the jobs of the version before, which is served until there is something to take its place."""
+    last = next(iter(jobs.list_job(txn, pipeline=pipeline.name, number=1)), None)
+    return last is None or (last.state is JobState.KILLED and last.version == pipeline.version)
 
 
 def _inputs(txn: Transaction, outputs: Sequence[int]) -> tuple[set[int], set[int]]:

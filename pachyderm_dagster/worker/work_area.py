@@ -150,6 +150,13 @@ class WorkArea:
         found = self.find_setup()
         return found is not None and found.coordination == coordination
 
+    def layout(self) -> int | None:
+        """In which layout it is; None when not all is there that its driver writes before there are results, or it is being removed."""
+        if self._find(_REMOVING) is not None or self._find(_SETS_WRITTEN) is None:
+            return None
+        data = self._find(_SETUP)
+        return None if data is None else msgspec.msgpack.decode(data, type=_Layout).layout
+
     def modified(self) -> dt.datetime | None:
         """When something was last written into it; None when there is nothing."""
         return max((found.modified for found in self.store.list(f"{WORK}/{self.job}")), default=None)

@@ -30,10 +30,10 @@ def database(metadata_url: str) -> Iterator[Database]:
     opened.close()
 
 
-def add(database: Database, name: RepoName, fields: Mapping[str, Any]) -> None:
+def add(database: Database, name: RepoName, fields: Mapping[str, Any], *, update: bool = False) -> None:
     document = {"pipeline": {"name": name.name, "project": name.project}, "transform": {"cmd": ["echo", '{"service":{},"spout":{}}']}, **fields}
     (spec,) = parse_specs(msgspec.json.encode(document).decode(), source="test")
-    database.write(lambda txn: pipelines.create_pipeline(txn, spec, spec_tree=(b"", 0)))
+    database.write(lambda txn: pipelines.create_pipeline(txn, spec, spec_tree=(b"", 0), update=update))
 
 
 def commit(database: Database, *, error: str | None = None, is_open: bool = False) -> str:
@@ -82,3 +82,22 @@ def test_a_look_costs_the_same_whatever_the_number_of_jobs(database: Database) -
             list_wanted(txn)
         costs.append(len(statements))
     assert costs == costs[:1] * 4
+
+
+def test_service_is_ended_by_who_ends_its_job_and_not_by_an_update(database: Database) -> None:
+    add(database, SITE, SERVING)
+    commit(database)
+    database.write(lambda txn: jobs.stop_all(txn, SITE, reason="by a person"))
+    assert is_ended(database)
+    commit(database, is_open=True)
+    assert not is_ended(database)
+    add(database, SITE, SERVING, update=True)
+    assert not is_ended(database)
+    database.write(lambda txn: jobs.stop_all(txn, SITE, reason="by a person"))
+    assert is_ended(database)
+
+
+def is_ended(database: Database) -> bool:
+    with database.read() as txn:
+        (found,) = list_wanted(txn)
+    return found.is_ended

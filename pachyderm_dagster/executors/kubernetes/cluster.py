@@ -73,7 +73,7 @@ class Cluster:
     def replace(self, kind: str, body: Manifest) -> Manifest | None:
         """Makes an object what is given; None when it is not as it was seen, by `metadata.resourceVersion`, or is gone. Raises as `create`."""
         try:
-            return self._ask("PUT", kind, body["metadata"]["name"], body=body)
+            return self._ask("PUT", kind, body["metadata"]["name"], query=_STRICT, body=body)
         except (ConflictError, NotFoundError):
             return None
 

@@ -6,7 +6,7 @@ import logging
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.executors.kubernetes.attempt_areas import job_of_area
 from pachyderm_dagster.executors.kubernetes.cluster import JOBS, SECRETS, Cluster
-from pachyderm_dagster.executors.kubernetes.names import HOME_LABEL, JOB_LABEL, WORKERS_ANNOTATION, WORKERS_LABEL, JobNames, workers_of
+from pachyderm_dagster.executors.kubernetes.names import HOME_LABEL, JOB_LABEL, KEPT_LABEL, WORKERS_ANNOTATION, WORKERS_LABEL, JobNames, workers_of
 from pachyderm_dagster.executors.kubernetes.offering import Offers
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
 from pachyderm_dagster.executors.kubernetes.tending import list_deployments
@@ -54,4 +54,4 @@ def _wanted(workspace: Workspace, home: str) -> tuple[set[str], set[str]]:
 def _is_used(copy: Manifest, names: set[str], workers: set[str]) -> bool:
     """Whether pods use a copy of a secret, or will."""
     labels = copy["labels"]
-    return (labels.get(JOB_LABEL) or labels.get(WORKERS_LABEL)) in names or copy.get("annotations", {}).get(WORKERS_ANNOTATION) in workers
+    return any(labels.get(label) in names for label in (JOB_LABEL, WORKERS_LABEL, KEPT_LABEL)) or copy.get("annotations", {}).get(WORKERS_ANNOTATION) in workers

@@ -1,13 +1,14 @@
 """Makes and replaces the Deployment, the secrets and the Service of a service or a spout, each only as it was seen."""
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
 from pachyderm_dagster.errors import ExistsError
 from pachyderm_dagster.executors.kubernetes.cluster import DEPLOYMENTS, SECRETS, SERVICES, Cluster
 from pachyderm_dagster.executors.kubernetes.cluster_secrets import owned_by
-from pachyderm_dagster.executors.kubernetes.kept_manifests import annotation, is_same
-from pachyderm_dagster.executors.kubernetes.names import HOME_LABEL, KEPT_ANNOTATION
+from pachyderm_dagster.executors.kubernetes.kept_manifests import annotation, is_same, named_secrets
+from pachyderm_dagster.executors.kubernetes.names import HOME_LABEL, KEPT_ANNOTATION, KEPT_LABEL
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
 
 
@@ -19,9 +20,9 @@ def put_deployment(cluster: Cluster, there: Manifest | None, wanted: Manifest, c
         InvalidError: `pod-refused`.
     """
     if there is not None:
-        check_own(there, wanted, DEPLOYMENTS)
-        if "deletionTimestamp" in there["metadata"]:
+        if _goes(there):
             return None
+        check_own(there, wanted, DEPLOYMENTS)
         if is_same(there, wanted) and there["spec"]["replicas"] == wanted["spec"]["replicas"]:
             return there
     for copy in copies:
@@ -29,7 +30,7 @@ def put_deployment(cluster: Cluster, there: Manifest | None, wanted: Manifest, c
     made = cluster.create(DEPLOYMENTS, wanted) if there is None else cluster.replace(DEPLOYMENTS, _as_seen(wanted, there))
     if made is None:
         found = cluster.get(DEPLOYMENTS, wanted["metadata"]["name"])
-        if found is not None:
+        if found is not None and not _goes(found):
             check_own(found, wanted, DEPLOYMENTS)
         return None
     for copy in copies:
@@ -37,26 +38,48 @@ def put_deployment(cluster: Cluster, there: Manifest | None, wanted: Manifest, c
     return made
 
 
-def put_service(cluster: Cluster, name: str, wanted: Manifest | None, owner: Manifest) -> None:
-    """Has the Service of a Deployment be as wanted; None: it is to have none. Errors as `put_deployment`."""
+def tidy_secrets(cluster: Cluster, deployment: Manifest, before: dt.datetime) -> bool:
+    """Has a Deployment own the copies of secrets that its pods use, and removes those that were made for earlier ones; whether nothing is left to do.
+
+    Copies that are younger than `before` may be those of a Deployment which another process is about to put in the place of this.
+    """
+    name, used, is_done = deployment["metadata"]["name"], named_secrets(deployment), True
+    for copy in cluster.list(SECRETS, labels=f"{KEPT_LABEL}={name}")["items"]:
+        metadata = copy["metadata"]
+        if metadata["name"] in used:
+            if _owner(copy) != deployment["metadata"]["uid"]:
+                cluster.patch(SECRETS, metadata["name"], owned_by({"apiVersion": "apps/v1", "kind": "Deployment"}, deployment))
+        elif dt.datetime.fromisoformat(metadata["creationTimestamp"]) < before:
+            cluster.delete(SECRETS, metadata["name"], uid=metadata["uid"])
+        else:
+            is_done = False
+    return is_done
+
+
+def put_service(cluster: Cluster, name: str, wanted: Manifest | None, owner: Manifest) -> bool:
+    """Has the Service of a Deployment be as wanted; None: it is to have none. Errors as `put_deployment`.
+
+    Returns whether it is so: one that is going may be there yet.
+    """
     there = cluster.get(SERVICES, name)
     if there is None:
-        if wanted is not None:
-            cluster.create(SERVICES, wanted)
-        return
+        return wanted is None or cluster.create(SERVICES, wanted) is not None
     if wanted is None:
         if _owner(there) == owner["metadata"]["uid"]:
             cluster.delete(SERVICES, name, uid=there["metadata"]["uid"])
-        return
+        return True
+    if _goes(there):
+        return False
     check_own(there, wanted, SERVICES)
     address = there["spec"].get("clusterIP")
     if wanted["spec"].get("clusterIP", address) != address or _owner(there) != owner["metadata"]["uid"]:
         # An address cannot be changed, and what an earlier Deployment owned goes with that.
         cluster.delete(SERVICES, name, uid=there["metadata"]["uid"])
-        cluster.create(SERVICES, wanted)
-    elif not is_same(there, wanted):
-        kept = {"clusterIP": address} if address else {}
-        cluster.replace(SERVICES, {**_as_seen(wanted, there), "spec": {**wanted["spec"], **kept}})
+        return cluster.create(SERVICES, wanted) is not None
+    if is_same(there, wanted):
+        return True
+    kept = {"clusterIP": address} if address else {}
+    return cluster.replace(SERVICES, {**_as_seen(wanted, there), "spec": {**wanted["spec"], **kept}}) is not None
 
 
 def check_own(there: Manifest, wanted: Manifest, kind: str) -> None:
@@ -76,6 +99,10 @@ def check_own(there: Manifest, wanted: Manifest, kind: str) -> None:
 
 def _whose(there: Manifest) -> tuple[Any, str]:
     return (there["metadata"].get("labels") or {}).get(HOME_LABEL), annotation(there, KEPT_ANNOTATION)
+
+
+def _goes(there: Manifest) -> bool:
+    return "deletionTimestamp" in there["metadata"]
 
 
 def _as_seen(wanted: Manifest, there: Manifest) -> Manifest:

@@ -1,40 +1,34 @@
 """Has services and spouts run in pods as the record wants them: a pass that compares, and changes what differs (docs/design/0033)."""
 
 import contextlib
-import dataclasses
 import datetime as dt
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
-import msgspec
 import sqlalchemy as sa
 
-from pachyderm_dagster.codec import digest
-from pachyderm_dagster.errors import ConflictError, ExecutionError, ExistsError, InvalidError, NotFoundError, StateError
+from pachyderm_dagster.errors import ConflictError, ExecutionError, ExistsError, InvalidError, NotFoundError, UnreachableError
 from pachyderm_dagster.executors.backoff import Backoff
 from pachyderm_dagster.executors.kubernetes.attempt_areas import list_areas
 from pachyderm_dagster.executors.kubernetes.cluster import DEPLOYMENTS, PODS, Cluster
-from pachyderm_dagster.executors.kubernetes.cluster_secrets import copied_secrets, secret_names
-from pachyderm_dagster.executors.kubernetes.commands import kept_commands
+from pachyderm_dagster.executors.kubernetes.kept_code import KeptCode
 from pachyderm_dagster.executors.kubernetes.kept_health import is_served, why_not_served
 from pachyderm_dagster.executors.kubernetes.kept_manifests import (
     AREA_ANNOTATION,
-    SERVES_ANNOTATION,
-    Serving,
+    CONTENT_ANNOTATION,
+    SECRETS_ANNOTATION,
     annotation,
+    content_of,
     is_kept,
     kept_deployment,
     kept_service,
-    life_of,
 )
-from pachyderm_dagster.executors.kubernetes.kept_objects import put_deployment, put_service
-from pachyderm_dagster.executors.kubernetes.manifests import Pods
-from pachyderm_dagster.executors.kubernetes.names import HOME_LABEL, KEPT_LABEL, KeptNames, WorkerNames, kept_name
+from pachyderm_dagster.executors.kubernetes.kept_objects import put_deployment, put_service, tidy_secrets
+from pachyderm_dagster.executors.kubernetes.names import HOME_LABEL, KEPT_ANNOTATION, KEPT_LABEL, kept_name
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
-from pachyderm_dagster.executors.service_jobs import claim, end_service_job, end_unrunnable
-from pachyderm_dagster.executors.starts import Code, code_of_service, code_of_spout, in_service
+from pachyderm_dagster.executors.service_jobs import end_service_job, end_unrunnable
 from pachyderm_dagster.executors.troubles import Troubles
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pfs.store_ids import find_store_id
@@ -42,20 +36,17 @@ from pachyderm_dagster.pps import jobs
 from pachyderm_dagster.pps.model import Counters, JobState, Pipeline, PipelineState
 from pachyderm_dagster.pps.staying import list_staying
 from pachyderm_dagster.pps.wanted import Wanted, list_wanted, set_crashing
-from pachyderm_dagster.settings import HOME, KUBERNETES_SPOUT_SECRET, PROJECT, STORAGE_URL, KubernetesSettings
-from pachyderm_dagster.worker.protocol import IN_CONTAINER, encode
+from pachyderm_dagster.settings import KubernetesSettings
 from pachyderm_dagster.worker.work_area import WorkArea
 from pachyderm_dagster.workspace import Workspace
 
-POD_HOST = "0.0.0.0"
-"""Where code listens: of its pod's own network."""
-SPOUT_HOME = "/tmp/pachyderm-dagster"
-"""The folder of the home in the pod of a spout: nothing is kept there."""
 SETTLED_SECONDS = 10.0
 """Between looks at the cluster while the record wants nothing new and all is served."""
-UNSETTLED_SECONDS = 0.5
-AREA_AGE = dt.timedelta(minutes=1)
-_AREA_ID = 16
+UNSETTLED = Backoff(first=0.5, most=SETTLED_SECONDS)
+"""Of the looks since the record wanted something new, while that is not served."""
+LEFT_AGE = dt.timedelta(minutes=1)
+"""Of areas and copies of secrets that are removed."""
+_ALL = "services and spouts"
 
 _log = logging.getLogger(__name__)
 
@@ -84,52 +75,65 @@ class PodKeeper:
         self._home = ""
         self._seen: object = None
         self._next = 0.0
-        self._tidied: dict[str, str] = {}
+        self._looks = 0
+        self._is_clear = False
+        self._tidied: dict[str, tuple[str, str, str]] = {}
         self._unserved: set[RepoName] = set()
 
     def step(self) -> None:
-        """One pass. What fails is told, and is the next pass's; what else there is goes on."""
-        self._troubles.attempt("services and spouts", self._pass)
+        """One pass. What fails is told, and is a later pass's; what else there is goes on."""
+        if self._troubles.is_due(_ALL):
+            self._troubles.attempt(_ALL, self._pass)
 
     def _pass(self) -> None:
         wanted, staying = self._read()
-        seen = [(one.pipeline.name, one.pipeline.version, None if one.job is None else one.job.key, bool(one.unrunnable)) for one in wanted], staying
-        if seen == self._seen and self._monotonic() < self._next:
+        seen = list(map(_state_of, wanted)), staying
+        is_new = seen != self._seen
+        if not is_new and (self._monotonic() < self._next or self._is_clear):
             return
         # The cluster first and the record after it, so that what takes the place of something was wanted later (docs/design/0033).
-        there = self._list_deployments(is_needed=bool(staying))
+        listed = self._list_deployments(is_needed=bool(staying))
         wanted, staying = self._read()
         self._unserved = {one.pipeline.name for one in wanted if one.has_process}
+        there = self._end_others(listed or {}, {one.pipeline.name for one in wanted if not one.is_ended}, staying)
         for one in wanted:
             what = f"{one.pipeline.spec.kind} {one.pipeline.name}"
             if self._troubles.is_due(what):
                 self._troubles.attempt(what, partial(self._look_after, one, there.get(kept_name(one.pipeline.name))))
-        self._end_others(there, {kept_name(one.pipeline.name) for one in wanted if one.has_process}, {kept_name(name) for name in staying})
-        self._seen, self._next = seen, self._monotonic() + (UNSETTLED_SECONDS if self._unserved else SETTLED_SECONDS)
+        self._is_clear = not staying and listed == {}
+        self._looks = 1 if is_new else self._looks + 1
+        self._seen, self._next = seen, self._monotonic() + (UNSETTLED.wait(self._looks) if self._unserved else SETTLED_SECONDS)
 
-    def _end_others(self, there: Mapping[str, Manifest], running: Collection[str], known: Collection[str]) -> None:
-        """Ends what is not to run, and removes what is of no pipeline any more."""
-        own = known if self._names is None else {kept_name(name) for name in self._names}
+    def _end_others(self, there: Mapping[str, Manifest], running: Collection[RepoName], staying: Collection[RepoName]) -> dict[str, Manifest]:
+        """Ends what is not to run, and removes what is of no pipeline any more; what is left.
+
+        By whole names: a pipeline may have the name on the cluster of one that is gone.
+        """
+        known = set(map(str, staying))
+        own = known if self._names is None else set(map(str, self._names))
+        going = own - set(map(str, running))
         for name, found in there.items():
-            if name not in known:
+            whose = annotation(found, KEPT_ANNOTATION)
+            if whose not in known:
                 self._troubles.attempt(f"the end of {name}", partial(self._remove, found))
-            elif name in own and name not in running:
+            elif whose in going:
                 self._troubles.attempt(f"the end of {name}", partial(self._rest, found))
+        return {name: found for name, found in there.items() if annotation(found, KEPT_ANNOTATION) in known}
 
     def _read(self) -> tuple[list[Wanted], list[RepoName]]:
         with self._workspace.database.read() as txn:
             return list_wanted(txn, self._names), list(list_staying(txn, sa.true()))
 
-    def _list_deployments(self, *, is_needed: bool) -> dict[str, Manifest]:
-        """Those of services and spouts, by name; none for an account that may not know, as long as there are no such pipelines."""
+    def _list_deployments(self, *, is_needed: bool) -> dict[str, Manifest] | None:
+        """Those of services and spouts, by name. None: the cluster does not say, which is no trouble where there is no such pipeline."""
         if self._cluster is None:
             self._cluster, self._home = Cluster(self._settings), find_store_id(self._workspace.store) or ""
         try:
             found = self._cluster.list(DEPLOYMENTS, labels=f"{HOME_LABEL}={self._home}")["items"]
-        except ExecutionError:
+        except (ExecutionError, UnreachableError):
             if is_needed:
                 raise
-            return {}
+            return None
         return {one["metadata"]["name"]: one for one in found if is_kept(one)}
 
     @property
@@ -154,63 +158,21 @@ class PodKeeper:
         """Has the Deployment be as it is to be; None when it is not now, and the next pass is to look again."""
         pipeline = one.pipeline
         serves = f"{pipeline.version}@{'' if one.job is None else one.job.id}"
-        is_new = there is None or annotation(there, SERVES_ANNOTATION) != serves
-        area = self._prepare(one, serves) if there is None or is_new else annotation(there, AREA_ANNOTATION)
+        code = KeptCode(self._workspace, self._settings, self._home, self._tell)
+        is_new = there is None or annotation(there, CONTENT_ANNOTATION) != content_of(pipeline, serves)
+        area = None if there is None or is_new else annotation(there, AREA_ANNOTATION)
+        if area is None or there is None or not (_runs(there) or code.stands(area)):
+            area = code.prepare(one, serves)
         if area is None:
             return None
-        serving = Serving(serves, area)
-        pods, copies = self._pods(pipeline, serving)
+        serving = code.serving(pipeline, serves, area)
+        pods, copies = code.pods(pipeline, serving)
         found = put_deployment(self._there, there, kept_deployment(pods, serving), copies)
-        if found is not None:
-            if is_new:
-                self._tell(f"{pipeline.spec.kind} {pipeline.name}: Deployment {pods.names.name} is to run version {serves}")
-            put_service(self._there, pods.names.name, kept_service(pods, found), found)
-        return found
-
-    def _prepare(self, one: Wanted, serves: str) -> str | None:
-        """Writes what the pod is to run; the name of its area, or None when the job cannot be served, which ends it."""
-        if one.job is None:
-            code = self._spout(one.pipeline)
-        else:
-            try:
-                job = one.job if one.job.state is not JobState.CREATED else claim(self._workspace, one.job)
-                code = code_of_service(self._workspace, job)
-            except StateError as error:
-                if error.code == "job-unrunnable":
-                    end_service_job(self._workspace, one.job, JobState.UNRUNNABLE, error.message)
-                # Otherwise it was ended meanwhile, or an input was opened again.
-                return None
-            except (InvalidError, NotFoundError) as error:
-                self._tell(f"service {one.pipeline.name}: job {one.job} failed: {error}")
-                end_service_job(self._workspace, one.job, JobState.FAILURE, str(error))
-                return None
-        setup = msgspec.structs.replace(in_service(code.setup, code.pipeline, POD_HOST), kept_log=IN_CONTAINER)
-        own = digest("kept-code", [serves.encode(), encode(setup), encode(code.task)]).hex()[:_AREA_ID]
-        area = WorkArea(self._workspace.store, f"{kept_name(one.pipeline.name)}.{self._home[:8]}{own}")
-        area.begin(setup)
-        area.write_sets([[code.task]])
-        return area.job
-
-    def _spout(self, pipeline: Pipeline) -> Code:
-        """The code of a spout, which is told where store and project are; the Secret tells it how the record is reached."""
-        if not self._settings.spout_secret:
-            problem = f"spout '{pipeline.name}' is not started: its code writes commits as any client does, and nothing gives its pod access to the record"
-            raise InvalidError("spout-access-missing", f"{problem}; name a Secret with PACHYDERM_METADATA_URL in {KUBERNETES_SPOUT_SECRET}")
-        code = code_of_spout(self._workspace, pipeline)
-        told = {HOME: SPOUT_HOME, PROJECT: pipeline.name.project, STORAGE_URL: self._workspace.settings.storage_url}
-        setup = msgspec.structs.replace(code.setup, environment={**told, **code.setup.environment})
-        return dataclasses.replace(code, setup=setup)
-
-    def _pods(self, pipeline: Pipeline, serving: Serving) -> tuple[Pods, list[Manifest]]:
-        """What the pod is made from, and the copies of secrets that it uses, whose names change with them."""
-        spec, secrets, settings = pipeline.spec, self._workspace.secrets, self._workspace.settings
-        own = sorted({use.name for use in spec.transform.secrets} & set(secrets.names()))
-        ages = "".join(f"{name} {secrets.get(name).created.isoformat()}\n" for name in own)
-        copies = WorkerNames(self._home, pipeline.name, pipeline.version, ages.encode())
-        called = secret_names(spec, secrets, copies)
-        names = KeptNames(self._home, pipeline.name, pipeline.version)
-        commands = kept_commands(serving.area, settings.storage_url, settings.log_format)
-        return Pods(names, spec, self._settings, commands, called, life_of(spec)), copied_secrets(called, secrets, copies)
+        if found is None:
+            return None
+        if is_new:
+            self._tell(f"{pipeline.spec.kind} {pipeline.name}: Deployment {pods.names.name} is to run version {serves}")
+        return found if put_service(self._there, pods.names.name, kept_service(pods, found), found) else None
 
     def _report(self, one: Wanted, deployment: Manifest) -> bool:
         """Has the record say how the code does; whether it is served and nothing is left to do."""
@@ -227,12 +189,20 @@ class PodKeeper:
             self._workspace.database.write(lambda txn: jobs.report(txn, job, JobState.RUNNING, Counters()))
         for earlier in one.earlier:
             end_service_job(self._workspace, earlier, JobState.SUCCESS)
-        area = annotation(deployment, AREA_ANNOTATION)
-        if self._tidied.get(name) != area:
-            # A new one may be that of a Deployment which another process is about to put in the place of this.
-            self._remove_areas(name, but=area, before=self._workspace.database.clock.now() - AREA_AGE)
-            self._tidied[name] = area
+        self._tidy(deployment)
         return True
+
+    def _tidy(self, deployment: Manifest) -> None:
+        """Removes what earlier Deployments used, and nobody does now."""
+        name, uid = deployment["metadata"]["name"], deployment["metadata"]["uid"]
+        area, content = (annotation(deployment, key) for key in (AREA_ANNOTATION, SECRETS_ANNOTATION))
+        if self._tidied.get(name) == (uid, area, content):
+            return
+        # What is new may be that of a Deployment which another process is about to put in the place of this.
+        before = self._workspace.database.clock.now() - LEFT_AGE
+        are_gone = self._remove_areas(name, but=area, before=before)
+        if tidy_secrets(self._there, deployment, before) and are_gone:
+            self._tidied[name] = (uid, area, content)
 
     def _last_words(self, deployment: Manifest, pods: list[Manifest]) -> str:
         """Why the code ended last, as its worker says; empty when it does not."""
@@ -263,7 +233,20 @@ class PodKeeper:
             self._there.delete(DEPLOYMENTS, there["metadata"]["name"], uid=there["metadata"]["uid"])
             self._tell(f"{there['metadata']['name']}: is removed")
 
-    def _remove_areas(self, name: str, *, but: str = "", before: dt.datetime | None = None) -> None:
-        for area in [WorkArea(self._workspace.store, found) for found in list_areas(self._workspace.store, name)]:
-            if area.job != but and (before is None or (area.modified() or before) <= before):
-                area.remove()
+    def _remove_areas(self, name: str, *, but: str = "", before: dt.datetime | None = None) -> bool:
+        """Whether no other is left."""
+        others = [WorkArea(self._workspace.store, found) for found in list_areas(self._workspace.store, name) if found != but]
+        old = [area for area in others if before is None or (area.modified() or before) <= before]
+        for area in old:
+            area.remove()
+        return len(old) == len(others)
+
+
+def _state_of(one: Wanted) -> object:
+    """What of it is looked at anew at once when it changes."""
+    return one.pipeline.name, one.pipeline.version, None if one.job is None else one.job.key, bool(one.unrunnable), one.is_ended
+
+
+def _runs(deployment: Manifest) -> bool:
+    """Whether its pod is ready, which has all that it needs."""
+    return bool(deployment["spec"]["replicas"]) and is_served(deployment)

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 def list_deployments(workspace: Workspace, cluster: Cluster, home: str) -> list[Manifest]:
-    """The Deployments of a home; none for an account that may not know, as long as no pipeline has workers that stay.
+    """The Deployments of a home; none for an account that may not know, as long as no pipeline has workers that stay, or is a service or a spout.
 
     Raises:
         PachydermError: as `Cluster`.
@@ -36,7 +36,7 @@ def list_deployments(workspace: Workspace, cluster: Cluster, home: str) -> list[
         found: list[Manifest] = cluster.list(DEPLOYMENTS, labels=f"{HOME_LABEL}={home}")["items"]
     except ExecutionError:
         with workspace.database.read() as txn:
-            if any(pipeline.spec.autoscaling for pipeline in pipelines.list_pipeline(txn)):
+            if any(pipeline.spec.autoscaling or pipeline.spec.runs_on for pipeline in pipelines.list_pipeline(txn)):
                 raise
         return []
     return found

@@ -132,7 +132,7 @@ def test_deployment_and_service_of_a_service() -> None:
     (spec,) = parse_specs(json.dumps(SMALL | serving), source="test", notes=[])
     names = KeptNames(HOME, RepoName("default", "edges"), 3)
     made_of = Pods(names, spec, SETTINGS, kept_commands("edges.1", "s3://bucket/home"), {}, life_of(spec))
-    deployment = kept_deployment(made_of, Serving("3@89ab", "edges.1"))
+    deployment = kept_deployment(made_of, Serving("3@89ab", "c", "edges.1", {}))
     service = kept_service(made_of, {"metadata": {"name": names.name, "uid": "u-1"}})
     golden = GOLDEN / "service.json"
     if os.environ.get("WRITE_GOLDEN"):
@@ -143,7 +143,7 @@ def test_deployment_and_service_of_a_service() -> None:
 def test_spout_has_never_two_pods_and_is_not_probed() -> None:
     (spec,) = parse_specs(json.dumps({"pipeline": {"name": "edges"}, "spout": {}, "transform": SMALL["transform"]}), source="test", notes=[])
     made_of = Pods(KeptNames(HOME, RepoName("default", "edges"), 3), spec, SETTINGS, kept_commands("edges.1", "s3://bucket/home"), {}, life_of(spec))
-    made = kept_deployment(made_of, Serving("3@", "edges.1"))["spec"]
+    made = kept_deployment(made_of, Serving("3@", "c", "edges.1", {}))["spec"]
     assert (made["strategy"], made["minReadySeconds"]) == ({"type": "Recreate"}, 5)
     assert "readinessProbe" not in made["template"]["spec"]["containers"][0]
     assert kept_service(made_of, {"metadata": {"name": "edges", "uid": "u-1"}}) is None

@@ -3,18 +3,22 @@
 import dataclasses
 import datetime as dt
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pachyderm_dagster.clock import ManualClock
+from pachyderm_dagster.executors.kubernetes.cluster import Cluster
+from pachyderm_dagster.executors.kubernetes.janitor import sweep
 from pachyderm_dagster.executors.kubernetes.pod_keeper import PodKeeper
 from pachyderm_dagster.executors.kubernetes.tending import tend_home
 from pachyderm_dagster.pfs.model import RepoName
+from pachyderm_dagster.pfs.store_ids import find_store_id
 from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.deletion import delete_pipelines
 from pachyderm_dagster.pps.model import Job, JobState, PipelineState
-from pachyderm_dagster.pps.secret_store import Secret
+from pachyderm_dagster.pps.secret_store import Secret, SecretStore
 from pachyderm_dagster.worker.protocol import WorkerRefused
 from pachyderm_dagster.worker.work_area import WorkArea
 from tests.executors.in_process import put
@@ -243,7 +247,23 @@ def test_job_that_cannot_be_served_ends_and_the_one_before_is_served(kept: Kept,
     kept.step()
     assert kept.jobs()[0].state is JobState.FAILURE
     assert "3 datums" in kept.jobs()[0].reason
+    kept.step()
     assert kept.deployment["metadata"]["annotations"] == before
+    assert kept.deployment["spec"]["replicas"] == 1
+
+
+def test_update_that_waits_for_an_open_commit_leaves_what_is_served(kept: Kept, create: Callable[..., None]) -> None:
+    kept.step()
+    kept.roll_out()
+    kept.step()
+    kept.place.workspace.pfs.start_commit("data@master")
+    create(SERVICE.replace("web-server", "web-server:2"), update=True)
+    kept.step()
+    kept.step()
+    assert kept.deployment["spec"]["replicas"] == 1
+    kept.place.workspace.pfs.finish_commit("data@master")
+    kept.step()
+    assert kept.deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "web-server:2"
 
 
 def test_pod_that_does_not_start_makes_the_pipeline_crashing_until_it_does(kept: Kept) -> None:
@@ -310,6 +330,62 @@ def test_pipeline_whose_name_is_the_same_on_kubernetes_is_refused_beside_it(kept
     assert kept.deployment["metadata"]["annotations"]["pachyderm-dagster/kept"] == "web"
 
 
+def test_pipeline_takes_the_name_on_kubernetes_of_one_that_is_gone(kept: Kept, create: Callable[..., None]) -> None:
+    kept.step()
+    kept.place.workspace.database.write(lambda txn: delete_pipelines(txn, [WEB]))
+    create(SERVICE.replace("name: web", "name: Web"))
+    kept.step()
+    kept.step()
+    assert kept.deployment["metadata"]["annotations"]["pachyderm-dagster/kept"] == "Web"
+    assert "service-name-taken" not in "".join(kept.lines)
+    assert kept.area().layout() is not None
+
+
+@pytest.mark.parametrize("is_served", [True, False])
+def test_processes_whose_settings_differ_do_not_take_turns(kept: Kept, is_served: bool) -> None:
+    kept.step()
+    if is_served:
+        kept.roll_out()
+    workspace = kept.place.workspace
+    other = dataclasses.replace(workspace, settings=dataclasses.replace(workspace.settings, log_format="json"))
+    settings = dataclasses.replace(kept.place.settings, worker_image="worker:2", pull_policy="Always")
+    found = kept.deployment["spec"]
+    PodKeeper(other, settings, tell=kept.lines.append).step()
+    assert kept.deployment["spec"] == found
+    put(workspace, "data@master", {"/d": b"four"})
+    PodKeeper(other, settings, tell=kept.lines.append).step()
+    assert kept.deployment["spec"]["template"]["spec"]["initContainers"][1]["image"] == "worker:2"
+
+
+def test_area_that_is_lost_is_written_again_when_its_pod_is_not_ready(kept: Kept) -> None:
+    kept.step()
+    kept.roll_out()
+    kept.step()
+    kept.area().remove()
+    broken = kept.deployment
+    broken["status"]["availableReplicas"] = 0
+    kept.place.server.put("deployments", broken)
+    kept.step()
+    assert kept.area().layout() is not None
+    assert kept.deployment["metadata"]["annotations"] == broken["metadata"]["annotations"]
+
+
+def test_area_of_an_earlier_layout_gives_way_to_one_of_this(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept.step()
+    before = kept.area()
+    monkeypatch.setattr("pachyderm_dagster.executors.kubernetes.kept_code.LAYOUT", 2)
+    kept.step()
+    assert kept.area().job != before.job
+
+
+def test_areas_of_services_are_of_somebody_for_an_account_that_may_not_list_deployments(kept: Kept, clock: ManualClock) -> None:
+    kept.step()
+    clock.advance(dt.timedelta(days=36500))
+    kept.place.server.refuse_kind["deployments"] = 403
+    sweep(kept.place.workspace, Cluster(kept.place.settings), find_store_id(kept.place.workspace.store) or "")
+    assert kept.area().layout() is not None
+
+
 def test_keeper_of_some_leaves_others_alone(kept: Kept) -> None:
     kept.another(names={RepoName("default", "other")}).step()
     assert not kept.deployments()
@@ -333,6 +409,44 @@ def test_secrets_are_copied_and_owned_and_new_ones_replace_the_pod(kept: Kept, c
     used = env[0]["valueFrom"]["secretKeyRef"]["name"]
     assert used != copy["metadata"]["name"]
     assert used in {one["metadata"]["name"] for one in kept.place.server.objects("secrets")}
+    clock.advance(dt.timedelta(days=36500))
+    kept.roll_out()
+    kept.step()
+    assert [one["metadata"]["name"] for one in kept.place.server.objects("secrets")] == [used]
+
+
+def test_secrets_that_another_home_folder_has_are_no_reason_to_replace_the_pod(
+    kept: Kept, create: Callable[..., None], clock: ManualClock, tmp_path: Path
+) -> None:
+    workspace = kept.place.workspace
+    workspace.secrets.create(Secret(name="own", created=clock.now(), data={"word": b"one"}))
+    create(SERVICE.replace("image: web-server", "image: web-server, secrets: [{name: own, key: word, env_var: W}]"), update=True)
+    kept.step()
+    kept.roll_out()
+    found = kept.deployment
+    other = dataclasses.replace(workspace, secrets=SecretStore(tmp_path / "another-folder", beside_cluster=True))
+    PodKeeper(other, kept.place.settings, tell=kept.lines.append).step()
+    assert kept.deployment["spec"] == found["spec"]
+    assert len(kept.place.server.objects("secrets")) == 1
+
+
+def test_copies_of_secrets_live_as_long_as_a_deployment_uses_them(kept: Kept, create: Callable[..., None], clock: ManualClock) -> None:
+    workspace = kept.place.workspace
+    workspace.secrets.create(Secret(name="own", created=clock.now(), data={"word": b"one"}))
+    with_secret = SERVICE.replace("image: web-server", "image: web-server, secrets: [{name: own, key: word, env_var: W}]")
+    create(with_secret, update=True)
+    kept.place.server.refuse["PATCH"] = 500
+    kept.step()
+    del kept.place.server.refuse["PATCH"]
+    kept.roll_out()
+    kept.step()
+    (copy,) = kept.place.server.objects("secrets")
+    assert copy["metadata"]["ownerReferences"][0]["uid"] == kept.deployment["metadata"]["uid"]
+    workspace.pfs.start_commit("data@master")
+    create(with_secret.replace("web-server", "web-server:2"), update=True)
+    kept.step()
+    sweep(workspace, Cluster(kept.place.settings), find_store_id(workspace.store) or "")
+    assert [one["metadata"]["name"] for one in kept.place.server.objects("secrets")] == [copy["metadata"]["name"]]
 
 
 def test_account_that_may_not_list_deployments_is_told_where_there_is_a_service(kept: Kept) -> None:
