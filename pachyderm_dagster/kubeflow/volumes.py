@@ -33,7 +33,7 @@ from pachyderm_dagster.pps.spec import PipelineSpec
 
 MAKE, REMOVE = "make-volume", "remove-volume"
 _CLAIM = "claim"
-_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?([kMGTPE]i?)?")
+_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(k|Ki|[MGTPE]i?)?")
 # The names by which Kubeflow's backend knows what to do; there are no such images.
 _MAKING_IMAGE, _REMOVING_IMAGE = "argostub/createpvc", "argostub/deletepvc"
 

@@ -16,7 +16,7 @@ from pachyderm_dagster.storage.objects import RENEW_AFTER, ObjectInfo, missing_o
 from pachyderm_dagster.storage.storage_urls import shown
 
 _ASK_FIRST_BYTES = 1024 * 1024
-_NEW_IN_A_ROW = 3
+_NEW_IN_A_ROW, _ASKED_EACH = 3, 64
 _RACE_SECONDS, _RACE_PAUSE = 60.0, 0.02
 # Where credentials are looked for last of all; a machine outside a cloud has nothing there.
 _INSTANCE_METADATA = "169.254.169.254"
@@ -137,7 +137,7 @@ class ObstoreStore:
 
 class _Batch:
     """Objects of which it is not asked whether they are there, as long as those before them were not: most of what is new comes in a row, and so does what
-    is stored already. That an object is there after all is found when it was sent, in vain.
+    is stored already. That an object is there after all is found when it was sent, in vain; by servers that ignore `If-None-Match`, when the next one is asked for.
     """
 
     def __init__(self, store: ObstoreStore) -> None:
@@ -146,7 +146,9 @@ class _Batch:
 
     def keep(self, key: str, data: Buffer | Sequence[Buffer]) -> bool:
         body = _body(data)
-        if self._new_in_a_row >= _NEW_IN_A_ROW and self._store.create(key, body):
+        is_asked = self._new_in_a_row < _NEW_IN_A_ROW or self._new_in_a_row % _ASKED_EACH == 0
+        if not is_asked and self._store.create(key, body):
+            self._new_in_a_row += 1
             return True
         stored = self._store.keep(key, body)
         self._new_in_a_row = self._new_in_a_row + 1 if stored else 0
