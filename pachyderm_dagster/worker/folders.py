@@ -18,11 +18,14 @@ class FolderPool:
 
     Args:
         parent: where the folders are made; it must not exist.
+
+    Attributes:
+        parent: the same.
     """
 
     def __init__(self, parent: str) -> None:
         os.mkdir(parent)
-        self._parent = parent
+        self.parent = parent
         self._mode = os.stat(parent).st_mode
         self._made = 0
         self._out: set[str] = set()
@@ -39,7 +42,7 @@ class FolderPool:
             folder, existing = self._free.popleft()
         except IndexError:
             self._made += 1
-            folder, existing = f"{self._parent}/{self._made}", set()
+            folder, existing = f"{self.parent}/{self._made}", set()
             os.mkdir(folder)
         for name in existing.difference(names):
             os.rmdir(f"{folder}/{name}")

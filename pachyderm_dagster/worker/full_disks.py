@@ -19,6 +19,12 @@ def is_tight(folder: str) -> bool:
     return found.f_bavail * 2 < found.f_blocks
 
 
+def has_room(folder: str, size: int) -> bool:
+    """Whether so many bytes are free."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize >= size
+
+
 def disk_full(folder: str, problem: str) -> ExecutionError:
     """The error of a datum that is to blame for a full disk."""
     found = os.statvfs(folder)

@@ -13,7 +13,7 @@ from typing import NoReturn, Protocol
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.worker.folders import FolderPool
-from pachyderm_dagster.worker.full_disks import disk_full, is_tight
+from pachyderm_dagster.worker.full_disks import disk_full, has_room, is_tight
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask
 from pachyderm_dagster.worker.publish import FinishedDatum, Publisher
 from pachyderm_dagster.worker.stage import StagedDatum, stage
@@ -145,11 +145,15 @@ def serve(orders: Orders, datums: Datums, files: Files) -> None:
 
 def _stage(task: DatumTask, files: Files) -> StagedDatum:
     """Stages a datum. One that does not fit beside others waits until it is the only one, and fails if it does not fit then."""
-    datum = stage(task, files.pool, files.reader, files.pfs_root)
-    if not files.is_bounded or not _is_full(datum):
-        return datum
-    datum.lazy.close()
-    files.pool.give_back(datum.folder)
+    if not files.is_bounded:
+        return stage(task, files.pool, files.reader, files.pfs_root)
+    # To try would fill the disk, and leave the code of another datum nothing to start with.
+    if has_room(files.pool.parent, sum(content.size for file in task.inputs if not (file.lazy or file.empty) for _, content in file.files)):
+        datum = stage(task, files.pool, files.reader, files.pfs_root)
+        if not _is_full(datum):
+            return datum
+        datum.lazy.close()
+        files.pool.give_back(datum.folder)
     while not files.pool.are_all_back:
         time.sleep(_LOOK_SECONDS)
     datum = stage(task, files.pool, files.reader, files.pfs_root)
