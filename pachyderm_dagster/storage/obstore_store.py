@@ -137,7 +137,8 @@ class ObstoreStore:
 
 class _Batch:
     """Objects of which it is not asked whether they are there, as long as those before them were not: most of what is new comes in a row, and so does what
-    is stored already. That an object is there after all is found when it was sent, in vain; by servers that ignore `If-None-Match`, when the next one is asked for.
+    is stored already. That an object is there after all is found when it was sent, in vain; with servers that ignore `If-None-Match`, when the next one is
+    asked for.
     """
 
     def __init__(self, store: ObstoreStore) -> None:
