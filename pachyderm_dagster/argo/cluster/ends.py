@@ -1,6 +1,7 @@
 """What the status of a workflow's pod says: whether its main containers have ended, how, and what keeps it from starting. Pure functions."""
 
 from collections.abc import Mapping
+from graphlib import TopologicalSorter
 from typing import Any
 
 from pachyderm_dagster.argo.cluster.area import Answer
@@ -61,11 +62,12 @@ def _first_failure(status: Mapping[str, Any]) -> ContainerEnd | None:
 
 
 def _with_omitted(pod: Pod, ends: dict[str, ContainerEnd]) -> dict[str, ContainerEnd]:
-    """Containers that were not run, because of one that they depend on."""
+    """Containers that were not run, because of one that they depend on. A program may end with their code too, after all of those succeeded."""
     if pod.template.container_set is not None:
-        for container in pod.template.container_set.containers:
-            if container.dependencies and ends[container.name].exit_code == str(_NOT_BEGUN):
-                ends[container.name] = OMITTED
+        needs = {container.name: container.dependencies for container in pod.template.container_set.containers}
+        for name in TopologicalSorter(needs).static_order():
+            if ends[name].exit_code == str(_NOT_BEGUN) and any(ends[needed].phase is not Phase.SUCCEEDED for needed in needs[name]):
+                ends[name] = OMITTED
     return ends
 
 
@@ -81,7 +83,7 @@ def is_ready(found: Manifest) -> bool:
 
 
 def ends_by(answer: Answer, pod: Pod) -> dict[str, ContainerEnd]:
-    """How the containers of a pod ended that is gone: as its answer says."""
+    """How the containers of a pod ended that is gone: as its answer says, which is that of `main`. How others of a set ended nobody knows any more."""
     code = str(answer.code)
     end = ContainerEnd(Phase.FAILED, f"Error (exit code {code})", code) if answer.code else ContainerEnd(Phase.SUCCEEDED, "", code)
-    return {name: end if name == MAIN else ContainerEnd(Phase.SUCCEEDED) for name in main_names(pod.template)}
+    return {name: end if name == MAIN else ContainerEnd(Phase.ERROR, DELETED) for name in main_names(pod.template)}
