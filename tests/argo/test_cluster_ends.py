@@ -19,7 +19,7 @@ def set_of(**needs: str) -> Pod:
     return Pod("wf", "wf", Template(name="t", container_set=ContainerSet(containers=containers)))
 
 
-def ended(*, phase: str = "Failed", **codes: int) -> dict[str, object]:
+def ended(codes: dict[str, int], phase: str = "Failed") -> dict[str, object]:
     statuses = [{"name": name, "state": {"terminated": {"exitCode": code, "reason": "Error" if code else "Completed"}}} for name, code in codes.items()]
     return {"metadata": {}, "status": {"phase": phase, "containerStatuses": statuses}}
 
@@ -39,7 +39,7 @@ def ended(*, phase: str = "Failed", **codes: int) -> dict[str, object]:
     ],
 )
 def test_a_container_was_not_run_where_one_that_it_depends_on_failed(needs: dict[str, str], codes: dict[str, int], phases: tuple[Phase, ...]) -> None:
-    ends = ends_of(set_of(**needs), ended(**codes))
+    ends = ends_of(set_of(**needs), ended(codes))
     assert ends is not None
     assert tuple(ends[name].phase for name in needs) == phases
 
@@ -47,10 +47,10 @@ def test_a_container_was_not_run_where_one_that_it_depends_on_failed(needs: dict
 @pytest.mark.parametrize(
     ("found", "end"),
     [
-        (ended(phase="Succeeded", main=0), (S, "", "0")),
-        (ended(phase="Running", main=0, beside=0), (S, "", "0")),
-        (ended(main=65), (F, "Error (exit code 65)", "65")),
-        (ended(main=64), (E, "Error (exit code 64)", "64")),
+        (ended({"main": 0}, "Succeeded"), (S, "", "0")),
+        (ended({"main": 0, "beside": 0}, "Running"), (S, "", "0")),
+        (ended({"main": 65}), (F, "Error (exit code 65)", "65")),
+        (ended({"main": 64}), (E, "Error (exit code 64)", "64")),
         ({"metadata": {}, "status": {"phase": "Failed", "message": "The node was low on memory."}}, (F, "The node was low on memory.", None)),
         ({"metadata": {}, "status": {"phase": "Failed"}}, (F, "the pod failed without a word", None)),
         ({"metadata": {}, "status": {"phase": "Running", "containerStatuses": [{"name": "main", "state": {"running": {}}}]}}, None),
