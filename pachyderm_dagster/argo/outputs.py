@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pachyderm_dagster.argo.nodes import KeptArtifact, NodeOutputs, Phase
 from pachyderm_dagster.argo.parameters import Artifact, Parameter
 from pachyderm_dagster.argo.pods import ContainerEnd, Pod, PodEnd
-from pachyderm_dagster.errors import ExecutionError, PachydermError
+from pachyderm_dagster.errors import ExecutionError, PachydermError, UnreachableError
 
 MAIN = "main"
 
@@ -17,6 +17,9 @@ def pod_end(pod: Pod, ends: Mapping[str, ContainerEnd], logs: Mapping[str, KeptA
         ends: of its main containers, by name.
         logs: artifacts that what it printed is.
         outputs: adds what it gave; is not asked where no container ran.
+
+    Raises:
+        UnreachableError: what it gave cannot be fetched now.
     """
     worst = next((end for end in ends.values() if end.phase.is_failure), ends.get(MAIN, ContainerEnd(Phase.SUCCEEDED)))
     of_set = ends if pod.template.container_set is not None else {}
@@ -25,6 +28,8 @@ def pod_end(pod: Pod, ends: Mapping[str, ContainerEnd], logs: Mapping[str, KeptA
         return PodEnd(worst.phase, worst.message, bare, of_set)
     try:
         found = outputs(bare)
+    except UnreachableError:
+        raise
     except PachydermError as error:
         if worst.phase.is_failure:
             return PodEnd(worst.phase, worst.message, bare, of_set)

@@ -53,7 +53,9 @@ class PodNodes:
         with self._waits.busy():
             end = await self._waits.within(limit, self._in_place(node, pod), _late)
         self._note_containers(call, node, end)
-        return self._table.end(self._table.nodes[call.name], end.phase, end.message, with_globals(end.outputs, template.outputs))
+        ended = self._table.end(self._table.nodes[call.name], end.phase, end.message, with_globals(end.outputs, template.outputs))
+        end.on_kept()
+        return ended
 
     def _note_waiting(self, name: str, why: str) -> None:
         node = self._table.nodes[name]

@@ -68,14 +68,24 @@ class ContainerEnd:
     exit_code: str | None = None
 
 
+def _nobody_keeps() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class PodEnd:
-    """How a pod ended; `containers` are those of a `containerSet`, by name."""
+    """How a pod ended.
+
+    Attributes:
+        containers: those of a `containerSet`, by name.
+        on_kept: is called when all of this is kept, so that what is left of the pod may go.
+    """
 
     phase: Phase
     message: str = ""
     outputs: NodeOutputs = field(default_factory=NodeOutputs)
     containers: Mapping[str, ContainerEnd] = field(default_factory=dict)
+    on_kept: Callable[[], None] = field(default=_nobody_keeps, compare=False)
 
 
 class Executor(Protocol):

@@ -1,13 +1,19 @@
 """One contract for pods, wherever they are: processes of this machine, and pods of a cluster, whose API server and kubelet are of this process."""
 
+import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from pachyderm_dagster.argo.cluster import artifacts
+from pachyderm_dagster.argo.cluster.area import PodArea, get_file
+from pachyderm_dagster.argo.cluster.artifacts import RunArtifacts
+from pachyderm_dagster.argo.cluster.names import POD_ANNOTATION, TRY_ANNOTATION, WORKFLOW_ANNOTATION, RunNames
 from pachyderm_dagster.argo.cluster.place import ClusterPlace
 from pachyderm_dagster.argo.cluster.running_pod import RunningPod
 from pachyderm_dagster.argo.control import STOP
@@ -16,10 +22,12 @@ from pachyderm_dagster.argo.nodes import Node, Phase
 from pachyderm_dagster.argo.run_folder import RunFolder
 from pachyderm_dagster.argo.runs import Runs
 from pachyderm_dagster.clock import ManualClock, SystemClock
+from pachyderm_dagster.errors import ExecutionError, UnreachableError
+from pachyderm_dagster.executors.kubernetes.cluster import Cluster
 from pachyderm_dagster.settings import KubernetesSettings, Settings
 from tests.argo.kubelet import Kubelet, cluster
 from tests.argo.playing import ignore, subject_of
-from tests.executors.kubernetes.api_server import ApiServer
+from tests.executors.kubernetes.api_server import ApiServer, Manifest
 
 
 class Home:
@@ -273,22 +281,41 @@ def begin(home: Home, run: RunFolder) -> threading.Thread:
 async def remove_nothing(_self: RunningPod) -> None: ...
 
 
+def kill(run: RunFolder, running: threading.Thread, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a process dies: it removes nothing, and says nothing."""
+    with monkeypatch.context() as dying:
+        dying.setattr(RunningPod, "removed", remove_nothing)
+        dying.setattr(ClusterPlace, "end", lambda *_: None)
+        run.ask_to_stop("Terminate")
+        running.join()
+    for name in ("stop", "ending.json", "nodes"):
+        (run.path / name).unlink()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    wait = threading.Event()
+    while not holds():
+        wait.wait(0.01)
+
+
+def has_answer(home: Home) -> bool:
+    return bool(list((home.path / "store" / "workflows").rglob("answer")))
+
+
 def test_a_pod_of_a_process_that_was_killed_is_gone_on_with(on_cluster: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     server, kubelet = on_cluster.server, on_cluster.kubelet
     assert server is not None and kubelet is not None
     run = on_cluster.create(container("echo x > /tmp/p", template=P))
     kubelet.gate.clear()
-    # As of a process that dies: it removes nothing, and says nothing.
-    monkeypatch.setattr(RunningPod, "removed", remove_nothing)
-    monkeypatch.setattr(ClusterPlace, "end", lambda *_: None)
     first = begin(on_cluster, run)
     server.wait(lambda: bool(server.objects("pods")))
     (pod,) = server.objects("pods")
-    run.ask_to_stop("Terminate")
-    first.join()
-    for name in ("stop", "ending.json", "nodes"):
-        (run.path / name).unlink()
-    monkeypatch.undo()
+    kill(run, first, monkeypatch)
+
+    def order(*_: object) -> None:
+        raise AssertionError("what goes into a pod that is there is not asked for")
+
+    monkeypatch.setattr(RunArtifacts, "order", order)
     kubelet.gate.set()
     nodes = on_cluster.go_on(run)
     assert nodes[""].outputs.parameters == {"p": "x"}
@@ -296,17 +323,222 @@ def test_a_pod_of_a_process_that_was_killed_is_gone_on_with(on_cluster: Home, mo
     assert on_cluster.is_clean()
 
 
-def test_an_answer_counts_though_its_pod_is_gone(on_cluster: Home) -> None:
+def test_an_answer_counts_though_its_pod_is_gone(on_cluster: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     server, kubelet = on_cluster.server, on_cluster.kubelet
     assert server is not None and kubelet is not None
-    run = on_cluster.create("  podGC: {strategy: OnPodCompletion}\n" + container("echo x >> /tmp/p", template=P))
-    assert on_cluster.go_on(run)[""].phase is Phase.SUCCEEDED
-    assert len(kubelet.begun) == 1
-    # It is the area that has what came of it; at the end of the run that is gone, and what is run anew runs.
-    (run.path / "nodes").unlink()
-    (run.path / "ending.json").unlink()
+    run = on_cluster.create(container("echo x > /tmp/p", template=P))
+    with monkeypatch.context() as blind:
+        blind.setattr(RunningPod, "_ends_in", lambda *_: None)
+        first = begin(on_cluster, run)
+        until(lambda: has_answer(on_cluster))
+        kill(run, first, monkeypatch)
+    (pod,) = server.objects("pods")
+    server.delete("pods", pod["metadata"]["name"])
     assert on_cluster.go_on(run)[""].outputs.parameters == {"p": "x"}
-    assert len(kubelet.begun) == 2
+    assert kubelet.begun == [pod["metadata"]["name"]]
+    assert on_cluster.is_clean()
+
+
+SET = """  volumeClaimTemplates: [{metadata: {name: c}, spec: {}}]
+  templates:
+  - name: main
+    outputs: {parameters: [{name: p, valueFrom: {path: /tmp/p}}]}
+    containerSet:
+      volumeMounts: [{name: c, mountPath: /c}]
+      containers:
+      - {name: main, image: x, command: [sh, -c, 'echo x > /tmp/p']}
+      - {name: b, image: x, command: [sh, -c, 'while [ ! -e /c/go ]; do sleep 0.1; done; exit 3']}
+"""
+
+
+def go(home: Home, tmp_path: Path) -> None:
+    assert home.server is not None
+    (claim,) = home.server.objects("persistentvolumeclaims")
+    (tmp_path / "cluster" / "kubelet" / "claims" / claim["metadata"]["name"] / "go").touch()
+
+
+def test_the_answer_of_main_is_not_that_of_a_container_that_still_runs(on_cluster: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kubelet = on_cluster.kubelet
+    assert kubelet is not None
+    run = on_cluster.create(SET)
+    first = begin(on_cluster, run)
+    until(lambda: has_answer(on_cluster))
+    kill(run, first, monkeypatch)
+    second = begin(on_cluster, run)
+    go(on_cluster, tmp_path)
+    second.join()
+    nodes = run.nodes()
+    assert {name: node.phase for name, node in nodes.items()} == {"wf": Phase.FAILED, "wf.main": Phase.SUCCEEDED, "wf.b": Phase.FAILED}
+    assert len(kubelet.begun) == 1
+
+
+def test_a_container_of_a_set_whose_pod_is_gone_is_not_known_to_have_succeeded(on_cluster: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = on_cluster.server
+    assert server is not None
+    run = on_cluster.create(SET)
+    first = begin(on_cluster, run)
+    until(lambda: has_answer(on_cluster))
+    kill(run, first, monkeypatch)
+    server.delete("pods", server.objects("pods")[0]["metadata"]["name"])
+    nodes = on_cluster.go_on(run)
+    assert (nodes[".main"].phase, nodes[".b"].phase, nodes[".b"].message) == (Phase.SUCCEEDED, Phase.ERROR, "pod deleted")
+
+
+@pytest.mark.parametrize("beside", ["", "    sidecars: [{name: b, image: x, command: [sleep, '1000']}]\n"])
+def test_a_pod_goes_when_its_end_is_kept(on_cluster: Home, beside: str) -> None:
+    server = on_cluster.server
+    assert server is not None
+    run = on_cluster.create("  podGC: {strategy: OnPodCompletion}\n" + container("exit 3", template=beside))
+    follow, phases = server.on_change, []
+
+    def look(change: str, kind: str, found: Manifest) -> None:
+        if (change, kind) == ("DELETED", "pods"):
+            phases.append(run.nodes()["wf"].phase)
+        follow(change, kind, found)
+
+    server.on_change = look
+    on_cluster.go_on(run)
+    assert phases == [Phase.FAILED]
+
+
+def test_a_pod_that_was_made_without_an_answer_goes_with_its_node(on_cluster: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = on_cluster.server
+    assert server is not None
+    away = threading.Event()
+    create, get, give_up = Cluster.create, Cluster.get, RunningPod.give_up
+
+    def make(self: Cluster, kind: str, body: Manifest) -> Manifest | None:
+        made = create(self, kind, body)
+        if kind == "pods":
+            away.set()
+            raise UnreachableError("cluster-unreachable", "no answer")
+        return made
+
+    def find(self: Cluster, kind: str, name: str) -> Manifest | None:
+        if away.is_set():
+            raise UnreachableError("cluster-unreachable", "no answer")
+        return get(self, kind, name)
+
+    def end(self: RunningPod) -> None:
+        give_up(self)
+        away.clear()
+
+    monkeypatch.setattr(Cluster, "create", make)
+    monkeypatch.setattr(Cluster, "get", find)
+    monkeypatch.setattr(RunningPod, "give_up", end)
+    # It would remove all that there is.
+    monkeypatch.setattr(ClusterPlace, "end", lambda *_: None)
+    run = on_cluster.create(container("sleep 1000"))
+    running = begin(on_cluster, run)
+    until(away.is_set)
+    run.ask_to_stop(STOP)
+    running.join()
+    assert not server.objects("pods")
+
+
+def test_a_pod_is_told_to_end_until_it_is_gone(on_cluster: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = on_cluster.server
+    assert server is not None
+    monkeypatch.setattr(ClusterPlace, "end", lambda *_: None)
+    run = on_cluster.create(container("sleep 1000"))
+    running = begin(on_cluster, run)
+    until(lambda: any(pod.get("status", {}).get("phase") == "Running" for pod in server.objects("pods")))
+    server.refuse["DELETE"] = 503
+    run.ask_to_stop(STOP)
+    until(lambda: ("DELETE", "pods") in server.asked)
+    server.refuse.clear()
+    running.join()
+    assert not server.objects("pods")
+
+
+@pytest.mark.parametrize("status", [401, 403, 503])
+def test_pods_outlive_a_refusal_that_passes(on_cluster: Home, tmp_path: Path, status: int) -> None:
+    server, kubelet = on_cluster.server, on_cluster.kubelet
+    assert server is not None and kubelet is not None
+    claims = "  volumeClaimTemplates: [{metadata: {name: c}, spec: {}}]\n"
+    run = on_cluster.create(claims + container("while [ ! -e /c/go ]; do sleep 0.1; done", more=", volumeMounts: [{name: c, mountPath: /c}]"))
+    running = begin(on_cluster, run)
+    until(lambda: any(pod.get("status", {}).get("phase") == "Running" for pod in server.objects("pods")))
+    server.refuse["GET"] = status
+    asked = len(server.asked)
+    server.forget()
+    until(lambda: ("GET", "pods") in server.asked[asked:])
+    go(on_cluster, tmp_path)
+    server.refuse.clear()
+    running.join()
+    assert run.nodes()["wf"].phase is Phase.SUCCEEDED, run.nodes()["wf"].message
+    assert len(kubelet.begun) == 1
+
+
+def test_a_store_that_is_away_is_waited_for(on_cluster: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    kubelet = on_cluster.kubelet
+    assert kubelet is not None
+    for name in ("find_answer", "write_order"):
+        monkeypatch.setattr(PodArea, name, away_once(getattr(PodArea, name)))
+    monkeypatch.setattr(artifacts, "get_file", away_once(get_file))
+    run = on_cluster.create(container("echo x > /a", template="    outputs: {artifacts: [{name: a, path: /a}]}\n"))
+    root = on_cluster.go_on(run)[""]
+    assert root.phase is Phase.SUCCEEDED, root.message
+    assert len(kubelet.begun) == 1
+
+
+def away_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    calls = itertools.count()
+
+    def call(*arguments: Any) -> Any:
+        if not next(calls):
+            raise UnreachableError("storage-unreachable", "the store does not answer")
+        return function(*arguments)
+
+    return call
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_makes_nothing_now_is_asked_again(on_cluster: Home, status: int) -> None:
+    server = on_cluster.server
+    assert server is not None
+    server.refuse["POST"] = status
+    run = on_cluster.create(container("true"))
+    running = begin(on_cluster, run)
+    until(lambda: ("POST", "pods") in server.asked)
+    server.refuse.clear()
+    running.join()
+    assert run.nodes()["wf"].phase is Phase.SUCCEEDED
+
+
+def test_what_a_quota_forbids_is_asked_for_again(on_cluster: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    create, calls = Cluster.create, itertools.count()
+
+    def make(self: Cluster, kind: str, body: Manifest) -> Manifest | None:
+        if kind == "pods" and not next(calls):
+            raise ExecutionError("cluster-denied", "pods is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1")
+        return create(self, kind, body)
+
+    monkeypatch.setattr(Cluster, "create", make)
+    assert on_cluster.run(container("true"))[""].phase is Phase.SUCCEEDED
+
+
+def test_what_an_account_may_not_make_is_an_error(on_cluster: Home) -> None:
+    server = on_cluster.server
+    assert server is not None
+    server.refuse["POST"] = 403
+    root = on_cluster.run(container("true"))[""]
+    assert root.phase is Phase.ERROR
+    assert "the cluster refused POST pods" in root.message
+
+
+@pytest.mark.parametrize(("is_own", "phase"), [(True, Phase.SUCCEEDED), (False, Phase.ERROR)])
+def test_a_pod_of_another_try_is_removed_and_that_of_somebody_else_is_not(on_cluster: Home, is_own: bool, phase: Phase) -> None:
+    server, kubelet = on_cluster.server, on_cluster.kubelet
+    assert server is not None and kubelet is not None
+    run = on_cluster.create(container("true"))
+    uid = run.subject()[0].uid
+    names = RunNames("home", uid, "wf")
+    annotations = {WORKFLOW_ANNOTATION: "wf", POD_ANNOTATION: "wf" if is_own else "another", TRY_ANNOTATION: "7"}
+    server.put("pods", {"metadata": {"name": names.pod("wf"), "labels": names.labels, "annotations": annotations}}, "ADDED")
+    root = on_cluster.go_on(run)[""]
+    assert root.phase is phase, root.message
+    assert len(kubelet.begun) == int(is_own)
 
 
 def test_a_pod_that_somebody_deletes_is_an_error(on_cluster: Home) -> None:

@@ -3,16 +3,18 @@
 import asyncio
 import contextlib
 import functools
+import logging
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from pachyderm_dagster.argo.artifact_files import ArtifactFolder
-from pachyderm_dagster.argo.cluster.area import RunArea
+from pachyderm_dagster.argo.cluster.area import PodArea, RunArea
 from pachyderm_dagster.argo.cluster.artifacts import RunArtifacts
 from pachyderm_dagster.argo.cluster.ends import DELETED
-from pachyderm_dagster.argo.cluster.manifests import Making, gives, pod_manifest
+from pachyderm_dagster.argo.cluster.manifests import Making, needs_order, pod_manifest
 from pachyderm_dagster.argo.cluster.pod_watch import PodWatch
 from pachyderm_dagster.argo.cluster.running_pod import Places, RunningPod
 from pachyderm_dagster.argo.local_pod import PodFolder
@@ -22,10 +24,18 @@ from pachyderm_dagster.argo.parameters import Archive, Artifact
 from pachyderm_dagster.argo.pod_gc import removes_at_pods_end
 from pachyderm_dagster.argo.pods import LOGS, ContainerEnd, Pod, PodEnd
 from pachyderm_dagster.argo.tries import Tries
+from pachyderm_dagster.argo.waits import all_cancelled
+from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.executors.kubernetes.cluster import Cluster
+from pachyderm_dagster.executors.kubernetes.patches import Manifest
 
 T = TypeVar("T")
 _THREADS = 16
+_LAST_SECONDS = 5.0
+"""How long pods are waited for that are to go, when the executor closes; the end of the run takes them too."""
+_LOG_SECONDS = 60.0
+"""How long the node of a pod is asked for what that printed: it may be gone."""
+_log = logging.getLogger(__name__)
 
 
 class ClusterExecutor:
@@ -44,6 +54,8 @@ class ClusterExecutor:
         self._tries = Tries(folder / "tries")
         self._threads = ThreadPoolExecutor(_THREADS, "workflow-pods")
         self._watch: PodWatch | None = None
+        self._going: set[asyncio.Future[None]] = set()
+        self._is_told = False
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator["ClusterExecutor"]:
@@ -51,7 +63,10 @@ class ClusterExecutor:
         try:
             async with PodWatch(self._cluster, self._making.names.selector).opened() as self._watch:
                 yield self
+                if self._going:
+                    await asyncio.wait(self._going, timeout=_LAST_SECONDS)
         finally:
+            await all_cancelled(self._going)
             self._threads.shutdown(wait=False)
 
     async def run(self, pod: Pod) -> PodEnd:
@@ -59,15 +74,15 @@ class ClusterExecutor:
         assert self._watch is not None
         number = self._tries.number(pod.name)
         area = self._area.pod(pod.name, number)
-        order = await self._call(self._artifacts.order, pod)
-        manifest = pod_manifest(pod, number, order, area.folder, self._making)
-        running = RunningPod(pod, order, area, manifest, Places(self._cluster, self._watch, self._making.names, self._call))
+        running = RunningPod(
+            pod, number, area, functools.partial(self._make, pod, number, area), Places(self._cluster, self._watch, self._making.names, self._call)
+        )
         begun = asyncio.ensure_future(running.begin())
         try:
             # Whoever is cancelled while a pod is being made removes it when it is there.
             await asyncio.shield(begun)
             ends = await running.ends()
-        except BaseException:
+        except asyncio.CancelledError:
             running.give_up()
             await asyncio.wait((begun,))
             await asyncio.shield(asyncio.ensure_future(running.removed()))
@@ -76,16 +91,43 @@ class ClusterExecutor:
             return PodEnd(Phase.ERROR, DELETED)
         return await self._ended(running, ends)
 
+    def _make(self, pod: Pod, number: int, area: PodArea) -> Manifest:
+        order = self._artifacts.order(pod)
+        manifest = pod_manifest(pod, number, order, area.folder, self._making)
+        if needs_order(pod, order):
+            area.write_order(order)
+        return manifest
+
     async def _ended(self, running: RunningPod, ends: dict[str, ContainerEnd]) -> PodEnd:
-        pod = running.pod
-        await self._call(running.keep_logs, self._folder / "pods" / pod.name)
-        answer = await self._call(running.area.find_answer) if gives(running.order) else None
-        logs = await self._call(self._kept_log, pod)
-        end = await self._call(pod_end, pod, ends, logs, functools.partial(self._artifacts.outputs, pod, running.area, answer))
-        # What runs beside the main containers runs for as long as the pod is there.
-        if pod.template.sidecars or removes_at_pods_end(self._pod_gc, end.phase):
-            await self._call(running.delete)
+        try:
+            async with asyncio.timeout(_LOG_SECONDS):
+                await running.asked(functools.partial(self._keep_logs, running))
+        except TimeoutError:
+            _log.warning("what the pod %s printed is not kept: the cluster gave no answer for %.0f s", running.pod.name, _LOG_SECONDS)
+        end = await running.asked(functools.partial(self._end_of, running, ends))
+        assert end is not None
+        # What runs beside the main containers runs for as long as the pod is there. The pod says how it ended until that is kept.
+        if running.pod.template.sidecars or removes_at_pods_end(self._pod_gc, end.phase):
+            return replace(end, on_kept=functools.partial(self._remove, running))
         return end
+
+    def _end_of(self, running: RunningPod, ends: dict[str, ContainerEnd]) -> PodEnd:
+        pod = running.pod
+        outputs = functools.partial(self._artifacts.outputs, pod, self._area.pod(pod.name, running.number), running.find_answer())
+        return pod_end(pod, ends, self._kept_log(pod), outputs)
+
+    def _keep_logs(self, running: RunningPod) -> None:
+        try:
+            running.keep_logs(self._folder / "pods" / running.pod.name)
+        except ExecutionError as error:
+            if not self._is_told:
+                self._is_told = True
+                _log.warning("what the pods of workflow %s print is not kept: %s", self._workflow, error)
+
+    def _remove(self, running: RunningPod) -> None:
+        task = asyncio.ensure_future(running.removed())
+        self._going.add(task)
+        task.add_done_callback(self._going.discard)
 
     def _kept_log(self, pod: Pod) -> dict[str, KeptArtifact]:
         log = PodFolder(self._folder / "pods" / pod.name).log

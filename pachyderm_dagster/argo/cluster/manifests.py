@@ -13,7 +13,7 @@ from pachyderm_dagster.argo.containers import ClaimTemplate, Container, Script, 
 from pachyderm_dagster.argo.go_yaml import read_documents
 from pachyderm_dagster.argo.local_pod import SCRIPT
 from pachyderm_dagster.argo.merging import merged
-from pachyderm_dagster.argo.outputs import MAIN
+from pachyderm_dagster.argo.outputs import MAIN, has_main
 from pachyderm_dagster.argo.pods import Pod
 from pachyderm_dagster.argo.retrying import to_seconds
 from pachyderm_dagster.argo.templates import Template
@@ -49,14 +49,15 @@ def main_names(template: Template) -> tuple[str, ...]:
     return (MAIN,) if template.container_set is None else tuple(one.name for one in template.container_set.containers)
 
 
-def gives(order: Order) -> bool:
+def gives(pod: Pod) -> bool:
     """Whether there is anything to take from the pod when it has ended."""
-    return bool(order.wanted) or order.keeps_result
+    outputs = pod.template.outputs
+    return has_main(pod) and (pod.keeps_result or bool(outputs.artifacts) or any(one.value_from is not None for one in outputs.parameters))
 
 
 def needs_order(pod: Pod, order: Order) -> bool:
     """Whether the pod has containers of ours."""
-    return gives(order) or bool(order.given) or order.script is not None or pod.template.container_set is not None
+    return gives(pod) or bool(order.given) or order.script is not None or pod.template.container_set is not None
 
 
 def pod_manifest(pod: Pod, number: int, order: Order, folder: str, making: Making) -> Manifest:
@@ -128,7 +129,7 @@ class _Containers:
         if any(given.target for given in self._order.given):
             mounts = mount_fields(_main_mounts(self._pod.template), self._pod.volumes, self._claims)
             begin["volumeMounts"] += [{**mount, "mountPath": BELOW + mount["mountPath"]} for mount in mounts]
-        return [begin, {**self._own(SAVE, "save"), "restartPolicy": "Always"}] if gives(self._order) else [begin]
+        return [begin, {**self._own(SAVE, "save"), "restartPolicy": "Always"}] if gives(self._pod) else [begin]
 
     def _own(self, name: str, module: str) -> Manifest:
         settings = self._making.settings
@@ -188,7 +189,7 @@ class _Containers:
         return [_own_mount(given.artifact.path, f"{IN}/{given.name}") for given in self._order.given if not given.target]
 
     def _is_wrapped(self, container: Container) -> bool:
-        return isinstance(container, SetContainer) or gives(self._order)
+        return isinstance(container, SetContainer) or gives(self._pod)
 
     def _words(self, container: Container, name: str) -> list[str]:
         retries, pause, after = "0", "0", ""

@@ -15,7 +15,7 @@ POD_ANNOTATION = f"{PREFIX}/workflow-pod"
 TRY_ANNOTATION = f"{PREFIX}/try"
 """How often the node was forgotten after it had ended."""
 _MOST = 63
-_OWN = 8
+_OWN = 16
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,7 @@ class PodWatch:
 
     def __init__(self, cluster: Cluster, selector: str) -> None:
         self._loop = asyncio.get_running_loop()
-        self._watched = Watched(cluster, PODS, selector, self._changed_there)
-        self._there: dict[str, Manifest] | None = None
+        self._watched = Watched(cluster, PODS, selector, self._changed_there, asks_again=True)
         self._changed = asyncio.Event()
 
     @contextlib.asynccontextmanager
@@ -31,12 +30,14 @@ class PodWatch:
         """A pod as it was seen last; None when it is not there, or was not seen yet.
 
         Raises:
-            PachydermError: what keeps pods from being followed.
+            PachydermError: what keeps pods from being followed, before they were seen once.
         """
-        if self._there is None:
-            self._there = {one["metadata"]["name"]: one for one in self._watched.objects() or ()}
-        found = self._there.get(name)
+        found = self._watched.find(name)
         return found if found is not None and found["metadata"]["uid"] == uid else None
+
+    def is_listed(self) -> bool:
+        """Whether they are followed. Raises as `find`."""
+        return self._watched.is_listed()
 
     async def change(self, seconds: float) -> None:
         """Waits until something changed, but no longer than so many seconds."""
@@ -51,6 +52,5 @@ class PodWatch:
             self._loop.call_soon_threadsafe(self._note)
 
     def _note(self) -> None:
-        self._there = None
         self._changed.set()
         self._changed = asyncio.Event()

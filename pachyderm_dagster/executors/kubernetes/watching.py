@@ -1,14 +1,16 @@
 """The objects of one kind that belong to a job, as they are now: listed once, and then watched."""
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Self
 
-from pachyderm_dagster.errors import PachydermError, UnreachableError
+from pachyderm_dagster.errors import ExecutionError, PachydermError, UnreachableError
 from pachyderm_dagster.executors.kubernetes.cluster import Cluster, Watch, WatchExpired
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
 
 RETRY_SECONDS = 2.0
+_log = logging.getLogger(__name__)
 
 
 class Watched:
@@ -18,9 +20,11 @@ class Watched:
 
     Args:
         changed: called from the thread after each change.
+        asks_again: once they were listed, a server that refuses that later is asked again as well, and what it said is told.
     """
 
-    def __init__(self, cluster: Cluster, kind: str, labels: str, changed: Callable[[], None]) -> None:
+    def __init__(self, cluster: Cluster, kind: str, labels: str, changed: Callable[[], None], *, asks_again: bool = False) -> None:
+        self._asks_again = asks_again
         self._cluster, self._kind, self._labels, self._changed = cluster, kind, labels, changed
         self._objects: dict[str, Manifest] = {}
         self._ended = threading.Event()
@@ -41,6 +45,20 @@ class Watched:
                 raise self._failure
             return list(self._objects.values()) if self._is_listed else None
 
+    def find(self, name: str) -> Manifest | None:
+        """One of them. Raises as `objects`."""
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            return self._objects.get(name)
+
+    def is_listed(self) -> bool:
+        """Whether they were listed once. Raises as `objects`."""
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            return self._is_listed
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self
@@ -60,6 +78,10 @@ class Watched:
             except (WatchExpired, UnreachableError):
                 self._ended.wait(RETRY_SECONDS)
             except PachydermError as error:
+                if self._asks_again and self._is_listed and isinstance(error, ExecutionError):
+                    _log.warning("%s are not followed now: %s", self._kind, error)
+                    self._ended.wait(RETRY_SECONDS)
+                    continue
                 with self._lock:
                     self._failure = error
                 self._changed()
