@@ -32,6 +32,7 @@ KUBERNETES_SERVICE_ACCOUNT = "PACHYDERM_KUBERNETES_SERVICE_ACCOUNT"
 KUBERNETES_COORDINATION_URL = "PACHYDERM_KUBERNETES_COORDINATION_URL"
 KUBERNETES_COOLDOWN_SECONDS = "PACHYDERM_KUBERNETES_COOLDOWN_SECONDS"
 KUBERNETES_SPOUT_SECRET = "PACHYDERM_KUBERNETES_SPOUT_SECRET"
+KUBERNETES_OWNER = "PACHYDERM_KUBERNETES_OWNER"
 NEVER = "never"
 """In the place of a number of seconds."""
 SQL_PASSWORD = "PACHYDERM_SQL_PASSWORD"
@@ -54,6 +55,7 @@ _KUBERNETES_DEFAULTS = {
     KUBERNETES_COORDINATION_URL: "",
     KUBERNETES_COOLDOWN_SECONDS: "300",
     KUBERNETES_SPOUT_SECRET: "",
+    KUBERNETES_OWNER: "",
 }
 _IN_FILE = (METADATA_URL, STORAGE_URL, COORDINATION_URL, EXECUTOR, PROJECT, DAGSTER_HOME, *_KUBERNETES_DEFAULTS)
 
@@ -80,6 +82,7 @@ class KubernetesSettings:
         coordination_url: the etcd of the home, as pods reach it, where their workers claim datum sets; empty when they do so in the store.
         cooldown_seconds: after so long without a job there are no more workers of a pipeline whose workers stay; infinite for never.
         spout_secret: name of the Secret whose keys are the variables with which the code of spouts reaches record and store; empty: there are no spouts.
+        owner: NAME/UID of the pod of this process, where the home goes with it: what workflows make on the cluster goes then too; empty: it stays.
     """
 
     kubeconfig: str
@@ -92,6 +95,7 @@ class KubernetesSettings:
     coordination_url: str = ""
     cooldown_seconds: float = 300.0
     spout_secret: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +215,9 @@ def _kubernetes(found: Mapping[str, Setting]) -> KubernetesSettings:
     if there and not (there.startswith(_ETCD) and here.value.startswith(_ETCD)):
         problem = f"{KUBERNETES_COORDINATION_URL} is set, and {COORDINATION_URL} is {here.value!r} ({here.origin})"
         raise InvalidError("config-invalid", f"{problem}; both take etcd://HOST:PORT, and name the same etcd: as pods reach it, and as this process does")
+    owner = found[KUBERNETES_OWNER]
+    if owner.value and not re.fullmatch(r"[^/]+/[^/]+", owner.value):
+        raise InvalidError("config-invalid", f"{KUBERNETES_OWNER} is {owner.value!r} ({owner.origin}); it takes the name and the uid of a pod, as NAME/UID")
     cooldown = found[KUBERNETES_COOLDOWN_SECONDS]
     if find_seconds(cooldown.value) is None:
         problem = f"{KUBERNETES_COOLDOWN_SECONDS} is {cooldown.value!r} ({cooldown.origin})"
@@ -237,6 +244,7 @@ def _as_kubernetes(values: Mapping[str, str]) -> KubernetesSettings:
         coordination_url=values[KUBERNETES_COORDINATION_URL],
         cooldown_seconds=find_seconds(values[KUBERNETES_COOLDOWN_SECONDS]) or 0.0,
         spout_secret=values[KUBERNETES_SPOUT_SECRET],
+        owner=values[KUBERNETES_OWNER],
     )
 
 

@@ -48,6 +48,12 @@ class Home:
         assert self._settings.kubernetes is not None
         return Runs(self.path, place=ClusterPlace(self._settings, self._settings.kubernetes))
 
+    def set_owner(self, owner: str) -> None:
+        """Has all that runs make belong to a pod."""
+        assert self._settings.kubernetes is not None
+        self._settings = replace(self._settings, kubernetes=replace(self._settings.kubernetes, owner=owner))
+        self.runs = self.another()
+
     def create(self, text: str) -> RunFolder:
         return self.runs.create(subject_of(text, {}, ManualClock()), network=False)
 
@@ -621,3 +627,20 @@ def test_what_a_run_left_whose_process_was_killed_at_its_end_is_removed_by_the_n
     run = on_cluster.runs.create(replace(other, uid="another", metadata=msgspec.structs.replace(other.metadata, name="other")), network=False)
     run_to_end(on_cluster.runs, run, SystemClock(), ignore)
     assert on_cluster.is_clean()
+
+
+def test_what_a_run_has_on_the_cluster_goes_with_the_pod_that_its_home_goes_with(on_cluster: Home) -> None:
+    server, kubelet = on_cluster.server, on_cluster.kubelet
+    assert server is not None and kubelet is not None
+    kubelet.gate.clear()
+    on_cluster.set_owner("engine/uid-of-it")
+    more = ", env: [{name: A, valueFrom: {configMapKeyRef: {name: c, key: k}}}]"
+    files = "  volumeClaimTemplates: [{metadata: {name: c}, spec: {}}]\n" + container("true", more=more)
+    run = on_cluster.create(f"{files}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\ndata: {{k: value}}\n")
+    running = begin(on_cluster, run)
+    server.wait(lambda: bool(server.objects("pods")))
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "engine", "uid": "uid-of-it"}
+    for kind in ("pods", "configmaps", "persistentvolumeclaims"):
+        assert [one["metadata"]["ownerReferences"] for one in server.objects(kind)] == [[owner]]
+    kubelet.gate.set()
+    running.join()

@@ -74,6 +74,7 @@ def pod_manifest(pod: Pod, number: int, order: Order, folder: str, making: Makin
     names, template = making.names, pod.template
     own = {NODE_ANNOTATION: pod.node, POD_ANNOTATION: pod.name, TRY_ANNOTATION: str(number)}
     metadata = {
+        **names.metadata,
         "name": names.pod(pod.name),
         "namespace": making.settings.namespace,
         "labels": {**pod.labels, **names.labels},
@@ -101,7 +102,7 @@ def claim_manifests(templates: Iterable[ClaimTemplate], names: RunNames) -> list
         {
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
-            "metadata": {"name": names.claim(one.metadata.name), "labels": names.labels, "annotations": names.annotations},
+            "metadata": {"name": names.claim(one.metadata.name), **names.metadata},
             "spec": one.spec,
         }
         for one in templates

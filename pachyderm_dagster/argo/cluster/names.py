@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from pachyderm_dagster.codec import digest
 from pachyderm_dagster.executors.kubernetes.names import MANAGED_BY, PREFIX, label_value
@@ -26,11 +27,13 @@ class RunNames:
         home: id of the runs of a home.
         uid: of the run.
         workflow: its name.
+        owner: NAME/UID of the pod with which all of it goes; empty for none.
     """
 
     home: str
     uid: str
     workflow: str
+    owner: str = ""
 
     @property
     def selector(self) -> str:
@@ -46,6 +49,13 @@ class RunNames:
     def annotations(self) -> dict[str, str]:
         """The whole name, which a label cannot hold."""
         return {WORKFLOW_ANNOTATION: self.workflow}
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Of an object of the run, but for its own name and what is said of it beside this."""
+        name, _, uid = self.owner.partition("/")
+        owners = [{"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}] if uid else []
+        return {"labels": self.labels, "annotations": self.annotations, **({"ownerReferences": owners} if owners else {})}
 
     def object_name(self, kind: str, name: str) -> str:
         """Of a pod, or of something that pods need: a DNS label, and another one for another run."""

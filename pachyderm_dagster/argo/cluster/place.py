@@ -84,7 +84,7 @@ class ClusterPlace:
         return self._connected
 
     def _names(self, subject: Subject) -> RunNames:
-        return RunNames(self._home_id(), subject.uid, subject.metadata.name)
+        return RunNames(self._home_id(), subject.uid, subject.metadata.name, self._kubernetes.owner)
 
     def _home_id(self) -> str:
         """The id of the home's runs, by which they are told from those of other homes on the cluster."""

@@ -58,7 +58,7 @@ def copies_of(pod: Pod, names: RunNames, wanted: Iterable[Manifest]) -> list[tup
         for name, data in there.items():
             called = names.object_name(kind, name)
             if f'"{called}"' in text:
-                metadata = {"name": called, "labels": names.labels, "annotations": names.annotations}
+                metadata = {"name": called, **names.metadata}
                 found.append(
                     (objects, {"apiVersion": "v1", "kind": "Secret" if kind == SECRET else "ConfigMap", "metadata": metadata, "data": _data(kind, data)})
                 )

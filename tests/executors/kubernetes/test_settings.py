@@ -38,3 +38,10 @@ def test_workers_that_stay_do_so_for_five_minutes_unless_said(said: str, seconds
 def test_what_is_no_time_is_refused() -> None:
     with pytest.raises(InvalidError, match="PACHYDERM_KUBERNETES_COOLDOWN_SECONDS is '5m'"):
         load_settings(HOME | {"PACHYDERM_KUBERNETES_COOLDOWN_SECONDS": "5m"})
+
+
+def test_the_pod_that_workflows_go_with_is_told_by_its_name_and_its_uid() -> None:
+    found = load_settings(HOME | {"PACHYDERM_KUBERNETES_OWNER": "run/1-2"}).kubernetes
+    assert found is not None and found.owner == "run/1-2"
+    with pytest.raises(InvalidError, match="NAME/UID"):
+        load_settings(HOME | {"PACHYDERM_KUBERNETES_OWNER": "run/"})

@@ -82,6 +82,20 @@ capabilities:
       key: {{ .Values.databases.dagsterKey }}
 {{- end }}
 
+{{/* The pod itself, with which its home goes, and so what workflows have on the cluster. */}}
+{{- define "pd.ownVariables" -}}
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+- name: POD_UID
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.uid
+- name: PACHYDERM_KUBERNETES_OWNER
+  value: $(POD_NAME)/$(POD_UID)
+{{- end }}
+
 {{/* All of a container of ours but its name, command, ports and probes. */}}
 {{- define "pd.container" -}}
 image: {{ include "pd.image" . }}
@@ -92,6 +106,7 @@ envFrom:
   {{- include "pd.environFrom" . | nindent 2 }}
 env:
   {{- include "pd.databaseVariables" . | nindent 2 }}
+  {{- include "pd.ownVariables" . | nindent 2 }}
 volumeMounts:
   {{- include "pd.mounts" . | nindent 2 }}
   - name: instance
