@@ -6,6 +6,7 @@ kubelet starts again. Nothing of what it writes goes to the store.
 
 import contextlib
 import os
+import re
 import sys
 import time
 from typing import NoReturn
@@ -26,6 +27,7 @@ from pachyderm_dagster.worker.work_area import WorkArea
 NOT_STARTED = 127
 """Exit code of the container when user code could not be started."""
 _SIGNAL_BASE = 128
+_REASON = re.compile(r"(?P<message>.*) \[(?P<code>[a-z0-9-]+)\]", re.DOTALL)
 _LOOK_SECONDS = 0.1
 
 
@@ -39,7 +41,10 @@ class StayingCode:
         """Runs the code in one container after another until the pod ends."""
         try:
             self._pod.check()
-            result = self._run(self._pod.runner.begin())
+            image = self._pod.runner.begin()
+            # What was said of a container before this one: the kubelet ends one too whose livenessProbe failed.
+            os.truncate(f"{PACH}/run/{LEAVING}", 0)
+            result = self._run(image)
             if not os.path.getsize(f"{PACH}/run/{LEAVING}"):
                 self._tell(result)
             self._pod.runner.exit(container_code(result.exit_code))
@@ -62,10 +67,10 @@ class StayingCode:
 
     def _tell(self, result: DatumResult) -> None:
         """Says why the code ended, for those who look why it is not there. It is started again whether or not that can be written."""
-        reason = result.reason or "the command ended with exit code 0, and is to stay [command-failed]"
-        process_log.error("%s", reason)
+        error = why_ended(result)
+        process_log.error("%s", error)
         with contextlib.suppress(PachydermError):
-            self._area.note_last(self._uid, WorkerRefused("ExecutionError", "command-failed", reason))
+            self._area.note_last(self._uid, WorkerRefused.of(error))
 
     def _refuse(self, error: PachydermError) -> NoReturn:
         """Ends the worker, which the kubelet starts again in its place. A store that does not answer says nothing about the code."""
@@ -74,6 +79,14 @@ class StayingCode:
             with contextlib.suppress(PachydermError):
                 self._area.note_last(self._uid, WorkerRefused.of(error))
         os._exit(os.EX_TEMPFAIL)
+
+
+def why_ended(result: DatumResult) -> ExecutionError:
+    """Why code ended that is to stay; also when its exit code is one that is accepted."""
+    found = _REASON.fullmatch(result.reason)
+    if found is None:
+        return ExecutionError("command-failed", f"the command ended with exit code {result.exit_code}, and is to stay")
+    return ExecutionError(found["code"], found["message"])
 
 
 def container_code(code: int | None) -> int:

@@ -10,7 +10,8 @@
 | `results/N/K` | worker | results of the set; `K-last` when the set has no other |
 | `deaths/POD` | worker | a `Death`: the datum that ran when the container of user code ended under it |
 | `told/POD` | worker | a `Death`: the datum that ran when the pod was told to end, for the driver, which may know why |
-| `refusals/POD` | worker | a `WorkerRefused`: why it cannot go on; of code that stays (docs/design/0033), why it ended last |
+| `refusals/POD` | worker | a `WorkerRefused`: why it cannot go on |
+| `ends/POD/N` | worker | a `WorkerRefused`: why code that stays (docs/design/0033) ended, the last N; those before it go |
 | `removing` | driver | nothing: that the area is being removed |
 
 Nothing is overwritten, so everybody may be killed anywhere and begin again. Whoever is told that an object exists may have written it itself, in a request
@@ -38,7 +39,7 @@ SENT_SIGTERM = "SIGTERM was sent to process 1 of the container, while nobody end
 """How a container ended."""
 _SPREAD = 0.6180339887498949
 _SETUP, _SETS, _SETS_WRITTEN, _REMOVING = "setup", "sets", "sets-written", "removing"
-_TAKERS, _CLAIMS, _RESULTS, _DEATHS, _TOLD, _REFUSALS = "takers", "claims", "results", "deaths", "told", "refusals"
+_TAKERS, _CLAIMS, _RESULTS, _DEATHS, _TOLD, _REFUSALS, _ENDS = "takers", "claims", "results", "deaths", "told", "refusals", "ends"
 _LAST = "-last"
 _JOB = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _Message = TypeVar("_Message")
@@ -208,9 +209,10 @@ class WorkArea:
         """Whether the worker of a pod could not go on."""
         return self._find(f"{_REFUSALS}/{pod}") is not None
 
-    def find_refusal(self, pod: str) -> WorkerRefused | None:
-        """Why the worker of a pod could not go on, or the code of a service ended last; None when it did not say so."""
-        data = self._find(f"{_REFUSALS}/{pod}")
+    def find_last(self, pod: str) -> WorkerRefused | None:
+        """Why code that stays ended last in a pod, or its worker could not begin; None when it has not."""
+        last = max(self._names(f"{_ENDS}/{pod}"), default=None)
+        data = None if last is None else self._find(f"{_ENDS}/{pod}/{last}")
         return None if data is None else _decode(data, WorkerRefused)
 
     def holders(self) -> set[str]:
@@ -349,9 +351,12 @@ class WorkArea:
         self.store.put_new(self._key(f"{_REFUSALS}/{pod}"), msgspec.msgpack.encode(refused))
 
     def note_last(self, pod: str, refused: WorkerRefused) -> None:
-        """As `note_refusal`, in the place of what was said before."""
-        self.store.delete(self._key(f"{_REFUSALS}/{pod}"))
-        self.note_refusal(pod, refused)
+        """Says why code that stays ended in a pod, or could not begin; then what was said before goes, so there is always something to read."""
+        before = sorted(self._names(f"{_ENDS}/{pod}"))
+        number = int(before[-1]) + 1 if before else 0
+        self.store.put_new(self._key(f"{_ENDS}/{pod}/{number:08}"), msgspec.msgpack.encode(refused))
+        for name in before:
+            self.store.delete(self._key(f"{_ENDS}/{pod}/{name}"))
 
     def _key(self, name: str) -> str:
         return f"{WORK}/{self.job}/{name}"

@@ -5,8 +5,8 @@ import subprocess
 import pytest
 
 from pachyderm_dagster.worker.processes import find_children
-from pachyderm_dagster.worker.protocol import IN_CONTAINER
-from pachyderm_dagster.worker.staying_code import NOT_STARTED, container_code
+from pachyderm_dagster.worker.protocol import IN_CONTAINER, DatumResult, ResultState
+from pachyderm_dagster.worker.staying_code import NOT_STARTED, container_code, why_ended
 from tests.worker.pods import Pod, PodPlace, needs_pods, pods, wait_for
 
 __all__ = ["pods"]
@@ -18,6 +18,17 @@ def test_container_ends_as_a_shell_would_with_what_its_code_ended_with(code: int
     assert container_code(code) == found
 
 
+@pytest.mark.parametrize(
+    ("reason", "code", "found"),
+    [
+        ("it wanted more than 1 MiB [of memory] [out-of-memory]", None, "it wanted more than 1 MiB [of memory] [out-of-memory]"),
+        ("", 3, "the command ended with exit code 3, and is to stay [command-failed]"),
+    ],
+)
+def test_why_code_ended_is_said_with_its_own_code_once(reason: str, code: int | None, found: str) -> None:
+    assert str(why_ended(DatumResult(id="0" * 64, index=0, state=ResultState.FAILED, reason=reason, exit_code=code))) == found
+
+
 def serve(place: PodPlace, script: str) -> Pod:
     place.serves = True
     place.folder.chmod(0o755)
@@ -26,8 +37,8 @@ def serve(place: PodPlace, script: str) -> Pod:
 
 
 def last_words(place: PodPlace) -> str:
-    found = place.area.find_refusal("pod-0")
-    return "" if found is None else found.message
+    found = place.area.find_last("pod-0")
+    return "" if found is None else str(found.error())
 
 
 def in_container(pod: Pod, *command: str) -> None:
@@ -39,9 +50,9 @@ def in_container(pod: Pod, *command: str) -> None:
 
 @needs_pods
 def test_code_finds_its_files_and_is_run_again_in_the_next_container(pods: PodPlace) -> None:
-    pod = serve(pods, 'cat /pfs/data/page; echo "port $PACH_SERVICE_PORT"; rm /pfs/data/page; exit 3')
+    pod = serve(pods, 'cat /pfs/data/page; echo "port $PACH_SERVICE_PORT"; rm /pfs/data/page 2>/dev/null; exit 3')
     assert pod.user.wait() == 3
-    assert "'sh' ended with exit code 3" in last_words(pods)
+    assert last_words(pods) == "'sh' ended with exit code 3; its last output: one | port 80 [command-failed]"
     assert "one\nport 80\n" in pods.log()
     pod.restart_container()
     assert pod.user.wait() == 3
@@ -51,7 +62,7 @@ def test_code_finds_its_files_and_is_run_again_in_the_next_container(pods: PodPl
 @needs_pods
 def test_code_that_ends_well_did_not_stay(pods: PodPlace) -> None:
     assert serve(pods, "true").user.wait() == 0
-    assert "exit code 0, and is to stay" in last_words(pods)
+    assert last_words(pods) == "the command ended with exit code 0, and is to stay [command-failed]"
 
 
 @needs_pods
@@ -73,6 +84,19 @@ def test_code_is_told_to_end_before_its_container_is_and_that_is_no_failure(pods
     assert pod.user.wait() == 0
     assert "said goodbye" in pods.log()
     assert last_words(pods) == ""
+
+
+@needs_pods
+def test_container_that_was_told_to_end_is_followed_by_one_whose_end_is_told(pods: PodPlace) -> None:
+    pod = serve(pods, f"trap 'exit 0' TERM; echo begins; while [ ! -e {pods.folder}/again ]; do sleep 0.01; done; exit 4")
+    wait_for(lambda: "begins" in pods.log())
+    in_container(pod, "/pach/bin/busybox", "sh", "/pach/bin/leave", "0", "1000")
+    assert pod.user.wait() == 0
+    pod.restart_container()
+    wait_for(lambda: pods.log().count("begins") == 2)
+    (pods.folder / "again").touch()
+    assert pod.user.wait() == 4
+    assert "exit code 4" in last_words(pods)
 
 
 @needs_pods

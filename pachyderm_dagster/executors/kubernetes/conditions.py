@@ -9,6 +9,7 @@ from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.executors.kubernetes.manifests import STARTER, USER, WORKER
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
 
+_CRASHING = "CrashLoopBackOff"
 _NOT_STARTING = {
     "ErrImagePull",
     "ImagePullBackOff",
@@ -19,7 +20,7 @@ _NOT_STARTING = {
     "CreateContainerConfigError",
     "CreateContainerError",
     "RunContainerError",
-    "CrashLoopBackOff",
+    _CRASHING,
 }
 # Not what the policy of the Job says of its pods, and not its deadline.
 _PODS_ENDED = {"FailedIndexes", "MaxFailedIndexesExceeded", "BackoffLimitExceeded"}
@@ -76,6 +77,11 @@ def why_not_starting(pod: Manifest) -> str | None:
             said = waiting.get("message") or _last_message(container)
             return f"container {container['name']} of pod {_name(pod)}: {waiting['reason']}{f': {said}' if said else ''}"
     return None
+
+
+def is_crashing(pod: Manifest) -> bool:
+    """Whether the kubelet waits before it starts a container of a pod again, which ended again and again."""
+    return any((container.get("state", {}).get("waiting") or {}).get("reason") == _CRASHING for container in _containers(pod))
 
 
 def works(pod: Manifest) -> bool:

@@ -13,6 +13,7 @@ from pachyderm_dagster.errors import ConflictError, ExecutionError, ExistsError,
 from pachyderm_dagster.executors.backoff import Backoff
 from pachyderm_dagster.executors.kubernetes.attempt_areas import list_areas
 from pachyderm_dagster.executors.kubernetes.cluster import DEPLOYMENTS, PODS, Cluster
+from pachyderm_dagster.executors.kubernetes.conditions import is_crashing
 from pachyderm_dagster.executors.kubernetes.kept_code import KeptCode
 from pachyderm_dagster.executors.kubernetes.kept_health import is_served, why_not_served
 from pachyderm_dagster.executors.kubernetes.kept_manifests import (
@@ -205,9 +206,9 @@ class PodKeeper:
             self._tidied[name] = (uid, area, content)
 
     def _last_words(self, deployment: Manifest, pods: list[Manifest]) -> str:
-        """Why the code ended last, as its worker says; empty when it does not."""
+        """Why the code of a pod ended last that ends again and again, as its worker says; empty when it does not, or there is no such pod."""
         area = WorkArea(self._workspace.store, annotation(deployment, AREA_ANNOTATION))
-        found = [area.find_refusal(pod["metadata"]["uid"]) for pod in pods if annotation(pod, AREA_ANNOTATION) == area.job]
+        found = [area.find_last(pod["metadata"]["uid"]) for pod in pods if annotation(pod, AREA_ANNOTATION) == area.job and is_crashing(pod)]
         return next((str(one.error()) for one in found if one is not None), "")
 
     def _note(self, pipeline: Pipeline, problem: str | None) -> None:

@@ -291,6 +291,18 @@ def test_last_words_of_code_that_ends_are_the_reason(kept: Kept) -> None:
     assert kept.state() == (PipelineState.CRASHING, "no such port [command-failed]")
 
 
+def test_last_words_of_a_pod_that_ended_long_ago_are_not_why_the_next_one_finds_no_node(kept: Kept) -> None:
+    kept.step()
+    kept.place.server.put("pods", pod_of(kept.deployment, {"phase": "Failed"}))
+    kept.area().note_last("pod-1", WorkerRefused("ExecutionError", "command-failed", "no such port"))
+    unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
+    next_one = pod_of(kept.deployment, {"phase": "Pending", "conditions": [unschedulable]})
+    next_one["metadata"] |= {"name": "web-2", "uid": "pod-2"}
+    kept.place.server.put("pods", next_one)
+    kept.step()
+    assert kept.state() == (PipelineState.CRASHING, "pod web-2 finds no node: 0/1 nodes")
+
+
 def test_pods_of_the_commit_before_say_nothing_of_the_next_one(kept: Kept) -> None:
     kept.step()
     waiting = {"name": "user", "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}}
