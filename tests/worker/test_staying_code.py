@@ -87,19 +87,6 @@ def test_code_is_told_to_end_before_its_container_is_and_that_is_no_failure(pods
 
 
 @needs_pods
-def test_container_that_was_told_to_end_is_followed_by_one_whose_end_is_told(pods: PodPlace) -> None:
-    pod = serve(pods, f"trap 'exit 0' TERM; echo begins; while [ ! -e {pods.folder}/again ]; do sleep 0.01; done; exit 4")
-    wait_for(lambda: "begins" in pods.log())
-    in_container(pod, "/pach/bin/busybox", "sh", "/pach/bin/leave", "0", "1000")
-    assert pod.user.wait() == 0
-    pod.restart_container()
-    wait_for(lambda: pods.log().count("begins") == 2)
-    (pods.folder / "again").touch()
-    assert pod.user.wait() == 4
-    assert "exit code 4" in last_words(pods)
-
-
-@needs_pods
 def test_what_is_not_there_to_serve_is_told(pods: PodPlace) -> None:
     pods.serves = True
     pods.folder.chmod(0o755)
