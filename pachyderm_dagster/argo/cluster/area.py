@@ -12,6 +12,8 @@ Nothing is overwritten, and what was written twice is read once.
 
 import os
 import secrets
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -86,10 +88,15 @@ class RunArea:
 
     def __init__(self, store: ObjectStore, uid: str) -> None:
         self.store, self._folder = store, f"{FOLDER}/{uid}"
+        self._given: dict[str, File] = {}
+        self._giving: dict[str, threading.Lock] = {}
 
-    def give(self, path: Path, id: str) -> File:
-        """Puts a file there for pods, once for each id."""
-        return put_file(self.store, f"{self._folder}/in/{id}", path)
+    def give(self, id: str, make: Callable[[], Path]) -> File:
+        """Puts a file there for pods, once for each id, however many ask for it at once; `make` makes it, the same whenever the id is the same."""
+        with self._giving.setdefault(id, threading.Lock()):
+            if id not in self._given:
+                self._given[id] = put_file(self.store, f"{self._folder}/in/{id}", make())
+            return self._given[id]
 
     def pod(self, name: str, number: int) -> "PodArea":
         """Of one of its pods, in a try."""

@@ -1,9 +1,10 @@
 """Artifacts of a run on their way to its pods, and from them: the engine's side."""
 
+import hashlib
 import os
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pachyderm_dagster.argo.artifact_files import ArtifactFolder, key_for, untar
@@ -18,6 +19,9 @@ from pachyderm_dagster.argo.parameters import Artifact, Location
 from pachyderm_dagster.argo.pods import Pod
 from pachyderm_dagster.codec import digest
 from pachyderm_dagster.errors import InvalidError, NotFoundError
+
+_ANY_TIME = 315_619_200
+"""Of 1980, before which no zip archive takes anything."""
 
 
 class RunArtifacts:
@@ -62,7 +66,7 @@ class RunArtifacts:
             if kept.raw is not None:
                 path = Path(scratch, "raw")
                 path.write_text(kept.raw)
-                return self._area.give(path, f"raw-{digest('raw', [kept.raw.encode()]).hex()}"), True, False
+                return self._area.give(f"raw-{digest('raw', [kept.raw.encode()]).hex()}", lambda: path), True, False
             path = self._kept.place(kept.key, kept.run) if kept.location is None else Path(scratch, "fetched")
             try:
                 if kept.location is not None:
@@ -73,12 +77,14 @@ class RunArtifacts:
                 if artifact.optional and error.code == "artifact-not-found":
                     return None
                 raise
-            if path.is_dir():
-                packed = Path(scratch, "folder")
-                with tarfile.open(packed, "w") as archive:
-                    archive.add(path, arcname=".")
-                return self._area.give(packed, _id_of(packed, str(path))), False, True
-            return self._area.give(path, _id_of(path, str(path))), False, False
+            is_folder = path.is_dir()
+            if kept.location is None:
+                return self._area.give(_id_of(path, kept), lambda: _packed(path, Path(scratch, "folder"))), False, is_folder
+            # What is elsewhere may be another content each time.
+            fetched = _packed(path, Path(scratch, "folder"), _undated)
+            with open(fetched, "rb") as file:
+                id = f"fetched-{hashlib.file_digest(file, 'sha256').hexdigest()}"
+            return self._area.give(id, lambda: fetched), False, is_folder
 
     def outputs(self, pod: Pod, area: PodArea, answer: Answer | None, bare: NodeOutputs) -> NodeOutputs:
         """What a pod gave, with its artifacts in the folder of the run.
@@ -147,7 +153,21 @@ def _target(pod: Pod, artifact: Artifact) -> str:
     return BELOW + artifact.path if inside else ""
 
 
-def _id_of(file: Path, name: str) -> str:
-    """Another one for each content that a path had."""
-    found = file.stat()
-    return f"file-{digest('given', [name.encode(), str((found.st_mtime_ns, found.st_size, found.st_ino)).encode()]).hex()}"
+def _packed(path: Path, archive: Path, change: Callable[[tarfile.TarInfo], tarfile.TarInfo] | None = None) -> Path:
+    """A file as it is, a folder as an archive."""
+    if not path.is_dir():
+        return path
+    with tarfile.open(archive, "w") as written:
+        written.add(path, arcname=".", filter=change)
+    return archive
+
+
+def _undated(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.mtime = _ANY_TIME
+    return entry
+
+
+def _id_of(path: Path, kept: KeptArtifact) -> str:
+    """Another one for each content that a key had: what is kept is replaced, and never written in its place."""
+    found = path.stat()
+    return f"kept-{digest('kept', [kept.key.encode(), kept.run.encode(), str((found.st_mtime_ns, found.st_size, found.st_ino)).encode()]).hex()}"
