@@ -37,6 +37,8 @@ class LocalExecutor:
         pod_gc: when what pods left is removed, as `podGC.strategy` has it.
     """
 
+    keeps_deadlines = False
+
     def __init__(self, folder: Path, claims: Path, workflow: str, *, network: bool, pod_gc: str = "") -> None:
         self._folder, self._workflow, self._network, self._pod_gc = folder, workflow, network, pod_gc
         self._claims = Claims(folder / "claims", claims)

@@ -116,6 +116,8 @@ def abandon(runs: Runs, folder: RunFolder, clock: Clock, message: str) -> None:
 class _NoPods:
     """An executor for a workflow of which every pod has run."""
 
+    keeps_deadlines = False
+
     async def run(self, pod: Pod) -> PodEnd:
         raise StateError("workflow-running", f"the pod of {pod.node!r} was not run by the part that it belongs to; run the workflow on with 'argo retry'")
 

@@ -75,7 +75,8 @@ class PodNodes:
         try:
             self._table.put(msgspec.structs.replace(node, phase=Phase.RUNNING))
             seconds = pod.template.active_deadline_seconds
-            return await self._waits.within(None if seconds is None else to_seconds(seconds), self._executor.run(pod), _late)
+            limit = None if seconds is None or self._executor.keeps_deadlines else to_seconds(seconds)
+            return await self._waits.within(limit, self._executor.run(pod), _late)
         finally:
             self._places.release()
 

@@ -89,7 +89,13 @@ class PodEnd:
 
 
 class Executor(Protocol):
-    """Runs pods. A call that is cancelled ends its pod; one that raises a PachydermError could not run it."""
+    """Runs pods. A call that is cancelled ends its pod; one that raises a PachydermError could not run it.
+
+    Attributes:
+        keeps_deadlines: whether `activeDeadlineSeconds` of a pod end it, from when it is on a node; otherwise whoever calls sees to it.
+    """
+
+    keeps_deadlines: bool
 
     async def run(self, pod: Pod) -> PodEnd:
         """Runs a pod to its end."""

@@ -77,7 +77,11 @@ class Kubelet:
         await asyncio.to_thread(self.gate.wait)
         self.begun.append(found["metadata"]["name"])
         pod = _Pod(found, self._folder / found["metadata"]["uid"], self._host, self._server)
-        await pod.run()
+        try:
+            async with asyncio.timeout(found["spec"].get("activeDeadlineSeconds")):
+                await pod.run()
+        except TimeoutError:
+            pod.fail("Pod was active on the node longer than the specified deadline")
 
 
 class _Pod:
@@ -111,6 +115,11 @@ class _Pod:
                 await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
             self._status["containerStatuses"] = [self._ended(one, running[one["name"]].result()) for one in self._spec["containers"]]
             self._tell("Failed" if any(one.result() for one in running.values()) else "Succeeded")
+
+    def fail(self, message: str) -> None:
+        """Tells that it ended so."""
+        self._status["message"] = message
+        self._tell("Failed")
 
     @contextlib.asynccontextmanager
     async def _beside(self) -> AsyncIterator[list["asyncio.Future[int]"]]:

@@ -58,8 +58,8 @@ class Actors:
     `ready ADDRESS`, `crash`.
     """
 
-    def __init__(self, time: Time) -> None:
-        self._time = time
+    def __init__(self, time: Time, *, keeps_deadlines: bool = False) -> None:
+        self._time, self.keeps_deadlines = time, keeps_deadlines
         self.started: list[str] = []
         self.ended: list[str] = []
         self.at_once = self.most_at_once = 0
@@ -143,13 +143,14 @@ class Play:
     locks: Path | None = None
     cache: Cache = field(default_factory=MemoryCache)
     tell: Callable[[Node], None] = lambda _: None
+    keeps_deadlines: bool = False
 
     def run(self) -> Played:
         return asyncio.run(self._run())
 
     async def _run(self) -> Played:
         time = Time()
-        actors = Actors(time)
+        actors = Actors(time, keeps_deadlines=self.keeps_deadlines)
         engine = Engine(
             subject_of(self.text, self.given, time.clock),
             actors,

@@ -354,6 +354,12 @@ def test_deadlines_of_pods_fail_them() -> None:
         assert played.actors.at_once == 0
 
 
+def test_deadlines_that_the_executor_keeps_are_its_own() -> None:
+    # Only it knows when the pod is on a node.
+    played = Play(TEMPLATES + pod("main", "sleep 60", more=", activeDeadlineSeconds: 5"), keeps_deadlines=True).run()
+    assert (played.root.phase, played.seconds) == (Phase.SUCCEEDED, 60)
+
+
 def test_timeout_counts_the_wait_for_a_place_and_the_deadline_does_not() -> None:
     tail = steps("{name: a, template: wait}, {name: b, template: limited}")
     waits = pod("wait", "sleep 10")

@@ -46,6 +46,8 @@ class ClusterExecutor:
         pod_gc: when pods are removed, as `podGC.strategy` has it.
     """
 
+    keeps_deadlines = True
+
     def __init__(self, folder: Path, workflow: str, cluster: Cluster, making: Making, area: RunArea, *, pod_gc: str) -> None:
         self._folder, self._cluster, self._making, self._area, self._pod_gc = folder, cluster, making, area, pod_gc
         self._artifacts = RunArtifacts(folder, workflow, area)
