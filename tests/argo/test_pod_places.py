@@ -21,6 +21,7 @@ from pachyderm_dagster.argo.driving import run_to_end
 from pachyderm_dagster.argo.nodes import Node, Phase
 from pachyderm_dagster.argo.run_folder import RunFolder
 from pachyderm_dagster.argo.runs import Runs
+from pachyderm_dagster.argo.subject import Subject
 from pachyderm_dagster.clock import ManualClock, SystemClock
 from pachyderm_dagster.errors import ExecutionError, UnreachableError
 from pachyderm_dagster.executors.kubernetes.cluster import Cluster
@@ -644,3 +645,34 @@ def test_what_a_run_has_on_the_cluster_goes_with_the_pod_that_its_home_goes_with
         assert [one["metadata"]["ownerReferences"] for one in server.objects(kind)] == [[owner]]
     kubelet.gate.set()
     running.join()
+
+
+def test_a_run_that_begins_again_keeps_what_another_one_s_sweep_sees_of_it(on_cluster: Home) -> None:
+    server = on_cluster.server
+    assert server is not None
+    run = on_cluster.create(container("false"))
+    on_cluster.go_on(run)
+    assert on_cluster.is_clean()
+    # One that goes, at the moment of the sweep; the next one of that name is made while it sweeps.
+    names = RunNames((on_cluster.path / "argo" / "id").read_text(), run.subject()[0].uid, "wf")
+    server.put("pods", {"metadata": {"name": "wf", **names.metadata}}, "ADDED")
+    other = subject_of(container("true"), {}, ManualClock())
+    another = on_cluster.runs.create(replace(other, uid="another", metadata=msgspec.structs.replace(other.metadata, name="other")), network=False)
+    run_to_end(on_cluster.runs, another, SystemClock(), ignore)
+    assert [pod["metadata"]["name"] for pod in server.objects("pods")] == ["wf"]
+
+
+def test_what_an_ended_run_keeps_is_not_looked_at_by_others(on_cluster: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_cluster.run("  podGC: {strategy: OnPodSuccess}\n" + container("false"))
+    ended = []
+    end = ClusterPlace.end
+
+    def look(self: ClusterPlace, folder: Path, subject: Subject, phase: Phase) -> None:
+        ended.append(folder.name)
+        end(self, folder, subject, phase)
+
+    monkeypatch.setattr(ClusterPlace, "end", look)
+    other = subject_of(container("true"), {}, ManualClock())
+    run = on_cluster.runs.create(replace(other, uid="another", metadata=msgspec.structs.replace(other.metadata, name="other")), network=False)
+    run_to_end(on_cluster.runs, run, SystemClock(), ignore)
+    assert ended == ["other"]

@@ -52,7 +52,7 @@ class Leavings:
         """Removes what there is of runs that the home has no more; what cannot be removed now is told, and is the next sweep's.
 
         Args:
-            known: whether the home has the run of a workflow's name and a uid.
+            known: whether the home has the run of a workflow's name and a uid, whatever there is of it: it may be about to begin again.
         """
         try:
             found = [one for kind in (PODS, CONFIG_MAPS, SECRETS, CLAIMS) for one in self._cluster.list(kind, labels=f"{HOME_LABEL}={home}")["items"]]

@@ -28,7 +28,9 @@ from pachyderm_dagster.storage.open_store import open_store
 MOST_PODS = 100
 """What one process follows at once."""
 MARK = "on-cluster"
-"""A file in the folder of a run of which there may be something on the cluster: its uid."""
+"""A file in the folder of a run of which there may be something on the cluster."""
+_ENDED = b"ended"
+"""What it holds when only that is there which stays with the run."""
 _log = logging.getLogger(__name__)
 
 
@@ -46,7 +48,7 @@ class ClusterPlace:
     async def _open(self, folder: Path, subject: Subject) -> AsyncIterator[Executor]:
         cluster, store = await asyncio.to_thread(self._connect)
         names = self._names(subject)
-        write_whole(folder / MARK, names.uid.encode())
+        write_whole(folder / MARK, b"open")
         await asyncio.to_thread(self._make_claims, cluster, names, subject)
         making = Making(names, self._kubernetes, self._settings.storage_url)
         area = RunArea(store, names.uid)
@@ -69,6 +71,8 @@ class ClusterPlace:
             cluster, store = self._connect()
             if Leavings(cluster, store).end(self._names(subject), pod_gc_of(subject.spec), phase):
                 (folder / MARK).unlink()
+            else:
+                write_whole(folder / MARK, _ENDED)
         except PachydermError as error:
             _log.warning("what workflow %s left on the cluster could not be removed now, and is removed with the run: %s", folder.name, error)
 
@@ -100,6 +104,8 @@ class ClusterPlace:
         for mark in (self._argo / "runs").glob(f"[!.]*/{MARK}"):
             # One may be deleted meanwhile.
             with contextlib.suppress(FileNotFoundError):
+                if mark.read_bytes() == _ENDED:
+                    continue
                 folder = RunFolder(mark.parent)
                 # Whoever tries it again forgets its end, and makes pods.
                 with folder.idle() as is_idle:
@@ -109,7 +115,7 @@ class ClusterPlace:
 
     def _knows(self, workflow: str, uid: str) -> bool:
         try:
-            return (self._argo / "runs" / workflow / MARK).read_text() == uid
+            return RunFolder(self._argo / "runs" / workflow).subject()[0].uid == uid
         except FileNotFoundError:
             return False
 
