@@ -676,3 +676,9 @@ def test_what_an_ended_run_keeps_is_not_looked_at_by_others(on_cluster: Home, mo
     run = on_cluster.runs.create(replace(other, uid="another", metadata=msgspec.structs.replace(other.metadata, name="other")), network=False)
     run_to_end(on_cluster.runs, run, SystemClock(), ignore)
     assert ended == ["other"]
+
+
+def test_an_output_parameter_that_is_too_large_is_an_error(on_cluster: Home) -> None:
+    root = on_cluster.run(container("head -c 17000000 /dev/zero > /tmp/p", template=P))[""]
+    assert (root.phase, root.outputs.exit_code) == (Phase.ERROR, "64")
+    assert "more than 16 MiB; give it as an output artifact" in on_cluster.log("wf")

@@ -22,6 +22,8 @@ from pachyderm_dagster.errors import ExecutionError, PachydermError, Unreachable
 from pachyderm_dagster.storage.open_store import open_store
 
 MOST_RESULT_BYTES = 256 * 1024
+MOST_PARAMETER_BYTES = 16 << 20
+"""What is larger is an artifact: a parameter goes through the memory of all who see it."""
 _LOOK_SECONDS = 0.05
 _MOST_STARTS = 8
 _STARTS = "starts"
@@ -45,7 +47,7 @@ def save(run: Path, area: PodArea, order: Order, scratch: Path) -> None:
             continue
         with _opened(taken) as file:
             if one.artifact is None:
-                parameters[one.name] = file.read().decode("utf-8", "replace").removesuffix("\n")
+                parameters[one.name] = _text(file, one.name).decode("utf-8", "replace").removesuffix("\n")
             else:
                 packed, is_folder = _packed(file, one.artifact, scratch / str(number))
                 artifacts[one.name] = Gave(area.put_output(number, packed, id=id), is_folder)
@@ -61,6 +63,14 @@ def _opened(path: Path) -> BinaryIO:
         os.close(descriptor)
         raise ExecutionError("output-not-taken", f"{path} is no file; user code must leave {PACH}/{RUN} alone")
     return os.fdopen(descriptor, "rb")
+
+
+def _text(file: BinaryIO, parameter: str) -> bytes:
+    data = file.read(MOST_PARAMETER_BYTES + 1)
+    if len(data) > MOST_PARAMETER_BYTES:
+        problem = f"the output parameter {parameter!r} has more than {MOST_PARAMETER_BYTES >> 20} MiB"
+        raise ExecutionError("output-not-taken", f"{problem}; give it as an output artifact")
+    return data
 
 
 def _packed(file: BinaryIO, artifact: Artifact, scratch: Path) -> tuple[Path, bool]:
