@@ -14,6 +14,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -24,6 +25,7 @@ from pachyderm_dagster.storage.objects import ObjectStore
 
 FOLDER = "workflows"
 PART_BYTES = 32 << 20
+_AT_ONCE = 8
 
 
 class File(msgspec.Struct, frozen=True):
@@ -104,8 +106,9 @@ class RunArea:
 
     def remove(self) -> None:
         """Removes all of it."""
-        for found in list(self.store.list(self._folder)):
-            self.store.delete(found.key)
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            for _ in threads.map(self.store.delete, [found.key for found in self.store.list(self._folder)]):
+                pass
 
 
 class PodArea:

@@ -84,14 +84,12 @@ class ClusterExecutor:
             # Whoever is cancelled while a pod is being made removes it when it is there.
             await asyncio.shield(begun)
             ends = await running.ends()
+            return PodEnd(Phase.ERROR, DELETED) if ends is None else await self._ended(running, ends)
         except asyncio.CancelledError:
             running.give_up()
             await asyncio.wait((begun,))
             await asyncio.shield(asyncio.ensure_future(running.removed()))
             raise
-        if ends is None:
-            return PodEnd(Phase.ERROR, DELETED)
-        return await self._ended(running, ends)
 
     def _make(self, pod: Pod, number: int, area: PodArea) -> Manifest:
         order = self._artifacts.order(pod)

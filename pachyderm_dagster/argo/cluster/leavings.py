@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from pachyderm_dagster.argo.cluster.area import RunArea
 from pachyderm_dagster.argo.cluster.names import HOME_LABEL, RUN_LABEL, WORKFLOW_ANNOTATION, RunNames
@@ -11,6 +12,7 @@ from pachyderm_dagster.executors.kubernetes.cluster import CLAIMS, CONFIG_MAPS, 
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
 from pachyderm_dagster.storage.objects import ObjectStore
 
+_AT_ONCE = 8
 _log = logging.getLogger(__name__)
 _KEPT_WHEN_FAILED = ("OnPodSuccess", "OnWorkflowSuccess")
 
@@ -64,5 +66,6 @@ class Leavings:
             _log.warning("what runs of workflows left on the cluster could not be removed now: %s", error)
 
     def _delete(self, kind: str, items: Iterable[Manifest]) -> None:
-        for one in items:
-            self._cluster.delete(kind, one["metadata"]["name"], uid=one["metadata"]["uid"])
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            for _ in threads.map(lambda one: self._cluster.delete(kind, one["metadata"]["name"], uid=one["metadata"]["uid"]), items):
+                pass

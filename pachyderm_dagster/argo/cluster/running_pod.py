@@ -216,7 +216,7 @@ class RunningPod:
 
     async def _remove(self, uid: str, goes_on: Callable[[], bool]) -> None:
         """Deletes a pod, by its uid or that of this try, until it is gone."""
-        pauses = _pauses(most=2.0)
+        pauses, said = _pauses(most=2.0), ""
         while goes_on():
             try:
                 there = await asyncio.to_thread(self._cluster.get, PODS, self._name)
@@ -225,7 +225,9 @@ class RunningPod:
                 if not is_going(there):
                     await asyncio.to_thread(functools.partial(self._cluster.delete, PODS, self._name, uid=there["metadata"]["uid"]))
             except (UnreachableError, ExecutionError) as error:
-                _log.warning("the pod %s is not removed yet: %s", self._name, error)
+                if str(error) != said:
+                    _log.warning("the pod %s is not removed yet: %s", self._name, error)
+                said = str(error)
             await asyncio.sleep(next(pauses))
 
 

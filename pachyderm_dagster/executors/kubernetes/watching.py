@@ -72,6 +72,7 @@ class Watched:
         self._thread.join()
 
     def _follow(self) -> None:
+        said = ""
         while not self._ended.is_set():
             try:
                 self._follow_from(self._list())
@@ -79,7 +80,9 @@ class Watched:
                 self._ended.wait(RETRY_SECONDS)
             except PachydermError as error:
                 if self._asks_again and self._is_listed and isinstance(error, ExecutionError):
-                    _log.warning("%s are not followed now: %s", self._kind, error)
+                    if str(error) != said:
+                        _log.warning("%s are not followed now: %s", self._kind, error)
+                    said = str(error)
                     self._ended.wait(RETRY_SECONDS)
                     continue
                 with self._lock:
