@@ -35,6 +35,7 @@ from pachyderm_dagster.worker.run import (
 )
 from pachyderm_dagster.worker.starter import ANSWERS, CONTROL, CWD, ENVIRON, IDS, MEMORY, OUTPUT, TRIES
 
+_READY = "ready"
 _READ_BYTES = 1 << 16
 _TRY, _NEXT_TRY = "try", "try.next"
 # Enough of a try's output to see that it is nothing but the message of a program that was not started: by the runner's shell, or by busybox.
@@ -206,6 +207,14 @@ class StarterRunner:
         except StarterGone as gone:
             return gone.told
         return True if self._told else None
+
+    def has_ended(self) -> bool:
+        """Whether the container has ended, after `exit`: also when the next one has begun before anybody saw that nothing wrote into the pipe."""
+        try:
+            # That this one had begun was told before what ran in it ended.
+            return _READY in self._read_answers() or self._told
+        except StarterGone:
+            return True
 
     def _describe(self, command: Command, environment: Mapping[str, str]) -> bytes:
         """What the runner is to do, in the language of its shell."""

@@ -48,7 +48,7 @@ class StayingCode:
             if not os.path.getsize(f"{PACH}/run/{LEAVING}"):
                 self._tell(result)
             self._pod.runner.exit(container_code(result.exit_code))
-            while self._pod.runner.was_told_to_end() is None:
+            while not self._pod.runner.has_ended():
                 time.sleep(_LOOK_SECONDS)
         except StarterGone:
             pass

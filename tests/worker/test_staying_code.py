@@ -1,11 +1,15 @@
 """The worker of a service, for real: its code runs in the container of its image, is run again there, and is told to end before it."""
 
+import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from pachyderm_dagster.worker.processes import find_children
 from pachyderm_dagster.worker.protocol import IN_CONTAINER, DatumResult, ResultState
+from pachyderm_dagster.worker.starter import ANSWERS, CONTROL, OUTPUT, TRIES
+from pachyderm_dagster.worker.starter_runner import StarterRunner
 from pachyderm_dagster.worker.staying_code import NOT_STARTED, container_code, why_ended
 from tests.worker.pods import Pod, PodPlace, needs_pods, pods, wait_for
 
@@ -59,6 +63,16 @@ def test_code_finds_its_files_and_is_run_again_in_the_next_container(pods: PodPl
     assert pods.log().count("one\nport 80\n") == 2
 
 
+def test_next_container_that_begins_at_once_is_seen(tmp_path: Path) -> None:
+    for name in (TRIES, CONTROL, ANSWERS, OUTPUT):
+        os.mkfifo(tmp_path / name)
+    runner = StarterRunner(str(tmp_path))
+    with open(tmp_path / ANSWERS, "r+b", buffering=0) as starter:
+        assert not runner.has_ended()
+        starter.write(b"ready\n")
+        assert runner.has_ended()
+
+
 @needs_pods
 def test_code_that_ends_well_did_not_stay(pods: PodPlace) -> None:
     assert serve(pods, "true").user.wait() == 0
@@ -84,6 +98,19 @@ def test_code_is_told_to_end_before_its_container_is_and_that_is_no_failure(pods
     assert pod.user.wait() == 0
     assert "said goodbye" in pods.log()
     assert last_words(pods) == ""
+
+
+@needs_pods
+def test_container_that_was_told_to_end_is_followed_by_one_whose_end_is_told(pods: PodPlace) -> None:
+    pod = serve(pods, f"trap 'exit 0' TERM; echo begins; while [ ! -e {pods.folder}/again ]; do sleep 0.01; done; exit 4")
+    wait_for(lambda: "begins" in pods.log())
+    in_container(pod, "/pach/bin/busybox", "sh", "/pach/bin/leave", "0", "1000")
+    assert pod.user.wait() == 0
+    pod.restart_container()
+    wait_for(lambda: pods.log().count("begins") == 2)
+    (pods.folder / "again").touch()
+    assert pod.user.wait() == 4
+    assert "exit code 4" in last_words(pods)
 
 
 @needs_pods
