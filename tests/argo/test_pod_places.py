@@ -682,3 +682,21 @@ def test_an_output_parameter_that_is_too_large_is_an_error(on_cluster: Home) -> 
     root = on_cluster.run(container("head -c 17000000 /dev/zero > /tmp/p", template=P))[""]
     assert (root.phase, root.outputs.exit_code) == (Phase.ERROR, "64")
     assert "more than 16 MiB; give it as an output artifact" in on_cluster.log("wf")
+
+
+def test_what_a_pod_printed_is_asked_for_until_the_cluster_answers(on_cluster: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Cluster, "read_log", away_once(Cluster.read_log))
+    assert on_cluster.run(container("echo hello"))[""].phase is Phase.SUCCEEDED
+    assert on_cluster.log("wf") == "hello\n"
+
+
+def test_logs_that_an_account_may_not_read_are_told_of_once(on_cluster: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(*_: object) -> bytes:
+        raise ExecutionError("cluster-denied", "the cluster refused GET pods/log")
+
+    monkeypatch.setattr(Cluster, "read_log", refuse)
+    step = "    steps: [[{name: a, template: a}], [{name: b, template: a}]]\n"
+    nodes = on_cluster.run(f"  templates:\n  - name: main\n{step}  - {{name: a, container: {{image: x, command: ['true']}}}}\n")
+    assert nodes[""].phase is Phase.SUCCEEDED
+    told = [one.getMessage() for one in caplog.records if "is not kept" in one.getMessage()]
+    assert told == ["what the pods of workflow wf print is not kept: the cluster refused GET pods/log [cluster-denied]"]
