@@ -29,10 +29,10 @@ def tend(environ: Mapping[str, str]) -> None:
 
 
 def tend_unwatched(record: Record, environ: Mapping[str, str]) -> None:
-    """As `tend`, where there are such workers and no daemon that looks after them: by a command that runs jobs and found none to run."""
+    """As `tend`, where there are such workers or services and no daemon that looks after them: by a command that runs jobs and found none to run."""
     if record.settings.kubernetes is None:
         return
     with record.database.read() as txn:
-        projects = {pipeline.name.project for pipeline in pipelines.list_pipeline(txn) if pipeline.spec.autoscaling}
+        projects = {pipeline.name.project for pipeline in pipelines.list_pipeline(txn) if pipeline.spec.autoscaling or pipeline.spec.runs_on}
     if projects and not record.leases.find_owners([DEV_LEASE, *map(sensor_lease, projects)]):
         tend(environ)

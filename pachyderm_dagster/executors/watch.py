@@ -1,8 +1,23 @@
 """A check that goes on beside running datums and ends them when it fails."""
 
+import logging
 import threading
 from collections.abc import Callable
 from types import TracebackType
+
+_log = logging.getLogger(__name__)
+
+
+def going_on(check: Callable[[], None]) -> Callable[[], None]:
+    """A check that fails by itself alone: what it raises is logged, and it is called again when it is due."""
+
+    def checked() -> None:
+        try:
+            check()
+        except Exception:  # noqa: BLE001  it is logged
+            _log.exception("a look that is repeated failed; it is tried again")
+
+    return checked
 
 
 class Watch:

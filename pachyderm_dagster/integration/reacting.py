@@ -16,7 +16,7 @@ from pachyderm_dagster.errors import ConflictError, ExecutionError, NotFoundErro
 from pachyderm_dagster.executors.choosing import open_executor, service_keeper, tend_workers
 from pachyderm_dagster.executors.run_job import Executor, run_job
 from pachyderm_dagster.executors.unrunnable import end_unrunnable_jobs
-from pachyderm_dagster.executors.watch import Watch
+from pachyderm_dagster.executors.watch import Watch, going_on
 from pachyderm_dagster.integration.automation import job_name, sensor_name
 from pachyderm_dagster.integration.dagster_inner import stopped_names
 from pachyderm_dagster.integration.due_runs import DueSets, SetRequest
@@ -236,10 +236,10 @@ def open_reactor(workspace: Workspace, environ: Mapping[str, str], instance: dg.
     """A reactor for a workspace, which was opened from `environ`. Errors as `open_executor`."""
     with contextlib.ExitStack() as exits:
         executor = exits.enter_context(open_executor(workspace, environ))
-        exits.enter_context(Watch(lambda: tend_workers(workspace), lambda: None, TENDED.total_seconds()))
+        exits.enter_context(Watch(going_on(lambda: tend_workers(workspace)), lambda: None, TENDED.total_seconds()))
         services = service_keeper(workspace)
         if services is not None:
-            exits.enter_context(Watch(services.step, lambda: None, SERVICES_SECONDS))
+            exits.enter_context(Watch(going_on(services.step), lambda: None, SERVICES_SECONDS))
         reactor = Reactor(workspace, instance, executor, code, is_instant)
         try:
             yield reactor

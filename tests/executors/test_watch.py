@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from pachyderm_dagster.executors.watch import Watch
+from pachyderm_dagster.executors.watch import Watch, going_on
 
 
 class Refused(Exception):
@@ -38,3 +38,17 @@ def test_work_that_raises_is_stopped() -> None:
     with pytest.raises(ValueError, match="ours"), Watch(lambda: None, lambda: stops.append("stop"), 60):
         raise ValueError("ours")
     assert stops == ["stop"]
+
+
+def test_check_that_goes_on_is_called_again_after_it_failed(caplog: pytest.LogCaptureFixture) -> None:
+    calls, third = list[int](), threading.Event()
+
+    def check() -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            third.set()
+        raise ZeroDivisionError
+
+    with Watch(going_on(check), lambda: None, 0.001):
+        assert third.wait(60)
+    assert "ZeroDivisionError" in caplog.text
