@@ -55,8 +55,12 @@ def service_keeper(workspace: Workspace, *, names: Collection[RepoName] | None =
     return keeper
 
 
-def tend_workers(workspace: Workspace) -> None:
-    """Looks after what stays between jobs in pods: workers that idle, or whose pipeline is gone, and services. What fails is told."""
+def tend_workers(workspace: Workspace, *, with_services: bool = True) -> None:
+    """Looks after what stays between jobs in pods: workers that idle, or whose pipeline is gone, and services. What fails is told.
+
+    Args:
+        with_services: not where a `ServiceKeeper` of this process looks after them, which knows what it told and when it is to try again.
+    """
     settings = workspace.settings.kubernetes
     if settings is None:
         return
@@ -67,7 +71,8 @@ def tend_workers(workspace: Workspace) -> None:
         _log.debug("%s", error)
     else:
         tending.tend_home(workspace, settings)
-        _import("pod_keeper").PodKeeper(workspace, settings, tell=_log.warning).step()
+        if with_services:
+            _import("pod_keeper").PodKeeper(workspace, settings, tell=_log.warning).step()
 
 
 def check_pods(settings: Settings, specs: Iterable[PipelineSpec], project: str, *, tell: Callable[[str], None]) -> None:

@@ -236,7 +236,7 @@ def open_reactor(workspace: Workspace, environ: Mapping[str, str], instance: dg.
     """A reactor for a workspace, which was opened from `environ`. Errors as `open_executor`."""
     with contextlib.ExitStack() as exits:
         executor = exits.enter_context(open_executor(workspace, environ))
-        exits.enter_context(Watch(going_on(lambda: tend_workers(workspace)), lambda: None, TENDED.total_seconds()))
+        exits.enter_context(Watch(going_on(lambda: tend_workers(workspace, with_services=False)), lambda: None, TENDED.total_seconds()))
         services = service_keeper(workspace)
         if services is not None:
             exits.enter_context(Watch(going_on(services.step), lambda: None, SERVICES_SECONDS))
