@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import yaml
 
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.pps.documents import not_yaml
+from pachyderm_dagster.pps.documents import not_yaml, shorten
 from pachyderm_dagster.pps.strict import Place
 
 MAX_VALUES = 200_000
@@ -139,7 +139,10 @@ def _plain(text: str, place: Place) -> Any:
     if text in _FALSE:
         return False
     if _INT.fullmatch(text):
-        return _integer(text.replace("_", ""))
+        try:
+            return _integer(text.replace("_", ""))
+        except ValueError:
+            raise place.invalid(f"{shorten(text)} is no whole number that can be read; put it in quotes to have it as text") from None
     if _FLOAT.fullmatch(text):
         return float(text)
     if text.lower() in _SPECIAL:

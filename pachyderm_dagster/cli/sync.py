@@ -10,6 +10,7 @@ import click
 from pachyderm_dagster.cli.asking import refuse_in_transaction
 from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.printing import Column, Printer, printing, text
+from pachyderm_dagster.cli.signals import interrupted_by_signal
 from pachyderm_dagster.cli.staying_workers import tend
 from pachyderm_dagster.durations import parse_duration
 from pachyderm_dagster.errors import PachydermError
@@ -42,10 +43,11 @@ def sync_command(
         raise click.UsageError("--dry-run looks once; leave --every out")
     refuse_in_transaction(environ, "a sync")
     looking = _Looking(environ, parse_source(source, base=os.getcwd()), name, project, prune, dry_run, printer)
-    if every is None:
-        looking.look()
-    else:
-        looking.look_every(parse_duration(every))
+    with interrupted_by_signal():
+        if every is None:
+            looking.look()
+        else:
+            looking.look_every(parse_duration(every))
 
 
 class _Looking:

@@ -11,6 +11,7 @@ from pachyderm_dagster.errors import InvalidError
 
 MAX_VALUES = 100_000
 MAX_DEPTH = 100
+_SHOWN = 60
 _SPACE = re.compile(r"\s*")
 
 
@@ -71,7 +72,17 @@ def _is_bounded(value: Any) -> bool:
 class _Loader(yaml.SafeLoader):
     """Plain values as in YAML 1.2: `yes`, `on`, `12:30` and dates stay the text that they are. A key given twice is an error."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT002 (PyYAML's signature)
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT002 (PyYAML's signature)
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
+            # What PyYAML's own readers of a tag raise for a value that is not of its kind.
+            kind = node.tag.replace("tag:yaml.org,2002:", "!!")
+            raise yaml.constructor.ConstructorError(None, None, f"{_shown(node)} is no {kind} that can be read", node.start_mark) from error
+
+    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT002 (PyYAML's signature)
+        if not isinstance(node, yaml.MappingNode):
+            raise yaml.constructor.ConstructorError(None, None, f"{_shown(node)} is no object", node.start_mark)
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
@@ -94,6 +105,15 @@ for _tag, _form, _first in (
 _Loader.add_constructor("tag:yaml.org,2002:int", lambda _loader, node: int(node.value, 16 if node.value.startswith("0x") else 10))
 
 
+def _shown(node: yaml.Node) -> str:
+    return repr(shorten(str(node.value))) if isinstance(node, yaml.ScalarNode) else "what stands here"
+
+
+def shorten(text: str) -> str:
+    """A value as messages show it."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
 def _yaml_values(text: str) -> list[Any]:
     return list(yaml.load_all(text, _Loader))
 
@@ -107,7 +127,13 @@ def _other_values(text: str, source: str, error: json.JSONDecodeError) -> list[A
 
 
 def _json_values(text: str) -> Iterator[Any]:
-    decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    def whole(digits: str) -> int:
+        try:
+            return int(digits)
+        except ValueError:
+            raise json.JSONDecodeError(f"the whole number {shorten(digits)} has too many digits", text, text.find(digits)) from None
+
+    decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_int=whole, parse_constant=_refuse_constant)
     at = _after_space(text, 0)
     while at < len(text):
         value, at = decoder.raw_decode(text, at)

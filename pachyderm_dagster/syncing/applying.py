@@ -1,7 +1,8 @@
 """Makes a home what a folder of a Git repository declares: all is checked before anything is changed, and pipelines change together."""
 
+import contextlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,8 +80,7 @@ def sync(
 def _sync(workspace: Workspace, kept: KeptSyncs, before: KeptSync, environ: Mapping[str, str], *, prune: bool, dry_run: bool) -> Synced:
     cache = GitCache(kept.cache(before.name), environ)
     commit = cache.fetch(before.source)
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder, "files")
+    with tempfile.TemporaryDirectory() as folder, _told_from(root := Path(folder, "files")):
         cache.write(commit, root)
         declared = read_folder(root, before.folder, project=before.project)
         found = plan(workspace, declared, before.things, root, project=before.project, prune=prune)
@@ -97,6 +97,15 @@ def _sync(workspace: Workspace, kept: KeptSyncs, before: KeptSync, environ: Mapp
             after = msgspec.structs.replace(before, commit=commit, looked=now, synced=now if done else before.synced, things=things, error="")
             kept.put(after)
     return Synced(after, commit, found.changes, tuple(declared.notes))
+
+
+@contextlib.contextmanager
+def _told_from(root: Path) -> Iterator[None]:
+    """Has errors name files as the repository does: where they lie here is another folder each time, and gone."""
+    try:
+        yield
+    except PachydermError as error:
+        raise type(error)(error.code, error.message.replace(f"{root}/", "")) from error
 
 
 def _apply(workspace: Workspace, found: Plan) -> None:

@@ -152,10 +152,14 @@ def _planned(txn: Transaction, one: DeclaredPipeline, root: Path, project: str, 
     build = effective_spec(txn, request).transform.build
     folder = None
     if build is not None:
+        place = one.place.field("transform").field("build").field("path")
         folder = Path(os.path.normpath(one.file.parent / build.path))
         if not folder.is_relative_to(root):
-            raise one.place.field("transform").field("build").field("path").invalid(f"{build.path!r} is outside of the repository; name a folder in it")
-        _check_links(folder, root, one.place)
+            raise place.invalid(f"{build.path!r} is outside of the repository; name a folder in it")
+        if not folder.is_dir():
+            problem = "is a file" if folder.exists() else "is not in the repository"
+            raise place.invalid(f"{build.path!r} {problem}; name a folder from where this file stands")
+        _check_links(folder, root, place)
         request = msgspec.structs.replace(request, source=look_at_folder(str(folder), now, but=str(one.file)))
     spec, _ = spec_of(txn, request)
     return PlannedPipeline(one, request, spec, folder)
@@ -166,7 +170,7 @@ def _check_links(folder: Path, root: Path, place: Place) -> None:
     real = root.resolve()
     for location, name in files_in(str(folder)):
         if not Path(location).resolve().is_relative_to(real):
-            raise place.field("transform").field("build").field("path").invalid(f"{name!r} in it is a link to what is outside of the repository; remove it")
+            raise place.invalid(f"{name!r} in it is a link to what is outside of the repository; remove it")
 
 
 def _explicit(declared: Declared) -> list[Thing]:

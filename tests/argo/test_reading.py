@@ -134,6 +134,8 @@ def test_fields_without_effect_are_told() -> None:
         ("spec: {templates: [{name: a, steps: [{name: b, template: a}]}]}", "spec-invalid", "spec.templates[0].steps[0]: expected a list"),
         ("spec: {templates: [{name: a, steps: [[{name: b, template: a, withItems: [null]}]]}]}", "spec-invalid", "found null"),
         ("spec: {templates: [{name: a, inputs: {artifacts: [{name: x, gcs: {bucket: b, key: k}}]}}]}", "spec-unsupported", "artifacts[0].gcs"),
+        (f"spec: {{parallelism: {'7' * 6000}}}", "spec-invalid", "777... is no whole number that can be read"),
+        ("spec: {parallelism: 0x_}", "spec-invalid", "w.yaml:5: spec.parallelism: 0x_ is no whole number that can be read"),
         ("other: 1\nspec: {entrypoint: a}", "spec-invalid", "w.yaml:5: other: unknown field"),
         ("spec: {}", "spec-invalid", "required"),
     ],

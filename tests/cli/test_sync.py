@@ -1,6 +1,7 @@
 """A home as a folder of a Git repository declares it."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,10 @@ WRONG = [
     ("bad__yaml", PIPES, "pipeline 'count' is declared at prod/bad.yaml:2 and at prod/pipes.yaml:2", "declared-twice"),
     ("bad__yaml", TEMPLATE.replace("name: steps", "name: ../x"), "prod/bad.yaml:3: metadata.name: '../x' names no object", "spec-invalid"),
     ("bad__yaml", f"{READS}transform: {{cmd: [x], secrets: [{{name: s, key: k, env_var: K}}]}}", "prod/bad.yaml:1: ", "secret-not-found"),
+    ("bad__yaml", f"{READS}transform:\n  build: {{path: nope, language: python}}", "prod/bad.yaml:4: transform.build.path: 'nope' is not in", "spec-invalid"),
+    ("bad__yaml", f"{READS}transform: {{build: {{path: pipes.yaml, language: python}}}}", "transform.build.path: 'pipes.yaml' is a file", "spec-invalid"),
+    ("bad__yaml", f'{READS}description: !!bool "x"\n', "prod/bad.yaml: not YAML: 'x' is no !!bool that can be read, at line 3", "spec-invalid"),
+    ("bad__yaml", f"{READS}a:\n- {'7' * 6000}\n", "7...' is no !!int that can be read, at line 4, column 3", "spec-invalid"),
     (
         "bad__yaml",
         "pipeline: {name: texts}\ninput: {cron: {name: t, spec: '@daily'}}\ntransform: {cmd: [x]}",
@@ -199,6 +204,32 @@ def test_source_folder_does_not_lead_out_of_the_repository(pachctl: Pachctl, dec
     (declared.folder / "code" / "again.py").symlink_to("main.py")
     declared.commit()
     pachctl("sync", declared.source)
+
+
+def test_files_are_named_as_the_repository_does(pachctl: Pachctl, declared: GitFolder) -> None:
+    spec = "pipeline: {name: built}\ninput: {pfs: {repo: texts, glob: /}}\ntransform: {build: {path: code, language: python}}\n"
+    declared.write(built__yaml=spec, code_in_main__py="print(1)")
+    (declared.folder / "code" / "nowhere").symlink_to("gone")
+    declared.commit()
+    assert "prod/built.yaml:1: 'prod/code/nowhere' is a link to 'gone'" in pachctl.run("sync", declared.source).err
+
+
+def test_sigterm_leaves_nothing_behind(declared: GitFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "tmp").mkdir()
+    git = shutil.which("git")
+    # Files are written, and it stays.
+    (tmp_path / "bin" / "git").write_text(f'#!/bin/sh\n{git} "$@"\ncase "$*" in *checkout-index*) echo begun > {tmp_path}/begun; exec sleep 600;; esac\n')
+    (tmp_path / "bin" / "git").chmod(0o755)
+    os.mkfifo(tmp_path / "begun")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    with process("sync", declared.source, "--every", "60s") as running:
+        assert (tmp_path / "begun").read_text() == "begun\n"
+        assert list((tmp_path / "tmp").glob("*/files/prod/pipes.yaml"))
+        running.terminate()
+        running.communicate(timeout=60)
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_sync_goes_on_after_a_fetch_that_was_killed(pachctl: Pachctl, declared: GitFolder) -> None:
