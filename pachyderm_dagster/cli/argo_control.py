@@ -12,7 +12,7 @@ from pachyderm_dagster.argo.run_folder import RunFolder
 from pachyderm_dagster.cli.argo_runs import given_parameters, run_on, runs_of
 from pachyderm_dagster.cli.printing import Printer, printing
 from pachyderm_dagster.clock import SystemClock
-from pachyderm_dagster.durations import parse_duration
+from pachyderm_dagster.durations import parse_given_duration
 from pachyderm_dagster.errors import StateError
 
 _RUN = click.argument("workflow", metavar="WORKFLOW")
@@ -113,7 +113,7 @@ def argo_delete(environ: Mapping[str, str], workflows: tuple[str, ...], all_runs
         raise click.UsageError("nothing says which workflows; name some, or give --all, --completed or --older")
     chosen = [runs.get(name) for name in dict.fromkeys(workflows)]
     if all_runs or completed or older:
-        before = SystemClock().now() - timedelta(seconds=parse_duration(older)) if older else None
+        before = SystemClock().now() - timedelta(seconds=parse_given_duration(older)) if older else None
         chosen += [run for run in runs.list() if _is_old(run, None if before is None else before.timestamp(), open_too=all_runs) and not run.is_running()]
     for run in dict.fromkeys(chosen):
         if runs.delete(run):

@@ -8,7 +8,7 @@ import click
 from pachyderm_dagster.cli.documents import Fields
 from pachyderm_dagster.cli.options import gone_option
 from pachyderm_dagster.cli.printing import Cell, Column, Printer, printing, rfc3339, show_size, size
-from pachyderm_dagster.durations import parse_duration
+from pachyderm_dagster.durations import parse_given_duration
 from pachyderm_dagster.pfs.collecting import DEFAULT_GRACE, Collected
 from pachyderm_dagster.workspace import open_workspace
 
@@ -58,7 +58,7 @@ def collect_garbage(environ: Mapping[str, str], dry_run: bool, grace: str | None
 
 
 def _parse_grace(text: str) -> dt.timedelta:
-    return dt.timedelta() if text in _NO_GRACE else dt.timedelta(seconds=parse_duration(text))
+    return dt.timedelta() if text in _NO_GRACE else dt.timedelta(seconds=parse_given_duration(text))
 
 
 def _document(collected: Collected) -> Fields:

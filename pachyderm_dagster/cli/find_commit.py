@@ -10,7 +10,7 @@ from pachyderm_dagster.cli.documents import commit_document
 from pachyderm_dagster.cli.options import COUNT, in_project
 from pachyderm_dagster.cli.printing import Column, Form, Printer, printing, text
 from pachyderm_dagster.cli.printing import time as time_cell
-from pachyderm_dagster.durations import parse_duration
+from pachyderm_dagster.durations import parse_given_duration
 from pachyderm_dagster.errors import InvalidError, StateError
 from pachyderm_dagster.pfs import references
 from pachyderm_dagster.pfs.finding import find_changes
@@ -30,7 +30,7 @@ COLUMNS = (Column("OP", text("op")), Column("COMMIT", text("id")), Column("BRANC
 @click.pass_obj
 def find_commit(environ: Mapping[str, str], path: str, limit: int | None, timeout: str | None, as_json: bool, project: str, printer: Printer) -> None:
     """Those that added, changed or deleted a file or directory, from REF backwards. An open or failed commit is passed over."""
-    deadline = None if timeout is None else time.monotonic() + parse_duration(timeout)
+    deadline = None if timeout is None else time.monotonic() + parse_given_duration(timeout)
     printer = Printer(Form.JSON, printer.times) if as_json else printer
     documents = []
     with closing(open_workspace(environ, project=project)) as workspace:

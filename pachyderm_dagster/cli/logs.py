@@ -14,7 +14,7 @@ from pachyderm_dagster.cli.kept_logs import KeptLogs, kept_logs
 from pachyderm_dagster.cli.options import COUNT, gone_option, in_project
 from pachyderm_dagster.cli.printing import Form, rfc3339, to_json, to_yaml
 from pachyderm_dagster.cli.visible import visible
-from pachyderm_dagster.durations import parse_duration
+from pachyderm_dagster.durations import parse_given_duration
 from pachyderm_dagster.executors.live import find_running
 from pachyderm_dagster.pfs.references import parse_repo
 from pachyderm_dagster.pps import jobs, pipelines
@@ -66,7 +66,7 @@ def logs(
         raise click.UsageError("name a pipeline (-p) or a job (-j)", click.get_current_context())
     wanted = Form(form or (Form.JSON if raw else Form.TABLE))
     with closing(open_workspace(environ, project=project)) as workspace:
-        oldest = None if since is None else workspace.database.clock.now() - dt.timedelta(seconds=parse_duration(since))
+        oldest = None if since is None else workspace.database.clock.now() - dt.timedelta(seconds=parse_given_duration(since))
         files = tuple(inputs.split(",")) if inputs else ()
         with_details = bool(files) or wanted is not Form.TABLE
         kept = KeptLogs(()) if datum else kept_logs(workspace, project, pipeline, job)

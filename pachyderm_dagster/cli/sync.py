@@ -12,8 +12,8 @@ from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.printing import Column, Printer, printing, text
 from pachyderm_dagster.cli.signals import interrupted_by_signal
 from pachyderm_dagster.cli.staying_workers import tend
-from pachyderm_dagster.durations import parse_duration
-from pachyderm_dagster.errors import PachydermError
+from pachyderm_dagster.durations import parse_given_duration
+from pachyderm_dagster.errors import InvalidError, PachydermError
 from pachyderm_dagster.syncing.applying import Synced, sync
 from pachyderm_dagster.syncing.differences import Action, Change
 from pachyderm_dagster.syncing.source import GitSource, parse_source
@@ -21,13 +21,14 @@ from pachyderm_dagster.workspace import open_workspace
 
 _COLUMNS = (Column("ACTION", text("action")), Column("KIND", text("kind")), Column("NAME", text("name")), Column("FILE", text("file")))
 _SHOWN_COMMIT = 12
+_SHORTEST = 1.0
 
 
 @click.command(epilog="Example: pachctl sync https://git.example.com/team/pipelines.git@main:production --dry-run")
 @click.argument("source", metavar="REPO_URL@REF:FOLDER")
 @click.option("--prune", is_flag=True, help="Remove what it declared before and does not any more: pipelines with their output; repos stay.")
 @click.option("--dry-run", is_flag=True, help="Check everything and show the difference; change nothing.")
-@click.option("--every", metavar="DURATION", help="Look again after so long, until interrupted: 60s.")
+@click.option("--every", metavar="DURATION", help="Look again after so long, 1s or more, until interrupted: 60s.")
 @click.option("--name", metavar="NAME", help="What the sync is called; after the repository and the folder without it.")
 @in_project
 @printing
@@ -42,12 +43,20 @@ def sync_command(
     if every is not None and dry_run:
         raise click.UsageError("--dry-run looks once; leave --every out")
     refuse_in_transaction(environ, "a sync")
+    pause = None if every is None else _pause(every)
     looking = _Looking(environ, parse_source(source, base=os.getcwd()), name, project, prune, dry_run, printer)
     with interrupted_by_signal():
-        if every is None:
+        if pause is None:
             looking.look()
         else:
-            looking.look_every(parse_duration(every))
+            looking.look_every(pause)
+
+
+def _pause(every: str) -> float:
+    seconds = parse_given_duration(every)
+    if seconds < _SHORTEST:
+        raise InvalidError("duration-invalid", f"--every {every} is too often for a repository; it takes 1s or more")
+    return seconds
 
 
 class _Looking:

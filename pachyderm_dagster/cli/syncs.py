@@ -17,6 +17,7 @@ _COLUMNS = (
     Column("NAME", text("name")),
     Column("SOURCE", text("source")),
     Column("COMMIT", lambda document, _: document["commit"][:12] or "-"),
+    Column("STATUS", text("status")),
     Column("SYNCED", time("synced")),
     Column("LOOKED", time("looked")),
     Column("HEALTH", text("health")),
@@ -27,12 +28,18 @@ _LINES = (
     Column("Source", text("source")),
     Column("Project", text("project")),
     Column("Commit", optional("commit")),
+    Column("Status", text("status")),
     Column("Synced", time("synced")),
     Column("Looked", time("looked")),
     Column("Health", text("health")),
     Column("Error", optional("error")),
 )
-_THINGS = (Column("KIND", text("kind")), Column("NAME", text("name")), Column("HEALTH", text("health")), Column("REASON", optional("reason")))
+_THINGS = (
+    Column("KIND", text("kind")),
+    Column("NAME", text("name")),
+    Column("HEALTH", text("health")),
+    Column("REASON", lambda document, _: _reason(document)),
+)
 
 
 @click.command(epilog="Example: pachctl list sync")
@@ -77,13 +84,18 @@ def _document(txn: Transaction, home: Path, sync: KeptSync) -> dict[str, Any]:
         "source": str(sync.source),
         "project": sync.project,
         "commit": sync.commit,
+        "status": sync.status,
         "synced": time_of(sync.synced),
         "looked": time_of(sync.looked),
         "health": worst(found).value,
         "error": sync.error,
-        "things": [_thing(one) for one in found],
+        "things": [_thing(one, is_declared=one.thing not in sync.left) for one in found],
     }
 
 
-def _thing(one: ThingHealth) -> dict[str, str]:
-    return {"kind": one.thing.kind, "name": one.thing.name, "health": one.health.value, "reason": one.reason}
+def _thing(one: ThingHealth, *, is_declared: bool) -> dict[str, Any]:
+    return {"kind": one.thing.kind, "name": one.thing.name, "declared": is_declared, "health": one.health.value, "reason": one.reason}
+
+
+def _reason(document: Mapping[str, Any]) -> str:
+    return "; ".join(filter(None, ("" if document["declared"] else "declared no more", document["reason"]))) or "-"

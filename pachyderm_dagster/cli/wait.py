@@ -17,7 +17,7 @@ from pachyderm_dagster.cli.options import in_project
 from pachyderm_dagster.cli.printing import Printer, printing
 from pachyderm_dagster.cli.staying_workers import tend_unwatched
 from pachyderm_dagster.cli.waiting import wait_for
-from pachyderm_dagster.durations import parse_duration
+from pachyderm_dagster.durations import parse_given_duration
 from pachyderm_dagster.errors import ExecutionError, NotFoundError
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.metadata.database import Transaction
@@ -149,4 +149,4 @@ def _open(txn: Transaction, waited: Mapping[int, str]) -> list[Commit]:
 
 
 def _seconds(timeout: str | None) -> float | None:
-    return None if timeout is None else parse_duration(timeout)
+    return None if timeout is None else parse_given_duration(timeout)

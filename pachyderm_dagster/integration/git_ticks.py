@@ -45,7 +45,7 @@ def _event(syncing: Syncing, found: Synced, health: list[ThingHealth]) -> dg.Ass
         "commit": found.commit,
         "source": str(syncing.source),
         "health": worst(health).value,
-        "status": "OutOfSync" if any(change.action is Action.KEEP for change in found.changes) else "Synced",
+        "status": found.sync.status,
         "changes": dg.MetadataValue.md(_table(("action", "what", "file"), [(change.action, change.thing, change.source) for change in found.changes])),
         "things": dg.MetadataValue.md(_table(("what", "health", "reason"), [(one.thing, one.health, one.reason) for one in health])),
     }

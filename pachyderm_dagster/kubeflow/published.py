@@ -30,7 +30,7 @@ def check_root(root: str) -> str:
     if parts.scheme not in _SCHEMES or "@" in parts.netloc or parts.query or parts.fragment or bool(parts.netloc) is (parts.scheme == "file"):
         raise InvalidError(
             "artifact-root-invalid",
-            f"{root!r} is no place from which Kubeflow imports; write s3://bucket/prefix or gs://bucket/prefix, without user or password",
+            f"{root!r} is no place from which Kubeflow imports; write s3://bucket/prefix, gs://bucket/prefix or file:///folder, without user or password",
         )
     return root.rstrip("/")
 

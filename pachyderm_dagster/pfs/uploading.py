@@ -77,8 +77,11 @@ def _connect(url: str) -> ObjectStore:
     parts = urlsplit(url)
     if parts.scheme != "file":
         return connect_bucket(url)
+    folder = Path(unquote(parts.path))
+    if folder.is_file():
+        raise InvalidError("storage-url-invalid", f"{url} is a file; name a folder")
     try:
-        return LocalStore(Path(unquote(parts.path)), mkdir=True)
+        return LocalStore(folder, mkdir=True)
     except (BaseError, OSError, ValueError) as error:
         raise InvalidError("storage-url-invalid", f"the folder of {url} cannot be used: {' '.join(str(error).split())}") from error
 

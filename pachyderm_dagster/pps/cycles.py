@@ -15,12 +15,17 @@ def refuse_cycles(reads: Mapping[RepoName, Collection[RepoName]]) -> None:
     Raises:
         InvalidError: `provenance-cycle`.
     """
-    for name, repos in reads.items():
-        if name in repos:
-            raise InvalidError("provenance-cycle", f"pipeline '{name}' would read its own output; read another repo")
-        for repo in repos:
-            if repo in reads:
-                refuse_way(reads, repo, name)
+    for name in reads:
+        refuse_cycle_of(reads, name)
+
+
+def refuse_cycle_of(reads: Mapping[RepoName, Collection[RepoName]], name: RepoName) -> None:
+    """Does nothing when one of the pipelines does not need its own output. Args, errors: as `refuse_cycles`."""
+    if name in reads[name]:
+        raise InvalidError("provenance-cycle", f"pipeline '{name}' would read its own output; read another repo")
+    for repo in reads[name]:
+        if repo in reads:
+            refuse_way(reads, repo, name)
 
 
 def refuse_way(reads: Mapping[RepoName, Collection[RepoName]], start: RepoName, end: RepoName) -> None:

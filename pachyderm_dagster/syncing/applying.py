@@ -66,7 +66,7 @@ def sync(
         InvalidError, ExistsError, StateError: as `read_folder` and `plan`.
     """
     kept = KeptSyncs(Path(workspace.settings.home))
-    name = name or source.usual_name
+    name = source.usual_name if name is None else name
     with wait_for(workspace.leases, sync_lease(name), workspace.database.clock.new_id()):
         before = kept.begun(name, source, project)
         try:
@@ -92,9 +92,9 @@ def _sync(workspace: Workspace, kept: KeptSyncs, before: KeptSync, environ: Mapp
             kept.put(msgspec.structs.replace(before, things=tuple(sorted({*before.things, *found.things})), looked=now))
             _apply(workspace, found)
             done = commit != before.commit or any(change.action is not Action.KEEP for change in found.changes)
-            left = {change.thing for change in found.changes if change.action is Action.KEEP}
+            left = tuple(sorted({change.thing for change in found.changes if change.action is Action.KEEP}))
             things = tuple(sorted({*found.things, *left}))
-            after = msgspec.structs.replace(before, commit=commit, looked=now, synced=now if done else before.synced, things=things, error="")
+            after = msgspec.structs.replace(before, commit=commit, looked=now, synced=now if done else before.synced, things=things, left=left, error="")
             kept.put(after)
     return Synced(after, commit, found.changes, tuple(declared.notes))
 

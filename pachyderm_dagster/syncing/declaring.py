@@ -172,6 +172,8 @@ def _add_pipeline(found: Declared, document: _Document, project: str) -> None:
     name = user.pipeline.in_project(project)
     if name in found.pipelines:
         raise _twice(f"pipeline '{name}'", found.pipelines[name].place, document.place)
+    if name in found.repos:
+        raise _also_output(name, document.place, found.repos[name].place)
     found.pipelines[name] = DeclaredPipeline(user, document.place, document.file)
 
 
@@ -185,6 +187,8 @@ def _add_repo(found: Declared, document: _Document, project: str) -> None:
         raise here.invalid(error.message) from error
     if name in found.repos:
         raise _twice(f"repo '{name}'", found.repos[name].place, place)
+    if name in found.pipelines:
+        raise _also_output(name, found.pipelines[name].place, place)
     found.repos[name] = DeclaredRepo(given.description, place)
 
 
@@ -199,3 +203,8 @@ def _add_object(found: Declared, document: _Document) -> None:
 
 def _twice(what: str, first: Place, second: Place) -> InvalidError:
     return InvalidError("declared-twice", f"{what} is declared at {first} and at {second}; remove one, or give it another name")
+
+
+def _also_output(name: RepoName, pipeline: Place, repo: Place) -> InvalidError:
+    problem = f"'{name}' is declared as a pipeline at {pipeline}, which has its repo by itself, and as a repo at {repo}"
+    return InvalidError("declared-twice", f"{problem}; remove the repo, or give one of them another name")

@@ -10,7 +10,7 @@ from pachyderm_dagster.errors import ExecutionError, NotFoundError, UnreachableE
 from pachyderm_dagster.syncing.source import GitSource
 
 _SECONDS = 600
-_NOT_THERE = ("couldn't find remote ref", "not our ref", "no such remote ref", "unadvertised object")
+_NOT_THERE = ("couldn't find remote ref", "not our ref", "no such remote ref", "unadvertised object", "invalid refspec")
 # What tells git which repository it is in, when a hook of another one calls us.
 _OF_ANOTHER = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX")
 

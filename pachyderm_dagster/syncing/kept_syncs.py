@@ -23,6 +23,7 @@ class KeptSync(msgspec.Struct, frozen=True, kw_only=True):
         looked: when the source was last asked, in seconds.
         synced: when something was last done, in seconds.
         things: what it declared, and what is there because it did.
+        left: those of them that it declares no more, and that stay.
         error: why the last time failed; empty when it did not.
     """
 
@@ -35,7 +36,13 @@ class KeptSync(msgspec.Struct, frozen=True, kw_only=True):
     looked: float = 0.0
     synced: float = 0.0
     things: tuple[Thing, ...] = ()
+    left: tuple[Thing, ...] = ()
     error: str = ""
+
+    @property
+    def status(self) -> str:
+        """In Argo CD's words, whether something is there that is declared no more: it waits for `prune`, or for somebody to delete it."""
+        return "OutOfSync" if self.left else "Synced"
 
     @property
     def source(self) -> GitSource:
@@ -82,7 +89,7 @@ class KeptSyncs:
             ConflictError: `sync-conflict`, when it is of another repository or folder.
         """
         if not _NAME.fullmatch(name):
-            raise InvalidError("name-invalid", f"{name!r} names no sync; it takes up to 63 letters, digits, '_' and '-'")
+            raise InvalidError("name-invalid", f"{name!r} names no sync; it takes up to 63 letters, digits, '_' and '-', and begins with a letter or digit")
         found = self.find(name)
         if found is None:
             return KeptSync(name=name, url=source.url, ref=source.ref, folder=source.folder, project=project)

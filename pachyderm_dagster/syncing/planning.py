@@ -14,7 +14,7 @@ from pachyderm_dagster.argo.checking import check_object
 from pachyderm_dagster.argo.kept_objects import KeptObject, KeptObjects, ObjectName, read_all
 from pachyderm_dagster.argo.library import library_of
 from pachyderm_dagster.codec import digest
-from pachyderm_dagster.errors import PachydermError
+from pachyderm_dagster.errors import NotFoundError, PachydermError
 from pachyderm_dagster.executors.choosing import check_pods
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs import repos
@@ -23,7 +23,7 @@ from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pfs.reference_texts import parse_repo
 from pachyderm_dagster.pfs.requests import Contents, CreateRepo, UpdateRepo
 from pachyderm_dagster.pps import pipelines
-from pachyderm_dagster.pps.cycles import writers_first
+from pachyderm_dagster.pps.cycles import refuse_cycle_of, writers_first
 from pachyderm_dagster.pps.inputs import CronInput, leaves
 from pachyderm_dagster.pps.requests import CreatePipeline, DeletePipeline, Request, apply, effective_spec, spec_of
 from pachyderm_dagster.pps.source_folder import look_at_folder
@@ -86,11 +86,14 @@ def plan(workspace: Workspace, declared: Declared, owned: Iterable[Thing], root:
     now = workspace.database.clock.now()
     with workspace.database.read() as txn:
         planned: dict[RepoName, PlannedPipeline] = {}
+        _check_projects(txn, {name: one.place.field("repo") for name, one in declared.repos.items()})
         for name, one in declared.pipelines.items():
             with _told_at(one.place):
+                _check_projects(txn, {name: one.place.field("pipeline")})
                 planned[name] = _planned(txn, one, root, project, now)
+                _check_projects(txn, dict.fromkeys(planned[name].reads, one.place.field("input")))
                 workspace.secrets.check_uses(planned[name].spec)
-        ordered = {name: planned[name] for name in writers_first({name: one.reads for name, one in planned.items()})}
+        ordered = {name: planned[name] for name in _in_order(planned)}
         wanted = _wanted(txn, declared, ordered)
         there = _there(txn, objects, {*wanted, *owned})
         found = Plan(declared, tuple(_explicit(declared)), ordered, tuple(changes_of(wanted, there, set(owned), prune=prune)))
@@ -145,6 +148,23 @@ def _check_objects(objects: KeptObjects, declared: Declared) -> None:
     library = library_of([*read_all(others), *declared.reads.values()])
     for read in declared.reads.values():
         check_object(read, library)
+
+
+def _check_projects(txn: Transaction, named: Mapping[RepoName, Place]) -> None:
+    known = repos.project_names(txn)
+    for name, place in named.items():
+        if name.project not in known:
+            problem = f"project {name.project!r} does not exist; projects: {', '.join(map(repr, known))}"
+            raise NotFoundError("project-not-found", f"{place}: {problem}; `pachctl create project {name.project}` makes it")
+
+
+def _in_order(planned: Mapping[RepoName, PlannedPipeline]) -> list[RepoName]:
+    """Pipelines after those that they read."""
+    reads = {name: one.reads for name, one in planned.items()}
+    for name, one in planned.items():
+        with _told_at(one.declared.place):
+            refuse_cycle_of(reads, name)
+    return writers_first(reads)
 
 
 def _planned(txn: Transaction, one: DeclaredPipeline, root: Path, project: str, now: Any) -> PlannedPipeline:

@@ -27,7 +27,7 @@ class GitSource:
     folder: str = ""
 
     def __str__(self) -> str:
-        return f"{self.url}@{self.ref}:{self.folder}"
+        return f"{self.url}@{self.ref}:{self.folder}" if self.folder else f"{self.url}@{self.ref}"
 
     @property
     def usual_name(self) -> str:

@@ -84,8 +84,14 @@ def test_what_is_declared_no_more_is_told_and_goes_with_prune_only(pachctl: Pach
     assert "note: pipeline sum is declared no more, and stays; --prune removes it" in answer.err
     assert "note: CronWorkflow nightly is declared no more" in answer.err
     assert set(_versions(pachctl)) == {"count", "sum"}
+    (found,) = pachctl.json("inspect", "sync", "team-prod")
+    assert {one["name"] for one in found["things"] if not one["declared"]} == {"sum", "nightly"}
+    (line,) = [line for line in pachctl("inspect", "sync", "team-prod").out.splitlines() if "nightly" in line]
+    assert line.split()[2:] == ["Healthy", "declared", "no", "more"]
+    assert pachctl.json("list", "sync")[0]["status"] == "OutOfSync"
     assert sorted(_done(pachctl, declared.source, "--prune")) == [("remove", "CronWorkflow", "nightly"), ("remove", "pipeline", "sum")]
     assert set(_versions(pachctl)) == {"count"}
+    assert pachctl.json("list", "sync")[0]["status"] == "Synced"
     assert pachctl.fail("argo", "submit", "--from", "cronwf/nightly") == "kept-object-not-found"
     assert _done(pachctl, declared.source, "--prune") == []
 
@@ -110,6 +116,7 @@ def test_what_somebody_changed_since_is_as_declared_again(pachctl: Pachctl, decl
 
 OTHER = TEMPLATE.replace("name: steps", "name: other")
 READS = "pipeline: {name: a}\ninput: {pfs: {repo: count, glob: /}}\n"
+RUNS = "transform: {cmd: [x]}\n"
 WRONG = [
     ("bad__yaml", PIPES.replace("glob", "glub"), "prod/bad.yaml:3: input.pfs.glub: unknown field", "spec-invalid"),
     ("bad__json", '{"pipeline": {"name": "x"},\n "input": {"pfs": {"repo": "texts"}},\n "transform": {}}', "prod/bad.json:2: input.pfs", "spec-invalid"),
@@ -122,6 +129,28 @@ WRONG = [
     ("bad__yaml", f"{READS}transform: {{build: {{path: pipes.yaml, language: python}}}}", "transform.build.path: 'pipes.yaml' is a file", "spec-invalid"),
     ("bad__yaml", f'{READS}description: !!bool "x"\n', "prod/bad.yaml: not YAML: 'x' is no !!bool that can be read, at line 3", "spec-invalid"),
     ("bad__yaml", f"{READS}a:\n- {'7' * 6000}\n", "7...' is no !!int that can be read, at line 4, column 3", "spec-invalid"),
+    (
+        "bad__yaml",
+        f"{READS.replace('count', 'b')}{RUNS}---\n{READS.replace('name: a', 'name: b').replace('count', 'a')}{RUNS}",
+        "prod/bad.yaml:1: pipelines depend on each other: 'a' reads 'b', 'b' reads 'a'",
+        "provenance-cycle",
+    ),
+    ("bad__yaml", f"{READS.replace('count', 'a')}{RUNS}", "prod/bad.yaml:1: pipeline 'a' would read its own output", "provenance-cycle"),
+    (
+        "bad__yaml",
+        "\nrepo: {name: t, project: nope}",
+        "prod/bad.yaml:2: repo: project 'nope' does not exist; projects: 'default';",
+        "project-not-found",
+    ),
+    ("bad__yaml", f"{READS.replace('name: a', 'name: a, project: nope')}{RUNS}", "prod/bad.yaml:1: pipeline: project 'nope'", "project-not-found"),
+    ("bad__yaml", f"{READS.replace('repo: count', 'repo: count, project: nope')}{RUNS}", "prod/bad.yaml:2: input: project 'nope'", "project-not-found"),
+    (
+        "bad__yaml",
+        "\nrepo: {name: count}",
+        "pipeline at prod/pipes.yaml:2, which has its repo by itself, and as a repo at prod/bad.yaml:2",
+        "declared-twice",
+    ),
+    ("zzz__yaml", "repo: {name: count}", "and as a repo at prod/zzz.yaml:1", "declared-twice"),
     (
         "bad__yaml",
         "pipeline: {name: texts}\ninput: {cron: {name: t, spec: '@daily'}}\ntransform: {cmd: [x]}",
@@ -211,7 +240,9 @@ def test_files_are_named_as_the_repository_does(pachctl: Pachctl, declared: GitF
     declared.write(built__yaml=spec, code_in_main__py="print(1)")
     (declared.folder / "code" / "nowhere").symlink_to("gone")
     declared.commit()
-    assert "prod/built.yaml:1: 'prod/code/nowhere' is a link to 'gone'" in pachctl.run("sync", declared.source).err
+    said = pachctl.run("sync", declared.source).err
+    assert "prod/built.yaml:1: 'prod/code/nowhere' is a link to 'gone'" in said
+    assert pachctl.run("sync", declared.source).err == said  # so that --every tells it once
 
 
 def test_sigterm_leaves_nothing_behind(declared: GitFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,6 +283,10 @@ def test_two_syncs_do_not_share_a_pipeline(pachctl: Pachctl, declared: GitFolder
 
 def test_errors_say_what_to_do(pachctl: Pachctl, declared: GitFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert pachctl.fail("sync", f"{declared.root}@mian:prod") == "git-ref-not-found"
+    assert pachctl.fail("sync", f"{declared.root}@main~1:prod") == "git-ref-not-found"
+    assert "begins with a letter or digit" in pachctl.run("sync", declared.source, "--name", "-x").err
+    assert pachctl.fail("sync", declared.source, "--name", "") == "name-invalid"
+    assert "--every 1ms is too often for a repository; it takes 1s or more" in pachctl.run("sync", declared.source, "--every", "1ms").err
     assert pachctl.fail("sync", f"{tmp_path}/none@main:prod") == "git-unreachable"
     answer = pachctl.run("sync", f"{declared.root}@main:test")
     assert answer.code == "sync-folder-not-found" and "those that it has at its root: prod" in answer.err
@@ -279,7 +314,7 @@ def test_values_of_secrets_are_not_shown(pachctl: Pachctl, declared: GitFolder) 
 
 
 def test_every_looks_again_and_goes_on_after_a_failure(declared: GitFolder) -> None:
-    with process("sync", declared.source, "--every", "100ms") as running:
+    with process("sync", declared.source, "--every", "1") as running:
         assert running.stderr is not None
         lines = iter(running.stderr.readline, "")
         assert any("5 differed" in line for line in lines)

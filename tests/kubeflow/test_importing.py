@@ -103,6 +103,13 @@ def test_a_commit_with_an_error_is_not_written(books: Pachctl, tmp_path: Path) -
     assert books.fail("export", "files", "books@master^", "--artifact-root", "nowhere") == "artifact-root-invalid"
 
 
+def test_where_files_cannot_be_written_is_said_with_all_that_can_be(books: Pachctl, tmp_path: Path) -> None:
+    for root in ("bucket", "./x", "file://rel"):
+        assert "write s3://bucket/prefix, gs://bucket/prefix or file:///folder" in books.run("export", "files", "books@master", "--artifact-root", root).err
+    (tmp_path / "file").touch()
+    assert f"file://{tmp_path}/file is a file; name a folder" in books.run("export", "files", "books@master", "--artifact-root", f"file://{tmp_path}/file").err
+
+
 def spec_of(document: dict[str, object]) -> PipelineSpec:
     (spec,) = specs(document)
     return spec

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pachyderm_dagster.durations import format_duration, parse_duration
+from pachyderm_dagster.durations import format_duration, parse_duration, parse_given_duration
 from pachyderm_dagster.errors import InvalidError
 
 
@@ -24,6 +24,18 @@ from pachyderm_dagster.errors import InvalidError
 )
 def test_duration_is_read_as_go_reads_it(text: str | float, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("60", 60), ("1.5", 1.5), ("90s", 90)])
+def test_number_is_one_of_seconds_where_everything_is_text(text: str, seconds: float) -> None:
+    assert parse_given_duration(text) == seconds
+
+
+def test_quotes_are_spoken_of_only_where_they_are_wrong() -> None:
+    with pytest.raises(InvalidError, match="or as a number of seconds without quotes "):
+        parse_duration("60")
+    with pytest.raises(InvalidError, match="or as a number of seconds "):
+        parse_given_duration("soon")
 
 
 @pytest.mark.parametrize("text", ["", "90", "s", "1d", "1h 30m", "-5s", "0s", "1e3s", "1h30", "٣s", 0, -1, float("nan"), float("inf"), 10**400, "999999999h"])

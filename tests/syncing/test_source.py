@@ -20,6 +20,8 @@ from pachyderm_dagster.syncing.source import GitSource, parse_source
 )
 def test_source_is_repository_ref_and_folder(text: str, expected: GitSource) -> None:
     assert parse_source(text, base="/here") == expected
+    assert parse_source(str(expected), base="/") == expected
+    assert not str(expected).endswith(":")
 
 
 @pytest.mark.parametrize(
