@@ -98,4 +98,4 @@ def _thing(one: ThingHealth, *, is_declared: bool) -> dict[str, Any]:
 
 
 def _reason(document: Mapping[str, Any]) -> str:
-    return "; ".join(filter(None, ("" if document["declared"] else "declared no more", document["reason"]))) or "-"
+    return "; ".join(filter(None, ("" if document["declared"] else "declared no more", document["reason"])))
