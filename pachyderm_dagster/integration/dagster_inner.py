@@ -210,3 +210,8 @@ def record_input(context: dg.InputContext, version: str, event: dg.EventLogRecor
             run_id="" if event is None else event.event_log_entry.run_id,
             timestamp=0.0 if event is None else event.event_log_entry.timestamp,
         )
+
+
+def selected_assets(job: dg.JobDefinition) -> Collection[dg.AssetKey]:
+    """What a job materializes."""
+    return job.asset_layer.selected_asset_keys

@@ -11,6 +11,7 @@ import msgspec
 
 from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.integration import labels
+from pachyderm_dagster.integration.dagster_inner import selected_assets
 from pachyderm_dagster.integration.loaded_projects import pipelines_in
 from pachyderm_dagster.kubeflow.functions import installed_in
 from pachyderm_dagster.pfs.model import RepoName
@@ -86,7 +87,7 @@ def _chosen(definitions: dg.Definitions, graph: Any, job: str | None, selection:
     if job not in names:
         known = ", ".join(sorted(name for name in names if not name.startswith("__"))) or "none"
         raise NotFoundError("dagster-job-not-found", f"there is no job {job!r}; there are: {known}")
-    return sorted(definitions.resolve_job_def(job).asset_layer.selected_asset_keys)
+    return sorted(selected_assets(definitions.resolve_job_def(job)))
 
 
 def _spec(metadata: Mapping[str, Any], name: RepoName) -> PipelineSpec:
