@@ -51,6 +51,7 @@ def test_dg_finds_the_components() -> None:
     module = found.load()
     assert {name for name in dir(module) if isinstance(kind := getattr(module, name), type) and issubclass(kind, dg.Component)} == {
         "ArgoWorkflows",
+        "GitSync",
         "PachydermPipelines",
         "PachydermWorkspace",
         "ServedModel",
