@@ -67,10 +67,10 @@ class StayingCode:
 
     def _tell(self, result: DatumResult) -> None:
         """Says why the code ended, for those who look why it is not there. It is started again whether or not that can be written."""
-        error = why_ended(result)
-        process_log.error("%s", error)
+        words = why_ended(result)
+        process_log.error("%s", words.error())
         with contextlib.suppress(PachydermError):
-            self._area.note_last(self._uid, WorkerRefused.of(error))
+            self._area.note_last(self._uid, words)
 
     def _refuse(self, error: PachydermError) -> NoReturn:
         """Ends the worker, which the kubelet starts again in its place. A store that does not answer says nothing about the code."""
@@ -81,12 +81,12 @@ class StayingCode:
         os._exit(os.EX_TEMPFAIL)
 
 
-def why_ended(result: DatumResult) -> ExecutionError:
+def why_ended(result: DatumResult) -> WorkerRefused:
     """Why code ended that is to stay; also when its exit code is one that is accepted."""
     found = _REASON.fullmatch(result.reason)
     if found is None:
-        return ExecutionError("command-failed", f"the command ended with exit code {result.exit_code}, and is to stay")
-    return ExecutionError(found["code"], found["message"])
+        return WorkerRefused.of(ExecutionError("command-failed", f"the command ended with exit code {result.exit_code}, and is to stay"))
+    return WorkerRefused(ExecutionError.__name__, found["code"], found["message"])
 
 
 def container_code(code: int | None) -> int:

@@ -30,7 +30,7 @@ def test_container_ends_as_a_shell_would_with_what_its_code_ended_with(code: int
     ],
 )
 def test_why_code_ended_is_said_with_its_own_code_once(reason: str, code: int | None, found: str) -> None:
-    assert str(why_ended(DatumResult(id="0" * 64, index=0, state=ResultState.FAILED, reason=reason, exit_code=code))) == found
+    assert str(why_ended(DatumResult(id="0" * 64, index=0, state=ResultState.FAILED, reason=reason, exit_code=code)).error()) == found
 
 
 def serve(place: PodPlace, script: str) -> Pod:
