@@ -15,15 +15,13 @@ from pachyderm_dagster.argo.host_client import HostClient, opened_host
 from pachyderm_dagster.argo.images import make_programs
 from pachyderm_dagster.argo.local_pod import LocalPod, PodFolder
 from pachyderm_dagster.argo.nodes import KeptArtifact, NodeOutputs
-from pachyderm_dagster.argo.outputs import MAIN, not_written, parameter_of, pod_end
-from pachyderm_dagster.argo.parameters import Archive, Artifact, Location
+from pachyderm_dagster.argo.outputs import MAIN, log_artifact, outputs_of, pod_end, result_of
+from pachyderm_dagster.argo.parameters import Artifact, Location, Parameter
 from pachyderm_dagster.argo.pod_gc import remove_files, removes_at_pods_end
 from pachyderm_dagster.argo.pod_paths import PodPaths
 from pachyderm_dagster.argo.pod_settings import Claims
-from pachyderm_dagster.argo.pods import LOGS, ContainerEnd, Pod, PodEnd
+from pachyderm_dagster.argo.pods import ContainerEnd, Pod, PodEnd
 from pachyderm_dagster.errors import ExecutionError, NotFoundError
-
-MOST_RESULT_BYTES = 256 * 1024
 
 
 class LocalExecutor:
@@ -116,38 +114,26 @@ class LocalExecutor:
         return KeptArtifact(location=Location(s3=artifact.s3))
 
     async def _ended(self, pod: Pod, folder: PodFolder, local: LocalPod, ends: Mapping[str, ContainerEnd]) -> PodEnd:
-        logs = await self._logs(pod, folder)
+        logs = await asyncio.to_thread(log_artifact, self._artifacts, pod, folder.log, self._workflow)
         return await asyncio.to_thread(pod_end, pod, ends, logs, functools.partial(self._outputs, pod, folder, local))
-
-    async def _logs(self, pod: Pod, folder: PodFolder) -> dict[str, KeptArtifact]:
-        if not pod.archives_log or not folder.log.exists():
-            return {}
-        plain = Artifact(name=LOGS, archive=Archive(none={}))
-        return {LOGS: await asyncio.to_thread(self._artifacts.put, str(folder.log), plain, f"{self._workflow}/{pod.name}/main.log")}
 
     def _outputs(self, pod: Pod, folder: PodFolder, local: LocalPod, bare: NodeOutputs) -> NodeOutputs:
         container = next((one for one in pod.template.containers if pod.template.container_set is None or one.name == MAIN), None)
         if container is None:
             return bare
         paths = local.paths(container)
-        artifacts = dict(bare.artifacts)
-        for artifact in pod.template.outputs.artifacts:
+
+        def keep(artifact: Artifact) -> KeptArtifact | None:
             place = paths.find(artifact.path)
-            if os.path.lexists(place):
-                artifacts[artifact.name] = self._put(place, artifact, f"{self._workflow}/{pod.name}/{artifact.name}", pod)
-            elif not artifact.optional:
-                raise not_written(artifact)
-        return NodeOutputs(
-            parameters={one.name: parameter_of(one, functools.partial(_written, paths)) for one in pod.template.outputs.parameters},
-            artifacts=artifacts,
-            result=_result(folder.result) if pod.keeps_result else None,
-            exit_code=bare.exit_code,
-        )
+            return self._put(place, artifact, f"{self._workflow}/{pod.name}/{artifact.name}", pod) if os.path.lexists(place) else None
+
+        return outputs_of(pod, bare, keep=keep, written=functools.partial(_written, paths), result=lambda: _result(folder.result))
 
 
-def _written(paths: PodPaths, path: str) -> str | None:
+def _written(paths: PodPaths, one: Parameter) -> str | None:
+    assert one.value_from is not None
     try:
-        with open(paths.find(path), encoding="utf-8", errors="replace") as file:
+        with open(paths.find(one.value_from.path), encoding="utf-8", errors="replace") as file:
             return file.read().removesuffix("\n")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
@@ -155,6 +141,4 @@ def _written(paths: PodPaths, path: str) -> str | None:
 
 def _result(path: Path) -> str:
     with open(path, "rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - MOST_RESULT_BYTES - 1))
-        data = file.read()
-    return data.removesuffix(b"\n")[-MOST_RESULT_BYTES:].decode("utf-8", "replace")
+        return result_of(file)

@@ -11,7 +11,7 @@ from pachyderm_dagster.argo.containers import Container, Script, SetContainer, U
 from pachyderm_dagster.argo.host_client import HostClient
 from pachyderm_dagster.argo.images import FOLDER, folders_of, program_of, search_path
 from pachyderm_dagster.argo.nodes import Phase
-from pachyderm_dagster.argo.outputs import MAIN
+from pachyderm_dagster.argo.outputs import MAIN, OMITTED, OWN_FAILURE
 from pachyderm_dagster.argo.pod_host import Answer, Order
 from pachyderm_dagster.argo.pod_paths import Mount, PodPaths
 from pachyderm_dagster.argo.pod_settings import Claims, environment_of, mounts_of
@@ -23,8 +23,6 @@ from pachyderm_dagster.errors import InvalidError
 
 SCRIPT = "/argo/staging/script"
 _SYSTEM_MOUNTS = tuple(Mount(f"/{name}", f"/{name}", writable=False) for name in pod_host.SYSTEM)
-_OWN_FAILURE = 64
-_OMITTED = ContainerEnd(Phase.OMITTED, "a container that it depends on has failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +97,7 @@ class LocalPod:
     async def _after(self, container: SetContainer, running: dict[str, asyncio.Task[ContainerEnd]]) -> ContainerEnd:
         for name in container.dependencies:
             if (await asyncio.shield(running[name])).phase is not Phase.SUCCEEDED:
-                return _OMITTED
+                return OMITTED
         assert self._pod.template.container_set is not None
         strategy = self._pod.template.container_set.retry_strategy
         left = int(strategy.retries) if strategy else 0
@@ -209,7 +207,7 @@ def _end_of(answer: Answer) -> ContainerEnd:
     if answer.problem:
         return ContainerEnd(Phase.ERROR, answer.problem)
     code = str(answer.code)
-    if answer.code == _OWN_FAILURE:
+    if answer.code == OWN_FAILURE:
         return ContainerEnd(Phase.ERROR, f"Error (exit code {code})", code)
     return ContainerEnd(Phase.FAILED, f"Error (exit code {code})", code) if answer.code else ContainerEnd(Phase.SUCCEEDED, "", code)
 

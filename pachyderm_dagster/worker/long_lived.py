@@ -15,11 +15,10 @@ from typing import NoReturn
 from pachyderm_dagster.errors import PachydermError, UnreachableError
 from pachyderm_dagster.log_lines import TEXT, process_log
 from pachyderm_dagster.storage.objects import ObjectStore
-from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.worker.area_worker import MOST_VAIN_STARTS, AreaWorker, InPod
 from pachyderm_dagster.worker.job_queue import JobQueue, next_job
 from pachyderm_dagster.worker.pod import FLUSH_SECONDS
-from pachyderm_dagster.worker.pod_process import begin_anew, begin_process, heed_termination, write_last_words
+from pachyderm_dagster.worker.pod_process import begin_anew, begin_with_store, heed_termination, write_last_words
 from pachyderm_dagster.worker.protocol import WorkerRefused
 from pachyderm_dagster.worker.set_claims import OfferedClaims, SetClaims
 from pachyderm_dagster.worker.set_orders import Looks
@@ -187,12 +186,7 @@ class LongLivedWorker:
 
 def main(store_url: str, workers: str, uid: str, log_format: str = TEXT) -> NoReturn:
     """The worker's container."""
-    pod = begin_process(os.environ, log_format)
-    try:
-        store = open_store(store_url)
-    except PachydermError as error:
-        write_last_words(error)
-        sys.exit(os.EX_UNAVAILABLE)
+    pod, store = begin_with_store(store_url, os.environ, log_format)
     worker = LongLivedWorker(store, JobQueue(store, workers), Claim(NO_INDEX, uid), pod)
     heed_termination(worker.terminate)
     worker.run()

@@ -13,6 +13,8 @@ from typing import NoReturn
 
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.log_lines import process_log, set_up
+from pachyderm_dagster.storage.objects import ObjectStore
+from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.worker.area_worker import InPod
 from pachyderm_dagster.worker.pod_state import PodState
 from pachyderm_dagster.worker.starter import PACH
@@ -32,6 +34,16 @@ def begin_process(environ: Mapping[str, str], log_format: str) -> InPod:
     os.umask(0o022)
     set_up(log_format)
     return InPod(StarterRunner(f"{PACH}/run"), state, state.count_start(), environ, log_format)
+
+
+def begin_with_store(store_url: str, environ: Mapping[str, str], log_format: str) -> tuple[InPod, ObjectStore]:
+    """As `begin_process`, with the store that the worker of a pod that stays has everything in. Without it, it says why and ends."""
+    pod = begin_process(environ, log_format)
+    try:
+        return pod, open_store(store_url)
+    except PachydermError as error:
+        write_last_words(error)
+        sys.exit(os.EX_UNAVAILABLE)
 
 
 def _end_early(state: PodState) -> NoReturn:

@@ -13,10 +13,9 @@ from typing import NoReturn
 
 from pachyderm_dagster.errors import ExecutionError, PachydermError, UnreachableError
 from pachyderm_dagster.log_lines import TEXT, process_log
-from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.worker.area_worker import InPod
 from pachyderm_dagster.worker.pod_datums import datums_in_pod
-from pachyderm_dagster.worker.pod_process import begin_anew, begin_process, heed_termination, write_last_words
+from pachyderm_dagster.worker.pod_process import begin_anew, begin_with_store, heed_termination, write_last_words
 from pachyderm_dagster.worker.protocol import DatumResult, WorkerRefused
 from pachyderm_dagster.worker.sandbox import PFS
 from pachyderm_dagster.worker.stage import stage
@@ -98,12 +97,7 @@ def container_code(code: int | None) -> int:
 
 def main(store_url: str, area: str, uid: str, log_format: str = TEXT) -> NoReturn:
     """The worker's container."""
-    pod = begin_process(os.environ, log_format)
-    try:
-        store = open_store(store_url)
-    except PachydermError as error:
-        write_last_words(error)
-        sys.exit(os.EX_UNAVAILABLE)
+    pod, store = begin_with_store(store_url, os.environ, log_format)
     heed_termination(_end)
     StayingCode(WorkArea(store, area), uid, pod).run()
 

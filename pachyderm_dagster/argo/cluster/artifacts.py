@@ -14,7 +14,7 @@ from pachyderm_dagster.argo.cluster.layout import given_name
 from pachyderm_dagster.argo.cluster.manifests import BELOW
 from pachyderm_dagster.argo.containers import Script
 from pachyderm_dagster.argo.nodes import KeptArtifact, NodeOutputs
-from pachyderm_dagster.argo.outputs import has_main, not_written, parameter_of
+from pachyderm_dagster.argo.outputs import has_main, outputs_of
 from pachyderm_dagster.argo.parameters import Artifact, Location
 from pachyderm_dagster.argo.pods import Pod
 from pachyderm_dagster.codec import digest
@@ -95,21 +95,12 @@ class RunArtifacts:
         if not has_main(pod):
             return bare
         found = answer or Answer(code=0)
-        artifacts = dict(bare.artifacts)
-        for artifact in pod.template.outputs.artifacts:
+
+        def keep(artifact: Artifact) -> KeptArtifact | None:
             gave = found.artifacts.get(artifact.name)
-            if gave is not None:
-                artifacts[artifact.name] = self._keep(pod, artifact, area, gave)
-            elif not artifact.optional:
-                raise not_written(artifact)
-        # The answer has them by their paths' parameters.
-        by_path = {one.value_from.path: found.parameters.get(one.name) for one in pod.template.outputs.parameters if one.value_from is not None}
-        return NodeOutputs(
-            parameters={one.name: parameter_of(one, by_path.get) for one in pod.template.outputs.parameters},
-            artifacts=artifacts,
-            result=(found.result or "") if pod.keeps_result else None,
-            exit_code=bare.exit_code,
-        )
+            return None if gave is None else self._keep(pod, artifact, area, gave)
+
+        return outputs_of(pod, bare, keep=keep, written=lambda one: found.parameters.get(one.name), result=lambda: found.result or "")
 
     def _keep(self, pod: Pod, artifact: Artifact, area: PodArea, gave: Gave) -> KeptArtifact:
         if artifact.s3 is not None and artifact.s3.bucket:

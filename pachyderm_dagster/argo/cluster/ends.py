@@ -7,13 +7,11 @@ from typing import Any
 from pachyderm_dagster.argo.cluster.area import Answer
 from pachyderm_dagster.argo.cluster.manifests import BEGIN, main_names
 from pachyderm_dagster.argo.nodes import Phase
-from pachyderm_dagster.argo.outputs import MAIN
+from pachyderm_dagster.argo.outputs import MAIN, OMITTED, OWN_FAILURE
 from pachyderm_dagster.argo.pods import ContainerEnd, Pod
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
 
 DELETED = "pod deleted"
-OMITTED = ContainerEnd(Phase.OMITTED, "a container that it depends on has failed")
-OWN_FAILURE = 64
 _NOT_BEGUN = 65
 _UNKNOWN = "the pod failed without a word"
 

@@ -18,11 +18,10 @@ from pachyderm_dagster.argo.cluster.manifests import Making, needs_order, pod_ma
 from pachyderm_dagster.argo.cluster.pod_watch import PodWatch
 from pachyderm_dagster.argo.cluster.running_pod import Places, RunningPod
 from pachyderm_dagster.argo.local_pod import PodFolder
-from pachyderm_dagster.argo.nodes import KeptArtifact, Phase
-from pachyderm_dagster.argo.outputs import pod_end
-from pachyderm_dagster.argo.parameters import Archive, Artifact
+from pachyderm_dagster.argo.nodes import Phase
+from pachyderm_dagster.argo.outputs import log_artifact, pod_end
 from pachyderm_dagster.argo.pod_gc import removes_at_pods_end
-from pachyderm_dagster.argo.pods import LOGS, ContainerEnd, Pod, PodEnd
+from pachyderm_dagster.argo.pods import ContainerEnd, Pod, PodEnd
 from pachyderm_dagster.argo.tries import Tries
 from pachyderm_dagster.argo.waits import all_cancelled
 from pachyderm_dagster.errors import ExecutionError
@@ -114,7 +113,7 @@ class ClusterExecutor:
     def _end_of(self, running: RunningPod, ends: dict[str, ContainerEnd]) -> PodEnd:
         pod = running.pod
         outputs = functools.partial(self._artifacts.outputs, pod, self._area.pod(pod.name, running.number), running.find_answer())
-        return pod_end(pod, ends, self._kept_log(pod), outputs)
+        return pod_end(pod, ends, log_artifact(self._logs, pod, PodFolder(self._folder / "pods" / pod.name).log, self._workflow), outputs)
 
     def _keep_logs(self, running: RunningPod) -> None:
         try:
@@ -128,12 +127,6 @@ class ClusterExecutor:
         task = asyncio.ensure_future(running.removed())
         self._going.add(task)
         task.add_done_callback(self._going.discard)
-
-    def _kept_log(self, pod: Pod) -> dict[str, KeptArtifact]:
-        log = PodFolder(self._folder / "pods" / pod.name).log
-        if not pod.archives_log or not log.exists():
-            return {}
-        return {LOGS: self._logs.put(str(log), Artifact(name=LOGS, archive=Archive(none={})), f"{self._workflow}/{pod.name}/main.log")}
 
     async def _call(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)

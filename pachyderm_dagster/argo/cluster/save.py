@@ -17,11 +17,11 @@ from typing import BinaryIO, NoReturn
 from pachyderm_dagster.argo.artifact_files import pack, untar
 from pachyderm_dagster.argo.cluster.area import Answer, Gave, Order, PodArea
 from pachyderm_dagster.argo.cluster.layout import PACH, REFUSED, RESULT, RUN, SAVED, TAKEN, taken_output
+from pachyderm_dagster.argo.outputs import result_of
 from pachyderm_dagster.argo.parameters import Artifact
 from pachyderm_dagster.errors import ExecutionError, PachydermError, UnreachableError
 from pachyderm_dagster.storage.open_store import open_store
 
-MOST_RESULT_BYTES = 256 * 1024
 MOST_PARAMETER_BYTES = 16 << 20
 """What is larger is an artifact: a parameter goes through the memory of all who see it."""
 _LOOK_SECONDS = 0.05
@@ -104,8 +104,7 @@ def _check_links(entry: Path, artifact: Artifact) -> None:
 def _result(run: Path) -> str:
     try:
         with _opened(run / RESULT) as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - MOST_RESULT_BYTES - 1))
-            return file.read().removesuffix(b"\n")[-MOST_RESULT_BYTES:].decode("utf-8", "replace")
+            return result_of(file)
     except ExecutionError:
         if (run / RESULT).exists():
             raise
