@@ -1,6 +1,5 @@
 """The transport `artifact`: for each pipeline a task that turns commits into an artifact, one that runs user code on it in its own image, one that commits."""
 
-import json
 from collections.abc import Mapping, Sequence
 
 from pachyderm_dagster.exported.graph import Step
@@ -11,18 +10,17 @@ from pachyderm_dagster.kubeflow.options import Options
 from pachyderm_dagster.kubeflow.pods import committing_pod, home_pod, resources, user_pod
 from pachyderm_dagster.kubeflow.script import datum_script
 from pachyderm_dagster.kubeflow.tasks import (
-    HOME_RETRIES,
     ITEM,
     PROGRAM,
     Parts,
+    commit_task,
     commit_words,
-    commits_given,
     is_pinned,
     is_shared,
-    producers,
-    share_names,
+    run_task,
+    shares_task,
+    stage_task,
     stage_words,
-    title_of,
     user_variables,
 )
 from pachyderm_dagster.pfs.made_commits import full_name
@@ -43,31 +41,13 @@ def parts_of(step: Step, options: Options) -> Parts:
 
 def _tasks(step: Step, options: Options, imports: Sequence[Imported]) -> dict[str, Document]:
     stage, run, commit = (f"{word}-{step.word}" for word in ("stage", "run", "commit"))
-    pinned = is_pinned(step, options)
-    shared = is_shared(step.spec)
     files = {"data": ir.artifact_of(stage, "data"), **{one.files: ir.artifact_of(one.task, ARTIFACT) for one in imports}}
     after = [stage, *(one.task for one in imports)]
+    shares = is_shared(step.spec)
     return {
-        stage: ir.task(
-            stage,
-            f"comp-{stage}",
-            title=f"get inputs of {title_of(step, options)}",
-            parameters={**commits_given(step), **{one.uri: ir.from_pipeline(one.uri) for one in imports}},
-            after=producers(step),
-            cached=pinned,
-            retries=HOME_RETRIES,
-        ),
-        run: _shared_run(step, options, files, after) if shared else _run(step, title_of(step, options), files, after=after),
-        commit: ir.task(
-            commit,
-            f"comp-{commit}",
-            title=f"commit {title_of(step, options)}",
-            parameters={"datums": ir.from_task(stage, "datums"), "made_from": ir.from_task(stage, "made_from")},
-            artifacts={"out": ir.artifact_of(run, "out")},
-            after=[stage, run],
-            cached=False,
-            retries=HOME_RETRIES,
-        ),
+        stage: stage_task(step, options, cached=is_pinned(step, options), parameters={one.uri: ir.from_pipeline(one.uri) for one in imports}),
+        run: shares_task(step, options, inputs=ir.definitions({}, files), after=after) if shares else _run(step, options, files, after=after),
+        commit: commit_task(step, options, artifacts={"out": ir.artifact_of(run, "out")}),
     }
 
 
@@ -89,7 +69,7 @@ def _components(step: Step, options: Options, imports: Sequence[Imported]) -> di
             f"exec-{commit}", ir.definitions(made, {"out": ir.dataset(many=shared)}), ir.definitions({"commit": ir.parameter()}, {})
         ),
     }
-    return {**found, **({f"comp-{run}-shares": _shares(step, title_of(step, options), inputs)} if shared else {})}
+    return {**found, **({f"comp-{run}-shares": _shares(step, options, inputs)} if shared else {})}
 
 
 def _executors(step: Step, options: Options, imports: Sequence[Imported]) -> dict[str, Document]:
@@ -115,40 +95,19 @@ def _executors(step: Step, options: Options, imports: Sequence[Imported]) -> dic
     }
 
 
-def _run(step: Step, title: str, files: Mapping[str, Document], *, after: Sequence[str] = (), parameters: Mapping[str, Document] | None = None) -> Document:
-    spec = step.spec
-    return ir.task(
-        f"run-{step.word}",
-        f"comp-run-{step.word}",
-        title=title,
-        parameters=parameters,
-        artifacts=files,
-        after=after,
-        cached=spec.reprocess_spec is not Reprocess.EVERY_JOB,
-        retries=spec.datum_tries - 1,
-    )
+def _run(
+    step: Step, options: Options, files: Mapping[str, Document], *, after: Sequence[str] = (), parameters: Mapping[str, Document] | None = None
+) -> Document:
+    cached = step.spec.reprocess_spec is not Reprocess.EVERY_JOB
+    return run_task(step, options, cached=cached, parameters=parameters, artifacts=files, after=after)
 
 
-def _shared_run(step: Step, options: Options, files: Mapping[str, Document], after: Sequence[str]) -> Document:
-    """A graph in place of the task: one pod for each share."""
-    name = f"run-{step.word}"
-    shares = share_names(step.spec)
-    return {
-        "componentRef": {"name": f"comp-{name}-shares"},
-        "dependentTasks": sorted(after),
-        "inputs": ir.definitions({}, files),
-        "iteratorPolicy": {"parallelismLimit": len(shares)},
-        "parameterIterator": {"itemInput": ITEM, "items": {"raw": json.dumps(shares)}},
-        "taskInfo": {"name": f"{title_of(step, options)}, in shares"},
-    }
-
-
-def _shares(step: Step, title: str, inputs: Mapping[str, Document]) -> Document:
+def _shares(step: Step, options: Options, inputs: Mapping[str, Document]) -> Document:
     name = f"run-{step.word}"
     return {
         "dag": {
             "outputs": {"artifacts": {"out": {"artifactSelectors": [{"outputArtifactKey": "out", "producerSubtask": name}]}}},
-            "tasks": {name: _run(step, title, {name: {"componentInputArtifact": name} for name in inputs}, parameters={"share": ir.from_pipeline(ITEM)})},
+            "tasks": {name: _run(step, options, {name: {"componentInputArtifact": name} for name in inputs}, parameters={"share": ir.from_pipeline(ITEM)})},
         },
         "inputDefinitions": ir.definitions({ITEM: ir.parameter()}, inputs),
         "outputDefinitions": ir.definitions({}, {"out": ir.dataset(many=True)}),

@@ -1,6 +1,7 @@
 """What the tasks of a pipeline are whatever way files take to user code: what they are called with, which of them may come from the cache."""
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -60,16 +61,6 @@ def is_shared(spec: PipelineSpec) -> bool:
     return spec.parallelism_spec.constant > 1
 
 
-def share_names(spec: PipelineSpec) -> list[str]:
-    """The pods that share the datums."""
-    return [str(share) for share in range(spec.parallelism_spec.constant)]
-
-
-def title_of(step: Step, options: Options) -> str:
-    """What people see of the task that runs user code."""
-    return options.titles.get(step.name, step.name.name)
-
-
 def user_variables(step: Step) -> Mapping[str, str]:
     """The variables of user code that are the same for all its datums."""
     once = {ONE_DATUM: "true"} if is_installed_function(step.spec) else {}
@@ -109,14 +100,69 @@ def _egress_words(spec: PipelineSpec) -> list[str]:
     return ["--egress", msgspec.json.encode(egress).decode()]
 
 
-def commits_given(step: Step) -> dict[str, Document]:
-    """Where each commit that a pipeline reads comes from, by parameter."""
-    return {parameter: _commit_of(step, branch, parameter) for branch, parameter in step.reads.items()}
+def stage_task(step: Step, options: Options, *, cached: bool, parameters: Mapping[str, Document] | None = None, after: Sequence[str] = ()) -> Document:
+    """The task that reads commits; `parameters` and `after` are beside those of the commits."""
+    name = f"stage-{step.word}"
+    commits = {parameter: _commit_of(step, branch, parameter) for branch, parameter in step.reads.items()}
+    producers = [f"commit-{word}" for word in step.made_by.values()]
+    return ir.task(
+        name,
+        f"comp-{name}",
+        title=f"get inputs of {_title(step, options)}",
+        parameters={**commits, **(parameters or {})},
+        after=[*after, *producers],
+        cached=cached,
+        retries=HOME_RETRIES,
+    )
 
 
-def producers(step: Step) -> list[str]:
-    """The tasks that make what it reads."""
-    return [f"commit-{word}" for word in dict.fromkeys(step.made_by.values())]
+def run_task(
+    step: Step,
+    options: Options,
+    *,
+    cached: bool,
+    parameters: Mapping[str, Document] | None = None,
+    artifacts: Mapping[str, Document] | None = None,
+    after: Sequence[str] = (),
+) -> Document:
+    """The task that runs user code, on all datums or on a share of them."""
+    name = f"run-{step.word}"
+    retries = step.spec.datum_tries - 1
+    title = _title(step, options)
+    return ir.task(name, f"comp-{name}", title=title, parameters=parameters, artifacts=artifacts, after=after, cached=cached, retries=retries)
+
+
+def shares_task(step: Step, options: Options, *, inputs: Document, after: Sequence[str]) -> Document:
+    """A graph in place of the task that runs user code: one pod for each share."""
+    shares = [str(share) for share in range(step.spec.parallelism_spec.constant)]
+    return {
+        "componentRef": {"name": f"comp-run-{step.word}-shares"},
+        "dependentTasks": sorted(after),
+        "inputs": inputs,
+        "iteratorPolicy": {"parallelismLimit": len(shares)},
+        "parameterIterator": {"itemInput": ITEM, "items": {"raw": json.dumps(shares)}},
+        "taskInfo": {"name": f"{_title(step, options)}, in shares"},
+    }
+
+
+def commit_task(step: Step, options: Options, *, artifacts: Mapping[str, Document] | None = None, after: Sequence[str] = ()) -> Document:
+    """The task that commits; `after` is beside the two before it."""
+    stage, run, name = (f"{word}-{step.word}" for word in ("stage", "run", "commit"))
+    return ir.task(
+        name,
+        f"comp-{name}",
+        title=f"commit {_title(step, options)}",
+        parameters={"datums": ir.from_task(stage, "datums"), "made_from": ir.from_task(stage, "made_from")},
+        artifacts=artifacts,
+        after=[*after, stage, run],
+        cached=False,
+        retries=HOME_RETRIES,
+    )
+
+
+def _title(step: Step, options: Options) -> str:
+    """What people see of the task that runs user code."""
+    return options.titles.get(step.name, step.name.name)
 
 
 def _commit_of(step: Step, branch: BranchName, parameter: str) -> Document:

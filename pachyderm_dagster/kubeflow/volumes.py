@@ -3,7 +3,6 @@
 Our first task lays datums on the volume, and a shell without libraries, so that user code runs in any image: with a shell or without, as any user.
 """
 
-import json
 import re
 from collections.abc import Sequence
 
@@ -15,21 +14,19 @@ from pachyderm_dagster.kubeflow.options import Options
 from pachyderm_dagster.kubeflow.pods import committing_pod, home_pod, mounted_claim, resources, user_pod
 from pachyderm_dagster.kubeflow.script import datum_script
 from pachyderm_dagster.kubeflow.tasks import (
-    HOME_RETRIES,
     ITEM,
     PROGRAM,
     Parts,
+    commit_task,
     commit_words,
-    commits_given,
     is_shared,
-    producers,
-    share_names,
+    run_task,
+    shares_task,
+    stage_task,
     stage_words,
-    title_of,
     user_variables,
 )
 from pachyderm_dagster.kubeflow.volume_folders import SHELL, VOLUME, VolumeFolders
-from pachyderm_dagster.pps.spec import PipelineSpec
 
 MAKE, REMOVE = "make-volume", "remove-volume"
 _CLAIM = "claim"
@@ -81,38 +78,12 @@ def around(steps: Sequence[Step], options: Options) -> Parts:
 def _tasks(step: Step, options: Options) -> dict[str, Document]:
     """Nothing of it comes from the cache, which does not see what lies on a volume."""
     stage, run, commit = (f"{word}-{step.word}" for word in ("stage", "run", "commit"))
-    name = title_of(step, options)
-    made = {"datums": ir.from_task(stage, "datums"), "made_from": ir.from_task(stage, "made_from")}
+    after = [MAKE, stage]
+    claim = ir.definitions({_CLAIM: ir.from_task(MAKE, "name")}, {})
     return {
-        stage: ir.task(
-            stage,
-            f"comp-{stage}",
-            title=f"get inputs of {name}",
-            parameters=commits_given(step),
-            after=[MAKE, *producers(step)],
-            cached=False,
-            retries=HOME_RETRIES,
-        ),
-        run: _shared_run(step, name) if is_shared(step.spec) else _run(step.spec, step.word, name, after=[MAKE, stage]),
-        commit: ir.task(commit, f"comp-{commit}", title=f"commit {name}", parameters=made, after=[MAKE, stage, run], cached=False, retries=HOME_RETRIES),
-    }
-
-
-def _run(spec: PipelineSpec, word: str, title: str, *, after: Sequence[str] = (), share: Document | None = None) -> Document:
-    parameters = {} if share is None else {"share": share}
-    return ir.task(f"run-{word}", f"comp-run-{word}", title=title, parameters=parameters, after=after, cached=False, retries=spec.datum_tries - 1)
-
-
-def _shared_run(step: Step, title: str) -> Document:
-    """A graph in place of the task: one pod for each share."""
-    shares = share_names(step.spec)
-    return {
-        "componentRef": {"name": f"comp-run-{step.word}-shares"},
-        "dependentTasks": [MAKE, f"stage-{step.word}"],
-        "inputs": ir.definitions({_CLAIM: ir.from_task(MAKE, "name")}, {}),
-        "iteratorPolicy": {"parallelismLimit": len(shares)},
-        "parameterIterator": {"itemInput": ITEM, "items": {"raw": json.dumps(shares)}},
-        "taskInfo": {"name": f"{title}, in shares"},
+        stage: stage_task(step, options, cached=False, after=[MAKE]),
+        run: shares_task(step, options, inputs=claim, after=after) if is_shared(step.spec) else run_task(step, options, cached=False, after=after),
+        commit: commit_task(step, options, after=[MAKE]),
     }
 
 
@@ -127,7 +98,7 @@ def _components(step: Step, options: Options) -> dict[str, Document]:
     }
     if is_shared(step.spec):
         found[f"comp-{run}-shares"] = {
-            "dag": {"tasks": {run: _run(step.spec, step.word, title_of(step, options), share=ir.from_pipeline(ITEM))}},
+            "dag": {"tasks": {run: run_task(step, options, cached=False, parameters={"share": ir.from_pipeline(ITEM)})}},
             "inputDefinitions": ir.definitions({ITEM: ir.parameter(), _CLAIM: ir.parameter()}, {}),
         }
     return found
