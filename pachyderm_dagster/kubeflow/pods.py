@@ -1,5 +1,6 @@
 """What a pod of Kubeflow is told of a pipeline's fields: resources of the container, and all that is Kubernetes' own."""
 
+from pachyderm_dagster.kubeflow import ir
 from pachyderm_dagster.kubeflow.ir import Document
 from pachyderm_dagster.pps.pods import Resources, TaintEffect, Toleration, TolerationOperator, quantity_value
 from pachyderm_dagster.pps.spec import PipelineSpec, SecretUse
@@ -55,7 +56,7 @@ def user_pod(spec: PipelineSpec, *, pfs_volume: bool) -> Document:
     found: Document = {
         "activeDeadlineSeconds": str(max(1, round(spec.job_timeout))) if spec.job_timeout else None,
         "emptyDirMounts": [{**medium, "mountPath": "/pfs", "volumeName": "pfs"}] if pfs_volume else [],
-        "imagePullSecret": [{"secretName": name, "secretNameParameter": _constant(name)} for name in transform.image_pull_secrets],
+        "imagePullSecret": [{"secretName": name, "secretNameParameter": ir.constant(name)} for name in transform.image_pull_secrets],
         "nodeSelector": {"labels": dict(selector)} if selector else None,
         "podMetadata": {**({"annotations": dict(annotations)} if annotations else {}), **({"labels": dict(labels)} if labels else {})},
         "secretAsEnv": [_variables(use.name, {use.key: use.env_var}, optional=False) for use in variables],
@@ -95,11 +96,11 @@ def _accelerator(asked: Resources | None) -> Document | None:
 
 def _variables(secret: str, variables: dict[str, str], *, optional: bool) -> Document:
     pairs = [{"envVar": variable, "secretKey": key} for key, variable in variables.items()]
-    return {"keyToEnv": pairs, "optional": optional, "secretName": secret, "secretNameParameter": _constant(secret)}
+    return {"keyToEnv": pairs, "optional": optional, "secretName": secret, "secretNameParameter": ir.constant(secret)}
 
 
 def _files(use: SecretUse) -> Document:
-    return {"mountPath": use.mount_path, "optional": False, "secretName": use.name, "secretNameParameter": _constant(use.name)}
+    return {"mountPath": use.mount_path, "optional": False, "secretName": use.name, "secretNameParameter": ir.constant(use.name)}
 
 
 def _toleration(one: Toleration) -> Document:
@@ -111,7 +112,3 @@ def _toleration(one: Toleration) -> Document:
         "value": one.value,
     }
     return {name: value for name, value in found.items() if value}
-
-
-def _constant(value: str) -> Document:
-    return {"runtimeValue": {"constant": value}}
