@@ -1,6 +1,5 @@
 """Workflows of Argo as a component for `dg`."""
 
-import inspect
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,6 +7,7 @@ from typing import Annotated, Any, Literal
 import dagster as dg
 
 from pachyderm_dagster.integration.argo_building import argo_definitions
+from pachyderm_dagster.integration.component_types import component_type
 from pachyderm_dagster.settings import HOME
 
 EXAMPLE = """\
@@ -78,10 +78,7 @@ class ArgoWorkflows(dg.Component, dg.Model, dg.Resolvable):
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
         """How `dg` lists it."""
-        made: dict[str, Any] = {"produces": ["job", "schedule", "sensor"]}
-        # Dagster 1.12 takes nothing of what is produced.
-        known = inspect.signature(dg.ComponentTypeSpec).parameters
-        return dg.ComponentTypeSpec(tags=["argo"], **{name: value for name, value in made.items() if name in known})
+        return component_type("argo", "job", "schedule", "sensor")
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Jobs, schedules and sensors; only the files are read."""

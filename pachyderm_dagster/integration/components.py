@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import inspect
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from dagster.components.utils.translation import TranslationFn, TranslationFnRes
 from pydantic import BaseModel, Field, PrivateAttr
 
 from pachyderm_dagster.integration.building import PartitionBy, define
+from pachyderm_dagster.integration.component_types import component_type
 from pachyderm_dagster.integration.declared import declared_snapshot, read_declared
 from pachyderm_dagster.integration.sensor_limits import SensorLimits
 from pachyderm_dagster.integration.snapshot import LoadedPipeline, Snapshot, decode_snapshot, encode_snapshot
@@ -119,10 +119,7 @@ class _Customized:
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
         """How `dg` lists it."""
-        made: dict[str, Any] = {"produces": ["asset", "asset_check", "sensor", "job", "schedule"]}
-        # Dagster 1.12 takes nothing of what is produced.
-        known = inspect.signature(dg.ComponentTypeSpec).parameters
-        return dg.ComponentTypeSpec(tags=["pachyderm"], **{name: value for name, value in made.items() if name in known})
+        return component_type("pachyderm", "asset", "asset_check", "sensor", "job", "schedule")
 
     def get_asset_spec(self: _Translated, props: AssetProps) -> dg.AssetSpec:
         """The asset of a pipeline, or of a branch: override it to have it otherwise."""

@@ -1,11 +1,9 @@
 """A folder of a Git repository as what a home is to hold: a sensor that looks at the branch, an asset that tells its commit, and the workflows of it."""
 
 import importlib
-import inspect
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -15,6 +13,7 @@ from pachyderm_dagster.durations import parse_duration
 from pachyderm_dagster.integration.argo_building import definitions_of
 from pachyderm_dagster.integration.argo_loading import load_kept
 from pachyderm_dagster.integration.automation import Environ
+from pachyderm_dagster.integration.component_types import component_type
 from pachyderm_dagster.integration.translator import identifier
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
 from pachyderm_dagster.settings import HOME, load_settings
@@ -118,10 +117,7 @@ class GitSync(dg.Component, dg.Model, dg.Resolvable):
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
         """How `dg` lists it."""
-        made: dict[str, Any] = {"produces": ["asset", "sensor", "job", "schedule"]}
-        # Dagster 1.12 takes nothing of what is produced.
-        known = inspect.signature(dg.ComponentTypeSpec).parameters
-        return dg.ComponentTypeSpec(tags=["pachyderm"], **{name: value for name, value in made.items() if name in known})
+        return component_type("pachyderm", "asset", "sensor", "job", "schedule")
 
     def build_defs(self, _context: dg.ComponentLoadContext) -> dg.Definitions:
         """The sensor, the asset, and what the home has of its workflows."""
