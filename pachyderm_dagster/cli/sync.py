@@ -15,7 +15,7 @@ from pachyderm_dagster.cli.staying_workers import tend
 from pachyderm_dagster.durations import parse_given_duration
 from pachyderm_dagster.errors import InvalidError, PachydermError
 from pachyderm_dagster.syncing.applying import Synced, sync
-from pachyderm_dagster.syncing.differences import Action, Change
+from pachyderm_dagster.syncing.differences import PIPELINE, REPO, Action, Change, done_of
 from pachyderm_dagster.syncing.source import GitSource, parse_source
 from pachyderm_dagster.workspace import open_workspace
 
@@ -72,7 +72,7 @@ class _Looking:
         with closing(open_workspace(self._environ)) as workspace:
             found = sync(workspace, self._source, self._environ, project=self._project, name=self._name, prune=self._prune, dry_run=self._dry_run)
         self._tell(found)
-        if not self._dry_run and any(change.thing.kind == "pipeline" for change in found.changes):
+        if not self._dry_run and any(change.thing.kind == PIPELINE for change in done_of(found.changes)):
             tend(self._environ)
         return found
 
@@ -91,7 +91,7 @@ class _Looking:
 
     def _tell(self, found: Synced) -> None:
         self._note(*found.notes)
-        changes = [change for change in found.changes if change.action is not Action.KEEP]
+        changes = done_of(found.changes)
         for change in found.changes:
             if change.action is Action.KEEP:
                 self._note(_why_kept(change))
@@ -113,7 +113,7 @@ class _Looking:
 
 
 def _why_kept(change: Change) -> str:
-    if change.thing.kind == "repo":
+    if change.thing.kind == REPO:
         return f"{change.thing} is declared no more, and stays with what it holds; `pachctl delete repo {change.thing.name}` removes it"
     return f"{change.thing} is declared no more, and stays; --prune removes it"
 

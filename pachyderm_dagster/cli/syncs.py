@@ -13,26 +13,19 @@ from pachyderm_dagster.settings import load_settings
 from pachyderm_dagster.syncing.health import ThingHealth, health_of, worst
 from pachyderm_dagster.syncing.kept_syncs import KeptSync, KeptSyncs, time_of
 
+_DOING = {"Status": text("status"), "Synced": time("synced"), "Looked": time("looked"), "Health": text("health"), "Error": optional("error")}
 _COLUMNS = (
     Column("NAME", text("name")),
     Column("SOURCE", text("source")),
     Column("COMMIT", lambda document, _: document["commit"][:12] or "-"),
-    Column("STATUS", text("status")),
-    Column("SYNCED", time("synced")),
-    Column("LOOKED", time("looked")),
-    Column("HEALTH", text("health")),
-    Column("ERROR", optional("error")),
+    *(Column(title.upper(), cell) for title, cell in _DOING.items()),
 )
 _LINES = (
     Column("Name", text("name")),
     Column("Source", text("source")),
     Column("Project", text("project")),
     Column("Commit", optional("commit")),
-    Column("Status", text("status")),
-    Column("Synced", time("synced")),
-    Column("Looked", time("looked")),
-    Column("Health", text("health")),
-    Column("Error", optional("error")),
+    *(Column(title, cell) for title, cell in _DOING.items()),
 )
 _THINGS = (
     Column("KIND", text("kind")),

@@ -12,7 +12,7 @@ from pachyderm_dagster.executors.choosing import tend_workers
 from pachyderm_dagster.integration.data_versions import version_tags
 from pachyderm_dagster.integration.git_syncs import Syncing
 from pachyderm_dagster.syncing.applying import Synced, sync
-from pachyderm_dagster.syncing.differences import PIPELINE, REPO, Action
+from pachyderm_dagster.syncing.differences import PIPELINE, REPO, done_of
 from pachyderm_dagster.syncing.health import ThingHealth, health_of, worst
 from pachyderm_dagster.workspace import open_workspace
 
@@ -25,13 +25,13 @@ def tick(syncing: Syncing, context: dg.SensorEvaluationContext) -> dg.SensorResu
     environ = os.environ if syncing.environ is None else syncing.environ
     with closing(open_workspace(environ)) as workspace:
         found = sync(workspace, syncing.source, environ, project=syncing.project, name=syncing.name, prune=syncing.prune)
-        if any(change.thing.kind == PIPELINE and change.action is not Action.KEEP for change in found.changes):
+        done = done_of(found.changes)
+        if any(change.thing.kind == PIPELINE for change in done):
             tend_workers(workspace)
         with workspace.database.read() as txn:
             health = health_of(txn, Path(workspace.settings.home), found.sync.things)
     for note in found.notes:
         context.log.info(note)
-    done = [change for change in found.changes if change.action is not Action.KEEP]
     cursor = json.dumps([found.commit, worst(health), len(found.changes) - len(done)])
     if cursor == context.cursor and not done:
         return dg.SensorResult(skip_reason=f"The home is like commit {found.commit[:12]}.", cursor=cursor)

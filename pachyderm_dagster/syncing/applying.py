@@ -14,7 +14,7 @@ from pachyderm_dagster.coordination.names import sync_lease
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.pps.requests import CreatePipeline
 from pachyderm_dagster.syncing.declaring import read_folder
-from pachyderm_dagster.syncing.differences import Action, Change
+from pachyderm_dagster.syncing.differences import Action, Change, done_of
 from pachyderm_dagster.syncing.git import GitCache
 from pachyderm_dagster.syncing.kept_syncs import KeptSync, KeptSyncs
 from pachyderm_dagster.syncing.planning import Plan, PlannedPipeline, changed_pipelines, object_name, plan, requests_of
@@ -91,7 +91,7 @@ def _sync(workspace: Workspace, kept: KeptSyncs, before: KeptSync, environ: Mapp
             # Whoever is killed from here on has said what may be there because of it.
             kept.put(msgspec.structs.replace(before, things=tuple(sorted({*before.things, *found.things})), looked=now))
             _apply(workspace, found)
-            done = commit != before.commit or any(change.action is not Action.KEEP for change in found.changes)
+            done = commit != before.commit or done_of(found.changes)
             left = tuple(sorted({change.thing for change in found.changes if change.action is Action.KEEP}))
             things = tuple(sorted({*found.things, *left}))
             after = msgspec.structs.replace(before, commit=commit, looked=now, synced=now if done else before.synced, things=things, left=left, error="")

@@ -2,7 +2,7 @@
 
 import difflib
 import enum
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
@@ -57,6 +57,11 @@ class Wanted(msgspec.Struct, frozen=True):
 
     text: str | None
     source: str
+
+
+def done_of(changes: Iterable[Change]) -> list[Change]:
+    """Those that change something: all but what is kept."""
+    return [change for change in changes if change.action is not Action.KEEP]
 
 
 def changes_of(wanted: Mapping[Thing, Wanted], there: Mapping[Thing, str], owned: Collection[Thing], *, prune: bool) -> list[Change]:
