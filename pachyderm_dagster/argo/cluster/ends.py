@@ -69,11 +69,6 @@ def _with_omitted(pod: Pod, ends: dict[str, ContainerEnd]) -> dict[str, Containe
     return ends
 
 
-def is_going(found: Manifest) -> bool:
-    """Whether a pod was told to end."""
-    return "deletionTimestamp" in found["metadata"]
-
-
 def is_ready(found: Manifest) -> bool:
     """Whether others may use the pod of a daemon: its main container runs, and its probe said so."""
     one: Any = next((one for one in found.get("status", {}).get("containerStatuses", []) if one["name"] == MAIN), {})

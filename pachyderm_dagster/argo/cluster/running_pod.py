@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from pachyderm_dagster.argo.cluster.area import Answer, PodArea
-from pachyderm_dagster.argo.cluster.ends import ends_by, ends_of, is_going, is_ready
+from pachyderm_dagster.argo.cluster.ends import ends_by, ends_of, is_ready
 from pachyderm_dagster.argo.cluster.manifests import gives, main_names
 from pachyderm_dagster.argo.cluster.names import POD_ANNOTATION, RUN_LABEL, TRY_ANNOTATION, RunNames
 from pachyderm_dagster.argo.cluster.pod_watch import PodWatch
@@ -20,7 +20,7 @@ from pachyderm_dagster.argo.local_pod import PodFolder
 from pachyderm_dagster.argo.pods import ContainerEnd, Pod
 from pachyderm_dagster.errors import ConflictError, ExecutionError, InvalidError, NotFoundError, UnreachableError
 from pachyderm_dagster.executors.kubernetes.cluster import PODS, Cluster
-from pachyderm_dagster.executors.kubernetes.conditions import why_not_starting
+from pachyderm_dagster.executors.kubernetes.conditions import is_going, why_not_starting
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
 
 T = TypeVar("T")

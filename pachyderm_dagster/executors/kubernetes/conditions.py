@@ -90,9 +90,14 @@ def works(pod: Manifest) -> bool:
     return {USER, WORKER} <= running
 
 
+def is_going(thing: Manifest) -> bool:
+    """Whether something was told to end, or is being removed."""
+    return "deletionTimestamp" in thing["metadata"]
+
+
 def is_over(pod: Manifest) -> bool:
     """Whether a pod has ended, or is about to."""
-    return _status(pod).get("phase") in ("Succeeded", "Failed") or "deletionTimestamp" in pod["metadata"]
+    return _status(pod).get("phase") in ("Succeeded", "Failed") or is_going(pod)
 
 
 def has_ended(pod: Manifest, now: dt.datetime) -> bool:
@@ -123,7 +128,7 @@ def is_evicted_for_disk(pod: Manifest) -> bool:
 
 def is_ended_from_within(pod: Manifest) -> bool:
     """Whether the container of user code was sent SIGTERM, while nobody ended its pod: who deletes, evicts or preempts one leaves a mark in it first."""
-    if _status(pod).get("phase") != "Failed" or _status(pod).get("reason") or "deletionTimestamp" in pod["metadata"] or condition_of(pod, "DisruptionTarget"):
+    if _status(pod).get("phase") != "Failed" or _status(pod).get("reason") or is_going(pod) or condition_of(pod, "DisruptionTarget"):
         return False
     ended = [one.get("state", {}).get("terminated") or {} for one in _containers(pod) if one["name"] == USER]
     return any(one.get("exitCode") == _SENT_SIGTERM for one in ended)
@@ -162,7 +167,7 @@ def end_of(job: Manifest) -> JobEnd | None:
 
 def is_finished(job: Manifest) -> bool:
     """Whether the Job controller makes no pods for a Job any more."""
-    return any(condition_of(job, kind) is not None for kind in ("Complete", "Failed")) or "deletionTimestamp" in job["metadata"]
+    return any(condition_of(job, kind) is not None for kind in ("Complete", "Failed")) or is_going(job)
 
 
 def _status(thing: Manifest) -> Any:

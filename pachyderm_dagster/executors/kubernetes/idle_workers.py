@@ -5,6 +5,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from pachyderm_dagster.executors.kubernetes.conditions import is_going
 from pachyderm_dagster.executors.kubernetes.names import WORKERS_ANNOTATION
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
 
@@ -53,7 +54,7 @@ def plan_workers(deployments: Sequence[Manifest], kept: Mapping[str, Kept], busy
         busy: of which pipelines and versions a job runs, as in WORKERS_ANNOTATION; it needs its workers, whatever the pipeline has now.
     """
     there = {found["metadata"]["name"]: found for found in deployments}
-    idle = [found for found in deployments if "deletionTimestamp" not in found["metadata"] and _whose(found) not in busy]
+    idle = [found for found in deployments if not is_going(found) and _whose(found) not in busy]
     scale = []
     for found in idle:
         name = found["metadata"]["name"]

@@ -7,6 +7,7 @@ from typing import Any
 from pachyderm_dagster.errors import ExistsError
 from pachyderm_dagster.executors.kubernetes.cluster import DEPLOYMENTS, SECRETS, SERVICES, Cluster
 from pachyderm_dagster.executors.kubernetes.cluster_secrets import owned_by
+from pachyderm_dagster.executors.kubernetes.conditions import is_going
 from pachyderm_dagster.executors.kubernetes.kept_manifests import annotation, is_same, named_secrets
 from pachyderm_dagster.executors.kubernetes.names import HOME_LABEL, KEPT_ANNOTATION, KEPT_LABEL
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
@@ -20,7 +21,7 @@ def put_deployment(cluster: Cluster, there: Manifest | None, wanted: Manifest, c
         InvalidError: `pod-refused`.
     """
     if there is not None:
-        if _goes(there):
+        if is_going(there):
             return None
         check_own(there, wanted, DEPLOYMENTS)
         if is_same(there, wanted) and there["spec"]["replicas"] == wanted["spec"]["replicas"]:
@@ -30,7 +31,7 @@ def put_deployment(cluster: Cluster, there: Manifest | None, wanted: Manifest, c
     made = cluster.create(DEPLOYMENTS, wanted) if there is None else cluster.replace(DEPLOYMENTS, _as_seen(wanted, there))
     if made is None:
         found = cluster.get(DEPLOYMENTS, wanted["metadata"]["name"])
-        if found is not None and not _goes(found):
+        if found is not None and not is_going(found):
             check_own(found, wanted, DEPLOYMENTS)
         return None
     for copy in copies:
@@ -68,7 +69,7 @@ def put_service(cluster: Cluster, name: str, wanted: Manifest | None, owner: Man
         if _owner(there) == owner["metadata"]["uid"]:
             cluster.delete(SERVICES, name, uid=there["metadata"]["uid"])
         return True
-    if _goes(there):
+    if is_going(there):
         return False
     check_own(there, wanted, SERVICES)
     address = there["spec"].get("clusterIP")
@@ -99,10 +100,6 @@ def check_own(there: Manifest, wanted: Manifest, kind: str) -> None:
 
 def _whose(there: Manifest) -> tuple[Any, str]:
     return (there["metadata"].get("labels") or {}).get(HOME_LABEL), annotation(there, KEPT_ANNOTATION)
-
-
-def _goes(there: Manifest) -> bool:
-    return "deletionTimestamp" in there["metadata"]
 
 
 def _as_seen(wanted: Manifest, there: Manifest) -> Manifest:

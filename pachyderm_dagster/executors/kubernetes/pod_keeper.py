@@ -13,7 +13,7 @@ from pachyderm_dagster.errors import ConflictError, ExecutionError, ExistsError,
 from pachyderm_dagster.executors.backoff import Backoff
 from pachyderm_dagster.executors.kubernetes.attempt_areas import list_areas
 from pachyderm_dagster.executors.kubernetes.cluster import DEPLOYMENTS, PODS, Cluster
-from pachyderm_dagster.executors.kubernetes.conditions import is_crashing
+from pachyderm_dagster.executors.kubernetes.conditions import is_crashing, is_going
 from pachyderm_dagster.executors.kubernetes.kept_code import KeptCode
 from pachyderm_dagster.executors.kubernetes.kept_health import is_served, why_not_served
 from pachyderm_dagster.executors.kubernetes.kept_manifests import (
@@ -220,7 +220,7 @@ class PodKeeper:
 
     def _rest(self, there: Manifest) -> None:
         """Has nothing run of a pipeline that is stopped, or has nothing to serve; its Service stays."""
-        if there["spec"]["replicas"] and "deletionTimestamp" not in there["metadata"]:
+        if there["spec"]["replicas"] and not is_going(there):
             seen = {"resourceVersion": there["metadata"]["resourceVersion"]}
             # Otherwise it was changed meanwhile, which the next pass sees.
             with contextlib.suppress(ConflictError, NotFoundError):
@@ -230,7 +230,7 @@ class PodKeeper:
     def _remove(self, there: Manifest) -> None:
         """Removes what is of no pipeline any more, with its Service and its secrets."""
         self._remove_areas(there["metadata"]["name"])
-        if "deletionTimestamp" not in there["metadata"]:
+        if not is_going(there):
             self._there.delete(DEPLOYMENTS, there["metadata"]["name"], uid=there["metadata"]["uid"])
             self._tell(f"{there['metadata']['name']}: is removed")
 

@@ -9,7 +9,7 @@ from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.executors.kubernetes.cluster import DEPLOYMENTS, SECRETS, Cluster
 from pachyderm_dagster.executors.kubernetes.cluster_secrets import copied_secrets, owned_by, secret_names
 from pachyderm_dagster.executors.kubernetes.commands import staying_commands
-from pachyderm_dagster.executors.kubernetes.conditions import JobEnd
+from pachyderm_dagster.executors.kubernetes.conditions import JobEnd, is_going
 from pachyderm_dagster.executors.kubernetes.manifests import Pods
 from pachyderm_dagster.executors.kubernetes.names import WORKERS_LABEL, WorkerNames
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
@@ -92,7 +92,7 @@ class StayingPods:
     def _scale_up(self, there: Manifest | None) -> None:
         if there is None:
             make_deployment(self._cluster, self._workers, self._wanted)
-        elif "deletionTimestamp" not in there["metadata"] and _replicas(there) < self._wanted:
+        elif not is_going(there) and _replicas(there) < self._wanted:
             self._cluster.patch(DEPLOYMENTS, self.name, {"spec": {"replicas": self._wanted}})
 
 
