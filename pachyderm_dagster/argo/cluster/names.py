@@ -1,11 +1,10 @@
 """What the pods of a workflow, and what they need, are called on a cluster: the same whenever a process goes on with a run."""
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from pachyderm_dagster.codec import digest
-from pachyderm_dagster.executors.kubernetes.names import MANAGED_BY, PREFIX, label_value
+from pachyderm_dagster.executors.kubernetes.names import MANAGED_BY, PREFIX, label_value, slug
 
 HOME_LABEL = f"{PREFIX}/workflow-home"
 """The id of the runs of a home."""
@@ -60,8 +59,7 @@ class RunNames:
     def object_name(self, kind: str, name: str) -> str:
         """Of a pod, or of something that pods need: a DNS label, and another one for another run."""
         own = digest("workflow-object", [part.encode() for part in (self.uid, kind, name)]).hex()[:_OWN]
-        slug = re.sub(r"[^a-z0-9]+", "-", name.lower())[: _MOST - _OWN - 1].strip("-") or "pod"
-        return f"{slug}-{own}"
+        return f"{slug(name, _MOST - _OWN - 1, otherwise='pod')}-{own}"
 
     def pod(self, name: str) -> str:
         """Of the pod that the engine calls so."""

@@ -18,7 +18,7 @@ KEPT_LABEL = f"{PREFIX}/kept-name"
 KEPT_ANNOTATION = f"{PREFIX}/kept"
 MANAGED_BY = {"app.kubernetes.io/managed-by": PREFIX}
 _MOST_LABEL = 63
-_SLUG = 28
+_SLUG, _NAMELESS = 28, "pipeline"
 _MOST_KEPT = 50
 """Of the name of a Service, with room for what is added for pods."""
 _ID = 8
@@ -60,7 +60,7 @@ class JobNames:
         job = self.job
         parts = [self.home, job.pipeline.project, job.pipeline.name, str(job.version), job.id]
         own = digest("kubernetes-job", [part.encode() for part in parts]).hex()[:_ID]
-        return f"{_slug(job.pipeline.name)}-v{job.version}-{job.id[:_ID]}-{own}"
+        return f"{slug(job.pipeline.name, _SLUG, otherwise=_NAMELESS)}-v{job.version}-{job.id[:_ID]}-{own}"
 
     @property
     def labels(self) -> dict[str, str]:
@@ -93,7 +93,7 @@ class WorkerNames:
         """Of the Deployment: the same as long as its pods are to be."""
         parts = [self.home, self.pipeline.project, self.pipeline.name, str(self.version)]
         own = digest("kubernetes-workers", [*(part.encode() for part in parts), self.content]).hex()[:_ID]
-        return f"{_slug(self.pipeline.name)}-v{self.version}-workers-{own}"
+        return f"{slug(self.pipeline.name, _SLUG, otherwise=_NAMELESS)}-v{self.version}-workers-{own}"
 
     @property
     def labels(self) -> dict[str, str]:
@@ -163,5 +163,6 @@ def label_value(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "-", text)[:_MOST_LABEL].strip("_.-")
 
 
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower())[:_SLUG].strip("-") or "pipeline"
+def slug(name: str, most: int, *, otherwise: str) -> str:
+    """The beginning of a name as a DNS label may have it; `otherwise` where nothing of it may stay."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())[:most].strip("-") or otherwise
