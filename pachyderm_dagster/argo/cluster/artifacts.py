@@ -11,7 +11,7 @@ from pachyderm_dagster.argo.artifact_files import ArtifactFolder, key_for, untar
 from pachyderm_dagster.argo.artifact_places import Places
 from pachyderm_dagster.argo.cluster.area import Answer, File, Gave, Given, Order, PodArea, RunArea, Wanted, get_file
 from pachyderm_dagster.argo.cluster.layout import given_name
-from pachyderm_dagster.argo.cluster.manifests import BELOW
+from pachyderm_dagster.argo.cluster.manifests import BELOW, main_mounts
 from pachyderm_dagster.argo.containers import Script
 from pachyderm_dagster.argo.nodes import KeptArtifact, NodeOutputs
 from pachyderm_dagster.argo.outputs import has_main, outputs_of
@@ -137,10 +137,7 @@ def _wanted(pod: Pod) -> Iterator[Wanted]:
 
 def _target(pod: Pod, artifact: Artifact) -> str:
     """Where `begin` puts an artifact that is below a volume of the main container; empty for any other, which is mounted at its path."""
-    template = pod.template
-    shared = () if template.container_set is None else template.container_set.volume_mounts
-    mounts = (*shared, *(mount for one in template.containers for mount in one.volume_mounts))
-    inside = any(artifact.path.startswith(mount.mount_path.rstrip("/") + "/") for mount in mounts)
+    inside = any(artifact.path.startswith(mount.mount_path.rstrip("/") + "/") for mount in main_mounts(pod.template))
     return BELOW + artifact.path if inside else ""
 
 

@@ -128,7 +128,7 @@ class _Containers:
             return []
         begin = self._own(BEGIN, "begin")
         if any(given.target for given in self._order.given):
-            mounts = mount_fields(_main_mounts(self._pod.template), self._pod.volumes, self._claims)
+            mounts = mount_fields(main_mounts(self._pod.template), self._pod.volumes, self._claims)
             begin["volumeMounts"] += [{**mount, "mountPath": BELOW + mount["mountPath"]} for mount in mounts]
         return [begin, {**self._own(SAVE, "save"), "restartPolicy": "Always"}] if gives(self._pod) else [begin]
 
@@ -148,7 +148,7 @@ class _Containers:
     def main(self, container: Container) -> Manifest:
         """One of those whose ends are the pod's."""
         name = container.name if isinstance(container, SetContainer) else MAIN
-        mounts = {mount.mount_path: mount for mount in (*self._set_mounts(), *container.volume_mounts)}
+        mounts = {mount.mount_path: mount for mount in (*_set_mounts(self._pod.template), *container.volume_mounts)}
         is_script = isinstance(container, Script) and bool(container.source)
         fields = self._fields(container, name, mounts)
         command, args = container.command, (*container.args, *((SCRIPT,) if is_script else ()))
@@ -169,7 +169,7 @@ class _Containers:
         """One that comes before the main ones, or runs beside them."""
         mounts = {mount.mount_path: mount for mount in container.volume_mounts}
         if container.mirror_volume_mounts:
-            mounts = {mount.mount_path: mount for mount in _main_mounts(self._pod.template)} | mounts
+            mounts = {mount.mount_path: mount for mount in main_mounts(self._pod.template)} | mounts
         fields = self._fields(container, container.name, mounts)
         fields |= {key: list(words) for key, words in (("command", container.command), ("args", container.args)) if words}
         if container.mirror_volume_mounts:
@@ -181,10 +181,6 @@ class _Containers:
         plain = {key: value for key, value in document.items() if key not in _NOT_OF_PODS}
         found = {"name": name, "imagePullPolicy": self._making.settings.pull_policy, **plain, **environment_fields(container, self._pod, self._making.names)}
         return {**found, "volumeMounts": mount_fields(mounts.values(), self._pod.volumes, self._claims)}
-
-    def _set_mounts(self) -> tuple[VolumeMount, ...]:
-        found = self._pod.template.container_set
-        return () if found is None else found.volume_mounts
 
     def _artifact_mounts(self) -> list[Manifest]:
         return [_own_mount(given.artifact.path, f"{IN}/{given.name}") for given in self._order.given if not given.target]
@@ -207,9 +203,14 @@ def _own_mount(path: str, folder: str, *, read_only: bool = False) -> Manifest:
     return {"name": VOLUME, "mountPath": path, "subPath": folder, **({"readOnly": True} if read_only else {})}
 
 
-def _main_mounts(template: Template) -> tuple[VolumeMount, ...]:
-    shared = () if template.container_set is None else template.container_set.volume_mounts
-    return tuple({mount.mount_path: mount for mount in (*shared, *(mount for one in template.containers for mount in one.volume_mounts))}.values())
+def _set_mounts(template: Template) -> tuple[VolumeMount, ...]:
+    return () if template.container_set is None else template.container_set.volume_mounts
+
+
+def main_mounts(template: Template) -> tuple[VolumeMount, ...]:
+    """What the main containers mount, the last one at each path."""
+    own = (mount for one in template.containers for mount in one.volume_mounts)
+    return tuple({mount.mount_path: mount for mount in (*_set_mounts(template), *own)}.values())
 
 
 def _program(container: Container, args: tuple[str, ...]) -> tuple[str, ...]:
