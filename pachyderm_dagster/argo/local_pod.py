@@ -3,7 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pachyderm_dagster.argo import pod_host
@@ -11,7 +11,7 @@ from pachyderm_dagster.argo.containers import Container, Script, SetContainer, U
 from pachyderm_dagster.argo.host_client import HostClient
 from pachyderm_dagster.argo.images import FOLDER, folders_of, program_of, search_path
 from pachyderm_dagster.argo.nodes import Phase
-from pachyderm_dagster.argo.outputs import MAIN, OMITTED, OWN_FAILURE
+from pachyderm_dagster.argo.outputs import MAIN, OMITTED, OWN_FAILURE, exit_end
 from pachyderm_dagster.argo.pod_host import Answer, Order
 from pachyderm_dagster.argo.pod_paths import Mount, PodPaths
 from pachyderm_dagster.argo.pod_settings import Claims, environment_of, mounts_of
@@ -206,10 +206,8 @@ def _name_of(container: Container) -> str:
 def _end_of(answer: Answer) -> ContainerEnd:
     if answer.problem:
         return ContainerEnd(Phase.ERROR, answer.problem)
-    code = str(answer.code)
-    if answer.code == OWN_FAILURE:
-        return ContainerEnd(Phase.ERROR, f"Error (exit code {code})", code)
-    return ContainerEnd(Phase.FAILED, f"Error (exit code {code})", code) if answer.code else ContainerEnd(Phase.SUCCEEDED, "", code)
+    end = exit_end(answer.code)
+    return replace(end, phase=Phase.ERROR) if answer.code == OWN_FAILURE else end
 
 
 def _tell_ready(on_ready: Callable[[str], None], asking: "asyncio.Future[None]") -> None:

@@ -18,6 +18,13 @@ OWN_FAILURE = 64
 OMITTED = ContainerEnd(Phase.OMITTED, "a container that it depends on has failed")
 
 
+def exit_end(code: int) -> ContainerEnd:
+    """How a container ended whose program ended with a code."""
+    if code:
+        return ContainerEnd(Phase.FAILED, f"Error (exit code {code})", str(code))
+    return ContainerEnd(Phase.SUCCEEDED, "", str(code))
+
+
 def pod_end(pod: Pod, ends: Mapping[str, ContainerEnd], logs: Mapping[str, KeptArtifact], outputs: Callable[[NodeOutputs], NodeOutputs]) -> PodEnd:
     """How a pod ended.
 

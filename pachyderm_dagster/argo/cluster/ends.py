@@ -7,7 +7,7 @@ from typing import Any
 from pachyderm_dagster.argo.cluster.area import Answer
 from pachyderm_dagster.argo.cluster.manifests import BEGIN, main_names
 from pachyderm_dagster.argo.nodes import Phase
-from pachyderm_dagster.argo.outputs import MAIN, OMITTED, OWN_FAILURE
+from pachyderm_dagster.argo.outputs import MAIN, OMITTED, OWN_FAILURE, exit_end
 from pachyderm_dagster.argo.pods import ContainerEnd, Pod
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
 
@@ -42,7 +42,7 @@ def _end(terminated: Any) -> ContainerEnd:
     if code == OWN_FAILURE:
         return ContainerEnd(Phase.ERROR, said or f"Error (exit code {code})", str(code))
     if code == 0:
-        return ContainerEnd(Phase.SUCCEEDED, "", "0")
+        return exit_end(code)
     return ContainerEnd(Phase.FAILED, f"{terminated.get('reason') or 'Error'} (exit code {code})" + (f": {said}" if said else ""), str(code))
 
 
@@ -77,6 +77,5 @@ def is_ready(found: Manifest) -> bool:
 
 def ends_by(answer: Answer, pod: Pod) -> dict[str, ContainerEnd]:
     """How the containers of a pod ended that is gone: as its answer says, which is that of `main`. How others of a set ended nobody knows any more."""
-    code = str(answer.code)
-    end = ContainerEnd(Phase.FAILED, f"Error (exit code {code})", code) if answer.code else ContainerEnd(Phase.SUCCEEDED, "", code)
+    end = exit_end(answer.code)
     return {name: end if name == MAIN else ContainerEnd(Phase.ERROR, DELETED) for name in main_names(pod.template)}
