@@ -42,11 +42,11 @@ def prepare_volume(folder: str, busybox: str) -> None:
         made.chmod(0o755)
     Path(folder, "worker").chmod(0o700)
     install_busybox(programs, busybox)
-    _install(_SCRIPTS / STARTER, programs / STARTER)
-    _install(_SCRIPTS / RUNNER, programs / RUNNER)
-    _install(_SCRIPTS / MEMORY, programs / MEMORY)
-    _install(_SCRIPTS / LEAVE, programs / LEAVE)
-    _install(_SCRIPTS / PACHCTL, programs / NEXT / PACHCTL)
+    install_program(_SCRIPTS / STARTER, programs / STARTER)
+    install_program(_SCRIPTS / RUNNER, programs / RUNNER)
+    install_program(_SCRIPTS / MEMORY, programs / MEMORY)
+    install_program(_SCRIPTS / LEAVE, programs / LEAVE)
+    install_program(_SCRIPTS / PACHCTL, programs / NEXT / PACHCTL)
     for name in (TRIES, CONTROL, ANSWERS, OUTPUT):
         if not (run / name).is_fifo():
             os.mkfifo(run / name)
@@ -65,7 +65,7 @@ def install_busybox(programs: Path, busybox: str) -> None:
     """
     if not is_static(Path(busybox).read_bytes()):
         raise ExecutionError("starter-missing", f"{busybox} needs libraries that the image of a pipeline may not have; install busybox-static in this image")
-    _install(Path(busybox), programs / BUSYBOX)
+    install_program(Path(busybox), programs / BUSYBOX)
 
 
 def is_static(program: bytes) -> bool:
@@ -81,7 +81,7 @@ def is_static(program: bytes) -> bool:
     return all(number(start + size * at, 4) != _ELF_INTERPRETER for at in range(count))
 
 
-def _install(source: Path, target: Path) -> None:
+def install_program(source: Path, target: Path) -> None:
     """Copies a program, in one step: one that runs is not written to, and another process may do the same in this folder."""
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}", delete=False) as new:
         new.write(source.read_bytes())

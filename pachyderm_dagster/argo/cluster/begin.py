@@ -16,7 +16,7 @@ from pachyderm_dagster.argo.cluster.layout import BIN, IN, OUTPUTS, PACH, RUN, S
 from pachyderm_dagster.errors import ExecutionError, PachydermError
 from pachyderm_dagster.storage.objects import ObjectStore
 from pachyderm_dagster.storage.open_store import open_store
-from pachyderm_dagster.worker.starter import is_static
+from pachyderm_dagster.worker.starter import BUSYBOX, install_program, is_static
 
 _PROGRAMS = Path(__file__).parent / "in_pod"
 
@@ -46,11 +46,9 @@ def prepare(volume: Path, area: PodArea, order: Order, busybox: str | None) -> N
 def _install(folder: Path, busybox: str | None) -> None:
     if busybox is None or not is_static(Path(busybox).read_bytes()):
         raise ExecutionError("starter-missing", f"{busybox or 'busybox'} is no program that runs in any image; install busybox-static in this image")
-    for source in (Path(busybox), *_PROGRAMS.iterdir()):
-        target = folder / ("busybox" if str(source) == busybox else source.name)
-        shutil.copyfile(source, target.with_name(f".{target.name}"))
-        target.with_name(f".{target.name}").chmod(0o755)
-        target.with_name(f".{target.name}").rename(target)
+    install_program(Path(busybox), folder / BUSYBOX)
+    for program in _PROGRAMS.iterdir():
+        install_program(program, folder / program.name)
 
 
 def _get(volume: Path, store: ObjectStore, given: Given) -> None:
