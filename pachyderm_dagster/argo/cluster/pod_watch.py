@@ -20,11 +20,13 @@ class PodWatch:
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator["PodWatch"]:
         """Follows them for a block."""
-        self._watched.__enter__()
+        following = contextlib.ExitStack()
+        following.enter_context(self._watched)
         try:
             yield self
         finally:
-            await asyncio.to_thread(self._watched.__exit__)
+            # Its end waits for a thread.
+            await asyncio.to_thread(following.close)
 
     def find(self, name: str, uid: str) -> Manifest | None:
         """A pod as it was seen last; None when it is not there, or was not seen yet.
