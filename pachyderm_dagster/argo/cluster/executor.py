@@ -16,7 +16,7 @@ from pachyderm_dagster.argo.cluster.artifacts import RunArtifacts
 from pachyderm_dagster.argo.cluster.ends import DELETED
 from pachyderm_dagster.argo.cluster.manifests import Making, needs_order, pod_manifest
 from pachyderm_dagster.argo.cluster.pod_watch import PodWatch
-from pachyderm_dagster.argo.cluster.running_pod import Places, RunningPod
+from pachyderm_dagster.argo.cluster.running_pod import RunningPod, RunPods
 from pachyderm_dagster.argo.local_pod import PodFolder
 from pachyderm_dagster.argo.nodes import Phase
 from pachyderm_dagster.argo.outputs import log_artifact, pod_end
@@ -54,7 +54,7 @@ class ClusterExecutor:
         self._workflow = workflow
         self._tries = Tries(folder / "tries")
         self._threads = ThreadPoolExecutor(_THREADS, "workflow-pods")
-        self._watch: PodWatch | None = None
+        self._pods: RunPods | None = None
         self._going: set[asyncio.Future[None]] = set()
         self._is_told = False
 
@@ -62,7 +62,8 @@ class ClusterExecutor:
     async def opened(self) -> AsyncIterator["ClusterExecutor"]:
         """The executor for a block."""
         try:
-            async with PodWatch(self._cluster, self._making.names.selector).opened() as self._watch:
+            async with PodWatch(self._cluster, self._making.names.selector).opened() as watch:
+                self._pods = RunPods(self._cluster, watch, self._making.names, self._call)
                 yield self
                 if self._going:
                     await asyncio.wait(self._going, timeout=_LAST_SECONDS)
@@ -72,12 +73,10 @@ class ClusterExecutor:
 
     async def run(self, pod: Pod) -> PodEnd:
         """As `Executor.run`. A pod that an earlier process began is gone on with."""
-        assert self._watch is not None
+        assert self._pods is not None
         number = self._tries.number(pod.name)
         area = self._area.pod(pod.name, number)
-        running = RunningPod(
-            pod, number, area, functools.partial(self._make, pod, number, area), Places(self._cluster, self._watch, self._making.names, self._call)
-        )
+        running = RunningPod(pod, number, area, functools.partial(self._make, pod, number, area), self._pods)
         begun = asyncio.ensure_future(running.begin())
         try:
             # Whoever is cancelled while a pod is being made removes it when it is there.
@@ -112,7 +111,7 @@ class ClusterExecutor:
 
     def _end_of(self, running: RunningPod, ends: dict[str, ContainerEnd]) -> PodEnd:
         pod = running.pod
-        outputs = functools.partial(self._artifacts.outputs, pod, self._area.pod(pod.name, running.number), running.find_answer())
+        outputs = functools.partial(self._artifacts.outputs, pod, running.area, running.find_answer())
         return pod_end(pod, ends, log_artifact(self._logs, pod, PodFolder(self._folder / "pods" / pod.name).log, self._workflow), outputs)
 
     def _keep_logs(self, running: RunningPod) -> None:

@@ -34,7 +34,7 @@ _DENIED = "cluster-denied"
 _log = logging.getLogger(__name__)
 
 
-class Call(Protocol):
+class InThread(Protocol):
     """Calls a function in a thread."""
 
     async def __call__(self, function: Callable[..., T], *arguments: object) -> T:
@@ -43,13 +43,13 @@ class Call(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class RunPods:
     """Where the pods of a run are, and how they are seen."""
 
     cluster: Cluster
     watch: PodWatch
     names: RunNames
-    call: Call
+    call: InThread
 
 
 class RunningPod:
@@ -60,10 +60,10 @@ class RunningPod:
         make: puts into the area what goes into the pod, and gives its manifest; is called in a thread, only where there is neither the pod nor its answer.
     """
 
-    def __init__(self, pod: Pod, number: int, area: PodArea, make: Callable[[], Manifest], places: Places) -> None:
-        self.pod, self.number, self._area, self._make = pod, number, area, make
-        self._cluster, self._call, self._names, self._watch = places.cluster, places.call, places.names, places.watch
-        self._name = places.names.pod(pod.name)
+    def __init__(self, pod: Pod, number: int, area: PodArea, make: Callable[[], Manifest], run: RunPods) -> None:
+        self.pod, self._number, self.area, self._make = pod, number, area, make
+        self._cluster, self._call, self._names, self._watch = run.cluster, run.call, run.names, run.watch
+        self._name = run.names.pod(pod.name)
         self._uid = ""
         self._answer: Answer | None = None
         self._given_up = asyncio.Event()
@@ -109,11 +109,11 @@ class RunningPod:
         return (labels.get(RUN_LABEL), annotations.get(POD_ANNOTATION)) == (self._names.uid, self.pod.name)
 
     def _is_own(self, there: Manifest) -> bool:
-        return self._is_of_node(there) and there["metadata"]["annotations"].get(TRY_ANNOTATION) == str(self.number)
+        return self._is_of_node(there) and there["metadata"]["annotations"].get(TRY_ANNOTATION) == str(self._number)
 
     def find_answer(self) -> Answer | None:
         """What the pod gave, where it gives anything, once that is there."""
-        return self._area.find_answer() if gives(self.pod) else None
+        return self.area.find_answer() if gives(self.pod) else None
 
     def _copy(self, manifest: Manifest) -> None:
         spec = manifest["spec"]
