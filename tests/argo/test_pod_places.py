@@ -62,6 +62,11 @@ class Home:
         """Runs a workflow to its end; its nodes by name, without that of the workflow."""
         return self.go_on(self.create(text))
 
+    def run_another(self) -> None:
+        """Runs a workflow of another name to its end."""
+        other = subject_of(container("true"), {}, ManualClock())
+        self.go_on(self.runs.create(replace(other, uid="another", metadata=msgspec.structs.replace(other.metadata, name="other")), network=False))
+
     def go_on(self, run: RunFolder) -> dict[str, Node]:
         run_to_end(self.runs, run, SystemClock(), ignore)
         return {name.removeprefix("wf"): node for name, node in run.nodes().items()}
@@ -285,6 +290,17 @@ def begin(home: Home, run: RunFolder) -> threading.Thread:
     return running
 
 
+def begin_held(home: Home, run: RunFolder) -> tuple[threading.Thread, Manifest]:
+    """Begins a run up to its pod, which does not begin before the gate is opened."""
+    server, kubelet = home.server, home.kubelet
+    assert server is not None and kubelet is not None
+    kubelet.gate.clear()
+    running = begin(home, run)
+    server.wait(lambda: bool(server.objects("pods")))
+    (pod,) = server.objects("pods")
+    return running, pod
+
+
 async def remove_nothing(_self: RunningPod) -> None: ...
 
 
@@ -305,6 +321,10 @@ def until(holds: Callable[[], bool]) -> None:
         wait.wait(0.01)
 
 
+def has_running_pod(server: ApiServer) -> bool:
+    return any(pod.get("status", {}).get("phase") == "Running" for pod in server.objects("pods"))
+
+
 def has_answer(home: Home) -> bool:
     return bool(list((home.path / "store" / "workflows").rglob("answer")))
 
@@ -313,10 +333,7 @@ def test_a_pod_of_a_process_that_was_killed_is_gone_on_with(on_cluster: Home, mo
     server, kubelet = on_cluster.server, on_cluster.kubelet
     assert server is not None and kubelet is not None
     run = on_cluster.create(container("echo x > /tmp/p", template=P))
-    kubelet.gate.clear()
-    first = begin(on_cluster, run)
-    server.wait(lambda: bool(server.objects("pods")))
-    (pod,) = server.objects("pods")
+    first, pod = begin_held(on_cluster, run)
     kill(run, first, monkeypatch)
 
     def order(*_: object) -> None:
@@ -449,7 +466,7 @@ def test_a_pod_is_told_to_end_until_it_is_gone(on_cluster: Home, monkeypatch: py
     monkeypatch.setattr(ClusterPlace, "end", lambda *_: None)
     run = on_cluster.create(container("sleep 1000"))
     running = begin(on_cluster, run)
-    until(lambda: any(pod.get("status", {}).get("phase") == "Running" for pod in server.objects("pods")))
+    until(lambda: has_running_pod(server))
     server.refuse["DELETE"] = 503
     run.ask_to_stop(STOP)
     until(lambda: ("DELETE", "pods") in server.asked)
@@ -465,7 +482,7 @@ def test_pods_outlive_a_refusal_that_passes(on_cluster: Home, tmp_path: Path, st
     claims = "  volumeClaimTemplates: [{metadata: {name: c}, spec: {}}]\n"
     run = on_cluster.create(claims + container("while [ ! -e /c/go ]; do sleep 0.1; done", more=", volumeMounts: [{name: c, mountPath: /c}]"))
     running = begin(on_cluster, run)
-    until(lambda: any(pod.get("status", {}).get("phase") == "Running" for pod in server.objects("pods")))
+    until(lambda: has_running_pod(server))
     server.refuse["GET"] = status
     asked = len(server.asked)
     server.forget()
@@ -554,7 +571,7 @@ def test_a_pod_that_somebody_deletes_is_an_error(on_cluster: Home) -> None:
     retry = "    retryStrategy: {limit: 1, retryPolicy: OnError}\n"
     run = on_cluster.create(container("test {{retries}} = 1 || sleep 1000", template=retry))
     running = begin(on_cluster, run)
-    server.wait(lambda: any(pod.get("status", {}).get("phase") == "Running" for pod in server.objects("pods")))
+    server.wait(lambda: has_running_pod(server))
     server.delete("pods", server.objects("pods")[0]["metadata"]["name"])
     running.join()
     nodes = run.nodes()
@@ -563,31 +580,23 @@ def test_a_pod_that_somebody_deletes_is_an_error(on_cluster: Home) -> None:
 
 
 def test_an_evicted_pod_failed_with_the_words_of_its_node(on_cluster: Home) -> None:
-    server, kubelet = on_cluster.server, on_cluster.kubelet
-    assert server is not None and kubelet is not None
-    kubelet.gate.clear()
+    server = on_cluster.server
+    assert server is not None
     run = on_cluster.create(container("true"))
-    running = begin(on_cluster, run)
-    server.wait(lambda: bool(server.objects("pods")))
-    (pod,) = server.objects("pods")
+    running, pod = begin_held(on_cluster, run)
     server.put("pods", {**pod, "status": {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}})
     running.join()
     assert (run.nodes()["wf"].phase, run.nodes()["wf"].message) == (Phase.FAILED, "The node was low on resource: memory.")
 
 
 def test_a_pod_that_cannot_start_says_why_and_a_stop_removes_it(on_cluster: Home) -> None:
-    server, kubelet = on_cluster.server, on_cluster.kubelet
-    assert server is not None and kubelet is not None
-    kubelet.gate.clear()
+    server = on_cluster.server
+    assert server is not None
     run = on_cluster.create(container("true"))
-    running = begin(on_cluster, run)
-    server.wait(lambda: bool(server.objects("pods")))
-    (pod,) = server.objects("pods")
+    running, pod = begin_held(on_cluster, run)
     waiting = {"name": "main", "state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}}
     server.put("pods", {**pod, "status": {"phase": "Pending", "containerStatuses": [waiting]}})
-    wait = threading.Event()
-    while "no such image" not in run.nodes()["wf"].message:
-        wait.wait(0.01)
+    until(lambda: "no such image" in run.nodes()["wf"].message)
     assert run.nodes()["wf"].phase is Phase.PENDING
     run.ask_to_stop(STOP)
     running.join()
@@ -624,22 +633,18 @@ def test_what_a_run_left_whose_process_was_killed_at_its_end_is_removed_by_the_n
     on_cluster.run(container("true"))
     assert not on_cluster.is_clean()
     monkeypatch.undo()
-    other = subject_of(container("true"), {}, ManualClock())
-    run = on_cluster.runs.create(replace(other, uid="another", metadata=msgspec.structs.replace(other.metadata, name="other")), network=False)
-    run_to_end(on_cluster.runs, run, SystemClock(), ignore)
+    on_cluster.run_another()
     assert on_cluster.is_clean()
 
 
 def test_what_a_run_has_on_the_cluster_goes_with_the_pod_that_its_home_goes_with(on_cluster: Home) -> None:
     server, kubelet = on_cluster.server, on_cluster.kubelet
     assert server is not None and kubelet is not None
-    kubelet.gate.clear()
     on_cluster.set_owner("engine/uid-of-it")
     more = ", env: [{name: A, valueFrom: {configMapKeyRef: {name: c, key: k}}}]"
     files = "  volumeClaimTemplates: [{metadata: {name: c}, spec: {}}]\n" + container("true", more=more)
     run = on_cluster.create(f"{files}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\ndata: {{k: value}}\n")
-    running = begin(on_cluster, run)
-    server.wait(lambda: bool(server.objects("pods")))
+    running, _ = begin_held(on_cluster, run)
     owner = {"apiVersion": "v1", "kind": "Pod", "name": "engine", "uid": "uid-of-it"}
     for kind in ("pods", "configmaps", "persistentvolumeclaims"):
         assert [one["metadata"]["ownerReferences"] for one in server.objects(kind)] == [[owner]]
@@ -656,9 +661,7 @@ def test_a_run_that_begins_again_keeps_what_another_one_s_sweep_sees_of_it(on_cl
     # One that goes, at the moment of the sweep; the next one of that name is made while it sweeps.
     names = RunNames((on_cluster.path / "argo" / "id").read_text(), run.subject()[0].uid, "wf")
     server.put("pods", {"metadata": {"name": "wf", **names.metadata}}, "ADDED")
-    other = subject_of(container("true"), {}, ManualClock())
-    another = on_cluster.runs.create(replace(other, uid="another", metadata=msgspec.structs.replace(other.metadata, name="other")), network=False)
-    run_to_end(on_cluster.runs, another, SystemClock(), ignore)
+    on_cluster.run_another()
     assert [pod["metadata"]["name"] for pod in server.objects("pods")] == ["wf"]
 
 
@@ -672,9 +675,7 @@ def test_what_an_ended_run_keeps_is_not_looked_at_by_others(on_cluster: Home, mo
         end(self, folder, subject, phase)
 
     monkeypatch.setattr(ClusterPlace, "end", look)
-    other = subject_of(container("true"), {}, ManualClock())
-    run = on_cluster.runs.create(replace(other, uid="another", metadata=msgspec.structs.replace(other.metadata, name="other")), network=False)
-    run_to_end(on_cluster.runs, run, SystemClock(), ignore)
+    on_cluster.run_another()
     assert ended == ["other"]
 
 
