@@ -14,10 +14,10 @@ from pachyderm_dagster.coordination.names import sync_lease
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.pps.requests import CreatePipeline
 from pachyderm_dagster.syncing.declaring import read_folder
-from pachyderm_dagster.syncing.differences import Action, Change, done_of
+from pachyderm_dagster.syncing.differences import Action, Change, done_of, object_name
 from pachyderm_dagster.syncing.git import GitCache
 from pachyderm_dagster.syncing.kept_syncs import KeptSync, KeptSyncs
-from pachyderm_dagster.syncing.planning import Plan, PlannedPipeline, changed_pipelines, object_name, plan, requests_of
+from pachyderm_dagster.syncing.planning import Plan, PlannedPipeline, changed_pipelines, plan, requests_of
 from pachyderm_dagster.syncing.source import GitSource
 from pachyderm_dagster.workspace import Workspace
 

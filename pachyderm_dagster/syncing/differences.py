@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
+from pachyderm_dagster.argo.kept_objects import ObjectName
+
 PIPELINE, REPO = "pipeline", "repo"
 
 
@@ -22,6 +24,11 @@ class Thing(msgspec.Struct, frozen=True, order=True):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
+
+
+def object_name(thing: Thing) -> ObjectName | None:
+    """Which object of Argo a thing is."""
+    return None if thing.kind in (PIPELINE, REPO) else ObjectName(thing.kind, thing.name)
 
 
 class Action(enum.StrEnum):

@@ -13,8 +13,7 @@ from pachyderm_dagster.pfs import repos
 from pachyderm_dagster.pfs.reference_texts import parse_repo
 from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.model import JobState, Pipeline, PipelineState
-from pachyderm_dagster.syncing.differences import PIPELINE, Thing
-from pachyderm_dagster.syncing.planning import object_name
+from pachyderm_dagster.syncing.differences import PIPELINE, Thing, object_name
 
 
 class Health(enum.StrEnum):

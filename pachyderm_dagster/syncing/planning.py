@@ -12,7 +12,7 @@ import msgspec
 import yaml
 
 from pachyderm_dagster.argo.checking import check_object
-from pachyderm_dagster.argo.kept_objects import KeptObject, KeptObjects, ObjectName, read_all
+from pachyderm_dagster.argo.kept_objects import KeptObject, KeptObjects, read_all
 from pachyderm_dagster.argo.library import library_of
 from pachyderm_dagster.codec import digest
 from pachyderm_dagster.errors import NotFoundError, PachydermError
@@ -31,7 +31,7 @@ from pachyderm_dagster.pps.source_folder import look_at_folder
 from pachyderm_dagster.pps.spec import PipelineSpec, to_document
 from pachyderm_dagster.pps.strict import Place
 from pachyderm_dagster.syncing.declaring import Declared, DeclaredPipeline
-from pachyderm_dagster.syncing.differences import PIPELINE, REPO, Action, Change, Thing, Wanted, changes_of
+from pachyderm_dagster.syncing.differences import PIPELINE, REPO, Action, Change, Thing, Wanted, changes_of, object_name
 from pachyderm_dagster.workspace import Workspace
 
 
@@ -125,11 +125,6 @@ def requests_of(found: Plan, pipeline_requests: Mapping[RepoName, CreatePipeline
             case _:
                 pass
     return [*asked, DeletePipeline(doomed[0], others=tuple(doomed[1:]))] if doomed else asked
-
-
-def object_name(thing: Thing) -> ObjectName | None:
-    """Which object of Argo a thing is."""
-    return None if thing.kind in (PIPELINE, REPO) else ObjectName(thing.kind, thing.name)
 
 
 @contextlib.contextmanager
