@@ -1,7 +1,8 @@
 """Every field of a pipeline is expressed, said to be without effect, or refused."""
 
 import json
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -9,26 +10,146 @@ import pytest
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.kubeflow.fields import REFUSED, WITHOUT_EFFECT
 from pachyderm_dagster.kubeflow.options import Options
-from pachyderm_dagster.pps.inputs import PfsInput
-from pachyderm_dagster.pps.pods import Resources, SchedulingSpec
-from pachyderm_dagster.pps.spec import PipelineSpec, Transform
+from pachyderm_dagster.pps.inputs import SetInput
+from pachyderm_dagster.pps.spec import PipelineSpec
 from tests.kubeflow.specs import EDGES, changed, container, exported, pod, tasks
 
-EXPRESSED = {
-    *("pipeline", "transform", "input", "description", "parallelism_spec", "datum_tries", "datum_timeout", "job_timeout", "reprocess_spec", "egress"),
-    *("resource_requests", "resource_limits", "scheduling_spec", "tolerations", "metadata"),
-    *("transform.image", "transform.stdin", "transform.err_cmd", "transform.err_stdin", "transform.env", "transform.secrets"),
-    *("transform.accept_return_code", "transform.working_dir", "transform.image_pull_secrets", "transform.memory_volume"),
-    *("resources.cpu", "resources.memory", "resources.gpu", "scheduling_spec.node_selector"),
-    *("name", "repo", "glob", "branch", "project", "empty_files", "join_on", "outer_join", "group_by", "batch"),
+IN_INPUT = {"repo": "images", "glob": "/*"}
+DATABASE = {"url": "postgresql://me@db/x", "file_format": {"type": "CSV"}}
+SECRET = {"name": "s", "env_var": "A", "key": "k"}
+TOLERATION = {"key": "k", "operator": "EXISTS"}
+
+
+def read(**fields: Any) -> dict[str, Any]:
+    """An input with other fields."""
+    return {"input": {"pfs": {**IN_INPUT, **fields}}}
+
+
+def joined(**fields: Any) -> dict[str, Any]:
+    """One below a join."""
+    return {"input": {"join": [{"pfs": {**IN_INPUT, "glob": "/(*)", "join_on": "$1", **fields}}, {"pfs": {"repo": "b", "glob": "/(*)", "join_on": "$1"}}]}}
+
+
+def grouped(key: str) -> dict[str, Any]:
+    """One below a group."""
+    return {"input": {"group": [{"pfs": {**IN_INPUT, "glob": "/(?)(?)", "group_by": key}}]}}
+
+
+def database(**fields: Any) -> dict[str, Any]:
+    """Output to a database."""
+    return {"egress": {"sql_database": {**DATABASE, **fields}}}
+
+
+EXPRESSED: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "pipeline.name": ({}, {"pipeline": {"name": "other"}}),
+    "pipeline.project": ({}, {"pipeline": {"name": "edges", "project": "p"}}),
+    "transform.image": ({}, {"transform__image": "other"}),
+    "transform.cmd": ({}, {"transform__cmd": ["other"]}),
+    "transform.stdin": ({}, {"transform__stdin": ["a"]}),
+    "transform.err_cmd": ({}, {"transform__err_cmd": ["a"]}),
+    "transform.err_stdin": ({"transform__err_cmd": ["a"]}, {"transform__err_cmd": ["a"], "transform__err_stdin": ["b"]}),
+    "transform.env": ({}, {"transform__env": {"A": "b"}}),
+    "transform.secrets.name": ({"transform__secrets": [SECRET]}, {"transform__secrets": [{**SECRET, "name": "t"}]}),
+    "transform.secrets.key": ({"transform__secrets": [SECRET]}, {"transform__secrets": [{**SECRET, "key": "l"}]}),
+    "transform.secrets.env_var": ({"transform__secrets": [SECRET]}, {"transform__secrets": [{**SECRET, "env_var": "B"}]}),
+    "transform.secrets.mount_path": ({}, {"transform__secrets": [{"name": "s", "mount_path": "/s"}]}),
+    "transform.accept_return_code": ({}, {"transform__accept_return_code": [3]}),
+    "transform.user": ({}, {"transform__user": "1000"}),
+    "transform.working_dir": ({}, {"transform__working_dir": "/w"}),
+    "transform.image_pull_secrets": ({}, {"transform__image_pull_secrets": ["r"]}),
+    "transform.memory_volume": ({}, {"transform__memory_volume": True}),
+    "input.pfs.name": ({}, read(name="other")),
+    "input.pfs.repo": ({}, read(repo="other")),
+    "input.pfs.glob": ({}, read(glob="/")),
+    "input.pfs.branch": ({}, read(branch="b")),
+    "input.pfs.project": ({}, read(project="p")),
+    "input.pfs.empty_files": ({}, read(empty_files=True)),
+    "input.pfs.join_on": (joined(), joined(join_on="$1x")),
+    "input.pfs.outer_join": (joined(), joined(outer_join=True)),
+    "input.pfs.group_by": (grouped("$1"), grouped("$2")),
+    "input.pfs.batch.files": ({}, read(batch={"files": 2})),
+    "input.pfs.batch.bytes": ({}, read(batch={"bytes": 2})),
+    "input.cross": ({}, {"input": {"cross": [EDGES["input"], {"pfs": {"repo": "b", "glob": "/"}}]}}),
+    "input.union": ({}, {"input": {"union": [EDGES["input"], {"pfs": {"repo": "b", "glob": "/"}}]}}),
+    "input.join": ({}, joined()),
+    "input.group": ({}, grouped("$1")),
+    "description": ({}, {"description": "a"}),
+    "egress.object_storage.url": ({}, {"egress": {"object_storage": {"url": "s3://a"}}}),
+    "egress.sql_database.url": (database(), database(url="mysql://me@db/x")),
+    "egress.sql_database.file_format.type": (database(), database(file_format={"type": "JSON"})),
+    "egress.sql_database.file_format.columns": (database(), database(file_format={"type": "CSV", "columns": ["a"]})),
+    "egress.sql_database.secret.name": (database(), database(secret={"name": "s", "key": "k"})),
+    "egress.sql_database.secret.key": (database(secret={"name": "s", "key": "k"}), database(secret={"name": "s", "key": "l"})),
+    "egress.tries": (database(), {"egress": {"sql_database": DATABASE, "tries": 9}}),
+    "parallelism_spec.constant": ({}, {"parallelism_spec": {"constant": 2}}),
+    "datum_tries": ({}, {"datum_tries": 7}),
+    "datum_timeout": ({}, {"datum_timeout": "5s"}),
+    "job_timeout": ({}, {"job_timeout": "5s"}),
+    "reprocess_spec": ({}, {"reprocess_spec": "every_job"}),
+    **{
+        f"resource_{kind}.{name}": ({}, {f"resource_{kind}": {part: value}})
+        for kind in ("requests", "limits")
+        for name, part, value in (
+            ("cpu", "cpu", 1),
+            ("memory", "memory", "1Gi"),
+            ("gpu.number", "gpu", {"number": 1}),
+            ("gpu.type", "gpu", {"type": "x", "number": 1}),
+        )
+    },
+    "scheduling_spec.node_selector": ({}, {"scheduling_spec": {"node_selector": {"a": "b"}}}),
+    "tolerations.operator": ({"tolerations": [TOLERATION]}, {"tolerations": [{**TOLERATION, "operator": "EQUAL"}]}),
+    "tolerations.key": ({"tolerations": [TOLERATION]}, {"tolerations": [{**TOLERATION, "key": "l"}]}),
+    "tolerations.value": ({"tolerations": [{**TOLERATION, "operator": "EQUAL"}]}, {"tolerations": [{**TOLERATION, "operator": "EQUAL", "value": "v"}]}),
+    "tolerations.effect": ({"tolerations": [TOLERATION]}, {"tolerations": [{**TOLERATION, "effect": "NO_SCHEDULE"}]}),
+    "tolerations.toleration_seconds": (
+        {"tolerations": [{**TOLERATION, "effect": "NO_EXECUTE"}]},
+        {"tolerations": [{**TOLERATION, "effect": "NO_EXECUTE", "toleration_seconds": 5}]},
+    ),
+    "metadata.annotations": ({}, {"metadata": {"annotations": {"a": "b"}}}),
+    "metadata.labels": ({}, {"metadata": {"labels": {"a": "b"}}}),
 }
+"""By field what a pipeline has without it and with it, beside those of EDGES."""
+WHOLE = {"service", "spout", "transform.build", "datum_set_spec", "sidecar_resource_requests", "sidecar_resource_limits", "input.cron"}
+"""Refused, or without effect, with all that is in them."""
+IN_INPUTS = {"lazy", "reference", "trigger", "propagation_spec"}
+"""Fields of inputs that are told by their names alone."""
+
+
+def fields_of(kind: Any, path: str = "") -> Iterator[str]:
+    """The fields of a struct, of those in it, and so on, each by its path; of alternatives all, by their tags. Members of a set of inputs are inputs again."""
+    structs = structs_in(kind)
+    if path in WHOLE or not structs:
+        yield path
+    for struct in structs if path not in WHOLE else ():
+        tag = f"{path}.{struct.__struct_config__.tag}" if struct.__struct_config__.tag else path
+        if tag in WHOLE or struct in get_args(SetInput):
+            yield tag
+            continue
+        for member in msgspec.structs.fields(struct):
+            yield from fields_of(member.type, f"{tag}.{member.name}".removeprefix("."))
+
+
+def structs_in(kind: Any) -> list[Any]:
+    """The structs that a value of this type may hold."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return [kind]
+    return list(dict.fromkeys(struct for argument in get_args(kind) for struct in structs_in(argument)))
 
 
 def test_no_field_is_forgotten() -> None:
-    known = EXPRESSED | REFUSED.keys() | WITHOUT_EFFECT.keys() | {"resources.disk"}
-    prefixes: dict[Any, str] = {PipelineSpec: "", Transform: "transform.", PfsInput: "", Resources: "resources.", SchedulingSpec: "scheduling_spec."}
-    found = {f"{prefix}{field.name}" for struct, prefix in prefixes.items() for field in msgspec.structs.fields(struct)}
-    assert found - known == set()
+    told = REFUSED.keys() | WITHOUT_EFFECT.keys() | {"input.cron"} | {f"input.pfs.{name}" for name in IN_INPUTS}
+    found = set(fields_of(PipelineSpec))
+    assert {"input.pfs.glob", "egress.sql_database.secret.key", "resource_limits.gpu.type", "transform.secrets.key"} <= found
+    below = {path for path in found if any(path.startswith(f"{one}.") for one in told)}
+    assert sorted(found - below - told - EXPRESSED.keys()) == []
+    assert sorted(EXPRESSED.keys() - found) == []
+
+
+@pytest.mark.parametrize("field", EXPRESSED)
+def test_what_is_expressed_makes_another_export(field: str) -> None:
+    without, with_it = (exported(changed(EDGES, **fields), options=Options(name="x")) for fields in EXPRESSED[field])
+    assert without.to_yaml() != with_it.to_yaml()
+    assert with_it.notes == ()
 
 
 @pytest.mark.parametrize(
