@@ -11,10 +11,9 @@ import click
 import msgspec
 
 from pachyderm_dagster.cli.options import in_project
-from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.executors.egress import egress_run, run_egress
 from pachyderm_dagster.exported.commits_read import find_commits, made_from
-from pachyderm_dagster.exported.committing import Output, collect_folder, collect_outputs, commit_outputs
+from pachyderm_dagster.exported.committing import Output, collect_artifact, collect_outputs, commit_outputs
 from pachyderm_dagster.exported.provenance import parse_made_from, show_made_from
 from pachyderm_dagster.kubeflow.executor_input import ExecutorInput, parse_executor_input
 from pachyderm_dagster.kubeflow.getting import get_changes, get_files
@@ -183,10 +182,8 @@ def get(environ: Mapping[str, str], repo: str, branch: str, id: str, path: str, 
 @click.pass_obj
 def put(environ: Mapping[str, str], repo: str, branch: str, made_from_text: str, description: str, folder: Path, told: ExecutorInput, project: str) -> None:
     """The component pfs_put: an artifact as a commit, which is all that the branch then holds. The same once more is the same commit."""
-    if not folder.exists():
-        raise InvalidError("source-invalid", f"there is nothing at {folder}; the task that makes the artifact has to write to its path")
     name = _branch(f"{repo}@{branch}", project)
-    _commit(environ, name, collect_folder(folder), parse_made_from(made_from_text, project=project), told, Origin.USER, description)
+    _commit(environ, name, collect_artifact(folder), parse_made_from(made_from_text, project=project), told, Origin.USER, description)
 
 
 @click.command(epilog="Example: pachyderm-dagster kubeflow diff --repo images --new ID --data FOLDER --executor-input '{{$}}'")

@@ -46,8 +46,21 @@ def collect_outputs(folders: Sequence[Path], *, datums: int, shares: int) -> lis
 
 
 def collect_folder(folder: Path) -> list[Output]:
-    """The files in a folder that somebody filled."""
+    """The files in a folder that somebody filled; none where there is no folder."""
     return _outputs_of(folder, "") if folder.is_dir() else []
+
+
+def collect_artifact(path: Path) -> list[Output]:
+    """The files of an artifact: those in its folder, or the file that it is, under its name.
+
+    Raises:
+        InvalidError: `source-invalid`, where nothing is.
+    """
+    if path.is_file():
+        return [Output(str(path), key_of(clean_file_path(f"/{path.name}")), "")]
+    if not path.is_dir():
+        raise InvalidError("source-invalid", f"there is nothing at {path}; the task that makes the artifact has to write to its path")
+    return collect_folder(path)
 
 
 def commit_outputs(

@@ -120,8 +120,8 @@ def component_yaml(name: str, *, image: str = DEFAULT_IMAGE, home_secret: str = 
     words = [part for option, parameter in found.options.items() for part in (option, ir.input_parameter(parameter))]
     data = ["--data", path] if found.artifact else []
     executor = ir.container(image, [PROGRAM, "kubeflow", found.command], [*words, *data, "--executor-input", ir.EXECUTOR_INPUT])
-    artifact = {"data": ir.dataset(description="The files")} if found.artifact else {}
-    given, made = (artifact, {}) if found.reads else ({}, artifact)
+    given = {"data": ir.any_artifact("The files, or the file")} if found.reads else {}
+    made = {"data": ir.dataset(description="The files")} if found.artifact and not found.reads else {}
     inputs, outputs = ir.definitions(found.inputs, given), ir.definitions(found.outputs, made)
     pipeline = ir.pipeline(
         title,

@@ -9,6 +9,8 @@ SCHEMA_VERSION = "2.1.0"
 SDK_VERSION = "kfp-2.17.0"
 """The oldest SDK that reads what is written here; backends choose by it how parameters are read."""
 DATASET = {"schemaTitle": "system.Dataset", "schemaVersion": "0.0.1"}
+ANY_ARTIFACT = {"schemaTitle": "system.Artifact", "schemaVersion": "0.0.1"}
+"""What an input takes to which artifacts of all types may be given."""
 EXECUTOR_INPUT = "{{$}}"
 """Becomes all that a task is told, as JSON."""
 
@@ -44,6 +46,11 @@ def parameter(type: str = "STRING", *, default: Any = None, description: str = "
 def dataset(*, many: bool = False, description: str = "") -> Document:
     """An input or output artifact, or a list of them."""
     return {"artifactType": dict(DATASET), **({"isArtifactList": True} if many else {}), **({"description": description} if description else {})}
+
+
+def any_artifact(description: str) -> Document:
+    """An input artifact of whatever type."""
+    return {"artifactType": dict(ANY_ARTIFACT), "description": description}
 
 
 def definitions(parameters: Mapping[str, Document], artifacts: Mapping[str, Document]) -> Document:

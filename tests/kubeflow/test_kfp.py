@@ -4,9 +4,11 @@ import dataclasses
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -215,6 +217,63 @@ def test_a_failed_datum_fails_the_run_and_commits_nothing(kfp: str, tmp_path: Pa
         run_locally(kfp, tmp_path, tmp_path / "p.yaml")
     assert pachctl.fail("inspect", "repo", "edges") == "repo-not-found"
     assert ID not in (tmp_path / "p.yaml").read_text()
+
+
+@newest
+def test_output_goes_where_egress_says(kfp: str, tmp_path: Path, pachctl: Pachctl) -> None:
+    pachctl("create", "repo", "images")
+    for name in ("a", "b"):
+        pachctl.put(f"images@master:/{name}", f"{name}\n")
+    sent = tmp_path / "sent"
+    sent.mkdir()
+    rows = 'for file in /pfs/images/*; do mkdir -p /pfs/out/letters; cp "$file" "/pfs/out/letters/${file##*/}"; done'
+    files = changed(EDGES, transform__cmd=["sh", "-c", rows], egress={"object_storage": {"url": f"file://{sent}/bucket"}})
+    table = {"url": f"sqlite:///{sent}/rows.db", "file_format": {"type": "CSV"}}
+    database = changed(files, pipeline={"name": "rows"}, egress={"sql_database": table})
+    with closing(sqlite3.connect(sent / "rows.db")) as connection:
+        connection.execute("create table letters (letter text)")
+        connection.commit()
+    pachctl("export", "kubeflow", "-f", "-", "-o", str(tmp_path / "p.yaml"), stdin=(json.dumps(files) + json.dumps(database)).encode())
+    said = run_locally(kfp, tmp_path, tmp_path / "p.yaml", folders=[sent])
+    assert {str(path.relative_to(sent)): path.read_text() for path in sent.glob("bucket/*/*")} == {"bucket/letters/a": "a\n", "bucket/letters/b": "b\n"}
+    with closing(sqlite3.connect(sent / "rows.db")) as connection:
+        assert sorted(connection.execute("select letter from letters")) == [("a",), ("b",)]
+    assert said.count("sent 2 files, 4 bytes") == 2
+    assert pachctl("diff", "file", "edges@kubeflow:/", "rows@kubeflow:/").out == ""
+
+
+@newest
+def test_a_graph_of_assets_runs_to_its_result(kfp: str, tmp_path: Path, pachctl: Pachctl) -> None:
+    """The image that has the functions is this machine; `total` names the interpreter of an image of its own."""
+    pachctl("create", "repo", "texts")
+    pachctl.put("texts@master:/a", "to be or")
+    read = pachctl.put("texts@master:/b", "not to be")
+    code = ["--code-image", "code", "--code-python", sys.executable]
+    pachctl("export", "assets", "tests.integration.exported_graph", "--job", "count_all", *code, "-o", str(tmp_path / "p.yaml"))
+    text = (tmp_path / "p.yaml").read_text()
+    assert "/usr/bin/python3" in text
+    (tmp_path / "p.yaml").write_text(text.replace("/usr/bin/python3", sys.executable))
+    run_locally(kfp, tmp_path, tmp_path / "p.yaml")
+    words, total = (pachctl.json("inspect", "commit", f"{repo}@kubeflow")[0] for repo in ("words", "total"))
+    assert words["direct_provenance"] == [f"texts@{read}"]
+    assert total["direct_provenance"] == [f"words@{words['id']}"]
+    (written,) = pachctl.json("list", "file", "total@kubeflow:/")
+    assert pachctl("get", "file", f"total@kubeflow:{written['path']}").out == "2"
+
+
+def test_the_guides_pipelines_compile(kfp: str, tmp_path: Path) -> None:
+    """As somebody would who takes what the guide shows, in its order, beside the folder of components."""
+    guide = (ROOT / "docs/guides/kubeflow.md").read_text()
+    blocks = re.findall(r"<!-- not run: it needs kfp; [^\n]*-->\n```python\n(.*?)```", guide, re.DOTALL)
+    assert len(blocks) == 2
+    (tmp_path / "kubeflow").symlink_to(ROOT / "kubeflow")
+    (tmp_path / "guide.py").write_text("\n".join(blocks))
+    subprocess.run([kfp, "guide.py"], cwd=tmp_path, check=True)
+    compiled = sorted(tmp_path.glob("*.yaml"))
+    assert [path.name for path in compiled] == ["imported.yaml", "pipeline.yaml"]
+    call(kfp, "check.py", str(tmp_path / "again.yml"), *map(str, compiled))
+    settings = documents_of((tmp_path / "pipeline.yaml").read_text())[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert {one["secretAsEnv"][0]["secretName"] for one in settings.values()} == {"pachyderm-dagster-home"}
 
 
 def test_the_api_is_asked_as_kfps_own_client_asks(kfp: str, tmp_path: Path) -> None:

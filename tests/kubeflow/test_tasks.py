@@ -218,6 +218,13 @@ def test_an_artifact_that_nobody_wrote_is_no_empty_commit(books: Pachctl, tmp_pa
     assert Task(tmp_path).fail(books, "put", "--repo", "copy", "--data", str(tmp_path / "none")) == "source-invalid"
 
 
+def test_an_artifact_that_is_a_file_is_a_commit_of_that_file(books: Pachctl, tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("weights")
+    Task(tmp_path).run(books, "put", "--repo", "copy", "--data", str(tmp_path / "model"))
+    assert [entry["path"] for entry in books.json("list", "file", "copy@master:/")] == ["/model"]
+    assert books("get", "file", "copy@master:/model").out == "weights"
+
+
 def test_what_changed_between_commits_is_an_artifact(books: Pachctl, tmp_path: Path) -> None:
     old = books.json("inspect", "commit", "books@master")[0]["id"]
     books("delete", "file", "books@master:/hamlet")
