@@ -130,7 +130,7 @@ class _Checking:
         if template.kind in LEAVES:
             check_containers(template, place)
         if template.resource is not None:
-            check_resource(template.resource, place.field("resource"))
+            check_resource(template.resource, template.inputs, place.field("resource"))
         check_paths(template, place)
         check_outputs(template.outputs, template.kind, place.field("outputs"))
         check_retry(template.retry_strategy, place)

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from pachyderm_dagster.argo.containers import Container, ContainerSet
-from pachyderm_dagster.argo.parameters import Outputs
+from pachyderm_dagster.argo.parameters import Inputs, Outputs
 from pachyderm_dagster.argo.readiness import probe_of
+from pachyderm_dagster.argo.resource_flags import parse_flags
 from pachyderm_dagster.argo.resources import ACTIONS, MERGES
 from pachyderm_dagster.argo.retrying import POLICIES
 from pachyderm_dagster.argo.templates import LEAVES, Resource, RetryStrategy, Template
@@ -50,11 +51,19 @@ def seconds_or_duration(text: str) -> str | float:
         return text
 
 
-def check_resource(resource: Resource, place: Place) -> None:
-    """What is done with an object is something that is known."""
+def check_resource(resource: Resource, inputs: Inputs, place: Place) -> None:
+    """What is done with an object is something that is known, and so is the object."""
     for name, value, known in (("action", resource.action, ACTIONS), ("mergeStrategy", resource.merge_strategy, MERGES)):
         if value not in known and TAG not in value:
             raise place.field(name).invalid(f"expected {' or '.join(repr(one) for one in known if one)}, found {value!r}")
+    if bool(resource.manifest) is (resource.manifest_from is not None):
+        raise place.invalid("a resource has one of 'manifest' and 'manifestFrom'")
+    artifact = resource.manifest_from.artifact.name if resource.manifest_from else None
+    if artifact is not None and artifact not in (names := [one.name for one in inputs.artifacts]):
+        there = ", ".join(map(repr, names)) or "none"
+        raise place.field("manifestFrom").field("artifact").invalid(f"there is no input artifact {artifact!r}; there are: {there}")
+    if not any(TAG in word for word in resource.flags):
+        told(place.field("flags"), lambda: parse_flags(resource.flags))
 
 
 def check_containers(template: Template, place: Place) -> None:
@@ -126,7 +135,7 @@ def check_paths(template: Template, place: Place) -> None:
         for index, one in enumerate(artifacts):
             if template.kind in LEAVES and not one.path:
                 raise here.item(index).field("path").invalid("required, but not given")
-            if template.kind not in LEAVES and one.path:
+            if template.kind not in (*LEAVES, "resource") and one.path:
                 raise here.item(index).field("path").invalid(f"it belongs to {WHERE}; this template is {template.kind}")
             if one.path and TAG not in one.path and not one.path.startswith("/"):
                 raise here.item(index).field("path").invalid(f"{one.path!r} is no absolute path")
@@ -153,6 +162,8 @@ def check_outputs(outputs: Outputs, kind: str, place: Place) -> None:
     for index, artifact in enumerate(outputs.artifacts):
         if kind not in LEAVES and not artifact.has_source:
             raise place.field("artifacts").item(index).invalid("an output artifact of steps and dag has 'from' or 'fromExpression'")
+        if kind in LEAVES and artifact.git is not None:
+            raise place.field("artifacts").item(index).field("git").invalid("nothing is stored in Git; store it in a bucket, or have the program push it")
 
 
 def check_retry(strategy: RetryStrategy | None, place: Place) -> None:

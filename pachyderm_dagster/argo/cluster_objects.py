@@ -1,11 +1,13 @@
 """Objects of a cluster of any kind, as templates that are a `resource` ask for them."""
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from pachyderm_dagster.argo.resources import Document, Reference
+from pachyderm_dagster.argo.resource_flags import Flags
+from pachyderm_dagster.argo.resources import OWNER, Document, Owned, Reference
 from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, PachydermError
 from pachyderm_dagster.executors.kubernetes.server import JSON, Refusals, Server
 from pachyderm_dagster.settings import KubernetesSettings
@@ -30,31 +32,59 @@ class ClusterObjects:
         """The object. Errors as `Objects`."""
         return self._ask("GET", self._path(reference))
 
-    def act(self, action: str, manifest: Document, *, merge: str, node: str) -> Document | None:
+    def act(self, action: str, manifest: Document, *, merge: str, node: str, flags: Flags) -> Document | None:
         """As `Objects.act`."""
         reference = Reference.of(manifest)
+        query = [("dryRun", "All")] if flags.dry_run else []
         match action:
             case "get":
-                return self.get(reference)
+                return self._get(reference, flags)
             case "delete":
-                self._ask("DELETE", self._path(reference))
+                self._delete(reference, flags, query)
                 return None
             case "create":
-                return self._create(reference, manifest, node)
+                return self._create(reference, manifest, node, query)
             case "apply":
-                return self._ask("PATCH", self._path(reference), query=[("fieldManager", MANAGER), ("force", "true")], body=manifest, content_type=_APPLY)
+                query += [("fieldManager", flags.field_manager or MANAGER), ("force", "true")]
+                return self._ask("PATCH", self._path(reference), query=query, body=manifest, content_type=_APPLY)
             case "replace":
                 version = self.get(reference)["metadata"]["resourceVersion"]
                 metadata = {**manifest["metadata"], "resourceVersion": version}
-                return self._ask("PUT", self._path(reference), body={**manifest, "metadata": metadata})
+                return self._ask("PUT", self._path(reference), query=query, body={**manifest, "metadata": metadata})
             case _:
-                return self._ask("PATCH", self._path(reference), body=manifest, content_type=_PATCHES[merge])
+                return self._ask("PATCH", self._path(reference), query=query, body=manifest, content_type=_PATCHES[merge])
 
-    def _create(self, reference: Reference, manifest: Document, node: str) -> Document:
+    def _get(self, reference: Reference, flags: Flags) -> Document | None:
+        try:
+            return self.get(reference)
+        except NotFoundError:
+            if flags.ignores_missing:
+                return None
+            raise
+
+    def _delete(self, reference: Reference, flags: Flags, query: list[tuple[str, str]]) -> None:
+        options: Document = {"propagationPolicy": flags.cascade} if flags.cascade else {}
+        if flags.grace_seconds is not None:
+            options["gracePeriodSeconds"] = flags.grace_seconds
+        try:
+            self._ask("DELETE", self._path(reference), query=query, body=options or None)
+        except NotFoundError:
+            if not flags.ignores_missing:
+                raise
+
+    def remove_owned(self, owned: Owned, run: str) -> None:
+        """As `Objects.remove_owned`."""
+        path = self._path(Reference(owned.version, owned.kind, owned.namespace, ""))
+        for found in self._ask("GET", path, query=[("labelSelector", f"{OWNER}={run}")])["items"]:
+            # Somebody else may remove it meanwhile.
+            with contextlib.suppress(NotFoundError):
+                self._ask("DELETE", f"{path}/{quote(found['metadata']['name'])}", body={"preconditions": {"uid": found["metadata"]["uid"]}})
+
+    def _create(self, reference: Reference, manifest: Document, node: str, query: list[tuple[str, str]]) -> Document:
         metadata = manifest["metadata"]
         body = {**manifest, "metadata": {**metadata, "annotations": {**(metadata.get("annotations") or {}), NODE: node}}}
         try:
-            return self._ask("POST", self._path(Reference(reference.version, reference.kind, reference.namespace, "")), body=body)
+            return self._ask("POST", self._path(Reference(reference.version, reference.kind, reference.namespace, "")), query=query, body=body)
         except ConflictError:
             if not reference.name:
                 raise

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 from pachyderm_dagster.argo.control import STOPPED, TERMINATE, Control
 from pachyderm_dagster.argo.engine import Engine
+from pachyderm_dagster.argo.file_artifacts import FileArtifacts
 from pachyderm_dagster.argo.journal import FileJournal, Journal
 from pachyderm_dagster.argo.nodes import Node
 from pachyderm_dagster.argo.requests import no_network, send
+from pachyderm_dagster.argo.resources import Around
 from pachyderm_dagster.argo.run_folder import Ending, RunFolder
 from pachyderm_dagster.argo.runs import Runs
 from pachyderm_dagster.argo.waits import Waits
@@ -67,7 +69,7 @@ async def drive(runs: Runs, folder: RunFolder, journal: Journal, clock: Clock, t
             locks=locks,
             cache=runs.cache(),
             send=send if network else no_network,
-            objects=runs.objects if network else None,
+            around=Around(runs.objects if network else None, FileArtifacts(folder.path, network=network).text, folder.own),
         )
         running = asyncio.ensure_future(engine.run())
         try:

@@ -24,7 +24,7 @@ from pachyderm_dagster.argo.parameters import Artifact
 from pachyderm_dagster.argo.pod_nodes import PodNodes
 from pachyderm_dagster.argo.pods import Executor
 from pachyderm_dagster.argo.requests import Send, no_network, run_request
-from pachyderm_dagster.argo.resources import Objects, run_resource
+from pachyderm_dagster.argo.resources import NOTHING_AROUND, Around, run_resource
 from pachyderm_dagster.argo.retrying import to_seconds
 from pachyderm_dagster.argo.subject import Subject, exit_handler, with_defaults
 from pachyderm_dagster.argo.suspensions import run_suspension
@@ -47,7 +47,7 @@ class Engine:
         locks: what is shared with other workflows.
         cache: has what templates gave before.
         send: sends requests.
-        objects: opens those of a cluster, for templates that are a `resource`.
+        around: what templates that are a `resource` need.
         target: only this one of the entrypoint's steps or tasks is run, after what comes before it, and no hook of the workflow.
     """
 
@@ -65,10 +65,10 @@ class Engine:
         locks: Locks | None = None,
         cache: Cache | None = None,
         send: Send = no_network,
-        objects: Callable[[], Objects] | None = None,
+        around: Around = NOTHING_AROUND,
     ) -> None:
         self._target, self._locks, self._cache = target, locks or OpenLocks(), cache or MemoryCache()
-        self._send, self._objects = send, objects
+        self._send, self._around = send, around
         self._subject, self._waits = subject, waits
         self.table = NodeTable(subject, journal, clock, tell)
         self._pods = PodNodes(subject, executor, self.table, waits, most_pods=most_pods)
@@ -258,7 +258,8 @@ class Engine:
             case "steps" | "dag":
                 return await Flow(self, call, call.template, scope).run()
             case "resource":
-                return await run_resource(call, scope, table=self.table, waits=self._waits, objects=self._objects, uid=self._subject.uid)
+                around, secrets = self._around, self.library.secrets
+                return await run_resource(call, scope, table=self.table, waits=self._waits, around=around, uid=self._subject.uid, secrets=secrets)
             case "http":
                 return await run_request(call, scope, table=self.table, waits=self._waits, library=self.library, send=self._send)
             case "suspend":

@@ -5,23 +5,21 @@ import contextlib
 import functools
 import os
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-from pachyderm_dagster.argo.artifact_files import ArtifactFolder, pack, set_mode, unpack
-from pachyderm_dagster.argo.artifact_places import Places
+from pachyderm_dagster.argo.file_artifacts import FileArtifacts
 from pachyderm_dagster.argo.host_client import HostClient, opened_host
 from pachyderm_dagster.argo.images import make_programs
 from pachyderm_dagster.argo.local_pod import LocalPod, PodFolder
 from pachyderm_dagster.argo.nodes import KeptArtifact, NodeOutputs
 from pachyderm_dagster.argo.outputs import MAIN, log_artifact, outputs_of, pod_end, result_of
-from pachyderm_dagster.argo.parameters import Artifact, Location, Parameter
+from pachyderm_dagster.argo.parameters import Artifact, Parameter
 from pachyderm_dagster.argo.pod_gc import remove_files, removes_at_pods_end
 from pachyderm_dagster.argo.pod_paths import PodPaths
 from pachyderm_dagster.argo.pod_settings import Claims
 from pachyderm_dagster.argo.pods import ContainerEnd, Pod, PodEnd
-from pachyderm_dagster.errors import ExecutionError, NotFoundError
+from pachyderm_dagster.errors import ExecutionError
 
 
 class LocalExecutor:
@@ -40,8 +38,7 @@ class LocalExecutor:
     def __init__(self, folder: Path, claims: Path, workflow: str, *, network: bool, pod_gc: str = "") -> None:
         self._folder, self._workflow, self._network, self._pod_gc = folder, workflow, network, pod_gc
         self._claims = Claims(folder / "claims", claims)
-        self._artifacts = ArtifactFolder(folder / "artifacts", lambda run: folder.parent / run / "artifacts")
-        self._places = Places(network=network)
+        self._artifacts = FileArtifacts(folder, network=network)
         self._host: HostClient | None = None
 
     @contextlib.asynccontextmanager
@@ -79,42 +76,17 @@ class LocalExecutor:
         for paths in [local.paths(container) for container in (*template.containers, *mirroring)]:
             for artifact in pod.template.inputs.artifacts:
                 kept = pod.artifacts.get(artifact.name)
-                if kept is None or (artifact.optional and kept.location is None and not self._artifacts.has(kept)):
+                if kept is None or (artifact.optional and not self._artifacts.has(kept)):
                     continue
                 if not paths.can_be_written(artifact.path):
                     message = (
                         f"the artifact {artifact.name!r} is to be at {artifact.path}, which is the machine's own and cannot be written; choose another path"
                     )
                     raise ExecutionError("path-read-only", message)
-                await asyncio.to_thread(self._get, kept, artifact, paths.find(artifact.path), pod)
-
-    def _get(self, kept: KeptArtifact, artifact: Artifact, path: str, pod: Pod) -> None:
-        if kept.location is None:
-            self._artifacts.get(kept, artifact, path)
-            return
-        with tempfile.TemporaryDirectory(dir=self._folder, prefix=".fetched") as scratch:
-            fetched = Path(scratch) / (os.path.basename(path) or artifact.name)
-            try:
-                self._places.fetch(kept.location, fetched, pod.secrets)
-            except NotFoundError as error:
-                if artifact.optional and error.code == "artifact-not-found":
-                    return
-                raise
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            unpack(fetched, artifact, Path(path))
-        set_mode(path, artifact)
-
-    def _put(self, place: str, artifact: Artifact, key: str, pod: Pod) -> KeptArtifact:
-        if artifact.s3 is None or not artifact.s3.bucket:
-            return self._artifacts.put(place, artifact, key)
-        with tempfile.TemporaryDirectory(dir=self._folder, prefix=".packed") as scratch:
-            packed = Path(scratch) / "artifact"
-            pack(place, artifact, packed)
-            self._places.store(artifact.s3, packed, pod.secrets)
-        return KeptArtifact(location=Location(s3=artifact.s3))
+                await asyncio.to_thread(self._artifacts.get, kept, artifact, paths.find(artifact.path), pod.secrets)
 
     async def _ended(self, pod: Pod, folder: PodFolder, local: LocalPod, ends: Mapping[str, ContainerEnd]) -> PodEnd:
-        logs = await asyncio.to_thread(log_artifact, self._artifacts, pod, folder.log, self._workflow)
+        logs = await asyncio.to_thread(log_artifact, self._artifacts.store, pod, folder.log, self._workflow)
         return await asyncio.to_thread(pod_end, pod, ends, logs, functools.partial(self._outputs, pod, folder, local))
 
     def _outputs(self, pod: Pod, folder: PodFolder, local: LocalPod, bare: NodeOutputs) -> NodeOutputs:
@@ -125,7 +97,9 @@ class LocalExecutor:
 
         def keep(artifact: Artifact) -> KeptArtifact | None:
             place = paths.find(artifact.path)
-            return self._put(place, artifact, f"{self._workflow}/{pod.name}/{artifact.name}", pod) if os.path.lexists(place) else None
+            if not os.path.lexists(place):
+                return None
+            return self._artifacts.put(place, artifact, f"{self._workflow}/{pod.name}/{artifact.name}", pod.secrets)
 
         return outputs_of(pod, bare, keep=keep, written=functools.partial(_written, paths), result=lambda: _result(folder.result))
 

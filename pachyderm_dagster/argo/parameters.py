@@ -97,13 +97,68 @@ class HttpArtifactHeader(msgspec.Struct, frozen=True, kw_only=True, rename="came
     """Its value."""
 
 
+class BasicAuth(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A name and a password."""
+
+    username_secret: KeyRef | None = None
+    """A key of a Secret."""
+    password_secret: KeyRef | None = None
+    """A key of a Secret."""
+
+
+class ClientCertAuth(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A certificate that says who asks."""
+
+    client_cert_secret: KeyRef
+    """A key of a Secret, whose value is PEM."""
+    client_key_secret: KeyRef
+    """The same of the key of the certificate."""
+
+
+class EndpointParam(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A parameter of a request for a token."""
+
+    key: str
+    """Its name."""
+    value: Text = ""
+    """Its value."""
+
+
+class OAuth2Auth(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A token that a server gives for the credentials of a client."""
+
+    client_id_secret: KeyRef = msgspec.field(name="clientIDSecret")
+    """A key of a Secret."""
+    client_secret_secret: KeyRef
+    """A key of a Secret."""
+    token_url_secret: KeyRef = msgspec.field(name="tokenURLSecret")
+    """A key of a Secret: the address that gives tokens."""
+    scopes: tuple[str, ...] = ()
+    """What the token is to be good for."""
+    endpoint_params: tuple[EndpointParam, ...] = ()
+    """More of the request."""
+
+
+class HttpAuth(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Who asks a web server."""
+
+    basic_auth: BasicAuth | None = None
+    """By a name and a password."""
+    client_cert: ClientCertAuth | None = None
+    """By a certificate."""
+    oauth2: OAuth2Auth | None = None
+    """By a token."""
+
+
 class HttpArtifact(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """A file that a web server gives; it needs `--network`."""
+    """A file that a web server gives, or takes (PUT); it needs `--network`."""
 
     url: str
     """Of it."""
     headers: tuple[HttpArtifactHeader, ...] = ()
     """Headers of the request."""
+    auth: HttpAuth | None = None
+    """Who asks."""
 
 
 class GitArtifact(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -125,6 +180,14 @@ class GitArtifact(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     """A key of a Secret."""
     password_secret: KeyRef | None = None
     """A key of a Secret."""
+    ssh_private_key_secret: KeyRef | None = None
+    """A key of a Secret, with which the program `ssh` reaches the repository; the host is to be in `known_hosts` of whoever runs the workflow."""
+    insecure_ignore_host_key: bool = False
+    """Any host is taken."""
+    insecure_skip_tls: bool = msgspec.field(name="insecureSkipTLS", default=False)
+    """The certificate of the server is not looked at."""
+    fetch: tuple[str, ...] = ()
+    """What else is fetched, before `revision` is looked for: `refs/meta/*`."""
 
 
 class Location(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -172,7 +235,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     s3: KeyArtifact | None = None
     """Its key in a bucket or, when it says none, in the store of the workflow."""
     http: HttpArtifact | None = None
-    """In inputs: a file that a web server gives."""
+    """A file of a web server."""
     git: GitArtifact | None = None
     """In inputs: the files of a commit of Git."""
     sub_path: str = ""

@@ -1,6 +1,8 @@
 """Templates that are requests: sent from here, not from a pod."""
 
 import asyncio
+import base64
+import binascii
 import ssl
 import urllib.error
 import urllib.request
@@ -12,10 +14,11 @@ from pachyderm_dagster.argo.calls import Call
 from pachyderm_dagster.argo.library import Library
 from pachyderm_dagster.argo.node_table import NodeTable
 from pachyderm_dagster.argo.nodes import Node, NodeOutputs, NodeType, Phase
+from pachyderm_dagster.argo.secret_keys import find_secret
 from pachyderm_dagster.argo.tags import Scope, evaluate_in, replace_in
 from pachyderm_dagster.argo.templates import Http, HttpHeader
 from pachyderm_dagster.argo.waits import Waits
-from pachyderm_dagster.errors import InvalidError, NotFoundError, PachydermError
+from pachyderm_dagster.errors import InvalidError, PachydermError
 
 MOST_BYTES = 256 * 1024
 _SCHEMES = ("http://", "https://")
@@ -34,17 +37,32 @@ Send = Callable[[Http, Mapping[str, str]], Awaitable[Answered]]
 """Sends a request with headers."""
 
 
+def body_of(http: Http) -> bytes:
+    """What a request sends.
+
+    Raises:
+        InvalidError: `request-invalid`, for bytes that are not in base64.
+    """
+    if http.body_from is None:
+        return http.body.encode()
+    try:
+        return base64.b64decode(http.body_from.bytes, validate=True)
+    except binascii.Error as error:
+        raise InvalidError("request-invalid", f"the bytes of 'bodyFrom' are not in base64: {error}; write them so, or text as 'body'") from error
+
+
 async def send(http: Http, headers: Mapping[str, str]) -> Answered:
     """Sends a request. Any status is an answer.
 
     Raises:
         OSError: when there is none.
+        InvalidError: `request-invalid`.
     """
     return await asyncio.to_thread(_send, http, headers)
 
 
 def _send(http: Http, headers: Mapping[str, str]) -> Answered:
-    request = urllib.request.Request(http.url, data=http.body.encode() or None, headers=dict(headers), method=http.method.upper())
+    request = urllib.request.Request(http.url, data=body_of(http) or None, headers=dict(headers), method=http.method.upper())
     context = ssl._create_unverified_context() if http.insecure_skip_verify else None  # noqa: SLF001  it was asked for
     try:
         with urllib.request.urlopen(request, timeout=http.timeout_seconds, context=context) as response:
@@ -90,11 +108,7 @@ def _headers(http: Http, library: Library) -> dict[str, str]:
 def _value(header: HttpHeader, library: Library) -> str:
     if header.value_from is None:
         return header.value or ""
-    name, key = header.value_from.secret_key_ref.name, header.value_from.secret_key_ref.key
-    found = library.secrets.get(name, {}).get(key)
-    if found is None:
-        raise NotFoundError("workflow-secret-not-found", f"{key!r} of the Secret {name!r} is in none of the files; give the file that it is in too")
-    return found
+    return find_secret(header.value_from.secret_key_ref, library.secrets) or ""
 
 
 def _is_success(http: Http, answered: Answered, scope: Scope) -> bool:

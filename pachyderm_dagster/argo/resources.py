@@ -1,25 +1,33 @@
 """Templates that are a `resource`: something is done with an object of a cluster, and then it is looked at until a condition holds."""
 
 import asyncio
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+import msgspec
+
 from pachyderm_dagster.argo.calls import Call
 from pachyderm_dagster.argo.go_yaml import read_documents
 from pachyderm_dagster.argo.node_table import NodeTable
-from pachyderm_dagster.argo.nodes import Node, NodeOutputs, NodeType, Phase
+from pachyderm_dagster.argo.nodes import KeptArtifact, Node, NodeOutputs, NodeType, Phase
 from pachyderm_dagster.argo.object_paths import holds, jq, json_path
 from pachyderm_dagster.argo.outcomes import with_globals
-from pachyderm_dagster.argo.parameters import Outputs
+from pachyderm_dagster.argo.parameters import Artifact, Outputs
+from pachyderm_dagster.argo.resource_flags import Flags, parse_flags
+from pachyderm_dagster.argo.secret_keys import Secrets
 from pachyderm_dagster.argo.tags import Scope, replace_in
 from pachyderm_dagster.argo.templates import Resource, Template, without_bookkeeping
 from pachyderm_dagster.argo.waits import Waits
-from pachyderm_dagster.errors import ExecutionError, InvalidError, PachydermError
+from pachyderm_dagster.errors import ExecutionError, InvalidError, NotFoundError, PachydermError
 
 Document: TypeAlias = dict[str, Any]
 ACTIONS = ("get", "create", "apply", "delete", "replace", "patch")
 MERGES = ("", "strategic", "merge")
+OWNER = "pachyderm-dagster/owner"
+"""The label of objects that go with a run, whose uid is its value."""
+_MAKES_NOTHING = ("get", "delete")
 _FIRST_LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.1, 5.0
 
 
@@ -46,10 +54,18 @@ class Reference:
         return Reference(str(version), str(kind), str(metadata.get("namespace") or ""), str(metadata.get("name") or ""))
 
 
+class Owned(msgspec.Struct, frozen=True):
+    """Objects of a kind in a namespace, of which some belong to a run."""
+
+    version: str
+    kind: str
+    namespace: str
+
+
 class Objects(Protocol):
     """The objects of a cluster. Its methods wait for the cluster, and raise what it says (`object-not-found`, `object-refused`, `cluster-unreachable`)."""
 
-    def act(self, action: str, manifest: Document, *, merge: str, node: str) -> Document | None:
+    def act(self, action: str, manifest: Document, *, merge: str, node: str, flags: Flags) -> Document | None:
         """Does one of `ACTIONS`; the object as it is then, None when it is gone.
 
         Args:
@@ -58,22 +74,54 @@ class Objects(Protocol):
         """
         ...
 
+    def remove_owned(self, owned: "Owned", run: str) -> None:
+        """Removes the objects among these that belong to a run, by its uid (`OWNER`)."""
+        ...
+
     def get(self, reference: Reference) -> Document:
         """The object."""
         ...
 
 
-async def run_resource(call: Call, scope: Scope, *, table: NodeTable, waits: Waits, objects: Callable[[], Objects] | None, uid: str) -> Node:
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a run gives to its templates that are a `resource`.
+
+    Attributes:
+        objects: opens those of a cluster; None without a network.
+        text: the text of an artifact.
+        own: keeps that there may be objects that go with the run; is called before they are made.
+    """
+
+    objects: Callable[[], Objects] | None
+    text: Callable[[KeptArtifact, Artifact, Secrets], str]
+    own: Callable[[Owned], None]
+
+
+def _no_text(_kept: KeptArtifact, artifact: Artifact, _secrets: Secrets) -> str:
+    raise NotFoundError("artifact-not-found", f"there is no artifact {artifact.name!r}, as nothing keeps artifacts here")
+
+
+NOTHING_AROUND = Around(None, _no_text, lambda _: None)
+"""No cluster, and no artifacts."""
+
+
+async def run_resource(call: Call, scope: Scope, *, table: NodeTable, waits: Waits, around: Around, uid: str, secrets: Secrets) -> Node:
     """Does what the template of a call says, and tells what came of it."""
     node = table.begin(call, NodeType.POD)
     try:
-        if objects is None:
+        if around.objects is None:
             message = "a template is a 'resource', and the workflow was submitted without a network; submit it with --network, and set KUBECONFIG"
             raise InvalidError("network-not-allowed", message)
         template = replace_in(without_bookkeeping(call.template), Template, scope, last=True)
         assert template.resource is not None
+        manifest = _manifest(await asyncio.to_thread(_manifest_text, template, call, around, secrets))
+        flags = parse_flags(template.resource.flags)
+        _place(manifest, flags)
+        if template.resource.set_owner_reference and template.resource.action not in _MAKES_NOTHING:
+            _own(manifest, uid, around)
         with waits.busy():
-            found = await _acted(template.resource, await asyncio.to_thread(objects), waits, f"{uid}/{node.id}")
+            found = await _acted(template.resource, manifest, flags, await asyncio.to_thread(around.objects), waits, f"{uid}/{node.id}")
         return table.end(node, Phase.SUCCEEDED, "", with_globals(_outputs(template.outputs, found), template.outputs))
     except _Failed as failed:
         return table.end(node, Phase.FAILED, str(failed))
@@ -85,10 +133,34 @@ class _Failed(Exception):
     """The failure condition of a resource holds."""
 
 
-async def _acted(resource: Resource, objects: Objects, waits: Waits, node: str) -> Document | None:
-    manifest = _manifest(resource.manifest)
-    found = await asyncio.to_thread(objects.act, resource.action, manifest, merge=resource.merge_strategy, node=node)
-    if found is None or not (resource.success_condition or resource.failure_condition):
+def _manifest_text(template: Template, call: Call, around: Around, secrets: Secrets) -> str:
+    assert template.resource is not None
+    source = template.resource.manifest_from
+    if source is None:
+        return template.resource.manifest
+    artifact = next(one for one in template.inputs.artifacts if one.name == source.artifact.name)
+    kept = call.artifacts.get(artifact.name)
+    if kept is None:
+        raise NotFoundError("artifact-not-found", f"the manifest is to be the artifact {artifact.name!r}, which nobody gives; give it one")
+    return around.text(kept, artifact, secrets)
+
+
+def _place(manifest: Document, flags: Flags) -> None:
+    metadata = manifest.get("metadata")
+    if flags.namespace and isinstance(metadata, dict) and not metadata.get("namespace"):
+        metadata["namespace"] = flags.namespace
+
+
+def _own(manifest: Document, uid: str, around: Around) -> None:
+    reference = Reference.of(manifest)
+    metadata = manifest["metadata"]
+    metadata["labels"] = {**(metadata.get("labels") or {}), OWNER: uid}
+    around.own(Owned(reference.version, reference.kind, reference.namespace))
+
+
+async def _acted(resource: Resource, manifest: Document, flags: Flags, objects: Objects, waits: Waits, node: str) -> Document | None:
+    found = await asyncio.to_thread(functools.partial(objects.act, resource.action, manifest, merge=resource.merge_strategy, node=node, flags=flags))
+    if found is None or flags.dry_run or not (resource.success_condition or resource.failure_condition):
         return found
     reference = Reference.of({"apiVersion": manifest["apiVersion"], "kind": manifest["kind"], **found})
     wait = _FIRST_LOOK_SECONDS

@@ -16,6 +16,7 @@ from pachyderm_dagster.argo.kept_files import LineFile, locked, read_lines, writ
 from pachyderm_dagster.argo.library import Library, Owner
 from pachyderm_dagster.argo.names import is_hook
 from pachyderm_dagster.argo.nodes import Node, NodeType, Phase
+from pachyderm_dagster.argo.resources import Owned
 from pachyderm_dagster.argo.subject import Subject
 from pachyderm_dagster.argo.tries import Tries
 from pachyderm_dagster.argo.workflows import Metadata, WorkflowSpec
@@ -151,6 +152,16 @@ class RunFolder:
             return (self.path / "stop").read_text()
         except FileNotFoundError:
             return None
+
+    def own(self, owned: Owned) -> None:
+        """Keeps that there may be objects that go with it."""
+        if owned not in self.owned():
+            with locked(self.path / "owned.lock"), contextlib.closing(LineFile(self.path / "owned")) as file:
+                file.append(msgspec.json.encode(owned) + b"\n")
+
+    def owned(self) -> list[Owned]:
+        """The objects of which there may be some that go with it."""
+        return [msgspec.json.decode(line, type=Owned) for line in read_lines(self.path / "owned")]
 
     def tries(self) -> Tries:
         """How often its pods are made anew."""

@@ -127,17 +127,28 @@ class Runs:
 
         Raises:
             StateError: `workflow-running`.
+            UnreachableError, ExecutionError: as `Objects`, when objects of a cluster go with it.
         """
         with self._changing():
             try:
                 with folder.running():
-                    self.place.remove(folder.path, folder.subject()[0])
+                    subject = folder.subject()[0]
+                    self.place.remove(folder.path, subject)
+                    self._remove_owned(folder, subject.uid)
                     gone = name_beside(folder.path, "deleted")
                     folder.path.rename(gone)
             except FileNotFoundError:
                 return False
             shutil.rmtree(gone)
         return True
+
+    def _remove_owned(self, folder: RunFolder, uid: str) -> None:
+        owned = folder.owned()
+        if not owned or self.objects is None:
+            return
+        objects = self.objects()
+        for one in owned:
+            objects.remove_owned(one, uid)
 
     def delete_expired(self, now: float) -> None:
         """Removes the runs whose `ttlStrategy` says so, and what those left who were killed while they made or removed one."""

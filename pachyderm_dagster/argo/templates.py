@@ -8,7 +8,7 @@ import msgspec
 from pachyderm_dagster.argo.bookkeeping import ArchiveLocation, Memoize, Metrics, PodMetadata, Synchronization
 from pachyderm_dagster.argo.containers import Container, ContainerSet, Script, UserContainer, Volume
 from pachyderm_dagster.argo.nodes import NodeType
-from pachyderm_dagster.argo.parameters import Arguments, Inputs, KeyRef, Outputs, Text
+from pachyderm_dagster.argo.parameters import Arguments, Artifact, Inputs, KeyRef, Outputs, Text, Texts
 from pachyderm_dagster.argo.pod_fields import PodFields
 
 Items: TypeAlias = Annotated[tuple[Any, ...], "items"]
@@ -128,6 +128,13 @@ class HttpHeader(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
     """Where its value comes from."""
 
 
+class HttpBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What a request sends that is no text."""
+
+    bytes: Text
+    """It, in base64."""
+
+
 class Http(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """A request; its answer's body is the result. It needs `--network`."""
 
@@ -139,6 +146,8 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     """Its headers."""
     body: Text = ""
     """What is sent."""
+    body_from: HttpBody | None = None
+    """What is sent instead of `body`."""
     timeout_seconds: int = 30
     """After which it has failed."""
     success_condition: str = ""
@@ -147,13 +156,26 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     """The certificate of the server is not looked at."""
 
 
+class ManifestFrom(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Where a manifest is."""
+
+    artifact: Artifact
+    """The name of an input artifact of the template, which is a file of YAML."""
+
+
 class Resource(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """Something that is done with an object of a cluster; it needs `--network`, and a kubeconfig (`KUBECONFIG`, or `~/.kube/config`)."""
 
     action: str
     """`get`, `create`, `apply`, `delete`, `replace` or `patch`."""
-    manifest: str
+    manifest: str = ""
     """The object, or what is patched of it, as YAML."""
+    manifest_from: ManifestFrom | None = None
+    """Where that is instead."""
+    set_owner_reference: bool = False
+    """The object goes with the workflow, when `argo delete` or `ttlStrategy` removes that."""
+    flags: Texts = ()
+    """`--namespace`, `--cascade`, `--grace-period`, `--ignore-not-found`, `--field-manager` and `--dry-run`, as kubectl has them."""
     merge_strategy: str = ""
     """How it is patched: `strategic` (that without it) or `merge`."""
     success_condition: str = ""

@@ -15,9 +15,9 @@ from pachyderm_dagster.argo.containers import (
     Volume,
     VolumeMount,
 )
-from pachyderm_dagster.argo.parameters import Artifact, GitArtifact, HttpArtifact, KeyArtifact, ValueFrom
+from pachyderm_dagster.argo.parameters import Artifact, KeyArtifact, ValueFrom
 from pachyderm_dagster.argo.pod_fields import FOR_PODS
-from pachyderm_dagster.argo.templates import Http, Resource, RetryStrategy, Step, Task, Template
+from pachyderm_dagster.argo.templates import RetryStrategy, Step, Task, Template
 from pachyderm_dagster.argo.workflows import CronSpec, Metadata, PodGc, WorkflowSpec
 from pachyderm_dagster.pps.strict import OtherNames
 
@@ -134,23 +134,6 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
             "sessionTokenSecret": "set AWS_SESSION_TOKEN",
         },
     ),
-    HttpArtifact: OtherNames(refused={"auth": "write a header `Authorization`"}),
-    GitArtifact: OtherNames(
-        without_effect={"insecureIgnoreHostKey": "hosts are not reached by ssh here"},
-        refused={
-            "sshPrivateKeySecret": "use an address with https:// and `passwordSecret`",
-            "fetch": "name what is wanted as `revision`",
-            "insecureSkipTLS": "trust the certificate on this machine",
-        },
-    ),
-    Resource: OtherNames(
-        refused={
-            "manifestFrom": "write `manifest`",
-            "setOwnerReference": "the workflow is no object of the cluster; delete what it makes in an exit handler",
-            "flags": "they are those of kubectl, which is not called; a `script` can call it",
-        }
-    ),
-    Http: OtherNames(refused={"bodyFrom": "write `body`"}),
     Step: _OF_STEP,
     Task: _OF_STEP,
     RetryStrategy: OtherNames(without_effect={"affinity": _POD}),

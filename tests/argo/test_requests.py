@@ -58,6 +58,11 @@ def test_the_body_of_an_answer_is_the_result(home: Home, url: str) -> None:
     assert (root.phase, root.type, root.outputs.result) == (Phase.SUCCEEDED, "HTTP", "hidden hello wf")
 
 
+def test_what_is_sent_may_be_bytes(home: Home, url: str) -> None:
+    root = home.run(request(f"url: '{url}/200', method: POST, body: not this, bodyFrom: {{bytes: aMOpbGxv}}, headers: [{{name: X-Token, value: t}}]"))[""]
+    assert root.outputs.result == "t héllo"
+
+
 @pytest.mark.parametrize(
     ("status", "condition", "expected"),
     [
@@ -84,6 +89,7 @@ def test_a_server_that_does_not_answer_is_a_failure(home: Home) -> None:
     [
         ("url: 'file:///etc/passwd'", "no address of a request"),
         ("url: 'http://127.0.0.1:1', headers: [{name: a, valueFrom: {secretKeyRef: {name: gone, key: k}}}]", "the Secret 'gone'"),
+        ("url: 'http://127.0.0.1:1', bodyFrom: {bytes: '?'}", "not in base64"),
     ],
 )
 def test_what_cannot_be_asked_is_an_error(home: Home, fields: str, said: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -17,7 +18,7 @@ from pachyderm_dagster.argo.nodes import Node, Phase
 from pachyderm_dagster.argo.object_paths import holds, jq, json_path
 from pachyderm_dagster.argo.open_objects import open_objects
 from pachyderm_dagster.argo.resources import Objects
-from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.errors import InvalidError, UnreachableError
 from pachyderm_dagster.settings import KubernetesSettings
 from tests.argo.playing import play
 from tests.argo.test_pods import Home
@@ -99,6 +100,8 @@ class Cluster:
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
         self.asked: list[tuple[str, str, str]] = []
+        self.bodies: list[Any] = []
+        self.refuses = False
         self.looks = 0
         cluster = self
 
@@ -122,7 +125,10 @@ class Cluster:
 
     def act(self, method: str, path: str, kind: str, body: Any) -> tuple[int, dict[str, Any]]:
         self.asked.append((method, path, kind))
-        path = path.partition("?")[0]
+        self.bodies.append(body)
+        path, _, query = path.partition("?")
+        if self.refuses:
+            return 503, {"message": "not now"}
         if path == "/apis/shop/v1":
             return 200, {
                 "resources": [{"name": "widgets", "kind": "Widget", "namespaced": True}, {"name": "widgets/status", "kind": "Widget", "namespaced": True}]
@@ -133,7 +139,11 @@ class Cluster:
             path = f"{path}/{body['metadata'].get('name') or body['metadata']['generateName'] + 'x1'}"
             if path in self.objects:
                 return 409, {"message": "there is one already"}
-            body = {**body, "metadata": {**body["metadata"], "name": path.rpartition("/")[2]}}
+            body = {**body, "metadata": {**body["metadata"], "name": path.rpartition("/")[2], "uid": "u1"}}
+        elif method == "GET" and path.endswith("/widgets"):
+            wanted = parse_qs(query)["labelSelector"][0].split("=")
+            items = [one for place, one in self.objects.items() if place.startswith(path) and one["metadata"].get("labels", {}).get(wanted[0]) == wanted[1]]
+            return 200, {"items": items}
         elif path not in self.objects and not kind.startswith("application/apply"):
             return 404, {"message": f"{path} not found"}
         if method == "DELETE":
@@ -274,3 +284,96 @@ def test_the_cluster_is_that_of_the_environment(objects: Objects, cluster: Clust
     opened = open_objects({"KUBECONFIG": str(tmp_path / "kubeconfig"), "PACHYDERM_HOME": str(tmp_path), "PACHYDERM_KUBERNETES_NAMESPACE": "lab"})
     assert acted(opened, resource("create", WIDGET)).phase is Phase.SUCCEEDED
     assert PLACE in cluster.objects
+
+
+WITH_MANIFEST = """  templates:
+  - name: main
+    inputs: {{artifacts: [{{name: m, path: /m, {source}}}]}}
+    resource: {{action: create, manifestFrom: {{artifact: {{name: m}}}}{more}}}
+"""
+
+
+def test_a_manifest_may_be_an_artifact(objects: Objects, cluster: Cluster) -> None:
+    root = acted(objects, WITH_MANIFEST.format(source=f"raw: {{data: '{WIDGET}'}}", more=""))
+    assert (root.phase, cluster.objects[PLACE]["spec"]) == (Phase.SUCCEEDED, {"size": 1}), root.message
+
+
+def test_a_manifest_may_be_what_a_step_before_wrote(objects: Objects, cluster: Cluster) -> None:
+    text = f"""  templates:
+  - name: main
+    steps:
+    - - {{name: w, template: write}}
+    - - {{name: r, template: make, arguments: {{artifacts: [{{name: m, from: '{{{{steps.w.outputs.artifacts.o}}}}'}}]}}}}
+  - name: write
+    container: {{image: busybox, command: [sh, -c], args: ['echo "{WIDGET}" > /o']}}
+    outputs: {{artifacts: [{{name: o, path: /o}}]}}
+  - name: make
+    inputs: {{artifacts: [{{name: m, path: /m}}]}}
+    resource: {{action: create, manifestFrom: {{artifact: {{name: m}}}}}}
+"""
+    assert acted(objects, text).phase is Phase.SUCCEEDED
+    assert cluster.objects[PLACE]["spec"] == {"size": 1}
+
+
+def test_a_manifest_that_is_nowhere_is_an_error(objects: Objects) -> None:
+    root = acted(objects, WITH_MANIFEST.format(source="s3: {key: gone}", more=""))
+    assert root.phase is Phase.ERROR and "no artifact under the key 'gone'" in root.message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (resource("create", ""), "one of 'manifest' and 'manifestFrom'"),
+        (WITH_MANIFEST.format(source="raw: {data: x}", more=", manifest: x"), "one of 'manifest' and 'manifestFrom'"),
+        (WITH_MANIFEST.format(source="raw: {data: x}", more="").replace("m}}}", "other}}}"), "there is no input artifact 'other'; there are: 'm'"),
+        (resource("create", WIDGET, ", flags: [-l, a=b]"), "the flag '-l' is not known here"),
+        (resource("create", WIDGET, ", flags: [--cascade]"), "the flag '--cascade' is not known here"),
+        (resource("create", WIDGET, ", flags: [--cascade=sometimes]"), "--cascade is 'sometimes'; it is one of background"),
+        (resource("create", WIDGET, ", flags: [--grace-period, soon]"), "--grace-period is 'soon'"),
+    ],
+)
+def test_what_is_wrong_with_a_manifest_or_a_flag_is_told_before_it_runs(text: str, said: str) -> None:
+    with pytest.raises(InvalidError) as found:
+        play(text)
+    assert said in str(found.value)
+
+
+def test_flags_say_where_an_object_is_and_who_applies_it(objects: Objects, cluster: Cluster) -> None:
+    assert acted(objects, resource("apply", WIDGET, ", flags: [-n, other, --field-manager=me, --dry-run=server]")).phase is Phase.SUCCEEDED
+    (method, path, _) = cluster.asked[-1]
+    assert method == "PATCH"
+    assert path == "/apis/shop/v1/namespaces/other/widgets/w?dryRun=All&fieldManager=me&force=true"
+
+
+def test_an_object_that_is_missing_may_count_as_removed(objects: Objects) -> None:
+    assert acted(objects, resource("delete", WIDGET, ", flags: [--ignore-not-found]")).phase is Phase.SUCCEEDED
+    assert acted(
+        objects, resource("get", WIDGET, ", flags: [--ignore-not-found]", "{name: p, valueFrom: {jsonPath: .spec, default: none}}")
+    ).outputs.parameters == {"p": "none"}
+
+
+def test_flags_say_how_an_object_is_removed(objects: Objects, cluster: Cluster) -> None:
+    cluster.objects[PLACE] = {"metadata": {"name": "w"}}
+    assert acted(objects, resource("delete", WIDGET, ", flags: [--cascade=orphan, --grace-period=5]")).phase is Phase.SUCCEEDED
+    assert cluster.bodies[-1] == {"propagationPolicy": "Orphan", "gracePeriodSeconds": 5}
+
+
+def test_an_object_that_belongs_to_a_workflow_goes_with_it(objects: Objects, cluster: Cluster, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home", network=True, objects=lambda: objects)
+    cluster.objects[f"{PLACE}-other"] = {"metadata": {"name": "w-other", "uid": "u2", "labels": {"pachyderm-dagster/owner": "another"}}}
+    assert home.run(resource("create", WIDGET, ", setOwnerReference: true"))[""].phase is Phase.SUCCEEDED
+    assert cluster.objects[PLACE]["metadata"]["labels"] == {"pachyderm-dagster/owner": "uid"}
+    home.runs.delete(home.runs.get("wf"))
+    assert list(cluster.objects) == [f"{PLACE}-other"]
+
+
+def test_a_workflow_whose_objects_cannot_be_removed_stays(objects: Objects, cluster: Cluster, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home", network=True, objects=lambda: objects)
+    home.run(resource("create", WIDGET, ", setOwnerReference: true"))
+    cluster.refuses = True
+    with pytest.raises(UnreachableError):
+        home.runs.delete(home.runs.get("wf"))
+    assert PLACE in cluster.objects
+    cluster.refuses = False
+    home.runs.delete(home.runs.get("wf"))
+    assert PLACE not in cluster.objects

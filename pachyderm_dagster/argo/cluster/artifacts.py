@@ -15,7 +15,7 @@ from pachyderm_dagster.argo.cluster.manifests import BELOW, main_mounts
 from pachyderm_dagster.argo.containers import Script
 from pachyderm_dagster.argo.nodes import KeptArtifact, NodeOutputs
 from pachyderm_dagster.argo.outputs import has_main, outputs_of
-from pachyderm_dagster.argo.parameters import Artifact, Location
+from pachyderm_dagster.argo.parameters import Artifact
 from pachyderm_dagster.argo.pods import Pod
 from pachyderm_dagster.codec import digest
 from pachyderm_dagster.errors import InvalidError, NotFoundError
@@ -103,11 +103,11 @@ class RunArtifacts:
         return outputs_of(pod, bare, keep=keep, written=lambda one: found.parameters.get(one.name), result=lambda: found.result or "")
 
     def _keep(self, pod: Pod, artifact: Artifact, area: PodArea, gave: Gave) -> KeptArtifact:
-        if artifact.s3 is not None and artifact.s3.bucket:
+        if artifact.location is not None:
             with tempfile.TemporaryDirectory(dir=self._folder, prefix=".gave") as scratch:
                 self._fetch(area, gave, Path(scratch, "artifact"))
-                self._places.store(artifact.s3, Path(scratch, "artifact"), pod.secrets)
-            return KeptArtifact(location=Location(s3=artifact.s3))
+                self._places.store(artifact.location, Path(scratch, "artifact"), pod.secrets)
+            return KeptArtifact(location=artifact.location)
         kept = key_for(artifact, f"{self._workflow}/{pod.name}/{artifact.name}")
         self._fetch(area, gave, self._kept.place(kept.key))
         return kept
