@@ -17,9 +17,10 @@ from pachyderm_dagster.argo.checking_templates import (
 )
 from pachyderm_dagster.argo.depends import Depends, from_dependencies, names_in, parse_depends
 from pachyderm_dagster.argo.hooks import EXIT
+from pachyderm_dagster.argo.label_selectors import OPERATORS
 from pachyderm_dagster.argo.library import OWN, Library, Owner, effective_spec
 from pachyderm_dagster.argo.parameters import Arguments, Parameter
-from pachyderm_dagster.argo.pod_gc import STRATEGIES
+from pachyderm_dagster.argo.pod_gc import CLAIM_STRATEGIES, STRATEGIES
 from pachyderm_dagster.argo.templates import FIELDS_OF_KINDS, KINDS, LEAVES, Hook, Step, Task, Template
 from pachyderm_dagster.argo.workflows import CronSpec, CronWorkflow, Read, Workflow, WorkflowSpec, WorkflowTemplate
 from pachyderm_dagster.pps.strict import Place
@@ -74,11 +75,20 @@ def _check_schedule(spec: CronSpec, place: Place) -> None:
         raise place.field("concurrencyPolicy").invalid(f"expected {' or '.join(map(repr, _CONCURRENCY[1:]))}, found {spec.concurrency_policy!r}")
 
 
+def _check_removing(spec: WorkflowSpec, place: Place) -> None:
+    for name, found, known in (("podGC", spec.pod_gc, STRATEGIES), ("volumeClaimGC", spec.volume_claim_gc, CLAIM_STRATEGIES)):
+        if found is not None and found.strategy not in ("", *known):
+            raise place.field(name).field("strategy").invalid(f"expected {' or '.join(map(repr, known))}, found {found.strategy!r}")
+    selector = spec.pod_gc.label_selector if spec.pod_gc is not None else None
+    for index, one in enumerate(selector.match_expressions if selector is not None else ()):
+        if one.operator not in OPERATORS:
+            here = place.field("podGC").field("labelSelector").field("matchExpressions").item(index)
+            raise here.field("operator").invalid(f"expected {' or '.join(map(repr, OPERATORS))}, found {one.operator!r}")
+
+
 def _check_spec(spec: WorkflowSpec, place: Place, library: Library, owner: Owner) -> None:
     own = library if owner in library.templates else Library({**library.templates, owner: spec}, library.config_maps, library.secrets)
-    if spec.pod_gc is not None and spec.pod_gc.strategy not in ("", *STRATEGIES):
-        expected = " or ".join(map(repr, STRATEGIES))
-        raise place.field("podGC").field("strategy").invalid(f"expected {expected}, found {spec.pod_gc.strategy!r}")
+    _check_removing(spec, place)
     checking = _Checking(own, owner, spec)
     checking.unique([template.name for template in spec.templates], place.field("templates"))
     checking.parameters(spec.arguments.parameters, place.field("arguments").field("parameters"))

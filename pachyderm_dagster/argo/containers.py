@@ -21,6 +21,8 @@ class EnvFrom(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     """A key of a ConfigMap."""
     field_ref: FieldRef | None = None
     """What the pod knows of itself."""
+    resource_field_ref: Plain | None = None
+    """On a cluster: what the container requests, or has at most."""
 
 
 class EnvVar(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -63,6 +65,12 @@ class VolumeMount(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     """An absolute folder."""
     sub_path: str = ""
     """A folder of the volume, instead of all of it."""
+    sub_path_expr: str = ""
+    """On a cluster: the same, with variables of the container."""
+    mount_propagation: str = ""
+    """Whether what is mounted there later is seen elsewhere."""
+    recursive_read_only: str = ""
+    """Whether nothing is written either to what is mounted below."""
     read_only: bool = False
     """Nothing is written there."""
 
@@ -86,6 +94,8 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_
     """Where it starts."""
     volume_mounts: tuple[VolumeMount, ...] = ()
     """The volumes that it sees."""
+    volume_devices: tuple[Plain, ...] = ()
+    """On a cluster: the block devices that it sees."""
     image_pull_policy: str = ""
     """When the image is pulled."""
     resources: Plain | None = None
@@ -169,17 +179,65 @@ class KeyPath(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     """Of it."""
     path: str
     """Of the file, below the mount."""
+    mode: int | None = None
+    """Permission bits of the file."""
 
 
 class ConfigVolume(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """The keys of a ConfigMap as files."""
+    """The keys of a ConfigMap, or of a Secret, as files."""
 
     name: str
-    """Of the ConfigMap."""
+    """Of it."""
     items: tuple[KeyPath, ...] = ()
     """Those that are there, all without it."""
     optional: bool = False
     """It may be missing."""
+    default_mode: int | None = None
+    """Permission bits of the files."""
+
+
+class DownwardFile(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A file with what the pod knows of itself."""
+
+    path: str
+    """Of the file, below the mount."""
+    field_ref: FieldRef | None = None
+    """What is in it."""
+    resource_field_ref: Plain | None = None
+    """On a cluster: what a container requests, or has at most, instead."""
+    mode: int | None = None
+    """Permission bits of the file."""
+
+
+class DownwardVolume(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What the pod knows of itself as files."""
+
+    items: tuple[DownwardFile, ...] = ()
+    """They."""
+    default_mode: int | None = None
+    """Permission bits of the files."""
+
+
+class ProjectedSource(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Files of a volume that has some of several kinds; one kind is given."""
+
+    config_map: ConfigVolume | None = None
+    """Files from a ConfigMap."""
+    secret: ConfigVolume | None = None
+    """Files from a Secret."""
+    downward_api: DownwardVolume | None = msgspec.field(name="downwardAPI", default=None)
+    """What the pod knows of itself."""
+    service_account_token: Plain | None = None
+    """On a cluster: a token of the pod's account."""
+
+
+class ProjectedVolume(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Files of several kinds in one folder."""
+
+    sources: tuple[ProjectedSource, ...] = ()
+    """Where they come from."""
+    default_mode: int | None = None
+    """Permission bits of the files."""
 
 
 class SecretVolume(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -191,10 +249,17 @@ class SecretVolume(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
     """Those that are there, all without it."""
     optional: bool = False
     """It may be missing."""
+    default_mode: int | None = None
+    """Permission bits of the files."""
 
 
 class EmptyDir(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """A folder that is empty when the pod starts."""
+
+    medium: str = ""
+    """On a cluster: `Memory` for one that is no disk's."""
+    size_limit: Text | None = None
+    """On a cluster: how much it holds."""
 
 
 class Volume(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -210,6 +275,42 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
     """Files from a ConfigMap."""
     secret: SecretVolume | None = None
     """Files from a Secret."""
+    projected: ProjectedVolume | None = None
+    """Files of several kinds in one folder."""
+    downward_api: DownwardVolume | None = msgspec.field(name="downwardAPI", default=None)
+    """What the pod knows of itself."""
+    host_path: Plain | None = None
+    """On a cluster: a folder of the node."""
+    ephemeral: Plain | None = None
+    """On a cluster: a claim that is made for the pod."""
+    csi: Plain | None = None
+    """On a cluster: what a driver gives."""
+    nfs: Plain | None = None
+    """On a cluster: a folder of a server of files."""
+    image: Plain | None = None
+    """On a cluster: the files of an image."""
+    iscsi: Plain | None = None
+    """On a cluster: a disk of a server."""
+    fc: Plain | None = None
+    """On a cluster: a disk of a storage network."""
+    cephfs: Plain | None = None
+    """On a cluster: a folder of Ceph."""
+    git_repo: Plain | None = None
+    """On a cluster that still has it: the files of a commit of Git."""
+
+
+CLUSTER_VOLUMES = {
+    "host_path": "hostPath",
+    "ephemeral": "ephemeral",
+    "csi": "csi",
+    "nfs": "nfs",
+    "image": "image",
+    "iscsi": "iscsi",
+    "fc": "fc",
+    "cephfs": "cephfs",
+    "git_repo": "gitRepo",
+}
+"""Kinds of volumes that this machine has none of: the fields, with their names in files."""
 
 
 class ObjectName(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

@@ -11,14 +11,16 @@ from pathlib import Path
 from pachyderm_dagster.argo.file_artifacts import FileArtifacts
 from pachyderm_dagster.argo.host_client import HostClient, opened_host
 from pachyderm_dagster.argo.images import make_programs
+from pachyderm_dagster.argo.label_selectors import selects
 from pachyderm_dagster.argo.local_pod import LocalPod, PodFolder
 from pachyderm_dagster.argo.nodes import KeptArtifact, NodeOutputs
 from pachyderm_dagster.argo.outputs import MAIN, log_artifact, outputs_of, pod_end, result_of
 from pachyderm_dagster.argo.parameters import Artifact, Parameter
-from pachyderm_dagster.argo.pod_gc import remove_files, removes_at_pods_end
+from pachyderm_dagster.argo.pod_gc import let_stay, remove_files, removes_at_pods_end
 from pachyderm_dagster.argo.pod_paths import PodPaths
-from pachyderm_dagster.argo.pod_settings import Claims
+from pachyderm_dagster.argo.pod_volumes import Claims
 from pachyderm_dagster.argo.pods import ContainerEnd, Pod, PodEnd
+from pachyderm_dagster.argo.workflows import PodGc
 from pachyderm_dagster.errors import ExecutionError
 
 
@@ -30,12 +32,12 @@ class LocalExecutor:
         claims: where volumes that outlive a workflow are, by the names of their claims.
         workflow: its name, which keys of artifacts begin with.
         network: whether pods may reach anything but this machine's own address, which they share.
-        pod_gc: when what pods left is removed, as `podGC.strategy` has it.
+        pod_gc: when what pods left is removed.
     """
 
     keeps_deadlines = False
 
-    def __init__(self, folder: Path, claims: Path, workflow: str, *, network: bool, pod_gc: str = "") -> None:
+    def __init__(self, folder: Path, claims: Path, workflow: str, *, network: bool, pod_gc: PodGc) -> None:
         self._folder, self._workflow, self._network, self._pod_gc = folder, workflow, network, pod_gc
         self._claims = Claims(folder / "claims", claims)
         self._artifacts = FileArtifacts(folder, network=network)
@@ -64,7 +66,9 @@ class LocalExecutor:
         await self._load_artifacts(pod, local)
         ends = await local.run()
         end = await self._ended(pod, folder, local, ends)
-        if removes_at_pods_end(self._pod_gc, end.phase):
+        if not selects(self._pod_gc.label_selector, pod.labels):
+            let_stay(folder.path)
+        elif removes_at_pods_end(self._pod_gc, end.phase, pod.labels):
             await asyncio.to_thread(remove_files, folder.path)
         return end
 

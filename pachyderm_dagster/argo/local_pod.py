@@ -14,7 +14,8 @@ from pachyderm_dagster.argo.nodes import Phase
 from pachyderm_dagster.argo.outputs import MAIN, OMITTED, OWN_FAILURE, exit_end
 from pachyderm_dagster.argo.pod_host import Answer, Order
 from pachyderm_dagster.argo.pod_paths import Mount, PodPaths
-from pachyderm_dagster.argo.pod_settings import Claims, environment_of, mounts_of
+from pachyderm_dagster.argo.pod_settings import environment_of
+from pachyderm_dagster.argo.pod_volumes import Claims, mounts_of
 from pachyderm_dagster.argo.pods import ContainerEnd, Pod
 from pachyderm_dagster.argo.readiness import ADDRESS, probe_of
 from pachyderm_dagster.argo.retrying import to_seconds

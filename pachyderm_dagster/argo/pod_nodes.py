@@ -118,6 +118,7 @@ class PodNodes:
             name=node.pod,
             node=call.name,
             template=template,
+            namespace=self._subject.metadata.namespace or "default",
             artifacts=call.artifacts,
             volumes=(*volumes, *template.volumes),
             claims=self._claims,

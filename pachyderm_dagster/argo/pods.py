@@ -29,6 +29,7 @@ class Pod:
         name: of the pod, no other of the workflow has it.
         node: the name of its node.
         template: what is run, with what is to be kept of it.
+        namespace: what the workflow says of that.
         artifacts: input artifacts, by name.
         volumes: those of the workflow and of the template.
         claims: names of volumes that are claims of the workflow.
@@ -44,6 +45,7 @@ class Pod:
     name: str
     node: str
     template: Template
+    namespace: str = "default"
     artifacts: Mapping[str, KeptArtifact] = field(default_factory=dict)
     volumes: tuple[Volume, ...] = ()
     claims: frozenset[str] = frozenset()

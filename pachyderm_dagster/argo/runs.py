@@ -53,7 +53,9 @@ class Runs:
 
         Raises:
             ExistsError: `workflow-exists`.
+            InvalidError: as `PodPlace.check`.
         """
+        self.place.check(subject)
         folder = RunFolder(self._runs / subject.metadata.name)
         if folder.path.exists():
             raise _exists(folder.name)

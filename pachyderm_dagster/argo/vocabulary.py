@@ -7,7 +7,6 @@ from pachyderm_dagster.argo.containers import (
     ClaimTemplate,
     Container,
     EmptyDir,
-    EnvFrom,
     ObjectName,
     Script,
     SetContainer,
@@ -49,7 +48,6 @@ _OF_CONTAINER = OtherNames(
         ),
         _FOR_PODS,
     ),
-    refused={"volumeDevices": "there are no block devices here; use `volumeMounts`"},
 )
 _STORES = ("gcs", "azure", "oss", "hdfs", "artifactory", "plugin")
 _OF_STEP = OtherNames(
@@ -71,7 +69,6 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
             "podResources": _POD,
             "podDisruptionBudget": "pods are not evicted here",
             "podPriorityClassName": "use `priorityClassName`",
-            "volumeClaimGC": "the folders of claim templates are kept with the run",
             "artifactRepositoryRef": "artifacts are kept in the home",
         },
         refused={
@@ -79,9 +76,7 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
             "executorPlugins": "there are no plugins here; let a container do what it did",
         },
     ),
-    PodGc: OtherNames(
-        without_effect={"deleteDelayDuration": "it is done at once"}, refused={"labelSelector": "pods have no labels here; leave it out, it is for all of them"}
-    ),
+    PodGc: OtherNames(without_effect={"deleteDelayDuration": "it is done at once"}),
     CronSpec: OtherNames(refused={"useNamespaceTimezone": "write `timezone`"}),
     Template: OtherNames(
         told=dict.fromkeys((*FOR_PODS, "metadata"), _FOR_PODS),
@@ -99,22 +94,9 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
     Script: _OF_CONTAINER,
     UserContainer: _OF_CONTAINER,
     SetContainer: _OF_CONTAINER,
-    EnvFrom: OtherNames(
-        refused={
-            "resourceFieldRef": "pods have no limits here; write the value",
-        }
-    ),
-    VolumeMount: OtherNames(
-        without_effect={"mountPropagation": _POD, "recursiveReadOnly": _POD},
-        refused={"subPathExpr": "use `subPath`, in which tags are replaced"},
-    ),
-    EmptyDir: OtherNames(without_effect={"medium": "it is a folder on the disk", "sizeLimit": "it is a folder on the disk"}),
-    Volume: OtherNames(
-        refused=dict.fromkeys(
-            ("hostPath", "nfs", "projected", "downwardAPI", "csi", "ephemeral", "iscsi", "cephfs", "image", "gitRepo", "fc", "local"),
-            "use `emptyDir`, a claim, `configMap` or `secret`",
-        )
-    ),
+    VolumeMount: OtherNames(told=dict.fromkeys(("mount_propagation", "recursive_read_only"), _FOR_PODS)),
+    EmptyDir: OtherNames(told=dict.fromkeys(("medium", "size_limit"), _FOR_PODS)),
+    Volume: OtherNames(refused={"local": "it is of a PersistentVolume; use `hostPath` or a claim"}),
     ValueFrom: OtherNames(
         refused={
             "event": "it belongs to a WorkflowEventBinding, which is not built yet",

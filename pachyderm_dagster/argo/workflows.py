@@ -6,6 +6,7 @@ import msgspec
 
 from pachyderm_dagster.argo.bookkeeping import Metrics, PodMetadata, Synchronization
 from pachyderm_dagster.argo.containers import ClaimTemplate, Volume
+from pachyderm_dagster.argo.label_selectors import LabelSelector
 from pachyderm_dagster.argo.parameters import Arguments, Plain, Text
 from pachyderm_dagster.argo.pod_fields import FOR_PODS, PodFields
 from pachyderm_dagster.argo.templates import Hook, RetryStrategy, Template
@@ -75,6 +76,15 @@ class PodGc(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
 
     strategy: str = ""
     """`OnPodCompletion`, `OnPodSuccess`, `OnWorkflowCompletion`, `OnWorkflowSuccess`; never without it."""
+    label_selector: LabelSelector | None = None
+    """Of which pods; of all without it."""
+
+
+class VolumeClaimGc(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """When the volumes of claim templates are removed."""
+
+    strategy: str = ""
+    """`OnWorkflowSuccess` (that without it), `OnWorkflowCompletion`; those of a workflow that failed are removed with it otherwise."""
 
 
 class WorkflowSpec(PodFields, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -116,6 +126,8 @@ class WorkflowSpec(PodFields, frozen=True, kw_only=True, rename="camel", omit_de
     """When what it left is removed."""
     pod_gc: PodGc | None = msgspec.field(name="podGC", default=None)
     """When what its pods left is removed."""
+    volume_claim_gc: VolumeClaimGc | None = msgspec.field(name="volumeClaimGC", default=None)
+    """When the volumes of `volumeClaimTemplates` are removed."""
     archive_logs: bool | None = None
     """What each pod printed is its artifact `main-logs`."""
     image_pull_secrets: tuple[Plain, ...] = ()

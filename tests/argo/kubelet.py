@@ -1,8 +1,10 @@
 """A cluster in this process: an API server with objects in memory, and a kubelet whose containers are real processes, each in a root of its own."""
 
 import asyncio
+import base64
 import contextlib
 import os
+import re
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -178,6 +180,8 @@ class _Pod:
         if source is None:
             return str(variable.get("value") or "")
         ((kind, reference),) = source.items()
+        if kind == "fieldRef":
+            return self._field(reference["fieldPath"])
         assert kind == "configMapKeyRef"
         (found,) = [one for one in self._server.objects("configmaps") if one["metadata"]["name"] == reference["name"]]
         return str(found["data"][reference["key"]])
@@ -189,11 +193,25 @@ class _Pod:
         path: Path = folder / mount.get("subPath", "")
         if not path.exists():
             path.mkdir(parents=True)
-        if "configMap" in volume:
-            (found,) = [one for one in self._server.objects("configmaps") if one["metadata"]["name"] == volume["configMap"]["name"]]
-            for key, value in found["data"].items():
-                (folder / key).write_text(value)
+        for source in (volume, *volume.get("projected", {}).get("sources", ())):
+            for name, text in self._files(source):
+                (folder / name).write_text(text)
         return path
+
+    def _files(self, source: Manifest) -> Iterator[tuple[str, str]]:
+        for item in source.get("downwardAPI", {}).get("items", ()):
+            yield item["path"], self._field(item["fieldRef"]["fieldPath"])
+        for kind, objects in (("configMap", "configmaps"), ("secret", "secrets")):
+            if kind in source:
+                name = source[kind].get("secretName") or source[kind]["name"]
+                (found,) = [one for one in self._server.objects(objects) if one["metadata"]["name"] == name]
+                for key, value in found["data"].items():
+                    yield key, base64.b64decode(value).decode() if kind == "secret" else value
+
+    def _field(self, path: str) -> str:
+        found = re.fullmatch(r"metadata\.(labels|annotations)\['(.+)'\]", path)
+        assert found is not None
+        return str(self._found["metadata"][found[1]][found[2]])
 
 
 @contextlib.contextmanager

@@ -9,7 +9,19 @@ import pytest
 from pachyderm_dagster.argo.cluster.area import File, Given, Order
 from pachyderm_dagster.argo.cluster.manifests import Making, gives, pod_manifest
 from pachyderm_dagster.argo.cluster.names import RunNames
-from pachyderm_dagster.argo.containers import ContainerSet, SetContainer, UserContainer
+from pachyderm_dagster.argo.containers import (
+    ConfigVolume,
+    ContainerSet,
+    EmptyDir,
+    EnvFrom,
+    EnvVar,
+    ProjectedSource,
+    ProjectedVolume,
+    SetContainer,
+    UserContainer,
+    Volume,
+    VolumeMount,
+)
 from pachyderm_dagster.argo.parameters import Artifact, Outputs, Parameter, ValueFrom
 from pachyderm_dagster.argo.pods import Pod
 from pachyderm_dagster.argo.templates import Template
@@ -70,3 +82,25 @@ def test_names_tell_runs_and_kinds_apart() -> None:
     names = {RunNames("home", uid, "wf").object_name(kind, name) for uid in "ab" for kind in ("pod", "claim") for name in ("x" * 100, "x" * 101, "")}
     assert len(names) == 12
     assert max(map(len, names)) <= 63
+
+
+def test_what_only_a_cluster_has_is_handed_on() -> None:
+    volumes = (
+        Volume(name="h", host_path={"path": "/data"}),
+        Volume(name="e", empty_dir=EmptyDir(medium="Memory", size_limit="1Gi")),
+        Volume(
+            name="p", projected=ProjectedVolume(sources=(ProjectedSource(secret=ConfigVolume(name="s")), ProjectedSource(service_account_token={"path": "t"})))
+        ),
+    )
+    mounts = (VolumeMount(name="h", mount_path="/h", sub_path_expr="$(A)"),)
+    limit = EnvVar(name="L", value_from=EnvFrom(resource_field_ref={"resource": "limits.cpu"}))
+    main = UserContainer(name="main", image="x", command=("true",), volume_mounts=mounts, env=(limit,), volume_devices=({"name": "b", "devicePath": "/dev/b"},))
+    found = spec(Pod("wf", "wf", Template(name="t", container=main), volumes=volumes, secrets={"s": {"k": "v"}}), Order())
+    named, copy = {one["name"]: one for one in found["volumes"]}, MAKING.names.object_name("secret", "s")
+    assert named["h"] == {"name": "h", "hostPath": {"path": "/data"}}
+    assert named["e"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "1Gi"}
+    assert named["p"]["projected"]["sources"] == [{"secret": {"name": copy}}, {"serviceAccountToken": {"path": "t"}}]
+    (container,) = found["containers"]
+    assert container["volumeMounts"] == [{"name": "h", "mountPath": "/h", "subPathExpr": "$(A)"}]
+    assert container["env"] == [{"name": "L", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}]
+    assert list(container["volumeDevices"]) == [{"name": "b", "devicePath": "/dev/b"}]

@@ -203,6 +203,77 @@ def test_claims_of_a_workflow_are_seen_by_its_pods(home: Home) -> None:
     assert home.is_clean()
 
 
+FILES = """---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: c}
+data: {one: of the map}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: s}
+stringData: {two: of the secret}
+"""
+
+
+def test_files_of_several_kinds_are_in_one_folder(home: Home) -> None:
+    text = f"""  volumes:
+  - name: v
+    projected:
+      sources:
+      - configMap: {{name: c}}
+      - secret: {{name: s}}
+      - downwardAPI: {{items: [{{path: three, fieldRef: {{fieldPath: "metadata.labels['team']"}}}}]}}
+  - name: d
+    downwardAPI: {{items: [{{path: four, fieldRef: {{fieldPath: "metadata.annotations['note']"}}}}]}}
+  podMetadata: {{labels: {{team: red}}, annotations: {{note: read}}}}
+  templates:
+  - name: main
+    container:
+      image: busybox
+      command: [sh, -c]
+      args: ['for file in one two three; do cat /v/$file; echo; done; cat /d/four; echo; echo $TEAM']
+      env: [{{name: TEAM, valueFrom: {{fieldRef: {{fieldPath: "metadata.labels['team']"}}}}}}]
+      volumeMounts: [{{name: v, mountPath: /v}}, {{name: d, mountPath: /d}}]
+{FILES}"""
+    nodes = home.run(text)
+    assert nodes[""].phase is Phase.SUCCEEDED, nodes[""].message
+    assert home.log("wf").splitlines() == ["of the map", "of the secret", "red", "read", "red"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "program", "is_left"),
+    [("", "true", False), ("", "false", True), ("OnWorkflowSuccess", "false", True), ("OnWorkflowCompletion", "false", False)],
+)
+def test_claims_of_a_workflow_go_when_it_says_so(home: Home, strategy: str, program: str, is_left: bool) -> None:
+    text = f"  volumeClaimTemplates: [{{metadata: {{name: work}}, spec: {{accessModes: [ReadWriteOnce]}}}}]\n  volumeClaimGC: {{strategy: {strategy}}}\n"
+    run = home.create(text + container(program, more=", volumeMounts: [{name: work, mountPath: /work}]"))
+    home.go_on(run)
+    left = list((run.path / "claims").glob("*")) if home.server is None else home.server.objects("persistentvolumeclaims")
+    assert bool(left) is is_left
+
+
+@pytest.mark.parametrize("strategy", ["OnPodCompletion", "OnWorkflowCompletion"])
+def test_what_pod_gc_does_not_select_stays(home: Home, strategy: str) -> None:
+    text = f"""  podGC: {{strategy: {strategy}, labelSelector: {{matchLabels: {{keep: not}}, matchExpressions: [{{key: other, operator: DoesNotExist}}]}}}}
+  templates:
+  - name: main
+    steps: [[{{name: a, template: a}}, {{name: b, template: b}}]]
+  - {{name: a, metadata: {{labels: {{keep: not}}}}, container: {{image: busybox, command: [sh, -c, 'echo a > /tmp/f']}}}}
+  - {{name: b, metadata: {{labels: {{keep: not, other: x}}}}, container: {{image: busybox, command: [sh, -c, 'echo b > /tmp/f']}}}}
+"""
+    run = home.create(text)
+    nodes = home.go_on(run)
+    assert nodes[""].phase is Phase.SUCCEEDED, nodes[""].message
+    if home.server is None:
+        left = [pod.name for pod in (run.path / "pods").iterdir() if (pod / "root").exists()]
+    else:
+        left = [one["metadata"]["annotations"][POD_ANNOTATION] for one in home.server.objects("pods")]
+    assert left == [nodes["[0].b"].pod]
+    home.runs.delete(run)
+    assert home.is_clean()
+
+
 def test_init_containers_come_first_and_sidecars_end_with_the_main_one(home: Home) -> None:
     beside = """    initContainers: [{name: first, image: x, command: [sh, -c, 'echo first > /v/f'], volumeMounts: [{name: v, mountPath: /v}]}]
     sidecars: [{name: beside, image: x, command: [sh, -c, 'echo beside > /v/b; sleep 1000'], mirrorVolumeMounts: true}]

@@ -206,6 +206,47 @@ data: {k: configured}
     assert log.startswith("1\nstaysconfigured") and log.endswith("read-only\n")
 
 
+@pytest.mark.parametrize(
+    ("more", "volume", "said"),
+    [
+        ("", "hostPath: {path: /etc}", "is of the kind hostPath"),
+        ("", "csi: {driver: d}", "is of the kind csi"),
+        ("", "projected: {sources: [{serviceAccountToken: {path: t}}]}", "a token of a service account"),
+        ("", "downwardAPI: {items: [{path: l, resourceFieldRef: {resource: limits.cpu}}]}", "holds limits"),
+        (", volumeDevices: [{name: v, devicePath: /dev/v}]", "emptyDir: {}", "volumeDevices"),
+        (", volumeMounts: [{name: v, mountPath: /v, subPathExpr: $(A)}]", "emptyDir: {}", "subPathExpr"),
+        (", env: [{name: L, valueFrom: {resourceFieldRef: {resource: limits.cpu}}}]", "emptyDir: {}", "'L' is a limit"),
+    ],
+)
+def test_what_this_machine_has_none_of_is_refused_before_a_run_is_kept(home: Home, more: str, volume: str, said: str) -> None:
+    with pytest.raises(InvalidError, match="spec-unsupported") as found:
+        home.create(f"  volumes: [{{name: v, {volume}}}]\n" + container("true", more=more))
+    assert said in found.value.message and "PACHYDERM_EXECUTOR=kubernetes" in found.value.message
+    assert home.runs.list() == []
+
+
+def test_a_pod_knows_its_name_and_where_it_is_and_nothing_that_it_has_not(home: Home) -> None:
+    names = ("metadata.name", "metadata.namespace", "spec.serviceAccountName", "status.podIP", "metadata.labels")
+    env = ", ".join(f"{{name: V{number}, valueFrom: {{fieldRef: {{fieldPath: {name}}}}}}}" for number, name in enumerate(names))
+    head = "  podMetadata: {labels: {b: x, a: q}}\n  serviceAccountName: me\n"
+    home.run(head + container('echo "$V0 $V1 $V2 $V3 $V4"', more=f", env: [{env}]"))
+    assert home.log("wf") == 'wf default me 127.0.0.1 a="q"\nb="x"\n'
+
+
+def test_a_field_that_a_pod_has_not_is_an_error(home: Home) -> None:
+    root = home.run(container("true", more=", env: [{name: A, valueFrom: {fieldRef: {fieldPath: spec.gone}}}]"))[""]
+    assert root.phase is Phase.ERROR and "knows no 'spec.gone' of itself" in root.message
+
+
+def test_files_of_volumes_have_the_permissions_that_they_are_given(home: Home) -> None:
+    text = """  volumes:
+  - {name: c, configMap: {name: c, defaultMode: 0600, items: [{key: one, path: one}, {key: one, path: two, mode: 0755}]}}
+"""
+    files = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {one: x}\n"
+    home.run(text + container("stat -c %a /c/one /c/two", more=", volumeMounts: [{name: c, mountPath: /c}]") + files)
+    assert home.log("wf") == "600\n755\n"
+
+
 def test_artifacts_go_from_pod_to_pod(home: Home) -> None:
     text = """  templates:
   - name: main

@@ -24,6 +24,7 @@ from pachyderm_dagster.argo.pod_gc import removes_at_pods_end
 from pachyderm_dagster.argo.pods import ContainerEnd, Pod, PodEnd
 from pachyderm_dagster.argo.tries import Tries
 from pachyderm_dagster.argo.waits import all_cancelled
+from pachyderm_dagster.argo.workflows import PodGc
 from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.executors.kubernetes.cluster import Cluster
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
@@ -42,12 +43,12 @@ class ClusterExecutor:
 
     Args:
         folder: of the run.
-        pod_gc: when pods are removed, as `podGC.strategy` has it.
+        pod_gc: when pods are removed.
     """
 
     keeps_deadlines = True
 
-    def __init__(self, folder: Path, workflow: str, cluster: Cluster, making: Making, area: RunArea, *, pod_gc: str) -> None:
+    def __init__(self, folder: Path, workflow: str, cluster: Cluster, making: Making, area: RunArea, *, pod_gc: PodGc) -> None:
         self._folder, self._cluster, self._making, self._area, self._pod_gc = folder, cluster, making, area, pod_gc
         self._artifacts = RunArtifacts(folder, workflow, area)
         self._logs = ArtifactFolder(folder / "artifacts")
@@ -105,7 +106,7 @@ class ClusterExecutor:
         end = await running.asked(functools.partial(self._end_of, running, ends))
         assert end is not None
         # What runs beside the main containers runs for as long as the pod is there. The pod says how it ended until that is kept.
-        if running.pod.template.sidecars or removes_at_pods_end(self._pod_gc, end.phase):
+        if running.pod.template.sidecars or removes_at_pods_end(self._pod_gc, end.phase, running.pod.labels):
             return replace(end, on_kept=functools.partial(self._remove, running))
         return end
 

@@ -6,7 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pachyderm_dagster.argo.cluster.area import RunArea
 from pachyderm_dagster.argo.cluster.names import HOME_LABEL, RUN_LABEL, WORKFLOW_ANNOTATION, RunNames
+from pachyderm_dagster.argo.label_selectors import selects
 from pachyderm_dagster.argo.nodes import Phase
+from pachyderm_dagster.argo.pod_gc import pod_gc_of, removes_claims
+from pachyderm_dagster.argo.workflows import PodGc, WorkflowSpec
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.executors.kubernetes.cluster import CLAIMS, CONFIG_MAPS, PODS, SECRETS, Cluster
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
@@ -17,12 +20,18 @@ _log = logging.getLogger(__name__)
 _KEPT_WHEN_FAILED = ("OnPodSuccess", "OnWorkflowSuccess")
 
 
-def stays(pod: Manifest, strategy: str, phase: Phase) -> bool:
-    """Whether a pod is kept when its workflow has ended so, for people to look at: only where `podGC` keeps those that failed, or of workflows that did."""
+def stays(pod: Manifest, gc: PodGc, phase: Phase) -> bool:
+    """Whether a pod is kept when its workflow has ended so, for people to look at: only where `podGC` keeps those that failed, or of workflows that did, or
+    those that it does not select.
+    """
     found = pod.get("status", {}).get("phase")
-    if strategy not in _KEPT_WHEN_FAILED or found not in ("Succeeded", "Failed"):
+    if found not in ("Succeeded", "Failed"):
         return False
-    return found == "Failed" if strategy == "OnPodSuccess" else phase is not Phase.SUCCEEDED
+    if gc.strategy and not selects(gc.label_selector, pod["metadata"].get("labels", {})):
+        return True
+    if gc.strategy not in _KEPT_WHEN_FAILED:
+        return False
+    return found == "Failed" if gc.strategy == "OnPodSuccess" else phase is not Phase.SUCCEEDED
 
 
 class Leavings:
@@ -31,18 +40,18 @@ class Leavings:
     def __init__(self, cluster: Cluster, store: ObjectStore) -> None:
         self._cluster, self._store = cluster, store
 
-    def end(self, names: RunNames, strategy: str, phase: Phase) -> bool:
+    def end(self, names: RunNames, spec: WorkflowSpec, phase: Phase) -> bool:
         """Ends and removes what is not to stay of a run that has ended; whether that was all there is."""
         pods = self._cluster.list(PODS, labels=names.selector)["items"]
-        kept = [pod for pod in pods if stays(pod, strategy, phase)]
+        kept = [pod for pod in pods if stays(pod, pod_gc_of(spec), phase)]
         self._delete(PODS, (pod for pod in pods if pod not in kept))
         for kind in (CONFIG_MAPS, SECRETS):
             self._delete(kind, self._cluster.list(kind, labels=names.selector)["items"])
         claims = self._cluster.list(CLAIMS, labels=names.selector)["items"]
-        if phase is Phase.SUCCEEDED:
+        if removes_claims(spec, phase):
             self._delete(CLAIMS, claims)
         RunArea(self._store, names.uid).remove()
-        return not kept and (not claims or phase is Phase.SUCCEEDED)
+        return not kept and (not claims or removes_claims(spec, phase))
 
     def remove(self, uid: str) -> None:
         """Removes all there is of a run."""

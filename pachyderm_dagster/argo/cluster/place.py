@@ -15,7 +15,7 @@ from pachyderm_dagster.argo.cluster.manifests import Making, claim_manifests
 from pachyderm_dagster.argo.cluster.names import RunNames
 from pachyderm_dagster.argo.kept_files import locked, write_whole
 from pachyderm_dagster.argo.nodes import Phase
-from pachyderm_dagster.argo.pod_places import pod_gc_of
+from pachyderm_dagster.argo.pod_gc import pod_gc_of
 from pachyderm_dagster.argo.pods import Executor
 from pachyderm_dagster.argo.run_folder import RunFolder
 from pachyderm_dagster.argo.subject import Subject
@@ -59,6 +59,9 @@ class ClusterPlace:
         finally:
             await sweeping
 
+    def check(self, subject: Subject) -> None:
+        """Nothing: the cluster says what it does not take."""
+
     def opened(self, folder: Path, subject: Subject, *, network: bool) -> AbstractAsyncContextManager[Executor]:
         """As `PodPlace.opened`; pods have the network of the cluster."""
         return self._open(folder, subject)
@@ -69,7 +72,7 @@ class ClusterPlace:
             return
         try:
             cluster, store = self._connect()
-            if Leavings(cluster, store).end(self._names(subject), pod_gc_of(subject.spec), phase):
+            if Leavings(cluster, store).end(self._names(subject), subject.spec, phase):
                 (folder / MARK).unlink()
             else:
                 write_whole(folder / MARK, _ENDED)

@@ -14,6 +14,7 @@ from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
 
 CONFIG_MAP, SECRET = "config-map", "secret"
+_TO_CONFIG_MAPS, _TO_SECRETS = {"configMap", "configMapRef", "configMapKeyRef"}, {"secret", "secretRef", "secretKeyRef"}
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -32,21 +33,17 @@ def environment_fields(container: Container, pod: Pod, names: RunNames) -> Manif
 
 def _renamed(found: Any, pod: Pod, names: RunNames) -> Any:
     """An item in which references to ConfigMaps and Secrets of the files go to their copies."""
-    known: Mapping[str, tuple[str, str, Mapping[str, Mapping[str, str]]]] = {
-        "configMap": ("name", CONFIG_MAP, pod.config_maps),
-        "configMapRef": ("name", CONFIG_MAP, pod.config_maps),
-        "configMapKeyRef": ("name", CONFIG_MAP, pod.config_maps),
-        "secret": ("secretName", SECRET, pod.secrets),
-        "secretRef": ("name", SECRET, pod.secrets),
-        "secretKeyRef": ("name", SECRET, pod.secrets),
-    }
+    if isinstance(found, list | tuple):
+        return [_renamed(one, pod, names) for one in found]
     if not isinstance(found, dict):
         return found
     renamed = {name: _renamed(value, pod, names) for name, value in found.items()}
-    for field, (key, kind, there) in known.items():
-        reference = renamed.get(field)
-        if isinstance(reference, dict) and reference.get(key) in there:
-            renamed[field] = {**reference, key: names.object_name(kind, reference[key])}
+    for fields, kind, there in ((_TO_CONFIG_MAPS, CONFIG_MAP, pod.config_maps), (_TO_SECRETS, SECRET, pod.secrets)):
+        for field in fields & renamed.keys():
+            reference = renamed[field]
+            for key in ("name", "secretName"):
+                if isinstance(reference, dict) and reference.get(key) in there:
+                    renamed[field] = {**reference, key: names.object_name(kind, reference[key])}
     return renamed
 
 
