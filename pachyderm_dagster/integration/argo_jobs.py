@@ -25,6 +25,7 @@ class WorkflowStep:
     """What a step is to run.
 
     Attributes:
+        name: that Dagster shows.
         part: of the workflow; None for all of it.
         network: whether pods may reach other machines.
         environ: names the home, as the environment variables do; None takes those of the process.
@@ -32,6 +33,7 @@ class WorkflowStep:
     """
 
     workflow: LoadedWorkflow
+    name: str
     part: Part | None
     network: bool
     environ: Mapping[str, str] | None
@@ -93,17 +95,20 @@ def job_of(
     names = _step_names(workflow.parts) if workflow.parts else {"": job_name}
     environ = None if environ is None else dict(environ)
     parts: Sequence[Part | None] = workflow.parts or (None,)
-    steps = [_step(WorkflowStep(workflow, part, network, environ, answered_by), names[part.name if part else ""]) for part in parts]
-    dependencies: Any = {
-        names[part.name]: {AFTER: dg.MultiDependencyDefinition([dg.DependencyDefinition(names[before]) for before in part.after])}
-        for part in workflow.parts
-        if part.after
-    }
+    steps: list[dg.OpDefinition] = []
+    dependencies: Any = {}
+    for part in parts:
+        node = names[part.name if part else ""]
+        # Ops of a code location have one name each, and two workflows may have steps of one name: those are aliases.
+        step = _step(WorkflowStep(workflow, node, part, network, environ, answered_by), f"{job_name}__{node}")
+        before = [dg.DependencyDefinition(names[name]) for name in (part.after if part else ())]
+        steps.append(step)
+        dependencies[dg.NodeInvocation(step.name, alias=node)] = {AFTER: dg.MultiDependencyDefinition(before)} if before else {}
     graph = dg.GraphDefinition(name=f"{job_name}_workflow", node_defs=steps, dependencies=dependencies, description=_description(workflow))
     given = {**job, "metadata": {**_metadata(workflow), **job.get("metadata", {})}}
     return graph.to_job(
         name=job_name,
-        config=launch_mapping(workflow, [step.name for step in steps]),
+        config=launch_mapping(workflow, list(names.values())),
         executor_def=executor_def or (dg.multiprocess_executor if _can_be_parallel(workflow.parts) else dg.in_process_executor),
         **given,
     )

@@ -210,7 +210,7 @@ class _Stepping:
                 "command": dg.MetadataValue.text(command),
                 f"configuration of {job}": dg.MetadataValue.json({"ops": {job: {"config": config}}}),
             },
-            step_key=self._context.op_def.name,
+            step_key=self._step.name,
         )
 
     # --- telling

@@ -48,11 +48,16 @@ def served(home: Home) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def browser(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with open_browser(f"http://127.0.0.1:{served.port}", tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+def open_browser(url: str, profile: Path) -> Browser:
+    """A window on the UI at `url`, which takes the documentation's pictures where they are asked for."""
     if not (shutil.which(CHROMIUM) and shutil.which(DRIVER)):
         pytest.fail(f"{CHROMIUM} and {DRIVER} are missing; on Debian: apt-get install chromium chromium-driver")
     pictures = os.environ.get(PICTURES)
-    with Browser(f"http://127.0.0.1:{served.port}", tmp_path_factory.mktemp("profile"), Path(pictures) if pictures else None) as opened:
-        yield opened
+    return Browser(url, profile, Path(pictures) if pictures else None)
 
 
 def drawing(kind: int) -> bytes:

@@ -177,3 +177,17 @@ def test_the_component_loads_what_it_scaffolds_and_runs_it(tmp_path: Path, insta
     log = run.path / "pods" / run.nodes()[f"{run.name}[2].total"].pod / "log"
     assert log.read_text() == "30\n"
     assert total.step_output_data.metadata["pachyderm/workflow"].value == run.name
+
+
+def test_workflows_whose_steps_have_the_same_names_are_loaded_together(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    """Each step has a name of its own in a code location, and is shown by the one in its file."""
+    template = "templates: [{name: main, dag: {tasks: [{name: load, template: say}]}}, {name: say, container: {image: busybox, command: [echo]}}]"
+    (tmp_path / "workflows").mkdir()
+    for name in ("train", "load"):
+        head = f"apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nmetadata: {{name: {name}}}\n"
+        (tmp_path / "workflows" / f"{name}.yaml").write_text(f"{head}spec:\n  entrypoint: main\n  {template}\n")
+    defs = argo_definitions(tmp_path / "workflows", environ={"PACHYDERM_HOME": str(tmp_path / "home")})
+    dg.Definitions.validate_loadable(defs)
+    for name in ("train", "load"):
+        result = defs.get_job_def(name).execute_in_process(instance=instance)
+        assert [event.step_key for event in result.filter_events(lambda event: event.event_type is dg.DagsterEventType.STEP_SUCCESS)] == ["load"]
