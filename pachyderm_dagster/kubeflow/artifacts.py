@@ -32,7 +32,7 @@ def parts_of(step: Step, options: Options) -> Parts:
     home = home_pod(options.home_secret)
     pods = {
         f"exec-stage-{step.word}": home,
-        f"exec-run-{step.word}": user_pod(step.spec, pfs_volume=True),
+        f"exec-run-{step.word}": user_pod(step.spec, brings_shell=False),
         f"exec-commit-{step.word}": committing_pod(step.spec, options.home_secret),
     }
     imports = imports_of(step, options)

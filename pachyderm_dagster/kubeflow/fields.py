@@ -6,6 +6,7 @@ from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.kubeflow.functions import is_installed_function
 from pachyderm_dagster.pps.inputs import CronInput, leaves
 from pachyderm_dagster.pps.spec import PipelineSpec
+from pachyderm_dagster.schedules import crontab_of
 
 _PLACEHOLDER = "{{$"
 _AS_FILE = "export it from a file without that field (-f)"
@@ -63,9 +64,22 @@ def _problems(spec: PipelineSpec) -> Iterator[tuple[str, str]]:
     yield from ((field, way_out) for field, (is_set, way_out) in REFUSED.items() if is_set(spec))
     for leaf in leaves(spec.input):
         if isinstance(leaf, CronInput):
-            yield f"the cron input '{leaf.name}'", "a recurring run of Kubeflow starts by the clock; read a branch instead"
+            read = f'"pfs": {{"repo": "{leaf.repo}", "glob": "/*"}}'
+            yield (
+                f"the cron input '{leaf.name}'",
+                f"a run has no clock of its own; read the ticks of this home ({read}) with --head, and {_recurring(leaf.spec)}",
+            )
     texts = [*spec.transform.cmd, *spec.transform.stdin, *spec.transform.err_cmd, *spec.transform.err_stdin, *spec.transform.env.values()]
     if any(_PLACEHOLDER in text for text in texts):
         yield f"'{_PLACEHOLDER}' in its command", "Kubeflow would put values in its place; write it otherwise"
     if spec.transform.cmd and "=" in spec.transform.cmd[0]:
         yield f"the program '{spec.transform.cmd[0]}'", "its name has a '='; give it another one"
+
+
+def _recurring(schedule: str) -> str:
+    """What has Kubeflow start runs by a schedule."""
+    crontab = crontab_of(schedule)
+    if crontab is None:
+        return "start the runs, or make a recurring one of Kubeflow with an interval"
+    # The first field is seconds.
+    return f"make a recurring run of Kubeflow with the cron expression '0 {crontab}'"

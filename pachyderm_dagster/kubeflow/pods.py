@@ -23,6 +23,10 @@ _FURTHER_OF_HOME = (
 _OPERATORS = {TolerationOperator.EXISTS: "Exists", TolerationOperator.EQUAL: "Equal"}
 _EFFECTS = {TaintEffect.NO_SCHEDULE: "NoSchedule", TaintEffect.PREFER_NO_SCHEDULE: "PreferNoSchedule", TaintEffect.NO_EXECUTE: "NoExecute"}
 
+NEEDS = "pachyderm-dagster/needs"
+"""The annotation of pods that say what their image has to have."""
+NEEDS_SHELL = "sh, mkdir, cp, rm, env and sed in the image; without a shell export the pipeline with --transport volume"
+
 
 def home_pod(secret: str) -> Document:
     """The pod of a task that reads or writes commits: it finds the variables that open the home, as far as the Secret has them."""
@@ -45,20 +49,25 @@ def committing_pod(spec: PipelineSpec, secret: str) -> Document:
     return {"secretAsEnv": [*pod["secretAsEnv"], found]}
 
 
-def user_pod(spec: PipelineSpec, *, pfs_volume: bool) -> Document:
-    """The pod of user code. `pfs_volume`: with an empty folder at `/pfs`, in which users other than root can write too."""
+def user_pod(spec: PipelineSpec, *, brings_shell: bool) -> Document:
+    """The pod of user code, with an empty folder at `/pfs`, in which users other than root can write too.
+
+    Args:
+        brings_shell: whether the shell is ours. A pod that needs one of its image says so, since what ends it without one says only that there is no `sh`.
+    """
     transform = spec.transform
     medium = {"medium": "Memory"} if transform.memory_volume else {}
     volumes = [use for use in transform.secrets if use.mount_path]
     variables = [use for use in transform.secrets if use.env_var]
     labels, annotations = (spec.metadata.labels, spec.metadata.annotations) if spec.metadata is not None else ({}, {})
+    said = {} if brings_shell else {NEEDS: NEEDS_SHELL}
     selector = spec.scheduling_spec.node_selector if spec.scheduling_spec is not None else {}
     found: Document = {
         "activeDeadlineSeconds": str(max(1, round(spec.job_timeout))) if spec.job_timeout else None,
-        "emptyDirMounts": [{**medium, "mountPath": "/pfs", "volumeName": "pfs"}] if pfs_volume else [],
+        "emptyDirMounts": [{**medium, "mountPath": "/pfs", "volumeName": "pfs"}],
         "imagePullSecret": [{"secretName": name, "secretNameParameter": ir.constant(name)} for name in transform.image_pull_secrets],
         "nodeSelector": {"labels": dict(selector)} if selector else None,
-        "podMetadata": {**({"annotations": dict(annotations)} if annotations else {}), **({"labels": dict(labels)} if labels else {})},
+        "podMetadata": {name: found for name, found in {"annotations": {**said, **annotations}, "labels": dict(labels)}.items() if found},
         "secretAsEnv": [_variables(use.name, {use.key: use.env_var}, optional=False) for use in variables],
         "secretAsVolume": [_files(use) for use in volumes],
         "securityContext": {"runAsUser": transform.user} if transform.user else None,

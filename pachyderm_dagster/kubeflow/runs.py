@@ -12,8 +12,10 @@ from pachyderm_dagster.kubeflow.ir import Document
 POLL_SECONDS = 5.0
 SILENT_SECONDS = 300.0
 """So long the API server may not answer before whoever follows gives up; the run goes on meanwhile."""
-_ENDED = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELED")
+ENDED = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELED")
 _GOOD = ("SUCCEEDED", "SKIPPED")
+_NO_SHELL = 'exec: "sh"'
+"""What the launcher and the container's runtime say of an image without one."""
 
 
 class Api(Protocol):
@@ -91,7 +93,7 @@ def check_parameters(pipeline: Document, given: Mapping[str, Any]) -> None:
 def start_run(api: Api, request: RunRequest) -> tuple[Document, bool]:
     """The run of a request, and whether it was there: whoever was killed after it was made starts no second one. Errors as `KubeflowApi`."""
     for found in api.list_run(request.name):
-        if found.get("display_name") == request.name and found.get("state") not in (*_ENDED, "CANCELING"):
+        if found.get("display_name") == request.name and found.get("state") not in (*ENDED, "CANCELING"):
             return found, True
     return api.create_run(request.as_run(api.ensure_experiment(request.experiment))), False
 
@@ -121,14 +123,14 @@ def follow_run(api: Api, run_id: str, *, wait: Callable[[float], None], tell: Ca
             if told.get(name) != state:
                 told[name] = state
                 tell(f"{name}: {state}")
-        if run.get("state") in _ENDED:
+        if run.get("state") in ENDED:
             return _ended(run)
         wait(POLL_SECONDS)
 
 
 def end_run(api: Api, run_id: str) -> None:
     """Asks for the end of a run, if it has not ended. Errors as `KubeflowApi`."""
-    if api.get_run(run_id).get("state") not in (*_ENDED, "CANCELING"):
+    if api.get_run(run_id).get("state") not in (*ENDED, "CANCELING"):
         api.terminate_run(run_id)
 
 
@@ -147,4 +149,5 @@ def _ended(run: Document) -> Document:
     names = ", ".join(dict.fromkeys(str(task.get("display_name")) for task in failed))
     said = (run.get("error") or {}).get("message") or next((task["error"]["message"] for task in failed if (task.get("error") or {}).get("message")), "")
     problem = f"run {run['run_id']} in Kubeflow ended as {run['state']}" + (f", in {names}" if names else "") + (f": {said}" if said else "")
-    raise ExecutionError("kubeflow-run-failed", f"{problem}; its logs are in Kubeflow's UI")
+    way_out = "; its image has no shell: export the pipeline with --transport volume" if _NO_SHELL in said else ""
+    raise ExecutionError("kubeflow-run-failed", f"{problem}{way_out}; its logs are in Kubeflow's UI")

@@ -40,7 +40,7 @@ def parts_of(step: Step, options: Options) -> Parts:
     claim = ir.from_task(MAKE, "name")
     on_volume = {**mounted_claim(claim, VOLUME), "securityContext": {"runAsUser": "0"}}
     stage, commit = home_pod(options.home_secret) | on_volume, committing_pod(step.spec, options.home_secret) | on_volume
-    theirs = user_pod(step.spec, pfs_volume=True) | mounted_claim(ir.from_pipeline(_CLAIM) if is_shared(step.spec) else claim, VOLUME)
+    theirs = user_pod(step.spec, brings_shell=True) | mounted_claim(ir.from_pipeline(_CLAIM) if is_shared(step.spec) else claim, VOLUME)
     pods = {f"exec-stage-{step.word}": stage, f"exec-run-{step.word}": theirs, f"exec-commit-{step.word}": commit}
     return Parts(_tasks(step, options), _components(step, options), _executors(step, options), pods)
 

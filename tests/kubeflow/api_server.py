@@ -53,6 +53,8 @@ class ApiServer:
                 return 200, self._add_experiment(body or {})
             case "GET", ["experiments"]:
                 return 200, {"experiments": _chosen(self.experiments, query), "total_size": len(self.experiments)}
+            case "POST", ["recurringruns"]:
+                return 200, {**(body or {}), "recurring_run_id": "22222222-1111-4111-8111-111111111111", "created_at": _TIME, "status": "ENABLED"}
             case "POST", ["runs"]:
                 return self._add_run(body or {})
             case "GET", ["runs"]:
@@ -79,8 +81,8 @@ class ApiServer:
         return 200, self.runs[id]
 
 
-def finish(run: Document, *, failing: str = "") -> None:
-    """Lets a run end at the next look, well or with a task that failed."""
+def finish(run: Document, *, failing: str = "", said: str = "exit status 3") -> None:
+    """Lets a run end at the next look, well or with a task that failed, of which that is said."""
     state = "FAILED" if failing else "SUCCEEDED"
     if run["state"] == "CANCELING":
         run["state"] = "CANCELED"
@@ -91,7 +93,7 @@ def finish(run: Document, *, failing: str = "") -> None:
         run.update(state=state, finished_at=_TIME)
         run["run_details"]["task_details"][0]["state"] = state
         if failing:
-            run["run_details"]["task_details"][0]["error"] = {"code": 13, "message": "exit status 3"}
+            run["run_details"]["task_details"][0]["error"] = {"code": 13, "message": said}
 
 
 @contextmanager

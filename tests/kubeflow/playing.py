@@ -36,6 +36,7 @@ class Player:
     Args:
         folder: where artifacts and parameters are, which all pods see at this path.
         run: runs a pod to its end, which has to be a good one.
+        fetch: brings what lies at a URL into a folder, as the launcher does with an artifact that a task gets.
         claims: the claims for volumes that there are.
     """
 
@@ -43,6 +44,7 @@ class Player:
     platform: Document
     folder: Path
     run: Callable[[Pod], None]
+    fetch: Callable[[str, Path], None] | None = None
     outputs: dict[str, Document] = field(default_factory=dict)
     """By task the parameters and the folders of artifacts that it gave."""
     claims: set[str] = field(default_factory=set)
@@ -83,7 +85,13 @@ class Player:
         return {"parameters": {}, "artifacts": found}
 
     def _run_task(self, component: Document, inputs: Document, name: str, around: Document, done: Mapping[str, Document]) -> Document:
-        image = self.pipeline["deploymentSpec"]["executors"][component["executorLabel"]]["container"]["image"]
+        executor = self.pipeline["deploymentSpec"]["executors"][component["executorLabel"]]
+        if "importer" in executor:
+            assert self.fetch is not None
+            (self.folder / name).mkdir()
+            self.fetch(inputs["parameters"][executor["importer"]["artifactUri"]["runtimeParameter"]], self.folder / name)
+            return {"parameters": {}, "artifacts": {one: [self.folder / name] for one in component["outputDefinitions"]["artifacts"]}}
+        image = executor["container"]["image"]
         if image == "argostub/createpvc":
             claim = f"claim{len(self.claims)}{inputs['parameters']['pvc_name_suffix']}"
             self.claims.add(claim)

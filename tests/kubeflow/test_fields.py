@@ -8,11 +8,13 @@ import msgspec
 import pytest
 
 from pachyderm_dagster.errors import InvalidError
+from pachyderm_dagster.exported.graph import read_outside
 from pachyderm_dagster.kubeflow.fields import REFUSED, WITHOUT_EFFECT
 from pachyderm_dagster.kubeflow.options import Options
+from pachyderm_dagster.kubeflow.pods import NEEDS_SHELL
 from pachyderm_dagster.pps.inputs import SetInput
 from pachyderm_dagster.pps.spec import PipelineSpec
-from tests.kubeflow.specs import EDGES, changed, container, exported, pod, tasks
+from tests.kubeflow.specs import EDGES, changed, container, exported, pod, specs, tasks
 
 IN_INPUT = {"repo": "images", "glob": "/*"}
 DATABASE = {"url": "postgresql://me@db/x", "file_format": {"type": "CSV"}}
@@ -176,6 +178,17 @@ def test_what_kubeflow_cannot_express_is_refused_by_name(field: str, fields: dic
     assert f"has {field}, which" in raised.value.message
 
 
+@pytest.mark.parametrize(
+    ("schedule", "way_out"), [("@daily", "cron expression '0 0 0 * * *'"), ("15 3 * * mon", "cron expression '0 15 3 * * mon'"), ("@every 1h", "an interval")]
+)
+def test_the_way_out_of_a_cron_input_is_a_recurring_run_that_reads_its_ticks(schedule: str, way_out: str) -> None:
+    with pytest.raises(InvalidError) as raised:
+        exported(changed(EDGES, input={"cron": {"name": "tick", "spec": schedule}}))
+    read = json.loads("{" + raised.value.message.partition("(")[2].partition(")")[0] + "}")
+    assert way_out in raised.value.message
+    assert [branch.repo.name for branch in read_outside(specs(changed(EDGES, input=read)))] == ["edges_tick"]
+
+
 def test_a_spout_is_refused() -> None:
     with pytest.raises(InvalidError, match="has spout, which"):
         exported({"pipeline": {"name": "edges"}, "spout": {}, "transform": {"cmd": ["true"]}})
@@ -234,7 +247,7 @@ def test_what_pods_are_told() -> None:
         "emptyDirMounts": [{"medium": "Memory", "mountPath": "/pfs", "volumeName": "pfs"}],
         "imagePullSecret": [{"secretName": "registry", "secretNameParameter": {"runtimeValue": {"constant": "registry"}}}],
         "nodeSelector": {"labels": {"disk": "ssd"}},
-        "podMetadata": {"annotations": {"note": "y"}, "labels": {"team": "x"}},
+        "podMetadata": {"annotations": {"note": "y", "pachyderm-dagster/needs": NEEDS_SHELL}, "labels": {"team": "x"}},
         "secretAsEnv": [
             {
                 "keyToEnv": [{"envVar": "KEY", "secretKey": "k"}],

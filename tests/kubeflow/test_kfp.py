@@ -7,27 +7,26 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from pachyderm_dagster.cli.main import main
+from pachyderm_dagster.errors import ExecutionError
 from pachyderm_dagster.kubeflow.api import KubeflowApi
-from pachyderm_dagster.kubeflow.options import Transport
-from pachyderm_dagster.kubeflow.runs import RunRequest, end_run, start_run
+from pachyderm_dagster.kubeflow.options import Options, Transport
+from pachyderm_dagster.kubeflow.runs import ENDED, RunRequest, end_run, follow_run, start_run
 from tests.cli.pachctl import ROOT, Pachctl
 from tests.kubeflow.api_server import ApiServer, api_server, finish
+from tests.kubeflow.orchestrating import PYTHONS, call, edges_and_montage, run_locally, write_pictures
 from tests.kubeflow.playing import Player, Pod
 from tests.kubeflow.specs import EDGES, ID, MONTAGE, PINNED, changed, documents_of, exported
 from tests.kubeflow.with_kfp.docker import Container
 
 pytestmark = [pytest.mark.kfp, pytest.mark.timeout(600)]
-PYTHONS = os.environ.get("TEST_KFP_PYTHONS", "").split(":")
 newest = pytest.mark.parametrize("kfp", PYTHONS[-1:], indirect=True)
 """Not on every version: a run takes as long as its pods."""
-FILES = Path(__file__).parent / "with_kfp"
 EVERYTHING = changed(
     EDGES,
     description="all that there is",
@@ -54,13 +53,6 @@ def kfp(request: pytest.FixtureRequest) -> str:
     python = str(request.param)
     assert python, "tests/kubeflow/run says where kfp is"
     return python
-
-
-def call(kfp: str, script: str, *words: str, **variables: str) -> str:
-    """Runs one of the scripts for kfp; what it printed."""
-    ended = subprocess.run([kfp, str(FILES / script), *words], check=False, capture_output=True, text=True, env={**os.environ, **variables})
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout + ended.stderr
 
 
 def test_exports_are_read_strictly_and_compile_to_themselves(kfp: str, tmp_path: Path) -> None:
@@ -103,27 +95,11 @@ def test_people_use_the_components_in_pipelines_of_their_own(kfp: str, tmp_path:
     assert [one["parent"] for one in pachctl.json("list", "commit", "loud@master")] == [made["id"], None]
 
 
-def pipelines_here(tmp_path: Path) -> Path:
-    """The example's pipelines for this machine's Python."""
-    text = (ROOT / "definitions/edges/pipelines.yaml").read_text()
-    file = tmp_path / "pipelines.yaml"
-    file.write_text(text.replace("/usr/local/bin/python", sys.executable).replace("/code", str(ROOT / "definitions/edges")))
-    return file
-
-
-def run_locally(kfp: str, tmp_path: Path, file: Path, *given: str, folders: Sequence[Path] = ()) -> str:
-    """Runs a pipeline under kfp's own orchestrator, each container in a pod of this machine."""
-    home = os.environ["PACHYDERM_HOME"]
-    variables = {"TEST_PODS_PYTHON": sys.executable, "TEST_PODS_FOLDERS": ":".join([home, *map(str, folders)]), "TMPDIR": str(tmp_path)}
-    return call(kfp, "run_local.py", str(file), str(tmp_path / "root"), *given, **variables)
-
-
 def test_edges_and_montage_are_the_same_bytes_and_trees_as_jobs_of_ours(kfp: str, tmp_path: Path, pachctl: Pachctl) -> None:
-    subprocess.run([sys.executable, str(ROOT / "definitions/edges/export.py"), str(tmp_path / "pictures")], check=True)
+    write_pictures(tmp_path / "pictures")
     pachctl("create", "repo", "images")
     pachctl("put", "file", "-r", "images@master", "-f", str(tmp_path / "pictures"))
-    file = pipelines_here(tmp_path)
-    pachctl("create", "pipeline", "-f", str(file))
+    pachctl("create", "pipeline", "-f", "-", stdin=edges_and_montage().encode())
     pachctl("wait", "commit", "montage@master")
     pachctl("export", "kubeflow", "edges", "montage", "-o", str(tmp_path / "exported.yaml"))
     run_locally(kfp, tmp_path, tmp_path / "exported.yaml")
@@ -149,10 +125,10 @@ def test_edges_and_montage_are_the_same_bytes_and_trees_as_jobs_of_ours(kfp: str
 
 
 def test_edges_and_montage_on_a_volume_are_the_same_trees(tmp_path: Path, pachctl: Pachctl, monkeypatch: pytest.MonkeyPatch) -> None:
-    subprocess.run([sys.executable, str(ROOT / "definitions/edges/export.py"), str(tmp_path / "pictures")], check=True)
+    write_pictures(tmp_path / "pictures")
     pachctl("create", "repo", "images")
     pachctl("put", "file", "-r", "images@master", "-f", str(tmp_path / "pictures"))
-    pachctl("create", "pipeline", "-f", str(pipelines_here(tmp_path)))
+    pachctl("create", "pipeline", "-f", "-", stdin=edges_and_montage().encode())
     pachctl("wait", "commit", "montage@master")
     pachctl("export", "kubeflow", "edges", "montage", "--transport", "volume", "-o", str(tmp_path / "exported.yaml"))
     monkeypatch.setenv("TEST_PODS_PYTHON", sys.executable)
@@ -265,6 +241,7 @@ def test_the_guides_pipelines_compile(kfp: str, tmp_path: Path) -> None:
     """As somebody would who takes what the guide shows, in its order, beside the folder of components."""
     guide = (ROOT / "docs/guides/kubeflow.md").read_text()
     blocks = re.findall(r"<!-- not run: it needs kfp; [^\n]*-->\n```python\n(.*?)```", guide, re.DOTALL)
+    blocks = [block for block in blocks if "recurring" not in block]
     assert len(blocks) == 2
     (tmp_path / "kubeflow").symlink_to(ROOT / "kubeflow")
     (tmp_path / "guide.py").write_text("\n".join(blocks))
@@ -297,3 +274,37 @@ def test_the_api_is_asked_as_kfps_own_client_asks(kfp: str, tmp_path: Path) -> N
     assert ended.endswith(":terminate")
     answers = json.loads(said.partition("answers ")[2].splitlines()[0])
     assert answers["ours"] == ["RUNNING", "ours", "2026-11-30T06:00:00+00:00"]
+
+
+def test_what_is_sent_and_answered_is_of_the_published_schema(kfp: str, tmp_path: Path) -> None:
+    found = exported(EDGES)
+    documents: list[tuple[str, object]] = []
+    with api_server(ApiServer(advance=lambda run: finish(run, failing="edges"))) as server:
+        api = KubeflowApi(server.url, namespace="ann")
+        run, _ = start_run(api, RunRequest("ours", found.pipeline, found.platform, {"images_commit": ID, "count": 1}, service_account="runner"))
+        with pytest.raises(ExecutionError):
+            follow_run(api, run["run_id"], wait=lambda _seconds: None, tell=lambda _line: None)
+        bodies = {path.rpartition("/")[2]: body for method, path, body in server.asked if method == "POST"}
+        documents += [("V2beta1Experiment", bodies["experiments"]), ("V2beta1Run", bodies["runs"])]
+        documents += [("V2beta1Experiment", one) for one in server.experiments.values()] + [("V2beta1Run", one) for one in server.runs.values()]
+    (tmp_path / "documents.json").write_text(json.dumps(documents))
+    said = call(kfp, "schema.py", str(tmp_path / "documents.json"))
+    states = set(json.loads(said.partition("states ")[2].splitlines()[0]))
+    assert set(ENDED) < states
+    assert states - set(ENDED) == {"RUNTIME_STATE_UNSPECIFIED", "PENDING", "RUNNING", "CANCELING", "PAUSED"}
+
+
+def test_a_recurring_run_takes_an_export(kfp: str, tmp_path: Path) -> None:
+    """The call that the guide shows, by kfp's own client."""
+    guide = (ROOT / "docs/guides/kubeflow.md").read_text()
+    (block,) = re.findall(r"```python\n([^`]*create_recurring_run[^`]*)```", guide)
+    found = exported(EDGES, options=Options())
+    (tmp_path / "pipeline.yaml").write_text(found.to_yaml())
+    with api_server(ApiServer()) as server:
+        (tmp_path / "guide.py").write_text(block.replace("http://ml-pipeline.kubeflow:8888", server.url))
+        subprocess.run([kfp, "guide.py"], cwd=tmp_path, check=True)
+        method, path, body = server.asked[-1]
+    assert (method, path) == ("POST", "/apis/v2beta1/recurringruns")
+    assert body is not None
+    assert body["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * *"
+    assert body["pipeline_spec"] == {"pipeline_spec": found.pipeline, "platform_spec": found.platform}

@@ -64,6 +64,13 @@ def test_a_failure_says_in_which_task_and_why(server: ApiServer) -> None:
         follow(api, start_run(api, request())[0])
 
 
+def test_a_failure_for_want_of_a_shell_names_the_way_out(server: ApiServer) -> None:
+    server.advance = lambda run: finish(run, failing="edges", said='exec: "sh": executable file not found in $PATH')
+    api = KubeflowApi(server.url)
+    with pytest.raises(ExecutionError, match="no shell: export the pipeline with --transport volume"):
+        follow(api, start_run(api, request())[0])
+
+
 def test_a_run_is_ended(server: ApiServer) -> None:
     api = KubeflowApi(server.url)
     run, _ = start_run(api, request())

@@ -4,7 +4,7 @@ import pytest
 
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.kubeflow.options import AccessMode, Options, Transport, Volume
-from tests.kubeflow.specs import EDGES, ID, IMAGES, MONTAGE, changed, container, exported, pod, tasks
+from tests.kubeflow.specs import EDGES, ID, IMAGES, MONTAGE, PINNED, changed, container, exported, pod, tasks
 
 VOLUME = Options(commits={IMAGES: ID}, transport=Transport.VOLUME)
 NAME = {"taskOutputParameter": {"outputParameterKey": "name", "producerTask": "make-volume"}}
@@ -45,6 +45,12 @@ def test_pods_over_shares_find_the_claim_in_their_graph() -> None:
     assert pod(found, "exec-run-edges")["pvcMount"] == [{**name, "mountPath": "/pach", "pvcNameParameter": name}]
     assert tasks(found)["run-edges"]["inputs"]["parameters"] == {"claim": NAME}
     assert "artifacts" not in tasks(found)["commit-edges"]["inputs"]
+
+
+def test_pods_that_need_a_shell_of_their_image_say_so_and_name_the_way_out() -> None:
+    found = exported(EDGES, options=PINNED)
+    assert "--transport volume" in pod(found, "exec-run-edges")["podMetadata"]["annotations"]["pachyderm-dagster/needs"]
+    assert "podMetadata" not in pod(exported(EDGES, options=VOLUME), "exec-run-edges")
 
 
 def test_user_code_is_run_by_a_shell_that_was_brought() -> None:
