@@ -13,6 +13,8 @@ from pachyderm_dagster.errors import ExecutionError, InvalidError
 HELM = "helm"
 WAIT = "10m"
 _CHART = Path("deploy", "helm", "pachyderm-dagster")
+_LATE = ("context deadline exceeded", "timed out waiting")
+"""What Helm says of pods that were not ready in time, and nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,9 @@ def run_helm(words: Sequence[str], environ: Mapping[str, str], *, stdin: str = "
     done = subprocess.run([program, *words], input=stdin, capture_output=True, text=True, env=dict(environ), check=False)
     if done.returncode:
         said = " ".join(line.strip() for line in done.stderr.splitlines() if line.strip() and "[INFO]" not in line)
-        raise ExecutionError("helm-failed", f"helm {words[0]} failed: {said.removeprefix('Error: ') or f'exit status {done.returncode}'}")
+        late = f"; after {WAIT} something was not ready: `kubectl get pods` shows what, its events and logs why, and the same command goes on waiting"
+        said = said.removeprefix("Error: ") or f"exit status {done.returncode}"
+        raise ExecutionError("helm-failed", f"helm {words[0]} failed: {said}{late if any(phrase in said for phrase in _LATE) else ''}")
     return done.stdout
 
 

@@ -76,6 +76,7 @@ def test_what_helm_refuses_is_told_in_its_words(pachctl: Pachctl, helm: Path) ->
     answer = pachctl.run("deploy", "kubernetes")
     assert (answer.status, answer.code) == (1, "helm-failed")
     assert "helm upgrade failed: timed out waiting" in answer.err
+    assert "the same command goes on waiting" in answer.err
 
 
 def test_undeploy_removes_the_release(pachctl: Pachctl, helm: Path) -> None:

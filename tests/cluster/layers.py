@@ -11,12 +11,12 @@ from pathlib import Path
 
 from tests.cluster.archives import Layer, Member, folder_members, read_layer, write_layer
 from tests.cluster.commands import run
-from tests.cluster.errors import ClusterError
 from tests.cluster.installing import find_program
 from tests.cluster.locked import needed, read_lock
 
 REPOSITORY = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "static"
+SERVERS = REPOSITORY / "tests" / "services" / "servers.sh"
 
 SUITE = "bookworm"
 PYTHON = "3.11"
@@ -95,11 +95,9 @@ class Layers:
         return write_layer(self.scratch / f"{folder.name}.layer", folder_members(folder, target))
 
     def s3_server(self) -> Layer:
-        """The S3 server that tests/services/servers.sh built last."""
-        found = sorted((self.cache / "bin").glob("versitygw-v*"))
-        if not found:
-            raise ClusterError(f"there is no S3 server in {self.cache / 'bin'}; any run of tests/services/run builds it")
-        return self.files("versitygw", Member("versitygw", found[-1], 0o755))
+        """The S3 server of tests/services/servers.sh, which builds it when it is missing."""
+        found = run(["bash", "-euo", "pipefail", "-c", '. "$0" && find_s3_server >&2 && echo "$s3_server"', SERVERS]).strip()
+        return self.files("versitygw", Member("versitygw", Path(found), 0o755))
 
     def _kept(self, name: str, made_from: Sequence[str], members: Callable[[Path], Iterable[Member]]) -> Layer:
         """The layer that was made from that; its members are asked for, with a folder for a while, when it is not in the cache."""

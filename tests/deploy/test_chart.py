@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pachyderm_dagster.executors.kubernetes import cluster
 from tests.deploy.charts import CHART, GOLDEN, ROOT, SETS, VALUES, Manifest, containers, helm, manifests, named, pods, render
 
 pytestmark = pytest.mark.skipif("HELM" not in os.environ, reason="tests/deploy/run builds Helm and names it")
@@ -125,6 +127,16 @@ def test_accounts_have_the_rights_that_they_need_and_pods_of_users_none() -> Non
         assert pod["spec"]["serviceAccountName"] == name
 
 
+def test_drivers_may_do_what_our_code_asks_of_the_api_server() -> None:
+    verbs = {"replace": "update", "try_create": "create", "read_log": "get"}
+    calls = re.compile(r"cluster\.([a-z_]+)\(([A-Z_]+)[,)]")
+    source = "".join(file.read_text() for file in sorted((ROOT / "pachyderm_dagster").rglob("*.py")))
+    asked = {(getattr(cluster, kind), verbs.get(method, method)) for method, kind in calls.findall(source)}
+    assert {("deployments", "update"), ("secrets", "patch"), ("events", "list"), ("services", "get")} < asked
+    granted = rights(manifests("minimal"), "run")
+    assert sorted((kind, verb) for kind, verb in asked if verb not in granted.get(kind, set())) == []
+
+
 def test_runs_have_the_environment_and_the_limits_of_servers() -> None:
     found = manifests("minimal")
     instance = yaml.safe_load(named(found, "ConfigMap", "instance")["data"]["dagster.yaml"])
@@ -154,6 +166,19 @@ def test_pods_start_again_when_their_settings_change() -> None:
 
     assert checksums() != checksums("--set", "runs.maxConcurrent=3")
     assert len(checksums()) == 1
+
+
+def test_pods_of_bundled_servers_are_the_same_in_the_next_version(tmp_path: Path) -> None:
+    newer = shutil.copytree(CHART, tmp_path / "pachyderm-dagster")
+    (newer / "Chart.yaml").write_text((CHART / "Chart.yaml").read_text().replace("0.1.0", "9.9.9"))
+
+    def templates(chart: Path, kind: str) -> list[Manifest]:
+        found = yaml.safe_load_all(helm("template", "demo", chart, "--values", VALUES / "trial.yaml").stdout)
+        return [one["spec"]["template"] for one in found if one and one["kind"] == kind]
+
+    assert len(templates(CHART, "StatefulSet")) == 2
+    assert templates(newer, "StatefulSet") == templates(CHART, "StatefulSet")
+    assert templates(newer, "Deployment") != templates(CHART, "Deployment")
 
 
 @pytest.mark.skipif(not os.environ.get("KUBECONFIG") or shutil.which("kubectl") is None, reason="KUBECONFIG names no cluster")

@@ -11,8 +11,8 @@ from threading import Thread
 
 import pytest
 
-from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.integration.preparing import prepare
+from pachyderm_dagster.errors import InvalidError, UnreachableError
+from pachyderm_dagster.integration.preparing import prepare, wait_for_servers
 from pachyderm_dagster.integration.reloading import Reloader
 from pachyderm_dagster.record import open_record
 from pachyderm_dagster.workspace import open_workspace
@@ -40,6 +40,38 @@ def test_home_that_cannot_be_used_is_told_with_its_code(environ: dict[str, str])
 def test_url_of_another_driver_is_refused_without_its_password(environ: dict[str, str]) -> None:
     with pytest.raises(InvalidError, match=r"begins with postgresql://, .* take postgresql\+psycopg2:// \[config-invalid\]$"):
         prepare({**environ, "DAGSTER_POSTGRES_URL": "postgresql://dagster:secret@host/dagster"})
+
+
+class Starting:
+    """Servers that answer when these errors are used up, and how often they were asked."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors, self.asked = list(errors), 0
+
+    def __call__(self) -> None:
+        self.asked += 1
+        if self.errors:
+            raise self.errors.pop(0)
+
+
+def away(code: str, seconds: int) -> UnreachableError:
+    return UnreachableError(code, f"no answer in {seconds} s")
+
+
+def test_servers_that_start_at_the_same_time_are_waited_for_and_each_is_told_once() -> None:
+    starting, told = Starting(away("record-unreachable", 1), away("storage-unreachable", 2), away("storage-unreachable", 3)), list[str]()
+    wait_for_servers(starting, told.append, pause=0)
+    assert starting.asked == 4
+    assert told == ["waiting: no answer in 1 s [record-unreachable]", "waiting: no answer in 2 s [storage-unreachable]"]
+
+
+def test_servers_are_not_waited_for_without_end_and_nothing_else_is() -> None:
+    never, wrong = Starting(away("record-unreachable", 1)), Starting(InvalidError("config-invalid", "no"))
+    with pytest.raises(UnreachableError):
+        wait_for_servers(never, lambda line: None, seconds=0, pause=0)
+    with pytest.raises(InvalidError):
+        wait_for_servers(wrong, lambda line: None, pause=0)
+    assert (never.asked, wrong.asked) == (1, 1)
 
 
 class WebServer(HTTPServer):
