@@ -1,7 +1,9 @@
 """Opens everything of a home: record, objects, files, pipelines. The one place that chooses backends."""
 
 import datetime as dt
-from collections.abc import Mapping
+import importlib
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pachyderm_dagster.clock import Clock
@@ -16,9 +18,12 @@ from pachyderm_dagster.pfs.model import DEFAULT_PROJECT
 from pachyderm_dagster.pps.client import Pps, read_meta
 from pachyderm_dagster.pps.reachable_details import PIPELINE_TREES
 from pachyderm_dagster.pps.secret_store import SecretStore
+from pachyderm_dagster.pps.spec import PipelineSpec
 from pachyderm_dagster.record import open_record
 from pachyderm_dagster.settings import Settings
 from pachyderm_dagster.storage.objects import ObjectStore
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,5 +67,16 @@ def open_workspace(environ: Mapping[str, str], *, project: str = DEFAULT_PROJECT
         raise
     pfs = Pfs(record.database, store, project=project, read_meta=read_meta, changes=record.changes)
     secrets = SecretStore(record.settings.home, beside_cluster=record.settings.kubernetes is not None)
-    pps = Pps(record.database, pfs, secrets=secrets, project=project)
+    pps = Pps(record.database, pfs, secrets=secrets, project=project, check_pods=_pods_check(record.settings))
     return Workspace(record.settings, record.database, record.leases, record.changes, record.etcd, store, pfs, pps, secrets)
+
+
+def _pods_check(settings: Settings) -> Callable[[PipelineSpec, str], None]:
+    """What looks whether the pods of a pipeline that is to be made can be; the project is that of a pipeline which names none."""
+
+    def check(spec: PipelineSpec, project: str) -> None:
+        if settings.kubernetes is not None:
+            # By name: what runs datums is above this, and takes long to import.
+            importlib.import_module("pachyderm_dagster.executors.choosing").check_pods(settings, [spec], project, tell=_log.warning)
+
+    return check

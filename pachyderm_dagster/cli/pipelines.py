@@ -77,7 +77,7 @@ LINES = (
     Column("Reason", optional("reason")),
     Column("Last job", optional("last_job_state")),
     Column("Process", lambda document, _: show_process(document["process"])),
-    Column("Workers", lambda document, _: show_workers(document["workers"])),
+    Column("Workers", lambda document, _: show_workers(document["workers"], runs_on=document["process"] is not None)),
     Column("Input", lambda document, _: to_json(document["input"])),
     Column("Transform", lambda document, _: to_json(document["transform"])),
     Column("Output branch", text("output_branch")),
@@ -104,7 +104,8 @@ def inspect_pipeline(environ: Mapping[str, str], pipeline: str, project: str, pr
                 found = _older_version(txn, found, int(back or "1"))
         (found,) = as_kept(record.leases, record.settings, [found])
         workers = workers_documents(record, found) if found.is_newest else None
-    printer.one({**pipeline_inspection(found), "process": process_document(record.settings, found), "workers": workers}, LINES)
+    process = process_document(record.settings, found, workers)
+    printer.one({**pipeline_inspection(found), "process": process, "workers": workers}, LINES)
 
 
 @click.command(epilog="Example: pachctl extract pipeline edges > edges.json")

@@ -15,25 +15,26 @@ from pachyderm_dagster.record import Record
 def workers_documents(record: Record, pipeline: Pipeline) -> Sequence[Fields] | None:
     """Those of a pipeline, a document for each Job or Deployment; None where code runs on this machine, or the cluster does not say, which is noted."""
     settings = record.settings.kubernetes
-    if settings is None or pipeline.spec.runs_on:
+    if settings is None:
         return None
     with record.database.read() as txn:
         home = find_own_store_id(txn.connection)
     if home is None:
         return []
     try:
-        found = load("pachyderm_dagster.executors.choosing:list_workers")(settings, home, pipeline.name, staying=pipeline.spec.autoscaling)
+        spec, list_workers = pipeline.spec, load("pachyderm_dagster.executors.choosing:list_workers")
+        found = list_workers(settings, home, pipeline.name, staying=spec.autoscaling, kept=spec.runs_on)
     except PachydermError as error:
         click.echo(f"note: the cluster does not say how its workers are: {error}", err=True)
         return None
     return [{"kind": one.kind, "name": one.name, "wanted": one.wanted, "running": one.running, "problem": one.problem} for one in found]
 
 
-def show_workers(workers: Sequence[Fields] | None) -> str:
-    """For people; empty where there is nothing to say."""
+def show_workers(workers: Sequence[Fields] | None, *, runs_on: bool) -> str:
+    """For people; empty where there is nothing to say. `runs_on`: of a service or a spout."""
     if workers is None:
         return ""
-    return "; ".join(map(_show, workers)) or "none now: a job brings them"
+    return "; ".join(map(_show, workers)) or ("none now: what looks after services makes one" if runs_on else "none now: a job brings them")
 
 
 def _show(one: Fields) -> str:

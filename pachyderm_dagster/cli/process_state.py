@@ -1,6 +1,7 @@
 """How the process of a service or spout is: for `inspect pipeline`."""
 
 import datetime as dt
+from collections.abc import Sequence
 
 from pachyderm_dagster.cli.documents import Fields
 from pachyderm_dagster.executors.kept_processes import process_folder, read_record
@@ -10,16 +11,19 @@ from pachyderm_dagster.pps.model import Pipeline, PipelineState
 from pachyderm_dagster.settings import KubernetesSettings, Settings
 
 
-def process_document(settings: Settings, pipeline: Pipeline) -> Fields | None:
+def process_document(settings: Settings, pipeline: Pipeline, workers: Sequence[Fields] | None) -> Fields | None:
     """The process of a pipeline, as `kept_state.as_kept` gives it; None of a transformation.
 
     `kept` says whether some process looks after it, `elsewhere` whether that is on another machine or in another container, which shares the home. Where it is
-    a pod, `deployment` is what makes that, and `service` where clients of the cluster find it.
+    a pod, `deployment` is what makes that, and `service` where clients of the cluster find it; `runs` is null where the cluster does not say.
+
+    Args:
+        workers: as `workers_documents` gives them.
     """
     if not pipeline.spec.runs_on:
         return None
     if settings.kubernetes is not None:
-        return _in_pods(settings.kubernetes, pipeline)
+        return _in_pods(settings.kubernetes, pipeline, workers)
     home = settings.home
     record = read_record(process_folder(home, pipeline.key))
     elsewhere = pipeline.state is not PipelineState.STANDBY and record is not None and not record.keeper.is_here
@@ -40,14 +44,13 @@ def process_document(settings: Settings, pipeline: Pipeline) -> Fields | None:
     }
 
 
-def _in_pods(settings: KubernetesSettings, pipeline: Pipeline) -> Fields:
-    """By names alone: the cluster is asked nothing."""
+def _in_pods(settings: KubernetesSettings, pipeline: Pipeline, workers: Sequence[Fields] | None) -> Fields:
     spec, name = pipeline.spec, kept_name(pipeline.name)
     service = spec.service if spec.spout is None else spec.spout.service
     return {
         "kept": True,
         "elsewhere": True,
-        "runs": pipeline.state is PipelineState.RUNNING,
+        "runs": None if workers is None else any(one["running"] for one in workers),
         "pid": None,
         "started": None,
         "restarts": None,

@@ -94,16 +94,16 @@ def check_pods(settings: Settings, specs: Iterable[PipelineSpec], project: str, 
         # Whoever runs jobs has the client.
         _log.debug("%s", error)
     else:
-        checking.check_pods(cluster_settings, [spec for spec in specs if not spec.runs_on], project, tell)
+        checking.check_pods(cluster_settings, list(specs), project, tell)
 
 
-def list_workers(settings: KubernetesSettings, home: str, pipeline: RepoName, *, staying: bool) -> Any:
+def list_workers(settings: KubernetesSettings, home: str, pipeline: RepoName, *, staying: bool, kept: bool) -> Any:
     """The workers of a pipeline in pods, as `shown_workers.list_workers`, whose errors it has.
 
     Raises:
         InvalidError: `extra-missing`, when the client of Kubernetes is not installed.
     """
-    return _import("shown_workers").list_workers(settings, home, pipeline, staying=staying)
+    return _import("shown_workers").list_workers(settings, home, pipeline, staying=staying, kept=kept)
 
 
 def _import(name: str) -> Any:

@@ -4,7 +4,7 @@ import dataclasses
 import datetime as dt
 import itertools
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -44,8 +44,17 @@ SPEC_FILE = "spec"
 class Pps:
     """Pipelines, jobs and datums of one workspace."""
 
-    def __init__(self, database: Database, pfs: Pfs, *, secrets: SecretStore, project: str = DEFAULT_PROJECT) -> None:
+    def __init__(
+        self,
+        database: Database,
+        pfs: Pfs,
+        *,
+        secrets: SecretStore,
+        project: str = DEFAULT_PROJECT,
+        check_pods: Callable[[PipelineSpec, str], None] = lambda _spec, _project: None,
+    ) -> None:
         self.database = database
+        self._check_pods = check_pods
         self._secrets = secrets
         self._pfs = pfs
         self._meta_trees = Trees(pfs.store, DATUM_ROWS)
@@ -60,9 +69,12 @@ class Pps:
             source: the files of `transform.build`, from `store_source`; None for those of the version before.
 
         Raises:
-            InvalidError: `source-missing`.
+            InvalidError: `source-missing`; `pod-patch-invalid`, `user-not-number`, `pod-refused`, where datums run in pods that cannot be as it says.
         """
         request = CreatePipeline(spec.to_json(), self._project, update, reprocess, source=source)
+        with self.database.read() as txn:
+            effective = effective_spec(txn, request)
+        self._check_pods(effective, self._project)
         ((made,),) = self.apply_all([request])
         assert isinstance(made, Pipeline)
         return made

@@ -19,6 +19,7 @@ WATCH_SECONDS = 300
 _GROUPS = {JOBS: "/apis/batch/v1", DEPLOYMENTS: "/apis/apps/v1"}
 _STRICT = [("fieldValidation", "Strict")]
 """Otherwise a field that the server does not know, as one that is misspelt, would be left out without a word."""
+_TRIAL = [("dryRun", "All")]
 _QUIET_SECONDS = 30
 """A watch that says nothing for so long beyond its end is broken."""
 _GONE = 410
@@ -64,7 +65,12 @@ class Cluster:
     def try_create(self, kind: str, body: Manifest) -> None:
         """Has the server check an object as `create` does, and make nothing. Raises as that."""
         with contextlib.suppress(ConflictError):
-            self._ask("POST", kind, query=[*_STRICT, ("dryRun", "All")], body=body)
+            self._ask("POST", kind, query=[*_STRICT, *_TRIAL], body=body)
+
+    def try_replace(self, kind: str, body: Manifest) -> None:
+        """As `try_create`, of an object that is there; nothing when it is not as it was seen any more, or is gone."""
+        with contextlib.suppress(ConflictError, NotFoundError):
+            self._ask("PUT", kind, body["metadata"]["name"], query=[*_STRICT, *_TRIAL], body=body)
 
     def patch(self, kind: str, name: str, body: Manifest) -> None:
         """Changes an object by a merge patch."""

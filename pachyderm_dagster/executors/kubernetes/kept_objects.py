@@ -28,7 +28,7 @@ def put_deployment(cluster: Cluster, there: Manifest | None, wanted: Manifest, c
             return there
     for copy in copies:
         cluster.create(SECRETS, copy)
-    made = cluster.create(DEPLOYMENTS, wanted) if there is None else cluster.replace(DEPLOYMENTS, _as_seen(wanted, there))
+    made = cluster.create(DEPLOYMENTS, wanted) if there is None else cluster.replace(DEPLOYMENTS, as_seen(wanted, there))
     if made is None:
         found = cluster.get(DEPLOYMENTS, wanted["metadata"]["name"])
         if found is not None and not is_going(found):
@@ -77,10 +77,7 @@ def put_service(cluster: Cluster, name: str, wanted: Manifest | None, owner: Man
         # An address cannot be changed, and what an earlier Deployment owned goes with that.
         cluster.delete(SERVICES, name, uid=there["metadata"]["uid"])
         return cluster.create(SERVICES, wanted) is not None
-    if is_same(there, wanted):
-        return True
-    kept = {"clusterIP": address} if address else {}
-    return cluster.replace(SERVICES, {**_as_seen(wanted, there), "spec": {**wanted["spec"], **kept}}) is not None
+    return is_same(there, wanted) or cluster.replace(SERVICES, as_seen(wanted, there)) is not None
 
 
 def check_own(there: Manifest, wanted: Manifest, kind: str) -> None:
@@ -102,8 +99,12 @@ def _whose(there: Manifest) -> tuple[Any, str]:
     return (there["metadata"].get("labels") or {}).get(HOME_LABEL), annotation(there, KEPT_ANNOTATION)
 
 
-def _as_seen(wanted: Manifest, there: Manifest) -> Manifest:
-    return {**wanted, "metadata": {**wanted["metadata"], "resourceVersion": there["metadata"]["resourceVersion"]}}
+def as_seen(wanted: Manifest, there: Manifest) -> Manifest:
+    """What takes the place of an object only if that is as it was seen; the address that a Service was given stays, as it cannot be changed."""
+    address = there["spec"].get("clusterIP")
+    kept = {"clusterIP": address} if address else {}
+    seen = {"resourceVersion": there["metadata"]["resourceVersion"]}
+    return {**wanted, "metadata": {**wanted["metadata"], **seen}, "spec": {**wanted["spec"], **kept}}
 
 
 def _owner(there: Manifest) -> str:

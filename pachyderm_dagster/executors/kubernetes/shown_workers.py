@@ -5,21 +5,40 @@ from dataclasses import dataclass
 
 from pachyderm_dagster.executors.kubernetes.cluster import DEPLOYMENTS, JOBS, PODS, Cluster
 from pachyderm_dagster.executors.kubernetes.conditions import is_over, why_no_pods, why_not_begun, why_not_starting, works
-from pachyderm_dagster.executors.kubernetes.names import HOME_LABEL, JOB_ANNOTATION, JOB_LABEL, WORKERS_ANNOTATION, WORKERS_LABEL
+from pachyderm_dagster.executors.kubernetes.names import (
+    HOME_LABEL,
+    JOB_ANNOTATION,
+    JOB_LABEL,
+    KEPT_ANNOTATION,
+    KEPT_LABEL,
+    WORKERS_ANNOTATION,
+    WORKERS_LABEL,
+)
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.settings import KubernetesSettings
 
-_LABELS = {JOBS: JOB_LABEL, DEPLOYMENTS: WORKERS_LABEL}
-_KINDS = {JOBS: "Job", DEPLOYMENTS: "Deployment"}
 
+@dataclass(frozen=True, slots=True)
+class _FoundBy:
+    """What makes pods, in which of its annotations whose they are stands before an `@`, and which label of the pods has its name."""
+
+    kind: str
+    called: str
+    annotation: str
+    label: str
+
+
+_OF_JOBS = _FoundBy(JOBS, "Job", JOB_ANNOTATION, JOB_LABEL)
+_STAYING = _FoundBy(DEPLOYMENTS, "Deployment", WORKERS_ANNOTATION, WORKERS_LABEL)
+_KEPT = _FoundBy(DEPLOYMENTS, "Deployment", KEPT_ANNOTATION, KEPT_LABEL)
 
 @dataclass(frozen=True, slots=True)
 class Workers:
     """The pods of one Job or Deployment.
 
     Attributes:
-        kind: `Job`, of one job, or `Deployment`, of workers that stay.
+        kind: `Job`, of one job, or `Deployment`, of workers or of code that stay.
         wanted: so many pods are to be there.
         running: of so many the worker and user code's container run.
         problem: why others do not, in the kubelet's or scheduler's words; empty where none of them says.
@@ -32,21 +51,24 @@ class Workers:
     problem: str
 
 
-def list_workers(settings: KubernetesSettings, home: str, pipeline: RepoName, *, staying: bool) -> Sequence[Workers]:
+def list_workers(settings: KubernetesSettings, home: str, pipeline: RepoName, *, staying: bool, kept: bool = False) -> Sequence[Workers]:
     """Those of a pipeline, whatever its version.
 
     Args:
         home: id of the home's store.
         staying: whether its workers stay between jobs.
+        kept: whether it is a service or a spout, whose code stays.
 
     Raises:
         InvalidError: `config-invalid`, when no cluster is known.
         ExecutionError: `cluster-denied`.
         UnreachableError: `cluster-unreachable`.
     """
-    cluster, kind = Cluster(settings), DEPLOYMENTS if staying else JOBS
-    makers = [maker for maker in cluster.list(kind, labels=f"{HOME_LABEL}={home}")["items"] if _pipeline_of(maker) == f"{pipeline.project}/{pipeline.name}"]
-    return [count_workers(_KINDS[kind], maker, cluster.list(PODS, labels=f"{_LABELS[kind]}={maker['metadata']['name']}")["items"]) for maker in makers]
+    cluster, found_by = Cluster(settings), _KEPT if kept else _STAYING if staying else _OF_JOBS
+    there = cluster.list(found_by.kind, labels=f"{HOME_LABEL}={home}")["items"]
+    own = str(pipeline) if kept else f"{pipeline.project}/{pipeline.name}"
+    makers = [maker for maker in there if maker["metadata"].get("annotations", {}).get(found_by.annotation, "").partition("@")[0] == own]
+    return [count_workers(found_by.called, maker, cluster.list(PODS, labels=f"{found_by.label}={maker['metadata']['name']}")["items"]) for maker in makers]
 
 
 def count_workers(kind: str, maker: Manifest, pods: Sequence[Manifest]) -> Workers:
@@ -67,9 +89,3 @@ def _wanted(maker: Manifest) -> int:
     if "completions" not in spec:
         return int(spec.get("replicas", 1))
     return min(int(spec["parallelism"]), int(spec["completions"]) - int(maker.get("status", {}).get("succeeded", 0)))
-
-
-def _pipeline_of(maker: Manifest) -> str:
-    """Project and name; what a label has of them may be cut off."""
-    annotations = maker["metadata"].get("annotations", {})
-    return str(annotations.get(JOB_ANNOTATION) or annotations.get(WORKERS_ANNOTATION, "")).rpartition("@")[0]

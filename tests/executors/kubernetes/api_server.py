@@ -53,14 +53,13 @@ class ApiServer:
                 server._get(self)
 
             def do_POST(self) -> None:
-                is_trial = "dryRun=All" in urlsplit(self.path).query.split("&")
-                server._answer(self, lambda kind, _name, body: server._try(kind, body) if is_trial else server._post(kind, body))
+                server._answer(self, lambda kind, _name, body: server._try(kind, body) if _is_trial(self) else server._post(kind, body))
 
             def do_PATCH(self) -> None:
                 server._answer(self, server._patch)
 
             def do_PUT(self) -> None:
-                server._answer(self, server._replace)
+                server._answer(self, lambda kind, name, body: server._try(kind, body) if _is_trial(self) else server._replace(kind, name, body))
 
             def do_DELETE(self) -> None:
                 server._answer(self, lambda kind, name, _body: server._delete(kind, name))
@@ -267,6 +266,10 @@ class ApiServer:
         except OSError:
             return False
         return True
+
+
+def _is_trial(request: BaseHTTPRequestHandler) -> bool:
+    return "dryRun=All" in urlsplit(request.path).query.split("&")
 
 
 def _matches(found: Manifest, query: dict[str, str]) -> bool:

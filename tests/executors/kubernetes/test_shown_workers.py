@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from pachyderm_dagster.executors.kubernetes.pod_keeper import PodKeeper
 from pachyderm_dagster.executors.kubernetes.shown_workers import count_workers
 from pachyderm_dagster.executors.run_job import run_job
 from tests.cli.pachctl import Pachctl
@@ -67,6 +68,30 @@ class TestCommand:
         pachctl("create", "pipeline", stdin=COPY.replace("name: copy", "name: cop").encode())
         assert pachctl.json("inspect", "pipeline", "cop")[0]["workers"] == []
 
+    def test_pod_of_a_service_is_looked_at_and_not_only_its_record(self, place: Place, pachctl: Pachctl) -> None:
+        service = COPY.replace("/*", "/").replace("name: copy", "name: web").replace("parallelism_spec: {constant: 2}", "service: {internal_port: 8080}")
+        pachctl("create", "pipeline", stdin=service.encode())
+        assert pachctl.json("inspect", "pipeline", "web")[0]["workers"] == []
+        assert "Workers: none now: what looks after services makes one" in lines(pachctl, "web")
+        place.pods.starts = False
+        PodKeeper(place.workspace, place.settings).step()
+        labels = place.server.objects("deployments")[0]["spec"]["template"]["metadata"]["labels"]
+        pulling = {"phase": "Pending", "containerStatuses": [{"name": "user", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]}
+        place.server.put("pods", {"metadata": {"name": "web-0", "labels": labels}, "status": pulling})
+        (shown,) = pachctl.json("inspect", "pipeline", "web")
+        problem = "container user of pod web-0: ImagePullBackOff: no such image"
+        assert shown["workers"] == [{"kind": "Deployment", "name": "pipeline-default-web", "wanted": 1, "running": 0, "problem": problem}]
+        assert shown["process"]["runs"] is False
+        assert f"Workers: 0 of 1 pods run (Deployment pipeline-default-web), {problem}" in lines(pachctl, "web")
+        place.server.put("pods", {"metadata": {"name": "web-0", "labels": labels}, "status": WORKS["status"]})
+        (shown,) = pachctl.json("inspect", "pipeline", "web")
+        assert (shown["process"]["runs"], shown["workers"][0]["running"], shown["workers"][0]["problem"]) == (True, 1, "")
+
+    def test_service_of_which_the_cluster_says_nothing_is_not_said_to_run(self, place: Place, pachctl: Pachctl) -> None:
+        pachctl("update", "pipeline", stdin=COPY.replace("parallelism_spec: {constant: 2}", "service: {internal_port: 8080}").encode())
+        place.server.refuse_kind["deployments"] = 403
+        assert pachctl("inspect", "pipeline", "copy", "-o", "json").document["process"]["runs"] is None
+
     def test_cluster_that_does_not_answer_keeps_nothing_from_being_shown(self, place: Place, pachctl: Pachctl) -> None:
         place.server.refuse_kind["jobs"] = 403
         shown = pachctl("inspect", "pipeline", "copy", "-o", "json")
@@ -74,5 +99,5 @@ class TestCommand:
         assert "note: the cluster does not say how its workers are: " in shown.err
 
 
-def lines(pachctl: Pachctl) -> list[str]:
-    return [" ".join(line.split()) for line in pachctl("inspect", "pipeline", "copy").out.splitlines()]
+def lines(pachctl: Pachctl, pipeline: str = "copy") -> list[str]:
+    return [" ".join(line.split()) for line in pachctl("inspect", "pipeline", pipeline).out.splitlines()]
