@@ -1,4 +1,4 @@
-"""What services and spouts printed, from the logs that are kept of them in the home."""
+"""What services and spouts printed, from the logs that are kept of them: in the home, or in the store where they run in pods."""
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from pachyderm_dagster.cli.job_names import find_jobs
 from pachyderm_dagster.executors.kept_processes import process_folder
+from pachyderm_dagster.executors.kubernetes.names import kept_name
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pfs.references import parse_repo
 from pachyderm_dagster.pps import pipelines
 from pachyderm_dagster.pps.log_lines import LogLine
+from pachyderm_dagster.pps.model import Pipeline
 from pachyderm_dagster.pps.results import DatumDetails
 from pachyderm_dagster.worker.kept_log import KeptLines
+from pachyderm_dagster.worker.stored_log import StoredLines, log_area
 from pachyderm_dagster.workspace import Workspace
 
 _NO_DETAILS = DatumDetails(inputs=())
@@ -22,7 +25,7 @@ class _Source:
     """The kept log of a pipeline, and the one job whose lines are wanted; None for all of them."""
 
     pipeline: RepoName
-    lines: KeptLines
+    lines: KeptLines | StoredLines
     job: str | None
 
 
@@ -50,5 +53,10 @@ def kept_logs(workspace: Workspace, project: str, pipeline: str | None, job: str
             else [(parse_repo(pipeline or "", project=project), None)]
         )
         found = [(pipelines.get_pipeline(txn, name), id) for name, id in wanted]
-    home = workspace.settings.home
-    return KeptLogs([_Source(one.name, KeptLines(process_folder(home, one.key)), id) for one, id in found])
+    return KeptLogs([_Source(one.name, _lines(workspace, one), id) for one, id in found])
+
+
+def _lines(workspace: Workspace, pipeline: Pipeline) -> KeptLines | StoredLines:
+    if workspace.settings.kubernetes is not None and pipeline.spec.runs_on:
+        return StoredLines(workspace.store, log_area(kept_name(pipeline.name)))
+    return KeptLines(process_folder(workspace.settings.home, pipeline.key))

@@ -16,7 +16,7 @@ from pachyderm_dagster.executors.starts import GRACE_SECONDS, SERVICE_HOST, Star
 from pachyderm_dagster.executors.worker_process import WorkerProcess
 from pachyderm_dagster.pps.model import Pipeline, PipelineState
 from pachyderm_dagster.worker.folders import remove_entry
-from pachyderm_dagster.worker.kept_log import KeptLog
+from pachyderm_dagster.worker.kept_log import KeptLog, LogFiles
 
 _END_SECONDS = GRACE_SECONDS + 5.0
 
@@ -118,7 +118,7 @@ class SupervisedProcess:
     def note(self, line: str) -> None:
         """A line of ours in its log."""
         job = self.start.job if self.start is not None else None
-        KeptLog(str(self.folder), "" if job is None else job.id, clock=self.clock).write(f"[{line}]\n".encode())
+        KeptLog(LogFiles(str(self.folder)).add, "" if job is None else job.id, clock=self.clock).write(f"[{line}]\n".encode())
 
     def hang_up(self) -> None:
         """Asks the worker to end; `wait_end` waits for that."""

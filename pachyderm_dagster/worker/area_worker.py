@@ -1,5 +1,6 @@
 """Works on the datum sets of one job with the container of user code beside it: what a worker in a pod does, whether it stays for other jobs or not."""
 
+import contextlib
 import logging
 import os
 import threading
@@ -17,6 +18,7 @@ from pachyderm_dagster.worker.pod_datums import datums_in_pod
 from pachyderm_dagster.worker.pod_state import PodState, Starts
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask
 from pachyderm_dagster.worker.publish import FinishedDatum
+from pachyderm_dagster.worker.restart_requests import watch_restarts
 from pachyderm_dagster.worker.sandbox import PFS
 from pachyderm_dagster.worker.serving import serve
 from pachyderm_dagster.worker.set_claims import LeasedClaims, SetClaims, StoreClaims
@@ -27,6 +29,8 @@ from pachyderm_dagster.worker.starter_runner import Image, StarterRunner
 from pachyderm_dagster.worker.work_area import NO_INDEX, SENT_SIGTERM, AreaSetup, Claim, Death, WorkArea
 
 MOST_VAIN_STARTS = 8
+FLUSH_SECONDS = 5.0
+"""For so long a worker that is to end waits until what it did is told."""
 _log = logging.getLogger(f"{PACKAGE}.worker.area_worker")
 
 
@@ -75,6 +79,7 @@ class AreaWorker:
 
     Args:
         refuse: ends it, where it cannot go on. From any thread.
+        anew: starts its process over. From any thread.
         within: makes claims ones that end with something else, too.
         looks: for a set that may come.
 
@@ -88,11 +93,12 @@ class AreaWorker:
         claim: Claim,
         pod: InPod,
         refuse: Callable[[PachydermError], NoReturn],
+        anew: Callable[[], NoReturn],
         *,
         within: Callable[[SetClaims], SetClaims] = lambda claims: claims,
         looks: Looks = USUAL_LOOKS,
     ) -> None:
-        self._area, self._claim, self._pod, self._refuse, self._within = area, claim, pod, refuse, within
+        self._area, self._claim, self._pod, self._refuse, self._anew, self._within = area, claim, pod, refuse, anew, within
         self._orders = SetOrders(area, self._claims, looks=looks, told=pod.state.forget_vain)
         self._coordination = ""
         self.has_worked = False
@@ -101,8 +107,13 @@ class AreaWorker:
         """Works until no set is left; `close` tells what is not told then. Raises as `serve`, StarterGone among it."""
         self._coordination = found.coordination
         threading.Thread(target=self._tell, name="tell", daemon=True).start()
-        with datums_in_pod(self._pod.runner, self._area.store, found.setup, image, self._pod.log_format) as (datums, files):
-            serve(self, _Marked(datums, self._pod.state, self._area.job, self._orders.ran), files)
+        over = threading.Event()
+        watch_restarts(self._area, self._running, self._restart, over)
+        try:
+            with datums_in_pod(self._pod.runner, self._area.store, found.setup, image, self._pod.log_format) as (datums, files):
+                serve(self, _Marked(datums, self._pod.state, self._area.job, self._orders.ran), files)
+        finally:
+            over.set()
 
     def next_task(self) -> DatumTask | None:
         task = self._orders.next_task()
@@ -136,6 +147,18 @@ class AreaWorker:
     def close(self, seconds: float | None = None) -> None:
         """As `SetOrders.close`."""
         self._orders.close(seconds)
+
+    def _running(self) -> str | None:
+        now = self._pod.state.now
+        return None if now is None else now.id
+
+    def _restart(self) -> NoReturn:
+        """Has the worker start anew, which ends user code, and goes on with the sets that it has: with the datum that ran."""
+        self._pod.state.end()
+        self._pod.state.forget_vain()
+        with contextlib.suppress(PachydermError):
+            self.close(FLUSH_SECONDS)
+        self._anew()
 
     def _claims(self) -> SetClaims:
         if not self._coordination:

@@ -4,6 +4,7 @@ import logging
 import os
 
 from pachyderm_dagster.log_lines import about
+from pachyderm_dagster.worker.output_log import Listener
 
 _STDERR = 2
 _LONGEST_LINE = 64 << 10
@@ -56,3 +57,23 @@ class LoggedEcho:
         # Output is read by another thread than the one that runs the datum.
         with about(datum=self._datum):
             _log.info("%s", line.decode(errors="replace"))
+
+
+class EchoedToo:
+    """Has a log that wants everything at once, and prints what it gets."""
+
+    after_seconds = 0.0
+
+    def __init__(self, log: Listener, echo: Listener) -> None:
+        self._both = (log, echo)
+
+    def open(self, so_far: bytes) -> None:
+        """Both had everything as it came."""
+
+    def write(self, data: bytes) -> None:
+        for one in self._both:
+            one.write(data)
+
+    def close(self) -> None:
+        for one in self._both:
+            one.close()

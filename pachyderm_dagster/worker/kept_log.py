@@ -1,8 +1,8 @@
-"""What a process that stays prints, line by line, in a file that is kept: for people who look while it runs, and after it was ended in any way."""
+"""What a process that stays prints, line by line, in files that are kept: for people who look while it runs, and after it was ended in any way."""
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -28,18 +28,17 @@ class KeptLine(msgspec.Struct, frozen=True):
 
 
 class KeptLog:
-    """Writes the lines of one process behind those of the processes before it.
+    """Has the lines of one process kept.
 
     Args:
-        folder: of the two files.
+        keep: takes whole lines, each a `KeptLine` in JSON.
         clock: says when lines came.
     """
 
     after_seconds = 0.0
 
-    def __init__(self, folder: str, job: str, *, clock: Clock, most_bytes: int = KEPT_BYTES) -> None:
-        self._path, self._older = f"{folder}/{LOG}", f"{folder}/{OLDER_LOG}"
-        self._job, self._clock, self._most = job, clock, most_bytes
+    def __init__(self, keep: Callable[[bytes], None], job: str, *, clock: Clock) -> None:
+        self._keep, self._job, self._clock = keep, job, clock
         self._begun = bytearray()
 
     def open(self, so_far: bytes) -> None:
@@ -60,11 +59,19 @@ class KeptLog:
         self._begun = bytearray()
 
     def _add(self, lines: list[bytearray]) -> None:
-        if not lines:
-            return
-        now = self._clock.now().timestamp()
-        text = b"".join(msgspec.json.encode(KeptLine(now, line.decode(errors="replace"), self._job)) + b"\n" for line in lines)
-        # A log that cannot be written is no reason to end what works.
+        if lines:
+            now = self._clock.now().timestamp()
+            self._keep(b"".join(msgspec.json.encode(KeptLine(now, line.decode(errors="replace"), self._job)) + b"\n" for line in lines))
+
+
+class LogFiles:
+    """Keeps lines in two files of a folder, behind those of the processes before."""
+
+    def __init__(self, folder: str, *, most_bytes: int = KEPT_BYTES) -> None:
+        self._path, self._older, self._most = f"{folder}/{LOG}", f"{folder}/{OLDER_LOG}", most_bytes
+
+    def add(self, text: bytes) -> None:
+        """Adds whole lines. A log that cannot be written is no reason to end what works."""
         with contextlib.suppress(OSError):
             file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:

@@ -7,7 +7,7 @@ from collections import defaultdict
 import msgspec
 
 from pachyderm_dagster.clock import SystemClock
-from pachyderm_dagster.worker.kept_log import KeptLog
+from pachyderm_dagster.worker.kept_log import KeptLog, LogFiles
 from pachyderm_dagster.worker.output_log import Listener
 from pachyderm_dagster.worker.protocol import DatumTask, WorkerSetup
 
@@ -29,7 +29,7 @@ class LiveDatum(msgspec.Struct, frozen=True):
 def listener_of(setup: WorkerSetup, task: DatumTask, started: float) -> Listener:
     """What gets the output of a datum of a worker while it runs."""
     if setup.kept_log:
-        return KeptLog(setup.kept_log, setup.environment.get("PACH_JOB_ID", ""), clock=SystemClock())
+        return KeptLog(LogFiles(setup.kept_log).add, setup.environment.get("PACH_JOB_ID", ""), clock=SystemClock())
     job = "{PPS_PROJECT_NAME}/{PPS_PIPELINE_NAME}@{PACH_JOB_ID}".format_map(defaultdict(str, setup.environment))
     return LiveFile(setup.scratch, LiveDatum(job, task.id, started))
 

@@ -15,9 +15,8 @@ from typing import NoReturn
 from pachyderm_dagster.errors import PachydermError, UnreachableError
 from pachyderm_dagster.log_lines import TEXT, process_log
 from pachyderm_dagster.storage.objects import ObjectStore
-from pachyderm_dagster.worker.area_worker import MOST_VAIN_STARTS, AreaWorker, InPod
+from pachyderm_dagster.worker.area_worker import FLUSH_SECONDS, MOST_VAIN_STARTS, AreaWorker, InPod
 from pachyderm_dagster.worker.job_queue import JobQueue, next_job
-from pachyderm_dagster.worker.pod import FLUSH_SECONDS
 from pachyderm_dagster.worker.pod_process import begin_anew, begin_with_store, heed_termination, write_last_words
 from pachyderm_dagster.worker.protocol import WorkerRefused
 from pachyderm_dagster.worker.set_claims import OfferedClaims, SetClaims
@@ -136,7 +135,7 @@ class LongLivedWorker:
         self._pod.check_starts()
         found = area.find_setup()
         if found is not None:
-            self._worker = AreaWorker(area, self._claim, self._pod, self.refuse, within=self._as_offered, looks=_IN_JOB)
+            self._worker = AreaWorker(area, self._claim, self._pod, self.refuse, begin_anew, within=self._as_offered, looks=_IN_JOB)
             with self._heeding_end(job):
                 self._worker.work(found, image)
                 self._worker.close()

@@ -15,8 +15,8 @@ from typing import NoReturn
 from pachyderm_dagster.errors import PachydermError, UnreachableError
 from pachyderm_dagster.log_lines import TEXT, process_log
 from pachyderm_dagster.storage.open_store import open_store
-from pachyderm_dagster.worker.area_worker import MOST_VAIN_STARTS, AreaWorker, InPod
-from pachyderm_dagster.worker.pod_process import begin_process, heed_termination, write_last_words
+from pachyderm_dagster.worker.area_worker import FLUSH_SECONDS, MOST_VAIN_STARTS, AreaWorker, InPod
+from pachyderm_dagster.worker.pod_process import begin_anew, begin_process, heed_termination, write_last_words
 from pachyderm_dagster.worker.protocol import WorkerRefused
 from pachyderm_dagster.worker.starter_runner import StarterGone
 from pachyderm_dagster.worker.work_area import AreaSetup, Claim, WorkArea
@@ -24,7 +24,6 @@ from pachyderm_dagster.worker.work_area import AreaSetup, Claim, WorkArea
 ALL_DONE, REFUSED = 0, os.EX_UNAVAILABLE
 """Exit codes of user code's container: no set is left; the worker cannot go on, and said why."""
 _LOOK_SECONDS = 0.5
-FLUSH_SECONDS = 5.0
 
 
 class PodWorker:
@@ -32,7 +31,7 @@ class PodWorker:
 
     def __init__(self, area: WorkArea, claim: Claim, pod: InPod) -> None:
         self._area, self._claim, self._pod = area, claim, pod
-        self._worker = AreaWorker(area, claim, pod, self.refuse)
+        self._worker = AreaWorker(area, claim, pod, self.refuse, begin_anew)
         self._refused = False
 
     def run(self) -> NoReturn:

@@ -10,8 +10,9 @@ from pachyderm_dagster.log_lines import JSON, about_job
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.objects import ObjectStore
 from pachyderm_dagster.worker.datums import DatumRunner, Elsewhere
-from pachyderm_dagster.worker.echo import Echo, LoggedEcho
+from pachyderm_dagster.worker.echo import Echo, EchoedToo, LoggedEcho
 from pachyderm_dagster.worker.folders import FolderPool, empty_folder, remove_entry
+from pachyderm_dagster.worker.output_log import Listener
 from pachyderm_dagster.worker.pipe_calls import PipeCalls
 from pachyderm_dagster.worker.protocol import WorkerSetup
 from pachyderm_dagster.worker.sandbox import PFS, Sandbox
@@ -22,8 +23,13 @@ from pachyderm_dagster.worker.starter_runner import Image, StarterRunner
 
 
 @contextlib.contextmanager
-def datums_in_pod(runner: StarterRunner, store: ObjectStore, setup: WorkerSetup, image: Image, log_format: str) -> Iterator[tuple[DatumRunner, Files]]:
+def datums_in_pod(
+    runner: StarterRunner, store: ObjectStore, setup: WorkerSetup, image: Image, log_format: str, *, log: Listener | None = None
+) -> Iterator[tuple[DatumRunner, Files]]:
     """What runs datums in the container of user code, and their files; nothing is left of what a job or worker had before. Logs of the block are about the job.
+
+    Args:
+        log: gets what user code prints, too.
 
     Raises:
         PachydermError: the store does not give the source folder, or the disk is full.
@@ -44,11 +50,15 @@ def datums_in_pod(runner: StarterRunner, store: ObjectStore, setup: WorkerSetup,
             source=source if setup.source_files else "",
             calls=exits.enter_context(_calls(setup)) if setup.datum_batching else None,
             elsewhere=Elsewhere((image.user, image.group), (PFS, source), runner.memory),
-            listener=lambda task, _started: LoggedEcho(task.id) if log_format == JSON else Echo(),
+            listener=lambda task, _started: _listener(LoggedEcho(task.id) if log_format == JSON else Echo(), log),
         )
         exits.enter_context(_about(setup))
         pool = FolderPool(f"{PACH}/datums")
         yield datums, Files(reader, ContentWriter(store), pool, PFS, links_elsewhere=True, is_bounded=setup.memory_volume)
+
+
+def _listener(echo: Listener, log: Listener | None) -> Listener:
+    return echo if log is None else EchoedToo(log, echo)
 
 
 def _calls(setup: WorkerSetup) -> PipeCalls:

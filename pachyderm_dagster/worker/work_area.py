@@ -40,6 +40,7 @@ SENT_SIGTERM = "SIGTERM was sent to process 1 of the container, while nobody end
 _SPREAD = 0.6180339887498949
 _SETUP, _SETS, _SETS_WRITTEN, _REMOVING = "setup", "sets", "sets-written", "removing"
 _TAKERS, _CLAIMS, _RESULTS, _DEATHS, _TOLD, _REFUSALS, _ENDS = "takers", "claims", "results", "deaths", "told", "refusals", "ends"
+_RESTARTS = "restarts"
 _LAST = "-last"
 _JOB = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _Message = TypeVar("_Message")
@@ -254,6 +255,21 @@ class WorkArea:
         """The results of a part."""
         return self._decode(f"{_RESULTS}/{part.set_number:08}/{part.name}", list[DatumResult])
 
+    def begun(self) -> Iterator[str]:
+        """The ids of the datums of sets that a worker has, without those that have a result: what runs is among them."""
+        ended = {part.set_number for part in self.parts(0) if part.is_last}
+        for number in sorted(self.claimed() - ended):
+            done, _ = self.results_of(number)
+            yield from (task.id for task in self.read_set(number) if task.index not in done)
+
+    def ask_restart(self, datum: str) -> None:
+        """Asks whoever runs a datum to run it again."""
+        self.store.put_new(self._key(f"{_RESTARTS}/{datum}"), b"")
+
+    def is_restart_asked(self, datum: str) -> bool:
+        """Whether somebody asked for that, and no worker has taken it up."""
+        return self._find(f"{_RESTARTS}/{datum}") is not None
+
     def remove(self) -> None:
         """Removes the area. One that is killed meanwhile is ended by the next call, or by `begin`.
 
@@ -266,6 +282,13 @@ class WorkArea:
         self.store.delete(self._key(_REMOVING))
 
     # Both sides.
+
+    def take_restart(self, datum: str) -> bool:
+        """Whether it was asked that a datum be run again; it is not any more. Who asked takes it back by this."""
+        if not self.is_restart_asked(datum):
+            return False
+        self.store.delete(self._key(f"{_RESTARTS}/{datum}"))
+        return True
 
     def sets_written(self) -> int | None:
         """How many sets there are; None as long as there may be more."""

@@ -47,4 +47,4 @@ def test_job_that_has_not_begun_runs_nothing(pachctl: Pachctl, environment_of_it
     job = stuck_job(pachctl, environment_of_its_own, tmp_path)
     answer = pachctl.run("restart", "datum", f"work@{job.id}", "/stuck")
     assert answer.code == "datum-not-running"
-    assert "none of its datums runs here now" in answer.err
+    assert "none of its datums runs now" in answer.err

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pachyderm_dagster.clock import ManualClock
-from pachyderm_dagster.worker.kept_log import LOG, OLDER_LOG, KeptLines, KeptLog
+from pachyderm_dagster.worker.kept_log import LOG, OLDER_LOG, KeptLines, KeptLog, LogFiles
 
 
 def texts(lines: KeptLines) -> list[str]:
@@ -15,7 +15,7 @@ def texts(lines: KeptLines) -> list[str]:
 
 def test_line_is_kept_once_it_is_whole(tmp_path: Path) -> None:
     clock, lines = ManualClock(), KeptLines(tmp_path)
-    log = KeptLog(str(tmp_path), "job-1", clock=clock)
+    log = KeptLog(LogFiles(str(tmp_path)).add, "job-1", clock=clock)
     log.write(b"one\ntw")
     (first,) = lines.more()
     assert (first.text, first.job, first.time) == ("one", "job-1", clock.now().timestamp())
@@ -25,7 +25,7 @@ def test_line_is_kept_once_it_is_whole(tmp_path: Path) -> None:
 
 
 def test_last_line_without_an_end_is_kept_when_the_process_ends(tmp_path: Path) -> None:
-    log = KeptLog(str(tmp_path), "", clock=ManualClock())
+    log = KeptLog(LogFiles(str(tmp_path)).add, "", clock=ManualClock())
     log.write(b"half a line")
     assert texts(KeptLines(tmp_path)) == []
     log.close()
@@ -33,7 +33,7 @@ def test_last_line_without_an_end_is_kept_when_the_process_ends(tmp_path: Path) 
 
 
 def test_full_file_takes_the_place_of_the_older_one_and_readers_miss_nothing(tmp_path: Path) -> None:
-    log, reader = KeptLog(str(tmp_path), "", clock=ManualClock(), most_bytes=150), KeptLines(tmp_path)
+    log, reader = KeptLog(LogFiles(str(tmp_path), most_bytes=150).add, "", clock=ManualClock()), KeptLines(tmp_path)
     seen = []
     for number in range(20):
         log.write(f"line {number}\n".encode())
@@ -46,7 +46,7 @@ def test_full_file_takes_the_place_of_the_older_one_and_readers_miss_nothing(tmp
 
 
 def test_line_that_a_crash_cut_off_is_left_out(tmp_path: Path) -> None:
-    log = KeptLog(str(tmp_path), "", clock=ManualClock())
+    log = KeptLog(LogFiles(str(tmp_path)).add, "", clock=ManualClock())
     log.write(b"whole\n")
     with (tmp_path / LOG).open("ab") as file:
         file.write(b'{"time": 1.0, "te')
@@ -54,7 +54,7 @@ def test_line_that_a_crash_cut_off_is_left_out(tmp_path: Path) -> None:
 
 
 def test_bytes_that_are_no_text_are_kept_as_well_as_can_be(tmp_path: Path) -> None:
-    KeptLog(str(tmp_path), "", clock=ManualClock()).write(b"\xff\x00x\n")
+    KeptLog(LogFiles(str(tmp_path)).add, "", clock=ManualClock()).write(b"\xff\x00x\n")
     assert texts(KeptLines(tmp_path)) == ["\ufffd\x00x"]
 
 
@@ -65,7 +65,7 @@ def test_without_a_log_there_are_no_lines(tmp_path: Path) -> None:
 def test_new_file_with_the_inode_of_one_that_is_gone_is_read_from_its_beginning(tmp_path: Path) -> None:
     """A file system may give it to the next file at once; here a link keeps it until then."""
     spare, reader = tmp_path / "spare", KeptLines(tmp_path)
-    log = KeptLog(str(tmp_path), "", clock=ManualClock())
+    log = KeptLog(LogFiles(str(tmp_path)).add, "", clock=ManualClock())
     log.write(b"the first, which is longer\n")
     assert texts(reader) == ["the first, which is longer"]
     os.rename(tmp_path / LOG, tmp_path / OLDER_LOG)
@@ -81,7 +81,7 @@ def test_new_file_with_the_inode_of_one_that_is_gone_is_read_from_its_beginning(
 
 def test_after_two_turns_between_two_looks_what_is_left_is_read(tmp_path: Path) -> None:
     clock, reader = ManualClock(), KeptLines(tmp_path)
-    log = KeptLog(str(tmp_path), "", clock=clock)
+    log = KeptLog(LogFiles(str(tmp_path)).add, "", clock=clock)
     log.write(b"old\n")
     assert texts(reader) == ["old"]
     inode = (tmp_path / LOG).stat().st_ino
@@ -97,7 +97,7 @@ def test_after_two_turns_between_two_looks_what_is_left_is_read(tmp_path: Path) 
 
 
 def test_turn_between_the_opening_of_the_two_files_shows_no_line_twice(tmp_path: Path) -> None:
-    log = KeptLog(str(tmp_path), "", clock=ManualClock())
+    log = KeptLog(LogFiles(str(tmp_path)).add, "", clock=ManualClock())
 
     class Turning(KeptLines):
         def _open(self, name: str) -> BinaryIO | None:

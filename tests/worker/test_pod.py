@@ -18,7 +18,7 @@ from pachyderm_dagster.worker.pod_state import PodState
 from pachyderm_dagster.worker.starter import CONTROL, prepare_volume
 from pachyderm_dagster.worker.work_area import Death
 from tests.etcds import needs_etcd, new_address
-from tests.worker.pods import BUSYBOX, IMAGE_VARIABLES, PodPlace, needs_pods, pods, wait_for
+from tests.worker.pods import BUSYBOX, IMAGE_VARIABLES, JOB, WORKERS, PodPlace, needs_pods, pods, wait_for
 from tests.worker.running import OF_THE_C_LIBRARY, ROOT, Place, Ran
 
 pytestmark = needs_pods
@@ -534,3 +534,22 @@ def test_a_living_pod_takes_over_the_set_of_one_that_died(pods: PodPlace) -> Non
     assert lives.wait() == 0
     assert [(one.index, one.state) for one in pods.results()] == [(index, "SUCCESS") for index in range(6)]
     assert pods.deaths() == []
+
+
+@pytest.mark.parametrize("stay", [False, True])
+def test_datum_that_is_asked_to_is_run_again_in_the_same_pod_and_is_to_blame_for_nothing(pods: PodPlace, stay: bool) -> None:
+    again = f"{pods.folder}/again"
+    script = f"if [ -e {again} ]; then echo second >/pfs/out/a; else touch {again}; exec sleep 1000; fi"
+    tasks = [pods.task(0, environment={"SCRIPT": "echo >/pfs/out/b"}), pods.task(1, environment={"SCRIPT": script})]
+    pods.give(*EVAL, tasks=tasks, set_size=1)
+    if stay:
+        pods.stay = True
+        pods.store.put_new(f"work/{WORKERS}/jobs/{JOB}", b"")
+    pod = pods.start_pod()
+    wait_for(lambda: Path(again).exists())
+    assert list(pods.area.begun()) == [tasks[1].id]
+    pods.area.ask_restart(tasks[1].id)
+    wait_for(lambda: len(pods.results()) == 2)
+    assert [(ran.state, ran.outputs) for ran in pods.results()] == [("SUCCESS", {"/b": "\n"}), ("SUCCESS", {"/a": "second\n"})]
+    assert not pods.area.is_restart_asked(tasks[1].id) and not pods.deaths()
+    assert pod.user.poll() is None if stay else pod.wait() == 0

@@ -11,7 +11,8 @@ from pachyderm_dagster.worker.protocol import IN_CONTAINER, DatumResult, ResultS
 from pachyderm_dagster.worker.starter import ANSWERS, CONTROL, OUTPUT, TRIES
 from pachyderm_dagster.worker.starter_runner import StarterRunner
 from pachyderm_dagster.worker.staying_code import NOT_STARTED, container_code, why_ended
-from tests.worker.pods import Pod, PodPlace, needs_pods, pods, wait_for
+from pachyderm_dagster.worker.stored_log import StoredLines, log_area
+from tests.worker.pods import JOB, Pod, PodPlace, needs_pods, pods, wait_for
 
 __all__ = ["pods"]
 FILES = {"data": {"/page": b"one\n"}}
@@ -33,16 +34,21 @@ def test_why_code_ended_is_said_with_its_own_code_once(reason: str, code: int | 
     assert str(why_ended(DatumResult(id="0" * 64, index=0, state=ResultState.FAILED, reason=reason, exit_code=code)).error()) == found
 
 
-def serve(place: PodPlace, script: str) -> Pod:
+def serve(place: PodPlace, script: str, *, user: int = 1000) -> Pod:
     place.serves = True
     place.folder.chmod(0o755)
     place.give("sh", "-c", script, tasks=[place.task(inputs=FILES)], kept_log=IN_CONTAINER, datum_tries=1, variables={"PACH_SERVICE_PORT": "80"})
-    return place.start_pod(user=1000)
+    return place.start_pod(user=user)
 
 
 def last_words(place: PodPlace) -> str:
     found = place.area.find_last("pod-0")
     return "" if found is None else str(found.error())
+
+
+def kept(place: PodPlace) -> list[str]:
+    """The lines of the log in the store."""
+    return [line.text for line in StoredLines(place.store, log_area(JOB)).more()]
 
 
 def in_container(pod: Pod, *command: str) -> None:
@@ -120,3 +126,35 @@ def test_what_is_not_there_to_serve_is_told(pods: PodPlace) -> None:
     pod = pods.start_pod()
     pod.worker.wait()
     assert "there is nothing to run" in last_words(pods)
+
+
+@needs_pods
+def test_what_code_prints_is_kept_in_the_store_while_it_runs_and_when_it_has_ended(pods: PodPlace) -> None:
+    pod = serve(pods, f"echo begins; while [ ! -e {pods.folder}/end ]; do sleep 0.01; done; echo ends; exit 3", user=0)
+    wait_for(lambda: kept(pods) == ["begins"])
+    (pods.folder / "end").touch()
+    assert pod.user.wait() == 3
+    pod.restart_container()
+    ends = ["begins", "ends", "['sh' ended with exit code 3; its last output: begins | ends [command-failed]]"]
+    wait_for(lambda: kept(pods)[:6] == ends * 2)
+
+
+@needs_pods
+def test_what_code_printed_last_is_kept_when_its_pod_is_told_to_end(pods: PodPlace) -> None:
+    pod = serve(pods, "trap 'echo said goodbye; exit 0' TERM; echo begins; while :; do sleep 0.01; done")
+    wait_for(lambda: "begins" in pods.log())
+    in_container(pod, "/pach/bin/busybox", "sh", "/pach/bin/leave", "0", "1000")
+    pod.wait()
+    # The shell may tell of its own child's end between the two.
+    assert kept(pods)[0] == "begins" and kept(pods)[-1] == "said goodbye"
+
+
+@needs_pods
+def test_code_that_is_asked_to_starts_again_in_its_container(pods: PodPlace) -> None:
+    pod = serve(pods, "echo begins $(cat /pfs/data/page); exec sleep 1000")
+    wait_for(lambda: "begins one" in pods.log())
+    ((task,),) = [pods.area.read_set(0)]
+    pods.area.ask_restart(task.id)
+    wait_for(lambda: pods.log().count("begins one") == 2)
+    assert not pods.area.is_restart_asked(task.id) and pod.user.poll() is None
+    wait_for(lambda: kept(pods) == ["begins one", "[it was asked to start again]", "begins one"])

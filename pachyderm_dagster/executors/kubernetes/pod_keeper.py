@@ -1,7 +1,5 @@
 """Has services and spouts run in pods as the record wants them: a pass that compares, and changes what differs (docs/design/0033)."""
 
-import contextlib
-import datetime as dt
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -9,24 +7,22 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from pachyderm_dagster.errors import ConflictError, ExecutionError, ExistsError, InvalidError, NotFoundError, UnreachableError
+from pachyderm_dagster.errors import ExecutionError, ExistsError, InvalidError, NotFoundError, UnreachableError
 from pachyderm_dagster.executors.backoff import Backoff
-from pachyderm_dagster.executors.kubernetes.attempt_areas import list_areas
 from pachyderm_dagster.executors.kubernetes.cluster import DEPLOYMENTS, PODS, Cluster
-from pachyderm_dagster.executors.kubernetes.conditions import is_crashing, is_going
 from pachyderm_dagster.executors.kubernetes.kept_code import KeptCode
-from pachyderm_dagster.executors.kubernetes.kept_health import is_served, why_not_served
+from pachyderm_dagster.executors.kubernetes.kept_health import find_last_words, is_served, why_not_served
 from pachyderm_dagster.executors.kubernetes.kept_manifests import (
     AREA_ANNOTATION,
     CONTENT_ANNOTATION,
-    SECRETS_ANNOTATION,
     annotation,
     content_of,
     is_kept,
     kept_deployment,
     kept_service,
 )
-from pachyderm_dagster.executors.kubernetes.kept_objects import put_deployment, put_service, tidy_secrets
+from pachyderm_dagster.executors.kubernetes.kept_objects import put_deployment, put_service
+from pachyderm_dagster.executors.kubernetes.kept_removal import KeptRemoval
 from pachyderm_dagster.executors.kubernetes.names import HOME_LABEL, KEPT_ANNOTATION, KEPT_LABEL, kept_name
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
 from pachyderm_dagster.executors.service_jobs import end_service_job, end_unrunnable
@@ -38,15 +34,12 @@ from pachyderm_dagster.pps.model import Counters, JobState, Pipeline, PipelineSt
 from pachyderm_dagster.pps.staying import list_staying
 from pachyderm_dagster.pps.wanted import Wanted, list_wanted, set_crashing
 from pachyderm_dagster.settings import KubernetesSettings
-from pachyderm_dagster.worker.work_area import WorkArea
 from pachyderm_dagster.workspace import Workspace
 
 SETTLED_SECONDS = 10.0
 """Between looks at the cluster while the record wants nothing new and all is served."""
 UNSETTLED = Backoff(first=0.5, most=SETTLED_SECONDS)
 """Of the looks since the record wanted something new, while that is not served."""
-LEFT_AGE = dt.timedelta(minutes=1)
-"""Of areas and copies of secrets that are removed."""
 _ALL = "services and spouts"
 
 _log = logging.getLogger(__name__)
@@ -78,7 +71,7 @@ class PodKeeper:
         self._next = 0.0
         self._looks = 0
         self._is_clear = False
-        self._tidied: dict[str, tuple[str, str, str]] = {}
+        self._removal = KeptRemoval(workspace.store, workspace.database.clock.now, tell)
         self._unserved: set[RepoName] = set()
 
     def step(self) -> None:
@@ -116,9 +109,9 @@ class PodKeeper:
         for name, found in there.items():
             whose = annotation(found, KEPT_ANNOTATION)
             if whose not in known:
-                self._troubles.attempt(f"the end of {name}", partial(self._remove, found))
+                self._troubles.attempt(f"the end of {name}", partial(self._removal.remove, self._there, found))
             elif whose in going:
-                self._troubles.attempt(f"the end of {name}", partial(self._rest, found))
+                self._troubles.attempt(f"the end of {name}", partial(self._removal.rest, self._there, found))
         return {name: found for name, found in there.items() if annotation(found, KEPT_ANNOTATION) in known}
 
     def _read(self) -> tuple[list[Wanted], list[RepoName]]:
@@ -182,7 +175,7 @@ class PodKeeper:
             pods = self._there.list(PODS, labels=f"{KEPT_LABEL}={name}")["items"]
             problem = why_not_served(deployment, pods)
             if problem is not None:
-                self._note(one.pipeline, self._last_words(deployment, pods) or problem)
+                self._note(one.pipeline, find_last_words(self._workspace.store, deployment, pods) or problem)
             return False
         self._note(one.pipeline, None)
         job = one.job
@@ -190,26 +183,8 @@ class PodKeeper:
             self._workspace.database.write(lambda txn: jobs.report(txn, job, JobState.RUNNING, Counters()))
         for earlier in one.earlier:
             end_service_job(self._workspace, earlier, JobState.SUCCESS)
-        self._tidy(deployment)
+        self._removal.tidy(self._there, deployment)
         return True
-
-    def _tidy(self, deployment: Manifest) -> None:
-        """Removes what earlier Deployments used, and nobody does now."""
-        name, uid = deployment["metadata"]["name"], deployment["metadata"]["uid"]
-        area, content = (annotation(deployment, key) for key in (AREA_ANNOTATION, SECRETS_ANNOTATION))
-        if self._tidied.get(name) == (uid, area, content):
-            return
-        # What is new may be that of a Deployment which another process is about to put in the place of this.
-        before = self._workspace.database.clock.now() - LEFT_AGE
-        are_gone = self._remove_areas(name, but=area, before=before)
-        if tidy_secrets(self._there, deployment, before) and are_gone:
-            self._tidied[name] = (uid, area, content)
-
-    def _last_words(self, deployment: Manifest, pods: list[Manifest]) -> str:
-        """Why the code of a pod ended last that ends again and again, as its worker says; empty when it does not, or there is no such pod."""
-        area = WorkArea(self._workspace.store, annotation(deployment, AREA_ANNOTATION))
-        found = [area.find_last(pod["metadata"]["uid"]) for pod in pods if annotation(pod, AREA_ANNOTATION) == area.job and is_crashing(pod)]
-        return next((str(one.error()) for one in found if one is not None), "")
 
     def _note(self, pipeline: Pipeline, problem: str | None) -> None:
         """Has the record say that the pipeline is crashing, and why; None: that it is not."""
@@ -217,30 +192,6 @@ class PodKeeper:
         if problem != said:
             self._workspace.database.write(lambda txn: set_crashing(txn, pipeline, problem))
             self._tell(f"{pipeline.spec.kind} {pipeline.name}: {problem or 'runs'}")
-
-    def _rest(self, there: Manifest) -> None:
-        """Has nothing run of a pipeline that is stopped, or has nothing to serve; its Service stays."""
-        if there["spec"]["replicas"] and not is_going(there):
-            seen = {"resourceVersion": there["metadata"]["resourceVersion"]}
-            # Otherwise it was changed meanwhile, which the next pass sees.
-            with contextlib.suppress(ConflictError, NotFoundError):
-                self._there.patch(DEPLOYMENTS, there["metadata"]["name"], {"metadata": seen, "spec": {"replicas": 0}})
-            self._tell(f"{there['metadata']['name']}: ends")
-
-    def _remove(self, there: Manifest) -> None:
-        """Removes what is of no pipeline any more, with its Service and its secrets."""
-        self._remove_areas(there["metadata"]["name"])
-        if not is_going(there):
-            self._there.delete(DEPLOYMENTS, there["metadata"]["name"], uid=there["metadata"]["uid"])
-            self._tell(f"{there['metadata']['name']}: is removed")
-
-    def _remove_areas(self, name: str, *, but: str = "", before: dt.datetime | None = None) -> bool:
-        """Whether no other is left."""
-        others = [WorkArea(self._workspace.store, found) for found in list_areas(self._workspace.store, name) if found != but]
-        old = [area for area in others if before is None or (area.modified() or before) <= before]
-        for area in old:
-            area.remove()
-        return len(old) == len(others)
 
 
 def _state_of(one: Wanted) -> object:

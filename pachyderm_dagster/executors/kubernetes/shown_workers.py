@@ -33,6 +33,7 @@ _OF_JOBS = _FoundBy(JOBS, "Job", JOB_ANNOTATION, JOB_LABEL)
 _STAYING = _FoundBy(DEPLOYMENTS, "Deployment", WORKERS_ANNOTATION, WORKERS_LABEL)
 _KEPT = _FoundBy(DEPLOYMENTS, "Deployment", KEPT_ANNOTATION, KEPT_LABEL)
 
+
 @dataclass(frozen=True, slots=True)
 class Workers:
     """The pods of one Job or Deployment.

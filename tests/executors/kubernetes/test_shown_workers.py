@@ -76,8 +76,8 @@ class TestCommand:
         place.pods.starts = False
         PodKeeper(place.workspace, place.settings).step()
         labels = place.server.objects("deployments")[0]["spec"]["template"]["metadata"]["labels"]
-        pulling = {"phase": "Pending", "containerStatuses": [{"name": "user", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]}
-        place.server.put("pods", {"metadata": {"name": "web-0", "labels": labels}, "status": pulling})
+        state = {"name": "user", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
+        place.server.put("pods", {"metadata": {"name": "web-0", "labels": labels}, "status": {"phase": "Pending", "containerStatuses": [state]}})
         (shown,) = pachctl.json("inspect", "pipeline", "web")
         problem = "container user of pod web-0: ImagePullBackOff: no such image"
         assert shown["workers"] == [{"kind": "Deployment", "name": "pipeline-default-web", "wanted": 1, "running": 0, "problem": problem}]
