@@ -9,14 +9,16 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
 
+from pachyderm_dagster.clock import SystemClock
 from pachyderm_dagster.errors import InvalidError, StorageError
-from pachyderm_dagster.storage.storage_urls import shown, unknown_url
+from pachyderm_dagster.storage.storage_urls import CREDENTIALS_FOLDER, shown, unknown_url
 
 MAX_RETRIES = 5
 RETRY_SECONDS = 30
@@ -49,6 +51,10 @@ _S3_CREDENTIALS = (
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
+_IN_FOLDER = {"access_key_id": "AWS_ACCESS_KEY_ID", "secret_access_key": "AWS_SECRET_ACCESS_KEY", "token": "AWS_SESSION_TOKEN"}
+_READ_AGAIN_SECONDS = 60
+# So long before their end obstore asks for the next ones.
+_OBSTORE_MARGIN_SECONDS = 300
 # Botocore hands out credentials that live for ten minutes at least; none is used for longer.
 _CREDENTIALS_SECONDS = 600
 
@@ -109,6 +115,9 @@ def _s3_credentials(settings: dict[str, str]) -> dict[str, Any]:
     """What boto3 finds (profiles, SSO, assumed roles, container and instance roles), when the variables say nothing and it is installed."""
     profile = settings.pop("profile", None)
     # obstore reads the process's environment itself, so that there is no other one to pass.
+    folder = os.environ.get(CREDENTIALS_FOLDER, "")  # noqa: TID251
+    if profile is None and "skip_signature" not in settings and _is_for_a_while(folder):
+        return {"credential_provider": lambda: _read_credentials(folder)}
     given = any(os.environ.get(name) for name in _S3_CREDENTIALS)  # noqa: TID251
     if profile is None and (given or "skip_signature" in settings):
         return {}
@@ -129,3 +138,22 @@ def _s3_credentials(settings: dict[str, str]) -> dict[str, Any]:
         return {"credential_provider": provider(session, ttl=dt.timedelta(seconds=_CREDENTIALS_SECONDS))}
     except exceptions.BotoCoreError as error:
         raise StorageError("storage-denied", f"the credentials for S3 cannot be used: {error}; check ~/.aws/config and AWS_PROFILE") from error
+
+
+def _is_for_a_while(folder: str) -> bool:
+    """Whether a folder has credentials of a session, which end. Others are variables too, and are read but once."""
+    return bool(folder) and (Path(folder) / _IN_FOLDER["token"]).exists()
+
+
+def _read_credentials(folder: str) -> dict[str, Any]:
+    """What is in the files now, to be read again in a minute.
+
+    Raises:
+        OSError: obstore says that they cannot be had.
+    """
+    found: dict[str, Any] = {}
+    # Resolved once: a volume of the kubelet's changes all its files at once, by a link.
+    place = (Path(folder) / _IN_FOLDER["token"]).resolve(strict=True).parent
+    for key, name in _IN_FOLDER.items():
+        found[key] = (place / name).read_text(encoding="utf-8").strip()
+    return {**found, "expires_at": SystemClock().now() + dt.timedelta(seconds=_OBSTORE_MARGIN_SECONDS + _READ_AGAIN_SECONDS)}

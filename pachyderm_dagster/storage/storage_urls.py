@@ -1,10 +1,12 @@
-"""Storage URLs in messages; apart from `buckets`, because most homes have their store in a folder and need nothing that reaches a bucket."""
+"""Storage URLs in messages, and a variable beside them; apart from `buckets`: most homes have their store in a folder, and need nothing of a bucket."""
 
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pachyderm_dagster.errors import InvalidError
 
+CREDENTIALS_FOLDER = "PACHYDERM_STORAGE_CREDENTIALS_FOLDER"
+"""A variable: the folder with the credentials of S3 as files, by the names of their variables, which somebody renews, as the kubelet does those of a Secret."""
 _FORMS = "file:///folder, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or memory://"
 
 

@@ -14,6 +14,7 @@ from pachyderm_dagster.pfs.client import Pfs
 from pachyderm_dagster.storage.buckets import connect_bucket
 from pachyderm_dagster.storage.obstore_store import ObstoreStore
 from pachyderm_dagster.storage.open_store import open_store
+from pachyderm_dagster.storage.storage_urls import CREDENTIALS_FOLDER
 from pachyderm_dagster.workspace import open_workspace
 from tests.storage.small_s3 import SmallS3, small_s3
 
@@ -185,6 +186,40 @@ def test_profile_without_boto3_names_its_extra(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(InvalidError, match=r"pachyderm-dagster\[s3\]") as caught:
         connect_bucket("s3://bucket?profile=lab")
     assert caught.value.code == "extra-missing"
+
+
+def renew(folder: Path, number: int) -> None:
+    """As the kubelet writes a Secret: a folder of its own, and a link that changes to it."""
+    made = folder / f"..{number}"
+    made.mkdir(parents=True)
+    for name, value in (("AWS_ACCESS_KEY_ID", f"id-{number}"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("AWS_SESSION_TOKEN", f"token-{number}")):
+        (made / name).write_text(value + "\n")
+        if number == 1:
+            (folder / name).symlink_to(f"..data/{name}")
+    (folder / "..new").symlink_to(made.name)
+    (folder / "..new").rename(folder / "..data")
+
+
+@pytest.mark.usefixtures("credentials")
+def test_credentials_of_a_session_are_read_again_when_somebody_renews_them(server: SmallS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "secret"
+    monkeypatch.setenv(CREDENTIALS_FOLDER, str(folder))
+    monkeypatch.setattr("pachyderm_dagster.storage.buckets._READ_AGAIN_SECONDS", 0)
+    renew(folder, 1)
+    store = open_store("s3://bucket/prefix")
+    assert server.headers("GET")["x-amz-security-token"] == "token-1"
+    renew(folder, 2)
+    # What asks for credentials waits a moment between two times; the test's own limit is the limit.
+    while server.headers("GET")["x-amz-security-token"] != "token-2":
+        store.get("format")
+    assert "Credential=id-2/" in server.headers("GET")["Authorization"]
+
+
+@pytest.mark.usefixtures("credentials")
+def test_folder_without_a_session_leaves_the_variables(server: SmallS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CREDENTIALS_FOLDER, str(tmp_path))
+    open_store("s3://bucket/prefix")
+    assert "Credential=some-id/" in server.headers("GET")["Authorization"]
 
 
 @pytest.mark.usefixtures("credentials")

@@ -10,10 +10,13 @@ from pachyderm_dagster.executors.kubernetes.patches import Manifest, patched_pod
 from pachyderm_dagster.pps.pods import Resources, TaintEffect, Toleration
 from pachyderm_dagster.pps.spec import PipelineSpec
 from pachyderm_dagster.settings import KubernetesSettings
+from pachyderm_dagster.storage.storage_urls import CREDENTIALS_FOLDER
 
 USER, WORKER, STARTER = "user", "worker", "starter"
 """The containers."""
 VOLUME = "pach"
+CREDENTIALS_VOLUME, CREDENTIALS = "store-credentials", "/var/run/pachyderm-dagster/store-credentials"
+"""The Secret of the store, for the worker alone."""
 REPLACED_PODS = 6
 """So often a pod of an index is replaced that ended by itself."""
 FINISHED_SECONDS = 300
@@ -132,7 +135,7 @@ class Pods:
             "terminationGracePeriodSeconds": GRACE_SECONDS + (0 if self.life is None else self.life.drain + self.life.grace),
             "initContainers": [self._starter(), self._worker()],
             "containers": [self._user()],
-            "volumes": [{"name": VOLUME, "emptyDir": self._empty_dir()}, *self._secret_volumes()],
+            "volumes": [{"name": VOLUME, "emptyDir": self._empty_dir()}, *self._secret_volumes(), *self._credentials()],
         }
         scheduling = spec.scheduling_spec
         if scheduling is not None and scheduling.node_selector:
@@ -170,6 +173,9 @@ class Pods:
         }
         if self.settings.storage_secret:
             container["envFrom"] = [{"secretRef": {"name": self.settings.storage_secret}}]
+            # As files too, which the kubelet writes anew when the Secret is renewed: variables stay as they were.
+            container["env"].append({"name": CREDENTIALS_FOLDER, "value": CREDENTIALS})
+            container["volumeMounts"].append({"name": CREDENTIALS_VOLUME, "mountPath": CREDENTIALS, "readOnly": True})
         return _with_resources(container, self.spec.sidecar_resource_requests, self.spec.sidecar_resource_limits)
 
     def _user(self) -> Manifest:
@@ -204,6 +210,10 @@ class Pods:
     def _secret_volumes(self) -> list[Manifest]:
         mounted = dict.fromkeys(use.name for use in self.spec.transform.secrets if use.mount_path)
         return [{"name": self._volume_of(name), "secret": {"secretName": self.secrets[name]}} for name in mounted]
+
+    def _credentials(self) -> list[Manifest]:
+        secret = self.settings.storage_secret
+        return [{"name": CREDENTIALS_VOLUME, "secret": {"secretName": secret, "defaultMode": 0o400}}] if secret else []
 
     def _volume_of(self, secret: str) -> str:
         used = list(dict.fromkeys(use.name for use in self.spec.transform.secrets))
