@@ -16,13 +16,14 @@ from pachyderm_dagster.argo.checking_templates import (
     told,
 )
 from pachyderm_dagster.argo.depends import Depends, from_dependencies, names_in, parse_depends
+from pachyderm_dagster.argo.event_checking import check_event_source, check_sensor
 from pachyderm_dagster.argo.hooks import EXIT
 from pachyderm_dagster.argo.label_selectors import OPERATORS
 from pachyderm_dagster.argo.library import OWN, Library, Owner, effective_spec
 from pachyderm_dagster.argo.parameters import Arguments, Parameter
 from pachyderm_dagster.argo.pod_gc import CLAIM_STRATEGIES, STRATEGIES
 from pachyderm_dagster.argo.templates import FIELDS_OF_KINDS, KINDS, LEAVES, Hook, Step, Task, Template
-from pachyderm_dagster.argo.workflows import CronSpec, CronWorkflow, Read, Workflow, WorkflowSpec, WorkflowTemplate
+from pachyderm_dagster.argo.workflows import CronSpec, CronWorkflow, EventSource, Read, Sensor, Workflow, WorkflowSpec, WorkflowTemplate
 from pachyderm_dagster.pps.strict import Place
 from pachyderm_dagster.schedules import check_cron
 
@@ -44,6 +45,14 @@ def check_object(read: Read, library: Library) -> None:
         case CronWorkflow(spec=spec):
             _check_schedule(spec, place)
             _check_workflow(spec.workflow_spec, place.field("workflowSpec"), library)
+        case EventSource(metadata=metadata, spec=spec):
+            check_event_source(metadata, spec, read.place)
+        case Sensor() as sensor:
+            check_sensor(sensor, place, library)
+            for index, (trigger, workflow) in enumerate(zip(sensor.spec.triggers, sensor.workflows, strict=True)):
+                kind = "argoWorkflow" if trigger.template.argo_workflow is not None else "k8s"
+                here = place.field("triggers").item(index).field("template").field(kind).field("source").field("resource")
+                _check_workflow(workflow.spec, here.field("spec"), library)
         case _:
             pass
 

@@ -23,13 +23,16 @@ _LEVELS: tuple[tuple[str, ...], ...] = (("??",), ("||",), ("&&",), ("==", "!=", 
 _Token = tuple[str, Any]
 
 
-def evaluate(condition: str) -> bool:
+def evaluate(condition: str, variables: Mapping[str, Any] | None = None) -> bool:
     """What a condition comes to, after its tags were replaced.
+
+    Args:
+        variables: what bare words and names in brackets stand for; without them they stand for themselves.
 
     Raises:
         InvalidError: `condition-invalid`.
     """
-    parsing = _Parsing(condition)
+    parsing = _Parsing(condition, variables)
     value = parsing.ternary()
     parsing.expect_end()
     if not isinstance(value, bool):
@@ -38,10 +41,10 @@ def evaluate(condition: str) -> bool:
 
 
 def _invalid(condition: str, problem: str) -> InvalidError:
-    return InvalidError("condition-invalid", f"'when' is {condition!r}: {problem}; put texts with other characters than letters and digits in quotes")
+    return InvalidError("condition-invalid", f"the condition {condition!r}: {problem}; put texts with other characters than letters and digits in quotes")
 
 
-def _token(match: re.Match[str]) -> _Token:
+def _token(match: re.Match[str], word: Callable[[str], Any]) -> _Token:
     text: str = match[match.lastgroup or 0]
     match match.lastgroup:
         case "number":
@@ -51,9 +54,9 @@ def _token(match: re.Match[str]) -> _Token:
         case "word" if text in ("true", "false"):
             return _VALUE, text == "true"
         case "word" if text.lower() != "in":
-            return _VALUE, text
+            return _VALUE, word(text)
         case "variable":
-            return _VALUE, text
+            return _VALUE, word(text)
         case _:
             return _SYMBOL, text.lower()
 
@@ -61,10 +64,18 @@ def _token(match: re.Match[str]) -> _Token:
 class _Parsing:
     """Evaluates while it reads: every part of a condition is looked at, so that what is wrong in it is told whatever the rest says."""
 
-    def __init__(self, condition: str) -> None:
-        self._condition = condition
-        self._tokens = [_token(found) for found in find_tokens(_TOKEN, condition, lambda rest: _invalid(condition, f"{rest!r} is not understood"))]
+    def __init__(self, condition: str, variables: Mapping[str, Any] | None) -> None:
+        self._condition, self._variables = condition, variables
+        found = find_tokens(_TOKEN, condition, lambda rest: _invalid(condition, f"{rest!r} is not understood"))
+        self._tokens = [_token(one, self._word) for one in found]
         self._at = 0
+
+    def _word(self, name: str) -> Any:
+        if self._variables is None:
+            return name
+        if name not in self._variables:
+            raise self._invalid(f"there is no {name!r}; there are {', '.join(self._variables) or 'none'}")
+        return self._variables[name]
 
     def expect_end(self) -> None:
         """Nothing may follow."""

@@ -63,13 +63,13 @@ class Outcome:
     tolerated: tuple[Phase, ...] = ()
 
 
-def parse_depends(text: str) -> Depends:
-    """The expression of a `depends`; `!` binds most, `||` least.
+def parse_depends(text: str, *, field: str = "depends") -> Depends:
+    """The expression of a `depends`, or of the field that is named; `!` binds most, `||` least.
 
     Raises:
         InvalidError: `depends-invalid`.
     """
-    parsing = _Parsing(text)
+    parsing = _Parsing(text, field)
     found = parsing.either()
     parsing.expect_end()
     return found
@@ -129,8 +129,8 @@ _CHECKS: Mapping[str, Callable[[Outcome], bool]] = {
 
 
 class _Parsing:
-    def __init__(self, text: str) -> None:
-        self._text = text
+    def __init__(self, text: str, field: str) -> None:
+        self._text, self._field = text, field
         hint = "write task names, '.Result', '&&', '||', '!' and parentheses"
         self._tokens = [found[1] for found in find_tokens(_TOKEN, text, lambda rest: self._invalid(f"{rest!r} is not understood; {hint}"))]
         self._tokens.reverse()
@@ -176,4 +176,4 @@ class _Parsing:
         return False
 
     def _invalid(self, problem: str) -> InvalidError:
-        return InvalidError("depends-invalid", f"'depends' is {self._text!r}: {problem}")
+        return InvalidError("depends-invalid", f"{self._field!r} is {self._text!r}: {problem}")

@@ -20,6 +20,11 @@ def functions(clock: Clock) -> dict[str, Any]:
     return {**_BUILTINS, "now": clock.now, "sprig": _Sprig({**_SPRIG, "now": clock.now, "uuidv4": lambda: _uuid(clock.new_id())})}
 
 
+def sprig_names() -> frozenset[str]:
+    """The names of the functions of `sprig`."""
+    return frozenset((*_SPRIG, "now", "uuidv4"))
+
+
 class _Sprig(dict[str, Any]):
     """Tells the name that it does not have."""
 

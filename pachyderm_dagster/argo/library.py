@@ -1,4 +1,4 @@
-"""The objects that a workflow may name: templates of other objects, ConfigMaps and Secrets."""
+"""The objects that others may name: templates of other objects, ConfigMaps and Secrets, EventSources."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -6,10 +6,11 @@ from typing import TypeAlias
 
 import msgspec
 
+from pachyderm_dagster.argo.event_sources import EventSourceSpec
 from pachyderm_dagster.argo.merging import merged_structs
 from pachyderm_dagster.argo.names import joined
 from pachyderm_dagster.argo.templates import Hook, Step, Template
-from pachyderm_dagster.argo.workflows import Read, Values, WorkflowSpec, WorkflowTemplate
+from pachyderm_dagster.argo.workflows import EventSource, Read, Values, WorkflowSpec, WorkflowTemplate
 from pachyderm_dagster.errors import NotFoundError
 
 Owner: TypeAlias = tuple[bool, str]
@@ -25,6 +26,7 @@ class Library:
     templates: dict[Owner, WorkflowSpec] = field(default_factory=dict)
     config_maps: dict[str, dict[str, str]] = field(default_factory=dict)
     secrets: dict[str, dict[str, str]] = field(default_factory=dict)
+    event_sources: dict[str, EventSourceSpec] = field(default_factory=dict)
 
     def get_spec(self, owner: Owner) -> WorkflowSpec:
         """The spec of an object.
@@ -73,6 +75,8 @@ def library_of(objects: Iterable[Read]) -> Library:
                 found.templates[cluster_scope, metadata.name] = spec
             case Values(metadata=metadata, data=data, secret=secret):
                 (found.secrets if secret else found.config_maps)[metadata.name] = data
+            case EventSource(metadata=metadata, spec=spec):
+                found.event_sources[metadata.name] = spec
             case _:
                 pass
     return found

@@ -5,20 +5,33 @@ import binascii
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pachyderm_dagster.argo.event_sources import EventSourceSpec
 from pachyderm_dagster.argo.go_values import scalar_text
 from pachyderm_dagster.argo.go_yaml import read_documents
 from pachyderm_dagster.argo.parameters import Plain, Text, Texts
+from pachyderm_dagster.argo.sensors import SensorSpec, Trigger
 from pachyderm_dagster.argo.templates import Items
 from pachyderm_dagster.argo.vocabulary import OTHER_NAMES
-from pachyderm_dagster.argo.workflows import CronSpec, CronWorkflow, Metadata, Object, Read, Values, Workflow, WorkflowSpec, WorkflowTemplate
+from pachyderm_dagster.argo.workflows import (
+    CronSpec,
+    CronWorkflow,
+    EventSource,
+    Metadata,
+    Object,
+    Read,
+    Sensor,
+    Values,
+    Workflow,
+    WorkflowSpec,
+    WorkflowTemplate,
+)
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.pps.strict import Place, StrictReader, as_object, as_string, shown
 
 GROUP = "argoproj.io/"
 REFUSED_KINDS: Mapping[str, str] = {
-    "WorkflowEventBinding": "events start nothing here yet; submit the workflow",
-    "Sensor": "events start nothing here yet; submit the workflow",
-    "EventSource": "events start nothing here yet; submit the workflow",
+    "WorkflowEventBinding": "there is no server of Argo that takes its events; write an EventSource with a `webhook`, and a Sensor",
+    "EventBus": "events are kept in the home; leave it out",
     "WorkflowTaskSet": "it is between Argo's controller and its pods; remove it",
     "WorkflowArtifactGCTask": "it is between Argo's controller and its pods; remove it",
     "ClusterWorkflowTemplateList": "give the objects one after the other, with `---` between them",
@@ -113,6 +126,32 @@ def _read_cron(document: dict[str, Any], metadata: Metadata, place: Place, notes
     return CronWorkflow(metadata=metadata, spec=_reader(notes).struct(CronSpec, document["spec"], place.field("spec")))
 
 
+def _read_event_source(document: dict[str, Any], metadata: Metadata, place: Place, notes: list[str]) -> Object:
+    _check_envelope(document, place, _ENVELOPE)
+    return EventSource(metadata=metadata, spec=_reader(notes).struct(EventSourceSpec, document["spec"], place.field("spec")))
+
+
+def _read_sensor(document: dict[str, Any], metadata: Metadata, place: Place, notes: list[str]) -> Object:
+    _check_envelope(document, place, _ENVELOPE)
+    spec = _reader(notes).struct(SensorSpec, document["spec"], place.field("spec"))
+    triggers = place.field("spec").field("triggers")
+    workflows = tuple(_read_started(trigger, triggers.item(index).field("template"), notes) for index, trigger in enumerate(spec.triggers))
+    return Sensor(metadata=metadata, spec=spec, workflows=workflows)
+
+
+def _read_started(trigger: Trigger, place: Place, notes: list[str]) -> Workflow:
+    """The workflow that a trigger starts."""
+    template = trigger.template
+    given = [name for name, found in (("argoWorkflow", template.argo_workflow), ("k8s", template.k8s)) if found is not None]
+    if len(given) != 1 or template.starts is None:
+        raise place.invalid(f"a trigger has one of argoWorkflow, k8s; found {' and '.join(given) or 'none'}")
+    here = place.field(given[0]).field("source").field("resource")
+    found = _read_object(template.starts.source.resource, here, notes)
+    if not isinstance(found, Workflow):
+        raise here.field("kind").unsupported("what is started is a Workflow; a template is run by one with a `workflowTemplateRef`")
+    return found
+
+
 def _read_values(document: dict[str, Any], metadata: Metadata, place: Place, _notes: list[str]) -> Object:
     secret = document["kind"] == "Secret"
     _check_envelope(document, place, ("apiVersion", "kind", "metadata", "data", "immutable", *(("stringData", "type") if secret else ("binaryData",))))
@@ -163,6 +202,8 @@ _KINDS: Mapping[str, Callable[[dict[str, Any], Metadata, Place, list[str]], Obje
     "WorkflowTemplate": _read_template,
     "ClusterWorkflowTemplate": _read_template,
     "CronWorkflow": _read_cron,
+    "EventSource": _read_event_source,
+    "Sensor": _read_sensor,
     "ConfigMap": _read_values,
     "Secret": _read_values,
 }

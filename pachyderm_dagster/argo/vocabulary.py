@@ -14,6 +14,7 @@ from pachyderm_dagster.argo.containers import (
     Volume,
     VolumeMount,
 )
+from pachyderm_dagster.argo.event_vocabulary import EVENT_NAMES
 from pachyderm_dagster.argo.parameters import Artifact, KeyArtifact, ValueFrom
 from pachyderm_dagster.argo.pod_fields import FOR_PODS
 from pachyderm_dagster.argo.templates import RetryStrategy, Step, Task, Template
@@ -99,7 +100,7 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
     Volume: OtherNames(refused={"local": "it is of a PersistentVolume; use `hostPath` or a claim"}),
     ValueFrom: OtherNames(
         refused={
-            "event": "it belongs to a WorkflowEventBinding, which is not built yet",
+            "event": "it belongs to a WorkflowEventBinding; let a Sensor set the parameter",
         }
     ),
     Artifact: OtherNames(
@@ -119,4 +120,5 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
     Step: _OF_STEP,
     Task: _OF_STEP,
     RetryStrategy: OtherNames(without_effect={"affinity": _POD}),
+    **EVENT_NAMES,
 }

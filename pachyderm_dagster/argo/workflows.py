@@ -6,9 +6,11 @@ import msgspec
 
 from pachyderm_dagster.argo.bookkeeping import Metrics, PodMetadata, Synchronization
 from pachyderm_dagster.argo.containers import ClaimTemplate, Volume
+from pachyderm_dagster.argo.event_sources import EventSourceSpec
 from pachyderm_dagster.argo.label_selectors import LabelSelector
 from pachyderm_dagster.argo.parameters import Arguments, Plain, Text
 from pachyderm_dagster.argo.pod_fields import FOR_PODS, PodFields
+from pachyderm_dagster.argo.sensors import SensorSpec
 from pachyderm_dagster.argo.templates import Hook, RetryStrategy, Template
 from pachyderm_dagster.pps.strict import Place
 
@@ -216,7 +218,26 @@ class Values(msgspec.Struct, frozen=True, kw_only=True):
     secret: bool = False
 
 
-Object: TypeAlias = Workflow | WorkflowTemplate | CronWorkflow | Values
+class EventSource(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes events."""
+
+    metadata: Metadata
+    spec: EventSourceSpec
+
+
+class Sensor(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events start which workflows.
+
+    Attributes:
+        workflows: of its triggers, one each.
+    """
+
+    metadata: Metadata
+    spec: SensorSpec
+    workflows: tuple[Workflow, ...]
+
+
+Object: TypeAlias = Workflow | WorkflowTemplate | CronWorkflow | Values | EventSource | Sensor
 
 
 class Read(msgspec.Struct, frozen=True, kw_only=True):

@@ -113,6 +113,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "argo stop": Here("argo_control:argo_stop", "End a workflow."),
         "argo delete": Here("argo_control:argo_delete", "Remove workflows that were submitted."),
         "argo retry": Here("argo:argo_retry", "Run a workflow that failed, or was interrupted, on."),
+        "argo listen": Here("argo_listen:argo_listen", "Take the requests that events of Argo are."),
         "argo export": Here("argo_export:argo_export", "Write pipelines as a WorkflowTemplate."),
         "argo plan": Here("argo_steps:argo_plan", "In a workflow: find the datums of an exported pipeline."),
         "argo stage": Here("argo_steps:argo_stage", "In a workflow: get the files of a datum."),

@@ -1,4 +1,4 @@
-"""All that workflow files hold as definitions: a job for each workflow, a schedule for each CronWorkflow, and a job that answers those that wait."""
+"""All that workflow files hold as definitions: a job for each workflow, what starts those of CronWorkflows and Sensors, and jobs that answer."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ import dagster as dg
 from pachyderm_dagster.integration.argo_jobs import answer_job, job_of
 from pachyderm_dagster.integration.argo_loading import Files, Granularity, LoadedWorkflow, identifier_of, load_workflows
 from pachyderm_dagster.integration.argo_schedules import schedules_of
+from pachyderm_dagster.integration.argo_triggers import trigger_of
 from pachyderm_dagster.integration.automation import Environ
 
 
@@ -18,7 +19,8 @@ def argo_definitions(
     environ: Environ | None = None,
     executor_def: dg.ExecutorDefinition | None = None,
 ) -> dg.Definitions:
-    """The jobs of all workflows of files or folders, the schedules of their CronWorkflows, and for those that wait for somebody a job that answers them.
+    """The jobs of all workflows of files or folders, schedules and sensors for their CronWorkflows and for the triggers of their Sensors, and for those that
+    wait for somebody a job that answers them.
 
     ```python
     defs = argo_definitions("workflows")
@@ -43,6 +45,8 @@ def definitions_of(
             jobs.append(answer_job(environ, name=answered_by))
         if workflow.cron is not None:
             started += schedules_of(workflow, job)
+        if workflow.trigger is not None:
+            started.append(trigger_of(workflow, workflow.trigger, job, environ))
     return dg.Definitions(
         jobs=jobs,
         schedules=[one for one in started if isinstance(one, dg.ScheduleDefinition)],

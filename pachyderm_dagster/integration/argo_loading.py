@@ -14,7 +14,8 @@ from pachyderm_dagster.argo.kept_objects import KeptObjects, ObjectName, read_al
 from pachyderm_dagster.argo.library import OWN, Library, Owner, effective_spec, library_of
 from pachyderm_dagster.argo.parts import Part, parts_of, why_whole
 from pachyderm_dagster.argo.reading import parse_objects
-from pachyderm_dagster.argo.workflows import CronWorkflow, Metadata, Read, Workflow, WorkflowSpec, WorkflowTemplate
+from pachyderm_dagster.argo.triggering import SensorTrigger
+from pachyderm_dagster.argo.workflows import CronWorkflow, Metadata, Read, Sensor, Workflow, WorkflowSpec, WorkflowTemplate
 from pachyderm_dagster.errors import InvalidError, NotFoundError
 
 Granularity: TypeAlias = Literal["auto", "task", "workflow"]
@@ -37,6 +38,7 @@ class LoadedWorkflow:
         parts: its steps, to be run one by one; none when it is run as a whole.
         whole: why it is run as a whole.
         cron: what starts it.
+        trigger: what starts it, of a Sensor.
     """
 
     name: str
@@ -48,6 +50,7 @@ class LoadedWorkflow:
     parts: tuple[Part, ...] = ()
     whole: str | None = None
     cron: CronWorkflow | None = None
+    trigger: SensorTrigger | None = None
 
     @property
     def waits(self) -> bool:
@@ -56,7 +59,8 @@ class LoadedWorkflow:
 
 
 def load_workflows(files: Files, *, entrypoint: str | None = None, granularity: Granularity = "auto", notes: list[str] | None = None) -> list[LoadedWorkflow]:
-    """What can be run of workflow files, or of folders of them: workflows, what CronWorkflows start, and templates that say with which one to begin.
+    """What can be run of workflow files, or of folders of them: workflows, what CronWorkflows and Sensors start, and templates that say
+    with which one to begin.
 
     Args:
         entrypoint: the template to begin with, in place of the files' own.
@@ -86,8 +90,8 @@ def load_kept(objects: KeptObjects, names: Collection[ObjectName], *, granularit
 def _load(objects: Sequence[Read], library: Library, files: tuple[str, ...], entrypoint: str | None, granularity: Granularity) -> list[LoadedWorkflow]:
     for read in objects:
         check_object(read, library)
-    found = [_loaded(read, library, files, entrypoint) for read in objects]
-    return [_divided(one, granularity) for one in found if one is not None]
+    found = [one for read in objects for one in _loaded(read, library, files, entrypoint)]
+    return [_divided(one, granularity) for one in found]
 
 
 def find_workflow(found: Sequence[LoadedWorkflow], name: str | None) -> LoadedWorkflow:
@@ -133,22 +137,30 @@ def _text(path: Path) -> str:
         raise InvalidError("spec-invalid", f"{path}: byte {error.start} is not UTF-8; it is to be JSON or YAML in UTF-8") from error
 
 
-def _loaded(read: Read, library: Library, files: tuple[str, ...], entrypoint: str | None) -> LoadedWorkflow | None:
+def _loaded(read: Read, library: Library, files: tuple[str, ...], entrypoint: str | None) -> Iterator[LoadedWorkflow]:
+    """What can be run of an object."""
+
+    def loaded(metadata: Metadata, spec: WorkflowSpec, name: str = "") -> LoadedWorkflow:
+        whole = effective_spec(spec, library)
+        if entrypoint is not None:
+            whole = msgspec.structs.replace(whole, entrypoint=entrypoint)
+        own = replace(library, templates={**library.templates, OWN: whole})
+        own.named(OWN, whole.entrypoint)
+        return LoadedWorkflow(name or metadata.name or metadata.generate_name.rstrip("-"), metadata, whole, own, read.kind, files)
+
     match read.object:
         case Workflow(metadata=metadata, spec=spec):
-            cron = None
+            yield loaded(metadata, spec)
         case WorkflowTemplate(metadata=metadata, spec=spec) if spec.entrypoint or entrypoint:
-            cron = None
-        case CronWorkflow(metadata=metadata) as cron:
-            spec = cron.spec.workflow_spec
+            yield loaded(metadata, spec)
+        case CronWorkflow(metadata=metadata, spec=spec) as cron:
+            yield replace(loaded(metadata, spec.workflow_spec), cron=cron)
+        case Sensor(workflows=workflows) as sensor:
+            for index, workflow in enumerate(workflows):
+                trigger = SensorTrigger(sensor, index, library)
+                yield replace(loaded(workflow.metadata, workflow.spec, trigger.name), trigger=trigger)
         case _:
-            return None
-    whole = effective_spec(spec, library)
-    if entrypoint is not None:
-        whole = msgspec.structs.replace(whole, entrypoint=entrypoint)
-    own = replace(library, templates={**library.templates, OWN: whole})
-    own.named(OWN, whole.entrypoint)
-    return LoadedWorkflow(metadata.name or metadata.generate_name.rstrip("-"), metadata, whole, own, read.kind, files, cron=cron)
+            pass
 
 
 def _owners(library: Library) -> set[Owner]:

@@ -34,6 +34,8 @@ WORKFLOW = "pachyderm/workflow"
 """The workflow of Argo that a run runs: its name. A schedule says it before the run begins. It is metadata of steps too."""
 CRON_WORKFLOW = "pachyderm/cron_workflow"
 """The CronWorkflow whose schedule asked for a run."""
+SENSOR = "pachyderm/sensor"
+"""The Sensor of Argo whose trigger asked for a run."""
 SCHEDULED_TIME = "pachyderm/scheduled_time"
 """When that run was to start, as RFC 3339."""
 

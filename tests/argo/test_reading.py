@@ -150,7 +150,7 @@ def test_what_is_wrong_is_told_with_line_and_path(text: str, code: str, said: st
     [
         ("", "there is no workflow in it"),
         ("a: [", "not YAML"),
-        ("kind: Sensor", "not supported; events"),
+        ("kind: WorkflowEventBinding", "not supported; there is no server"),
         ("kind: Deployment", "is none of Workflow"),
         ("spec: {}", "kind: is missing; write 'kind: Workflow'"),
         ("kind: Workflow\nspec: {}", "apiVersion: is missing; write 'apiVersion: argoproj.io/v1alpha1'"),

@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 
+from pachyderm_dagster.argo.event_sources import EventSourceSpec
 from pachyderm_dagster.argo.parameters import Plain, Text, Texts
 from pachyderm_dagster.argo.reading import REFUSED_KINDS
+from pachyderm_dagster.argo.sensors import SensorSpec
 from pachyderm_dagster.argo.templates import Items
 from pachyderm_dagster.argo.vocabulary import OTHER_NAMES
 from pachyderm_dagster.argo.workflows import CronSpec, Metadata, WorkflowSpec
@@ -18,7 +20,7 @@ from tests.docs.spec_reference import anchor, first_paragraph, hints_of, meaning
 PAGE = ROOT / "docs" / "reference" / "argo.md"
 HEAD = """# Fields of workflow files
 
-Every field that a Workflow, WorkflowTemplate, ClusterWorkflowTemplate or CronWorkflow may have here, every name of Argo's
+Every field that a Workflow, WorkflowTemplate, ClusterWorkflowTemplate or CronWorkflow, an EventSource or a Sensor may have here, every name of Argo's
 that is taken without effect, and every one that is refused (with `spec-unsupported`). A field that is not here is an error, told with its line and path.
 ConfigMaps and Secrets that workflows read stand in the same files, or in others that are given with them.
 
@@ -57,7 +59,7 @@ def structs_in(hint: Any) -> Iterator[type]:
 def written() -> str:
     """The page as it should be."""
     kinds = structs(Metadata, {})
-    for kind in (WorkflowSpec, CronSpec):
+    for kind in (WorkflowSpec, CronSpec, EventSourceSpec, SensorSpec):
         structs(kind, kinds)
     refused = table(("kind", "instead"), [(f"`{name}`", why) for name, why in REFUSED_KINDS.items()])
     return "\n".join([HEAD, *map(section, kinds), f"## Kinds that are refused\n\n{refused}"])

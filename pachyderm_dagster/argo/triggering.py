@@ -1,0 +1,190 @@
+"""What a trigger asks for when its events have come: each event, or each set of them, starts its workflow once."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from pachyderm_dagster.argo.depends import Both, Depends, Either, Name, names_in
+from pachyderm_dagster.argo.event_checking import condition_of
+from pachyderm_dagster.argo.event_feeds import Feed
+from pachyderm_dagster.argo.event_filters import why_left_out
+from pachyderm_dagster.argo.event_parameters import Given, given_by
+from pachyderm_dagster.argo.event_sources import AnySource, BucketSource
+from pachyderm_dagster.argo.events import Event, event_id
+from pachyderm_dagster.argo.expressions import evaluate
+from pachyderm_dagster.argo.functions import functions
+from pachyderm_dagster.argo.library import Library
+from pachyderm_dagster.argo.sensors import Dependency
+from pachyderm_dagster.argo.workflows import Sensor, Workflow
+from pachyderm_dagster.clock import Clock
+from pachyderm_dagster.errors import InvalidError
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a trigger has come.
+
+    Attributes:
+        positions: of the feeds of its dependencies.
+        held: references of events that wait for others, by dependency.
+    """
+
+    positions: dict[str, str] = {}
+    held: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A workflow that is to be started.
+
+    Attributes:
+        key: the same for the same events.
+    """
+
+    key: str
+    given: Given
+
+
+@dataclass(slots=True)
+class Looked:
+    """What came of a look.
+
+    Attributes:
+        notes: what was left out, and why.
+    """
+
+    progress: Progress
+    asked: list[Asked] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class SensorTrigger:
+    """A trigger of a Sensor.
+
+    Attributes:
+        index: which one.
+        library: the EventSources, and the Secrets that they name.
+    """
+
+    sensor: Sensor
+    index: int
+    library: Library
+
+    @property
+    def name(self) -> str:
+        """The Sensor's and its own."""
+        return f"{self.sensor.metadata.name or self.sensor.metadata.base_name}-{self.sensor.spec.triggers[self.index].template.name}"
+
+    @property
+    def workflow(self) -> Workflow:
+        """What it starts."""
+        return self.sensor.workflows[self.index]
+
+    @property
+    def condition(self) -> Depends:
+        """After which events."""
+        return condition_of(self.sensor.spec.triggers[self.index].template, [one.name for one in self.sensor.spec.dependencies])
+
+    @property
+    def dependencies(self) -> list[Dependency]:
+        """Those of its condition."""
+        names = names_in(self.condition)
+        return [one for one in self.sensor.spec.dependencies if one.name in names]
+
+    def source_of(self, dependency: Dependency) -> AnySource:
+        """What makes the events of a dependency."""
+        found = self.library.event_sources[dependency.event_source_name].find(dependency.event_name)
+        assert found is not None
+        return found
+
+    def why_left_out(self, dependency: Dependency, event: Event, clock: Clock) -> str | None:
+        """Why an event of a dependency does not count; None when it does."""
+        source = self.source_of(dependency)
+        expression = "" if isinstance(source, BucketSource) or source.filter is None else source.filter.expression
+        try:
+            if expression and evaluate(expression, event.data, functions(clock)) is not True:
+                return f"{expression!r} of its source is not true"
+        except InvalidError as error:
+            return error.message
+        return why_left_out(dependency, event, clock)
+
+    def asked_by(self, events: Mapping[str, Event], clock: Clock) -> Asked:
+        """The workflow that these events, by their dependencies, start.
+
+        Raises:
+            InvalidError: `event-value-missing`.
+        """
+        starts = self.sensor.spec.triggers[self.index].template.starts
+        ids = [events[name].context.id for name in sorted(events)]
+        given = given_by(starts.parameters if starts else (), self.workflow, events, clock)
+        return Asked(ids[0] if len(ids) == 1 else event_id(*ids), given)
+
+
+def begin(trigger: SensorTrigger, feeds: Mapping[str, Feed]) -> Progress:
+    """Where a trigger begins: what has happened before starts nothing."""
+    return Progress({one.name: feeds[one.name].begin() for one in trigger.dependencies})
+
+
+def look(trigger: SensorTrigger, feeds: Mapping[str, Feed], progress: Progress, clock: Clock, *, check: Callable[[Given], None], most: int) -> Looked:
+    """What has happened since the last look, and what it starts.
+
+    Args:
+        feeds: by dependency.
+        check: raises InvalidError for what cannot be given to the workflow.
+        most: how much is taken of a feed at once.
+    """
+    positions, held = dict(progress.positions), dict(progress.held)
+    found = Looked(progress)
+    happened = []
+    for dependency in trigger.dependencies:
+        position = positions.get(dependency.name)
+        news, positions[dependency.name] = feeds[dependency.name].after(position, most) if position is not None else ([], feeds[dependency.name].begin())
+        happened += [(dependency, one) for one in news]
+    condition = trigger.condition
+    for dependency, one in sorted(happened, key=lambda pair: pair[1].event.context.time):
+        reason = trigger.why_left_out(dependency, one.event, clock)
+        if reason is not None:
+            found.notes.append(f"an event of {dependency.name} is left out: {reason}")
+            continue
+        held[dependency.name] = one.reference
+        if not _holds(condition, held):
+            continue
+        events = _events(held, feeds, dependency.name, one.event)
+        if events.keys() != held.keys():
+            found.notes.append(f"what {' and '.join(sorted(held.keys() - events.keys()))} waited with has been removed")
+        held = {name: reference for name, reference in held.items() if name in events}
+        if not _holds(condition, held):
+            continue
+        held = {}
+        try:
+            asked = trigger.asked_by(events, clock)
+            check(asked.given)
+            found.asked.append(asked)
+        except InvalidError as error:
+            found.notes.append(f"nothing is started for {_named(events)}: {error.message}")
+    found.progress = Progress(positions, held)
+    return found
+
+
+def _events(held: Mapping[str, str], feeds: Mapping[str, Feed], newest: str, event: Event) -> dict[str, Event]:
+    """Those that are still there."""
+    found = {name: event if name == newest else feeds[name].find(reference) for name, reference in held.items()}
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def _named(events: Mapping[str, Event]) -> str:
+    return " and ".join(f"event {one.context.id[:12]} of {name}" for name, one in events.items())
+
+
+def _holds(condition: Depends, there: Mapping[str, object] | Sequence[str]) -> bool:
+    match condition:
+        case Name(name):
+            return name in there
+        case Both(left, right):
+            return _holds(left, there) and _holds(right, there)
+        case Either(left, right):
+            return _holds(left, there) or _holds(right, there)
+        case _:
+            # `check_sensor` lets no other through.
+            return False
