@@ -5,7 +5,7 @@ import hmac
 import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -32,11 +32,13 @@ class Route:
 
     Attributes:
         token: which requests have to bring; None for those that need none.
+        turn: requests are kept one by one: commits of a branch stand in each other's way.
     """
 
     webhook: WebhookSource
     token: str | None
     requests: KeptRequests
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
 
 Routes = Mapping[int, Mapping[str, Route]]
@@ -143,7 +145,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != route.webhook.method:
             raise _Refused(HTTPStatus.BAD_REQUEST, "http method does not match")
         body = _encoded(parse_qs(address.query, keep_blank_values=True)) if self.command == "GET" else self._body(route.webhook)
-        route.requests.keep(self._header(), body)
+        with route.turn:
+            route.requests.keep(self._header(), body)
 
     def _body(self, webhook: WebhookSource) -> bytes:
         length = self.headers.get("Content-Length", "")
