@@ -13,7 +13,7 @@ from pachyderm_dagster.clock import Clock
 from pachyderm_dagster.errors import InvalidError
 
 NO_VALUE = "<no value>"
-_ACTION = re.compile(r"(?P<before>\s*)\{\{(?P<left>-\s)?(?P<inner>.*?)(?P<right>\s-)?\}\}(?P<after>\s*)", re.DOTALL)
+_ACTION = re.compile(r"\{\{(?P<left>-\s)?(?P<inner>.*?)(?P<right>\s-)?\}\}(?P<after>\s*)", re.DOTALL)
 _TOKEN = re.compile(
     r"""\s*(?:
     (?P<string>"(?:[^"\\]|\\.)*"|`[^`]*`)
@@ -71,11 +71,13 @@ class GoTemplate:
     def __post_init__(self) -> None:
         at = 0
         for found in _ACTION.finditer(self.text):
-            before = self.text[at : found.start()] + ("" if found["left"] else found["before"])
-            self._parts.append(before)
+            before = self.text[at : found.start()]
+            self._parts.append(before.rstrip() if found["left"] else before)
             if not re.fullmatch(r"\s*/\*.*\*/\s*", found["inner"], re.DOTALL):
                 self._parts.append(_Parsing(self.text, found["inner"]).pipe_to_end())
             at = found.end() if found["right"] else found.end() - len(found["after"])
+        if "{{" in self.text[at:]:
+            raise _invalid(self.text, "'}}' is missing")
         self._parts.append(self.text[at:])
 
     def render(self, about: Mapping[str, Any], clock: Clock) -> str:

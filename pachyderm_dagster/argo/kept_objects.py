@@ -1,4 +1,4 @@
-"""The objects that a home keeps, as a cluster would: templates, workflows and CronWorkflows, ConfigMaps and Secrets, by kind and name."""
+"""The objects that a home keeps, as a cluster would: workflows and what they name, CronWorkflows, EventSources and Sensors, by kind and name."""
 
 import re
 from collections.abc import Iterable

@@ -25,7 +25,7 @@ class Progress(msgspec.Struct, frozen=True):
     """How far a trigger has come.
 
     Attributes:
-        positions: of the feeds of its dependencies.
+        positions: of the feeds of its dependencies, by what these are of; one that becomes another begins anew.
         held: references of events that wait for others, by dependency.
     """
 
@@ -98,6 +98,10 @@ class SensorTrigger:
         assert found is not None
         return found
 
+    def feed_name(self, dependency: Dependency) -> str:
+        """What the feed of a dependency is of."""
+        return f"{dependency.name}: {type(self.source_of(dependency)).__name__} {dependency.event_source_name}/{dependency.event_name}"
+
     def why_left_out(self, dependency: Dependency, event: Event, clock: Clock) -> str | None:
         """Why an event of a dependency does not count; None when it does."""
         source = self.source_of(dependency)
@@ -123,7 +127,7 @@ class SensorTrigger:
 
 def begin(trigger: SensorTrigger, feeds: Mapping[str, Feed]) -> Progress:
     """Where a trigger begins: what has happened before starts nothing."""
-    return Progress({one.name: feeds[one.name].begin() for one in trigger.dependencies})
+    return Progress({trigger.feed_name(one): feeds[one.name].begin() for one in trigger.dependencies})
 
 
 def look(trigger: SensorTrigger, feeds: Mapping[str, Feed], progress: Progress, clock: Clock, *, check: Callable[[Given], None], most: int) -> Looked:
@@ -134,13 +138,19 @@ def look(trigger: SensorTrigger, feeds: Mapping[str, Feed], progress: Progress, 
         check: raises InvalidError for what cannot be given to the workflow.
         most: how much is taken of a feed at once.
     """
-    positions, held = dict(progress.positions), dict(progress.held)
+    positions: dict[str, str] = {}
+    held: dict[str, str] = {}
     found = Looked(progress)
     happened = []
     for dependency in trigger.dependencies:
-        position = positions.get(dependency.name)
-        news, positions[dependency.name] = feeds[dependency.name].after(position, most) if position is not None else ([], feeds[dependency.name].begin())
+        name, feed = trigger.feed_name(dependency), feeds[dependency.name]
+        if name not in progress.positions:
+            positions[name] = feed.begin()
+            continue
+        news, positions[name] = feed.after(progress.positions[name], most)
         happened += [(dependency, one) for one in news]
+        if dependency.name in progress.held:
+            held[dependency.name] = progress.held[dependency.name]
     condition = trigger.condition
     for dependency, one in sorted(happened, key=lambda pair: pair[1].event.context.time):
         reason = trigger.why_left_out(dependency, one.event, clock)

@@ -59,7 +59,8 @@ class ArgoScaffolder(dg.Scaffolder[Any]):
 
 @dg.scaffold_with(ArgoScaffolder)
 class ArgoWorkflows(dg.Component, dg.Model, dg.Resolvable):
-    """Workflows of Argo from their YAML: jobs whose launchpad asks for the workflow's parameters, schedules of CronWorkflows, without Kubernetes.
+    """Workflows of Argo from their YAML: jobs whose launchpad asks for the workflow's parameters, schedules of CronWorkflows, and schedules and sensors of the
+    triggers of Sensors, without Kubernetes.
 
     Steps that only wait for one another are steps in Dagster; what is more than that is one step, with all its nodes in the run's log.
     """

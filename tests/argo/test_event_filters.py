@@ -144,6 +144,7 @@ def test_values_are_put_before_and_behind_what_is_there() -> None:
     [
         ("a {{ .Input.a }} b", "a x b"),
         ("a {{- .Input.a -}} b", "axb"),
+        ("{{ .Input.a }} {{- .Input.a }} {{ .Input.a }}", "xx x"),
         ('{{ printf "%s-%d" .Input.a 3 }}', "x-3"),
         ("{{ (index .Input.l 0).n }}", "1"),
         ('{{ .Input.none | default "d" | quote }}', '"d"'),
@@ -157,7 +158,8 @@ def test_templates_are_those_of_go(text: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{{ range .Input }}{{ end }}", "{{ $x := 1 }}", "{{ }}", "{{ .Input | 3 }}", "{{ nope .Input }}", "{{ (.Input }}", "{{ .Input .Input }}"]
+    "text",
+    ["{{ range .Input }}{{ end }}", "{{ .Input", "{{ $x := 1 }}", "{{ }}", "{{ .Input | 3 }}", "{{ nope .Input }}", "{{ (.Input }}", "{{ .Input .Input }}"],
 )
 def test_what_is_no_value_of_a_template_is_refused(text: str) -> None:
     with pytest.raises(InvalidError) as raised:

@@ -177,6 +177,20 @@ def test_one_of_several_events_is_enough_where_the_condition_says_so(tmp_path: P
     assert [one.run_config for one in trigger.tick(instance)] == [{}]
 
 
+def test_a_source_that_becomes_another_begins_anew(tmp_path: Path, home: Workspace, instance: dg.DagsterInstance) -> None:
+    before, kept = Trigger(tmp_path, source(TWO_HOOKS), sensor(TWO)), requests(home)
+    before.tick(instance)
+    kept.keep({}, b'{"message": "old"}')
+    before.tick(instance)
+    trigger = Trigger(tmp_path, source(f"{COMMITS}\nwebhook: {{other: {{endpoint: /o, method: POST}}}}"), sensor(TWO, conditions="dep"))
+    trigger.cursor = before.cursor
+    assert trigger.tick(instance) == []
+    home.pfs.create_repo("images")
+    with home.pfs.modify_file("images@master") as files:
+        files.put_bytes("/a", b"1")
+    assert trigger.tick(instance) == [] and "no 'body.message'" in trigger.said
+
+
 CALENDAR = "calendar: {example: {schedule: '0 13 * * *', timezone: Europe/Berlin, exclusionDates: ['EXDATE:20260102T000000Z'], metadata: {why: daily}}}"
 OF_CALENDAR = "- {src: {dependencyName: dep, dataTemplate: '{{ .Input.metadata.why }} {{ .Input.eventTime }}'}, dest: spec.arguments.parameters.0.value}"
 
