@@ -1,5 +1,8 @@
 """A Sensor of Argo Events under Dagster's real daemon code, which dies at the worst moments."""
 
+from typing import Any
+
+import dagster as dg
 import pytest
 
 from pachyderm_dagster.argo.events import Origin
@@ -8,6 +11,11 @@ from tests.argo.event_files import sensor, source
 from tests.integration.daemons import idle_instance, killed_at, sensor_daemon
 from tests.integration.home import Home
 from tests.integration.test_daemon import CRASHES, Daemon
+
+
+def message_of(run: dg.DagsterRun) -> str:
+    parameters: Any = run.run_config["parameters"]
+    return str(parameters["message"])
 
 
 def test_each_event_gets_exactly_one_run_wherever_the_daemon_dies(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,6 +39,6 @@ def test_each_event_gets_exactly_one_run_wherever_the_daemon_dies(home: Home, mo
             daemon.iterate()
             daemon.tick()
             daemon.tick()
-            found = [run.run_config["parameters"]["message"] for run in instance.get_runs() if run.run_config["parameters"]["message"].startswith(point)]
+            found = [message for message in map(message_of, instance.get_runs()) if message.startswith(point)]
             assert sorted(found) == sent, point
         assert len(instance.get_runs()) == 2 * len(CRASHES)
