@@ -19,6 +19,7 @@ METADATA_URL = "PACHYDERM_METADATA_URL"
 STORAGE_URL = "PACHYDERM_STORAGE_URL"
 COORDINATION_URL = "PACHYDERM_COORDINATION_URL"
 EXECUTOR = "PACHYDERM_EXECUTOR"
+OBJECTS = "PACHYDERM_OBJECTS"
 PROJECT = "PACHYDERM_PROJECT"
 LOG_FORMAT = "PACHYDERM_LOG_FORMAT"
 DAGSTER_HOME = "DAGSTER_HOME"
@@ -36,10 +37,13 @@ KUBERNETES_OWNER = "PACHYDERM_KUBERNETES_OWNER"
 NEVER = "never"
 """In the place of a number of seconds."""
 SQL_PASSWORD = "PACHYDERM_SQL_PASSWORD"
+IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
+"""Kubernetes sets it in every pod."""
 ETCD_VARIABLES = ("ETCDCTL_CACERT", "ETCDCTL_CERT", "ETCDCTL_KEY", "ETCDCTL_USER", "ETCDCTL_PASSWORD")
 """Those of etcd's own command line that count here too."""
 CONFIG_FILE = "config.toml"
 EXECUTORS = ("local", "kubernetes")
+HOME_OBJECTS, CLUSTER_OBJECTS = "home", "cluster"
 LOG_FORMATS = ("text", "json")
 PULL_POLICIES = ("IfNotPresent", "Always", "Never")
 _ETCD = "etcd://"
@@ -57,7 +61,7 @@ _KUBERNETES_DEFAULTS = {
     KUBERNETES_SPOUT_SECRET: "",
     KUBERNETES_OWNER: "",
 }
-_IN_FILE = (METADATA_URL, STORAGE_URL, COORDINATION_URL, EXECUTOR, PROJECT, DAGSTER_HOME, *_KUBERNETES_DEFAULTS)
+_IN_FILE = (METADATA_URL, STORAGE_URL, COORDINATION_URL, EXECUTOR, OBJECTS, PROJECT, DAGSTER_HOME, *_KUBERNETES_DEFAULTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,8 @@ class Settings:
     """Of names that have none."""
     dagster_home: Path
     origins: Mapping[str, Setting]
+    objects: str = HOME_OBJECTS
+    """Which Deployments and other objects workflows act on: HOME_OBJECTS or CLUSTER_OBJECTS."""
     log_format: str = "text"
     """What processes of servers print: one of LOG_FORMATS. From the environment only."""
     kubernetes: KubernetesSettings | None = None
@@ -136,6 +142,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         STORAGE_URL: (home / "objects").as_uri(),
         COORDINATION_URL: "database://",
         EXECUTOR: "local",
+        OBJECTS: "",
         PROJECT: "default",
         DAGSTER_HOME: str(home / "dagster"),
     }
@@ -145,6 +152,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     executor = found[EXECUTOR].value
     if executor not in EXECUTORS:
         raise InvalidError("config-invalid", f"{EXECUTOR} is {executor!r} ({found[EXECUTOR].origin}); it takes {' or '.join(EXECUTORS)}")
+    found[OBJECTS] = _objects(found[OBJECTS], environ, file, executor)
     log_format = environ.get(LOG_FORMAT) or LOG_FORMATS[0]
     if log_format not in LOG_FORMATS:
         raise InvalidError("config-invalid", f"{LOG_FORMAT} is {log_format!r}; it takes {' or '.join(LOG_FORMATS)}")
@@ -156,6 +164,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         storage_url=found[STORAGE_URL].value,
         coordination_url=found[COORDINATION_URL].value,
         executor=executor,
+        objects=found[OBJECTS].value,
         project=found[PROJECT].value,
         dagster_home=Path(found[DAGSTER_HOME].value).expanduser().absolute(),
         origins=found,
@@ -197,6 +206,20 @@ def save_setting(home: Path, key: str, value: str) -> None:
         os.replace(new, path)
     except OSError as error:
         raise StorageError("home-unusable", f"{path} cannot be written: {error.strerror}; set PACHYDERM_HOME to a folder that you can write") from error
+
+
+def _objects(given: Setting, environ: Mapping[str, str], file: Mapping[str, str], executor: str) -> Setting:
+    """Which objects workflows act on. Without a word those of the cluster that can be told, be it reached or not."""
+    if not given.value:
+        config = Path("~/.kube/config").expanduser()
+        has_cluster = executor == "kubernetes" or _choose(KUBECONFIG, environ, file, "").value or environ.get(IN_CLUSTER) or config.exists()
+        return Setting(CLUSTER_OBJECTS if has_cluster else HOME_OBJECTS, "default")
+    if given.value not in (HOME_OBJECTS, CLUSTER_OBJECTS):
+        raise InvalidError("config-invalid", f"{OBJECTS} is {given.value!r} ({given.origin}); it takes {HOME_OBJECTS} or {CLUSTER_OBJECTS}")
+    if given.value == HOME_OBJECTS and executor == "kubernetes":
+        problem = f"{OBJECTS} is {given.value!r} ({given.origin}), and {EXECUTOR} is {executor!r}"
+        raise InvalidError("config-invalid", f"{problem}; pods of a cluster reach its objects only: leave {OBJECTS} out")
+    return given
 
 
 def _kubernetes(found: Mapping[str, Setting]) -> KubernetesSettings:

@@ -7,14 +7,12 @@ from typing import Any
 from urllib.parse import quote
 
 from pachyderm_dagster.argo.resource_flags import Flags
-from pachyderm_dagster.argo.resources import OWNER, Document, Owned, Reference
+from pachyderm_dagster.argo.resources import NODE, OWNER, Document, Owned, Reference
 from pachyderm_dagster.errors import ConflictError, InvalidError, NotFoundError, PachydermError
 from pachyderm_dagster.executors.kubernetes.server import JSON, Refusals, Server
 from pachyderm_dagster.settings import KubernetesSettings
 
 MANAGER = "pachyderm-dagster"
-NODE = "pachyderm-dagster/node"
-"""The annotation that says which node made an object, so that who was killed finds it."""
 _STRATEGIC = "application/strategic-merge-patch+json"
 _PATCHES: Mapping[str, str] = {"": _STRATEGIC, "strategic": _STRATEGIC, "merge": "application/merge-patch+json"}
 _APPLY = "application/apply-patch+yaml"

@@ -20,7 +20,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 class HostClient:
-    """Gives orders, and hears how they ended."""
+    """Gives orders, and hears how they ended.
+
+    Attributes:
+        has_ended: it takes no more of them.
+    """
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -28,7 +32,7 @@ class HostClient:
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._starting: dict[int, Callable[[], None]] = {}
         self._ready = self._expect(_READY)
-        self._ended = False
+        self.has_ended = False
 
     async def run(self, order: Order, *, started: Callable[[], None] | None = None) -> Answer:
         """Runs a container to its end; a call that is cancelled ends it first.
@@ -39,7 +43,7 @@ class HostClient:
         Raises:
             ExecutionError: `pods-unavailable`, when the host has ended.
         """
-        if self._ended:
+        if self.has_ended:
             raise _host_ended()
         id = next(self._ids)
         waiting = self._expect(id)
@@ -70,7 +74,7 @@ class HostClient:
             while line := await self._process.stdout.readline():
                 self._hear(_decode(line))
         finally:
-            self._ended = True
+            self.has_ended = True
             for waiting in self._waiting.values():
                 if not waiting.done():
                     waiting.set_exception(_host_ended())
@@ -110,15 +114,18 @@ def _host_ended() -> ExecutionError:
 
 
 @contextlib.asynccontextmanager
-async def opened_host(scratch: Path, *, network: bool) -> AsyncIterator[HostClient]:
+async def opened_host(scratch: Path, *, network: bool, lock: Path | None = None) -> AsyncIterator[HostClient]:
     """A host for a block, at the end of which nothing that it started is left.
+
+    Args:
+        lock: a file that one host holds at a time; the next one takes no orders before nothing is left of that.
 
     Raises:
         ExecutionError: `pods-unavailable`.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", pod_host.__name__, str(scratch), "network" if network else "no-network"),
+        *(sys.executable, "-m", pod_host.__name__, str(scratch), "network" if network else "no-network", *([] if lock is None else [str(lock)])),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=_MOST_LINE,

@@ -1,7 +1,7 @@
 """The objects that a home keeps, as a cluster would: workflows and what they name, CronWorkflows, EventSources and Sensors, by kind and name."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from pachyderm_dagster.pps.strict import Place
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 SHORT_KINDS = {"wftmpl": "WorkflowTemplate", "cwft": "ClusterWorkflowTemplate", "cronwf": "CronWorkflow", "workflow": "Workflow"}
 """What commands call the kinds of objects that can be run, as Argo's do."""
+SERVED_KINDS = ("Deployment", "ReplicaSet", "Service")
+"""The kinds that are no part of workflows; `home_objects` keeps them."""
 
 
 class ObjectName(msgspec.Struct, frozen=True, order=True):
@@ -45,6 +47,11 @@ class KeptObject(msgspec.Struct, frozen=True, kw_only=True):
         return read_object(self.document, Place(f"{self.source}, as the home keeps it"), [])
 
 
+def is_object_name(text: str) -> bool:
+    """Whether an object can be kept by that name."""
+    return _NAME.fullmatch(text) is not None
+
+
 def name_of(read: Read) -> ObjectName:
     """By which an object is kept. One whose name is generated has what the names of its runs have in common.
 
@@ -52,7 +59,7 @@ def name_of(read: Read) -> ObjectName:
         InvalidError: `spec-invalid`.
     """
     found = ObjectName(read.kind, read.object.metadata.base_name)
-    if not _NAME.fullmatch(found.name):
+    if not is_object_name(found.name):
         field = read.place.field("metadata").field("name" if read.object.metadata.name else "generateName")
         raise field.invalid(f"{read.name!r} names no object; it takes small letters, digits, '-' and '.', and begins and ends with a letter or digit")
     return found
@@ -86,12 +93,17 @@ class KeptObjects:
         return [f"{short}/{path.stem}" for short, kind in SHORT_KINDS.items() for path in sorted((self._folder / kind).glob("*.json"))]
 
     def list(self) -> list[KeptObject]:
-        """All of them, by kind and name."""
-        return sorted(filter(None, map(_load, self._folder.glob("*/*.json"))), key=lambda kept: kept.name)
+        """All that workflows are made of, by kind and name."""
+        found = (_load(path) for path in self._folder.glob("*/*.json") if path.parent.name not in SERVED_KINDS)
+        return sorted(filter(None, found), key=lambda kept: kept.name)
+
+    def of_kind(self, kind: str) -> Sequence[KeptObject]:
+        """All of a kind, by name."""
+        return sorted(filter(None, map(_load, self._folder.glob(f"{kind}/*.json"))), key=lambda kept: kept.name)
 
     def find(self, name: ObjectName) -> KeptObject | None:
         """One of them."""
-        return _load(self._path(name)) if _NAME.fullmatch(name.name) else None
+        return _load(self._path(name)) if is_object_name(name.name) else None
 
     def get(self, name: ObjectName) -> KeptObject:
         """One of them.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pachyderm_dagster.argo.file_artifacts import FileArtifacts
 from pachyderm_dagster.argo.host_client import HostClient, opened_host
-from pachyderm_dagster.argo.images import make_programs
+from pachyderm_dagster.argo.images import PodImages, make_programs
 from pachyderm_dagster.argo.label_selectors import selects
 from pachyderm_dagster.argo.local_pod import LocalPod, PodFolder
 from pachyderm_dagster.argo.nodes import KeptArtifact, NodeOutputs
@@ -33,13 +33,16 @@ class LocalExecutor:
         workflow: its name, which keys of artifacts begin with.
         network: whether pods may reach anything but this machine's own address, which they share.
         pod_gc: when what pods left is removed.
+        objects: those of the home, which its pods' `kubectl` is for; None where it is the machine's own.
     """
 
     keeps_deadlines = False
 
-    def __init__(self, folder: Path, claims: Path, workflow: str, *, network: bool, pod_gc: PodGc) -> None:
+    def __init__(self, folder: Path, claims: Path, workflow: str, *, network: bool, pod_gc: PodGc, objects: Path | None = None) -> None:
         self._folder, self._workflow, self._network, self._pod_gc = folder, workflow, network, pod_gc
         self._claims = Claims(folder / "claims", claims)
+        # Without a network it changes nothing.
+        self._images = PodImages(folder / "images", objects is not None, objects if network else None)
         self._artifacts = FileArtifacts(folder, network=network)
         self._host: HostClient | None = None
 
@@ -50,7 +53,9 @@ class LocalExecutor:
         Raises:
             ExecutionError: `pods-unavailable`.
         """
-        make_programs(self._folder / "images")
+        make_programs(self._images.folder)
+        if self._images.objects is not None:
+            self._images.objects.mkdir(parents=True, exist_ok=True, mode=0o700)
         async with opened_host(self._folder / "host", network=self._network) as self._host:
             yield self
 
@@ -62,7 +67,7 @@ class LocalExecutor:
             # Of an attempt that was interrupted.
             await asyncio.to_thread(shutil.rmtree, folder.path)
         folder.path.mkdir(parents=True)
-        local = LocalPod(pod, folder, self._host, self._folder / "images", self._claims)
+        local = LocalPod(pod, folder, self._host, self._images, self._claims)
         await self._load_artifacts(pod, local)
         ends = await local.run()
         end = await self._ended(pod, folder, local, ends)

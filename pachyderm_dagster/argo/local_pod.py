@@ -9,7 +9,7 @@ from pathlib import Path
 from pachyderm_dagster.argo import pod_host
 from pachyderm_dagster.argo.containers import Container, Script, SetContainer, UserContainer
 from pachyderm_dagster.argo.host_client import HostClient
-from pachyderm_dagster.argo.images import FOLDER, folders_of, program_of, search_path
+from pachyderm_dagster.argo.images import PodImages, program_of
 from pachyderm_dagster.argo.nodes import Phase
 from pachyderm_dagster.argo.outputs import MAIN, OMITTED, OWN_FAILURE, exit_end
 from pachyderm_dagster.argo.pod_host import Answer, Order
@@ -60,11 +60,11 @@ class LocalPod:
     """Runs the containers of a pod.
 
     Args:
-        images: the folder that pods see as `FOLDER`.
+        images: what pods see of those.
         claims: where volumes are that are not the pod's own.
     """
 
-    def __init__(self, pod: Pod, folder: PodFolder, host: HostClient, images: Path, claims: Claims) -> None:
+    def __init__(self, pod: Pod, folder: PodFolder, host: HostClient, images: PodImages, claims: Claims) -> None:
         self._pod, self._folder, self._host, self._images, self._claims = pod, folder, host, images, claims
 
     def paths(self, container: Container) -> PodPaths:
@@ -178,14 +178,16 @@ class LocalPod:
         root = self._folder.root(_name_of(container))
         root.mkdir(parents=True, exist_ok=True)
         folders = [(mount.folder, mount.path, mount.writable) for mount in self._mounts(container)]
-        own = {"PATH": search_path(container.image), "HOME": "/root", "HOSTNAME": self._pod.name}
+        own = {"PATH": self._images.search_path(container.image), "HOME": "/root", "HOSTNAME": self._pod.name}
         return Order(
             id=0,
+            ports=tuple(self._pod.ports.items()),
+            grace=self._pod.grace,
             root=str(root),
             argv=argv,
             environment=own | environment_of(self._pod, container),
             working_dir=container.working_dir or "/",
-            folders=(*folders, (str(self._images), FOLDER, False), *folders_of(container.image)),
+            folders=(*folders, *self._images.folders(container.image)),
             log=str(log),
             result=str(result) if result is not None else "",
         )

@@ -8,8 +8,7 @@ import msgspec
 Document: TypeAlias = dict[str, Any]
 S = TypeVar("S", bound=msgspec.Struct)
 _PATCH = "$patch"
-# The fields whose lists are of things that have a key, and that key; other lists take the place of what was there.
-_KEYS: Mapping[str, str] = {
+LIST_KEYS: Mapping[str, str] = {
     "artifacts": "name",
     "containers": "name",
     "env": "name",
@@ -25,6 +24,7 @@ _KEYS: Mapping[str, str] = {
     "volumeMounts": "mountPath",
     "volumes": "name",
 }
+"""The fields whose lists are of things that have a key, and that key; other lists take the place of what was there."""
 
 
 def merged_structs(below: S, above: S, *, leave_out: Collection[str] = ()) -> S:
@@ -49,8 +49,8 @@ def merged(below: Document, above: Document) -> Document:
         elif isinstance(value, dict):
             under = found.get(name)
             found[name] = merged(under if isinstance(under, dict) and value.get(_PATCH) != "replace" else {}, value)
-        elif isinstance(value, list) and name in _KEYS and isinstance(found.get(name), list):
-            found[name] = _merged_lists(found[name], value, _KEYS[name])
+        elif isinstance(value, list) and name in LIST_KEYS and isinstance(found.get(name), list):
+            found[name] = _merged_lists(found[name], value, LIST_KEYS[name])
         else:
             found[name] = value
     return found

@@ -4,7 +4,7 @@ import importlib
 
 from pachyderm_dagster.argo.pod_places import LocalPlace, PodPlace
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.settings import Settings
+from pachyderm_dagster.settings import HOME_OBJECTS, Settings
 
 
 def open_place(settings: Settings) -> PodPlace:
@@ -14,7 +14,8 @@ def open_place(settings: Settings) -> PodPlace:
         InvalidError: `extra-missing`, when the client of Kubernetes is not installed.
     """
     if settings.kubernetes is None:
-        return LocalPlace(settings.home / "argo" / "claims")
+        objects = settings.home / "argo" / "objects" if settings.objects == HOME_OBJECTS else None
+        return LocalPlace(settings.home / "argo" / "claims", objects)
     try:
         module = importlib.import_module("pachyderm_dagster.argo.cluster.place")
     except ModuleNotFoundError as error:

@@ -1,7 +1,7 @@
 """A process that runs pods: each in a root of its own, with the machine's programs read-only, and processes of its own.
 
 It lives in the private namespaces of `worker/sandbox.py`, whose guard ends all user code when it dies. It reads orders, a line of JSON each, from its standard
-input and answers on its standard output. `python -m pachyderm_dagster.argo.pod_host SCRATCH network|no-network`.
+input and answers on its standard output. `python -m pachyderm_dagster.argo.pod_host SCRATCH network|no-network [LOCK]`.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from typing import NoReturn
 
 import msgspec
 
+from pachyderm_dagster.argo.bound_ports import answer_call, stop_calls
 from pachyderm_dagster.kernel import find_text
 from pachyderm_dagster.worker import linux, sandbox
 
@@ -27,7 +28,6 @@ SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt",
 """Entries of `/` that pods see and cannot write."""
 _SYSTEM_FOLDER = "/.system"
 _OWN_FOLDERS = ("tmp", "proc", "dev", "sys", "root", "home", "var", "run", "mnt")
-_GRACE_SECONDS = 2.0
 _READ_BYTES = 1 << 16
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
@@ -41,6 +41,8 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
         folders: of the machine, by where the pod sees them; and whether it may write there.
         result: where its standard output goes too, if that is wanted.
         tells_start: there is an answer when its program runs, too.
+        ports: in place of which port which other one is taken, where it listens and on the loopback.
+        grace: seconds that it has to end before it is killed.
     """
 
     id: int
@@ -52,6 +54,8 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     log: str = ""
     result: str = ""
     tells_start: bool = False
+    ports: tuple[tuple[int, int], ...] = ()
+    grace: float = 2.0
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -69,14 +73,18 @@ class _Running:
 
     id: int
     problem: int
+    grace: float
     output: int = -1
     files: list[int] = field(default_factory=list)
     kill_at: float | None = None
     said: bytes = b""
 
 
-def main(scratch: str, network: str) -> int:
-    """Runs pods until there are no more orders."""
+def main(scratch: str, network: str, lock: str = "") -> int:
+    """Runs pods until there are no more orders; with a lock, when no other host holds it any more."""
+    if lock:
+        # Held until the last process of this host is gone, its guard too. What pods run does not get it.
+        fcntl.flock(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), fcntl.LOCK_EX)
     found = sandbox.enter(scratch)
     if found.problem is not None:
         _say(Answer(-1, problem=found.problem))
@@ -130,6 +138,7 @@ class _Host:
         self._pids: dict[int, int] = {}
         self._outputs: dict[int, _Running] = {}
         self._starting: dict[int, int] = {}
+        self._ports: dict[int, dict[int, int]] = {}
         self._orders = b""
         self._own_processes = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._system = [(name, os.readlink(f"/{name}") if os.path.islink(f"/{name}") else None) for name in SYSTEM if os.path.lexists(f"/{name}")]
@@ -146,13 +155,15 @@ class _Host:
     def run(self) -> None:
         """Obeys until nobody gives orders any more."""
         while True:
-            for descriptor, _ in self._poll.poll(self._milliseconds()):
+            for descriptor, events in self._poll.poll(self._milliseconds()):
                 if descriptor == 0 and not self._read_orders():
                     return
                 if descriptor in self._outputs:
                     self._copy(self._outputs[descriptor])
                 if descriptor in self._starting:
                     self._hear_start(descriptor)
+                if descriptor in self._ports:
+                    self._see_to_ports(descriptor, events)
                 if descriptor == self._woken:
                     os.read(self._woken, _READ_BYTES)
                     self._reap()
@@ -180,6 +191,7 @@ class _Host:
             _say(Answer(order.id, problem=f"{error.filename or order.root}: {error.strerror}"))
             return
         problem_reader, problem = os.pipe()
+        here, there = socket.socketpair() if order.ports else (None, None)
         try:
             linux.unshare(linux.CLONE_NEWPID)
             pid = os.fork()
@@ -187,11 +199,14 @@ class _Host:
             pid = -1
             _say(Answer(order.id, problem=f"no process could be started: {error.strerror}"))
         if pid == 0:
-            _become(order, self._system, self._ignored, log, output, problem)
+            _become(order, self._system, self._ignored, log, output, problem, there)
         # Without this the host could start no other pod: a process that entered a namespace starts its children in that one only.
         linux.enter_namespace(self._own_processes, linux.CLONE_NEWPID)
         for descriptor in {log, output, problem}:
             os.close(descriptor)
+        if here is not None and there is not None:
+            there.close()
+            self._take_listener(here, order)
         running.problem = problem_reader
         if pid < 0:
             os.close(problem_reader)
@@ -210,11 +225,32 @@ class _Host:
     def _opened(self, order: Order) -> tuple[_Running, int, int]:
         log = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         if not order.result:
-            return _Running(order.id, -1), log, log
+            return _Running(order.id, -1, order.grace), log, log
         files = [os.dup(log), os.open(order.result, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)]
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
-        return _Running(order.id, -1, reader, files), log, writer
+        return _Running(order.id, -1, order.grace, reader, files), log, writer
+
+    # --- ports
+
+    def _take_listener(self, here: socket.socket, order: Order) -> None:
+        """Takes over what gets the stopped calls of a pod that has ports."""
+        with here:
+            found = socket.recv_fds(here, 1, 1)[1]
+        for listener in found:
+            self._ports[listener] = dict(order.ports)
+            self._poll.register(listener, select.POLLIN)
+
+    def _see_to_ports(self, listener: int, events: int) -> None:
+        if events & select.POLLIN:
+            answer_call(listener, self._ports[listener])
+            return
+        # Nobody is left whose calls are stopped.
+        self._poll.unregister(listener)
+        del self._ports[listener]
+        os.close(listener)
+
+    # --- starts and ends
 
     def _hear_start(self, descriptor: int) -> None:
         self._poll.unregister(descriptor)
@@ -238,7 +274,7 @@ class _Host:
         number = signal.SIGTERM if _handles_sigterm(pid) else signal.SIGKILL
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
-        self._running[pid].kill_at = time.monotonic() + _GRACE_SECONDS
+        self._running[pid].kill_at = time.monotonic() + self._running[pid].grace
 
     def _kill_late(self) -> None:
         for pid, running in self._running.items():
@@ -295,7 +331,9 @@ def _handles_sigterm(pid: int) -> bool:
     return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
-def _become(order: Order, system: list[tuple[str, str | None]], ignored: list[int], log: int, output: int, problem: int) -> NoReturn:
+def _become(
+    order: Order, system: list[tuple[str, str | None]], ignored: list[int], log: int, output: int, problem: int, host: socket.socket | None
+) -> NoReturn:
     """Turns this process, which was just forked, into the pod's; what the host ignores of signals, its program would inherit."""
     try:
         signal.set_wakeup_fd(-1)
@@ -307,6 +345,8 @@ def _become(order: Order, system: list[tuple[str, str | None]], ignored: list[in
         os.dup2(log, 2)
         _enter_root(order, system)
         os.chdir(order.working_dir)
+        if host is not None:
+            socket.send_fds(host, [b"+"], [stop_calls()])
         os.execvpe(order.argv[0], order.argv, order.environment)
     except OSError as error:
         os.write(problem, _told(order, error).encode())
@@ -370,4 +410,4 @@ def _make_folder(path: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2]))
+    sys.exit(main(*sys.argv[1:]))

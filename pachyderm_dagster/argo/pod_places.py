@@ -50,13 +50,14 @@ class LocalPlace:
 
     Args:
         claims: where volumes are that outlive runs.
+        objects: those of the home, where pods' `kubectl` acts on them.
     """
 
     most_pods: int | None = None
     has_network = False
 
-    def __init__(self, claims: Path) -> None:
-        self._claims = claims
+    def __init__(self, claims: Path, objects: Path | None = None) -> None:
+        self._claims, self._objects = claims, objects
 
     def check(self, subject: Subject) -> None:
         """As `PodPlace.check`."""
@@ -64,7 +65,8 @@ class LocalPlace:
 
     def opened(self, folder: Path, subject: Subject, *, network: bool) -> AbstractAsyncContextManager[Executor]:
         """As `PodPlace.opened`."""
-        return LocalExecutor(folder, self._claims, folder.name, network=network, pod_gc=pod_gc_of(subject.spec)).opened()
+        executor = LocalExecutor(folder, self._claims, folder.name, network=network, pod_gc=pod_gc_of(subject.spec), objects=self._objects)
+        return executor.opened()
 
     def end(self, folder: Path, subject: Subject, phase: Phase) -> None:
         """As `PodPlace.end`."""

@@ -38,6 +38,8 @@ class Pod:
         archives_log: its log is to be the artifact `main-logs`.
         pod_spec, labels, annotations: what workflow and template say of pods of Kubernetes; one machine does without.
         pod_spec_patches: YAML or JSON texts that are merged over the spec of such a pod, one after the other.
+        ports: in place of which port which other one of the machine is taken, where it listens and on the loopback.
+        grace: seconds that a container has to end on this machine.
         on_ready: of a daemon: is called, with its address, when others may use it.
         on_waiting: is called when that changes which keeps the pod from starting, with an empty text when nothing does any more.
     """
@@ -57,6 +59,8 @@ class Pod:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     pod_spec_patches: tuple[str, ...] = ()
+    ports: Mapping[int, int] = field(default_factory=dict)
+    grace: float = 2.0
     on_ready: Callable[[str], None] = _nobody_waits
     on_waiting: Callable[[str], None] = _nobody_asks
 

@@ -26,7 +26,7 @@ from pachyderm_dagster.argo.workflows import (
     WorkflowTemplate,
 )
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.pps.strict import Place, StrictReader, as_object, as_string, shown
+from pachyderm_dagster.pps.strict import OtherNames, Place, StrictReader, as_object, as_string, shown
 
 GROUP = "argoproj.io/"
 REFUSED_KINDS: Mapping[str, str] = {
@@ -66,11 +66,12 @@ def read_object(document: Any, place: Place, notes: list[str]) -> Read:
 
 def read_spec(document: Any, place: Place, notes: list[str]) -> WorkflowSpec:
     """The spec of a workflow from a plain document. Errors as `parse_objects`."""
-    return _reader(notes).struct(WorkflowSpec, document, place)
+    return strict_reader(notes).struct(WorkflowSpec, document, place)
 
 
-def _reader(notes: list[str]) -> StrictReader:
-    return StrictReader(OTHER_NAMES, _READERS, notes, as_encoded=True)
+def strict_reader(notes: list[str], more: Mapping[type, OtherNames] = {}) -> StrictReader:
+    """What reads structs of workflow files; `more` is what such files say of other structs beyond their fields."""
+    return StrictReader({**OTHER_NAMES, **more}, _READERS, notes, as_encoded=True)
 
 
 def _word(document: dict[str, Any], place: Place, name: str, usual: str) -> str:
@@ -90,7 +91,7 @@ def _read_object(document: dict[str, Any], place: Place, notes: list[str]) -> Ob
     if version != expected:
         raise place.field("apiVersion").invalid(f"expected {expected!r}, found {version!r}")
     read = _KINDS[kind]
-    metadata = _reader(notes).struct(Metadata, document.get("metadata") or {}, place.field("metadata"))
+    metadata = strict_reader(notes).struct(Metadata, document.get("metadata") or {}, place.field("metadata"))
     _check_name(metadata, place.field("metadata"), _MOST_CRON_NAME if kind == "CronWorkflow" else _MOST_NAME)
     return read(document, metadata, place, notes)
 
@@ -123,17 +124,17 @@ def _read_template(document: dict[str, Any], metadata: Metadata, place: Place, n
 
 def _read_cron(document: dict[str, Any], metadata: Metadata, place: Place, notes: list[str]) -> Object:
     _check_envelope(document, place, _ENVELOPE)
-    return CronWorkflow(metadata=metadata, spec=_reader(notes).struct(CronSpec, document["spec"], place.field("spec")))
+    return CronWorkflow(metadata=metadata, spec=strict_reader(notes).struct(CronSpec, document["spec"], place.field("spec")))
 
 
 def _read_event_source(document: dict[str, Any], metadata: Metadata, place: Place, notes: list[str]) -> Object:
     _check_envelope(document, place, _ENVELOPE)
-    return EventSource(metadata=metadata, spec=_reader(notes).struct(EventSourceSpec, document["spec"], place.field("spec")))
+    return EventSource(metadata=metadata, spec=strict_reader(notes).struct(EventSourceSpec, document["spec"], place.field("spec")))
 
 
 def _read_sensor(document: dict[str, Any], metadata: Metadata, place: Place, notes: list[str]) -> Object:
     _check_envelope(document, place, _ENVELOPE)
-    spec = _reader(notes).struct(SensorSpec, document["spec"], place.field("spec"))
+    spec = strict_reader(notes).struct(SensorSpec, document["spec"], place.field("spec"))
     triggers = place.field("spec").field("triggers")
     workflows = tuple(_read_started(trigger, triggers.item(index).field("template"), notes) for index, trigger in enumerate(spec.triggers))
     return Sensor(metadata=metadata, spec=spec, workflows=workflows)

@@ -27,6 +27,8 @@ ACTIONS = ("get", "create", "apply", "delete", "replace", "patch")
 MERGES = ("", "strategic", "merge")
 OWNER = "pachyderm-dagster/owner"
 """The label of objects that go with a run, whose uid is its value."""
+NODE = "pachyderm-dagster/node"
+"""The annotation that says which node made an object, so that who was killed finds it."""
 _MAKES_NOTHING = ("get", "delete")
 _FIRST_LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.1, 5.0
 
@@ -111,7 +113,7 @@ async def run_resource(call: Call, scope: Scope, *, table: NodeTable, waits: Wai
     node = table.begin(call, NodeType.POD)
     try:
         if around.objects is None:
-            message = "a template is a 'resource', and the workflow was submitted without a network; submit it with --network, and set KUBECONFIG"
+            message = "a template is a 'resource', and the workflow was submitted without a network; submit it with --network"
             raise InvalidError("network-not-allowed", message)
         template = replace_in(without_bookkeeping(call.template), Template, scope, last=True)
         assert template.resource is not None
@@ -166,12 +168,20 @@ async def _acted(resource: Resource, manifest: Document, flags: Flags, objects: 
     wait = _FIRST_LOOK_SECONDS
     while True:
         if resource.failure_condition and holds(resource.failure_condition, found):
-            raise _Failed(f"the failure condition {resource.failure_condition!r} holds for {reference.kind} {reference.name!r}")
+            raise _Failed(f"the failure condition {resource.failure_condition!r} holds for {reference.kind} {reference.name!r}{_reasons(found)}")
         if not resource.success_condition or holds(resource.success_condition, found):
             return found
         await waits.sleep(wait)
         wait = min(2 * wait, _LONGEST_LOOK_SECONDS)
         found = await asyncio.to_thread(objects.get, reference)
+
+
+def _reasons(found: Document) -> str:
+    """What the conditions of an object say that do not hold."""
+    status = found.get("status")
+    conditions = status.get("conditions") if isinstance(status, dict) else None
+    messages = [one.get("message") for one in conditions or () if isinstance(one, dict) and one.get("status") == "False"]
+    return "".join(f"; {message}" for message in messages if message)
 
 
 def _manifest(text: str) -> Document:

@@ -18,22 +18,23 @@ def check_for_this_machine(subject: Subject) -> None:
     """
     _check_volumes(subject.spec.volumes, "spec.volumes")
     for template in subject.spec.templates:
-        _check_template(template)
+        check_template(template)
     for (_, owner), spec in subject.library.templates.items():
         if owner:
             _check_volumes(spec.volumes, f"{owner}: spec.volumes")
             for template in spec.templates:
-                _check_template(template)
+                check_template(template)
 
 
-def _check_template(template: Template) -> None:
+def check_template(template: Template) -> None:
+    """Refuses a template whose pod cannot be a process of this machine. Errors as `check_for_this_machine`."""
     where = f"the template {template.name!r}"
     _check_volumes(template.volumes, f"{where}: volumes")
     for container in _containers(template):
         _check_container(container, where)
     for step in template.flow:
         if step.inline is not None:
-            _check_template(step.inline)
+            check_template(step.inline)
 
 
 def _containers(template: Template) -> Iterator[Container]:

@@ -18,7 +18,7 @@ from pachyderm_dagster.integration.instance import ensure_dagster_home
 from pachyderm_dagster.integration.reloading import WATCH_SECONDS, Reloader, snapshot_of
 from pachyderm_dagster.integration.web_api import is_loaded, is_up
 from pachyderm_dagster.record import Record, open_record
-from pachyderm_dagster.settings import DAGSTER_HOME, HOME
+from pachyderm_dagster.settings import DAGSTER_HOME, HOME, HOME_OBJECTS
 
 DEFAULT_PORT = 3000
 
@@ -49,7 +49,7 @@ def _serve(record: Record, environ: Mapping[str, str], port: int, stop: threadin
     loaded = snapshot_of(record)
     try:
         own = {**environ, HOME: str(settings.home), DAGSTER_HOME: str(settings.dagster_home)}
-        with DevProcesses(own, port, settings.home / "logs", is_instant) as processes:
+        with DevProcesses(own, port, settings.home / "logs", is_instant, settings.objects == HOME_OBJECTS) as processes:
             reloader = Reloader(record, url, LOCATION, lambda line: click.echo(line, err=True), processes.is_served, loaded)
             while not stop.is_set() and not (_is_ready(url)):
                 processes.check()

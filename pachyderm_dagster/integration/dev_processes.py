@@ -1,4 +1,4 @@
-"""The processes of `dev`: Dagster's, what reacts to commits, what keeps services and spouts; started together, watched, and ended with all they started."""
+"""The processes of `dev`: Dagster's, what reacts to commits, what keeps services, spouts and Deployments; started and ended together, and watched."""
 
 import contextlib
 import os
@@ -82,6 +82,7 @@ class DevProcesses:
         environ: of the processes.
         port: where the UI answers.
         is_instant: whether short jobs are done without a run.
+        keeps_deployments: whether the home has Deployments of its own.
         logs: a folder for what they print.
     """
 
@@ -89,6 +90,7 @@ class DevProcesses:
     port: int
     logs: Path
     is_instant: bool = False
+    keeps_deployments: bool = False
     _running: list[DevProcess] = field(default_factory=list)
     _folder: tempfile.TemporaryDirectory[str] | None = None
     _socket: Path = Path()
@@ -103,6 +105,8 @@ class DevProcesses:
             self._start("code server", ["dagster", "code-server", "start", "--socket", str(socket), "-m", CODE_MODULE, "--location-name", LOCATION])
             self._start("daemon", [DAEMON_MODULE, "run", "--workspace", str(workspace)])
             self._start("keeper", ["pachyderm_dagster", "run", "service"])
+            if self.keeps_deployments:
+                self._start("keeper of Deployments", ["pachyderm_dagster", "run", "deployment"])
             self._start("web server", ["dagster_webserver", "--host", HOST, "--port", str(self.port), "--workspace", str(workspace)])
             how = ["--instant"] if self.is_instant else []
             self._start("reactor", [REACTOR_MODULE, "--url", f"http://{HOST}:{self.port}", "--location", LOCATION, *how])

@@ -277,7 +277,7 @@ def test_what_is_no_action_is_refused(action: str, more: str) -> None:
 def test_a_client_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pachyderm_dagster.argo.cluster_objects", None)
     with pytest.raises(InvalidError, match="extra-missing"):
-        open_objects({})
+        open_objects({"PACHYDERM_OBJECTS": "cluster"})
 
 
 def test_the_cluster_is_that_of_the_environment(objects: Objects, cluster: Cluster, tmp_path: Path) -> None:

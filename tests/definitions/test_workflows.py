@@ -15,6 +15,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 
 from pachyderm_dagster.integration import argo_job
+from tests.argo.deployments import DeploymentHome
 from tests.cli.pachctl import Pachctl
 from tests.docs.markdown import ROOT
 from tests.records import SERVER
@@ -177,25 +178,77 @@ def test_experiments_are_a_job_also_with_the_other_spelling_of_a_fan_out(winery:
     assert saved_weights(winery).keys() == {"short"}
 
 
-# --- estimates, and a viewer that needs a cluster
+# --- estimates, and a viewer of them
 
 
-def test_estimates_are_uploaded_and_without_a_cluster_the_viewer_is_not_updated(
-    winery: TestDatabase, secret: str, pachctl: Pachctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    winery.run("INSERT INTO predictions VALUES (1, 'of yesterday', 1)")
-    answer = pachctl.run("argo", "submit", str(FOLDER / "estimates.yaml"), secret, "--network", "--name", "run")
-    assert answer.status == 1
+@pytest.fixture
+def viewer(winery: TestDatabase, secret: str, pachctl: Pachctl, environment_of_its_own: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DeploymentHome]:
+    """The example's viewer in a home without a cluster, with a keeper, on a port that is free."""
+    monkeypatch.setenv("PACHYDERM_OBJECTS", "home")
+    home = DeploymentHome(environment_of_its_own)
+    with home.kept():
+        text = (FOLDER / "viewer.yaml").read_text()
+        assert text.count("8080") == 3
+        pachctl("argo", "kubectl", "apply", "-f", secret, "-f", "-", stdin=text.replace("8080", str(home.port)).encode())
+        pachctl("argo", "kubectl", "rollout", "status", "deployment/viewer")
+        yield home
+
+
+def page(home: DeploymentHome) -> str:
+    return home.ask("/")
+
+
+def test_estimates_are_uploaded_and_the_viewer_shows_them_when_the_workflow_has_ended(winery: TestDatabase, viewer: DeploymentHome, pachctl: Pachctl) -> None:
+    assert "Grignolino" not in page(viewer)
+    with viewer.asked_without_a_pause("/") as heard:
+        # The Secret is among the objects of the home, so that no file is given.
+        pachctl("argo", "submit", str(FOLDER / "estimates.yaml"), "--network", "--name", "run")
     (run,) = pachctl.json("argo", "get", "run")
+    assert {node["template"]: node["phase"] for node in run["nodes"] if node["type"] == "Pod"} == dict.fromkeys(
+        ("dataset", "estimate", "upload", "update", "served"), "Succeeded"
+    )
+    assert page(viewer).count(">run</td>") == 28
+    assert [one for one in heard if one.startswith("!")] == []
     nodes = {node["template"]: node for node in run["nodes"] if node["type"] == "Pod"}
-    assert {name: node["phase"] for name, node in nodes.items()} == {"dataset": "Succeeded", "estimate": "Succeeded", "upload": "Succeeded", "update": "Error"}
-    assert "set KUBECONFIG" in nodes["update"]["message"]
+    check_estimates(winery, *(table(artifact(pachctl, "argo-estimates", nodes["dataset"], name)) for name in ("tasted", "untasted")))
 
-    tasted, untasted = (table(artifact(pachctl, "argo-estimates", nodes["dataset"], name)) for name in ("tasted", "untasted"))
+    winery.run("UPDATE wines SET kind = NULL WHERE id = 1")
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = argo_job([FOLDER / "estimates.yaml"], network=True)
+        result = job.execute_in_process(instance=instance)
+    assert result.success
+    assert page(viewer).count(f">{result.dagster_run.tags['pachyderm/workflow']}</td>") == 29
+
+
+def check_estimates(winery: TestDatabase, tasted: list[dict[str, str]], untasted: list[dict[str, str]]) -> None:
+    """What is predicted is what scikit-learn predicts."""
     model = GaussianNB().fit(measurements(tasted), [wine["kind"] for wine in tasted])
     expected = dict(zip((int(wine["id"]) for wine in untasted), map(str, model.predict(measurements(untasted))), strict=True))
     saved = {wine: (kind, probability) for wine, kind, probability in winery.rows("SELECT wine, kind, probability FROM predictions")}
     assert {wine: kind for wine, (kind, _) in saved.items()} == expected and len(expected) == 28
     sure = model.predict_proba(measurements(untasted)).max(axis=1)
     assert [probability for _, (_, probability) in sorted(saved.items())] == pytest.approx(list(sure), abs=0.02)
+
+
+def test_a_viewer_that_is_not_there_fails_the_update_after_the_upload(
+    winery: TestDatabase, secret: str, pachctl: Pachctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PACHYDERM_OBJECTS", "home")
+    answer = pachctl.run("argo", "submit", str(FOLDER / "estimates.yaml"), secret, "--network", "--name", "run")
+    assert answer.status == 1
+    assert "this home has no Deployment 'viewer'" in answer.out
+    assert len(winery.rows("SELECT wine FROM predictions")) == 28
+
+
+def test_a_cluster_that_is_configured_is_meant_also_when_it_is_not_reached(
+    winery: TestDatabase, secret: str, pachctl: Pachctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    assert pachctl.fail("argo", "kubectl", "get", "deployments") == "objects-in-cluster"
+    assert pachctl.fail("run", "deployment") == "objects-in-cluster"
+    answer = pachctl.run("argo", "submit", str(FOLDER / "estimates.yaml"), secret, "--network", "--name", "run")
+    assert answer.status == 1
+    (run,) = pachctl.json("argo", "get", "run")
+    nodes = {node["template"]: node for node in run["nodes"] if node["type"] == "Pod"}
+    assert {name: node["phase"] for name, node in nodes.items()} == {"dataset": "Succeeded", "estimate": "Succeeded", "upload": "Succeeded", "update": "Error"}
+    assert "set KUBECONFIG" in nodes["update"]["message"]

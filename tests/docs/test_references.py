@@ -8,7 +8,10 @@ from tests.docs.markdown import ROOT, table_rows
 
 ERROR_CLASSES = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.PachydermError)}
 KUBERNETES = {value for name, value in vars(settings).items() if name.startswith("KUBERNETES_")}
-SETTINGS = {settings.HOME, settings.METADATA_URL, settings.STORAGE_URL, settings.COORDINATION_URL, settings.EXECUTOR, settings.PROJECT, settings.DAGSTER_HOME}
+SETTINGS = {settings.HOME, settings.METADATA_URL, settings.STORAGE_URL, settings.COORDINATION_URL, settings.EXECUTOR, settings.OBJECTS} | {
+    settings.PROJECT,
+    settings.DAGSTER_HOME,
+}
 
 
 def raised() -> Iterator[tuple[str, str, str]]:

@@ -1,0 +1,100 @@
+"""Gives the processes of a pod other ports than they ask for: where they listen, and where they reach one another on the loopback.
+
+The process that becomes the pod has the kernel stop its calls of `bind` and `connect`, and those of its children (seccomp); whoever holds the listener writes
+another port into the address and lets the call go on. So that two pods of the same program run beside each other in one network.
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import platform
+import socket
+import struct
+from collections.abc import Mapping
+
+from pachyderm_dagster.prctl import check_result
+
+_SECCOMP_SET_MODE_FILTER, _NEW_LISTENER = 1, 8
+_NOTIFY, _ALLOW = 0x7FC00000, 0x7FFF0000
+_LOAD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
+_NUMBER_AT, _ARCHITECTURE_AT = 0, 4
+# seccomp, bind, connect, and the architecture as audit(8) knows it.
+_CALLS: Mapping[str, tuple[int, int, int, int]] = {"x86_64": (317, 49, 42, 0xC000003E), "aarch64": (277, 200, 203, 0xC00000B7)}
+_RECEIVE, _SEND = 0xC0502100, 0xC0182101
+_CONTINUE = 1
+_NOTIFICATION, _RESPONSE = struct.Struct("QIIiIQ6Q"), struct.Struct("QqiI")
+_MOST_ADDRESS = 28
+_LOOPBACK_6 = (b"\0" * 15 + b"\1", b"\0" * 10 + b"\xff\xff\x7f\0\0\1")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def stop_calls() -> int:
+    """Has the calls of this process and its children stopped from now on; the listener, which gets them.
+
+    Raises:
+        OSError: where the system has no such thing.
+    """
+    if platform.machine() not in _CALLS:
+        raise OSError(errno.ENOSYS, f"the ports of pods cannot be told apart on {platform.machine()}")
+    number, bind, connect, architecture = _CALLS[platform.machine()]
+    lines = (
+        (_LOAD, 0, 0, _ARCHITECTURE_AT),
+        (_JUMP_IF_EQUAL, 0, 4, architecture),
+        (_LOAD, 0, 0, _NUMBER_AT),
+        (_JUMP_IF_EQUAL, 1, 0, bind),
+        (_JUMP_IF_EQUAL, 0, 1, connect),
+        (_RETURN, 0, 0, _NOTIFY),
+        (_RETURN, 0, 0, _ALLOW),
+    )
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in lines))
+    described = struct.pack("HxxxxxxQ", len(lines), ctypes.addressof(program))
+    found = _libc.syscall(ctypes.c_long(number), ctypes.c_uint(_SECCOMP_SET_MODE_FILTER), ctypes.c_uint(_NEW_LISTENER), ctypes.c_char_p(described))
+    check_result(found, "seccomp")
+    return int(found)
+
+
+def answer_call(listener: int, ports: Mapping[int, int]) -> None:
+    """Lets a call go on that was stopped, with another port where `ports` has one for it."""
+    notification = bytearray(_NOTIFICATION.size)
+    try:
+        fcntl.ioctl(listener, _RECEIVE, notification)
+        id, pid, _, number, _, _, _, address, size, *_ = _NOTIFICATION.unpack(notification)
+        # What cannot be read is for the kernel to refuse.
+        _change(pid, address, min(size, _MOST_ADDRESS), ports, is_bind=number == _CALLS[platform.machine()][1])
+        fcntl.ioctl(listener, _SEND, bytearray(_RESPONSE.pack(id, 0, 0, _CONTINUE)))
+    except OSError as error:
+        # Its process was killed meanwhile.
+        if error.errno != errno.ENOENT:
+            raise
+
+
+def _change(pid: int, address: int, size: int, ports: Mapping[int, int], *, is_bind: bool) -> None:
+    try:
+        memory = os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        other = other_port(os.pread(memory, size, address), ports, is_bind=is_bind)
+        if other is not None:
+            os.pwrite(memory, struct.pack("!H", other), address + 2)
+    except OSError:
+        return
+    finally:
+        os.close(memory)
+
+
+def other_port(address: bytes, ports: Mapping[int, int], *, is_bind: bool) -> int | None:
+    """The port to take in place of the one in a socket's address, as the kernel has it; None to leave it."""
+    if len(address) < 8:
+        return None
+    (family,) = struct.unpack_from("=H", address)
+    (port,) = struct.unpack_from("!H", address, 2)
+    if family == socket.AF_INET:
+        is_loopback = address[4] == 127
+    elif family == socket.AF_INET6:
+        is_loopback = address[8:24] in _LOOPBACK_6
+    else:
+        return None
+    return ports.get(port) if is_bind or is_loopback else None
