@@ -198,7 +198,9 @@ def page(home: DeploymentHome) -> str:
     return home.ask("/")
 
 
-def test_estimates_are_uploaded_and_the_viewer_shows_them_when_the_workflow_has_ended(winery: TestDatabase, viewer: DeploymentHome, pachctl: Pachctl) -> None:
+def test_estimates_are_uploaded_and_the_viewer_shows_them_when_the_workflow_has_ended(
+    winery: TestDatabase, secret: str, viewer: DeploymentHome, pachctl: Pachctl
+) -> None:
     assert "Grignolino" not in page(viewer)
     with viewer.asked_without_a_pause("/") as heard:
         # The Secret is among the objects of the home, so that no file is given.
@@ -214,7 +216,7 @@ def test_estimates_are_uploaded_and_the_viewer_shows_them_when_the_workflow_has_
 
     winery.run("UPDATE wines SET kind = NULL WHERE id = 1")
     with dg.DagsterInstance.ephemeral() as instance:
-        job = argo_job([FOLDER / "estimates.yaml"], network=True)
+        job = argo_job([FOLDER / "estimates.yaml", secret], network=True)
         result = job.execute_in_process(instance=instance)
     assert result.success
     assert page(viewer).count(f">{result.dagster_run.tags['pachyderm/workflow']}</td>") == 29
