@@ -7,15 +7,14 @@ import click
 import msgspec
 
 from pachyderm_dagster.argo.kept_objects import KeptObjects, parse_short_name
-from pachyderm_dagster.argo.local_pod import PodFolder
-from pachyderm_dagster.argo.names import joined
+from pachyderm_dagster.argo.nodes import Phase
 from pachyderm_dagster.argo.submitting import find_single, kept_workflow, named, new_subject
 from pachyderm_dagster.argo.workflows import WorkflowTemplate
 from pachyderm_dagster.cli.argo_files import read_files
 from pachyderm_dagster.cli.argo_runs import file_parameters, given_files, given_parameters, run_document, run_on, runs_of, show
 from pachyderm_dagster.cli.printing import Column, Printer, printing, text, time
 from pachyderm_dagster.clock import SystemClock
-from pachyderm_dagster.errors import NotFoundError, StateError
+from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.settings import load_settings
 
 COLUMNS = (
@@ -25,6 +24,9 @@ COLUMNS = (
     Column("FINISHED", time("finished")),
     Column("MESSAGE", text("message")),
 )
+_OPEN = (Phase.PENDING.value, Phase.RUNNING.value)
+_ENDED = (Phase.SUCCEEDED.value, Phase.FAILED.value, Phase.ERROR.value)
+_PHASES = (*_OPEN, *_ENDED)
 _RUN = click.argument("workflow", metavar="WORKFLOW")
 _PARAMETERS = click.option("-p", "--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter; may be given several times.")
 
@@ -81,14 +83,18 @@ def argo_submit(
     click.get_current_context().exit(run_on(runs, run, printer))
 
 
-@click.command(epilog="Example: pachctl argo list")
+@click.command(epilog="Example: pachctl argo list --running")
+@click.option("--running", is_flag=True, help="Those that have not ended.")
+@click.option("--completed", is_flag=True, help="Those that have ended.")
+@click.option("--status", "statuses", type=click.Choice(_PHASES), multiple=True, help="Those of this status; may be given several times.")
 @printing
 @click.pass_obj
-def argo_list(environ: Mapping[str, str], printer: Printer) -> None:
+def argo_list(environ: Mapping[str, str], running: bool, completed: bool, statuses: tuple[str, ...], printer: Printer) -> None:
     """The newest come first. Those whose `ttlStrategy` says so are removed."""
     runs = runs_of(environ)
     runs.delete_expired(SystemClock().now().timestamp())
-    printer.many([run_document(run) for run in runs.list()], COLUMNS)
+    wanted = {*statuses, *(_OPEN if running else ()), *(_ENDED if completed else ())} or set(_PHASES)
+    printer.many([run_document(run) for run in runs.list() if run.phase().value in wanted], COLUMNS)
 
 
 @click.command(epilog="Example: pachctl argo get @latest")
@@ -98,31 +104,6 @@ def argo_list(environ: Mapping[str, str], printer: Printer) -> None:
 def argo_get(environ: Mapping[str, str], workflow: str, printer: Printer) -> None:
     """Its nodes are drawn as a tree. `@latest` is the newest workflow."""
     show(runs_of(environ).get(workflow), printer)
-
-
-@click.command(epilog="Example: pachctl argo logs @latest")
-@_RUN
-@click.argument("pod", required=False, metavar="[POD]")
-@click.option("-c", "--container", metavar="NAME", help="What this container printed: a sidecar, or an init container.")
-@click.pass_obj
-def argo_logs(environ: Mapping[str, str], workflow: str, pod: str | None, container: str | None) -> None:
-    """Of one pod, or of all, each line with the name of its pod. `@latest` is the newest workflow."""
-    run = runs_of(environ).get(workflow)
-    pods = [node.pod for node in run.nodes().values() if node.pod]
-    if pod is not None and pod not in pods:
-        raise NotFoundError("pod-not-found", f"the workflow {run.name!r} has no pod {pod!r}; those that it has: {joined(pods[:10])}")
-    for name in [pod] if pod else pods:
-        folder = PodFolder(run.path / "pods" / name)
-        _print_log(folder.log_beside(container) if container else folder.log, "" if pod else f"{name}: ")
-
-
-def _print_log(path: Path, prefix: str) -> None:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as log:
-            for line in log:
-                click.echo(prefix + line.removesuffix("\n"))
-    except FileNotFoundError:
-        return
 
 
 @click.command(epilog="Example: pachctl argo retry @latest")

@@ -9,6 +9,7 @@ from pachyderm_dagster.argo.answering import answer, waiting_of
 from pachyderm_dagster.argo.control import STOP, TERMINATE
 from pachyderm_dagster.argo.nodes import Phase
 from pachyderm_dagster.argo.run_folder import RunFolder
+from pachyderm_dagster.argo.runs import Runs
 from pachyderm_dagster.cli.argo_runs import given_parameters, run_on, runs_of
 from pachyderm_dagster.cli.printing import Printer, printing
 from pachyderm_dagster.clock import SystemClock
@@ -91,9 +92,22 @@ def argo_stop(environ: Mapping[str, str], workflow: str, terminate: bool, select
     if selector:
         answer(run, {}, selector=selector, phase=Phase.FAILED, message=message)
         return
+    _end(runs, run, TERMINATE if terminate else STOP, printer)
+
+
+@click.command(epilog="Example: pachctl argo terminate @latest")
+@_RUN
+@printing
+@click.pass_obj
+def argo_terminate(environ: Mapping[str, str], workflow: str, printer: Printer) -> None:
+    """As `argo stop --terminate`: its pods end, and no exit handler is run."""
+    runs = runs_of(environ)
+    _end(runs, runs.get(workflow), TERMINATE, printer)
+
+
+def _end(runs: Runs, run: RunFolder, strategy: str, printer: Printer) -> None:
     if run.ending() is not None:
         raise StateError("workflow-not-running", f"the workflow {run.name!r} has ended; there is nothing to stop")
-    strategy = TERMINATE if terminate else STOP
     if run.is_running():
         run.ask_to_stop(strategy)
         return

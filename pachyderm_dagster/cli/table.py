@@ -107,11 +107,14 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "argo submit": Here("argo:argo_submit", "Run a workflow."),
         "argo list": Here("argo:argo_list", "List the workflows that were submitted."),
         "argo get": Here("argo:argo_get", "Show a workflow and its nodes."),
-        "argo logs": Here("argo:argo_logs", "Print what the pods of a workflow printed."),
+        "argo logs": Here("argo_following:argo_logs", "Print what the pods of a workflow printed."),
+        "argo wait": Here("argo_following:argo_wait", "Wait until workflows have ended that others run."),
+        "argo watch": Here("argo_following:argo_watch", "Show the nodes of a workflow as they change."),
         "argo suspend": Here("argo_control:argo_suspend", "Let nothing of a workflow begin."),
         "argo resume": Here("argo_control:argo_resume", "Let a workflow that is suspended go on."),
         "argo node set": Here("argo_control:argo_node_set", "Answer nodes that are suspended."),
         "argo stop": Here("argo_control:argo_stop", "End a workflow."),
+        "argo terminate": Here("argo_control:argo_terminate", "End a workflow without its exit handler."),
         "argo delete": Here("argo_control:argo_delete", "Remove workflows that were submitted."),
         "argo retry": Here("argo:argo_retry", "Run a workflow that failed, or was interrupted, on."),
         "argo listen": Here("argo_listen:argo_listen", "Take the requests that events of Argo are."),
@@ -120,6 +123,26 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "argo plan": Here("argo_steps:argo_plan", "In a workflow: find the datums of an exported pipeline."),
         "argo stage": Here("argo_steps:argo_stage", "In a workflow: get the files of a datum."),
         "argo commit": Here("argo_steps:argo_commit", "In a workflow: commit what the datums wrote."),
+        "argo template list": Here("argo_objects:template_list", "List the WorkflowTemplates that the home keeps."),
+        "argo template get": Here("argo_objects:template_get", "Show a WorkflowTemplate."),
+        "argo template create": Here("argo_objects:template_create", "Keep WorkflowTemplates in the home."),
+        "argo template update": Here("argo_objects:template_update", "Replace WorkflowTemplates that the home keeps."),
+        "argo template delete": Here("argo_objects:template_delete", "Remove WorkflowTemplates."),
+        "argo template lint": Here("argo_lint:argo_lint", "Check WorkflowTemplates in files."),
+        "argo cluster-template list": Here("argo_objects:cluster_template_list", "List the ClusterWorkflowTemplates that the home keeps."),
+        "argo cluster-template get": Here("argo_objects:cluster_template_get", "Show a ClusterWorkflowTemplate."),
+        "argo cluster-template create": Here("argo_objects:cluster_template_create", "Keep ClusterWorkflowTemplates in the home."),
+        "argo cluster-template update": Here("argo_objects:cluster_template_update", "Replace ClusterWorkflowTemplates that the home keeps."),
+        "argo cluster-template delete": Here("argo_objects:cluster_template_delete", "Remove ClusterWorkflowTemplates."),
+        "argo cluster-template lint": Here("argo_lint:argo_lint", "Check ClusterWorkflowTemplates in files."),
+        "argo cron list": Here("argo_objects:cron_list", "List the CronWorkflows that the home keeps."),
+        "argo cron get": Here("argo_objects:cron_get", "Show a CronWorkflow."),
+        "argo cron create": Here("argo_objects:cron_create", "Keep CronWorkflows in the home."),
+        "argo cron update": Here("argo_objects:cron_update", "Replace CronWorkflows that the home keeps."),
+        "argo cron delete": Here("argo_objects:cron_delete", "Remove CronWorkflows."),
+        "argo cron lint": Here("argo_lint:argo_lint", "Check CronWorkflows in files."),
+        "argo cron suspend": Here("argo_objects:cron_suspend", "Have CronWorkflows start nothing."),
+        "argo cron resume": Here("argo_objects:cron_resume", "Have CronWorkflows start again."),
     },
     "What Git declares": {
         "sync": Here("sync:sync_command", "Make the home what a folder of a Git repository declares."),
@@ -211,7 +234,12 @@ VERBS = {
     "deploy": "Install on Kubernetes.",
 }
 
-_BELOW = {"argo node": "Answer nodes of workflows."}
+_BELOW = {
+    "argo node": "Answer nodes of workflows.",
+    "argo template": "Templates of workflows that the home keeps.",
+    "argo cluster-template": "Templates of workflows of all namespaces that the home keeps.",
+    "argo cron": "CronWorkflows that the home keeps.",
+}
 
 OLD_NAMES: Mapping[str, Entry] = {
     "create-repo": OldName(COMMANDS["create repo"], "REPO", as_given),

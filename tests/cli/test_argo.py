@@ -299,6 +299,72 @@ def test_an_interrupted_workflow_goes_on_where_it_was(pachctl: Pachctl, say: Pat
     assert running_nodes(pachctl)["flow[0].first(0:a)"] == first
 
 
+LINES = (
+    SAY.replace("generateName: say-", "name: lines")
+    .replace(
+        "command: [echo], args: [hello]",
+        "command: [sh, -c], args: ['echo first; until test -e /flag/go; do sleep 0.1; done; echo last'], volumeMounts: [{name: flag, mountPath: /flag}]",
+    )
+    .replace("  templates:", "  volumes: [{name: flag, persistentVolumeClaim: {claimName: flag}}]\n  templates:")
+)
+
+
+@pytest.fixture
+def flag() -> Path:
+    folder = Path(os.environ["PACHYDERM_HOME"]) / "argo" / "claims" / "flag"
+    folder.mkdir(parents=True)
+    return folder / "go"
+
+
+def test_logs_are_followed_while_a_workflow_runs_and_end_with_it(pachctl: Pachctl, say: Path, flag: Path) -> None:
+    say.write_text(LINES)
+    with process("argo", "submit", str(say)) as running:
+        while pachctl.run("argo", "logs", "lines").out != "lines: first\n":
+            pass
+        with process("argo", "logs", "lines", "--follow") as following:
+            assert following.stdout is not None
+            assert following.stdout.readline() == "lines: first\n"
+            flag.touch()
+            assert following.stdout.read() == "lines: last\n"
+            assert following.wait() == 0
+        assert running.wait() == 0
+    assert pachctl("argo", "logs", "lines", "--tail", "1").out == "lines: last\n"
+    assert pachctl("argo", "logs", "lines", "--tail", "0").out == ""
+    assert pachctl("argo", "logs", "lines", "lines", "--grep", "rst").out == "first\n"
+
+
+def test_who_waits_and_watches_is_told_how_a_workflow_ended(pachctl: Pachctl, say: Path, flag: Path) -> None:
+    say.write_text(LINES)
+    with process("argo", "submit", str(say)) as running:
+        while pachctl.run("argo", "logs", "lines").out != "lines: first\n":
+            pass
+        assert [one["name"] for one in pachctl.json("argo", "list", "--running")] == ["lines"]
+        with process("argo", "wait", "lines") as waiting, process("argo", "watch", "lines") as watching:
+            assert watching.stdout is not None
+            assert watching.stdout.readline() == "Name:               lines\n"
+            flag.touch()
+            assert waiting.communicate()[0] == "lines Succeeded\n"
+            assert "Status:             Succeeded" in watching.stdout.read()
+            assert (waiting.wait(), watching.wait()) == (0, 0)
+        running.wait()
+    assert pachctl.json("argo", "list", "--running") == pachctl.json("argo", "list", "--status", "Failed") == []
+    assert [one["name"] for one in pachctl.json("argo", "list", "--completed")] == ["lines"]
+
+
+def test_nobody_waits_for_what_does_not_come(pachctl: Pachctl, say: Path) -> None:
+    say.write_text(WAIT)
+    pachctl("argo", "submit", str(say))
+    answer = pachctl.run("argo", "wait", "wait")
+    assert (answer.status, answer.code) == (1, "workflow-not-running") and "argo resume wait" in answer.err
+    assert pachctl.fail("argo", "logs", "wait", "--follow") == "workflow-not-running"
+    pachctl("argo", "terminate", "wait")
+    answer = pachctl.run("argo", "wait", "wait")
+    assert (answer.status, answer.out) == (1, "wait Failed\n")
+    assert pachctl.fail("argo", "wait", "gone") == "workflow-not-found"
+    assert pachctl("argo", "wait", "gone", "--ignore-not-found").out == ""
+    assert pachctl.fail("argo", "terminate", "wait") == "workflow-not-running"
+
+
 def running_nodes(pachctl: Pachctl) -> dict[str, Document]:
     answer = pachctl.run("argo", "get", "flow", "-o", "json")
     return {node["name"]: node for node in answer.document["nodes"]} if answer.status == 0 else {}
