@@ -1,9 +1,11 @@
 """How containers ended, by the status of their pod and by its answer."""
 
+from typing import Any
+
 import pytest
 
 from pachyderm_dagster.argo.cluster.area import Answer
-from pachyderm_dagster.argo.cluster.ends import ends_by, ends_of
+from pachyderm_dagster.argo.cluster.ends import ends_by, ends_of, is_over
 from pachyderm_dagster.argo.containers import ContainerSet, SetContainer, UserContainer
 from pachyderm_dagster.argo.nodes import Phase
 from pachyderm_dagster.argo.pods import Pod
@@ -42,6 +44,27 @@ def test_a_container_was_not_run_where_one_that_it_depends_on_failed(needs: dict
     ends = ends_of(set_of(**needs), ended(codes))
     assert ends is not None
     assert tuple(ends[name].phase for name in needs) == phases
+
+
+@pytest.mark.parametrize(
+    ("needs", "codes", "phases"),
+    [
+        # The first was killed before it could leave its code, for which the others wait.
+        ({"a": "", "b": "a", "c": "b"}, {"a": 137}, (F, O, O)),
+        ({"a": "", "b": "a", "c": ""}, {"a": 137, "c": 0}, (F, O, S)),
+        ({"a": "", "b": "a", "c": ""}, {"a": 137}, None),
+        ({"a": "", "b": "a"}, {"a": 0}, None),
+    ],
+)
+def test_containers_of_a_running_pod_that_wait_for_one_that_failed_are_not_waited_for(
+    needs: dict[str, str], codes: dict[str, int], phases: tuple[Phase, ...] | None
+) -> None:
+    found = ended(codes, "Running")
+    status: Any = found["status"]
+    status["containerStatuses"] += [{"name": name, "state": {"running": {}}} for name in needs if name not in codes]
+    ends = ends_of(set_of(**needs), found)
+    assert (None if ends is None else tuple(ends[name].phase for name in needs)) == phases
+    assert not is_over(set_of(**needs), found)
 
 
 @pytest.mark.parametrize(

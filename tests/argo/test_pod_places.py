@@ -1,8 +1,11 @@
 """One contract for pods, wherever they are: processes of this machine, and pods of a cluster, whose API server and kubelet are of this process."""
 
 import itertools
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -309,6 +312,37 @@ def test_containers_of_a_set_wait_for_one_another_and_are_tried_again(home: Home
     assert found == {"": Phase.FAILED, ".main": Phase.SUCCEEDED, ".a": Phase.SUCCEEDED, ".bad": Phase.FAILED, ".after": Phase.OMITTED}
     assert nodes[""].outputs.parameters == {"p": "a"}
     assert home.is_clean()
+
+
+def test_containers_do_not_wait_for_one_that_was_killed(on_cluster: Home) -> None:
+    text = """  templates:
+  - name: main
+    containerSet:
+      containers:
+      - {name: a, image: busybox, command: [sleep, '1000']}
+      - {name: main, image: busybox, command: [echo, never], dependencies: [a]}
+"""
+    run = on_cluster.create(text)
+    with ThreadPoolExecutor(1) as threads:
+        going = threads.submit(on_cluster.go_on, run)
+        while not (shell := _process_of("/pach/bin/run", "a")):
+            assert not going.done()
+        os.kill(shell, signal.SIGKILL)
+        nodes = going.result()
+    assert {name: node.phase.value for name, node in nodes.items()} == {"": "Failed", ".a": "Failed", ".main": "Omitted"}
+    assert on_cluster.is_clean()
+
+
+def _process_of(program: str, *words: str) -> int:
+    """The process of a shell's program with these first arguments; 0 when there is none."""
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            given = place.read_bytes().decode().split("\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if program in given and tuple(given[given.index(program) + 1 :][: len(words)]) == words and place.parent.name != str(os.getpid()):
+            return int(place.parent.name)
+    return 0
 
 
 def test_a_daemon_is_there_until_the_template_that_it_is_in_ends(home: Home) -> None:

@@ -26,12 +26,31 @@ def ends_of(pod: Pod, found: Manifest) -> dict[str, ContainerEnd] | None:
     if phase == "Failed" and first is not None:
         return dict.fromkeys(names, first)
     terminated = {one["name"]: one.get("state", {}).get("terminated") for one in status.get("containerStatuses", [])}
-    if phase not in ("Succeeded", "Failed") and not all(terminated.get(name) for name in names):
+    # Such a container waits for a code that one which was killed did not leave.
+    not_to_run = {name for name in _after_failures(pod, terminated) if not terminated.get(name)}
+    if phase not in ("Succeeded", "Failed") and not all(terminated.get(name) or name in not_to_run for name in names):
         return None
     # Evicted, out of time, on a node that went: all of the pod failed, with these words.
     whole = ContainerEnd(Phase.FAILED, status["message"]) if phase == "Failed" and status.get("message") else None
-    ends = {name: whole or _end(terminated.get(name)) for name in names}
+    ends = {name: whole or (OMITTED if name in not_to_run else _end(terminated.get(name))) for name in names}
     return _with_omitted(pod, ends)
+
+
+def _after_failures(pod: Pod, terminated: Mapping[str, Any]) -> set[str]:
+    """The containers of a set that are not run, because one that they depend on has failed."""
+    found: set[str] = set()
+    if pod.template.container_set is not None:
+        needs = {container.name: container.dependencies for container in pod.template.container_set.containers}
+        for name in TopologicalSorter(needs).static_order():
+            if any(needed in found or (terminated.get(needed) or {}).get("exitCode") for needed in needs[name]):
+                found.add(name)
+    return found
+
+
+def is_over(pod: Pod, found: Manifest) -> bool:
+    """Whether none of the main containers runs any more."""
+    running = {one["name"] for one in found.get("status", {}).get("containerStatuses", []) if not one.get("state", {}).get("terminated")}
+    return running.isdisjoint(main_names(pod.template))
 
 
 def _end(terminated: Any) -> ContainerEnd:

@@ -106,7 +106,7 @@ class ClusterExecutor:
         end = await running.asked(functools.partial(self._end_of, running, ends))
         assert end is not None
         # What runs beside the main containers runs for as long as the pod is there. The pod says how it ended until that is kept.
-        if running.pod.template.sidecars or removes_at_pods_end(self._pod_gc, end.phase, running.pod.labels):
+        if running.pod.template.sidecars or running.runs_on or removes_at_pods_end(self._pod_gc, end.phase, running.pod.labels):
             return replace(end, on_kept=functools.partial(self._remove, running))
         return end
 

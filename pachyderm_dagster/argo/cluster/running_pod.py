@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from pachyderm_dagster.argo.cluster.area import Answer, PodArea
-from pachyderm_dagster.argo.cluster.ends import ends_by, ends_of, is_ready
+from pachyderm_dagster.argo.cluster.ends import ends_by, ends_of, is_over, is_ready
 from pachyderm_dagster.argo.cluster.manifests import gives, main_names
 from pachyderm_dagster.argo.cluster.names import POD_ANNOTATION, RUN_LABEL, TRY_ANNOTATION, RunNames
 from pachyderm_dagster.argo.cluster.pod_watch import PodWatch
@@ -55,6 +55,9 @@ class RunPods:
 class RunningPod:
     """One pod, from the moment at which it is to be there.
 
+    Attributes:
+        runs_on: a main container waits for what does not come, though how all of them ended is known.
+
     Args:
         number: of the try that it is in.
         make: puts into the area what goes into the pod, and gives its manifest; is called in a thread, only where there is neither the pod nor its answer.
@@ -66,6 +69,7 @@ class RunningPod:
         self._name = run.names.pod(pod.name)
         self._uid = ""
         self._answer: Answer | None = None
+        self.runs_on = False
         self._given_up = asyncio.Event()
         self._said = ""
 
@@ -101,8 +105,7 @@ class RunningPod:
                 self._uid = str(there["metadata"]["uid"])
                 return True
             await self._remove(there["metadata"]["uid"], lambda: not self._given_up.is_set())
-        self._answer = await self.asked(self.find_answer)
-        return self._answer is not None
+        return await self.asked(self.find_answer) is not None
 
     def _is_of_node(self, there: Manifest) -> bool:
         labels, annotations = (there["metadata"].get(field, {}) for field in ("labels", "annotations"))
@@ -112,8 +115,10 @@ class RunningPod:
         return self._is_of_node(there) and there["metadata"]["annotations"].get(TRY_ANNOTATION) == str(self._number)
 
     def find_answer(self) -> Answer | None:
-        """What the pod gave, where it gives anything, once that is there."""
-        return self.area.find_answer() if gives(self.pod) else None
+        """What the pod gave, where it gives anything, once that is there; it never changes."""
+        if self._answer is None and gives(self.pod):
+            self._answer = self.area.find_answer()
+        return self._answer
 
     def _copy(self, manifest: Manifest) -> None:
         spec = manifest["spec"]
@@ -156,13 +161,14 @@ class RunningPod:
             if found is not None:
                 was_seen = True
                 if (ends := self._ends_in(found)) is not None:
+                    self.runs_on = not is_over(self.pod, found)
                     return ends
                 if self.pod.template.daemon and not is_told and is_ready(found):
                     is_told = True
                     self.pod.on_ready(found["status"]["podIP"])
                 self._tell(why_not_starting(found) or "")
             await self._watch.change(LOOK_SECONDS)
-        answer = self._answer or await self.asked(self.find_answer)
+        answer = await self.asked(self.find_answer)
         return None if answer is None else ends_by(answer, self.pod)
 
     def _ends_in(self, found: Manifest) -> dict[str, ContainerEnd] | None:
