@@ -108,7 +108,9 @@ def test_a_keeper_that_is_killed_leaves_nothing_and_the_next_one_goes_on(home: D
             # The second one waits.
             eventually(lambda: "another process keeps the Deployments" in home.log(), "it did not wait")
             before = servers(home)
-            first.send_signal(signal.SIGKILL)
+            first.kill()
+            # Until it is gone, what it said still counts.
+            first.wait()
             home.kubectl("rollout", "status", WEB)
             assert home.ask() == "two"
             now = servers(home)
