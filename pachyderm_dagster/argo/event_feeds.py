@@ -1,7 +1,7 @@
 """What has happened since somebody looked: times that came, commits that finished, requests that were taken."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,11 +12,13 @@ from pachyderm_dagster.argo.event_times import is_excluded, newest_time, zone_of
 from pachyderm_dagster.argo.events import Event, Origin, calendar_event
 from pachyderm_dagster.clock import Clock
 from pachyderm_dagster.errors import NotFoundError
-from pachyderm_dagster.pfs.finished import list_finished_after
+from pachyderm_dagster.pfs.finished import list_finished_since
 from pachyderm_dagster.pfs.model import BranchName, Commit
 from pachyderm_dagster.workspace import Workspace
 
 _EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
+LATE = dt.timedelta(minutes=2)
+"""So long after its time a commit may come to be seen, behind others that are later than it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +71,23 @@ class CalendarFeed:
 
 
 class _Walked(msgspec.Struct, frozen=True):
-    """How far the walk over the commits of a project has come: when the last one finished, in microseconds since 1970, and its row."""
+    """How far the walk over the commits of a branch has come.
+
+    Attributes:
+        finished: when the last one that was seen finished, in microseconds since 1970.
+        seen: the beginnings of the ids of those that finished within `LATE` before it, and were seen.
+    """
 
     finished: int
-    key: int = 0
+    seen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class CommitFeed:
     """Commits of a branch that finished without an error.
+
+    The time of a commit is set before its files are stored and before the record has it. One that takes longer than another is there after it, with the
+    earlier time: what is behind the last time by less than `LATE` is looked at again.
 
     Attributes:
         event_of: the event that a commit is; None for one that is none, or whose content was given up.
@@ -88,18 +98,23 @@ class CommitFeed:
     event_of: Callable[[Commit], Event | None]
 
     def begin(self) -> str:
-        return _encoded(_Walked((self.workspace.database.clock.now() - _EPOCH) // dt.timedelta(microseconds=1)))
+        now = self.workspace.database.clock.now()
+        with self.workspace.database.read() as txn:
+            there = list_finished_since(txn, self.branch, now - LATE, number=None)
+        return _encoded(now, there)
 
     def after(self, position: str, most: int) -> tuple[list[Happened], str]:
         walked = msgspec.json.decode(position, type=_Walked)
         time = _EPOCH + dt.timedelta(microseconds=walked.finished)
         with self.workspace.database.read() as txn:
-            found = list_finished_after(txn, self.branch.repo.project, time, walked.key, number=most)
-        if found and found[-1].finished is not None:
-            walked = _Walked((found[-1].finished - _EPOCH) // dt.timedelta(microseconds=1), found[-1].key)
-        own = [commit for commit in found if (commit.repo, commit.branch) == (self.branch.repo, self.branch.name)]
-        events = [(commit.id, self.event_of(commit)) for commit in own]
-        return [Happened(id, event) for id, event in events if event is not None], _encoded(walked)
+            there = list_finished_since(txn, self.branch, time - LATE, number=most + len(walked.seen))
+        known = set(walked.seen)
+        news = [commit for commit in there if _short(commit) not in known][:most]
+        time = max(time, *(_finished(commit) for commit in news), _EPOCH)
+        known |= {_short(commit) for commit in news}
+        events = [(commit.id, self.event_of(commit)) for commit in news]
+        found = [Happened(id, event) for id, event in events if event is not None]
+        return found, _encoded(time, [commit for commit in there if _short(commit) in known])
 
     def find(self, reference: str) -> Event | None:
         try:
@@ -108,5 +123,15 @@ class CommitFeed:
             return None
 
 
-def _encoded(walked: _Walked) -> str:
-    return msgspec.json.encode(walked).decode()
+def _finished(commit: Commit) -> dt.datetime:
+    assert commit.finished is not None
+    return commit.finished
+
+
+def _short(commit: Commit) -> str:
+    return commit.id[:12]
+
+
+def _encoded(time: dt.datetime, seen: Iterable[Commit]) -> str:
+    ids = tuple(_short(commit) for commit in seen if _finished(commit) >= time - LATE)
+    return msgspec.json.encode(_Walked((time - _EPOCH) // dt.timedelta(microseconds=1), ids)).decode()

@@ -1,5 +1,6 @@
 """Sensors of Argo Events as sensors and schedules of Dagster: events that come, and the runs that they start."""
 
+import contextlib
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -8,10 +9,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from pachyderm_dagster.argo.event_feeds import LATE
 from pachyderm_dagster.argo.events import Origin
 from pachyderm_dagster.argo.kept_requests import KeptRequests
 from pachyderm_dagster.argo.runs import Runs
-from pachyderm_dagster.clock import ManualClock
+from pachyderm_dagster.clock import ManualClock, SystemClock
 from pachyderm_dagster.integration import argo_definitions
 from pachyderm_dagster.integration.argo_jobs import job_of
 from pachyderm_dagster.integration.argo_loading import load_workflows
@@ -137,6 +139,55 @@ def test_a_commit_of_a_repo_starts_a_run(tmp_path: Path, home: Workspace, instan
     assert first.tags["pachyderm/workflow"].startswith("images-") and first.tags["branch"] == "master"
     assert first.tags["pachyderm/workflow"] != second.tags["pachyderm/workflow"]
     assert trigger.tick(instance) == []
+
+
+@contextlib.contextmanager
+def at(folder: Path, time: dt.datetime) -> Iterator[Workspace]:
+    """The home as a process sees it whose commits have this time."""
+    with closing(open_workspace({"PACHYDERM_HOME": str(folder)}, clock=ManualClock(time))) as workspace:
+        yield workspace
+
+
+def test_a_request_that_others_overtake_while_it_is_kept_starts_a_run(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    # The time of a commit is taken before its files are stored: commits of other branches, and machines, may be there first with a later one.
+    trigger = Trigger(tmp_path, source(), sensor())
+    now = SystemClock().now()
+    with at(tmp_path, now) as early, at(tmp_path, now + dt.timedelta(seconds=5)) as late:
+        trigger.tick(instance)
+        requests(late, "other").keep({}, b'{"message": "of another"}')
+        assert trigger.words(instance) == []
+        requests(early).keep({"Webhook-Id": ["first"]}, b'{"message": "first"}')
+        requests(late).keep({"Webhook-Id": ["second"]}, b'{"message": "second"}')
+        assert trigger.words(instance) == ["first", "second"]
+        requests(early).keep({"Webhook-Id": ["third"]}, b'{"message": "third"}')
+        assert trigger.words(instance) == ["third"]
+        assert trigger.words(instance) == []
+
+
+def test_commits_of_other_repos_hold_no_event_up(tmp_path: Path, home: Workspace, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pachyderm_dagster.integration.argo_event_ticks.MOST_EVENTS", 2)
+    trigger, kept, other = Trigger(tmp_path, source(), sensor()), requests(home), requests(home, "other")
+    trigger.tick(instance)
+    for _ in range(3):
+        other.keep({}, b"{}")
+    for number in range(3):
+        kept.keep({}, f'{{"message": "{number}"}}'.encode())
+    assert [trigger.words(instance) for _ in range(3)] == [["0", "1"], ["2"], []]
+
+
+def test_what_is_remembered_of_commits_is_of_the_last_minutes(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    trigger = Trigger(tmp_path, source(), sensor())
+    with at(tmp_path, SystemClock().now()) as home:
+        clock = home.database.clock
+        assert isinstance(clock, ManualClock)
+        trigger.tick(instance)
+        lengths = []
+        for number in range(8):
+            requests(home).keep({"Webhook-Id": [str(number)]}, f'{{"message": "{number}"}}'.encode())
+            assert trigger.words(instance) == [str(number)]
+            lengths.append(len(trigger.cursor or ""))
+            clock.advance(LATE / 3)
+        assert max(lengths) == lengths[-1] == lengths[-2] > lengths[0]
 
 
 TWO = """- {name: dep, eventSourceName: source, eventName: example}
