@@ -18,7 +18,7 @@ from pachyderm_dagster.argo.journal import Journal
 from pachyderm_dagster.argo.library import OWN, Library
 from pachyderm_dagster.argo.locks import Locks, OpenLocks, locks_of
 from pachyderm_dagster.argo.metrics import measured
-from pachyderm_dagster.argo.node_table import NodeTable
+from pachyderm_dagster.argo.node_table import DURATION, NodeTable
 from pachyderm_dagster.argo.nodes import KeptArtifact, Node, NodeType, Phase
 from pachyderm_dagster.argo.parameters import Artifact
 from pachyderm_dagster.argo.pod_nodes import PodNodes
@@ -184,7 +184,8 @@ class Engine:
             parameters = input_parameters(template, call.parameters, self.library)
             artifacts = self._input_artifacts(template, call.artifacts, self.table.scope().with_values(local_values(call, parameters, {})))
             scope = self.table.scope().with_values(local_values(call, parameters, artifacts))
-            template = replace_in(template, Template, scope)
+            # How long the workflow runs is told to steps and tasks when each begins.
+            template = replace_in(template, Template, scope.without(DURATION) if template.kind in ("steps", "dag") else scope)
             ready = replace(call, template=template, parameters=parameters, artifacts=artifacts)
             async with self._locked(template, ready):
                 node = await self._unless_cached(ready, scope)

@@ -17,6 +17,9 @@ from pachyderm_dagster.argo.subject import Subject, fixed_values
 from pachyderm_dagster.argo.tags import Scope, evaluate_in
 from pachyderm_dagster.clock import Clock
 
+DURATION = "workflow.duration"
+"""The tag for how long the workflow runs, in seconds."""
+
 
 class NodeTable:
     """The nodes of a run.
@@ -107,7 +110,7 @@ class NodeTable:
     def global_values(self) -> dict[str, str]:
         """What tags of the workflow stand for now."""
         duration = self.now() - self._subject.created.timestamp()
-        return {**self._fixed, **self._published, "workflow.duration": f"{duration:.6f}", **self._phase_values}
+        return {**self._fixed, **self._published, DURATION: f"{duration:.6f}", **self._phase_values}
 
     def set_final(self, root: Node) -> None:
         """Has tags know what came of the workflow."""

@@ -18,7 +18,7 @@ from pachyderm_dagster.errors import InvalidError
 T = TypeVar("T")
 _OPEN, _CLOSE = "{{", "}}"
 # What is known in a later pass only: an expression with it has to wait, even where it would come to something without.
-_LATER = re.compile(r"\b(?<!\.)(item|retries|lastRetry\.exitCode|lastRetry\.status|workflow\.status)\b")
+_LATER = re.compile(r"\b(?<!\.)(item|retries|lastRetry\.exitCode|lastRetry\.status|workflow\.status|workflow\.duration)\b")
 # A member is written `.name`, `['name']` or, in JSON, `[\"name\"]`, with `?` or `?.` before it where there may be none.
 _BEGIN, _END = r"""(?:\??\.|(?:\?\.)?\[\\?['"])""", r"""(?:\\?['"]\])?"""
 _RESULT = re.compile(rf"\b(?:steps|tasks){_BEGIN}(?P<step>[\w-]+){_END}{_BEGIN}outputs{_END}{_BEGIN}result\b")
@@ -42,6 +42,10 @@ class Scope:
     def with_values(self, more: Mapping[str, str], absent: frozenset[str] = frozenset()) -> "Scope":
         """The same with more."""
         return Scope({**self.values, **more}, self.functions, self.absent | absent)
+
+    def without(self, name: str) -> "Scope":
+        """The same without what one tag stands for."""
+        return Scope({known: value for known, value in self.values.items() if known != name}, self.functions, self.absent)
 
     def with_nested(self, more: Mapping[str, Any]) -> "Scope":
         """The same with more that only expressions see."""
