@@ -5,6 +5,7 @@ import importlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from pachyderm_dagster.clock import Clock
 from pachyderm_dagster.coordination.changes import Changes
@@ -40,6 +41,11 @@ class Workspace:
     pps: Pps
     secrets: SecretStore
 
+    @property
+    def scratch(self) -> Path:
+        """The folder for what work in progress has that does not fit into memory."""
+        return _scratch(self.settings)
+
     def collect_garbage(self, *, grace: dt.timedelta = DEFAULT_GRACE, dry_run: bool = False) -> Collected:
         """Removes what nothing refers to and was stored more than `grace` ago; `dry_run` only says what would go. Errors as `collecting.collect`."""
         return collect(self.database, self.store, self.leases, PIPELINE_TREES, grace=grace, dry_run=dry_run)
@@ -67,7 +73,7 @@ def open_workspace(environ: Mapping[str, str], *, project: str = DEFAULT_PROJECT
         raise
     pfs = Pfs(record.database, store, project=project, read_meta=read_meta, changes=record.changes)
     secrets = SecretStore(record.settings.home, beside_cluster=record.settings.kubernetes is not None)
-    pps = Pps(record.database, pfs, secrets=secrets, project=project, check_pods=_pods_check(record.settings))
+    pps = Pps(record.database, pfs, secrets=secrets, scratch=_scratch(record.settings), project=project, check_pods=_pods_check(record.settings))
     return Workspace(record.settings, record.database, record.leases, record.changes, record.etcd, store, pfs, pps, secrets)
 
 
@@ -80,3 +86,7 @@ def _pods_check(settings: Settings) -> Callable[[PipelineSpec, str], None]:
             importlib.import_module("pachyderm_dagster.executors.choosing").check_pods(settings, [spec], project, tell=_log.warning)
 
     return check
+
+
+def _scratch(settings: Settings) -> Path:
+    return settings.home / "scratch"

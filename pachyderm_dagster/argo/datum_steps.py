@@ -55,7 +55,7 @@ def plan_datums(workspace: Workspace, spec: PipelineSpec, asked: Mapping[BranchN
             raise InvalidError("commit-missing", f"the input '{leaf.name}' reads {branch}, of which no commit is given; give one with --commit")
     found = find_commits(workspace, asked, pinned=False)
     sources = make_sources((leaf, found[branch]) for leaf, branch in wanted)
-    datums = find_datums(workspace.pfs.trees, spec, sources, "")
+    datums = find_datums(workspace.pfs.trees, spec, sources, "", workspace.scratch)
     tasks.mkdir(parents=True, exist_ok=True)
     variables = list(dict.fromkeys(name for leaf in leaves(spec.input) for name in (leaf.name, f"{leaf.name}_COMMIT")))
     items = []

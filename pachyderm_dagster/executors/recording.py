@@ -5,7 +5,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -66,7 +65,7 @@ class ResultRecorder:
         self._describe, self._assemble = describe, assemble
         # A result is an object until a thousand have come, and rows from then on.
         self._new: deque[DatumResult] = deque()
-        self._unsaved = SortedRows(RESULT_ROWS, folder_of_rows(workspace))
+        self._unsaved = SortedRows(RESULT_ROWS, workspace.scratch)
         self._ended = ended
         self._checkpoint: TreeRoot | None = None
         self._wait = FIRST_CHECKPOINT_SECONDS
@@ -162,11 +161,6 @@ class ResultRecorder:
         self._ended.meta.clear()
         encoded = self._checkpoint.encode()
         self._workspace.database.write(lambda txn: jobs.save_checkpoint(txn, self._inputs.job, encoded))
-
-
-def folder_of_rows(workspace: Workspace) -> Path:
-    """Where rows of datums are that are not in memory."""
-    return workspace.settings.home / "scratch"
 
 
 def add_result(counters: Counters, result: DatumResult) -> Counters:

@@ -18,7 +18,7 @@ from pachyderm_dagster.executors.datum_sets import choose_sets, in_sets
 from pachyderm_dagster.executors.egress import egress_run, run_egress_watched
 from pachyderm_dagster.executors.ending import Outcome, end_job
 from pachyderm_dagster.executors.job_datums import JobDatums
-from pachyderm_dagster.executors.recording import ResultRecorder, add_result, folder_of_rows
+from pachyderm_dagster.executors.recording import ResultRecorder, add_result
 from pachyderm_dagster.executors.setups import worker_setup
 from pachyderm_dagster.executors.tasks import datum_tasks
 from pachyderm_dagster.executors.watch import Watch
@@ -34,10 +34,11 @@ from pachyderm_dagster.pps.ended_datums import EndedDatums
 from pachyderm_dagster.pps.job_inputs import JobInputs, load_job_inputs
 from pachyderm_dagster.pps.model import Counters, Job, JobState
 from pachyderm_dagster.pps.plan import Plan
-from pachyderm_dagster.pps.planning import Sources, consider_datums, decode_base, described, find_plan, hashes_of, make_sources
+from pachyderm_dagster.pps.planning import Sources, consider_datums, decode_base, described, find_plan, make_sources
 from pachyderm_dagster.pps.results import RESULT_ROWS, DatumDetails, Done, load_results
 from pachyderm_dagster.pps.spec import Reprocess
-from pachyderm_dagster.storage.rows import DATUM_ROWS
+from pachyderm_dagster.storage.memory import allocate_plainly, give_back
+from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS
 from pachyderm_dagster.storage.sorted_rows import SortedRows
 from pachyderm_dagster.storage.tree_reading import decode_root
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
@@ -163,10 +164,12 @@ class _JobRun:
     started: float = field(default_factory=time.monotonic)
     reached: TreeRoot | None = None
     """The meta tree of what the job did, once its datums ended or were ended."""
+    file_trees: Trees = field(init=False)
     meta_trees: Trees = field(init=False)
     result_trees: Trees = field(init=False)
 
     def __post_init__(self) -> None:
+        self.file_trees = Trees(self.workspace.store, FILE_ROWS, _CACHE_BYTES)
         self.meta_trees = Trees(self.workspace.store, DATUM_ROWS, _CACHE_BYTES)
         self.result_trees = Trees(self.workspace.store, RESULT_ROWS, _CACHE_BYTES)
 
@@ -178,6 +181,7 @@ class _JobRun:
 
     def execute(self) -> None:
         """Runs the job to its end, or until somebody else ends it."""
+        allocate_plainly()
         try:
             self._finish(self._outcome())
         except _Stopped:
@@ -198,10 +202,11 @@ class _JobRun:
         base = decode_base(self.inputs.base)
         try:
             sources = make_sources(self.inputs.commits)
-            found = consider_datums(self.workspace.pfs.trees, self.meta_trees, spec, sources, self.inputs.pipeline.salt, self.inputs.base)
+            salt, scratch = self.inputs.pipeline.salt, self.workspace.scratch
+            found = consider_datums(self.file_trees, self.meta_trees, spec, sources, salt, self.inputs.base, scratch)
         except InvalidError as error:
             return Outcome(JobState.FAILURE, str(error))
-        ended = EndedDatums(folder_of_rows(self.workspace))
+        ended = EndedDatums(self.workspace.scratch)
         chosen, own = self._plan(found, ended)
         self.counters = begin(self.inputs.job.counters, total=found.total, skipped=found.total - len(chosen.run) - own, processed=own)
         self._report(JobState.RUNNING)
@@ -219,7 +224,7 @@ class _JobRun:
             return Outcome(JobState.FAILURE, self._failure(ran.first_failed, ran.failed), meta=meta)
         self._report(JobState.FINISHING if spec.egress is None else JobState.EGRESSING)
         try:
-            output = assemble_output(self.workspace.pfs.trees, self.meta_trees, base, chosen, ended.output)
+            output = assemble_output(self.file_trees, self.meta_trees, base, chosen, ended.output)
         except InvalidError as error:
             return Outcome(JobState.FAILURE, str(error), meta=meta)
         if spec.egress is None:
@@ -248,8 +253,10 @@ class _JobRun:
         every_job = self.inputs.pipeline.spec.reprocess_spec is Reprocess.EVERY_JOB
         results = decode_root(RESULT_ROWS, self.inputs.results)
         chosen = find_plan(self.result_trees, found.datums, found.base_rows, results, every_job=every_job)
-        restored = load_results(self.result_trees, results, hashes_of(found.datums, chosen.restored))
-        return chosen, ended.add_all(restored, self.inputs.job.id)
+        restored = load_results(self.result_trees, results, chosen.hashes(chosen.restored))
+        own = ended.add_all(restored, self.inputs.job.id)
+        give_back()
+        return chosen, own
 
     def _run(self, datums: Datums, chosen: Plan, sources: Sources, ended: EndedDatums, assemble: Callable[[SortedRows], TreeRoot]) -> ResultRecorder:
         """Runs the planned datums; their results are kept however the job ends. `ended` and `assemble` as of `ResultRecorder`."""
@@ -258,7 +265,7 @@ class _JobRun:
         if not len(chosen.run):
             return recorder
         underway = Underway(datums, chosen.run)
-        tasks = self._in_sets(datum_tasks(self.workspace.pfs.trees, datums, chosen.run, sources), len(chosen.run))
+        tasks = self._in_sets(datum_tasks(self.file_trees, datums, chosen.run, sources), len(chosen.run))
         running = self._start(tasks, len(chosen.run))
         try:
             self._forget_attempt(recorder)

@@ -27,7 +27,7 @@ def worker_setup(
     secrets = spec.transform.secrets if pods is None else ()
     return WorkerSetup(
         store_url=workspace.settings.storage_url,
-        scratch=str(workspace.settings.home / "scratch"),
+        scratch=str(workspace.scratch),
         cmd=spec.transform.cmd,
         stdin=spec.transform.stdin,
         err_cmd=spec.transform.err_cmd,

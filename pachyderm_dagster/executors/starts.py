@@ -86,7 +86,7 @@ def code_of_service(workspace: Workspace, job: Job) -> Code:
     if inputs.failed_inputs:
         raise StateError("job-unrunnable", inputs.why_unrunnable)
     trees, sources = workspace.pfs.trees, make_sources(inputs.commits)
-    datums = find_datums(trees, pipeline.spec, sources, pipeline.salt)
+    datums = find_datums(trees, pipeline.spec, sources, pipeline.salt, workspace.scratch)
     if len(datums) != 1:
         problem = f"the input of service '{pipeline.name}' gives {len(datums)} datums, and a service serves one"
         raise InvalidError("service-datums", f"{problem}; write glob: / for all files, and put one there if the branch has none")

@@ -16,12 +16,13 @@ from pachyderm_dagster.worker.protocol import DatumTask, InputFile
 # What is in memory at a time, unless one datum alone has more files.
 _MOST_DATUMS = 512
 _MOST_FILES = 1 << 14
+# Whose numbers of files are in memory at a time.
+_MEASURED = 1 << 16
 
 
 def datum_tasks(trees: Trees, datums: Datums, rows: pa.Int64Array, sources: Sources) -> Iterator[DatumTask]:
     """A task for each of the datums in `rows`; in memory for a batch of them at a time."""
-    for start, end in blocks(datums.lengths(rows), files=_MOST_FILES, bundles=_MOST_DATUMS):
-        chosen = rows[start:end]
+    for chosen in _cut(datums, rows):
         files = list(datums.files_of(chosen))
         places = _file_contents(trees, files, sources)
         ids = datums.table.column("id").take(chosen).to_pylist()
@@ -32,6 +33,14 @@ def datum_tasks(trees: Trees, datums: Datums, rows: pa.Int64Array, sources: Sour
                 inputs=tuple(_input_file(trees, file, sources[source_key(file)].root, places) for file in inputs),
                 environment={"PACH_DATUM_ID": own_id, **_file_environment(inputs, sources)},
             )
+
+
+def _cut(datums: Datums, rows: pa.Int64Array) -> Iterator[pa.Int64Array]:
+    """The rows, those of a batch at a time."""
+    for first in range(0, len(rows), _MEASURED):
+        some = rows.slice(first, _MEASURED)
+        for start, end in blocks(datums.lengths(some), files=_MOST_FILES, bundles=_MOST_DATUMS):
+            yield some[start:end]
 
 
 def _file_environment(files: Sequence[DatumFile], sources: Sources) -> dict[str, str]:

@@ -63,7 +63,7 @@ def stage_datums(
                 "artifact-uri-invalid", f"{uri!r} is not where a commit of '{branch}' that is read lies; give the URI that `export files` prints for it"
             )
     sources = make_sources((leaf, found[BranchName(leaf.repo_name(project), leaf.branch)]) for leaf in leaves(spec.input))
-    datums = find_datums(workspace.pfs.trees, spec, sources, "")
+    datums = find_datums(workspace.pfs.trees, spec, sources, "", workspace.scratch)
     rows = pa.array(range(len(datums)), pa.int64())
     contents: dict[bytes, Content] = {}
     numbers = _numbers(spec, list(imported), project)

@@ -91,7 +91,7 @@ def walk(trees: Trees, root: TreeRoot, path: str, *, label: str) -> pa.Table:
     first = entry_of(top)
     if top.type != DIRECTORY:
         return first
-    return pa.concat_tables([first, scan(trees, root, *directory_range(top.path), None)])
+    return pa.concat_tables([first, *scan(trees, root, *directory_range(top.path), None)])
 
 
 def glob_files(trees: Trees, root: TreeRoot, pattern: str) -> pa.Table:
@@ -100,6 +100,11 @@ def glob_files(trees: Trees, root: TreeRoot, pattern: str) -> pa.Table:
     Raises:
         InvalidError: `glob-invalid`.
     """
+    return pa.concat_tables([ENTRIES.empty_table(), *glob_in_parts(trees, root, pattern)])
+
+
+def glob_in_parts(trees: Trees, root: TreeRoot, pattern: str) -> Iterator[pa.Table]:
+    """The same, some thousand at a time. Errors, by the call itself, as `glob_files`."""
     return search(trees, root, Glob.parse(pattern))
 
 

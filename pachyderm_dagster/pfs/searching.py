@@ -21,15 +21,15 @@ _FILES_EACH = 2000
 _LEAVES_AT_ONCE = 32
 
 
-def search(trees: Trees, root: TreeRoot, glob: Glob) -> pa.Table:
-    """The files and directories that match, as ENTRIES, in the order of keys (`/` sorts below every other character)."""
+def search(trees: Trees, root: TreeRoot, glob: Glob) -> Iterator[pa.Table]:
+    """The files and directories that match, as ENTRIES, in the order of keys (`/` sorts below every other character), those of some leaves at a time."""
     if not root.count:
-        return ENTRIES.empty_table()
+        return iter(())
     if glob.levels is None:
         prefix = key_of(glob.literal_prefix)
         return scan(trees, root, prefix, after_prefix(prefix), glob)
     if not glob.levels:
-        return pa.Table.from_pylist([{"path": ROOT, "type": "dir", "size": root.size_bytes, "hash": trees.range_hash(root)}], schema=ENTRIES)
+        return iter([pa.Table.from_pylist([{"path": ROOT, "type": "dir", "size": root.size_bytes, "hash": trees.range_hash(root)}], schema=ENTRIES)])
     directories = [ROOT]
     for level in glob.levels[:-1]:
         if _are_small(trees, root, directories):
@@ -41,10 +41,8 @@ def search(trees: Trees, root: TreeRoot, glob: Glob) -> pa.Table:
     return _matches_below(trees, root, directories, glob.levels[-1])
 
 
-def scan(trees: Trees, root: TreeRoot, start: str | None, stop: str | None, glob: Glob | None) -> pa.Table:
-    """The files with start <= key < stop, and the directories that begin in this range, that match (all without a glob), read row by row."""
-    found = [ENTRIES.empty_table()]
-    has_directories = False
+def scan(trees: Trees, root: TreeRoot, start: str | None, stop: str | None, glob: Glob | None) -> Iterator[pa.Table]:
+    """The files with start <= key < stop, and the directories that begin in this range, that match (all without a glob), read row by row; as `search`."""
     # Directories that reach from some leaves into the next ones.
     known: list[str] = []
     leaves = trees.read(root, start, stop)
@@ -59,13 +57,12 @@ def scan(trees: Trees, root: TreeRoot, start: str | None, stop: str | None, glob
         if glob is not None:
             directories = directories.filter(glob.match_paths(paths_of(directories)))
             files = files.filter(glob.match_paths(paths))
-        found.append(entries_of(files))
+        found = entries_of(files)
         if len(directories):
-            has_directories = True
-            found += _directories_in(trees, root, sorted(directories.to_pylist()), some)
+            # A directory that begins in some leaves sorts behind all of those before them: only what lies in it is between its key and the first in it.
+            found = in_key_order(pa.concat_tables([found, *_directories_in(trees, root, sorted(directories.to_pylist()), some)]))
+        yield found
         known = [key for key in (*known, *directories.to_pylist()) if keys[-1].as_py().startswith(key + SEPARATOR)]
-    table = pa.concat_tables(found)
-    return in_key_order(table) if has_directories else table
 
 
 def _directories_in(trees: Trees, root: TreeRoot, keys: Sequence[str], leaves: Sequence[pa.Table]) -> Iterator[pa.Table]:
@@ -97,14 +94,13 @@ def _directories_below(trees: Trees, root: TreeRoot, directories: Sequence[str],
     return [path for path in _paths_in(directories, level.texts) if _exists(trees, root, path)]
 
 
-def _matches_below(trees: Trees, root: TreeRoot, directories: Sequence[str], level: Level) -> pa.Table:
+def _matches_below(trees: Trees, root: TreeRoot, directories: Sequence[str], level: Level) -> Iterator[pa.Table]:
     if level.texts is None:
-        tables = (table for directory in directories for table in children(trees, root, directory, level=level))
-        return pa.concat_tables([ENTRIES.empty_table(), *copied(tables)])
+        return copied(table for directory in directories for table in children(trees, root, directory, level=level))
     paths = _paths_in(directories, level.texts)
     files = file_entries(trees.find(root, pa.array(map(key_of, paths), pa.string())))
     found = directory_entries(trees, root, [key_of(path) for path in paths if _exists(trees, root, path)])
-    return in_key_order(pa.concat_tables([files, found]))
+    return iter([in_key_order(pa.concat_tables([files, found]))])
 
 
 def _paths_in(directories: Sequence[str], names: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ import datetime as dt
 import itertools
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -50,6 +51,7 @@ class Pps:
         pfs: Pfs,
         *,
         secrets: SecretStore,
+        scratch: Path,
         project: str = DEFAULT_PROJECT,
         check_pods: Callable[[PipelineSpec, str], None] = lambda _spec, _project: None,
     ) -> None:
@@ -60,6 +62,7 @@ class Pps:
         self._meta_trees = Trees(pfs.store, DATUM_ROWS)
         self._result_trees = Trees(pfs.store, RESULT_ROWS)
         self._listing = DatumListing(pfs.reader, self._meta_trees, self._result_trees)
+        self._scratch = scratch
         self._project = project
 
     def create_pipeline(self, spec: PipelineSpec, *, update: bool = False, reprocess: bool = False, source: Source | None = None) -> Pipeline:
@@ -217,10 +220,10 @@ class Pps:
 
     def _planned(self, spec: PipelineSpec, read: Iterable[tuple[Leaf, Commit]], salt: str, base: Base, results: bytes | None) -> PlannedDatums:
         sources = make_sources(read)
-        datums = find_datums(self._pfs.trees, spec, sources, salt)
+        datums = find_datums(self._pfs.trees, spec, sources, salt, self._scratch)
         under, known = self._meta_trees.decode(base.meta), self._result_trees.decode(results)
         every_job = spec.reprocess_spec is Reprocess.EVERY_JOB
-        chosen = find_plan(self._result_trees, datums, base_rows(self._meta_trees, under), known, every_job=every_job)
+        chosen = find_plan(self._result_trees, datums, base_rows(self._meta_trees, under, datums.scratch), known, every_job=every_job)
         return PlannedDatums(datums, sources, chosen, under, known, self._meta_trees.empty)
 
     def inspect_datum(self, job: Job, datum: str, *, running: Mapping[str, dt.datetime] | None = None) -> DatumInfo:

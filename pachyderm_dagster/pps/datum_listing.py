@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pachyderm_dagster.pps.datums import Datums, DatumState
+from pachyderm_dagster.pps.datums import Datums, DatumState, hex_strings
 from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.pps.plan import Plan
-from pachyderm_dagster.pps.planning import Sources, hashes_of, inputs_of
+from pachyderm_dagster.pps.planning import Sources, inputs_of
 from pachyderm_dagster.pps.results import DatumDetails
 from pachyderm_dagster.storage.content import Content, ContentReader
 from pachyderm_dagster.storage.rows import KEY, contents_of
@@ -162,7 +162,7 @@ class DatumListing:
         found = {id: _Found(ShownState.SKIPPED, one.ran_in, one.details) for id, one in self._look_up(planned.base, carried, own).items()}
         restored = rows[kinds == _RESTORED]
         if len(restored):
-            table = self._result_trees.find(planned.results, hashes_of(planned.datums, pa.array(restored, pa.int64())))
+            table = self._result_trees.find(planned.results, hex_strings(planned.plan.hashes(pa.array(restored, pa.int64()))))
             for datum, job, content in zip(table.column("datum").to_pylist(), table.column("job").to_pylist(), contents_of(table), strict=True):
                 found[datum.hex()] = _Found(ShownState.SUCCESS if job == own else ShownState.SKIPPED, job, content)
         return found | (self._look_up(planned.ended, ids, own) if planned.ended.count else {})

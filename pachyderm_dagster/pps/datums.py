@@ -6,7 +6,7 @@ Columns all the way: a cross of 1,000 × 1,000 files is a column of file numbers
 import enum
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,13 @@ from pachyderm_dagster.pps.bundles import Bundles, Files, blocks
 from pachyderm_dagster.pps.combining import bundles_of
 from pachyderm_dagster.pps.input_files import InputFiles
 from pachyderm_dagster.pps.inputs import CronInput, Input, Leaf, PfsInput, UnionInput, sorted_input
+from pachyderm_dagster.storage.rows import HASH_TYPE, fixed_array, one_array
+from pachyderm_dagster.storage.scratch import Scratch
 
 ID_TAG = "datum"
 HASH_TAG = "datum-hash"
 _BLOCK = 1 << 14
+_IDENTITY = pa.schema([("id", pa.string()), ("hash", HASH_TYPE)])
 
 
 class DatumState(enum.IntEnum):
@@ -59,11 +62,13 @@ class Datums:
 
     Attributes:
         table: `id` (string, 64 hex digits), `hash` (32 bytes), `files` (large_list of int32): the numbers of the datum's files, ascending.
-        files: what the numbers mean.
+        input_files: what the numbers mean.
+        scratch: where `table` and `input_files` are, when they are large.
     """
 
     table: pa.Table
     input_files: InputFiles
+    scratch: Scratch = field(default_factory=lambda: Scratch(None))
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -74,7 +79,8 @@ class Datums:
 
     def lengths(self, indices: "pa.Array | Sequence[int]") -> npt.NDArray[np.int64]:
         """How many files each of these datums has."""
-        lengths: npt.NDArray[np.int64] = pc.list_value_length(self.table.column("files").take(_indices(indices))).to_numpy()
+        chosen, offsets = _indices(indices).to_numpy(), one_array(self.table.column("files")).offsets.to_numpy()
+        lengths: npt.NDArray[np.int64] = offsets[chosen + 1] - offsets[chosen]
         return lengths
 
     def files_of(self, indices: "pa.Array | Sequence[int]") -> Iterator[tuple[DatumFile, ...]]:
@@ -84,10 +90,11 @@ class Datums:
             rows = self.table.column("files").take(chosen.slice(start, end - start)).combine_chunks()
             found = _datum_files(self.input_files, rows.flatten().to_numpy())
             offsets = np.concatenate([[0], np.cumsum(pc.list_value_length(rows).to_numpy())]).tolist()
+            self.scratch.let_go()
             yield from (tuple(found[first:last]) for first, last in itertools.pairwise(offsets))
 
 
-def datum_table(input: Input, files: Mapping[str, pa.Table], salt: str) -> Datums:
+def datum_table(input: Input, files: Mapping[str, pa.Table], salt: str, scratch: Scratch | None = None) -> Datums:
     """The datums of an input, in order: a leaf's in the order of its files, a cross with its last member fastest, a union one member after the other, a join
     and a group by key.
 
@@ -96,16 +103,19 @@ def datum_table(input: Input, files: Mapping[str, pa.Table], salt: str) -> Datum
         files: for the `leaf_key` of each leaf the matches of its glob, in path order: `path` (string), `hash` (32 bytes; of a directory its range hash), `type`
             (`file` or `dir`) and, for batches by bytes, `size`; other columns are ignored.
         salt: the pipeline version's.
+        scratch: where ids and hashes go when they are many, and where `files` may be; None: they are in memory.
 
     Raises:
         InvalidError: `datums-too-many`.
+        StorageError: `storage-full`, when the disk of `scratch` is.
     """
+    scratch = scratch or Scratch(None)
     found = InputFiles.of(input, files)
     bundles = bundles_of(sorted_input(input), found)
-    ids, hashes = _identify(found, bundles, salt)
+    table = scratch.keep(_IDENTITY, _identify(found, bundles, salt, scratch))
     members = pa.LargeListArray.from_arrays(pa.array(bundles.offsets), pa.array(bundles.files))
-    table = pa.table([ids, hashes, members], ["id", "hash", "files"])
-    return Datums(_first_of_each(table) if _has_union(input) else table, found)
+    table = table.append_column("files", members)
+    return Datums(_first_of_each(table) if _has_union(input) else table, found, scratch)
 
 
 def hex_strings(digests: pa.Array) -> pa.StringArray:
@@ -114,11 +124,10 @@ def hex_strings(digests: pa.Array) -> pa.StringArray:
     return _texts(_hex_digits(data.tobytes()))
 
 
-def _identify(found: InputFiles, bundles: Bundles, salt: str) -> tuple[pa.StringArray, pa.FixedSizeBinaryArray]:
+def _identify(found: InputFiles, bundles: Bundles, salt: str, scratch: Scratch) -> Iterator[pa.Table]:
+    """The id and the hash of each bundle, some thousand at a time."""
     # The bytes that `codec.digest` would hash, joined from pieces that are made once for each file of a block, not once for each datum.
     id_start, hash_start, hash_end = _prefixed(ID_TAG), _prefixed(HASH_TAG) + _length(DIGEST_BYTES), _prefixed(salt)
-    # Filled in place: blocks that are joined at the end would be there twice.
-    ids, hashes = np.empty((len(bundles), 2 * DIGEST_BYTES), np.uint8), np.empty((len(bundles), DIGEST_BYTES), np.uint8)
     for start, end in blocks(bundles.lengths, files=_BLOCK, bundles=_BLOCK):
         files = bundles.files[bundles.offsets[start] : bundles.offsets[end]]
         bounds = bundles.offsets[start : end + 1] - bundles.offsets[start]
@@ -126,9 +135,8 @@ def _identify(found: InputFiles, bundles: Bundles, salt: str) -> tuple[pa.String
         id_digests = [blake3(id_start + piece).digest() for piece in _joined(_id_pieces(found, numbers), places, bounds)]
         contents = _joined(_hash_pieces(found, numbers), places, bounds)
         hash_digests = [blake3(hash_start + id + piece + hash_end).digest() for id, piece in zip(id_digests, contents, strict=True)]
-        ids[start:end] = _hex_digits(b"".join(id_digests))
-        hashes[start:end] = np.frombuffer(b"".join(hash_digests), np.uint8).reshape(-1, DIGEST_BYTES)
-    return _texts(ids), pa.FixedSizeBinaryArray.from_buffers(pa.binary(DIGEST_BYTES), len(hashes), [None, pa.py_buffer(hashes)])
+        scratch.let_go()
+        yield pa.table([_texts(_hex_digits(b"".join(id_digests))), fixed_array(b"".join(hash_digests), HASH_TYPE)], schema=_IDENTITY)
 
 
 def _id_pieces(found: InputFiles, numbers: Files) -> list[bytes]:
@@ -217,8 +225,9 @@ def _datum_files(found: InputFiles, numbers: Files) -> list[DatumFile]:
 
 
 def _leaf_files(leaf: Leaf, rows: pa.Table) -> list[DatumFile]:
-    columns = (rows.column(name).to_pylist() for name in ("path", "type", "hash", "join_on", "group_by"))
+    columns = (rows.column(name).to_pylist() for name in ("path", "type", "hash"))
+    keys = (rows.column(name).to_pylist() if name in rows.column_names else itertools.repeat(None, len(rows)) for name in ("join_on", "group_by"))
     return [
         DatumFile(leaf.name, leaf.project, leaf.repo, leaf.branch, path, type, hash, leaf.empty_files, leaf.lazy, join_on, group_by)
-        for path, type, hash, join_on, group_by in zip(*columns, strict=True)
+        for path, type, hash, join_on, group_by in zip(*columns, *keys, strict=True)
     ]

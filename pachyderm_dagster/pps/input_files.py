@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pachyderm_dagster.pfs.globs import Glob
 from pachyderm_dagster.pps.bundles import Files, Flags
 from pachyderm_dagster.pps.inputs import Input, Leaf, leaf_key, leaves
+from pachyderm_dagster.storage.rows import one_array
 
 KeyKind: TypeAlias = Literal["join_on", "group_by"]
 
@@ -22,7 +23,7 @@ class InputFiles:
 
     Attributes:
         leaves: the inputs, by name, each once.
-        tables: for each its files: path, hash, type, `join_on` and `group_by` (null where the input says none), and what else was given.
+        tables: for each its files: path, hash, type, `join_on` and `group_by` where the input says them, and what else was given.
         starts: for each the number of its first file, and at the end how many files there are.
     """
 
@@ -51,8 +52,8 @@ class InputFiles:
 
     def keys(self, kind: KeyKind) -> Files:
         """For every file a number that stands for its key and ascends with it; of a file without one it means nothing."""
-        texts = pc.fill_null(pa.chunked_array([table.column(kind).combine_chunks() for table in self.tables], pa.string()), "")
-        encoded = texts.combine_chunks().dictionary_encode()
+        texts = [one_array(table.column(kind)) if kind in table.column_names else pa.repeat("", len(table)) for table in self.tables]
+        encoded = pa.concat_arrays([pa.array([], pa.string()), *(pc.fill_null(some, "") for some in texts)]).dictionary_encode()
         order = pc.sort_indices(encoded.dictionary).to_numpy()
         ranks = np.empty(len(order), np.int32)
         ranks[order] = np.arange(len(order), dtype=np.int32)
@@ -84,6 +85,6 @@ def _with_keys(leaf: Leaf, files: pa.Table) -> pa.Table:
     names: Sequence[str] = ("path", "hash", "type", "size")
     table = files.select([name for name in names if name in files.column_names]).combine_chunks()
     for kind, template in (("join_on", leaf.join_on), ("group_by", leaf.group_by)):
-        keys = Glob.parse(leaf.glob).expand_all(template, table.column("path")) if template else pa.nulls(len(table), pa.string())
-        table = table.append_column(kind, keys)
+        if template:
+            table = table.append_column(kind, Glob.parse(leaf.glob).expand_all(template, table.column("path")))
     return table

@@ -17,7 +17,7 @@ class Plan:
     Attributes:
         run: rows (int64) of the job's datums that run, ascending.
         restored: rows (int64) of those whose result an earlier job of the pipeline left, ascending.
-        carry: ids of the datums whose result stays as it is in the base.
+        carry: rows (int64) of those whose result stays as it is in the base, ascending.
         drop: ids of the datums of the base whose result leaves: gone, changed, or to be made again. `carry` and `drop` together are the base.
         datums: of the job.
         may_restore: whether results of earlier jobs count.
@@ -25,14 +25,14 @@ class Plan:
 
     run: pa.Int64Array
     restored: pa.Int64Array
-    carry: pa.StringArray
+    carry: pa.Int64Array
     drop: pa.StringArray
     datums: Datums
     may_restore: bool
 
-    def run_hashes(self) -> pa.FixedSizeBinaryArray:
-        """The hashes of the datums that run."""
-        return one_array(self.datums.table.column("hash").take(self.run))
+    def hashes(self, rows: pa.Int64Array) -> pa.FixedSizeBinaryArray:
+        """The hashes of some of the job's datums, as `run` or `restored`."""
+        return one_array(self.datums.table.column("hash").take(rows))
 
     def restore(self, known: pa.BooleanArray) -> "Plan":
         """The plan when of the datums that run these (beside `run`) have a result: they are restored. Not under `every_job`."""
@@ -43,7 +43,7 @@ class Plan:
 
     def ids(self, rows: pa.Int64Array) -> pa.StringArray:
         """The ids of some of the job's datums, as `run` or `restored`."""
-        return self.datums.table.column("id").take(rows).combine_chunks()
+        return one_array(self.datums.table.column("id").take(rows))
 
 
 def plan(now: Datums, base: pa.Table, *, every_job: bool = False) -> Plan:
@@ -61,7 +61,7 @@ def plan(now: Datums, base: pa.Table, *, every_job: bool = False) -> Plan:
     return Plan(
         run=one_array(pc.indices_nonzero(pc.invert(carried))).cast(pa.int64()),
         restored=pa.array([], pa.int64()),
-        carry=one_array(now.table.column("id").filter(carried)),
+        carry=one_array(pc.indices_nonzero(carried)).cast(pa.int64()),
         drop=one_array(base.column("key").filter(pc.invert(stays))),
         datums=now,
         may_restore=not every_job,

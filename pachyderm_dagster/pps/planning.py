@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 
 from pachyderm_dagster.errors import InvalidError, PachydermError
+from pachyderm_dagster.pfs.entries import ENTRIES
 from pachyderm_dagster.pfs.model import Commit, Origin
-from pachyderm_dagster.pfs.reading import glob_files
+from pachyderm_dagster.pfs.reading import glob_in_parts
 from pachyderm_dagster.pps.assembly import JobTrees
 from pachyderm_dagster.pps.changed_datums import ConsideredDatums, changed_datums
-from pachyderm_dagster.pps.datums import DatumFile, Datums, datum_table, hex_strings
+from pachyderm_dagster.pps.datums import DatumFile, Datums, datum_table
 from pachyderm_dagster.pps.directory_hashes import hash_by_files
 from pachyderm_dagster.pps.inputs import Leaf, leaf_key, leaves
 from pachyderm_dagster.pps.job_inputs import Base
@@ -18,11 +20,12 @@ from pachyderm_dagster.pps.plan import Plan, plan
 from pachyderm_dagster.pps.results import DatumRead, find_results
 from pachyderm_dagster.pps.spec import PipelineSpec, Reprocess
 from pachyderm_dagster.storage.objects import is_damage
-from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, KEY, copied, one_array
+from pachyderm_dagster.storage.rows import DATUM_ROWS, FILE_ROWS, KEY, copied
+from pachyderm_dagster.storage.scratch import Scratch
 from pachyderm_dagster.storage.tree_reading import decode_root
 from pachyderm_dagster.storage.trees import TreeRoot, Trees
 
-_COMPARED = [KEY, "hash", "state"]
+_COMPARED = pa.schema([DATUM_ROWS.schema.field(name) for name in (KEY, "hash", "state")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,31 +61,33 @@ def decode_base(base: Base) -> JobTrees:
     return JobTrees(decode_root(FILE_ROWS, base.output), decode_root(DATUM_ROWS, base.meta))
 
 
-def find_datums(trees: Trees, spec: PipelineSpec, sources: Sources, salt: str) -> Datums:
+def find_datums(trees: Trees, spec: PipelineSpec, sources: Sources, salt: str, scratch: Path) -> Datums:
     """The datums of what a pipeline reads; `salt` is that of its version. An input that is not in `sources` has no files.
 
-    Errors as `datum_table` and `glob_files`.
+    What is large is in files in the folder `scratch`, while the datums are used. Errors as `datum_table` and `glob_files`.
 
     Raises:
         InvalidError: `no-input`, of a spout.
     """
     if spec.input is None:
         raise InvalidError("no-input", f"pipeline '{spec.pipeline.name}' is a spout: without an input it has no datums")
-    files = {leaf_key(leaf): _matches(trees, leaf, sources) for leaf in leaves(spec.input)}
-    return datum_table(spec.input, files, spec.datum_salt(salt))
+    kept = Scratch(scratch)
+    files = {leaf_key(leaf): _matches(trees, leaf, sources, kept) for leaf in leaves(spec.input)}
+    return datum_table(spec.input, files, spec.datum_salt(salt), kept)
 
 
-def _matches(trees: Trees, leaf: Leaf, sources: Sources) -> pa.Table:
+def _matches(trees: Trees, leaf: Leaf, sources: Sources, scratch: Scratch) -> pa.Table:
     """What an input's glob matches, as ENTRIES."""
     found = sources.get(source_key(leaf))
     root = decode_root(FILE_ROWS, None) if found is None else found.root
-    # In one piece: otherwise it would be there twice while the datums are made of it.
-    entries = glob_files(trees, root, leaf.glob).combine_chunks()
-    return hash_by_files(trees, root, entries) if found is not None and found.is_output else entries
+    entries = glob_in_parts(trees, root, leaf.glob)
+    if found is not None and found.is_output:
+        entries = (hash_by_files(trees, root, some) for some in entries)
+    return scratch.keep(ENTRIES, entries)
 
 
-def consider_datums(trees: Trees, meta_trees: Trees, spec: PipelineSpec, sources: Sources, salt: str, base: Base) -> ConsideredDatums:
-    """The datums that a job has to look at, as few as can be. Errors as `find_datums`."""
+def consider_datums(trees: Trees, meta_trees: Trees, spec: PipelineSpec, sources: Sources, salt: str, base: Base, scratch: Path) -> ConsideredDatums:
+    """The datums that a job has to look at, as few as can be. As `find_datums`."""
     meta = decode_root(DATUM_ROWS, base.meta)
     if base.input is not None and spec.reprocess_spec is not Reprocess.EVERY_JOB:
         (source,) = sources.values()
@@ -96,20 +101,22 @@ def consider_datums(trees: Trees, meta_trees: Trees, spec: PipelineSpec, sources
             found = None
         if found is not None:
             return found
-    datums = find_datums(trees, spec, sources, salt)
-    return ConsideredDatums(datums, base_rows(meta_trees, meta), len(datums))
+    datums = find_datums(trees, spec, sources, salt, scratch)
+    return ConsideredDatums(datums, base_rows(meta_trees, meta, datums.scratch), len(datums))
 
 
-def base_rows(meta_trees: Trees, meta: TreeRoot) -> pa.Table:
+def base_rows(meta_trees: Trees, meta: TreeRoot, scratch: Scratch) -> pa.Table:
     """What is compared of all rows of a meta tree, as `plan` takes it."""
-    leaves = (leaf.select(_COMPARED) for leaf in meta_trees.read(meta))
-    return pa.concat_tables([DATUM_ROWS.schema.empty_table().select(_COMPARED), *copied(leaves)])
+    return scratch.keep(_COMPARED, copied(leaf.select(_COMPARED.names) for leaf in meta_trees.read(meta)))
 
 
 def find_plan(result_trees: Trees, datums: Datums, base_rows: pa.Table, results: TreeRoot, *, every_job: bool) -> Plan:
     """Which datums run, and which have a result: of the job whose meta tree has `base_rows`, or among the pipeline's `results`."""
     chosen = plan(datums, base_rows, every_job=every_job)
-    return chosen.restore(find_results(result_trees, results, chosen.run_hashes())) if results.count else chosen
+    if results.count:
+        chosen = chosen.restore(find_results(result_trees, results, chosen.hashes(chosen.run)))
+    datums.scratch.let_go()
+    return chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +140,3 @@ def described(datums: Datums, rows: Sequence[int], sources: Sources) -> Iterator
     """The hash of each of some datums, and what it reads."""
     hashes = datums.table.column("hash").take(pa.array(rows, pa.int64())).to_pylist()
     return zip(hashes, (inputs_of(files, sources) for files in datums.files_of(rows)), strict=True)
-
-
-def hashes_of(datums: Datums, rows: pa.Int64Array) -> pa.StringArray:
-    """The hashes of some datums, in hex: keys of the results tree."""
-    return hex_strings(one_array(datums.table.column("hash").take(rows)))

@@ -128,11 +128,11 @@ def find_results(trees: Trees, root: TreeRoot, hashes: pa.FixedSizeBinaryArray) 
     return pa.array(known)
 
 
-def load_results(trees: Trees, root: TreeRoot, hashes: pa.StringArray) -> Iterator[Done]:
+def load_results(trees: Trees, root: TreeRoot, hashes: pa.FixedSizeBinaryArray) -> Iterator[Done]:
     """The results of datums by their hashes, each of which has one; in the order of the hashes. What some thousand of them wrote is in memory."""
-    wanted = hashes.take(pc.sort_indices(hashes))
-    for start in range(0, len(wanted), _HASHES_AT_ONCE):
-        some = wanted.slice(start, _HASHES_AT_ONCE).to_pylist()
+    order = pc.sort_indices(hashes)
+    for start in range(0, len(order), _HASHES_AT_ONCE):
+        some = hex_strings(hashes.take(order.slice(start, _HASHES_AT_ONCE))).to_pylist()
         yield from _results_in(trees.ranges(root, [(prefix, prefix + _AFTER_SEPARATOR) for prefix in some]), some)
 
 

@@ -152,7 +152,10 @@ def contents_of(rows: pa.Table | pa.RecordBatch | pa.StructArray) -> list[Conten
 
 def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     """A column in one piece."""
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    # Where it is in one piece already, `combine_chunks` copies it.
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def copied(leaves: Iterator[pa.Table]) -> Iterator[pa.Table]:

@@ -1,8 +1,5 @@
 """Rows of a tree that come in any order and are given in that of their keys: most are in a file without a name, as sorted runs that are merged."""
 
-import os
-import tempfile
-import weakref
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pachyderm_dagster.storage.nameless_files import NamelessFile
 from pachyderm_dagster.storage.rows import KEY, TreeKind
 from pachyderm_dagster.storage.system_errors import storage_errors
 from pachyderm_dagster.storage.tree_editing import order_rows
@@ -42,7 +40,7 @@ class SortedRows:
         """Forgets all rows."""
         self._count = self._bytes = 0
         self._new: list[pa.Table] = []
-        self._file: _Blocks | None = None
+        self._file: NamelessFile | None = None
         self._runs: list[list[_Place]] = []
 
     def __len__(self) -> int:
@@ -80,13 +78,14 @@ class SortedRows:
         step = -(-rows.num_rows // _BLOCKS)
         with storage_errors("write", str(self._folder)):
             if self._file is None:
-                self._file = _Blocks(self._folder)
-            self._runs.append([self._file.write(rows.slice(start, step)) for start in range(0, rows.num_rows, step)])
+                self._file = NamelessFile(self._folder)
+            self._runs.append([_write_block(self._file, rows.slice(start, step)) for start in range(0, rows.num_rows, step)])
         self._new, self._bytes = [], 0
 
     def _read_run(self, places: Sequence[_Place]) -> Iterator[pa.RecordBatch]:
-        assert self._file is not None
-        return (self._file.read(place, self._kind.schema) for place in places)
+        file = self._file
+        assert file is not None
+        return (pa.ipc.read_record_batch(pa.py_buffer(file.read(*place)), self._kind.schema) for place in places)
 
 
 def merge_sorted(sources: Sequence[Iterator[pa.RecordBatch]]) -> Iterator[pa.RecordBatch]:
@@ -144,25 +143,7 @@ def _in_pieces(batches: Iterator[pa.RecordBatch], most_bytes: int) -> Iterator[p
         yield pa.concat_batches(gathered)
 
 
-class _Blocks:
-    """Batches of rows in a file without a name."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            self._descriptor = os.dup(file.fileno())
-        self._end = 0
-        weakref.finalize(self, os.close, self._descriptor)
-
-    def write(self, rows: pa.RecordBatch) -> _Place:
-        data = memoryview(rows.serialize())
-        start = self._end
-        while data:
-            written = os.pwrite(self._descriptor, data, self._end)
-            self._end += written
-            data = data[written:]
-        return start, self._end - start
-
-    def read(self, place: _Place, schema: pa.Schema) -> pa.RecordBatch:
-        start, length = place
-        return pa.ipc.read_record_batch(pa.py_buffer(os.pread(self._descriptor, length, start)), schema)
+def _write_block(file: NamelessFile, rows: pa.RecordBatch) -> _Place:
+    start = file.size
+    file.append(memoryview(rows.serialize()))
+    return start, file.size - start

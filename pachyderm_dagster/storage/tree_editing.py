@@ -14,7 +14,7 @@ from pachyderm_dagster.storage.packs import PackWriter
 from pachyderm_dagster.storage.rows import KEY, TreeKind
 from pachyderm_dagster.storage.tree_reading import Child, TreeRoot, cover, empty_root, first_not_below, next_child
 
-_NODES_AT_ONCE = 128
+_NODES_AT_ONCE = 32
 _DROPPED_AT_ONCE = 1 << 15
 # About how many rows are filtered and sorted in the time in which one is searched for.
 _ROWS_PER_SEARCH = 16

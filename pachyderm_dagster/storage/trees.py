@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pachyderm_dagster.storage.memory import give_back
 from pachyderm_dagster.storage.nodes import NodeCache, NodeStore
 from pachyderm_dagster.storage.objects import ObjectStore
 from pachyderm_dagster.storage.packs import PackWriter, PendingRanges
@@ -81,6 +82,7 @@ class Trees:
             nodes = NodeStore(PendingRanges(self.store, into), self.kind, self._nodes.cache)
             for put, gone in edits_in_order(self.kind, rows, dropped.take(pc.sort_indices(dropped))):
                 root = apply_edits(nodes, root, put, gone, into)
+                give_back()
         return root
 
     def read(self, root: TreeRoot, start: str | None = None, stop: str | None = None) -> Iterator[pa.Table]:

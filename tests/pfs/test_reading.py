@@ -15,7 +15,7 @@ from pachyderm_dagster.pfs.differences import diff_trees
 from pachyderm_dagster.pfs.entries import FileInfo, after_prefix, children, file_infos
 from pachyderm_dagster.pfs.globs import Glob
 from pachyderm_dagster.pfs.paths import directory_range, key_of, path_of
-from pachyderm_dagster.pfs.reading import get_content, glob_files, inspect_file, list_directory, rows_below, walk
+from pachyderm_dagster.pfs.reading import get_content, glob_files, glob_in_parts, inspect_file, list_directory, rows_below, walk
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.storage.trees import FILE_ROWS, TreeRoot, Trees
 
@@ -234,6 +234,17 @@ def test_globs_agree_with_matching_every_path(files: dict[str, int], pattern: st
     entries = expected_entries(files)
     expected = [path for path, match in zip(entries, Glob.parse(pattern).match_paths(list(entries)).to_pylist(), strict=True) if match]
     assert [path for path in glob_files(trees, root, pattern).column("path").to_pylist() if path != "/"] == expected
+
+
+@pytest.mark.parametrize("pattern", ["/**", "/sm**", "/small/*/1", "/*/*/*"])
+def test_matches_come_in_the_order_of_keys_however_few_leaves_are_looked_at(
+    trees: Trees, wide: tuple[TreeRoot, dict[str, tuple[str, int]]], pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pachyderm_dagster.pfs.searching._LEAVES_AT_ONCE", 1)
+    root, entries = wide
+    matched = Glob.parse(pattern).match_paths(list(entries)).to_pylist()
+    found = pa.concat_tables(glob_in_parts(trees, root, pattern))
+    check_entries(trees, root, file_infos(found), {path: entry for (path, entry), match in zip(entries.items(), matched, strict=True) if match})
 
 
 def test_a_fixed_depth_is_not_exceeded() -> None:

@@ -26,12 +26,12 @@ class Pipeline:
         now = datum_table(DATA, {leaf_key(DATA): matches(contents)}, salt)
         self.names |= {id: now.files(index)[0].path for index, id in enumerate(now.table["id"].to_pylist())}
         planned = plan(now, self.base, every_job=every_job)
-        return now, planned.restore(pa.array([hash in self.results for hash in planned.run_hashes().to_pylist()], pa.bool_()))
+        return now, planned.restore(pa.array([hash in self.results for hash in planned.hashes(planned.run).to_pylist()], pa.bool_()))
 
     def finish(self, now: Datums, planned: Plan, states: Mapping[str, DatumState]) -> None:
         """Ends the job: `states` by path say how those that ran ended."""
         good = [states[path] is DatumState.PROCESSED for path in self.paths(planned.ids(planned.run))]
-        self.results |= {key for key, worked in zip(planned.run_hashes().to_pylist(), good, strict=True) if worked}
+        self.results |= {key for key, worked in zip(planned.hashes(planned.run).to_pylist(), good, strict=True) if worked}
         if DatumState.FAILED not in states.values():
             ended = dict(zip(planned.ids(planned.run).to_pylist(), self.paths(planned.ids(planned.run)), strict=True))
             kept = [states[ended[id]] if id in ended else DatumState.PROCESSED for id in now.table["id"].to_pylist()]
@@ -74,7 +74,7 @@ def test_datum_whose_file_is_gone_or_changed_leaves_the_base() -> None:
     pipeline = Pipeline()
     job(pipeline, {"/gone": "1", "/changed": "1", "/same": "1"})
     _, planned = pipeline.plan({"/changed": "2", "/same": "1", "/new": "1"})
-    assert pipeline.paths(planned.carry) == ["/same"]
+    assert pipeline.paths(planned.ids(planned.carry)) == ["/same"]
     assert pipeline.paths(planned.ids(planned.run)) == ["/changed", "/new"]
     assert sorted(pipeline.paths(planned.drop)) == ["/changed", "/gone"]
 
@@ -121,7 +121,7 @@ def test_plan_is_that_of_the_slow_model(commits: list[tuple[dict[str, str], str,
         carry = [] if every_job else [path for path in sorted(contents) if base.get(path) == ((contents[path], salt), DatumState.PROCESSED)]
         restored = [] if every_job else [path for path in sorted(contents) if path not in carry and (path, contents[path], salt) in results]
         run = [path for path in sorted(contents) if path not in carry and path not in restored]
-        assert pipeline.paths(planned.carry) == carry
+        assert pipeline.paths(planned.ids(planned.carry)) == carry
         assert pipeline.paths(planned.ids(planned.restored)) == restored
         assert pipeline.paths(planned.ids(planned.run)) == run
         assert sorted(pipeline.paths(planned.drop)) == sorted(path for path in base if path not in carry)

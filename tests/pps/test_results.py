@@ -31,8 +31,8 @@ def done(number: int, files: int) -> Done:
     return Done(content_digest(b"id %d" % number).hex(), hash, DatumState.PROCESSED, f"job {number % 3}", outputs, details)
 
 
-def hashes(done: Sequence[Done]) -> pa.StringArray:
-    return pa.array([one.hash.hex() for one in done], pa.string())
+def hashes(done: Sequence[Done]) -> pa.FixedSizeBinaryArray:
+    return pa.array([one.hash for one in done], pa.binary(32))
 
 
 @given(st.lists(st.integers(0, 5), max_size=30), st.data())
