@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.cluster.archives import Image, Member, configuration_of, write_image
 from tests.cluster.configuration import PAUSE_IMAGE
-from tests.cluster.layers import COMMAND_NEEDS, ENVIRONMENT, REPOSITORY, Layers
+from tests.cluster.layers import CODE, COMMAND_NEEDS, ENVIRONMENT, REPOSITORY, SITE_PACKAGES, Layers
 from tests.cluster.running import Cluster
 
 BUSYBOX = "localhost/busybox:1"
@@ -20,13 +20,16 @@ NON_ROOT = "localhost/non-root:1"
 WORKER = "localhost/pachyderm-dagster-worker:1"
 """Debian 12 with Python, what workers need, and the project's code as it is now."""
 COMMANDS = "localhost/pachyderm-dagster-server:1"
-"""Debian 12 with Python and the command line, as the image of the servers has it, but no Dagster."""
+"""Debian 12 with Python, Dagster and the command line, as the image of the servers has them."""
 NO_SHELL = "localhost/no-shell:1"
 """Debian with Python, but no shell."""
+FUNCTIONS = "localhost/functions:1"
+"""The code of tests/integration/exported_graph.py, with what it needs."""
+PILLOW = "localhost/pillow:1"
+"""What the pipelines of definitions/edges are written for, with the lock's Pillow."""
 
 POSTGRESQL = "localhost/debian-postgresql:1"
 S3 = "localhost/versitygw:1"
-PILLOW = "localhost/pillow:1"
 
 DEPLOY = REPOSITORY / "tests" / "deploy"
 PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
@@ -56,6 +59,26 @@ RECIPES: Mapping[str, Callable[[Layers], Image]] = {
         user="1000:1000",
         environ={"PATH": f"{ENVIRONMENT}/bin:{PATH['PATH']}", "VIRTUAL_ENV": ENVIRONMENT, "HOME": "/tmp"},
     ),
+    FUNCTIONS: lambda layers: Image(
+        FUNCTIONS,
+        [
+            layers.debian(),
+            layers.environment(COMMAND_NEEDS),
+            layers.code(),
+            layers.files("graph", Member(f"{CODE}/tests/integration/exported_graph.py", REPOSITORY / "tests/integration/exported_graph.py")),
+        ],
+        environ={"PATH": f"{ENVIRONMENT}/bin:{PATH['PATH']}"},
+    ),
+    PILLOW: lambda layers: Image(
+        PILLOW,
+        [
+            layers.debian(),
+            layers.environment(("pillow",)),
+            layers.folder(REPOSITORY / "definitions" / "edges", "code"),
+            layers.files("python", Member("usr/local/bin/python", link="/usr/bin/python3")),
+        ],
+        environ={**PATH, "PYTHONPATH": SITE_PACKAGES},
+    ),
     NO_SHELL: lambda layers: Image(NO_SHELL, [layers.debian(), layers.no_shells()], command=["/usr/bin/python3"], environ=PATH),
 }
 
@@ -74,17 +97,8 @@ TRIAL: Mapping[str, Callable[[Layers], Image]] = {
         environ={"PATH": f"/usr/lib/postgresql/15/bin:{PATH['PATH']}"},
     ),
     S3: lambda layers: Image(S3, [layers.debian(), layers.s3_server()], entrypoint=["/versitygw"]),
-    PILLOW: lambda layers: Image(
-        PILLOW,
-        [
-            layers.debian("python3-pil"),
-            layers.folder(REPOSITORY / "definitions" / "edges", "code"),
-            layers.files("python", Member("usr/local/bin/python", link="/usr/bin/python3")),
-        ],
-        environ=PATH,
-    ),
 }
-"""For tests/deploy/trial: PostgreSQL and S3 with what the chart asks of the public images, and that of definitions/edges."""
+"""For tests/deploy/trial: PostgreSQL and S3 with what the chart asks of the public images."""
 
 SMALL = (PAUSE_IMAGE, BUSYBOX, UPPER, NON_ROOT)
 """They are built in no time; a cluster has them from the start."""

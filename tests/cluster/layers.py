@@ -28,8 +28,8 @@ SITE_PACKAGES = f"{ENVIRONMENT}/lib/python{PYTHON}/site-packages"
 CODE = "/opt/code"
 WORKER_NEEDS = ("blake3", "cloudpickle", "etcd3gw", "msgspec", "numpy", "obstore", "pyarrow", "pyfastcdc", "xxhash")
 """What the worker imports, by the lock's names."""
-COMMAND_NEEDS = (*WORKER_NEEDS, "alembic", "click", "croniter", "pathspec", "psycopg", "psycopg-binary", "pyyaml", "sqlalchemy")
-"""What the command line imports, as far as it knows no Dagster."""
+COMMAND_NEEDS = (*WORKER_NEEDS, "alembic", "click", "croniter", "dagster", "pathspec", "psycopg", "psycopg-binary", "pyyaml", "sqlalchemy")
+"""What the command line imports, and code that makes assets."""
 PROGRAM = b"#!/opt/venv/bin/python\nimport sys\n\nfrom pachyderm_dagster.__main__ import run\n\nsys.exit(run())\n"
 SHELLS = ("bash", "dash", "rbash", "sh")
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")

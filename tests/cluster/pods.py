@@ -33,9 +33,10 @@ class Namespace:
         """Asks for its end; pods do not hold it up."""
         self.core.delete_namespace(self.name)
 
-    def run_pod(self, name: str, spec: Mapping[str, Any]) -> str:
-        """Runs a pod to its end and returns what its first container wrote; fails with it when the pod does."""
-        self.core.create_namespaced_pod(self.name, {"metadata": {"name": name}, "spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, **spec}})
+    def run_pod(self, name: str, spec: Mapping[str, Any], marks: Mapping[str, Any] | None = None) -> str:
+        """Runs a pod, with labels and annotations, to its end and returns what its first container wrote; fails with it when the pod does."""
+        lasting = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, **spec}
+        self.core.create_namespaced_pod(self.name, {"metadata": {**(marks or {}), "name": name}, "spec": lasting})
         pod = self._wait(self.core.list_namespaced_pod, lambda pod: pod.metadata.name == name and pod.status.phase in ("Succeeded", "Failed"))
         written = self.logs(name, pod.spec.containers[0].name)
         assert pod.status.phase == "Succeeded", f"{written}\n{pod.status}"

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.cli.pachctl import ROOT
@@ -11,6 +11,9 @@ from tests.cli.pachctl import ROOT
 PYTHONS = os.environ.get("TEST_KFP_PYTHONS", "").split(":")
 """Those that have kfp: its oldest version that is supported, and the newest."""
 FILES = Path(__file__).parent / "with_kfp"
+EXAMPLE = ROOT / "definitions" / "edges"
+HERE = {"/usr/local/bin/python": sys.executable, "/code": str(EXAMPLE)}
+"""What stands in the example's file for its image, and where that is on this machine."""
 
 
 def call(kfp: str, script: str, *words: str, **variables: str) -> str:
@@ -27,12 +30,18 @@ def run_locally(kfp: str, scratch: Path, file: Path, *given: str, folders: Seque
     return call(kfp, "run_local.py", str(file), str(scratch / "root"), *given, **variables)
 
 
-def edges_and_montage(python: str = sys.executable, code: str = str(ROOT / "definitions/edges"), image: str = "pillow") -> str:
-    """The example's pipeline file for a machine, or an image, with its Python and its code elsewhere."""
-    text = (ROOT / "definitions/edges/pipelines.yaml").read_text()
-    return text.replace("/usr/local/bin/python", python).replace("/code", code).replace("image: pillow", f"image: {image}")
+def make_example(command: Callable[..., object], scratch: Path, changes: Mapping[str, str]) -> None:
+    """Makes the example's pictures and pipelines in a home.
 
-
-def write_pictures(folder: Path) -> None:
-    """The example's pictures."""
-    subprocess.run([sys.executable, str(ROOT / "definitions/edges/export.py"), str(folder)], check=True)
+    Args:
+        command: the command line of the home.
+        changes: by what stands in the pipelines' file what is to stand there.
+    """
+    subprocess.run([sys.executable, str(EXAMPLE / "export.py"), str(scratch / "pictures")], check=True)
+    text = (EXAMPLE / "pipelines.yaml").read_text()
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    (scratch / "pipelines.yaml").write_text(text)
+    command("create", "repo", "images")
+    command("put", "file", "-r", "images@master", "-f", str(scratch / "pictures"))
+    command("create", "pipeline", "-f", str(scratch / "pipelines.yaml"))

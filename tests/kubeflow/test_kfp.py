@@ -19,7 +19,7 @@ from pachyderm_dagster.kubeflow.options import Options, Transport
 from pachyderm_dagster.kubeflow.runs import ENDED, RunRequest, end_run, follow_run, start_run
 from tests.cli.pachctl import ROOT, Pachctl
 from tests.kubeflow.api_server import ApiServer, api_server, finish
-from tests.kubeflow.orchestrating import PYTHONS, call, edges_and_montage, run_locally, write_pictures
+from tests.kubeflow.orchestrating import HERE, PYTHONS, call, make_example, run_locally
 from tests.kubeflow.playing import Player, Pod
 from tests.kubeflow.specs import EDGES, ID, MONTAGE, PINNED, changed, documents_of, exported
 from tests.kubeflow.with_kfp.docker import Container
@@ -96,10 +96,7 @@ def test_people_use_the_components_in_pipelines_of_their_own(kfp: str, tmp_path:
 
 
 def test_edges_and_montage_are_the_same_bytes_and_trees_as_jobs_of_ours(kfp: str, tmp_path: Path, pachctl: Pachctl) -> None:
-    write_pictures(tmp_path / "pictures")
-    pachctl("create", "repo", "images")
-    pachctl("put", "file", "-r", "images@master", "-f", str(tmp_path / "pictures"))
-    pachctl("create", "pipeline", "-f", "-", stdin=edges_and_montage().encode())
+    make_example(pachctl, tmp_path, HERE)
     pachctl("wait", "commit", "montage@master")
     pachctl("export", "kubeflow", "edges", "montage", "-o", str(tmp_path / "exported.yaml"))
     run_locally(kfp, tmp_path, tmp_path / "exported.yaml")
@@ -125,10 +122,7 @@ def test_edges_and_montage_are_the_same_bytes_and_trees_as_jobs_of_ours(kfp: str
 
 
 def test_edges_and_montage_on_a_volume_are_the_same_trees(tmp_path: Path, pachctl: Pachctl, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_pictures(tmp_path / "pictures")
-    pachctl("create", "repo", "images")
-    pachctl("put", "file", "-r", "images@master", "-f", str(tmp_path / "pictures"))
-    pachctl("create", "pipeline", "-f", "-", stdin=edges_and_montage().encode())
+    make_example(pachctl, tmp_path, HERE)
     pachctl("wait", "commit", "montage@master")
     pachctl("export", "kubeflow", "edges", "montage", "--transport", "volume", "-o", str(tmp_path / "exported.yaml"))
     monkeypatch.setenv("TEST_PODS_PYTHON", sys.executable)
