@@ -142,7 +142,7 @@ class _Parsing:
         self._at += 1
         match kind:
             case "string":
-                return _Constant(text[1:-1] if text[0] == "`" else json.loads(text))
+                return _Constant(text[1:-1] if text[0] == "`" else self._unquoted(text))
             case "number":
                 return _Constant(float(text) if "." in text else int(text))
             case "member":
@@ -163,6 +163,13 @@ class _Parsing:
                     return _Pipe(inner.commands, tuple(self._tokens[self._at - 1][1][1:].split(".")))
                 return inner
         raise _invalid(self._text, f"{text!r} is not expected there")
+
+    def _unquoted(self, text: str) -> str:
+        try:
+            found: str = json.loads(text)
+        except ValueError as error:
+            raise _invalid(self._text, f"{text} is no text; a backslash is written as \\\\, or the text between backquotes") from error
+        return found
 
     def _next(self) -> tuple[str, str, bool]:
         if self._at == len(self._tokens):

@@ -2,14 +2,16 @@
 
 import datetime as dt
 import re
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from pachyderm_dagster.argo.events import Event, Origin, event_id, webhook_event
 from pachyderm_dagster.errors import NotFoundError, StateError
+from pachyderm_dagster.pfs.client import Modification
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, BranchName, Commit, RepoName
 from pachyderm_dagster.pfs.named_commits import CommitName
 from pachyderm_dagster.workspace import Workspace
@@ -18,6 +20,7 @@ FILE = "/event.json"
 ID_HEADERS = ("Idempotency-Key", "Webhook-Id", "Ce-Id")
 """Headers by which senders say that a request is one that they sent before."""
 _NOT_OF_REPOS = re.compile(r"[^A-Za-z0-9_-]")
+_ABOUT = "a request"
 
 
 class KeptRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +47,7 @@ class KeptRequests:
 
     workspace: Workspace
     origin: Origin
+    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
     def branch(self) -> BranchName:
@@ -61,16 +65,22 @@ class KeptRequests:
             body: JSON.
 
         Raises:
-            PachydermError: as `Pfs.write_once`; then nothing is kept.
+            PachydermError: as `Pfs.modify_file` and `Pfs.write_once`; then nothing is kept.
         """
-        clock = self.workspace.database.clock
         sent = next((f"{name}:{header[name][0]}" for name in ID_HEADERS if header.get(name)), None)
-        id = clock.new_id() if sent is None else event_id(self.origin.source, self.origin.name, sent)
-        kept = KeptRequest(time=clock.now(), header=dict(header), body=msgspec.Raw(body))
+        content = msgspec.json.encode(KeptRequest(time=self.workspace.database.clock.now(), header=dict(header), body=msgspec.Raw(body)))
+        if sent is not None:
+            return self._keep_once(event_id(self.origin.source, self.origin.name, sent), content)
+        # Those that come at the same time share a transaction.
+        with self.workspace.pfs.modify_file(str(self.branch), description=_ABOUT, joins_open=False) as files:
+            _write(files, content)
+        return files.commit.id
+
+    def _keep_once(self, id: str, content: bytes) -> str:
         try:
-            with self.workspace.pfs.write_once(str(self.branch), CommitName(id, "a request")) as files:
-                files.delete_directory("/")
-                files.put_bytes(FILE, msgspec.json.encode(kept))
+            # One by one: such commits of a branch stand in each other's way.
+            with self._turn, self.workspace.pfs.write_once(str(self.branch), CommitName(id, _ABOUT)) as files:
+                _write(files, content)
         except StateError as error:
             # It was there, started what it was to start, and was cleared away.
             if error.code != "commit-removed":
@@ -85,3 +95,8 @@ class KeptRequests:
         except (NotFoundError, StateError, msgspec.MsgspecError):
             return None
         return webhook_event(self.origin, commit.id, kept.time, kept.header, body, metadata)
+
+
+def _write(files: Modification, content: bytes) -> None:
+    files.delete_directory("/")
+    files.put_bytes(FILE, content)

@@ -1,5 +1,6 @@
 """The end of a log that grows."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 _MOST_AT_ONCE = 1 << 20
@@ -11,15 +12,21 @@ class LogTail:
     def __init__(self, path: Path) -> None:
         self._path, self._at, self._begun = path, 0, b""
 
-    def lines(self, *, has_ended: bool = False) -> list[str]:
-        """The lines that are new. One without its end waits for it, unless nothing more comes."""
-        data = self._begun + self._new()
-        whole = len(data) if has_ended else data.rfind(b"\n") + 1
-        self._begun = data[whole:]
-        return data[:whole].decode("utf-8", "replace").removesuffix("\n").split("\n") if whole else []
+    def lines(self, *, has_ended: bool = False) -> Iterator[str]:
+        """The lines that are new, one by one. One without its end waits for it, unless nothing more comes; one that is very long comes in pieces."""
+        for data in self._new():
+            *whole, self._begun = (self._begun + data).split(b"\n")
+            yield from (line.decode("utf-8", "replace") for line in whole)
+            if len(self._begun) >= _MOST_AT_ONCE:
+                yield self._rest()
+        if has_ended and self._begun:
+            yield self._rest()
 
-    def _new(self) -> bytes:
-        found = bytearray()
+    def _rest(self) -> str:
+        found, self._begun = self._begun.decode("utf-8", "replace"), b""
+        return found
+
+    def _new(self) -> Iterator[bytes]:
         try:
             with open(self._path, "rb") as file:
                 if self._path.stat().st_size < self._at:
@@ -27,8 +34,7 @@ class LogTail:
                     self._at, self._begun = 0, b""
                 file.seek(self._at)
                 while data := file.read(_MOST_AT_ONCE):
-                    found += data
+                    self._at += len(data)
+                    yield data
         except FileNotFoundError:
-            return b""
-        self._at += len(found)
-        return bytes(found)
+            return

@@ -78,7 +78,12 @@ OTHER_NAMES: Mapping[type, OtherNames] = {
         },
     ),
     PodGc: OtherNames(without_effect={"deleteDelayDuration": "it is done at once"}),
-    CronSpec: OtherNames(refused={"useNamespaceTimezone": "write `timezone`"}),
+    CronSpec: OtherNames(
+        without_effect=dict.fromkeys(
+            ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"), "what it started stays; `ttlStrategy` of the workflow says when that is removed"
+        ),
+        refused={"useNamespaceTimezone": "write `timezone`"},
+    ),
     Template: OtherNames(
         told=dict.fromkeys((*FOR_PODS, "metadata"), _FOR_PODS),
         without_effect=_HOUSEKEEPING,

@@ -30,6 +30,9 @@ def fetch_web(place: HttpArtifact, target: Path, secrets: Secrets) -> None:
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS, context=_context(place.auth, secrets)) as response, open(target, "wb") as file:
             shutil.copyfileobj(response, file)
+            if response.length:
+                # The library says nothing of an answer that breaks off.
+                raise _not_fetched(f"{place.url} broke off {response.length} bytes before the end; try again")
     except urllib.error.HTTPError as error:
         if error.code == 404:
             raise NotFoundError("artifact-not-found", f"there is nothing at {place.url}; correct the address") from error

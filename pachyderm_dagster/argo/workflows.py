@@ -180,10 +180,6 @@ class CronSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     """How late a start may be."""
     stop_strategy: Plain = {}
     """After which it is not started again."""
-    successful_jobs_history_limit: int | None = None
-    """How many that succeeded are kept."""
-    failed_jobs_history_limit: int | None = None
-    """How many that failed are kept."""
     workflow_metadata: Plain = {}
     """Labels and annotations of what is started."""
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 
 import click
@@ -82,9 +83,8 @@ def argo_logs(environ: Mapping[str, str], workflow: str, pod: str | None, contai
             folder = PodFolder(run.path / "pods" / name)
             log = tails.setdefault(name, LogTail(folder.log_beside(container) if container else folder.log))
             lines = log.lines(has_ended=has_ended)
-            if (most := left.pop(name, None)) is not None:
-                lines = lines[len(lines) - most :] if most < len(lines) else lines
-            for line in lines:
+            most = left.pop(name, None)
+            for line in lines if most is None else deque(lines, most):
                 if grep in line:
                     click.echo(line if pod else f"{name}: {line}")
 

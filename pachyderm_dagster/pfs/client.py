@@ -297,14 +297,17 @@ class Pfs:
     # Changing files
 
     @contextlib.contextmanager
-    def modify_file(self, reference: str, *, description: str = "") -> Iterator[Modification]:
+    def modify_file(self, reference: str, *, description: str = "", joins_open: bool = True) -> Iterator[Modification]:
         """Stages changes and applies all of them when the block ends, none when it raises.
 
         On a branch whose head is finished this is a commit of its own; on one whose head is open, or on an open commit, the changes join it.
         Behind the block, `commit` of what it gave is the commit that the changes went into.
 
+        Args:
+            joins_open: without it an open head is refused, so that the changes are a commit of their own.
+
         Raises:
-            StateError: `commit-finished`, `output-branch`.
+            StateError: `commit-finished`, `output-branch`; `commit-open`.
             InvalidError: `path-conflict`.
             ConflictError: `branch-busy`, when other writers were always faster; `write-collected`, when it took longer than the collector's grace.
         """
@@ -315,7 +318,7 @@ class Pfs:
                     find_target(txn, target)  # what cannot be written to is said before content is read
             files = Modification(writer)
             yield files
-            files.commit = self._writes.write(target, Write(files.layers(durable=False), writer, description, since))
+            files.commit = self._writes.write(target, Write(files.layers(durable=False), writer, description, since, joins_open=joins_open))
 
     @contextlib.contextmanager
     def write_once(self, branch: str, name: CommitName) -> Iterator[Modification]:

@@ -22,7 +22,7 @@ from pachyderm_dagster.pfs.merging import merge
 from pachyderm_dagster.pfs.model import BranchName, Commit
 from pachyderm_dagster.pfs.references import Reference
 from pachyderm_dagster.pfs.staging import add_layer, relocate
-from pachyderm_dagster.pfs.targets import Made, Overtaken, Target, commit_at_once, commit_behind, find_target, record_at_once, stage
+from pachyderm_dagster.pfs.targets import Made, Overtaken, Target, commit_at_once, commit_behind, find_target, open_head, record_at_once, stage
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.trees import Trees
 
@@ -36,6 +36,7 @@ class Write:
     Attributes:
         writer: holds its small contents, which need not be stored yet.
         since: when the stream began.
+        joins_open: whether it may go into a commit that is open.
         id: of the commit that it makes, whatever the number of attempts: of the records that these leave in the store the newest is true.
         recorded: when the last of them was made.
     """
@@ -44,6 +45,7 @@ class Write:
     writer: ContentWriter
     description: str
     since: dt.datetime
+    joins_open: bool = True
     stored_bytes: int = 0
     id: str | None = None
     recorded: dt.datetime | None = None
@@ -161,7 +163,10 @@ class GroupCommit:
         with self.database.read() as txn:
             found = find_target(txn, target)
         if found.open_commit is not None:
-            return all(self._stage(target, found, write, writer) for write in group)
+            for write in group:
+                if not write.joins_open:
+                    write.error = open_head(target)
+            return all(self._stage(target, found, write, writer) for write in group if not write.is_over)
         planned = list(self._plan(target, found, group, writer))
         if not planned:
             return True

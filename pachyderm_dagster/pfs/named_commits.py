@@ -18,7 +18,7 @@ from pachyderm_dagster.pfs.horizon import check_not_collected
 from pachyderm_dagster.pfs.merging import merge
 from pachyderm_dagster.pfs.model import BranchName, Commit, RepoName, is_commit_id
 from pachyderm_dagster.pfs.references import Reference
-from pachyderm_dagster.pfs.targets import Overtaken, Target, commit_at_once, find_target, record_at_once
+from pachyderm_dagster.pfs.targets import Overtaken, Target, commit_at_once, find_target, open_head, record_at_once
 from pachyderm_dagster.storage.content import ContentReader, ContentWriter
 from pachyderm_dagster.storage.trees import Trees
 
@@ -79,9 +79,7 @@ class NamedCommits:
             if found is not None:
                 return found if written is None else self._renew_record(found)
             if target.open_commit is not None:
-                raise StateError(
-                    "commit-open", f"the head of branch '{branch}' is open, so nothing can come behind it; `pachctl finish commit {branch}` closes it"
-                )
+                raise open_head(branch)
             record = self._record(branch, name, target, layers, writer, written)
             written = record.written
             writer.flush()

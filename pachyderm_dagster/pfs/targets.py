@@ -40,6 +40,11 @@ class Target:
     base: bytes | None = None
 
 
+def open_head(branch: Reference | BranchName) -> StateError:
+    """The error that a commit behind an open head is."""
+    return StateError("commit-open", f"the head of branch '{branch}' is open, so nothing can come behind it; `pachctl finish commit {branch}` closes it")
+
+
 def find_target(txn: Transaction, reference: Reference) -> Target:
     """Where a write to `reference` goes.
 

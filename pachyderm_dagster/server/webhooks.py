@@ -3,11 +3,14 @@
 import contextlib
 import hmac
 import json
+import re
+import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -22,6 +25,7 @@ from pachyderm_dagster.workspace import Workspace
 
 DEFAULT_PORT = 12000
 _FORM = "application/x-www-form-urlencoded"
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _SECONDS = 30
 """So long a sender may be silent within a request."""
 
@@ -32,13 +36,11 @@ class Route:
 
     Attributes:
         token: which requests have to bring; None for those that need none.
-        turn: requests are kept one by one: commits of a branch stand in each other's way.
     """
 
     webhook: WebhookSource
     token: str | None
     requests: KeptRequests
-    turn: threading.Lock = field(default_factory=threading.Lock)
 
 
 Routes = Mapping[int, Mapping[str, Route]]
@@ -64,7 +66,9 @@ def routes_of(library: Library, workspace: Workspace, port: int | None) -> Route
                 other = routes[webhook.endpoint].requests.origin
                 problem = f"{webhook.endpoint!r} is the endpoint of {other.source}/{other.name} and of {source}/{name}"
                 raise InvalidError("event-endpoint-taken", f"{problem}; give them other ports, and no --port, or other endpoints")
-            routes[webhook.endpoint] = Route(webhook, find_secret(webhook.auth_secret, library.secrets), requests)
+            token = find_secret(webhook.auth_secret, library.secrets)
+            # Editors leave a line end at the end of it, which Argo Events takes away too.
+            routes[webhook.endpoint] = Route(webhook, None if token is None else token.removesuffix("\n"), requests)
     if not found:
         raise InvalidError("event-sources-missing", "there is no EventSource with a 'webhook'; name the files of some, or bring them into the home with `sync`")
     return found
@@ -90,11 +94,9 @@ def _serving(host: str, port: int, routes: Mapping[str, Route]) -> Iterator[int]
 
     Handler.routes = routes
     try:
-        server = ThreadingHTTPServer((host, port), Handler)
+        server = _Server((host, port), Handler)
     except OSError as error:
         raise ExistsError("port-taken", f"port {port} of {host} is taken: {error.strerror}; choose another one with --port") from error
-    # What is being kept is answered before the record is closed.
-    server.daemon_threads = False
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -103,6 +105,33 @@ def _serving(host: str, port: int, routes: Mapping[str, Route]) -> Iterator[int]
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    """One that ends: what is being kept is answered before the record is closed, and who has not sent all yet is not waited for."""
+
+    daemon_threads = False
+    # Senders that come at the same time wait there; beyond it they are sent away, and come again after a second.
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._open: set[Any] = set()
+        super().__init__(address, handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        found, address = super().get_request()
+        self._open.add(found)
+        return found, address
+
+    def close_request(self, request: socket.socket | tuple[bytes, socket.socket]) -> None:
+        self._open.discard(request)
+        super().close_request(request)
+
+    def server_close(self) -> None:
+        for one in list(self._open):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RD)
+        super().server_close()
 
 
 class _Refused(Exception):
@@ -116,6 +145,7 @@ class _Refused(Exception):
 class _Handler(BaseHTTPRequestHandler):
     routes: Mapping[str, Route] = {}
     timeout = _SECONDS
+    path = ""
 
     def do_POST(self) -> None:
         self._answer()
@@ -136,7 +166,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(HTTPStatus.OK, "success")
 
     def _keep(self) -> None:
-        address = urlsplit(self.path)
+        try:
+            address = urlsplit(self.path)
+        except ValueError as error:
+            raise _Refused(HTTPStatus.BAD_REQUEST, "the address is none") from error
         route = self.routes.get(address.path)
         if route is None:
             raise _Refused(HTTPStatus.NOT_FOUND, "there is no such endpoint")
@@ -145,12 +178,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != route.webhook.method:
             raise _Refused(HTTPStatus.BAD_REQUEST, "http method does not match")
         body = _encoded(parse_qs(address.query, keep_blank_values=True)) if self.command == "GET" else self._body(route.webhook)
-        with route.turn:
-            route.requests.keep(self._header(), body)
+        route.requests.keep(self._header(), body)
 
     def _body(self, webhook: WebhookSource) -> bytes:
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal():
+        if not _LENGTH.fullmatch(length):
             raise _Refused(HTTPStatus.LENGTH_REQUIRED, "the length of the body is missing")
         if int(length) > (webhook.max_payload_size or MOST_BYTES):
             raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too large")
@@ -172,6 +204,10 @@ class _Handler(BaseHTTPRequestHandler):
             if name.lower() != "authorization":
                 found.setdefault("-".join(part.capitalize() for part in name.split("-")), []).append(value)
         return found
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        # A query is data, and may have the sender's secret.
+        self.log_message('"%s %s" %s', self.command or "-", self.path.partition("?")[0], str(int(code) if isinstance(code, HTTPStatus) else code))
 
     def _say(self, status: HTTPStatus, text: str) -> None:
         content = text.encode()

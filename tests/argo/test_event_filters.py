@@ -159,7 +159,17 @@ def test_templates_are_those_of_go(text: str, shown: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["{{ range .Input }}{{ end }}", "{{ .Input", "{{ $x := 1 }}", "{{ }}", "{{ .Input | 3 }}", "{{ nope .Input }}", "{{ (.Input }}", "{{ .Input .Input }}"],
+    [
+        "{{ range .Input }}{{ end }}",
+        "{{ .Input",
+        "{{ $x := 1 }}",
+        "{{ }}",
+        "{{ .Input | 3 }}",
+        "{{ nope .Input }}",
+        "{{ (.Input }}",
+        "{{ .Input .Input }}",
+        r'{{ "\x41" }}',
+    ],
 )
 def test_what_is_no_value_of_a_template_is_refused(text: str) -> None:
     with pytest.raises(InvalidError) as raised:

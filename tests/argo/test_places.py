@@ -137,6 +137,23 @@ def test_what_a_web_server_does_not_give_is_told(url: str, tmp_path: Path, path:
         PLACES.fetch(Location(http=place), tmp_path / "out", {})
 
 
+def test_a_file_that_breaks_off_is_not_taken_for_whole(tmp_path: Path) -> None:
+    class Broken(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "10")
+            self.end_headers()
+            self.wfile.write(b"half")
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            with pytest.raises(ExecutionError, match="broke off 6 bytes before the end"):
+                PLACES.fetch(Location(http=HttpArtifact(url=f"http://127.0.0.1:{server.server_port}/f")), tmp_path / "out", {})
+        finally:
+            server.shutdown()
+
+
 ME, HIDDEN = KeyRef(name="s", key="id"), KeyRef(name="s", key="key")
 
 

@@ -116,6 +116,15 @@ def test_with_params_of_the_talk_is_with_param() -> None:
     assert step.with_param == "{{x}}"
 
 
+def test_a_history_that_is_kept_anyway_is_told() -> None:
+    notes: list[str] = []
+    text = (
+        HEAD.replace("kind: Workflow", "kind: CronWorkflow") + "spec:\n  schedule: '* * * * *'\n  failedJobsHistoryLimit: 1\n  workflowSpec: {entrypoint: a}\n"
+    )
+    parse_objects(text, source="w.yaml", notes=notes)
+    assert notes == ["w.yaml:7: spec.failedJobsHistoryLimit: without effect; what it started stays; `ttlStrategy` of the workflow says when that is removed"]
+
+
 def test_fields_without_effect_are_told() -> None:
     notes: list[str] = []
     parse_objects(HEAD + "spec:\n  entrypoint: a\n  serviceAccountName: me\n", source="w.yaml", notes=notes)

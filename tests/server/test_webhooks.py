@@ -1,9 +1,13 @@
 """Requests that are events: what is taken, kept and answered."""
 
+import contextlib
+import http.client
 import json
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -133,3 +137,54 @@ def test_endpoints_may_be_alike_at_other_ports(home: Workspace) -> None:
         'webhook:\n  a: {endpoint: /a, method: POST, port: "12001"}\n  b: {endpoint: /a, method: POST, port: "12002"}\n  c: {endpoint: /a, method: POST}'
     )
     assert sorted(routes_of(library(text), home, None)) == [12000, 12001, 12002]
+
+
+def test_requests_that_come_at_once_are_an_event_each(sender: Sender) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda number: sender.send("/plain", b"%d" % number), range(48)))
+    assert set(answers) == {(200, "success")}
+    assert sorted(int(str(one["body"])) for one in sender.kept("plain")) == list(range(48))
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "a"}])
+def test_a_request_joins_no_commit_that_somebody_has_opened(sender: Sender, headers: Mapping[str, str]) -> None:
+    opened = sender.home.pfs.start_commit("argo-events-source@plain")
+    assert sender.send("/plain", b"{}", headers)[0] == 503
+    assert sender.home.pfs.finish_commit(str(opened)).size_bytes == 0
+    assert sender.send("/plain", b"{}", headers)[0] == 200
+
+
+def test_a_line_end_behind_a_token_is_none_of_it(home: Workspace) -> None:
+    secret = SECRET.replace("open sesame", '"open sesame\\n"')
+    with listening(routes_of(library(source(SOURCES), secret), home, 0), "127.0.0.1") as (port,):
+        assert Sender(home, port).send("/guarded", b"{}", {"Authorization": "Bearer open sesame"}) == (200, "success")
+
+
+@pytest.mark.parametrize(("path", "headers"), [("http://[x", {}), ("/plain", {"Content-Length": "9" * 5000}), ("/plain", {"Content-Length": "-1"})])
+def test_requests_that_are_none_get_an_answer(sender: Sender, path: str, headers: Mapping[str, str]) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", sender.port, timeout=30)) as connection:
+        connection.putrequest("POST", path, skip_host=True)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        assert connection.getresponse().status in (400, 411)
+
+
+def test_the_data_of_a_query_are_not_logged(sender: Sender, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sender.send("/asked?token=hidden")[0] == 200
+    logged = capsys.readouterr().err
+    assert '"GET /asked" 200' in logged and "hidden" not in logged
+
+
+def test_nobody_who_sends_nothing_holds_up_the_end(home: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Without a limit it would be waited for for ever.
+    monkeypatch.setattr("pachyderm_dagster.server.webhooks._Handler.timeout", None)
+    with contextlib.ExitStack() as stack:
+        with listening(routes_of(library(source(SOURCES), SECRET), home, 0), "127.0.0.1") as (port,):
+            silent = stack.enter_context(closing(socket.create_connection(("127.0.0.1", port))))
+            halting = stack.enter_context(closing(socket.create_connection(("127.0.0.1", port))))
+            halting.sendall(b"POST /plain HTTP/1.0\r\nContent-Length: 9\r\n\r\n{")
+            # Connections are taken in their order.
+            assert Sender(home, port).send("/asked?a=1")[0] == 200
+        assert silent.recv(100) == b""
+        assert b"400" in halting.recv(100)
