@@ -19,10 +19,15 @@ PEERS = Path(__file__).parents[1] / "build" / "peers" / "bin"
 
 @dataclass(frozen=True)
 class Taken:
-    """What one run took; `peak_mib` is 0 for work inside this process."""
+    """What one run took; the last two are 0 for work inside this process.
+
+    Attributes:
+        processor_seconds: of the command and of all that it waited for.
+    """
 
     seconds: float
     peak_mib: float = 0
+    processor_seconds: float = 0
 
 
 def command(*words: str | Path, folder: Path, environment: Mapping[str, str] | None = None) -> Taken:
@@ -32,7 +37,7 @@ def command(*words: str | Path, folder: Path, environment: Mapping[str, str] | N
     assert process.stderr is not None
     complaint = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
-    taken = Taken(time.perf_counter() - began, usage.ru_maxrss / 1024)
+    taken = Taken(time.perf_counter() - began, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime)
     process.returncode = os.waitstatus_to_exitcode(status)
     process.stderr.close()
     if process.returncode:
@@ -56,7 +61,14 @@ def in_turns(contestants: Mapping[str, Callable[[], Taken]], *, rounds: int = 3)
             taken = contestant()
             if number:
                 found[name].append(taken)
-    return {name: Taken(statistics.median(taken.seconds for taken in runs), max(taken.peak_mib for taken in runs)) for name, runs in found.items()}
+    return {
+        name: Taken(
+            statistics.median(taken.seconds for taken in runs),
+            max(taken.peak_mib for taken in runs),
+            statistics.median(taken.processor_seconds for taken in runs),
+        )
+        for name, runs in found.items()
+    }
 
 
 def milliseconds(function: Callable[[int], object], times: int) -> list[float]:

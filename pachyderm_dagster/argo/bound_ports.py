@@ -8,7 +8,6 @@ import ctypes
 import errno
 import fcntl
 import os
-import platform
 import socket
 import struct
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ _NOTIFICATION, _RESPONSE = struct.Struct("QIIiIQ6Q"), struct.Struct("QqiI")
 _MOST_ADDRESS = 28
 _LOOPBACK_6 = (b"\0" * 15 + b"\1", b"\0" * 10 + b"\xff\xff\x7f\0\0\1")
 
+_MACHINE = os.uname().machine
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -36,9 +36,9 @@ def stop_calls() -> int:
     Raises:
         OSError: where the system has no such thing.
     """
-    if platform.machine() not in _CALLS:
-        raise OSError(errno.ENOSYS, f"the ports of pods cannot be told apart on {platform.machine()}")
-    number, bind, connect, architecture = _CALLS[platform.machine()]
+    if _MACHINE not in _CALLS:
+        raise OSError(errno.ENOSYS, f"the ports of pods cannot be told apart on {_MACHINE}")
+    number, bind, connect, architecture = _CALLS[_MACHINE]
     lines = (
         (_LOAD, 0, 0, _ARCHITECTURE_AT),
         (_JUMP_IF_EQUAL, 0, 4, architecture),
@@ -62,7 +62,7 @@ def answer_call(listener: int, ports: Mapping[int, int]) -> None:
         fcntl.ioctl(listener, _RECEIVE, notification)
         id, pid, _, number, _, _, _, address, size, *_ = _NOTIFICATION.unpack(notification)
         # What cannot be read is for the kernel to refuse.
-        _change(pid, address, min(size, _MOST_ADDRESS), ports, is_bind=number == _CALLS[platform.machine()][1])
+        _change(pid, address, min(size, _MOST_ADDRESS), ports, is_bind=number == _CALLS[_MACHINE][1])
         fcntl.ioctl(listener, _SEND, bytearray(_RESPONSE.pack(id, 0, 0, _CONTINUE)))
     except OSError as error:
         # Its process was killed meanwhile.

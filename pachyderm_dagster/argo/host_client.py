@@ -7,16 +7,11 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-import msgspec
-
 from pachyderm_dagster.argo import pod_host
-from pachyderm_dagster.argo.pod_host import Answer, Order
+from pachyderm_dagster.argo.pod_orders import READY, Answer, Order, answer_of
 from pachyderm_dagster.errors import ExecutionError
 
 _MOST_LINE = 1 << 22
-_READY = -1
-_decode = msgspec.json.Decoder(Answer).decode
-_encode = msgspec.json.Encoder().encode
 
 
 class HostClient:
@@ -31,7 +26,7 @@ class HostClient:
         self._ids = itertools.count()
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._starting: dict[int, Callable[[], None]] = {}
-        self._ready = self._expect(_READY)
+        self._ready = self._expect(READY)
         self.has_ended = False
 
     async def run(self, order: Order, *, started: Callable[[], None] | None = None) -> Answer:
@@ -49,19 +44,19 @@ class HostClient:
         waiting = self._expect(id)
         if started is not None:
             self._starting[id] = started
-        self._send(msgspec.structs.replace(order, id=id, tells_start=started is not None))
+        self._send(order.line(id, tells_start=started is not None))
         try:
             return await asyncio.shield(waiting)
         except asyncio.CancelledError:
-            self._send(Order(id))
+            self._send(Order(id).line(id, tells_start=False))
             await _ended(waiting)
             raise
         finally:
             self._starting.pop(id, None)
 
-    def _send(self, order: Order) -> None:
+    def _send(self, order: bytes) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(_encode(order) + b"\n")
+        self._process.stdin.write(order)
 
     def _expect(self, id: int) -> asyncio.Future[Answer]:
         self._waiting[id] = asyncio.get_running_loop().create_future()
@@ -72,7 +67,7 @@ class HostClient:
         assert self._process.stdout is not None
         try:
             while line := await self._process.stdout.readline():
-                self._hear(_decode(line))
+                self._hear(answer_of(line))
         finally:
             self.has_ended = True
             for waiting in self._waiting.values():

@@ -95,7 +95,10 @@ class LocalExecutor:
                 await asyncio.to_thread(self._artifacts.get, kept, artifact, paths.find(artifact.path), pod.secrets)
 
     async def _ended(self, pod: Pod, folder: PodFolder, local: LocalPod, ends: Mapping[str, ContainerEnd]) -> PodEnd:
-        logs = await asyncio.to_thread(log_artifact, self._artifacts.store, pod, folder.log, self._workflow)
+        logs = await asyncio.to_thread(log_artifact, self._artifacts.store, pod, folder.log, self._workflow) if pod.archives_log else {}
+        wanted = pod.template.outputs
+        if not (wanted.parameters or wanted.artifacts or pod.keeps_result):
+            return pod_end(pod, ends, logs, lambda bare: bare)
         return await asyncio.to_thread(pod_end, pod, ends, logs, functools.partial(self._outputs, pod, folder, local))
 
     def _outputs(self, pod: Pod, folder: PodFolder, local: LocalPod, bare: NodeOutputs) -> NodeOutputs:

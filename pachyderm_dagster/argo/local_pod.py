@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pachyderm_dagster.argo import pod_host
 from pachyderm_dagster.argo.containers import Container, Script, SetContainer, UserContainer
 from pachyderm_dagster.argo.host_client import HostClient
 from pachyderm_dagster.argo.images import PodImages, program_of
 from pachyderm_dagster.argo.nodes import Phase
 from pachyderm_dagster.argo.outputs import MAIN, OMITTED, OWN_FAILURE, exit_end
-from pachyderm_dagster.argo.pod_host import Answer, Order
+from pachyderm_dagster.argo.pod_orders import Answer, Order
 from pachyderm_dagster.argo.pod_paths import Mount, PodPaths
+from pachyderm_dagster.argo.pod_root import SYSTEM
 from pachyderm_dagster.argo.pod_settings import environment_of
 from pachyderm_dagster.argo.pod_volumes import Claims, mounts_of
 from pachyderm_dagster.argo.pods import ContainerEnd, Pod
@@ -23,7 +23,7 @@ from pachyderm_dagster.argo.waits import all_cancelled, cancelled
 from pachyderm_dagster.errors import InvalidError
 
 SCRIPT = "/argo/staging/script"
-_SYSTEM_MOUNTS = tuple(Mount(f"/{name}", f"/{name}", writable=False) for name in pod_host.SYSTEM)
+_SYSTEM_MOUNTS = tuple(Mount(f"/{name}", f"/{name}", writable=False) for name in SYSTEM)
 
 
 @dataclass(frozen=True, slots=True)

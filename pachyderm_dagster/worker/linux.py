@@ -3,8 +3,8 @@
 import ctypes
 import errno
 import os
-import platform
 
+from pachyderm_dagster.kernel import is_linux
 from pachyderm_dagster.prctl import check_result
 
 CLONE_NEWNS = 0x00020000
@@ -24,20 +24,25 @@ MNT_DETACH = 2
 
 _PR_SET_CHILD_SUBREAPER = 36
 # glibc has no wrapper for pivot_root; every architecture younger than 2011 shares one number.
-_PIVOT_ROOT_NUMBERS = {"x86_64": 155, "i686": 217, "armv7l": 218, "ppc64le": 203, "s390x": 217}
-_PIVOT_ROOT_NUMBER = 41
+_PIVOT_ROOT_NUMBER = {"x86_64": 155, "i686": 217, "armv7l": 218, "ppc64le": 203, "s390x": 217}.get(os.uname().machine, 41)
 
 _libc = ctypes.CDLL(None, use_errno=True)
+if is_linux():
+    # Said once, so that calls make no objects for it: a process that was just forked would copy pages of memory for them.
+    _libc.unshare.argtypes = (ctypes.c_int,)
+    _libc.setns.argtypes = (ctypes.c_int, ctypes.c_int)
+    _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+    _libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 
 
 def unshare(flags: int) -> None:
     """Moves this process (with CLONE_NEWPID: its next children) into new namespaces."""
-    check_result(_libc.unshare(ctypes.c_int(flags)), "unshare")
+    check_result(_libc.unshare(flags), "unshare")
 
 
 def enter_namespace(descriptor: int, kind: int) -> None:
     """Moves this process (of a process namespace: its next children) into the namespace that the descriptor is of; see setns(2)."""
-    check_result(_libc.setns(ctypes.c_int(descriptor), ctypes.c_int(kind)), "setns")
+    check_result(_libc.setns(descriptor, kind), "setns")
 
 
 def mount(source: str, target: str, kind: str | None = None, flags: int = 0, data: str | None = None) -> None:
@@ -46,21 +51,21 @@ def mount(source: str, target: str, kind: str | None = None, flags: int = 0, dat
         os.fsencode(source),
         os.fsencode(target),
         None if kind is None else kind.encode(),
-        ctypes.c_ulong(flags),
+        flags,
         None if data is None else data.encode(),
     )
-    check_result(result, f"mount {source} on {target}")
+    if result < 0:
+        check_result(result, f"mount {source} on {target}")
 
 
 def detach(target: str) -> None:
     """Takes a mount and all below it out of the tree at once."""
-    check_result(_libc.umount2(os.fsencode(target), ctypes.c_int(MNT_DETACH)), f"unmount {target}")
+    check_result(_libc.umount2(os.fsencode(target), MNT_DETACH), f"unmount {target}")
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
     """Makes the mount `new_root` the root of this namespace; the old root is then found at `put_old`."""
-    number = _PIVOT_ROOT_NUMBERS.get(platform.machine(), _PIVOT_ROOT_NUMBER)
-    check_result(_libc.syscall(ctypes.c_long(number), os.fsencode(new_root), os.fsencode(put_old)), f"pivot_root to {new_root}")
+    check_result(_libc.syscall(ctypes.c_long(_PIVOT_ROOT_NUMBER), os.fsencode(new_root), os.fsencode(put_old)), f"pivot_root to {new_root}")
 
 
 def set_file_ids(user: int, group: int) -> None:

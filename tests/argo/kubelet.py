@@ -13,7 +13,7 @@ from typing import Any
 
 import pachyderm_dagster
 from pachyderm_dagster.argo.host_client import HostClient, opened_host
-from pachyderm_dagster.argo.pod_host import Answer, Order
+from pachyderm_dagster.argo.pod_orders import Answer, Order
 from tests.executors.kubernetes.api_server import ApiServer, Manifest
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

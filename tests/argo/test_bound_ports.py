@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from pachyderm_dagster.argo.bound_ports import other_port
 from pachyderm_dagster.argo.host_client import HostClient, opened_host
-from pachyderm_dagster.argo.pod_host import Order
+from pachyderm_dagster.argo.pod_orders import Order
 from pachyderm_dagster.errors import ExecutionError
 
 ASKED = 8080
@@ -121,6 +122,10 @@ def test_a_host_with_a_lock_waits_until_nothing_is_left_of_the_one_before(tmp_pa
         lock = tmp_path / "lock"
         async with asyncio.timeout(60), contextlib.AsyncExitStack() as first:
             host = await first.enter_async_context(opened_host(tmp_path / "first", network=True, lock=lock))
+            async with running(host, order(tmp_path, "long", "sleep", "60", port=free_port())):
+                # The host and its guard, and no pod.
+                assert (await host.run(order(tmp_path, "one", "true", port=free_port()))).code == 0
+                assert _holders(lock) == 2
             waiting = asyncio.ensure_future(_opened(tmp_path / "second", lock))
             assert (await host.run(order(tmp_path, "one", "true", port=free_port()))).code == 0
             assert not waiting.done()
@@ -130,6 +135,14 @@ def test_a_host_with_a_lock_waits_until_nothing_is_left_of_the_one_before(tmp_pa
             await host.run(order(tmp_path, "one", "true", port=free_port()))
 
     asyncio.run(scenario())
+
+
+def _holders(file: Path) -> int:
+    found = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            found += any(os.path.realpath(one) == str(file) for one in (process / "fd").iterdir())
+    return found
 
 
 async def _opened(scratch: Path, lock: Path) -> None:

@@ -61,8 +61,11 @@ def test_a_resource_makes_a_deployment_waits_until_it_serves_and_deletes_it(home
 
 
 def test_a_resource_fails_with_the_reason_of_a_version_that_never_serves(home: DeploymentHome) -> None:
-    home.apply(progressDeadlineSeconds=1)
-    broken = {**named(), "spec": {"template": {"spec": {"initContainers": [{"name": "write", "command": ["sh", "-c", "echo no model; exit 3"]}]}}}}
+    home.apply()
+    broken = {
+        **named(),
+        "spec": {"progressDeadlineSeconds": 1, "template": {"spec": {"initContainers": [{"name": "write", "command": ["sh", "-c", "echo no model; exit 3"]}]}}},
+    }
     condition = "status.conditions.1.reason == ProgressDeadlineExceeded"
     with home.kept():
         home.kubectl("rollout", "status", "deployment/web")

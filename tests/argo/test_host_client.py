@@ -1,13 +1,16 @@
-"""Orders to the process that runs pods: cancelled once and twice, and when that process dies."""
+"""Orders to the process that runs pods: cancelled once and twice, what cannot run, and when that process dies; and what that process has loaded."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+import pachyderm_dagster
 from pachyderm_dagster.argo.host_client import HostClient, opened_host
-from pachyderm_dagster.argo.pod_host import Order
+from pachyderm_dagster.argo.pod_orders import Order, answer_of
 from pachyderm_dagster.errors import ExecutionError
 
 
@@ -67,3 +70,38 @@ def test_a_cancel_while_the_host_dies_ends(tmp_path: Path) -> None:
             await waiting
 
     with_host(tmp_path, scenario)
+
+
+def test_a_program_that_may_not_be_run_is_told_by_its_path_and_one_further_on_runs(tmp_path: Path) -> None:
+    async def scenario(host: HostClient) -> None:
+        for name in ("a", "b"):
+            (tmp_path / name / "own").mkdir(parents=True)
+            (tmp_path / name / "own" / "true").write_text("")
+        refused = Order(0, str(tmp_path / "a"), ("true",), {"PATH": "/nowhere:/own"}, log=str(tmp_path / "log"))
+        assert (await host.run(refused)).problem == "/own/true: Permission denied"
+        found = Order(0, str(tmp_path / "b"), ("true",), {"PATH": "/own:/usr/bin:/bin"}, log=str(tmp_path / "log"))
+        answer = await host.run(found)
+        assert (answer.problem, answer.code) == ("", 0)
+        missing = Order(0, str(tmp_path / "b"), ("nothing",), {"PATH": "/own:/usr/bin"}, log=str(tmp_path / "log"))
+        assert (await host.run(missing)).problem == "the program 'nothing' is not on this machine"
+
+    with_host(tmp_path, scenario)
+
+
+def test_what_forks_pods_has_loaded_nothing_that_makes_forks_slow() -> None:
+    place = Path(pachyderm_dagster.__file__).parents[1]
+    program = f"import sys; sys.path.append({str(place)!r}); import pachyderm_dagster.argo.pod_forks; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-S", "-s", "-P", "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert "pachyderm_dagster.argo.pod_root" in loaded
+    # Not `socket`, which pods with ports take: a fork was measured with it and without, and took the same.
+    assert not {"asyncio", "dataclasses", "inspect", "msgspec", "pathlib", "platform", "subprocess", "threading"} & set(loaded)
+
+
+@pytest.mark.parametrize(("base", "prefix"), [("python", "python/venv"), ("venv/python", "venv"), ("python", "python")])
+def test_a_folder_of_python_may_lie_in_the_other(tmp_path: Path, base: str, prefix: str) -> None:
+    for name in (base, prefix):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    places = f"sys.base_prefix, sys.prefix = {str(tmp_path / base)!r}, {str(tmp_path / prefix)!r}"
+    program = f"import sys; {places}; from pachyderm_dagster.argo import pod_host; sys.exit(pod_host.main({str(tmp_path / 'host')!r}, 'network'))"
+    said = subprocess.run([sys.executable, "-c", program], stdin=subprocess.DEVNULL, capture_output=True, check=True).stdout
+    assert answer_of(said).problem == ""
