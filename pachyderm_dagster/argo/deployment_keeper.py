@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from pachyderm_dagster.argo.deployment_specs import RECREATE, pod_of, published_ports, read_deployment, read_service
+from pachyderm_dagster.argo.deployment_specs import RECREATE, ServiceSpec, pod_of, published_ports, read_deployment, read_service
 from pachyderm_dagster.argo.home_objects import DEPLOYMENT, SERVICE, HomeObjects, template_hash
 from pachyderm_dagster.argo.host_client import HostClient, opened_host
 from pachyderm_dagster.argo.images import PodImages, make_programs
@@ -19,6 +19,7 @@ from pachyderm_dagster.argo.local_pod import LocalPod, PodFolder
 from pachyderm_dagster.argo.outputs import MAIN
 from pachyderm_dagster.argo.pod_volumes import Claims
 from pachyderm_dagster.argo.published_ports import Connections, PublishedPorts, Target, free_port
+from pachyderm_dagster.argo.resources import Document
 from pachyderm_dagster.argo.rolling import next_turn, recreated
 from pachyderm_dagster.argo.waits import all_cancelled
 from pachyderm_dagster.errors import PachydermError
@@ -220,7 +221,10 @@ class _Keeper:
     # --- ports
 
     async def _publish(self) -> None:
-        services = {one["metadata"]["name"]: read_service(one["spec"], Place("Service"), []) for one in self._objects.list(SERVICE)}
+        services: dict[str, ServiceSpec] = {}
+        for document in self._objects.list(SERVICE):
+            # One that an older version kept, and this one does not take, is not to end all the others.
+            self._troubles.attempt(f"Service {document['metadata']['name']}", functools.partial(_read_into, services, document))
         leads_to: dict[int, tuple[KeptDeployment, int]] = {}
         problems: dict[str, list[str]] = {one.name: [] for one in self._kept.values()}
         for one in sorted(self._kept.values(), key=lambda kept: kept.name):
@@ -244,6 +248,10 @@ class _Keeper:
 
     def _say(self, one: KeptDeployment) -> None:
         self._objects.set_status(one.name, one.document["metadata"]["uid"], one.status(time.monotonic()))
+
+
+def _read_into(services: dict[str, ServiceSpec], document: Document) -> None:
+    services[document["metadata"]["name"]] = read_service(document["spec"], Place("spec"), [])
 
 
 def _fail(error: PachydermError) -> None:

@@ -20,6 +20,7 @@ from pachyderm_dagster.pps.strict import OtherNames, Place
 
 ROLLING, RECREATE = "RollingUpdate", "Recreate"
 _POD_OF_ONE_MACHINE = "pods are processes of this machine"
+_PORT_EXPECTED = "expected the number of a port, 1 to 65535"
 _ASKED_AFTER = 1.0
 
 
@@ -224,8 +225,8 @@ def read_deployment(document: Any, place: Place, notes: list[str]) -> Deployment
 def _check_container(container: Container, place: Place) -> None:
     for index, port in enumerate(container.ports):
         found = place.field("ports").item(index)
-        if not isinstance(port.get("containerPort"), int) or not 0 < port["containerPort"] < 1 << 16:
-            raise found.field("containerPort").invalid("expected the number of a port")
+        if not _is_port(port.get("containerPort")):
+            raise found.field("containerPort").invalid(_PORT_EXPECTED)
         if port.get("protocol", "TCP") != "TCP":
             raise found.field("protocol").unsupported("only TCP is handed on")
     for probe in ("httpGet", "tcpSocket"):
@@ -234,12 +235,20 @@ def _check_container(container: Container, place: Place) -> None:
             _number_of(asked.get("port") if isinstance(asked, dict) else None, container, place.field("readinessProbe").field(probe).field("port"))
 
 
+def _is_port(number: Any) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and 0 < number < 1 << 16
+
+
 def read_service(document: Any, place: Place, notes: list[str]) -> ServiceSpec:
     """The `spec` of a Service. Errors as `read_deployment`."""
     spec = strict_reader(notes, _OTHER_NAMES).struct(ServiceSpec, document, place)
     for index, port in enumerate(spec.ports):
+        found = place.field("ports").item(index)
         if port.protocol != "TCP":
-            raise place.field("ports").item(index).field("protocol").unsupported("only TCP is handed on")
+            raise found.field("protocol").unsupported("only TCP is handed on")
+        for name, number in (("port", port.port), ("nodePort", port.node_port)):
+            if number is not None and not _is_port(number):
+                raise found.field(name).invalid(_PORT_EXPECTED)
     return spec
 
 

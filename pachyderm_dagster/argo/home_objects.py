@@ -78,7 +78,8 @@ class HomeObjects:
     def is_kept(self) -> bool:
         """Whether a keeper looks after the Deployments now."""
         try:
-            with self._kept_lock():
+            # Shared, so that those who ask at the same time do not take one another for a keeper.
+            with self._kept_lock(fcntl.LOCK_SH):
                 return False
         except BlockingIOError:
             return True
@@ -92,15 +93,15 @@ class HomeObjects:
         """
         with contextlib.ExitStack() as kept:
             with self._changing():
-                kept.enter_context(self._kept_lock())
+                kept.enter_context(self._kept_lock(fcntl.LOCK_EX))
                 for one in self._kept.of_kind(DEPLOYMENT):
                     # What another keeper said holds no more.
                     self._write(_without_status(one.document))
             yield
 
-    def _kept_lock(self) -> contextlib.AbstractContextManager[None]:
+    def _kept_lock(self, kind: int) -> contextlib.AbstractContextManager[None]:
         self._make_folder()
-        return locked(self.folder / ".keeper", fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return locked(self.folder / ".keeper", kind | fcntl.LOCK_NB)
 
     def _check_kept(self, name: str) -> bool:
         """Whether the Deployments are kept; that they have not been for long is an error."""

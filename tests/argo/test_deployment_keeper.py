@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pachyderm_dagster.argo.kept_objects import KeptObject, KeptObjects, ObjectName
 from pachyderm_dagster.argo.resources import Reference
 from pachyderm_dagster.errors import ExecutionError, NotFoundError
 from pachyderm_dagster.kernel import find_text
@@ -146,6 +147,17 @@ def test_services_say_where_pods_are_reached_and_a_port_that_is_taken_is_told(ho
         eventually(lambda: not condition(home, "Published"), "the port is still told")
         home.port = port
         assert home.ask() == "one"
+
+
+def test_a_service_that_cannot_be_read_is_told_and_ends_nothing_else(home: DeploymentHome) -> None:
+    home.apply()
+    spec = {"selector": {"app": "web"}, "ports": [{"port": 70000, "targetPort": "http"}]}
+    document = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec}
+    KeptObjects(home.path).put(KeptObject(name=ObjectName("Service", "web"), document=document, source="Service web"))
+    with home.kept():
+        eventually(lambda: "serves" in home.log(), "the Deployment to serve")
+        assert home.ask() == "one"
+    assert "Service web: spec: ports[0].port: expected the number of a port" in home.log()
 
 
 def test_what_is_deleted_and_scaled_follows(home: DeploymentHome) -> None:

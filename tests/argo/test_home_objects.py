@@ -1,5 +1,6 @@
 """The objects of a home: kept as a cluster keeps them, and refused as it refuses."""
 
+import fcntl
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import yaml
 
 from pachyderm_dagster.argo.deployment_specs import published_ports, read_deployment, read_service
 from pachyderm_dagster.argo.home_objects import LAST_APPLIED, UNKEPT_SECONDS, HomeObjects, revision_of
+from pachyderm_dagster.argo.kept_files import locked
 from pachyderm_dagster.argo.kept_objects import KeptObjects
 from pachyderm_dagster.argo.resources import Document, Reference
 from pachyderm_dagster.clock import ManualClock
@@ -140,6 +142,21 @@ def test_a_deployment_that_nobody_keeps_is_not_waited_for_for_ever(tmp_path: Pat
         objects.get(VIEWER)
 
 
+def test_those_who_ask_at_the_same_time_whether_deployments_are_kept_are_no_keepers(objects: HomeObjects) -> None:
+    objects.apply(viewer())
+    with locked(objects.folder / ".keeper", fcntl.LOCK_SH):
+        assert not objects.is_kept()
+    with objects.keeping():
+        assert objects.is_kept()
+
+
+@pytest.mark.parametrize(("name", "number"), [("port", 70000), ("nodePort", 1 << 16)])
+def test_a_service_at_no_port_is_refused(objects: HomeObjects, name: str, number: int) -> None:
+    spec = {"selector": {"app": "viewer"}, "ports": [{"port": 80, name: number}]}
+    with pytest.raises(InvalidError, match=rf"spec\.ports\[0\]\.{name}: expected the number of a port"):
+        objects.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "viewer"}, "spec": spec})
+
+
 def changed(path: str, value: Any) -> Document:
     """The viewer with another value at a path; None takes it away."""
     made = viewer()
@@ -174,6 +191,7 @@ CONTAINER = "spec.template.spec.containers.0"
         ("spec.template.spec.restartPolicy", "Never", "always started again"),
         ("spec.template.spec.volumes", [{"name": "page", "hostPath": {"path": "/etc"}}], "hostPath"),
         (f"{CONTAINER}.ports", [{"containerPort": 53, "protocol": "UDP"}], "only TCP"),
+        (f"{CONTAINER}.ports", [{"containerPort": True}], "expected the number of a port"),
         (f"{CONTAINER}.readinessProbe", {"httpGet": {"port": "web"}}, "'web' is neither a number nor the name of a port"),
     ],
 )
