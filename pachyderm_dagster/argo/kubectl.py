@@ -123,6 +123,8 @@ def _offered(parser: argparse.ArgumentParser) -> str:
 
 def _named(words: Sequence[str]) -> tuple[str, list[str]]:
     """A kind and names of it, as `KIND NAME...` or `KIND/NAME...`."""
+    if not words:
+        raise InvalidError("kubectl-invalid", "no object is named; write KIND/NAME")
     kinds, names = [], []
     if "/" not in words[0]:
         kinds, names = [words[0]], list(words[1:])
@@ -255,9 +257,10 @@ def _row(document: Document) -> list[str]:
 
 def _patch(asked: argparse.Namespace, around: Surroundings) -> None:
     kind, names = _named(asked.named)
-    (patch,) = (document for document, _ in read_documents(asked.patch, "--patch"))
-    if not isinstance(patch, dict):
-        raise InvalidError("kubectl-invalid", "a patch is an object; write it in JSON or YAML")
+    documents = [document for document, _ in read_documents(asked.patch, "--patch")]
+    patch = documents[0] if len(documents) == 1 else None
+    if not isinstance(patch, dict) or not isinstance(patch.get("metadata") or {}, dict):
+        raise InvalidError("kubectl-invalid", "a patch is one object, as its 'metadata' is; write it in JSON or YAML")
     for name in names:
         manifest = {**patch, "apiVersion": VERSIONS[kind], "kind": kind, "metadata": {**(patch.get("metadata") or {}), "name": name}}
         found = around.objects.act("patch", manifest, merge=asked.type, node="")

@@ -70,9 +70,8 @@ class _Host:
     def run(self) -> None:
         """Obeys until nobody gives orders any more."""
         while True:
-            for descriptor, events in self._poll.poll(self._milliseconds()):
-                if descriptor == 0 and not self._read_orders():
-                    return
+            found = dict(self._poll.poll(self._milliseconds()))
+            for descriptor, events in found.items():
                 if descriptor in self._outputs:
                     self._copy(self._outputs[descriptor])
                 if descriptor in self._starting:
@@ -83,6 +82,9 @@ class _Host:
                     os.read(self._woken, _READ_BYTES)
                     self._reap()
             self._kill_late()
+            # Last: a pod that starts gets numbers of descriptors that were closed just now, and what was found of those is not about its own.
+            if 0 in found and not self._read_orders():
+                return
 
     def _milliseconds(self) -> int | None:
         times = [one.kill_at for one in self._running.values() if one.kill_at is not None]

@@ -16,6 +16,7 @@ from pachyderm_dagster.argo.resources import Document, Reference
 from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.errors import ConflictError, ExistsError, InvalidError, NotFoundError, StateError
 from pachyderm_dagster.pps.strict import Place
+from tests.argo.deployments import DeploymentHome
 from tests.docs.markdown import ROOT
 
 VIEWER = Reference("apps/v1", "Deployment", "", "viewer")
@@ -155,6 +156,23 @@ def test_a_service_at_no_port_is_refused(objects: HomeObjects, name: str, number
     spec = {"selector": {"app": "viewer"}, "ports": [{"port": 80, name: number}]}
     with pytest.raises(InvalidError, match=rf"spec\.ports\[0\]\.{name}: expected the number of a port"):
         objects.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "viewer"}, "spec": spec})
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("set", "env", "A=b"), "no object is named"),
+        (("set", "image", "web=busybox"), "no object is named"),
+        (("patch", "deployment/viewer", "-p", ""), "a patch is one object"),
+        (("patch", "deployment/viewer", "-p", "{}\n---\n{}"), "a patch is one object"),
+        (("patch", "deployment/viewer", "-p", "metadata: a"), "a patch is one object"),
+    ],
+)
+def test_words_of_kubectl_that_say_too_little_or_too_much_are_refused(tmp_path: Path, words: tuple[str, ...], problem: str) -> None:
+    home = DeploymentHome(tmp_path)
+    home.objects.apply(viewer())
+    with pytest.raises(InvalidError, match=f"{problem}.*kubectl-invalid"):
+        home.kubectl(*words)
 
 
 def changed(path: str, value: Any) -> Document:

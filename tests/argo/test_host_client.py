@@ -1,6 +1,7 @@
 """Orders to the process that runs pods: cancelled once and twice, what cannot run, and when that process dies; and what that process has loaded."""
 
 import asyncio
+import fcntl
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -10,6 +11,7 @@ import pytest
 
 import pachyderm_dagster
 from pachyderm_dagster.argo.host_client import HostClient, opened_host
+from pachyderm_dagster.argo.pod_forks import _READ_BYTES
 from pachyderm_dagster.argo.pod_orders import Order, answer_of
 from pachyderm_dagster.errors import ExecutionError
 
@@ -45,6 +47,26 @@ def test_a_call_that_is_cancelled_twice_ends_its_container_and_no_other_one_hang
         with pytest.raises(asyncio.CancelledError):
             await stubborn
         assert (await host.run(order(tmp_path, "b", "sh", "-c", "exit 3"))).code == 3
+
+    with_host(tmp_path, scenario)
+
+
+def test_a_pod_that_starts_while_another_fails_is_not_asked_what_that_one_was_about_to_say(tmp_path: Path) -> None:
+    async def scenario(host: HostClient) -> None:
+        stdin = host._process.stdin
+        assert stdin is not None
+        fcntl.fcntl(stdin.transport.get_extra_info("pipe"), fcntl.F_SETPIPE_SZ, 1 << 20)
+        fails, other, last = order(tmp_path, "a", "missing"), order(tmp_path, "b", "sleep", "1000"), order(tmp_path, "c", "sleep", "1000")
+        other.ports = last.ports = [(8080, 18080)]
+        failed = host._expect(101)
+        first = fails.line(101, tells_start=True)
+        # The last order is read by the host only when it has started the others, and together with the end of the first one.
+        other.environment = {"FILLER": ""}
+        filler = _READ_BYTES - len(first) - len(other.line(102, tells_start=False))
+        other.environment = {"FILLER": "x" * filler}
+        stdin.write(first + other.line(102, tells_start=False) + last.line(103, tells_start=False))
+        assert "'missing' is not on this machine" in (await failed).problem
+        assert (await host.run(order(tmp_path, "d", "true"))).code == 0
 
     with_host(tmp_path, scenario)
 
