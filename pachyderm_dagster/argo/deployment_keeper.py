@@ -56,6 +56,9 @@ async def keep_deployments(home: Path, is_over: Callable[[], bool], tell: Callab
 @contextlib.asynccontextmanager
 async def _opened(home: Path, objects: HomeObjects, tell: Callable[[str], None], rule: Backoff) -> AsyncIterator["_Keeper"]:
     keeper = _Keeper(home, objects, tell, rule)
+    # Pods see values of Secrets there.
+    keeper.folder.mkdir(parents=True, exist_ok=True)
+    keeper.folder.chmod(0o700)
     # Nothing runs now of what another keeper left there.
     shutil.rmtree(keeper.folder / "pods", ignore_errors=True)
     try:

@@ -157,6 +157,7 @@ def test_a_service_that_cannot_be_read_is_told_and_ends_nothing_else(home: Deplo
     with home.kept():
         eventually(lambda: "serves" in home.log(), "the Deployment to serve")
         assert home.ask() == "one"
+        assert (home.path / "argo" / "deployments").stat().st_mode & 0o077 == 0
     assert "Service web: spec: ports[0].port: expected the number of a port" in home.log()
 
 
