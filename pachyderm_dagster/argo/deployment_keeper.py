@@ -235,6 +235,8 @@ class _Keeper:
                 other = leads_to.setdefault(port, (one, inside))[0]
                 if other is not one:
                     problems[one.name].append(f"port {port} leads to Deployment {other.name} already")
+                if inside not in one.spec.ports:
+                    problems[one.name].append(f"port {port} leads to port {inside}, which the container does not declare; add it to its 'ports'")
         self._leads_to = leads_to
         for port, problem in (await self._published.publish(leads_to.keys())).items():
             problems[leads_to[port][0].name].append(problem)

@@ -147,6 +147,9 @@ def test_services_say_where_pods_are_reached_and_a_port_that_is_taken_is_told(ho
         eventually(lambda: not condition(home, "Published"), "the port is still told")
         home.port = port
         assert home.ask() == "one"
+        service["ports"] = [{"port": port, "targetPort": 9}]
+        home.objects.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": service})
+        eventually(lambda: "port 9, which the container does not declare" in condition(home, "Published").get("message", ""), "the port is not told")
 
 
 def test_a_service_that_cannot_be_read_is_told_and_ends_nothing_else(home: DeploymentHome) -> None:
