@@ -222,9 +222,14 @@ def read_deployment(document: Any, place: Place, notes: list[str]) -> Deployment
     return spec
 
 
+_OF_PORT = {"name", "containerPort", "protocol"}
+
+
 def _check_container(container: Container, place: Place) -> None:
     for index, port in enumerate(container.ports):
         found = place.field("ports").item(index)
+        for name in port.keys() - _OF_PORT:
+            raise found.field(name).unsupported(f"the fields here are {', '.join(sorted(_OF_PORT))}; what pods serve is on 127.0.0.1")
         if not _is_port(port.get("containerPort")):
             raise found.field("containerPort").invalid(_PORT_EXPECTED)
         if port.get("protocol", "TCP") != "TCP":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pachyderm_dagster.argo.deployment_specs import read_deployment, read_service
 from pachyderm_dagster.argo.kept_files import locked
-from pachyderm_dagster.argo.kept_objects import KeptObject, KeptObjects, ObjectName, is_object_name
+from pachyderm_dagster.argo.kept_objects import MOST_OF_NAME, KeptObject, KeptObjects, ObjectName, is_object_name
 from pachyderm_dagster.argo.library import Library, library_of
 from pachyderm_dagster.argo.merging import merged
 from pachyderm_dagster.argo.reading import read_object, strict_reader
@@ -163,7 +163,7 @@ class HomeObjects:
         with self._changing():
             there = self._find(Reference(reference.version, reference.kind, "", name))
             if there is None:
-                annotations = {**(metadata.get("annotations") or {}), **({NODE: node} if node else {})}
+                annotations = {**_annotations(manifest), **({NODE: node} if node else {})}
                 return self._put(None, {**manifest, "metadata": {**metadata, "name": name, "annotations": annotations}})
         if not node or (there["metadata"].get("annotations") or {}).get(NODE) != node:
             raise ExistsError("object-exists", f"this home has a {reference.kind} {name!r} already; use 'apply'")
@@ -174,14 +174,13 @@ class HomeObjects:
         reference = _checked(Reference.of(manifest))
         if not reference.name:
             raise InvalidError("manifest-invalid", "what is applied has a 'name'; write it in place of 'generateName'")
+        _annotations(manifest)
         last = json.dumps(manifest, sort_keys=True)
         with self._changing():
             there = self._find(reference)
             before = json.loads(((there or {}).get("metadata", {}).get("annotations") or {}).get(LAST_APPLIED) or "{}")
             found = applied(there or {}, before, manifest)
-            metadata = found["metadata"]
-            annotations = {**(metadata.get("annotations") or {}), LAST_APPLIED: last}
-            return self._put(there, {**found, "metadata": {**metadata, "annotations": annotations}})
+            return self._put(there, {**found, "metadata": {**found["metadata"], "annotations": {**_annotations(found), LAST_APPLIED: last}}})
 
     def change(self, reference: Reference, change: Callable[[Document], Document]) -> Document:
         """Changes an object as a function says. Errors as `act`."""
@@ -305,6 +304,15 @@ def _checked(reference: Reference) -> Reference:
     return reference
 
 
+def _annotations(manifest: Document) -> Document:
+    """Those of an object, to which others are added before all of it is looked at."""
+    metadata = manifest["metadata"]
+    if isinstance(found := metadata.get("annotations") or {}, dict):
+        return found
+    place = Place(f"{manifest['kind']} {metadata.get('name', '')}")
+    raise place.field("metadata").field("annotations").invalid(f"expected an object, found {found!r}")
+
+
 def check_object(document: Document) -> list[str]:
     """Looks whether an object can be kept; what of it is without effect.
 
@@ -316,7 +324,7 @@ def check_object(document: Document) -> list[str]:
     notes: list[str] = []
     metadata = {key: value for key, value in document["metadata"].items() if key not in _SYSTEM}
     if not is_object_name(name):
-        raise place.field("metadata").field("name").invalid(f"{name!r} names no object; it takes small letters, digits, '-' and '.'")
+        raise place.field("metadata").field("name").invalid(f"{name!r} names no object; it takes up to {MOST_OF_NAME} small letters, digits, '-' and '.'")
     if kind in (CONFIG_MAP, SECRET):
         read_object({**document, "metadata": metadata}, place, notes)
         return notes

@@ -14,6 +14,8 @@ from pachyderm_dagster.errors import InvalidError, NotFoundError
 from pachyderm_dagster.pps.strict import Place
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+MOST_OF_NAME = 200
+"""Characters of a name: it is that of a file, which is written beside itself under a longer one. A cluster takes 253."""
 SHORT_KINDS = {"wftmpl": "WorkflowTemplate", "cwft": "ClusterWorkflowTemplate", "cronwf": "CronWorkflow", "workflow": "Workflow"}
 """What commands call the kinds of objects that can be run, as Argo's do."""
 SERVED_KINDS = ("Deployment", "ReplicaSet", "Service")
@@ -49,7 +51,7 @@ class KeptObject(msgspec.Struct, frozen=True, kw_only=True):
 
 def is_object_name(text: str) -> bool:
     """Whether an object can be kept by that name."""
-    return _NAME.fullmatch(text) is not None
+    return len(text) <= MOST_OF_NAME and _NAME.fullmatch(text) is not None
 
 
 def name_of(read: Read) -> ObjectName:
