@@ -128,7 +128,7 @@ def test_accounts_have_the_rights_that_they_need_and_pods_of_users_none() -> Non
 
 
 def test_drivers_may_do_what_our_code_asks_of_the_api_server() -> None:
-    verbs = {"replace": "update", "try_create": "create", "read_log": "get"}
+    verbs = {"replace": "update", "try_replace": "update", "try_create": "create", "read_log": "get"}
     calls = re.compile(r"cluster\.([a-z_]+)\(([A-Z_]+)[,)]")
     source = "".join(file.read_text() for file in sorted((ROOT / "pachyderm_dagster").rglob("*.py")))
     asked = {(getattr(cluster, kind), verbs.get(method, method)) for method, kind in calls.findall(source)}
