@@ -1,13 +1,13 @@
 """Artifacts that are elsewhere: fetched from buckets, web servers and Git, and stored in buckets and on web servers."""
 
-import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pachyderm_dagster.argo.git_artifacts import fetch_git
 from pachyderm_dagster.argo.parameters import KeyArtifact, Location
-from pachyderm_dagster.argo.secret_keys import Secrets, find_secret
+from pachyderm_dagster.argo.s3_buckets import bucket_failures, failure_line, open_bucket
+from pachyderm_dagster.argo.secret_keys import Secrets
 from pachyderm_dagster.argo.web_artifacts import fetch_web, store_web
 from pachyderm_dagster.errors import ExecutionError, InvalidError, NotFoundError
 
@@ -77,8 +77,8 @@ def _fetch_s3(place: KeyArtifact, target: Path, secrets: Secrets) -> None:
             with open(file, "wb") as written:
                 for part in bucket.get(path):
                     written.write(part)
-    except _failures() as error:
-        raise ExecutionError("artifact-not-fetched", f"{key!r} of the bucket {place.bucket!r} cannot be fetched: {_line(error)}") from error
+    except bucket_failures() as error:
+        raise ExecutionError("artifact-not-fetched", f"{key!r} of the bucket {place.bucket!r} cannot be fetched: {failure_line(error)}") from error
 
 
 def _store_s3(place: KeyArtifact, source: Path, secrets: Secrets) -> None:
@@ -89,8 +89,8 @@ def _store_s3(place: KeyArtifact, source: Path, secrets: Secrets) -> None:
                 bucket.put(f"{place.key.strip('/')}/{file.relative_to(source)}", file)
         else:
             bucket.put(place.key.strip("/"), source)
-    except _failures() as error:
-        raise ExecutionError("artifact-not-stored", f"{place.key!r} cannot be stored in the bucket {place.bucket!r}: {_line(error)}") from error
+    except bucket_failures() as error:
+        raise ExecutionError("artifact-not-stored", f"{place.key!r} cannot be stored in the bucket {place.bucket!r}: {failure_line(error)}") from error
 
 
 class _Store:
@@ -119,22 +119,13 @@ class _Store:
 
 
 def _bucket(place: KeyArtifact, secrets: Secrets) -> _Store:
-    # Imported by name because it takes a while, and few workflows need it.
-    module: Any = importlib.import_module("obstore")
-    store: Callable[..., Any] = importlib.import_module("obstore.store").S3Store
-    given: dict[str, Any] = {
-        "endpoint": f"{'http' if place.insecure else 'https'}://{place.endpoint}" if place.endpoint else None,
-        "region": place.region or None,
-        "access_key_id": find_secret(place.access_key_secret, secrets),
-        "secret_access_key": find_secret(place.secret_key_secret, secrets),
-    }
-    settings = {name: value for name, value in given.items() if value is not None}
-    return _Store(module, store(place.bucket, client_options={"allow_http": place.insecure}, **settings))
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    return (importlib.import_module("obstore.exceptions").BaseError, OSError)
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(". ")
+    module, store = open_bucket(
+        place.bucket,
+        endpoint=place.endpoint,
+        region=place.region,
+        insecure=place.insecure,
+        access_key=place.access_key_secret,
+        secret_key=place.secret_key_secret,
+        secrets=secrets,
+    )
+    return _Store(module, store)

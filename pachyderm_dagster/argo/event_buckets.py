@@ -2,17 +2,16 @@
 
 import datetime as dt
 import fnmatch
-import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
 from pachyderm_dagster.argo.event_feeds import Happened
 from pachyderm_dagster.argo.event_sources import BucketSource, KeyFilter
 from pachyderm_dagster.argo.events import Event, Origin, PutObject, bucket_event
-from pachyderm_dagster.argo.secret_keys import Secrets, find_secret
+from pachyderm_dagster.argo.s3_buckets import bucket_failures, failure_line, open_bucket
+from pachyderm_dagster.argo.secret_keys import Secrets
 from pachyderm_dagster.errors import UnreachableError
 
 ALL = "s3:ObjectCreated:*"
@@ -87,17 +86,15 @@ def lister_of(source: BucketSource, secrets: Secrets) -> List:
     Raises:
         NotFoundError: `workflow-secret-not-found`; when it lists, UnreachableError `event-bucket-unreachable`.
     """
-    # Imported by name because it takes a while, and few Sensors need it.
-    module: Any = importlib.import_module("obstore")
-    failures = (importlib.import_module("obstore.exceptions").BaseError, OSError)
-    given: Mapping[str, Any] = {
-        "endpoint": f"{'http' if source.insecure else 'https'}://{source.endpoint}" if source.endpoint else None,
-        "region": source.region or None,
-        "access_key_id": find_secret(source.access_key, secrets),
-        "secret_access_key": find_secret(source.secret_key, secrets),
-    }
-    settings = {name: value for name, value in given.items() if value is not None}
-    store = importlib.import_module("obstore.store").S3Store(source.bucket.name, client_options={"allow_http": source.insecure}, **settings)
+    module, store = open_bucket(
+        source.bucket.name,
+        endpoint=source.endpoint,
+        region=source.region,
+        insecure=source.insecure,
+        access_key=source.access_key,
+        secret_key=source.secret_key,
+        secrets=secrets,
+    )
 
     def listed(prefix: str) -> Iterable[PutObject]:
         # The library takes prefixes that are folders.
@@ -106,8 +103,7 @@ def lister_of(source: BucketSource, secrets: Secrets) -> List:
             for page in module.list(store, prefix=folder or None):
                 for one in page:
                     yield PutObject(key=one["path"], etag=(one["e_tag"] or "").strip('"'), size=one["size"], time=one["last_modified"])
-        except failures as error:
-            said = str(error).strip().partition("\n")[0].rstrip(". ")
-            raise UnreachableError("event-bucket-unreachable", f"the bucket {source.bucket.name!r} cannot be listed: {said}") from error
+        except bucket_failures() as error:
+            raise UnreachableError("event-bucket-unreachable", f"the bucket {source.bucket.name!r} cannot be listed: {failure_line(error)}") from error
 
     return listed

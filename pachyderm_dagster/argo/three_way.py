@@ -1,10 +1,8 @@
 """What `apply` makes of an object: what was applied before and is not any more goes, what others set stays."""
 
-from typing import Any, TypeAlias
+from typing import Any
 
-from pachyderm_dagster.argo.merging import LIST_KEYS, merged
-
-Document: TypeAlias = dict[str, Any]
+from pachyderm_dagster.argo.merging import LIST_KEYS, Document, merged
 
 
 def applied(there: Document, before: Document, manifest: Document) -> Document:
