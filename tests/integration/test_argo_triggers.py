@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from pachyderm_dagster.argo.event_feeds import LATE
+from pachyderm_dagster.argo.event_commits import LATE
 from pachyderm_dagster.argo.events import Origin
 from pachyderm_dagster.argo.kept_requests import KeptRequests
 from pachyderm_dagster.argo.runs import Runs
