@@ -285,7 +285,7 @@ class _JobRun:
 
     def _start(self, tasks: Iterable[DatumTask], count: int) -> Generator[DatumResult]:
         try:
-            return self.executor.run(self._setup(), tasks, self._parallelism(count), JobDatums(self.inputs, count))
+            return self.executor.run(self._setup(), tasks, self._parallelism(count), JobDatums(self.inputs, count, self.lease.is_lost))
         except (NotFoundError, InvalidError) as error:
             raise _Unprepared from error
 

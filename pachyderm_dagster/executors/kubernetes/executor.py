@@ -70,7 +70,7 @@ class KubernetesExecutor:
         maker, area = self._maker(cluster, home, names, pipeline, parallelism, url)
         gone = GonePods(area, self._workspace.database.clock.now) if pipeline.spec.autoscaling and etcd is None else None
         starting = Starting(self._workspace, cluster, pipeline, job.inputs.job, maker.name, self._warn)
-        run = PodRun(cluster, maker, area, Offers(area, etcd), starting, self._remove, gone)
+        run = PodRun(cluster, maker, area, Offers(area, etcd), starting, self._remove, job.is_lost, gone)
         # Before there is anything to remove: a stop in between must not be lost.
         self._runs.add(run)
         try:

@@ -46,6 +46,7 @@ class PodRun:
         gone: frees what pods had, where nothing else does.
         starting: is told of the pods.
         remove: calls something soon, in another thread.
+        is_lost: whether another driver may have the job, which goes on with what is there of it: nothing is removed then.
     """
 
     def __init__(
@@ -56,10 +57,11 @@ class PodRun:
         offers: Offers,
         starting: Starting,
         remove: Callable[[Callable[[], None]], object],
+        is_lost: Callable[[], bool],
         gone: GonePods | None = None,
     ) -> None:
         self._cluster, self._maker, self._area, self._offers, self._starting, self._remove = cluster, maker, area, offers, starting, remove
-        self._gone = gone
+        self._is_lost, self._gone = is_lost, gone
         self._changed = threading.Event()
         self._stopped = False
         self._is_removed = False
@@ -93,7 +95,8 @@ class PodRun:
             tasks.interrupt()
             if ended_well:
                 self._starting.ended_well()
-                self._remove(self.end)
+                if not self._is_lost():
+                    self._remove(self._take_away)
             else:
                 self.end(again=True)
 
@@ -105,6 +108,12 @@ class PodRun:
 
     def end(self, *, again: bool = False) -> None:
         """Removes what is there for the job, once, or `again` for what was made since a stop. What cannot be removed now is told, and is the janitor's."""
+        if self._is_lost():
+            _log.warning("job %s may be driven by another process by now, which goes on with its pods", self._area.job)
+        else:
+            self._take_away(again=again)
+
+    def _take_away(self, *, again: bool = False) -> None:
         with self._lock:
             if self._is_removed and not again:
                 return

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,10 @@ from pachyderm_dagster.pps.model import Pipeline
 from pachyderm_dagster.settings import KubernetesSettings
 from pachyderm_dagster.worker.job_queue import JobQueue
 from pachyderm_dagster.workspace import Workspace
+
+OFFER_SECONDS = 5.0
+"""Between looks whether the job is still offered."""
+NOT_OFFERED = JobEnd("is not told to work for the job any more", may_pass=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,7 @@ class StayingPods:
         self.name = workers.name
         self.called = f"Deployment {self.name}"
         self.labels = f"{WORKERS_LABEL}={self.name}"
+        self._next_look, self._was_missing = time.monotonic() + OFFER_SECONDS, False
 
     def begin(self) -> None:
         """Offers the job to pods that are there, and has more made where these are too few."""
@@ -78,12 +84,24 @@ class StayingPods:
         self._scale_up(self._cluster.get(DEPLOYMENTS, self.name))
 
     def end_seen(self, there: Sequence[Manifest]) -> JobEnd | None:
-        """None: what somebody removed or scaled down beside the job is made again."""
+        """None as long as the job is offered: what somebody removed or scaled down beside the job is made again."""
         found = next((one for one in there if one["metadata"]["name"] == self.name), None)
         if found is None or _replicas(found) < self._wanted:
             # What is watched may be of the moment before.
             self._scale_up(self._cluster.get(DEPLOYMENTS, self.name))
-        return None
+        return None if self._is_offered() else NOT_OFFERED
+
+    def _is_offered(self) -> bool:
+        """Whether pods are told of the job, by a look now and then: without that they would not work for it, and nothing else says so.
+
+        Twice in a row: of a job that was ended, and taken from the queue for that, its driver hears from the record in between.
+        """
+        if time.monotonic() < self._next_look:
+            return True
+        self._next_look = time.monotonic() + OFFER_SECONDS
+        is_missing = not self._queue.has(self._job)
+        was_missing, self._was_missing = self._was_missing, is_missing
+        return not (is_missing and was_missing)
 
     def remove(self) -> None:
         """Has pods leave the job, within about a second; they stay."""
