@@ -9,10 +9,10 @@ import click
 
 from pachyderm_dagster.cli.names import DEV_LEASE
 from pachyderm_dagster.cli.signals import stopped_by_signal
+from pachyderm_dagster.coordination.drivers import SENSOR_OWNER
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease
 from pachyderm_dagster.coordination.names import sensor_lease
 from pachyderm_dagster.errors import ExistsError, PachydermError, StateError, UnreachableError
-from pachyderm_dagster.integration.commit_sensor import SENSOR_OWNER
 from pachyderm_dagster.integration.dev_processes import HOST, LOCATION, DevProcesses
 from pachyderm_dagster.integration.instance import ensure_dagster_home
 from pachyderm_dagster.integration.reloading import WATCH_SECONDS, Reloader, snapshot_of

@@ -13,6 +13,7 @@ import click
 from pachyderm_dagster.cli.lazy import load
 from pachyderm_dagster.cli.names import DEV_LEASE
 from pachyderm_dagster.cli.progress import Progress, show_count
+from pachyderm_dagster.coordination.drivers import find_other_executors
 from pachyderm_dagster.coordination.names import sensor_lease, unloaded_lease
 from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.metadata.database import Transaction
@@ -107,11 +108,13 @@ class WaitReport:
             self._drawn = None
             click.echo(f"note: {text}", err=True)
 
-    def blocked(self, blockers: Blockers, *, daemon: bool, unloaded: Sequence[Job] = ()) -> None:
+    def blocked(self, blockers: Blockers, *, daemon: bool, unloaded: Sequence[Job] = (), away: str = "") -> None:
         """What is waited for.
 
         Args:
+            daemon: whether jobs are a daemon's.
             unloaded: jobs of pipelines that the daemon's code location does not know.
+            away: what the daemon's executor is, where it is not up and nobody else may run its jobs.
         """
         if blockers.open_inputs:
             names = ", ".join(map(str, blockers.open_inputs))
@@ -125,6 +128,8 @@ class WaitReport:
         elif unloaded:
             job, step = unloaded[0], f"load it there, or `pachctl delete pipeline {unloaded[0].pipeline}`"
             self.say(f"waiting for job {job}, whose pipeline the code location of the daemon does not load: {step}")
+        elif away:
+            self.say(f"waiting for the daemon, which is not up and runs jobs by {away}; `pachctl config` shows the executor of this process, which runs none")
         elif daemon:
             self.say("waiting for the daemon to finish what is due")
         if daemon:
@@ -155,7 +160,7 @@ class WaitReport:
 def wait_for(record: Record, environ: Mapping[str, str], pending: Pending, *, timeout: float | None) -> bool:
     """Returns when `pending` finds no open commit any more, and whether it found one before.
 
-    With no daemon up, due jobs run in this process; a time limit does not interrupt one of them.
+    With no daemon up, due jobs run in this process, but for projects whose daemon had another executor; a time limit does not interrupt one of them.
 
     Raises:
         StateError: `wait-timeout`.
@@ -180,11 +185,15 @@ def wait_for(record: Record, environ: Mapping[str, str], pending: Pending, *, ti
                 return has_waited
             has_waited = True
             # The sensors of a daemon that has just started have not looked yet.
-            daemon = bool(record.leases.find_owners([DEV_LEASE, *{sensor_lease(job.pipeline.project) for job in blockers.jobs}]))
-            report.blocked(blockers, daemon=daemon, unloaded=_unloaded(record, blockers.jobs) if daemon else ())
+            projects = {job.pipeline.project for job in blockers.jobs}
+            daemon = bool(record.leases.find_owners([DEV_LEASE, *map(sensor_lease, projects)]))
+            others = {} if daemon else find_other_executors(record.leases, projects, record.settings.executor)
+            is_left = daemon or (bool(projects) and projects <= others.keys())
+            away = ", ".join(sorted(set(others.values()))) if is_left else ""
+            report.blocked(blockers, daemon=is_left, unloaded=_unloaded(record, blockers.jobs) if daemon else (), away=away)
             if _is_past(deadline):
                 raise StateError("wait-timeout", f"{', '.join(str(commit) for commit in found)} did not finish in {timeout:g} s")
-            if blockers.jobs and not daemon:
+            if blockers.jobs and not is_left:
                 _run_due(environ, is_over, report)
                 time.sleep(0 if is_over() else IDLE_SECONDS)
             else:

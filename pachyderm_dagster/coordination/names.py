@@ -42,8 +42,13 @@ def request_lease(project: str) -> str:
 
 
 def sensor_lease(project: str) -> str:
-    """Held while a project's commit sensor ticks, so that others know that a daemon is up."""
+    """Held while a project's commit sensor ticks, and longer than two ticks may be apart, so that others know that a daemon is up."""
     return f"sensor/{project}"
+
+
+def executor_lease(project: str) -> str:
+    """Held in the name of the executor by which a project's daemon runs jobs, for long after its last tick, so that nobody runs them by another one."""
+    return f"executor/{project}"
 
 
 def unloaded_lease(project: str, pipeline: str) -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import dagster as dg
 import msgspec
 
+from pachyderm_dagster.coordination.drivers import SENSOR_LEASE_TIME, SENSOR_OWNER, tell_tick
 from pachyderm_dagster.coordination.leases import hold
-from pachyderm_dagster.coordination.names import asked_lease, request_lease, sensor_lease, unloaded_lease
+from pachyderm_dagster.coordination.names import asked_lease, request_lease, unloaded_lease
 from pachyderm_dagster.errors import PachydermError
 from pachyderm_dagster.executors.run_job import Executor
 from pachyderm_dagster.integration.branch_assets import BranchAssets
@@ -21,10 +22,6 @@ from pachyderm_dagster.integration.set_partitions import PartitionChange, change
 from pachyderm_dagster.pfs.model import BranchName, RepoName
 from pachyderm_dagster.pfs.references import parse_repo
 from pachyderm_dagster.workspace import Workspace
-
-SENSOR_LEASE_TIME = dt.timedelta(seconds=30)
-SENSOR_OWNER = "commit-sensor"
-"""One for all processes: after a reload another code server goes on with the lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,7 @@ class CommitSensor:
 
         Requests wait until every finished commit has its event, so that the events are in order and there before a run looks for them.
         """
-        workspace.leases.acquire(sensor_lease(self.project), SENSOR_OWNER, SENSOR_LEASE_TIME)
+        tell_tick(workspace.leases, self.project, workspace.settings.executor)
         try:
             make_due_ticks(workspace, self.project, scheduled=self.schedules, stopped=self._stopped(context))
         except PachydermError as error:

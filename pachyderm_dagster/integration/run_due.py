@@ -9,6 +9,7 @@ import dagster as dg
 from sqlalchemy.exc import OperationalError
 
 import pachyderm_dagster.integration.labels as labels
+from pachyderm_dagster.coordination.drivers import find_other_executors
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, hold
 from pachyderm_dagster.coordination.names import request_lease, sensor_lease, set_lease
 from pachyderm_dagster.errors import ExecutionError, StorageError
@@ -42,7 +43,8 @@ def run_due(
     on_wait: Callable[[str], None] = lambda _reason: None,
     on_warning: Callable[[str], None] | None = None,
 ) -> bool:
-    """Runs the due commit sets of a project (None: of all), oldest first, until `until()`, or nothing is due, or a daemon is there to do it.
+    """Runs the due commit sets of a project (None: of all), oldest first, until `until()`, or nothing is due, or a daemon is there to do it; none of a
+    project whose daemon was there with another executor.
 
     A set that another process is running is waited for, and taken over when that process died.
 
@@ -117,8 +119,10 @@ class _Here:
         """Runs the oldest due set and returns None; without one, says for what others are waited."""
         location = self._load()
         waiting = []
-        for name in location.snapshot.projects if project is None else [project]:
-            if self.workspace.leases.is_held(sensor_lease(name)):
+        projects = location.snapshot.projects if project is None else [project]
+        others = find_other_executors(self.workspace.leases, projects, self.workspace.settings.executor)
+        for name in projects:
+            if name in others or self.workspace.leases.is_held(sensor_lease(name)):
                 continue
             owner = self.workspace.database.clock.new_id()
             with hold(self.workspace.leases, request_lease(name), owner) as held:

@@ -8,6 +8,8 @@ import pytest
 
 from pachyderm_dagster.cli.names import DEV_LEASE
 from pachyderm_dagster.cli.waiting import Blockers, WaitReport, show_datums
+from pachyderm_dagster.coordination.drivers import SENSOR_OWNER, tell_tick
+from pachyderm_dagster.coordination.names import sensor_lease
 from pachyderm_dagster.pps.jobs import list_job
 from pachyderm_dagster.pps.model import Job
 from pachyderm_dagster.record import open_record
@@ -141,6 +143,22 @@ def test_daemon_that_has_just_started_is_left_to_do_the_work(worked: Pachctl) ->
     record.database.close()
     answer = worked.run("wait", "commit", "count@master", "--timeout", "100ms")
     assert (answer.code, answer.err.splitlines()[0]) == ("wait-timeout", "waiting for the daemon to finish what is due")
+
+
+def test_jobs_of_a_daemon_with_another_executor_are_left_to_it_though_it_is_not_up(worked: Pachctl) -> None:
+    worked.put("books@master:/more", "x y")
+    record = open_record(os.environ)
+    tell_tick(record.leases, "default", "kubernetes")
+    record.leases.release(sensor_lease("default"), SENSOR_OWNER)
+    answer = worked.run("wait", "commit", "count@master", "--timeout", "100ms")
+    assert answer.code == "wait-timeout"
+    assert answer.err.startswith("waiting for the daemon, which is not up and runs jobs by kubernetes; ")
+    assert worked("inspect", "job", "count@master", "-o", "json").document["state"] == "CREATED"
+    # A daemon that is given the executor of the commands is the last one that counts.
+    tell_tick(record.leases, "default", "local")
+    record.leases.release(sensor_lease("default"), SENSOR_OWNER)
+    record.database.close()
+    assert "no daemon is up: running due jobs in this process" in worked("wait", "commit", "count@master").err
 
 
 def test_what_is_waited_for_is_not_said_again_after_each_job(worked: Pachctl, capsysbinary: pytest.CaptureFixture[bytes]) -> None:

@@ -1,10 +1,15 @@
 """Ticks of the commit sensor: events for commits, runs for commit sets."""
 
+import contextlib
+import datetime as dt
+
 import dagster as dg
 
+from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.coordination.names import request_lease, sensor_lease
 from pachyderm_dagster.integration.finished_commits import Walked
 from pachyderm_dagster.pps.model import JobState
+from pachyderm_dagster.workspace import open_workspace
 from tests.integration.home import Home
 
 IMAGES = dg.AssetKey(["default", "images"])
@@ -179,6 +184,15 @@ def test_tick_shows_that_a_daemon_is_there(home: Home) -> None:
     assert not home.workspace.leases.is_held(sensor_lease("default"))
     home.tick()
     assert home.workspace.leases.is_held(sensor_lease("default"))
+
+
+def test_daemon_counts_as_up_until_its_next_tick_where_one_took_a_minute_and_one_failed(home: Home) -> None:
+    home.tick()
+    home.tick()
+    for seconds, is_up in ((130, True), (180, False)):
+        clock = ManualClock(home.workspace.database.clock.now() + dt.timedelta(seconds=seconds))
+        with contextlib.closing(open_workspace(home.environ, clock=clock)) as later:
+            assert later.leases.is_held(sensor_lease("default")) is is_up
 
 
 def test_output_of_a_run_that_died_before_it_reported_is_reported(home: Home) -> None:

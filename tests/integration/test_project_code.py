@@ -8,9 +8,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from pachyderm_dagster.coordination.drivers import SENSOR_OWNER
 from pachyderm_dagster.coordination.names import asked_lease
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.integration.commit_sensor import SENSOR_OWNER
 from pachyderm_dagster.integration.dagster_code import CodeLocations, open_code
 from pachyderm_dagster.integration.project_code import ProjectCode
 from pachyderm_dagster.integration.reacting import Reactor, open_reactor

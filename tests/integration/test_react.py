@@ -11,12 +11,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from pachyderm_dagster.coordination.drivers import SENSOR_OWNER
 from pachyderm_dagster.coordination.leases import LEASE_TIME
 from pachyderm_dagster.coordination.names import asked_lease, reactor_lease
 from pachyderm_dagster.errors import InvalidError, NotFoundError, StateError
 from pachyderm_dagster.integration import react as reacting
 from pachyderm_dagster.integration.commit_events import commit_id_of
-from pachyderm_dagster.integration.commit_sensor import SENSOR_OWNER
 from pachyderm_dagster.integration.react import react
 from pachyderm_dagster.pps.model import JobState
 from tests.integration.home import Home

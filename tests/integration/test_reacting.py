@@ -11,11 +11,11 @@ from dagster._core.definitions.data_version import StaleStatus
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.clock import ManualClock
+from pachyderm_dagster.coordination.drivers import SENSOR_OWNER
 from pachyderm_dagster.coordination.leases import LEASE_TIME
 from pachyderm_dagster.coordination.names import asked_lease, reactor_lease, set_lease
 from pachyderm_dagster.errors import ExecutionError, StorageError
 from pachyderm_dagster.executors.job_datums import JobDatums
-from pachyderm_dagster.integration.commit_sensor import SENSOR_OWNER
 from pachyderm_dagster.integration.dev_reactor import DevCode
 from pachyderm_dagster.integration.due_runs import DueSets
 from pachyderm_dagster.integration.reacting import PASSED, Reactor, open_reactor

@@ -12,9 +12,9 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
+from pachyderm_dagster.coordination.drivers import SENSOR_OWNER, tell_tick
 from pachyderm_dagster.coordination.names import sensor_lease, set_lease
 from pachyderm_dagster.errors import ExecutionError, StorageError
-from pachyderm_dagster.integration.commit_sensor import SENSOR_OWNER
 from pachyderm_dagster.integration.run_due import run_due
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.pfs import repos
@@ -93,6 +93,15 @@ def test_daemon_is_left_to_do_its_work(home: Home) -> None:
     assert not run_due(home.workspace, home.environ, until=lambda: all_done(home))
     assert home.jobs("edges")[0].state is JobState.CREATED
     assert home.instance.get_runs() == []
+
+
+def test_project_whose_daemon_runs_jobs_by_another_executor_is_left_to_it(home: Home) -> None:
+    home.commit("images@master", {"/a": "1"})
+    home.pipeline("edges", "images")
+    tell_tick(home.workspace.leases, "default", "kubernetes")
+    home.workspace.leases.release(sensor_lease("default"), SENSOR_OWNER)
+    assert not run_due(home.workspace, home.environ, until=lambda: all_done(home))
+    assert home.jobs("edges")[0].state is JobState.CREATED
 
 
 def test_set_that_another_command_line_runs_is_waited_for(home: Home) -> None:
