@@ -238,6 +238,11 @@ def _kubernetes(found: Mapping[str, Setting]) -> KubernetesSettings:
     if there and not (there.startswith(_ETCD) and here.value.startswith(_ETCD)):
         problem = f"{KUBERNETES_COORDINATION_URL} is set, and {COORDINATION_URL} is {here.value!r} ({here.origin})"
         raise InvalidError("config-invalid", f"{problem}; both take etcd://HOST:PORT, and name the same etcd: as pods reach it, and as this process does")
+    if "@" in there:
+        # The text is not shown: it holds a password.
+        problem = f"{KUBERNETES_COORDINATION_URL} has a user, and is written for workers into the store of the home"
+        secret = f"set ETCDCTL_USER and ETCDCTL_PASSWORD in the Secret of {KUBERNETES_STORAGE_SECRET}"
+        raise InvalidError("config-invalid", f"{problem}; {secret}, and leave them out of the URL")
     owner = found[KUBERNETES_OWNER]
     if owner.value and not re.fullmatch(r"[^/]+/[^/]+", owner.value):
         raise InvalidError("config-invalid", f"{KUBERNETES_OWNER} is {owner.value!r} ({owner.origin}); it takes the name and the uid of a pod, as NAME/UID")

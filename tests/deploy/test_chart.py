@@ -50,6 +50,8 @@ def test_version_is_the_package_s() -> None:
         ("coordination.url=zookeeper://a", "coordination.url"),
         ("coordination.podUrl=database://", "coordination.podUrl"),
         ("coordination.podUrl=etcd://a", "set coordination.url to an etcd"),
+        ("coordination.url=etcd://me:secret@a", "leave them out of the URL"),
+        ("coordination.podUrl=etcd://me:secret@a", "leave them out of the URL"),
         ("webserver.replicas=0", "webserver.replicas"),
         ("webserver.replica=2", "additional properties 'replica' not allowed"),
         ("image.pullPolicy=Sometimes", "image.pullPolicy"),

@@ -29,6 +29,12 @@ def test_an_etcd_for_pods_is_the_home_s(said: dict[str, str]) -> None:
         load_settings(HOME | {"PACHYDERM_KUBERNETES_COORDINATION_URL": ETCD} | said)
 
 
+def test_password_of_the_etcd_for_pods_does_not_come_into_the_store_by_its_url() -> None:
+    with pytest.raises(InvalidError, match="ETCDCTL_PASSWORD in the Secret") as caught:
+        load_settings(HOME | {"PACHYDERM_COORDINATION_URL": ETCD, "PACHYDERM_KUBERNETES_COORDINATION_URL": "etcd://me:word@etcd.lab:2379"})
+    assert "word@" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("said", "seconds"), [("", 300.0), ("0", 0.0), ("90", 90.0), ("never", math.inf)])
 def test_workers_that_stay_do_so_for_five_minutes_unless_said(said: str, seconds: float) -> None:
     found = load_settings(HOME | {"PACHYDERM_KUBERNETES_COOLDOWN_SECONDS": said}).kubernetes

@@ -34,7 +34,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ if .Values.bundled.enabled }}s3://pachyderm/home{{ else }}{{ required "storage.url says where the objects are; or bundled.enabled for a trial" .Values.storage.url }}{{ end }}
 {{- end }}
 
+{{/* What is in a URL stands in a ConfigMap. */}}
+{{- define "pd.coordination" -}}
+{{- if contains "@" .Values.coordination.url }}{{ fail "coordination.url has a user in it; give ETCDCTL_USER and ETCDCTL_PASSWORD in the Secret of coordination.existingSecret, and leave them out of the URL" }}{{ end }}
+{{- .Values.coordination.url }}
+{{- end }}
+
 {{- define "pd.podCoordination" -}}
+{{- if contains "@" .Values.coordination.podUrl }}{{ fail "coordination.podUrl has a user in it; give ETCDCTL_USER and ETCDCTL_PASSWORD of workers in the Secret of storage.existingSecret, and leave them out of the URL" }}{{ end }}
 {{- if and .Values.coordination.podUrl (not (hasPrefix "etcd://" .Values.coordination.url)) }}{{ fail "coordination.podUrl is the etcd of coordination.url as pods reach it; set coordination.url to an etcd, or leave podUrl empty" }}{{ end }}
 {{- .Values.coordination.podUrl }}
 {{- end }}
