@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from pachyderm_dagster.worker.deaths import Deaths
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask
 from pachyderm_dagster.worker.set_claims import SetClaims
 from pachyderm_dagster.worker.work_area import WorkArea
@@ -68,6 +69,7 @@ class SetOrders:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._area, self._open_claims, self._told = area, claims, told
+        self._deaths = Deaths(area)
         self._looks, self._wait, self._now = looks, wait, now
         self._claims: SetClaims | None = None
         self._tasks: deque[DatumTask] = deque()
@@ -176,7 +178,7 @@ class SetOrders:
     def _open(self, number: int) -> None:
         """Queues the tasks of a set that have no result. Those under which a pod died once come last, and none under which two did: its driver answers that."""
         done, part = self._area.results_of(number)
-        deaths = Counter(death.datum for death in self._area.deaths())
+        deaths = Counter(death.datum for death in self._deaths.look())
         tasks = [task for task in self._area.read_set(number) if task.index not in done and deaths[task.index] < MOST_DEATHS_OF_A_DATUM]
         tasks.sort(key=lambda task: deaths[task.index])
         with self._changed:

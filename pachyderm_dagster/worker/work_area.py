@@ -135,22 +135,18 @@ class WorkArea:
     def begin(self, setup: WorkerSetup, coordination: str = "") -> bool:
         """Writes the setup, without secret files; one that an earlier driver of the job wrote stays. A removal that was cut off is ended first.
 
-        Returns whether workers claim sets where this driver has them do so, which may be another place in an earlier one's setup.
+        Returns whether this driver can go on with it: an earlier one's setup may have another place where workers claim sets, or be of another layout.
         """
         if self._find(_REMOVING) is not None:
             self.remove()
         plain = msgspec.structs.replace(setup, secret_files={})
         if self.store.put_new(self._key(_SETUP), msgspec.msgpack.encode(AreaSetup(plain, coordination=coordination))):
             return True
-        found = self.find_setup()
-        return found is not None and found.coordination == coordination
+        return self._is_setup_for(coordination)
 
     def stands(self, coordination: str) -> bool:
-        """Whether a driver can go on with it that has workers claim sets there: it was begun, and its removal was not. Raises as `find_setup`."""
-        if self._find(_REMOVING) is not None:
-            return False
-        found = self.find_setup()
-        return found is not None and found.coordination == coordination
+        """Whether a driver can go on with it that has workers claim sets there: it was begun, in the layout of this program, and its removal was not."""
+        return self._find(_REMOVING) is None and self._is_setup_for(coordination)
 
     def layout(self) -> int | None:
         """In which layout it is; None when not all is there that its driver writes before there are results, or it is being removed."""
@@ -193,8 +189,15 @@ class WorkArea:
 
     def deaths(self) -> Iterator[Death]:
         """The deaths so far, also those of one pod's worker that was started again."""
-        for name in self._names(_DEATHS):
-            yield self._decode(f"{_DEATHS}/{name}", Death)
+        return map(self.read_death, self.death_names())
+
+    def death_names(self) -> Iterator[str]:
+        """The names of the deaths so far."""
+        return self._names(_DEATHS)
+
+    def read_death(self, name: str) -> Death:
+        """One death; it stays as it is."""
+        return self._decode(f"{_DEATHS}/{name}", Death)
 
     def find_told(self, pod: str) -> Death | None:
         """The datum that a pod ran when it was told to end; None when it ran none, or nobody told it."""
@@ -380,6 +383,10 @@ class WorkArea:
         self.store.put_new(self._key(f"{_ENDS}/{pod}/{number:08}"), msgspec.msgpack.encode(refused))
         for name in before:
             self.store.delete(self._key(f"{_ENDS}/{pod}/{name}"))
+
+    def _is_setup_for(self, coordination: str) -> bool:
+        data = self._find(_SETUP)
+        return data is not None and _decode(data, _Layout).layout == LAYOUT and _decode(data, AreaSetup).coordination == coordination
 
     def _key(self, name: str) -> str:
         return f"{WORK}/{self.job}/{name}"

@@ -2,6 +2,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,6 +111,22 @@ def test_datums_under_which_a_pod_died_come_last_and_those_of_two_deaths_not_at_
         area.note_death(Death(0, f"dead-{pod}", datum, "00", "it ended"))
     assert work(orders_of(area, Claim(0, "a"))) == [2, 3, 0]
     assert area.claims_of("0") == []
+
+
+def test_a_death_is_read_once_however_many_sets_are_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    area = offered(6, 1)
+    for pod in range(3):
+        area.note_death(Death(0, f"dead-{pod}", pod, "00", "it ended"))
+    read: list[str] = []
+    read_death = WorkArea.read_death
+
+    def noting(self: WorkArea, name: str) -> Death:
+        read.append(name)
+        return read_death(self, name)
+
+    monkeypatch.setattr(WorkArea, "read_death", noting)
+    assert sorted(work(orders_of(area, Claim(0, "a")))) == list(range(6))
+    assert read == ["dead-0", "dead-1", "dead-2"]
 
 
 def test_a_set_of_which_nothing_may_run_is_finished_all_the_same() -> None:

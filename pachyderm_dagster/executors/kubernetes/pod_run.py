@@ -18,6 +18,7 @@ from pachyderm_dagster.executors.kubernetes.patches import Manifest
 from pachyderm_dagster.executors.kubernetes.pod_job import PodMaker
 from pachyderm_dagster.executors.kubernetes.starting import Starting
 from pachyderm_dagster.executors.kubernetes.watching import Watched
+from pachyderm_dagster.worker.deaths import Deaths
 from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, ResultState
 from pachyderm_dagster.worker.results_reader import ResultsReader
 from pachyderm_dagster.worker.work_area import SENT_SIGTERM, Death, WorkArea
@@ -66,7 +67,9 @@ class PodRun:
         self._stopped = False
         self._is_removed = False
         self._lock = threading.Lock()
+        self._deaths = Deaths(area)
         self._ends: dict[str, Manifest] = {}
+        self._noted: set[str] = set()
         self._seen: set[tuple[str, int, bool]] = set()
         self._heed_until, self._heed_next = 0.0, time.monotonic() + _REFUSAL_SECONDS
         self._vain_jobs = 0
@@ -198,9 +201,9 @@ class PodRun:
 
     def _bury(self, tasks: GivenTasks) -> Iterator[DatumResult]:
         """Fails the datums that two containers died with."""
-        note_deaths(self._area, self._ends.values())
+        self._noted |= note_deaths(self._area, (pod for uid, pod in self._ends.items() if uid not in self._noted))
         deaths: dict[int, list[Death]] = {}
-        for death in self._area.deaths():
+        for death in self._deaths.look():
             deaths.setdefault(death.datum, []).append(death)
         for index, found in deaths.items():
             if len(found) >= MOST_DEATHS_OF_A_DATUM and tasks.answer(index):
@@ -212,10 +215,13 @@ class PodRun:
         return known[-1] if known else ExecutionError("worker-died", f"twice a container ended while it ran this datum; the last time {deaths[-1].how}")
 
 
-def note_deaths(area: WorkArea, ended: Iterable[Manifest]) -> None:
-    """Blames the datums that pods ran which were told to end, where the status of the pod says that it was the datum's fault."""
+def note_deaths(area: WorkArea, ended: Iterable[Manifest]) -> set[str]:
+    """Blames the datums that pods ran which were told to end, where the status of the pod says that it was the datum's fault; the uids of these pods."""
+    blamed: set[str] = set()
     for pod in ended:
-        is_from_within = is_ended_from_within(pod)
-        if (is_from_within or is_evicted_for_disk(pod)) and (told := area.find_told(pod["metadata"]["uid"])) is not None:
+        uid, is_from_within = pod["metadata"]["uid"], is_ended_from_within(pod)
+        if (is_from_within or is_evicted_for_disk(pod)) and (told := area.find_told(uid)) is not None:
             # Also of an end that was noted already: nothing is overwritten.
             area.note_death(msgspec.structs.replace(told, how=SENT_SIGTERM) if is_from_within else told)
+            blamed.add(uid)
+    return blamed

@@ -40,6 +40,13 @@ def test_area_with_another_place_for_claims_is_left_and_removed(store: ObjectSto
     assert keys(store) == [f"work/{WORKERS}/jobs/others"]
 
 
+def test_area_of_another_layout_is_left_and_removed(store: ObjectStore) -> None:
+    # As msgpack: {"setup": nil, "layout": 2}. Its driver was of another version.
+    store.put_new(f"work/{JOB}.id1/setup", b"\x82\xa5setup\xc0\xa6layout\x02")
+    assert choose(store, "id2").job == f"{JOB}.id2"
+    assert keys(store) == []
+
+
 def test_what_is_left_of_others_is_removed_and_the_one_that_stands_found(store: ObjectStore) -> None:
     begun = choose(store, "id1")
     begun.begin(SETUP)

@@ -57,6 +57,19 @@ def test_job_that_a_killed_driver_left_is_gone_on_with(place: Place) -> None:
     assert place.is_clean()
 
 
+def test_job_that_a_driver_of_another_version_left_is_begun_anew(place: Place) -> None:
+    place.pods.starts = False
+    with pytest.raises(Killed):
+        run_job(place.workspace, place.due(), executor=DiesWithTasksWritten(place.executor(), place))
+    key, store = f"work/{place.area().job}/setup", place.workspace.store
+    store.delete(key)
+    # As msgpack: {"setup": nil, "layout": 2}
+    store.put_new(key, b"\x82\xa5setup\xc0\xa6layout\x02")
+    place.pods.starts = True
+    assert place.run().state is JobState.SUCCESS
+    assert place.is_clean()
+
+
 def test_job_that_ended_without_its_driver_gives_its_results(place: Place) -> None:
     with pytest.raises(Killed):
         run_job(place.workspace, place.due(), executor=DiesWithTasksWritten(place.executor(), place))
