@@ -24,7 +24,7 @@ from pachyderm_dagster.integration.job_events import inputs_table
 from pachyderm_dagster.integration.job_reports import find_read, find_untold_output
 from pachyderm_dagster.integration.shown_commits import shown_commit
 from pachyderm_dagster.pfs import commits
-from pachyderm_dagster.pfs.finished import list_finished_after
+from pachyderm_dagster.pfs.finished import FinishedCommits, Seen
 from pachyderm_dagster.pfs.heads import find_readable_head
 from pachyderm_dagster.pfs.model import BranchName, Commit, Origin
 from pachyderm_dagster.pps import jobs
@@ -41,7 +41,9 @@ class Walked(msgspec.Struct, frozen=True):
     """How far the walk has come: the sensor's cursor.
 
     Args:
-        finished: time of the last commit, in microseconds since 1970; several may share it, so `key` is the commit's row.
+        finished: time of the newest commit that was seen, in microseconds since 1970.
+        since: likewise, what finished before is not looked at again; 0 in cursors of an older release, which looked at nothing before `finished`.
+        seen: commits, by their rows, that finished since then and were seen.
         unsure: jobs that succeeded while their run was still going: it may have died before it told Dagster.
         awaited: commits, by their rows, that a run which is still going wrote and is about to report itself.
         silent: run ids, and since when (seconds since 1970) nobody seems to work on them.
@@ -50,7 +52,8 @@ class Walked(msgspec.Struct, frozen=True):
     """
 
     finished: int = 0
-    key: int = 0
+    since: int = 0
+    seen: tuple[int, ...] = ()
     unsure: tuple[int, ...] = ()
     awaited: tuple[int, ...] = ()
     silent: dict[str, float] = {}
@@ -60,6 +63,15 @@ class Walked(msgspec.Struct, frozen=True):
     def encode(self) -> str:
         """The cursor as JSON."""
         return msgspec.json.encode(self).decode()
+
+    def to_seen(self) -> Seen:
+        """How far the walk over finished commits has come."""
+        return Seen(_time(self.finished), _time(self.since or self.finished), frozenset(self.seen))
+
+    def at(self, seen: Seen) -> "Walked":
+        """The same where that walk has come so far."""
+        rows = tuple(sorted(name for name in seen.names if isinstance(name, int)))
+        return msgspec.structs.replace(self, finished=_microseconds(seen.time), since=_microseconds(seen.since), seen=rows)
 
     @classmethod
     def decode(cls, text: str | None) -> "Walked":
@@ -87,7 +99,9 @@ class Walk:
 def walk_commits(workspace: Workspace, instance: dg.DagsterInstance, project: str, assets: BranchAssets, walked: Walked, *, most: int) -> Walk:
     """Goes on from `walked` over `most` of the finished commits of a project and collects the events that are missing."""
     with workspace.database.read() as txn:
-        found = list_finished_after(txn, project, _EPOCH + dt.timedelta(microseconds=walked.finished), walked.key, number=most)
+        news, seen = FinishedCommits(project).after(txn, walked.to_seen(), most)
+        rows = {commit.key: commit for commit in commits.list_rows(txn, [one.key for one in news])}
+        found = [rows[one.key] for one in news]
         job_of = {
             job.output_commit: job for commit in found if commit.origin is Origin.AUTO for job in jobs.list_job(txn, pipeline=commit.repo, set_id=commit.id)
         }
@@ -110,11 +124,7 @@ def walk_commits(workspace: Workspace, instance: dg.DagsterInstance, project: st
             continue
         if event is not None:
             walk.events.append(event)
-    last = found[-1] if found else None
-    if last is not None:
-        assert last.finished is not None
-        walked = msgspec.structs.replace(walked, finished=_microseconds(last.finished), key=last.key)
-    walk.walked = msgspec.structs.replace(walked, unsure=tuple(still_unsure), awaited=tuple(still_awaited), silent={})
+    walk.walked = msgspec.structs.replace(walked.at(seen), unsure=tuple(still_unsure), awaited=tuple(still_awaited), silent={})
     return walk
 
 
@@ -179,6 +189,10 @@ def _is_running(workspace: Workspace, instance: dg.DagsterInstance, job: Job) ->
         return True
     run = None if job.run_id is None else instance.get_run_by_id(job.run_id)
     return run is not None and not run.is_finished
+
+
+def _time(microseconds: int) -> dt.datetime:
+    return _EPOCH + dt.timedelta(microseconds=microseconds)
 
 
 def _microseconds(time: dt.datetime) -> int:

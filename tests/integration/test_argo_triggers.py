@@ -9,7 +9,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from pachyderm_dagster.argo.event_commits import LATE
 from pachyderm_dagster.argo.events import Origin
 from pachyderm_dagster.argo.kept_requests import KeptRequests
 from pachyderm_dagster.argo.runs import Runs
@@ -18,6 +17,7 @@ from pachyderm_dagster.integration import argo_definitions
 from pachyderm_dagster.integration.argo_jobs import job_of
 from pachyderm_dagster.integration.argo_loading import load_workflows
 from pachyderm_dagster.integration.argo_triggers import trigger_of
+from pachyderm_dagster.pfs.finished import LATE
 from pachyderm_dagster.workspace import Workspace, open_workspace
 from tests.argo.event_files import HOOK, sensor, source
 

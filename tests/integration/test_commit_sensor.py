@@ -2,12 +2,15 @@
 
 import contextlib
 import datetime as dt
+import json
+from collections.abc import Iterator
 
 import dagster as dg
 
 from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.coordination.names import request_lease, sensor_lease
 from pachyderm_dagster.integration.finished_commits import Walked
+from pachyderm_dagster.pfs.finished import Seen
 from pachyderm_dagster.pps.model import JobState
 from pachyderm_dagster.workspace import open_workspace
 from tests.integration.home import Home
@@ -18,6 +21,13 @@ IMAGES = dg.AssetKey(["default", "images"])
 def versions(home: Home, *path: str) -> list[str]:
     """Data versions of an asset's materializations, newest first."""
     return [(event.tags or {})["dagster/data_version"] for event in home.materializations(*path)]
+
+
+@contextlib.contextmanager
+def at(home: Home, time: dt.datetime) -> Iterator[Home]:
+    """The home as a process sees it whose commits have this time."""
+    with contextlib.closing(open_workspace(home.environ, clock=ManualClock(time))) as workspace:
+        yield Home(workspace, home.environ, home.instance)
 
 
 def test_each_finished_commit_becomes_one_materialization_in_order(home: Home) -> None:
@@ -178,6 +188,30 @@ def test_no_run_is_asked_for_while_a_run_by_hand_makes_its_set(home: Home) -> No
         tick = home.tick()
     assert tick.requests == []
     assert len(home.tick().requests) == 1
+
+
+def test_commit_that_is_seen_behind_a_later_one_of_its_project_is_told_once_though_it_is_no_head(home: Home) -> None:
+    now = home.workspace.database.clock.now()
+    with at(home, now) as early, at(home, now + dt.timedelta(seconds=60)) as late:
+        late.commit("images@master", {"/a": "1"})
+        home.tick()
+        first = early.commit("books@master", {"/b": "1"})
+        second = late.commit("books@master", {"/c": "1"})
+        assert [(event.tags or {})["dagster/data_version"] for event in home.tick().events] == [first.id, second.id]
+        assert home.tick().events == []
+
+
+def test_cursor_of_an_older_release_goes_on_where_it_was(home: Home) -> None:
+    home.commit("images@master", {"/a": "1"})
+    home.tick()
+    cursor = json.loads(home.cursors["default"] or "")
+    (row,) = cursor["seen"]
+    home.cursors["default"] = json.dumps({"finished": cursor["finished"], "key": row, "unsure": [], "awaited": [], "silent": {"run": 1.0}})
+    time = dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=cursor["finished"])
+    assert Walked.decode(home.cursors["default"]).to_seen() == Seen(time, time)
+    later = home.commit("books@master", {"/b": "1"})
+    assert [(event.tags or {})["dagster/data_version"] for event in home.tick().events] == [later.id]
+    assert home.tick().events == []
 
 
 def test_tick_shows_that_a_daemon_is_there(home: Home) -> None:
