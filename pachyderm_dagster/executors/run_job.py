@@ -266,9 +266,10 @@ class _JobRun:
             return recorder
         underway = Underway(datums, chosen.run)
         tasks = self._in_sets(datum_tasks(self.file_trees, datums, chosen.run, sources), len(chosen.run))
-        running = self._start(tasks, len(chosen.run))
         try:
             self._forget_attempt(recorder)
+            # Last: who takes its results has it end.
+            running = self._start(tasks, len(chosen.run))
             with contextlib.closing(running) as results, Watch(lambda: self._check_running(recorder, underway), self.executor.stop, REPORT_SECONDS):
                 self._record(results, recorder, underway)
             if recorder.count < len(chosen.run):

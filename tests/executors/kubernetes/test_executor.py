@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pachyderm_dagster.errors import ExecutionError, StorageError
+from pachyderm_dagster.errors import ExecutionError, StorageError, UnreachableError
 from pachyderm_dagster.executors.kubernetes.cluster import Cluster
 from pachyderm_dagster.executors.kubernetes.pod_run import MOST_VAIN_JOBS
 from pachyderm_dagster.executors.kubernetes.starting import Starting
@@ -68,6 +68,17 @@ def test_job_that_a_driver_of_another_version_left_is_begun_anew(place: Place) -
     place.pods.starts = True
     assert place.run().state is JobState.SUCCESS
     assert place.is_clean()
+
+
+def test_record_that_is_away_before_the_first_result_leaves_no_job(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> bytes:
+        raise UnreachableError("record-unreachable", "the record is away")
+
+    with place.executor() as executor:
+        monkeypatch.setattr("pachyderm_dagster.executors.run_job.jobs.find_checkpoint", away)
+        with pytest.raises(UnreachableError):
+            run_job(place.workspace, place.due(), executor=executor)
+        assert place.is_clean()
 
 
 def test_job_that_ended_without_its_driver_gives_its_results(place: Place) -> None:
