@@ -1,7 +1,6 @@
 """Objects of a cluster of any kind, as templates that are a `resource` ask for them."""
 
 import contextlib
-import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -102,8 +101,7 @@ class ClusterObjects:
         return f"{base}{space}/{found['name']}" + (f"/{quote(reference.name)}" if reference.name else "")
 
     def _ask(self, method: str, path: str, **more: Any) -> Document:
-        answer: Document = json.loads(self._server.ask(method, path, f"{method} {path}", **{"content_type": JSON, **more}).data)
-        return answer
+        return self._server.ask_object(method, path, f"{method} {path}", **{"content_type": JSON, **more})
 
 
 def _missing(message: str) -> PachydermError:

@@ -1,6 +1,5 @@
 """The Deployments of a namespace and their pods, as the API server has them: plain dicts of their JSON."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,19 +48,16 @@ class Deployments:
 
     def log(self, pod: str, container: str, *, lines: int, previous: bool) -> str:
         """The last lines that a container wrote; those of the one before it, which ended, when `previous`. Empty when there is none to read."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log"
         query = [("container", container), ("tailLines", lines), ("previous", "true" if previous else "false")]
         try:
-            data: bytes = self._ask("GET", f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log", query=query).data
+            data: bytes = self._server.ask("GET", path, f"GET {path}", query=query).data
         except (NotFoundError, InvalidError):
             return ""
         return data.decode(errors="replace")
 
     def _object(self, method: str, path: str, **more: Any) -> Manifest:
-        found: Manifest = json.loads(self._ask(method, path, **more).data)
-        return found
-
-    def _ask(self, method: str, path: str, **more: Any) -> Any:
-        return self._server.ask(method, path, f"{method} {path}", content_type=_STRATEGIC, **more)
+        return self._server.ask_object(method, path, f"{method} {path}", content_type=_STRATEGIC, **more)
 
 
 def _missing(message: str) -> PachydermError:

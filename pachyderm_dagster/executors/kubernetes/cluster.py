@@ -109,12 +109,13 @@ class Cluster:
         return Watch(kind, self._call("GET", kind, query=query, timeout=(TIMEOUT[0], WATCH_SECONDS + _QUIET_SECONDS), stream=True))
 
     def _ask(self, method: str, kind: str, name: str = "", **more: Any) -> Manifest:
-        found: Manifest = json.loads(self._call(method, kind, name, **more).data)
-        return found
+        return self._server.ask_object(method, self._path(kind, name), _what(method, kind, name), **more)
 
     def _call(self, method: str, kind: str, name: str = "", **more: Any) -> Any:
-        path = f"{_GROUPS.get(kind, '/api/v1')}/namespaces/{self._namespace}/{kind}" + (f"/{name}" if name else "")
-        return self._server.ask(method, path, f"{method} {kind} {name}".rstrip(), **more)
+        return self._server.ask(method, self._path(kind, name), _what(method, kind, name), **more)
+
+    def _path(self, kind: str, name: str) -> str:
+        return f"{_GROUPS.get(kind, '/api/v1')}/namespaces/{self._namespace}/{kind}" + (f"/{name}" if name else "")
 
 
 class Watch:
@@ -146,6 +147,10 @@ class Watch:
     def close(self) -> None:
         """Gives the connection back; by the thread that iterates."""
         self._response.close()
+
+
+def _what(method: str, kind: str, name: str) -> str:
+    return f"{method} {kind} {name}".rstrip()
 
 
 def _missing(message: str) -> PachydermError:

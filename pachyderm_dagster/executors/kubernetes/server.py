@@ -85,6 +85,18 @@ class Server:
             raise self._refusal(response, what)
         return response
 
+    def ask_object(self, method: str, path: str, what: str, **more: Any) -> dict[str, Any]:
+        """The object that the server answers with. As `ask`; what is no object, as the page of a proxy, is an answer of no API server."""
+        data = self.ask(method, path, what, **more).data
+        try:
+            found = json.loads(data)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            problem = f"what answered to {what} is no API server: it said {data[:100]!r}"
+            raise UnreachableError("cluster-unreachable", f"{problem}; check KUBECONFIG, and proxies on the way; it is asked again by the next try")
+        return found
+
     def _refusal(self, response: Any, what: str) -> PachydermError:
         message = _message(response)
         match response.status:
