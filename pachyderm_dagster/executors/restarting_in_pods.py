@@ -8,13 +8,13 @@ from pachyderm_dagster.executors.kubernetes.attempt_areas import list_areas
 from pachyderm_dagster.executors.kubernetes.names import JobNames, kept_name
 from pachyderm_dagster.pfs.store_ids import find_store_id
 from pachyderm_dagster.pps.model import Job, Pipeline
-from pachyderm_dagster.worker.restart_requests import LOOK_SECONDS
+from pachyderm_dagster.worker.restart_requests import LOOK_SECONDS, MOST_LOOK_SECONDS
 from pachyderm_dagster.worker.stored_log import log_area
 from pachyderm_dagster.worker.work_area import WorkArea
 from pachyderm_dagster.workspace import Workspace
 
-WAIT_SECONDS = 4 * LOOK_SECONDS
-"""A worker takes a request up at the second look that finds the same datum."""
+WAIT_SECONDS = MOST_LOOK_SECONDS + 2 * LOOK_SECONDS
+"""A worker takes a request up at its next look, and those for a datum that has run for long are far apart."""
 _LOOK_SECONDS = 0.25
 
 

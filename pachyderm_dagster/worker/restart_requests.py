@@ -9,7 +9,12 @@ from pachyderm_dagster.log_lines import process_log
 from pachyderm_dagster.worker.work_area import WorkArea
 
 LOOK_SECONDS = 2.0
-"""Between looks, each of which costs a request of the store: a datum that ends sooner is never looked for."""
+"""Between looks, each of which costs a request of the store, at first: a datum that ends sooner is never looked for."""
+_MOST_WAITS = 8
+# Of the time for which the datum has run.
+_SHARE = 8
+MOST_LOOK_SECONDS = _MOST_WAITS * LOOK_SECONDS
+"""Between looks for a datum that has run for minutes."""
 
 
 def watch_restarts(area: WorkArea, running: Callable[[], str | None], restart: Callable[[], NoReturn], over: threading.Event | None = None) -> None:
@@ -30,12 +35,17 @@ class _Watch:
 
     def run(self) -> None:
         before: str | None = None
+        ran = left = 0
         while not self._over.wait(LOOK_SECONDS):
             now = self._running()
-            if now is not None and now == before and self._take(now):
+            ran, left = (ran + 1, left - 1) if now is not None and now == before else (0, 0)
+            before = now
+            if now is None or ran == 0 or left > 0:
+                continue
+            if self._take(now):
                 process_log.info("datum %s is run again, as it was asked for", now)
                 self._restart()
-            before = now
+            left = min(max(1, ran // _SHARE), _MOST_WAITS)
 
     def _take(self, datum: str) -> bool:
         try:
