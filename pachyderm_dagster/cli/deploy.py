@@ -59,7 +59,9 @@ def deploy_kubernetes(
     """With a PostgreSQL and an object store that exist: `databases.existingSecret` and `storage.url` at least. A second call upgrades what is there, and
     leaves runs alone. It takes Helm 3.
     """
-    _deploy(environ, Release(release, namespace, context), values, settings, dry_run=dry_run)
+    # Otherwise what was a trial before would go on with its own servers, whatever databases are named now.
+    others = json.dumps({"bundled": {"enabled": False}})
+    _deploy(environ, Release(release, namespace, context), ["-", *values], settings, dry_run=dry_run, stdin=others)
 
 
 @click.command(epilog="Example: pachyderm-dagster undeploy")
@@ -71,6 +73,6 @@ def undeploy(environ: Mapping[str, str], release: str, namespace: str, context: 
     click.echo(run_helm(["uninstall", found.name, *found.words, "--wait"], environ), nl=False)
 
 
-def _deploy(environ: Mapping[str, str], release: Release, values: Sequence[str], settings: Sequence[str], *, dry_run: bool, stdin: str = "") -> None:
+def _deploy(environ: Mapping[str, str], release: Release, values: Sequence[str], settings: Sequence[str], *, dry_run: bool, stdin: str) -> None:
     words = (render_words if dry_run else install_words)(release, chart_folder(), values, settings)
     click.echo(run_helm(words, environ, stdin=stdin), nl=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from pachyderm_dagster.errors import ExecutionError, InvalidError
+from pachyderm_dagster.errors import ExecutionError, InvalidError, StateError
 
 HELM = "helm"
 WAIT = "10m"
@@ -85,15 +85,22 @@ def run_helm(words: Sequence[str], environ: Mapping[str, str], *, stdin: str = "
 
 
 def find_password(release: Release, environ: Mapping[str, str]) -> str | None:
-    """That of the bundled servers of a release; None when there is no release, or it has none."""
+    """That of the bundled servers of a release; None when there is no release.
+
+    Raises:
+        StateError: `release-not-trial`, when there is one, without such servers.
+    """
     try:
         found = json.loads(run_helm(["get", "values", release.name, *release.words, "--output", "json"], environ)) or {}
     except ExecutionError as error:
         if "not found" in error.message:
             return None
         raise
-    password = found.get("bundled", {}).get("password")
-    return str(password) if password else None
+    bundled = found.get("bundled") or {}
+    if not bundled.get("enabled"):
+        problem = f"release '{release.name}' in namespace '{release.namespace}' has databases and a store that are not its own, and would get empty ones"
+        raise StateError("release-not-trial", f"{problem}; `deploy kubernetes` upgrades it; for a trial beside it give another --release or --namespace")
+    return str(bundled["password"]) if bundled.get("password") else None
 
 
 def _given(values: Sequence[str], settings: Sequence[str]) -> list[str]:

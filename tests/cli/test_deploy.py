@@ -57,6 +57,14 @@ def test_local_keeps_the_password_of_what_is_installed(pachctl: Pachctl, helm: P
     assert bundled(helm)["password"] == "abcdefghijklmnop"
 
 
+def test_local_gives_no_empty_databases_to_a_release_that_has_others(pachctl: Pachctl, helm: Path) -> None:
+    (helm / "values").write_text('{"databases": {"existingSecret": "lab"}, "storage": {"url": "s3://lab"}}')
+    answer = pachctl.run("deploy", "local", "--release", "lab")
+    assert (answer.status, answer.code) == (1, "release-not-trial")
+    assert "release 'lab' in namespace 'default'" in answer.err and "`deploy kubernetes` upgrades it" in answer.err
+    assert not (helm / "called-upgrade").exists()
+
+
 def test_dry_run_prints_the_manifests_and_asks_no_cluster(pachctl: Pachctl, helm: Path) -> None:
     assert pachctl("deploy", "local", "--dry-run").out == "kind: Deployment\n"
     assert not (helm / "called-get").exists()
@@ -67,8 +75,9 @@ def test_kubernetes_takes_files_of_values_and_bundles_nothing(pachctl: Pachctl, 
     (helm / "lab.yaml").write_text("storage: {url: s3://lab}")
     pachctl("deploy", "kubernetes", "-f", str(helm / "lab.yaml"), "--release", "lab")
     assert called(helm, "upgrade")[1] == "lab"
-    assert called(helm, "upgrade")[-2:] == ["--values", str(helm / "lab.yaml")]
-    assert (helm / "stdin").read_text() == ""
+    assert called(helm, "upgrade")[-4:] == ["--values", "-", "--values", str(helm / "lab.yaml")]
+    # Also where a trial was before, whose values hold on.
+    assert bundled(helm) == {"enabled": False}
 
 
 def test_what_helm_refuses_is_told_in_its_words(pachctl: Pachctl, helm: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,33 @@ def test_wrong_value_is_refused_with_its_name(setting: str, said: str) -> None:
     assert done.returncode != 0
     # Helm's library of schemas writes a path with slashes.
     assert said in done.stderr.replace("/", "."), done.stderr
+
+
+def scalars(part: object) -> Iterator[object]:
+    match part:
+        case dict():
+            for value in part.values():
+                yield from scalars(value)
+        case list():
+            for value in part:
+                yield from scalars(value)
+        case _:
+            yield part
+
+
+def test_names_that_look_like_numbers_stay_names() -> None:
+    """All of them may be names on a cluster."""
+    names = {"databases.existingSecret": 1001, "storage.existingSecret": 1002, "coordination.existingSecret": 1003, "spouts.existingSecret": 1004}
+    more = {"imagePullSecrets[0]": 1005, "ingress.className": 1006, "ingress.tlsSecret": 1007}
+    given = [word for name, value in (names | more).items() for word in ("--set-string", f"{name}={value}")]
+    done = helm("template", "1008", CHART, "--namespace", "1009", "--values", VALUES / "whole.yaml", *given)
+    assert done.returncode == 0, done.stderr
+    found = list(yaml.safe_load_all(done.stdout))
+    found += [yaml.safe_load(one["data"]["dagster.yaml"]) for one in found if one and "dagster.yaml" in one.get("data", {})]
+    told = list(scalars(found))
+    numbers = range(1001, 1010)
+    assert {str(number) for number in numbers} <= set(map(str, told))
+    assert [one for one in told if isinstance(one, int) and one in numbers] == []
 
 
 @pytest.mark.parametrize("values", SETS)

@@ -4,7 +4,7 @@
 
 {{- define "pd.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "pd.labels" -}}
@@ -68,11 +68,11 @@ capabilities:
     name: {{ include "pd.name" . }}-environ
 {{- with include "pd.storageSecret" . }}
 - secretRef:
-    name: {{ . }}
+    name: {{ . | quote }}
 {{- end }}
 {{- with .Values.coordination.existingSecret }}
 - secretRef:
-    name: {{ . }}
+    name: {{ . | quote }}
 {{- end }}
 {{- end }}
 
@@ -80,12 +80,12 @@ capabilities:
 - name: PACHYDERM_METADATA_URL
   valueFrom:
     secretKeyRef:
-      name: {{ include "pd.databasesSecret" . }}
+      name: {{ include "pd.databasesSecret" . | quote }}
       key: {{ .Values.databases.recordKey }}
 - name: DAGSTER_POSTGRES_URL
   valueFrom:
     secretKeyRef:
-      name: {{ include "pd.databasesSecret" . }}
+      name: {{ include "pd.databasesSecret" . | quote }}
       key: {{ .Values.databases.dagsterKey }}
 {{- end }}
 
@@ -176,7 +176,7 @@ enableServiceLinks: false
 {{- with .root.Values.imagePullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- with .root.Values.nodeSelector }}
