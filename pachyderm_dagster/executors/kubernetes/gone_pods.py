@@ -47,14 +47,16 @@ class GonePods:
         # New sets have numbers behind those that are still being written.
         if (gone <= self._gone and now < self._next_look) or not self._all_written():
             return
+        holders = self._area.holders()
         if now >= self._next_look:
             self._next_look = now + LOOK
             # Twice in a row: of a new pod it may be known later that it is there.
-            missing = self._area.holders() - there
+            missing = holders - there
             self._seen |= missing & self._missing
             self._missing, gone = missing, self._seen - there
         self._gone = gone
-        for uid in sorted(self._gone):
+        # Most that ever went hold nothing any more.
+        for uid in sorted(self._gone & holders):
             freed = self._area.free(uid)
             self._freed.update(freed)
             if freed:

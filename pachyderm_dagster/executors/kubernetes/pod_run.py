@@ -112,6 +112,8 @@ class PodRun:
     def end(self, *, again: bool = False) -> None:
         """Removes what is there for the job, once, or `again` for what was made since a stop. What cannot be removed now is told, and is the janitor's."""
         if self._is_lost():
+            if self._is_removed:
+                return
             _log.warning("job %s may be driven by another process by now, which goes on with its pods", self._area.job)
         else:
             self._take_away(again=again)

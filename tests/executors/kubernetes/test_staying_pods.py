@@ -143,6 +143,27 @@ def test_sets_that_a_pod_takes_when_it_is_gone_already_are_freed_too(place: Plac
     area.remove()
 
 
+def test_looks_for_what_pods_left_do_not_grow_with_pods_that_went(place: Place, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    area = WorkArea(place.workspace.store, "copy-v1-0a1b.id1")
+    area.write_sets([[TASK]])
+    gone = GonePods(area, clock.now)
+    gone.look([{"metadata": {"uid": f"pod-{number}"}, "status": {"phase": "Running"}} for number in range(50)])
+    assert area.claim(0, Claim(NO_INDEX, "pod-7"))
+    freed: list[str] = []
+    free = WorkArea.free
+
+    def noting(self: WorkArea, holder: str) -> list[int]:
+        freed.append(holder)
+        return free(self, holder)
+
+    monkeypatch.setattr(WorkArea, "free", noting)
+    for _ in range(3):
+        gone.look([])
+        clock.advance(dt.timedelta(seconds=10))
+    assert freed == ["pod-7"]
+    assert area.list_sets() == {0, 1}
+
+
 def test_worker_that_refuses_ends_the_attempt_in_its_words_and_stays(place: Place) -> None:
     place.pods.starts = False
     running = Running(place)
