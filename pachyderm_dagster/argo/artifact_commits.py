@@ -2,10 +2,10 @@
 
 import hashlib
 import io
-import re
 from collections.abc import Mapping
 from contextlib import closing
 
+from pachyderm_dagster.argo.names import name_in_repos
 from pachyderm_dagster.argo.run_folder import RunFolder
 from pachyderm_dagster.pfs.model import Commit
 from pachyderm_dagster.pfs.named_commits import CommitName
@@ -15,12 +15,11 @@ from pachyderm_dagster.workspace import Workspace, open_workspace
 
 BRANCH = "master"
 _ID_DIGITS = 32
-_NOT_OF_REPOS = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def repo_of(run: RunFolder) -> str:
     """The repo of the artifacts of all runs that are called as this one is, but for what was generated."""
-    return "argo-" + _NOT_OF_REPOS.sub("-", run.subject()[0].metadata.base_name)
+    return f"argo-{name_in_repos(run.subject()[0].metadata.base_name)}"
 
 
 def commit_artifacts(environ: Mapping[str, str], run: RunFolder) -> None:

@@ -15,10 +15,12 @@ from pachyderm_dagster.argo.event_times import excluded_days, schedule_of, zone_
 from pachyderm_dagster.argo.events import PUT, UPLOADED
 from pachyderm_dagster.argo.expression_parsing import parse_expression
 from pachyderm_dagster.argo.go_templates import GoTemplate
+from pachyderm_dagster.argo.kept_objects import can_be_kept_as
 from pachyderm_dagster.argo.library import Library
 from pachyderm_dagster.argo.names import joined
 from pachyderm_dagster.argo.sensors import AND, OR, DataFilter, Dependency, DependencyFilters, TriggerParameter, TriggerTemplate
 from pachyderm_dagster.argo.workflows import Metadata, Sensor, Workflow
+from pachyderm_dagster.pps.object_names import NAME_RULE
 from pachyderm_dagster.pps.strict import Place
 from pachyderm_dagster.schedules import check_cron
 
@@ -35,6 +37,8 @@ def check_event_source(metadata: Metadata, spec: EventSourceSpec, place: Place) 
     """
     if not metadata.name:
         raise place.field("metadata").field("name").invalid("required: Sensors know an EventSource by its name")
+    if not can_be_kept_as(metadata.name):
+        raise place.field("metadata").field("name").invalid(f"{metadata.name!r} names no EventSource; it takes {NAME_RULE}")
     place = place.field("spec")
     if not spec.names:
         raise place.invalid("there is nothing that makes events; give one of calendar, webhook, minio, generic")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pachyderm_dagster.argo.deployment_specs import read_deployment, read_service
 from pachyderm_dagster.argo.kept_files import locked
-from pachyderm_dagster.argo.kept_objects import MOST_OF_NAME, KeptObject, KeptObjects, ObjectName, is_object_name
+from pachyderm_dagster.argo.kept_objects import MOST_OF_NAME, KeptObject, KeptObjects, ObjectName, can_be_kept_as
 from pachyderm_dagster.argo.library import Library, library_of
 from pachyderm_dagster.argo.merging import merged
 from pachyderm_dagster.argo.reading import read_object, strict_reader
@@ -20,6 +20,7 @@ from pachyderm_dagster.argo.three_way import applied
 from pachyderm_dagster.argo.workflows import Metadata
 from pachyderm_dagster.clock import Clock, SystemClock
 from pachyderm_dagster.errors import ConflictError, ExistsError, InvalidError, NotFoundError, StateError
+from pachyderm_dagster.pps.object_names import NAME_RULE
 from pachyderm_dagster.pps.strict import Place
 
 DEPLOYMENT, REPLICA_SET, SERVICE, CONFIG_MAP, SECRET = "Deployment", "ReplicaSet", "Service", "ConfigMap", "Secret"
@@ -323,8 +324,8 @@ def check_object(document: Document) -> list[str]:
     place = Place(f"{kind} {name}")
     notes: list[str] = []
     metadata = {key: value for key, value in document["metadata"].items() if key not in _SYSTEM}
-    if not is_object_name(name):
-        raise place.field("metadata").field("name").invalid(f"{name!r} names no object; it takes up to {MOST_OF_NAME} small letters, digits, '-' and '.'")
+    if not can_be_kept_as(name):
+        raise place.field("metadata").field("name").invalid(f"{name!r} names no object; it takes up to {MOST_OF_NAME} {NAME_RULE}")
     if kind in (CONFIG_MAP, SECRET):
         read_object({**document, "metadata": metadata}, place, notes)
         return notes

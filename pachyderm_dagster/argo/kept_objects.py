@@ -1,6 +1,5 @@
 """The objects that a home keeps, as a cluster would: workflows and what they name, CronWorkflows, EventSources and Sensors, by kind and name."""
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ from pachyderm_dagster.argo.kept_files import write_whole
 from pachyderm_dagster.argo.reading import read_object
 from pachyderm_dagster.argo.workflows import Read
 from pachyderm_dagster.errors import InvalidError, NotFoundError
+from pachyderm_dagster.pps.object_names import NAME_RULE, is_object_name
 from pachyderm_dagster.pps.strict import Place
 
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 MOST_OF_NAME = 200
 """Characters of a name: it is that of a file, which is written beside itself under a longer one. A cluster takes 253."""
 SHORT_KINDS = {"wftmpl": "WorkflowTemplate", "cwft": "ClusterWorkflowTemplate", "cronwf": "CronWorkflow", "workflow": "Workflow"}
@@ -49,9 +48,9 @@ class KeptObject(msgspec.Struct, frozen=True, kw_only=True):
         return read_object(self.document, Place(f"{self.source}, as the home keeps it"), [])
 
 
-def is_object_name(text: str) -> bool:
+def can_be_kept_as(name: str) -> bool:
     """Whether an object can be kept by that name."""
-    return len(text) <= MOST_OF_NAME and _NAME.fullmatch(text) is not None
+    return is_object_name(name, MOST_OF_NAME)
 
 
 def name_of(read: Read) -> ObjectName:
@@ -61,9 +60,9 @@ def name_of(read: Read) -> ObjectName:
         InvalidError: `spec-invalid`.
     """
     found = ObjectName(read.kind, read.object.metadata.base_name)
-    if not is_object_name(found.name):
+    if not can_be_kept_as(found.name):
         field = read.place.field("metadata").field("name" if read.object.metadata.name else "generateName")
-        raise field.invalid(f"{read.name!r} names no object; it takes small letters, digits, '-' and '.', and begins and ends with a letter or digit")
+        raise field.invalid(f"{read.name!r} names no object; it takes up to {MOST_OF_NAME} {NAME_RULE}")
     return found
 
 
@@ -105,7 +104,7 @@ class KeptObjects:
 
     def find(self, name: ObjectName) -> KeptObject | None:
         """One of them."""
-        return _load(self._path(name)) if is_object_name(name.name) else None
+        return _load(self._path(name)) if can_be_kept_as(name.name) else None
 
     def get(self, name: ObjectName) -> KeptObject:
         """One of them.

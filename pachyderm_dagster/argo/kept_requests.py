@@ -1,7 +1,6 @@
 """Requests that are events, kept before they are answered: each a commit of the home, on a branch of its EventSource's repo."""
 
 import datetime as dt
-import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 import msgspec
 
 from pachyderm_dagster.argo.events import Event, Origin, event_id, webhook_event
+from pachyderm_dagster.argo.names import name_in_repos
 from pachyderm_dagster.errors import NotFoundError, StateError
 from pachyderm_dagster.pfs.client import Modification
 from pachyderm_dagster.pfs.model import DEFAULT_PROJECT, BranchName, Commit, RepoName
@@ -19,7 +19,6 @@ from pachyderm_dagster.workspace import Workspace
 FILE = "/event.json"
 ID_HEADERS = ("Idempotency-Key", "Webhook-Id", "Ce-Id")
 """Headers by which senders say that a request is one that they sent before."""
-_NOT_OF_REPOS = re.compile(r"[^A-Za-z0-9_-]")
 _ABOUT = "a request"
 
 
@@ -38,7 +37,7 @@ class KeptRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 def branch_of_requests(origin: Origin) -> BranchName:
     """Where the events of a webhook are kept."""
-    return BranchName(RepoName(DEFAULT_PROJECT, "argo-events-" + _NOT_OF_REPOS.sub("-", origin.source)), origin.name)
+    return BranchName(RepoName(DEFAULT_PROJECT, f"argo-events-{name_in_repos(origin.source)}"), origin.name)
 
 
 @dataclass(frozen=True, slots=True)

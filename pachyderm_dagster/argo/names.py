@@ -9,6 +9,7 @@ from pachyderm_dagster.argo.go_values import printed, scalar_text
 _FNV_OFFSET, _FNV_PRIME, _FNV_SIZE = 2166136261, 16777619, 2**32
 _LONGEST_POD_PREFIX = 253 - 11
 _LONGEST_GENERATED = 58
+_NOT_OF_REPOS = re.compile(r"[^A-Za-z0-9_-]")
 _HOOK = re.compile(r"\.(onExit|hooks\.[^.\[(]+)($|[.\[(])")
 
 
@@ -23,6 +24,11 @@ def fnv1a_32(text: str) -> int:
 def generated_name(prefix: str, random_hex: str) -> str:
     """A name that begins with a prefix, of which 58 characters are kept, and five more characters."""
     return prefix[:_LONGEST_GENERATED] + random_hex[:5]
+
+
+def name_in_repos(name: str) -> str:
+    """What stands for an object in the name of a repo, which has no dots: something else for each object, for the names of objects have no `_`."""
+    return _NOT_OF_REPOS.sub("-", name.replace(".", "_"))
 
 
 def node_id(workflow: str, name: str) -> str:

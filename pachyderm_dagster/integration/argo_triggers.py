@@ -12,6 +12,7 @@ from pachyderm_dagster.argo.event_parameters import Given
 from pachyderm_dagster.argo.event_sources import BucketSource, CalendarSource
 from pachyderm_dagster.argo.event_times import is_excluded, zone_of
 from pachyderm_dagster.argo.events import Origin, calendar_event, event_id
+from pachyderm_dagster.argo.kept_objects import MOST_OF_NAME, can_be_kept_as
 from pachyderm_dagster.argo.sensors import Dependency
 from pachyderm_dagster.argo.subject import with_values
 from pachyderm_dagster.argo.triggering import Asked, SensorTrigger
@@ -20,9 +21,9 @@ from pachyderm_dagster.errors import InvalidError, PachydermError
 from pachyderm_dagster.integration.argo_config import PARAMETERS
 from pachyderm_dagster.integration.argo_loading import LoadedWorkflow
 from pachyderm_dagster.integration.automation import Environ
+from pachyderm_dagster.pps.object_names import NAME_RULE
 
 _SECONDS, _BUCKET_SECONDS = 5, 30
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _MOST_NAME, _DIGITS = 58, 10
 
@@ -66,8 +67,8 @@ class Triggered:
     def _name(self, given: Given, digits: str) -> str:
         metadata = self.trigger.workflow.metadata
         beginning = given.name if given.name is not None else metadata.generate_name or f"{metadata.name}-"
-        if not _NAME.fullmatch(f"{beginning}0"):
-            raise InvalidError("workflow-name-invalid", f"{beginning!r} begins no name of a workflow; it takes small letters, digits, '-' and '.'")
+        if not can_be_kept_as(f"{beginning}0"):
+            raise InvalidError("workflow-name-invalid", f"{beginning!r} begins no name of a workflow; one takes up to {MOST_OF_NAME} {NAME_RULE}")
         return beginning[: _MOST_NAME - _DIGITS] + digits
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import msgspec
 
 from pachyderm_dagster.errors import ExistsError, InvalidError, NotFoundError, StorageError
+from pachyderm_dagster.pps.object_names import NAME_RULE, is_object_name
 from pachyderm_dagster.pps.spec import PipelineSpec, SecretUse
 
 FOLDER = "secrets"
 _SUFFIX = ".json"
-# A DNS subdomain, as Kubernetes wants it; so it is the name of a file too.
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _KEY = re.compile(r"[A-Za-z0-9._-]+")
 _MOST_NAME_CHARACTERS = 240
+"""It is the name of a file too."""
 _MOST_BYTES = 1 << 20
 
 
@@ -86,7 +86,7 @@ class SecretStore:
         """
         try:
             # Names that no secret can have may be paths to elsewhere.
-            data = self._path(name).read_bytes() if _NAME.fullmatch(name) else None
+            data = self._path(name).read_bytes() if is_object_name(name, _MOST_NAME_CHARACTERS) else None
         except FileNotFoundError:
             data = None
         except OSError as error:
@@ -160,8 +160,8 @@ class SecretStore:
 
 
 def _check(secret: Secret) -> None:
-    if len(secret.name) > _MOST_NAME_CHARACTERS or not _NAME.fullmatch(secret.name):
-        problem = f"{secret.name!r} cannot name a secret; it takes lower-case letters, digits, '-' and '.', and begins and ends with a letter or digit"
+    if not is_object_name(secret.name, _MOST_NAME_CHARACTERS):
+        problem = f"{secret.name!r} cannot name a secret; it takes up to {_MOST_NAME_CHARACTERS} {NAME_RULE}"
         raise InvalidError("secret-invalid", problem)
     for key in secret.data:
         if key in (".", "..") or not _KEY.fullmatch(key):

@@ -2,6 +2,8 @@
 
 import pytest
 
+from pachyderm_dagster.argo.events import Origin
+from pachyderm_dagster.argo.kept_requests import branch_of_requests
 from pachyderm_dagster.argo.reading import parse_objects
 from pachyderm_dagster.argo.workflows import Sensor
 from pachyderm_dagster.errors import InvalidError
@@ -80,6 +82,17 @@ def test_what_is_wrong_with_a_source_is_told(text: str, said: str) -> None:
 
 
 FILTERED = "- {{name: dep, eventSourceName: source, eventName: example, filters: {{{}}}}}"
+
+
+@pytest.mark.parametrize("name", ["Source", "a_b", "a..b", "a.-b", "-a"])
+def test_source_whose_name_no_object_can_have_is_refused(name: str) -> None:
+    text = source("webhook: {a: {endpoint: /a, method: GET}}").replace("name: source", f"name: {name}")
+    assert f"metadata.name: '{name}' names no EventSource" in refused(text).message
+
+
+def test_sources_whose_names_differ_in_a_dot_share_no_repo() -> None:
+    repos = {branch_of_requests(Origin(name, "event")).repo.name for name in ("a.b", "a-b", "a.b.c", "a-b.c")}
+    assert repos == {"argo-events-a_b", "argo-events-a-b", "argo-events-a_b_c", "argo-events-a-b_c"}
 
 
 @pytest.mark.parametrize(

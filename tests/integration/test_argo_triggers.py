@@ -141,6 +141,15 @@ def test_a_commit_of_a_repo_starts_a_run(tmp_path: Path, home: Workspace, instan
     assert trigger.tick(instance) == []
 
 
+@pytest.mark.parametrize("name", ["a..b", "A", "a" * 201])
+def test_an_event_that_gives_no_name_of_an_object_starts_nothing(tmp_path: Path, home: Workspace, instance: dg.DagsterInstance, name: str) -> None:
+    trigger = Trigger(tmp_path, source(), sensor(parameters="- {src: {dependencyName: dep, dataKey: body.name}, dest: metadata.name}"))
+    kept = requests(home)
+    trigger.tick(instance)
+    kept.keep({}, f'{{"name": "{name}"}}'.encode())
+    assert trigger.tick(instance) == [] and "begins no name of a workflow" in trigger.said
+
+
 @contextlib.contextmanager
 def at(folder: Path, time: dt.datetime) -> Iterator[Workspace]:
     """The home as a process sees it whose commits have this time."""
