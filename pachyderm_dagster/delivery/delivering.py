@@ -29,8 +29,9 @@ from pachyderm_dagster.delivery.variables import (
     delivery_patch,
     find_container,
     find_entry,
-    kept_entry,
+    find_replaced,
     restoring_patch,
+    served_patch,
     value_of,
 )
 from pachyderm_dagster.durations import format_duration
@@ -137,7 +138,7 @@ class Courier:
         reason = self._follow(rollout)
         if reason is not None:
             raise self._failed(rollout, reason)
-        deployment = self.cluster.get(delivery.deployment)
+        deployment = self._settled(rollout)
         seconds = (self.clock.now() - begun).total_seconds()
         image = find_container(deployment, delivery.env, rollout.container)["image"]
         pods = deployment.get("status", {}).get("updatedReplicas", 0)
@@ -151,7 +152,8 @@ class Courier:
             container = find_container(deployment, delivery.env, delivery.container)
             name, entry = container["name"], find_entry(container, delivery.env)
             if value_of(entry) == delivery.value:
-                return _Rollout(delivery, name, delivery.value), kept_entry(deployment, name, delivery.env, delivery.value)[1], False
+                replaced = find_replaced(deployment, name, delivery.env, delivery.value)
+                return _Rollout(delivery, name, delivery.value), None if replaced is None else replaced.entry, False
             for weakness in weak_points(deployment, container):
                 self.say(f"requests may fail while '{delivery.deployment}' is updated: {weakness}")
             try:
@@ -161,6 +163,19 @@ class Courier:
                 continue
             self.say(f"{delivery.env} of '{delivery.deployment}' is {delivery.value} from now on; it was {_shown(entry)}")
             return _Rollout(delivery, name, delivery.value, conditions_of(deployment)), entry, True
+
+    def _settled(self, rollout: _Rollout) -> Manifest:
+        """The Deployment, which keeps that its pods have the value: what goes wrong with them later is no fault of the value, and no reason to go back."""
+        delivery = rollout.delivery
+        while True:
+            deployment = self.cluster.get(delivery.deployment)
+            replaced = find_replaced(deployment, rollout.container, delivery.env, delivery.value)
+            if replaced is None or replaced.is_served:
+                return deployment
+            try:
+                return self.cluster.patch(delivery.deployment, served_patch(deployment))
+            except ConflictError:
+                continue
 
     def _follow(self, rollout: _Rollout) -> str | None:
         """Waits for a rollout; why it failed, or None when it is done."""
@@ -212,11 +227,14 @@ class Courier:
         while True:
             deployment = self.cluster.get(delivery.deployment)
             entry = find_entry(find_container(deployment, delivery.env, container), delivery.env)
-            known, before = kept_entry(deployment, container, delivery.env, delivery.value)
+            replaced = find_replaced(deployment, container, delivery.env, delivery.value)
             if value_of(entry) != delivery.value:
                 return f"somebody has made it {_shown(entry)} meanwhile, which stays"
-            if not known:
+            if replaced is None:
                 return "what was there before is not known, so that nothing was set back: set it by hand"
+            if replaced.is_served:
+                return "all pods have had it before, so that nothing was set back: look at what has changed since, or deliver another value"
+            before = replaced.entry
             try:
                 self.cluster.patch(delivery.deployment, restoring_patch(deployment, container, delivery.env, before))
             except ConflictError:

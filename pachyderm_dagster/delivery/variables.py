@@ -1,6 +1,7 @@
 """A variable in a Deployment: where it is, what it is, and the patch that makes it something else."""
 
 import json
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from pachyderm_dagster.errors import InvalidError
@@ -49,19 +50,38 @@ def restoring_patch(deployment: Manifest, container: str, env: str, before: Entr
     return _patch(deployment, container, back, {BEFORE: None})
 
 
-def kept_entry(deployment: Manifest, container: str, env: str, value: str) -> tuple[bool, Entry | None]:
-    """Whether it is known what this very delivery replaced, and that; None for no variable at all."""
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What a delivery replaced. `entry`: None for no variable at all; `is_served`: whether all pods have had the new value since."""
+
+    entry: Entry | None
+    is_served: bool
+
+
+def find_replaced(deployment: Manifest, container: str, env: str, value: str) -> Replaced | None:
+    """What the delivery of this very value replaced; None when that is not known."""
+    kept = _kept(deployment)
+    if (kept.get("container"), kept.get("env"), kept.get("value")) != (container, env, value):
+        return None
+    return Replaced(kept.get("entry"), kept.get("served") is True)
+
+
+def served_patch(deployment: Manifest) -> Manifest:
+    """The patch that notes that all pods have the value of the last delivery. It starts no rollout."""
+    return _annotating(deployment, {BEFORE: json.dumps({**_kept(deployment), "served": True})})
+
+
+def _kept(deployment: Manifest) -> dict[str, Any]:
     try:
         kept = json.loads(deployment["metadata"].get("annotations", {}).get(BEFORE, "null"))
     except ValueError:
-        return False, None
-    if not isinstance(kept, dict) or (kept.get("container"), kept.get("env"), kept.get("value")) != (container, env, value):
-        return False, None
-    return True, kept.get("entry")
+        return {}
+    return kept if isinstance(kept, dict) else {}
 
 
 def _patch(deployment: Manifest, container: str, entry: Entry, annotations: dict[str, str | None]) -> Manifest:
-    return {
-        "metadata": {"resourceVersion": deployment["metadata"]["resourceVersion"], "annotations": annotations},
-        "spec": {"template": {"spec": {"containers": [{"name": container, "env": [entry]}]}}},
-    }
+    return {**_annotating(deployment, annotations), "spec": {"template": {"spec": {"containers": [{"name": container, "env": [entry]}]}}}}
+
+
+def _annotating(deployment: Manifest, annotations: dict[str, str | None]) -> Manifest:
+    return {"metadata": {"resourceVersion": deployment["metadata"]["resourceVersion"], "annotations": annotations}}

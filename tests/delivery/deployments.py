@@ -54,9 +54,10 @@ class FakeCluster:
             raise ConflictError("cluster-conflict", "another version")
         self.patches.append(body)
         self._annotate(body["metadata"]["annotations"])
-        for change in body["spec"]["template"]["spec"]["containers"]:
-            self._set(change["name"], change["env"])
-        self.changed(generation=1)
+        if "spec" in body:
+            for change in body["spec"]["template"]["spec"]["containers"]:
+                self._set(change["name"], change["env"])
+        self.changed(generation="spec" in body)
         return copy.deepcopy(self.deployment)
 
     def pods(self, labels: Mapping[str, str]) -> list[Manifest]:

@@ -85,6 +85,18 @@ def test_variable_that_had_no_value_of_its_own_is_as_before_after_the_way_back(b
     assert cluster.entry("server") == before
 
 
+def test_value_that_was_served_and_has_trouble_later_is_not_taken_back() -> None:
+    cluster = FakeCluster()
+    deliver(cluster)
+    patched = len(cluster.patches)
+    # Weeks later: not because of the value.
+    cluster.works = not_two
+    cluster._write_status()
+    with pytest.raises(ExecutionError, match="all pods have had it before, so that nothing was set back"):
+        deliver(cluster)
+    assert cluster.value == "two" and len(cluster.patches) == patched
+
+
 def test_who_goes_on_after_a_death_in_the_middle_knows_the_way_back() -> None:
     class Killed(BaseException):
         pass
@@ -176,4 +188,4 @@ def test_annotation_tells_what_was_replaced() -> None:
     cluster = FakeCluster()
     deliver(cluster)
     kept = json.loads(cluster.deployment["metadata"]["annotations"]["pachyderm-dagster/before"])
-    assert kept == {"container": "server", "env": "MODEL", "value": "two", "entry": {"name": "MODEL", "value": "one"}}
+    assert kept == {"container": "server", "env": "MODEL", "value": "two", "entry": {"name": "MODEL", "value": "one"}, "served": True}
