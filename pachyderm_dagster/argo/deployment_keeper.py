@@ -6,15 +6,14 @@ import functools
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from pachyderm_dagster.argo.deployment_specs import RECREATE, ServiceSpec, pod_of, published_ports, read_deployment, read_service
-from pachyderm_dagster.argo.home_objects import DEPLOYMENT, SERVICE, HomeObjects, template_hash
+from pachyderm_dagster.argo.home_objects import CONFIG_MAP, DEPLOYMENT, SECRET, SERVICE, HomeObjects, template_hash
 from pachyderm_dagster.argo.host_client import HostClient, opened_host
 from pachyderm_dagster.argo.images import PodImages, make_programs
 from pachyderm_dagster.argo.kept_deployment import KeptDeployment, KeptPod
-from pachyderm_dagster.argo.library import Library
 from pachyderm_dagster.argo.local_pod import LocalPod, PodFolder
 from pachyderm_dagster.argo.outputs import MAIN
 from pachyderm_dagster.argo.pod_volumes import Claims
@@ -23,7 +22,7 @@ from pachyderm_dagster.argo.resources import Document
 from pachyderm_dagster.argo.rolling import next_turn, recreated
 from pachyderm_dagster.argo.waits import all_cancelled
 from pachyderm_dagster.errors import PachydermError
-from pachyderm_dagster.executors.backoff import Backoff
+from pachyderm_dagster.executors.backoff import Backoff, RestartHistory
 from pachyderm_dagster.executors.troubles import Troubles
 from pachyderm_dagster.pps.strict import Place
 
@@ -76,9 +75,12 @@ class _Keeper:
         self._kept: dict[str, KeptDeployment] = {}
         self._gone: list[KeptDeployment] = []
         self._published = PublishedPorts(self._targets)
+        self._services: Sequence[Document] = ()
         self._leads_to: dict[int, tuple[KeptDeployment, int]] = {}
         self._troubles = Troubles(rule, tell, time.monotonic)
         self._host: HostClient | None = None
+        self._host_history = RestartHistory()
+        self._host_began = self._host_due = 0.0
         self._open = contextlib.AsyncExitStack()
         self._woken = asyncio.Event()
         self._endings: set[asyncio.Task[None]] = set()
@@ -88,11 +90,11 @@ class _Keeper:
         self._woken.clear()
         self._troubles.attempt("the Deployments", self._follow)
         await self._have_host()
-        if self._host is not None:
-            library = self._objects.library()
-            for one in self._kept.values():
+        for one in self._kept.values():
+            one.hindered = "" if self._host is not None else f"no pod can be started: {self._host_history.reason}"
+            if self._host is not None:
                 self._roll(one)
-                self._start_due(one, library)
+                self._start_due(one)
         await self._publish()
         for one in self._kept.values():
             one.note_progress(time.monotonic())
@@ -136,16 +138,26 @@ class _Keeper:
 
     async def _have_host(self) -> None:
         if self._host is not None and self._host.has_ended:
-            self._tell("the process that runs pods has ended; it is started again")
             await self._open.aclose()
             self._host = None
-        if self._host is None and self._kept:
-            make_programs(self._images.folder)
-            opening = opened_host(self.folder / "host", network=True, lock=self._objects.folder / ".pods")
+            self._put_off_host("the process that runs pods has ended")
+        if self._host is None and self._kept and time.monotonic() >= self._host_due:
+            self._host_began = time.monotonic()
             try:
+                make_programs(self._images.folder)
+                opening = opened_host(self.folder / "host", network=True, lock=self._objects.folder / ".pods")
                 self._host = await self._open.enter_async_context(opening)
-            except PachydermError as error:
-                self._troubles.attempt("pods", functools.partial(_fail, error))
+            except (PachydermError, OSError) as error:
+                self._put_off_host(str(error))
+
+    def _put_off_host(self, reason: str) -> None:
+        """Has what runs pods started again later, the later the more often it has ended in a row."""
+        ran = time.monotonic() - self._host_began
+        self._host_history = self._host_history.ended(self._rule, ran=ran, reason=reason, failed=True, not_started=False)
+        wait = self._rule.wait(self._host_history.failures)
+        self._host_due = time.monotonic() + wait
+        asyncio.get_running_loop().call_later(wait, self._woken.set)
+        self._tell(f"{reason}; what runs pods is started again in {wait:g} s")
 
     def _roll(self, one: KeptDeployment) -> None:
         standing = one.standing()
@@ -163,15 +175,15 @@ class _Keeper:
 
     # --- pods
 
-    def _start_due(self, one: KeptDeployment, library: Library) -> None:
+    def _start_due(self, one: KeptDeployment) -> None:
         for pod in one.staying:
             if pod.running is None and time.monotonic() >= pod.due:
                 pod.ports = {port: free_port() for port in pod.spec.ports}
                 pod.started = time.monotonic()
-                pod.running = asyncio.ensure_future(self._run(pod, library))
+                pod.running = asyncio.ensure_future(self._run(pod))
                 pod.running.add_done_callback(functools.partial(self._ended, one, pod))
 
-    async def _run(self, pod: KeptPod, library: Library) -> str:
+    async def _run(self, pod: KeptPod) -> str:
         """Runs a pod to its end, which is not to come; how it ended."""
         folder = PodFolder(self.folder / "pods" / pod.name)
         await asyncio.to_thread(_empty, folder.path)
@@ -183,7 +195,8 @@ class _Keeper:
 
         assert self._host is not None
         try:
-            made = pod_of(pod.name, pod.spec, config_maps=library.config_maps, secrets=library.secrets, ports=pod.ports, on_ready=be_ready)
+            config_maps, secrets_of_home = self._objects.values(CONFIG_MAP), self._objects.values(SECRET)
+            made = pod_of(pod.name, pod.spec, config_maps=config_maps, secrets=secrets_of_home, ports=pod.ports, on_ready=be_ready)
             end = (await LocalPod(made, folder, self._host, self._images, self._claims).run())[MAIN]
         except PachydermError as error:
             return "the process that runs pods has ended" if self._host.has_ended else str(error)
@@ -225,13 +238,17 @@ class _Keeper:
 
     async def _publish(self) -> None:
         services: dict[str, ServiceSpec] = {}
-        for document in self._objects.list(SERVICE):
+        self._troubles.attempt("the Services", self._list_services)
+        for document in self._services:
             # One that an older version kept, and this one does not take, is not to end all the others.
             self._troubles.attempt(f"Service {document['metadata']['name']}", functools.partial(_read_into, services, document))
         leads_to: dict[int, tuple[KeptDeployment, int]] = {}
         problems: dict[str, list[str]] = {one.name: [] for one in self._kept.values()}
         for one in sorted(self._kept.values(), key=lambda kept: kept.name):
             for port, inside in published_ports(one.spec, services):
+                if isinstance(inside, str):
+                    problems[one.name].append(f"port {port} leads to port {inside!r}, and no port of the container is called so; give one that 'name'")
+                    continue
                 other = leads_to.setdefault(port, (one, inside))[0]
                 if other is not one:
                     problems[one.name].append(f"port {port} leads to Deployment {other.name} already")
@@ -242,6 +259,9 @@ class _Keeper:
             problems[leads_to[port][0].name].append(problem)
         for one in self._kept.values():
             one.unpublished = problems[one.name]
+
+    def _list_services(self) -> None:
+        self._services = self._objects.list(SERVICE)
 
     def _targets(self, port: int) -> list[Target]:
         if port not in self._leads_to:
@@ -257,10 +277,6 @@ class _Keeper:
 
 def _read_into(services: dict[str, ServiceSpec], document: Document) -> None:
     services[document["metadata"]["name"]] = read_service(document["spec"], Place("spec"), [])
-
-
-def _fail(error: PachydermError) -> None:
-    raise error
 
 
 def _empty(folder: Path) -> None:

@@ -262,8 +262,8 @@ def selects(service: ServiceSpec, deployment: DeploymentSpec) -> bool:
     return bool(service.selector) and not service.selector.items() - deployment.template.metadata.labels.items()
 
 
-def published_ports(deployment: DeploymentSpec, services: Mapping[str, ServiceSpec]) -> Iterator[tuple[int, int]]:
-    """Ports of this machine, each with that of the container which it leads to."""
+def published_ports(deployment: DeploymentSpec, services: Mapping[str, ServiceSpec]) -> Iterator[tuple[int, int | str]]:
+    """Ports of this machine, each with that of the container which it leads to: the name of one where none is called so."""
     leading = [service for service in services.values() if selects(service, deployment)]
     if not leading:
         yield from ((port, port) for port in deployment.ports)
@@ -271,9 +271,7 @@ def published_ports(deployment: DeploymentSpec, services: Mapping[str, ServiceSp
     for service in leading:
         for port in service.ports:
             target = port.target_port or str(port.port)
-            found = int(target) if target.isdigit() else named.get(target)
-            if found is not None:
-                yield port.node_port or port.port, found
+            yield port.node_port or port.port, int(target) if target.isdigit() else named.get(target, target)
 
 
 def pod_of(name: str, spec: DeploymentSpec, *, config_maps: Values, secrets: Values, ports: Mapping[int, int], on_ready: Callable[[str], None]) -> Pod:

@@ -11,13 +11,12 @@ from pathlib import Path
 from pachyderm_dagster.argo.deployment_specs import read_deployment, read_service
 from pachyderm_dagster.argo.kept_files import locked
 from pachyderm_dagster.argo.kept_objects import MOST_OF_NAME, KeptObject, KeptObjects, ObjectName, can_be_kept_as
-from pachyderm_dagster.argo.library import Library, library_of
 from pachyderm_dagster.argo.merging import merged
 from pachyderm_dagster.argo.reading import read_object, strict_reader
 from pachyderm_dagster.argo.resource_flags import Flags
 from pachyderm_dagster.argo.resources import NODE, OWNER, Document, Owned, Reference
 from pachyderm_dagster.argo.three_way import applied
-from pachyderm_dagster.argo.workflows import Metadata
+from pachyderm_dagster.argo.workflows import Metadata, Values
 from pachyderm_dagster.clock import Clock, SystemClock
 from pachyderm_dagster.errors import ConflictError, ExistsError, InvalidError, NotFoundError, StateError
 from pachyderm_dagster.pps.object_names import NAME_RULE
@@ -34,6 +33,27 @@ NO_FLAGS = Flags()
 _HISTORY = 10
 _FIELDS = ("apiVersion", "kind", "metadata", "spec", "status")
 _SYSTEM = ("uid", "creationTimestamp", "generation", "resourceVersion", "managedFields", "selfLink")
+
+
+class _KeptValues(Mapping[str, Mapping[str, str]]):
+    """The values of all objects of a kind. One that cannot be read is the trouble of what asks for it, and of nothing else."""
+
+    def __init__(self, kept: KeptObjects, kind: str) -> None:
+        self._kept, self._kind = kept, kind
+
+    def __getitem__(self, name: str) -> Mapping[str, str]:
+        found = self._kept.find(ObjectName(self._kind, name))
+        if found is None:
+            raise KeyError(name)
+        read = found.read().object
+        assert isinstance(read, Values)
+        return read.data
+
+    def __iter__(self) -> Iterator[str]:
+        return (one.name.name for one in self._kept.of_kind(self._kind))
+
+    def __len__(self) -> int:
+        return len(self._kept.of_kind(self._kind))
 
 
 class HomeObjects:
@@ -72,9 +92,11 @@ class HomeObjects:
         found = [one.document for one in self._kept.of_kind(kind)]
         return found if kind != DEPLOYMENT or self.is_kept() else [_without_status(one) for one in found]
 
-    def library(self) -> Library:
-        """The values of ConfigMaps and Secrets."""
-        return library_of(one.read() for kind in (CONFIG_MAP, SECRET) for one in self._kept.of_kind(kind))
+    def values(self, kind: str) -> Mapping[str, Mapping[str, str]]:
+        """The values of ConfigMaps or Secrets, each as it is when it is asked for. That raises InvalidError, or
+        StorageError, of one that cannot be read.
+        """
+        return _KeptValues(self._kept, kind)
 
     def is_kept(self) -> bool:
         """Whether a keeper looks after the Deployments now."""

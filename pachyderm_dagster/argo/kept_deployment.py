@@ -56,6 +56,7 @@ class KeptDeployment:
         document: as it is kept now.
         digest: of the template that is wanted.
         progressed: when the rollout last came nearer to its end.
+        hindered: why none of its pods can be started; empty when they can.
         unpublished: why it cannot be reached at which of its ports.
     """
 
@@ -65,6 +66,7 @@ class KeptDeployment:
     digest: str
     progressed: float
     pods: list[KeptPod] = field(default_factory=list)
+    hindered: str = ""
     unpublished: list[str] = field(default_factory=list)
     _far: tuple[Any, ...] = ()
 
@@ -113,7 +115,7 @@ class KeptDeployment:
     def _progressing(self, new: list[KeptPod], now: float) -> dict[str, str]:
         if len(new) == len(self.staying) == self.spec.wanted and all(pod.is_ready for pod in new):
             return _condition("Progressing", True, "NewReplicaSetAvailable", "all pods are of the newest template, and serve")
-        troubles = _listed(pod.trouble for pod in new if pod.trouble) or "pods are started and ended"
+        troubles = self.hindered or _listed(pod.trouble for pod in new if pod.trouble) or "pods are started and ended"
         if now - self.progressed >= self.spec.deadline:
             return _condition("Progressing", False, TOO_LATE, f"no progress for {self.spec.deadline:g} s: {troubles}")
         return _condition("Progressing", True, "ReplicaSetUpdated", troubles)

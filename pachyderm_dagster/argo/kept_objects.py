@@ -9,7 +9,7 @@ import msgspec
 from pachyderm_dagster.argo.kept_files import write_whole
 from pachyderm_dagster.argo.reading import read_object
 from pachyderm_dagster.argo.workflows import Read
-from pachyderm_dagster.errors import InvalidError, NotFoundError
+from pachyderm_dagster.errors import InvalidError, NotFoundError, StorageError
 from pachyderm_dagster.pps.object_names import NAME_RULE, is_object_name
 from pachyderm_dagster.pps.strict import Place
 
@@ -139,6 +139,10 @@ def _load(path: Path) -> KeptObject | None:
         return msgspec.json.decode(path.read_bytes(), type=KeptObject)
     except FileNotFoundError:
         return None
+    except (msgspec.MsgspecError, OSError) as error:
+        kind, name = path.parent.name, path.stem
+        problem = f"{kind} {name!r}, as the home keeps it in {path}, cannot be read: {error}"
+        raise StorageError("kept-object-damaged", f"{problem}; remove that file, and give the object again") from error
 
 
 def read_all(kept: Iterable[KeptObject]) -> list[Read]:

@@ -152,6 +152,20 @@ def test_services_say_where_pods_are_reached_and_a_port_that_is_taken_is_told(ho
         eventually(lambda: "port 9, which the container does not declare" in condition(home, "Published").get("message", ""), "the port is not told")
 
 
+def test_a_config_map_that_cannot_be_read_is_told_of_the_deployment_that_names_it(home: DeploymentHome) -> None:
+    home.apply()
+    document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "names"}, "data": {"what": ["no", "text"]}}
+    KeptObjects(home.path).put(KeptObject(name=ObjectName("ConfigMap", "names"), document=document, source="ConfigMap names"))
+    with home.kept():
+        home.kubectl("rollout", "status", WEB)
+        patch = '{"spec": {"template": {"spec": {"containers": [{"name": "web", "envFrom": [{"configMapRef": {"name": "names"}}]}]}}}}'
+        home.kubectl("patch", WEB, "-p", patch)
+        eventually(lambda: "ConfigMap names" in condition(home, "Progressing").get("message", ""), "why is not told")
+        assert home.ask() == "one"
+        home.objects.apply({**document, "data": {"what": "text"}})
+        home.kubectl("rollout", "status", WEB)
+
+
 def test_a_service_that_cannot_be_read_is_told_and_ends_nothing_else(home: DeploymentHome) -> None:
     home.apply()
     spec = {"selector": {"app": "web"}, "ports": [{"port": 70000, "targetPort": "http"}]}

@@ -123,7 +123,7 @@ def test_a_deleted_deployment_takes_its_templates_along(objects: HomeObjects) ->
 def test_config_maps_and_secrets_are_those_of_workflows(objects: HomeObjects, tmp_path: Path) -> None:
     objects.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "winery"}, "stringData": {"url": "postgresql://"}})
     objects.apply(viewer())
-    assert objects.library().secrets == {"winery": {"url": "postgresql://"}}
+    assert objects.values("Secret") == {"winery": {"url": "postgresql://"}}
     assert [str(kept.name) for kept in KeptObjects(tmp_path).list()] == ["Secret winery"]
 
 
@@ -249,9 +249,10 @@ def test_shares_are_rounded_as_kubernetes_does(strategy: Document, replicas: int
         ([{"selector": {"app": "viewer"}, "ports": [{"port": 9000, "targetPort": 8080}, {"port": 9001, "targetPort": "http"}]}], [(9000, 8080), (9001, 8080)]),
         ([{"selector": {"app": "viewer"}, "ports": [{"port": 80, "targetPort": "http", "nodePort": 30080}]}], [(30080, 8080)]),
         ([{"selector": {"app": "other"}, "ports": [{"port": 9000}]}], [(8080, 8080)]),
+        ([{"selector": {"app": "viewer"}, "ports": [{"port": 80, "targetPort": "web"}]}], [(80, "web")]),
     ],
 )
-def test_services_say_where_pods_are_reached(services: list[Document], expected: list[tuple[int, int]]) -> None:
+def test_services_say_where_pods_are_reached(services: list[Document], expected: list[tuple[int, int | str]]) -> None:
     spec = viewer()["spec"]
     spec["template"]["spec"]["containers"][0]["ports"] = [{"name": "http", "containerPort": 8080}]
     read = {str(number): read_service(one, Place("spec"), []) for number, one in enumerate(services)}
