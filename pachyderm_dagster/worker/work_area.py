@@ -127,7 +127,7 @@ class WorkArea:
     job: str
 
     def __post_init__(self) -> None:
-        if not _JOB.fullmatch(self.job):
+        if not is_area_name(self.job):
             raise ValueError(f"{self.job!r} is no name of a job on Kubernetes")
 
     # The driver's side.
@@ -415,13 +415,18 @@ class WorkArea:
             raise ConflictError("job-driven-twice", f"another process writes the datum sets of {self.job} at the same time; the job is run by that one")
 
 
+def is_area_name(name: str) -> bool:
+    """Whether an area may be called so."""
+    return _JOB.fullmatch(name) is not None
+
+
 def remove_old_areas(store: ObjectStore, before: dt.datetime, is_gone: Callable[[str], bool]) -> list[str]:
     """Removes the areas of jobs that are gone and in which nothing was written since; the names of their jobs."""
     newest: dict[str, dt.datetime] = {}
     for found in store.list(WORK):
         job = found.key.split("/")[1]
         newest[job] = max(found.modified, newest.get(job, found.modified))
-    old = sorted(job for job, modified in newest.items() if modified < before and _JOB.fullmatch(job) and is_gone(job))
+    old = sorted(job for job, modified in newest.items() if modified < before and is_area_name(job) and is_gone(job))
     for job in old:
         WorkArea(store, job).remove()
     return old

@@ -23,6 +23,7 @@ from tests.cluster.running import Cluster
 from tests.cluster.servers import Server
 
 SHORT_SECONDS, SPOILT_SECONDS, DOWN_SECONDS = 3, 15, 30
+LATE_DRIVER_SECONDS = 25
 ERRORS, LATE_SECONDS = 0.05, 0.5
 ENDED = ("SUCCESS", "FAILURE", "KILLED", "UNRUNNABLE")
 
@@ -51,7 +52,8 @@ class Driver:
         self._home = home
         self._over = threading.Event()
         self._process: subprocess.Popen[str] | None = None
-        self._thread = threading.Thread(target=self._drive, name="driver", daemon=True)
+        self._processes: list[subprocess.Popen[str]] = []
+        self._threads = [threading.Thread(target=self._drive, name="driver", daemon=True)]
         self.starts = 0
         self.said: list[str] = []
 
@@ -59,22 +61,35 @@ class Driver:
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
 
+    def hold_up(self, seconds: float) -> None:
+        """The process stands still, and another one begins beside it, as where a node was asleep."""
+        late = self._process
+        assert late is not None
+        late.send_signal(signal.SIGSTOP)
+        self._threads.append(threading.Thread(target=self._drive, name="driver-beside", daemon=True))
+        self._threads[-1].start()
+        wait(seconds)
+        late.send_signal(signal.SIGCONT)
+
     def __enter__(self) -> "Driver":
-        self._thread.start()
+        self._threads[0].start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self.kill()
-        self._thread.join()
+        for process in self._processes:
+            process.send_signal(signal.SIGKILL)
+        for thread in self._threads:
+            thread.join()
 
     def _drive(self) -> None:
         while not self._over.is_set():
             self.starts += 1
-            self._process = self._home.start("wait", "commit", "copy@master")
-            said, _ = self._process.communicate()
+            process = self._process = self._home.start("wait", "commit", "copy@master")
+            self._processes.append(process)
+            said, _ = process.communicate()
             self.said.append(said[-2000:])
-            if self._process.returncode == 0:
+            if process.returncode == 0:
                 return
             self._over.wait(1)
 
@@ -130,6 +145,11 @@ def kill_driver(scene: Scene) -> None:
     scene.driver.kill()
 
 
+def hold_up_driver(scene: Scene) -> None:
+    """For longer than its lease lives."""
+    scene.driver.hold_up(LATE_DRIVER_SECONDS)
+
+
 def kill_daemon(name: str) -> Callable[[Scene], None]:
     """One of the cluster's own."""
 
@@ -177,6 +197,7 @@ KINDS: Mapping[str, Callable[[Scene], None]] = {
     "worker": kill_worker,
     "user": kill_user,
     "driver": kill_driver,
+    "driver-late": hold_up_driver,
     "kubelet": kill_daemon("kubelet"),
     "cluster-etcd": kill_daemon("etcd"),
     "etcd": kill_server("etcd", SHORT_SECONDS),

@@ -20,7 +20,7 @@ from pachyderm_dagster.pps.model import JobState, Pipeline
 from pachyderm_dagster.pps.wanted import Wanted
 from pachyderm_dagster.settings import HOME, KUBERNETES_SPOUT_SECRET, PROJECT, STORAGE_URL, KubernetesSettings
 from pachyderm_dagster.worker.protocol import IN_CONTAINER, encode
-from pachyderm_dagster.worker.work_area import LAYOUT, WorkArea
+from pachyderm_dagster.worker.work_area import LAYOUT, WorkArea, is_area_name
 from pachyderm_dagster.workspace import Workspace
 
 POD_HOST = "0.0.0.0"
@@ -72,7 +72,8 @@ class KeptCode:
 
     def stands(self, area: str) -> bool:
         """Whether a pod that begins anew finds in an area what it is to run, or will when its image is as new as what wrote that."""
-        layout = WorkArea(self._workspace.store, area).layout()
+        # It comes from an annotation, which somebody may have changed.
+        layout = WorkArea(self._workspace.store, area).layout() if is_area_name(area) else None
         return layout is not None and layout >= LAYOUT
 
     def serving(self, pipeline: Pipeline, serves: str, area: str) -> Serving:

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from pachyderm_dagster.codec import digest
 from pachyderm_dagster.executors.kubernetes.manifests import Life, Pods
 from pachyderm_dagster.executors.kubernetes.names import KEPT_LABEL, PREFIX
@@ -133,8 +135,11 @@ def _annotated(manifest: Manifest, annotations: dict[str, str]) -> Manifest:
 
 
 def _secrets(there: Manifest) -> dict[str, str]:
-    found: dict[str, str] = json.loads(annotation(there, SECRETS_ANNOTATION) or "{}")
-    return found
+    try:
+        return msgspec.json.decode(annotation(there, SECRETS_ANNOTATION) or "{}", type=dict[str, str])
+    except msgspec.MsgspecError:
+        # Somebody changed it; then any secret is newer.
+        return {}
 
 
 def _named(part: Any) -> Iterator[str]:

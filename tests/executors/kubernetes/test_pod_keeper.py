@@ -504,3 +504,16 @@ def test_spout_without_a_secret_is_crashing_and_the_service_beside_it_runs(kept:
 
 def pod_of(deployment: Manifest, status: Manifest) -> Manifest:
     return {"metadata": {"name": "web-1", "uid": "pod-1", **deployment["spec"]["template"]["metadata"]}, "status": status}
+
+
+@pytest.mark.parametrize(("name", "said"), [("area", ""), ("area", "no name"), ("secrets", "{"), ("secrets", "[]")])
+def test_annotation_that_somebody_spoilt_keeps_no_service_from_being_looked_after(kept: Kept, name: str, said: str) -> None:
+    kept.step()
+    before, spoilt = kept.area(), kept.deployment
+    spoilt["metadata"]["annotations"][f"pachyderm-dagster/{name}"] = said
+    kept.place.server.put("deployments", spoilt)
+    kept.step()
+    assert kept.area() == before
+    kept.roll_out()
+    kept.step()
+    assert kept.states() == [JobState.RUNNING]
