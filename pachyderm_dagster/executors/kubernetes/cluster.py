@@ -16,6 +16,8 @@ JOBS, DEPLOYMENTS, PODS, SECRETS, SERVICES, EVENTS = "jobs", "deployments", "pod
 CONFIG_MAPS, CLAIMS = "configmaps", "persistentvolumeclaims"
 """The kinds of objects, all of the settings' namespace."""
 WATCH_SECONDS = 300
+PAGE = 200
+"""So many objects are in one answer, where there may be thousands."""
 _GROUPS = {JOBS: "/apis/batch/v1", DEPLOYMENTS: "/apis/apps/v1"}
 _STRICT = [("fieldValidation", "Strict")]
 """Otherwise a field that the server does not know, as one that is misspelt, would be left out without a word."""
@@ -50,6 +52,17 @@ class Cluster:
         """The list as the API gives it, with its `metadata.resourceVersion`."""
         query = [("labelSelector", labels), ("fieldSelector", fields), ("limit", limit)]
         return self._ask("GET", kind, query=[(key, value) for key, value in query if value])
+
+    def pages(self, kind: str, labels: str) -> Iterator[Manifest]:
+        """The list as the API gives it, as it was at one time, in parts of some hundred objects."""
+        after = ""
+        while True:
+            query = [("labelSelector", labels), ("limit", PAGE), *([("continue", after)] if after else [])]
+            found = self._ask("GET", kind, query=query)
+            yield found
+            after = found["metadata"].get("continue", "")
+            if not after:
+                return
 
     def create(self, kind: str, body: Manifest) -> Manifest | None:
         """Makes an object; None when there is one of that name.

@@ -6,15 +6,17 @@ from collections.abc import Callable
 from typing import Self
 
 from pachyderm_dagster.errors import ExecutionError, PachydermError, UnreachableError
-from pachyderm_dagster.executors.kubernetes.cluster import Cluster, Watch, WatchExpired
+from pachyderm_dagster.executors.kubernetes.cluster import PODS, Cluster, Watch, WatchExpired
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
 
 RETRY_SECONDS = 2.0
+_STATUSES = ("initContainerStatuses", "containerStatuses")
+_OF_A_STATUS = ("name", "state", "lastState", "restartCount", "ready")
 _log = logging.getLogger(__name__)
 
 
 class Watched:
-    """Follows the objects with some labels in a thread, for the length of a `with` block.
+    """Follows the objects with some labels in a thread, for the length of a `with` block; of pods in memory is what `shorn` leaves of them.
 
     An API server that is away for a while is asked again; what happened meanwhile is seen then.
 
@@ -91,12 +93,16 @@ class Watched:
                 return
 
     def _list(self) -> str:
-        found = self._cluster.list(self._kind, labels=self._labels)
+        listed: dict[str, Manifest] = {}
+        version = ""
+        for found in self._cluster.pages(self._kind, self._labels):
+            listed |= {item["metadata"]["name"]: self._kept(item) for item in found["items"]}
+            version = str(found["metadata"]["resourceVersion"])
         with self._lock:
-            self._objects = {item["metadata"]["name"]: item for item in found["items"]}
+            self._objects = listed
             self._is_listed = True
         self._changed()
-        return str(found["metadata"]["resourceVersion"])
+        return version
 
     def _follow_from(self, version: str) -> None:
         """Follows from a version on, opening the watch again whenever the server ends it."""
@@ -120,5 +126,19 @@ class Watched:
             if change == "DELETED":
                 self._objects.pop(item["metadata"]["name"], None)
             else:
-                self._objects[item["metadata"]["name"]] = item
+                self._objects[item["metadata"]["name"]] = self._kept(item)
         self._changed()
+
+    def _kept(self, item: Manifest) -> Manifest:
+        return shorn(item) if self._kind == PODS else item
+
+
+def shorn(pod: Manifest) -> Manifest:
+    """A pod without what nobody asks of one that is followed: most of its spec, and who wrote which field. As objects of Python that is 50 KB a pod."""
+    status = dict(pod.get("status", {}))
+    for name in _STATUSES:
+        if name in status:
+            status[name] = [{key: one[key] for key in _OF_A_STATUS if key in one} for one in status[name]]
+    containers = [{key: one[key] for key in ("name", "resources") if key in one} for one in pod.get("spec", {}).get("containers", [])]
+    metadata = {key: value for key, value in pod["metadata"].items() if key != "managedFields"}
+    return {"metadata": metadata, "spec": {"containers": containers}, "status": status}

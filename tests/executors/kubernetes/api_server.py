@@ -176,7 +176,12 @@ class ApiServer:
     def _list(self, kind: str, query: dict[str, str]) -> tuple[int, Manifest]:
         with self._changed:
             items = [found for found in self.objects(kind) if _matches(found, query)]
-            return 200, {"metadata": {"resourceVersion": str(next(self._versions))}, "items": items}
+            metadata = {"resourceVersion": str(next(self._versions))}
+            start = int(query.get("continue", 0))
+            end = start + int(query.get("limit", len(items)))
+            if end < len(items):
+                metadata["continue"] = str(end)
+            return 200, {"metadata": metadata, "items": items[start:end]}
 
     def _try(self, kind: str, body: Manifest) -> tuple[int, Manifest]:
         with self._changed:

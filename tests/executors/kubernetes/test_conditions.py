@@ -5,12 +5,15 @@ from typing import Any
 import pytest
 
 from pachyderm_dagster.executors.kubernetes.conditions import find_deadly, find_problem, how_ended, is_ended_from_within, is_finished, restarts
+from pachyderm_dagster.executors.kubernetes.watching import shorn
 
 RUNNING = {"state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}, "restartCount": 0}
 
 
-def pod(**status: Any) -> dict[str, Any]:
-    return {"metadata": {"name": "edges-0-abcde"}, "status": {"phase": "Pending"} | status}
+def pod(*, limit: str = "1Gi", **status: Any) -> dict[str, Any]:
+    """What is kept of a pod that is followed."""
+    containers = [{"name": "user", "image": "busybox", "resources": {"limits": {"memory": limit}}}]
+    return shorn({"metadata": {"name": "edges-0-abcde"}, "spec": {"containers": containers}, "status": {"phase": "Pending"} | status})
 
 
 def waiting(reason: str, message: str | None = None, name: str = "user") -> dict[str, Any]:
@@ -75,8 +78,7 @@ def test_death_is_told_by_what_the_kubelet_says(ended: dict[str, Any], code: str
 
 
 def test_memory_limit_that_was_reached_is_named() -> None:
-    ended = pod(phase="Failed", containerStatuses=[{"name": "user", "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}])
-    ended["spec"] = {"containers": [{"name": "user", "resources": {"limits": {"memory": "64Mi"}}}]}
+    ended = pod(limit="64Mi", phase="Failed", containerStatuses=[{"name": "user", "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}])
     assert str(find_deadly(ended)).startswith("twice the container reached its memory limit of 64Mi while it ran this datum;")
 
 
