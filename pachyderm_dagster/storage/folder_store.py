@@ -94,10 +94,10 @@ class FolderStore:
                 continue  # deleted, or moved out of incoming/, since the folder was read
             yield ObjectInfo(key, status.st_size, _modified(status))
 
-    def delete(self, key: str) -> None:
-        path = self.path_of(key)
-        with storage_errors("delete", path), contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+    def delete(self, *keys: str) -> None:
+        for path in map(self.path_of, keys):
+            with storage_errors("delete", path), contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
 
     def remove_older(self, key: str, before: dt.datetime) -> bool:
         path = self.path_of(key)

@@ -113,8 +113,8 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def delete(self, key: str) -> None:
-        """Removes the object; one that does not exist is no error."""
+    def delete(self, *keys: str) -> None:
+        """Removes objects, in their order or many at once; one that does not exist is no error."""
         ...
 
     def remove_older(self, key: str, before: dt.datetime) -> bool:

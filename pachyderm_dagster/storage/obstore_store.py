@@ -17,6 +17,7 @@ from pachyderm_dagster.storage.storage_urls import shown
 
 _ASK_FIRST_BYTES = 1024 * 1024
 _NEW_IN_A_ROW, _ASKED_EACH = 3, 64
+_DELETED_AT_ONCE = 1000
 _RACE_SECONDS, _RACE_PAUSE = 60.0, 0.02
 # Where credentials are looked for last of all; a machine outside a cloud has nothing there.
 _INSTANCE_METADATA = "169.254.169.254"
@@ -91,9 +92,17 @@ class ObstoreStore:
                 for found in batch:
                     yield ObjectInfo(found["path"], found["size"], found["last_modified"].astimezone(dt.UTC))
 
-    def delete(self, key: str) -> None:
-        with contextlib.suppress(FileNotFoundError), _failing(self._url):
-            obstore.delete(self._store, key)
+    def delete(self, *keys: str) -> None:
+        for start in range(0, len(keys), _DELETED_AT_ONCE):
+            some = list(keys[start : start + _DELETED_AT_ONCE])
+            if len(some) > 1:
+                # Not every service takes many at once, and not every one takes what is not there.
+                with contextlib.suppress(FileNotFoundError, BaseError):
+                    obstore.delete(self._store, some)
+                    continue
+            for key in some:
+                with contextlib.suppress(FileNotFoundError), _failing(self._url):
+                    obstore.delete(self._store, key)
 
     def remove_older(self, key: str, before: dt.datetime) -> bool:
         found = self._find(key)

@@ -235,8 +235,7 @@ class WorkArea:
             if left:
                 self._add_set(left)
             freed += [task.index for task in left]
-        for key in [found.key for found in self.store.list(self._key(f"{_TAKERS}/{holder}"))]:
-            self.store.delete(key)
+        self.store.delete(*[found.key for found in self.store.list(self._key(f"{_TAKERS}/{holder}"))])
         return freed
 
     def _add_set(self, tasks: Sequence[DatumTask]) -> None:
@@ -279,9 +278,9 @@ class WorkArea:
         Pods of a Job must be gone. Those that stay may write a little into it behind its end, so no other area gets this name, and the janitor removes that.
         """
         self.store.put_new(self._key(_REMOVING), b"")
-        for key in [found.key for found in self.store.list(f"{WORK}/{self.job}")]:
-            if key != self._key(_REMOVING):
-                self.store.delete(key)
+        # Sets before their claims: whoever still looks for one would take those that were done.
+        self.store.delete(*[found.key for found in self.store.list(self._key(_SETS))])
+        self.store.delete(*[found.key for found in self.store.list(f"{WORK}/{self.job}") if found.key != self._key(_REMOVING)])
         self.store.delete(self._key(_REMOVING))
 
     # Both sides.
@@ -381,8 +380,7 @@ class WorkArea:
         before = sorted(self._names(f"{_ENDS}/{pod}"))
         number = int(before[-1]) + 1 if before else 0
         self.store.put_new(self._key(f"{_ENDS}/{pod}/{number:08}"), msgspec.msgpack.encode(refused))
-        for name in before:
-            self.store.delete(self._key(f"{_ENDS}/{pod}/{name}"))
+        self.store.delete(*[self._key(f"{_ENDS}/{pod}/{name}") for name in before])
 
     def _is_setup_for(self, coordination: str) -> bool:
         data = self._find(_SETUP)

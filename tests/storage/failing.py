@@ -101,8 +101,12 @@ class FailingStore(CountingStore):
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         return self._change(prefix, lambda: super(FailingStore, self).list(prefix, after=after))
 
-    def delete(self, key: str) -> None:
-        return self._change(key, lambda: super(FailingStore, self).delete(key))
+    def delete(self, *keys: str) -> None:
+        for key in keys:
+            self._delete(key)
+
+    def _delete(self, key: str) -> None:
+        self._change(key, lambda: super(FailingStore, self).delete(key))
 
 
 class TearingStore(CountingStore):
@@ -183,9 +187,9 @@ class SlowStore(CountingStore):
         self._wait()
         return super().list(prefix, after=after)
 
-    def delete(self, key: str) -> None:
+    def delete(self, *keys: str) -> None:
         self._wait()
-        super().delete(key)
+        super().delete(*keys)
 
     def remove_older(self, key: str, before: dt.datetime) -> bool:
         self._wait()

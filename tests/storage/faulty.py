@@ -57,8 +57,8 @@ class CountingStore:
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         return self._store.list(prefix, after=after)
 
-    def delete(self, key: str) -> None:
-        self._store.delete(key)
+    def delete(self, *keys: str) -> None:
+        self._store.delete(*keys)
 
     def remove_older(self, key: str, before: dt.datetime) -> bool:
         return self._store.remove_older(key, before)

@@ -7,6 +7,7 @@ import pytest
 
 from pachyderm_dagster.codec import content_digest
 from pachyderm_dagster.errors import NotFoundError, StorageError
+from pachyderm_dagster.storage import obstore_store
 from pachyderm_dagster.storage.objects import ObjectStore, Ref, get_ref, object_key
 
 KEY = "objects/ab/abcd"
@@ -176,6 +177,16 @@ def test_deleted_object_is_gone_and_can_be_deleted_again(store: ObjectStore) -> 
     with pytest.raises(NotFoundError):
         store.get(KEY)
     assert store.put_new(KEY, b"y")
+
+
+def test_many_objects_are_deleted_at_once_those_that_are_not_there_among_them(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(obstore_store, "_DELETED_AT_ONCE", 3)
+    keys = [f"work/{number}" for number in range(8)]
+    for key in keys:
+        store.put_new(key, b"x")
+    store.delete()
+    store.delete(keys[0], "work/never/was", *keys[2:])
+    assert [found.key for found in store.list("work")] == [keys[1]]
 
 
 def test_only_an_object_older_than_asked_for_is_removed(store: ObjectStore) -> None:

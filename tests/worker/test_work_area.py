@@ -55,11 +55,12 @@ class DyingStore:
         self.left -= 1
         return created
 
-    def delete(self, key: str) -> None:
-        if self.left == 0:
-            raise Killed
-        self.left -= 1
-        self.store.delete(key)
+    def delete(self, *keys: str) -> None:
+        for key in keys:
+            if self.left == 0:
+                raise Killed
+            self.left -= 1
+            self.store.delete(key)
 
     def get(self, key: str) -> bytes:
         return self.store.get(key)
