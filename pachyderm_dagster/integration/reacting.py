@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 import pachyderm_dagster.integration.labels as labels
+from pachyderm_dagster.coordination.drivers import find_other_executors
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, hold
 from pachyderm_dagster.coordination.names import asked_lease, reactor_lease, request_lease, set_lease
 from pachyderm_dagster.errors import ConflictError, ExecutionError, NotFoundError, PachydermError, StateError, UnreachableError
@@ -125,7 +126,7 @@ class Reactor:
                 return False
             # Whatever comes of it: the sensor has it then.
             self._pass([request.set_id])
-            if not (self.is_instant and self._is_short(request, served)):
+            if not (self.is_instant and self._may_run(project) and self._is_short(request, served)):
                 has_room = room_for_runs(self.instance, job_name(project), served.limits) != 0
                 if has_room:
                     self._launch(request, served)
@@ -159,6 +160,10 @@ class Reactor:
         except (ExecutionError, UnreachableError) as error:
             # The code location may not know a new pipeline yet; the web server may not be up.
             process_log.error("%s", error)
+
+    def _may_run(self, project: str) -> bool:
+        """Whether jobs of a project are done by this executor: a run that is launched has that of its daemon."""
+        return not find_other_executors(self.workspace.leases, [project], self.workspace.settings.executor)
 
     def _is_short(self, request: SetRequest, served: ServedProject) -> bool:
         """Whether the jobs of a set can be expected to be, and nothing but jobs is to do."""

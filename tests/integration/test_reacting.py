@@ -11,7 +11,7 @@ from dagster._core.definitions.data_version import StaleStatus
 
 import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.clock import ManualClock
-from pachyderm_dagster.coordination.drivers import SENSOR_OWNER
+from pachyderm_dagster.coordination.drivers import SENSOR_OWNER, tell_tick
 from pachyderm_dagster.coordination.leases import LEASE_TIME
 from pachyderm_dagster.coordination.names import asked_lease, reactor_lease, set_lease
 from pachyderm_dagster.errors import ExecutionError, StorageError
@@ -146,6 +146,17 @@ def test_pipeline_of_which_no_short_job_is_known_gets_a_run(home: Home, longest:
     launched = Launched()
     executor = Failing(AssertionError("a job is run here"))
     assert Reactor(home.workspace, home.instance, executor, launched, is_instant=True, longest=longest).look()
+    assert launched.jobs == [("default", [EDGES])]
+
+
+def test_short_job_that_the_daemon_runs_by_another_executor_gets_a_run(home: Home) -> None:
+    home.commit("images@master", {"/first": "1"})
+    home.pipeline("edges", "images")
+    run_first(home)
+    tell_tick(home.workspace.leases, "default", "kubernetes")
+    home.commit("images@master", {"/a": "1"})
+    launched = Launched()
+    assert Reactor(home.workspace, home.instance, Failing(AssertionError("a job is run here")), launched, is_instant=True).look()
     assert launched.jobs == [("default", [EDGES])]
 
 
