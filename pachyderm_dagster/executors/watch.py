@@ -9,13 +9,19 @@ _log = logging.getLogger(__name__)
 
 
 def going_on(check: Callable[[], None]) -> Callable[[], None]:
-    """A check that fails by itself alone: what it raises is logged, and it is called again when it is due."""
+    """A check that fails by itself alone: what it raises is logged, once as long as it raises the same, and it is called again when it is due."""
+    said = ""
 
     def checked() -> None:
+        nonlocal said
         try:
             check()
-        except Exception:  # noqa: BLE001  it is logged
-            _log.exception("a look that is repeated failed; it is tried again")
+        except Exception as error:  # noqa: BLE001  it is logged
+            if repr(error) != said:
+                _log.exception("a look that is repeated failed; it is tried again")
+            said = repr(error)
+        else:
+            said = ""
 
     return checked
 

@@ -52,3 +52,17 @@ def test_check_that_goes_on_is_called_again_after_it_failed(caplog: pytest.LogCa
     with Watch(going_on(check), lambda: None, 0.001):
         assert third.wait(60)
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_what_fails_in_the_same_way_again_and_again_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    problems: list[Exception | None] = [ValueError("a"), ValueError("a"), ValueError("b"), None, ValueError("b"), ValueError("b")]
+
+    def check() -> None:
+        problem = problems.pop(0)
+        if problem is not None:
+            raise problem
+
+    checked = going_on(check)
+    while problems:
+        checked()
+    assert [record.exc_info[1].args for record in caplog.records if record.exc_info and record.exc_info[1]] == [("a",), ("b",), ("b",)]
