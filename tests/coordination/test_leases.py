@@ -10,9 +10,11 @@ import pytest
 
 from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.coordination.database_leases import DatabaseLeases
+from pachyderm_dagster.coordination.drivers import SENSOR_OWNER, find_other_executors, tell_tick
 from pachyderm_dagster.coordination.etcd import Etcd
 from pachyderm_dagster.coordination.etcd_leases import EtcdLeases
 from pachyderm_dagster.coordination.leases import HeldLease, Leases
+from pachyderm_dagster.coordination.names import sensor_lease
 from pachyderm_dagster.errors import UnreachableError
 from pachyderm_dagster.metadata.database import Database, open_engine
 from tests.etcds import SERVER, new_address
@@ -107,6 +109,17 @@ def test_any_process_that_knows_the_owner_renews_and_releases_for_it(leases: Lea
     assert not leases.acquire("sensor/default", "another", TTL)
     leases.release("sensor/default", "sensor")
     assert not leases.is_held("sensor/default")
+
+
+def test_daemon_that_is_gone_keeps_others_from_running_its_jobs_by_another_executor(leases: Leases) -> None:
+    tell_tick(leases, "a", "kubernetes")
+    tell_tick(leases, "b", "local")
+    for project in ("a", "b"):
+        leases.release(sensor_lease(project), SENSOR_OWNER)
+    assert find_other_executors(leases, ["a", "b", "c"], "local") == {"a": "kubernetes"}
+    assert find_other_executors(leases, ["a", "b", "c"], "kubernetes") == {"b": "local"}
+    tell_tick(leases, "a", "local")
+    assert find_other_executors(leases, ["a", "b", "c"], "local") == {}
 
 
 def test_one_of_many_gets_the_lease_whoever_comes_first(leases: Leases) -> None:
