@@ -161,7 +161,9 @@ class _JobRun:
     check: Callable[[], None]
     lease: HeldLease
     counters: Counters = field(default_factory=Counters)
-    started: float = field(default_factory=time.monotonic)
+    begun: float = field(default_factory=time.monotonic)
+    seconds_before: float = field(init=False)
+    """Since the first attempt began, when this one did."""
     reached: TreeRoot | None = None
     """The meta tree of what the job did, once its datums ended or were ended."""
     file_trees: Trees = field(init=False)
@@ -169,6 +171,7 @@ class _JobRun:
     result_trees: Trees = field(init=False)
 
     def __post_init__(self) -> None:
+        self.seconds_before = max(0.0, (self.workspace.database.clock.now() - self._since).total_seconds())
         self.file_trees = Trees(self.workspace.store, FILE_ROWS, _CACHE_BYTES)
         self.meta_trees = Trees(self.workspace.store, DATUM_ROWS, _CACHE_BYTES)
         self.result_trees = Trees(self.workspace.store, RESULT_ROWS, _CACHE_BYTES)
@@ -388,7 +391,7 @@ class _JobRun:
         limit = self.inputs.pipeline.spec.job_timeout
         if self.lease.is_lost():
             raise _lease_lost(self.inputs.job)
-        if limit is not None and time.monotonic() - self.started > limit:
+        if limit is not None and self.seconds_before + time.monotonic() - self.begun > limit:
             raise _OutOfTime
         self.check()
         self._report(state)

@@ -150,7 +150,7 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     datum_timeout: Seconds | None = None
     """For one try; what takes longer is stopped, and the try has failed."""
     job_timeout: Seconds | None = None
-    """For the job, which is `KILLED` after it."""
+    """For the job, from its first attempt on; it is `KILLED` then."""
     maximum_expected_uptime: Seconds | None = None
     """`check status` lists the pipeline while a job of it runs for longer; nothing is stopped."""
     salt: str | None = None

@@ -1,11 +1,13 @@
 """What is left of a job that was ended before its time: what it had done, and what it was doing."""
 
+import datetime as dt
 import os
 import threading
 from collections.abc import Callable
 
 import pytest
 
+from pachyderm_dagster.clock import ManualClock
 from pachyderm_dagster.executors import recording
 from pachyderm_dagster.executors import run_job as running
 from pachyderm_dagster.executors.local import LocalExecutor
@@ -45,6 +47,18 @@ def test_job_out_of_time_tells_what_ended_and_what_hung(workspace: Workspace, cr
     assert sorted(line.text for line in workspace.pps.logs(job)) == ["saw a", "saw b", "saw hangs", "working"]
     kept = {path.rpartition("/")[2] for path in workspace.pfs.glob_file(f"copy.meta@{job.id}", "/pfs/*/data/*").column("path").to_pylist()}
     assert kept == {"a", "b", "hangs"}
+
+
+def test_time_of_a_job_goes_on_in_its_next_attempt(workspace: Workspace, create: Callable[..., None], clock: ManualClock) -> None:
+    workspace.pfs.create_repo("data")
+    put(workspace, "data@master", {"/a": b"a", "/hangs": b"h"})
+    create(SLOW.replace("3s", "1h"))
+    run_interrupted(workspace, upper, "/hangs")
+    clock.advance(dt.timedelta(hours=2))
+    with LocalExecutor(os.environ) as executor:
+        job = run_job(workspace, newest(workspace), executor=executor)
+    assert (job.state, job.reason) == (JobState.KILLED, "the job took longer than its job_timeout of 3600 s")
+    assert (job.counters.data_processed, job.counters.data_failed) == (1, 1)
 
 
 def test_stopped_job_tells_at_once_what_its_checkpoint_knew_and_soon_the_rest(
