@@ -129,7 +129,8 @@ class WaitReport:
             job, step = unloaded[0], f"load it there, or `pachctl delete pipeline {unloaded[0].pipeline}`"
             self.say(f"waiting for job {job}, whose pipeline the code location of the daemon does not load: {step}")
         elif away:
-            self.say(f"waiting for the daemon, which is not up and runs jobs by {away}; `pachctl config` shows the executor of this process, which runs none")
+            step = "start it, or have `pachyderm-dagster dev` run them here by the executor that `pachctl config` shows"
+            self.say(f"waiting for the daemon, which is not up and runs jobs by {away}; {step}")
         elif daemon:
             self.say("waiting for the daemon to finish what is due")
         if daemon:
@@ -160,7 +161,7 @@ class WaitReport:
 def wait_for(record: Record, environ: Mapping[str, str], pending: Pending, *, timeout: float | None) -> bool:
     """Returns when `pending` finds no open commit any more, and whether it found one before.
 
-    With no daemon up, due jobs run in this process, but for projects whose daemon had another executor; a time limit does not interrupt one of them.
+    With no daemon up, due jobs run in this process, but for projects whose daemon ran them elsewhere; a time limit does not interrupt one of them.
 
     Raises:
         StateError: `wait-timeout`.

@@ -10,6 +10,7 @@ SENSOR_OWNER = "commit-sensor"
 """One for all processes: after a reload another code server goes on with the lease."""
 SENSOR_LEASE_TIME = dt.timedelta(seconds=150)
 """Dagster's daemon looks every 5 s and gives up a tick after 60: one that took so long, and one that failed, may lie between two that say so."""
+_DEFAULT = "local"
 _EXECUTOR_TIME = dt.timedelta(days=30)
 
 
@@ -24,7 +25,10 @@ def tell_tick(leases: Leases, project: str, executor: str) -> None:
 
 
 def find_other_executors(leases: Leases, projects: Collection[str], executor: str) -> dict[str, str]:
-    """The projects whose jobs this process, which has `executor`, is not to run: their daemon ran them by another one. With the name of that."""
+    """The projects whose jobs this process, which has `executor`, is not to run: their daemon ran them by another one. With the name of that.
+
+    Whoever has `local` may only lack the settings of a release; who has another one was told to use it, also after a daemon that had `local`.
+    """
     by_lease = {executor_lease(project): project for project in projects}
     found = {by_lease[lease]: owner for lease, owner in leases.find_owners(by_lease).items()}
-    return {project: owner for project, owner in found.items() if owner != executor}
+    return {project: owner for project, owner in found.items() if owner not in (executor, _DEFAULT)}

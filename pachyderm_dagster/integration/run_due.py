@@ -44,7 +44,7 @@ def run_due(
     on_warning: Callable[[str], None] | None = None,
 ) -> bool:
     """Runs the due commit sets of a project (None: of all), oldest first, until `until()`, or nothing is due, or a daemon is there to do it; none of a
-    project whose daemon was there with another executor.
+    project whose daemon ran them elsewhere (`find_other_executors`).
 
     A set that another process is running is waited for, and taken over when that process died.
 

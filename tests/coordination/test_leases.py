@@ -111,13 +111,13 @@ def test_any_process_that_knows_the_owner_renews_and_releases_for_it(leases: Lea
     assert not leases.is_held("sensor/default")
 
 
-def test_daemon_that_is_gone_keeps_others_from_running_its_jobs_by_another_executor(leases: Leases) -> None:
+def test_daemon_with_pods_that_is_gone_keeps_others_from_running_its_jobs_on_their_machines(leases: Leases) -> None:
     tell_tick(leases, "a", "kubernetes")
     tell_tick(leases, "b", "local")
     for project in ("a", "b"):
         leases.release(sensor_lease(project), SENSOR_OWNER)
     assert find_other_executors(leases, ["a", "b", "c"], "local") == {"a": "kubernetes"}
-    assert find_other_executors(leases, ["a", "b", "c"], "kubernetes") == {"b": "local"}
+    assert find_other_executors(leases, ["a", "b", "c"], "kubernetes") == {}
     tell_tick(leases, "a", "local")
     assert find_other_executors(leases, ["a", "b", "c"], "local") == {}
 
