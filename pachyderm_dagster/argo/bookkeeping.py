@@ -52,7 +52,7 @@ class Prometheus(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
     """A metric; it has one of the kinds."""
 
     name: str
-    """Of it."""
+    """Its name."""
     help: str = ""
     """For people."""
     labels: tuple[MetricLabel, ...] = ()
@@ -78,7 +78,7 @@ class CacheName(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_
     """The name of a cache."""
 
     name: str
-    """Of it."""
+    """Its name."""
 
 
 class CacheRef(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -105,16 +105,16 @@ class SemaphoreRef(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
     config_map_key_ref: KeyRef | None = None
     """The key."""
     namespace: str = ""
-    """Of the lock; that of the workflow without it."""
+    """The namespace of the lock; that of the workflow without it."""
 
 
 class Mutex(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """A lock that one holds."""
 
     name: Text
-    """Of it."""
+    """Its name."""
     namespace: str = ""
-    """Of the lock; that of the workflow without it."""
+    """The namespace of the lock; that of the workflow without it."""
     database: bool = False
     """It is another lock than the one of the same name without this."""
 

@@ -29,7 +29,7 @@ class EnvVar(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
     """An environment variable."""
 
     name: str
-    """Of it."""
+    """Its name."""
     value: Text | None = None
     """Its value; empty without it."""
     value_from: EnvFrom | None = None
@@ -40,7 +40,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
     """A ConfigMap or Secret by name."""
 
     name: str
-    """Of it."""
+    """Its name."""
     optional: bool = False
     """It may be missing."""
 
@@ -60,7 +60,7 @@ class VolumeMount(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     """Where a container sees a volume."""
 
     name: str
-    """Of the volume."""
+    """The name of the volume."""
     mount_path: str
     """An absolute folder."""
     sub_path: str = ""
@@ -81,7 +81,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_
     image: str
     """The image; on one machine it says only which program there is without `command`."""
     name: str = ""
-    """Of the container."""
+    """The name of the container."""
     command: tuple[str, ...] = ()
     """The program; that of the image without it."""
     args: Texts = ()
@@ -167,7 +167,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     """A volume that stays."""
 
     claim_name: str
-    """Of a claim template of the workflow, or of a folder below `argo/claims` in the home."""
+    """The name of a claim template of the workflow, or of a folder below `argo/claims` in the home."""
     read_only: bool = False
     """Nothing is written there."""
 
@@ -176,9 +176,9 @@ class KeyPath(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     """Where a key of a ConfigMap or Secret is a file."""
 
     key: str
-    """Of it."""
+    """The key."""
     path: str
-    """Of the file, below the mount."""
+    """The path of the file, below the mount."""
     mode: int | None = None
     """Permission bits of the file."""
 
@@ -187,7 +187,7 @@ class ConfigVolume(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
     """The keys of a ConfigMap, or of a Secret, as files."""
 
     name: str
-    """Of it."""
+    """Its name."""
     items: tuple[KeyPath, ...] = ()
     """Those that are there, all without it."""
     optional: bool = False
@@ -200,7 +200,7 @@ class DownwardFile(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
     """A file with what the pod knows of itself."""
 
     path: str
-    """Of the file, below the mount."""
+    """The path of the file, below the mount."""
     field_ref: FieldRef | None = None
     """What is in it."""
     resource_field_ref: Plain | None = None
@@ -244,7 +244,7 @@ class SecretVolume(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
     """The keys of a Secret as files."""
 
     secret_name: str
-    """Of the Secret."""
+    """The name of the Secret."""
     items: tuple[KeyPath, ...] = ()
     """Those that are there, all without it."""
     optional: bool = False
@@ -266,7 +266,7 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
     """A folder that containers see by its name; one of the kinds is given."""
 
     name: str
-    """Of it."""
+    """Its name."""
     empty_dir: EmptyDir | None = None
     """Empty when the pod starts."""
     persistent_volume_claim: Claim | None = None
@@ -317,7 +317,7 @@ class ObjectName(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
     """What an object is called."""
 
     name: str
-    """Of it."""
+    """Its name."""
 
 
 class ClaimTemplate(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

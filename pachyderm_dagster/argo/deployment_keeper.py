@@ -9,8 +9,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
-from pachyderm_dagster.argo.deployment_specs import RECREATE, ServiceSpec, pod_of, published_ports, read_deployment, read_service
-from pachyderm_dagster.argo.home_objects import CONFIG_MAP, DEPLOYMENT, SECRET, SERVICE, HomeObjects, template_hash
+from pachyderm_dagster.argo.deployment_pods import pod_of
+from pachyderm_dagster.argo.deployment_ports import Routes, route
+from pachyderm_dagster.argo.deployment_reading import read_deployment, read_service
+from pachyderm_dagster.argo.deployment_specs import RECREATE, ServiceSpec
+from pachyderm_dagster.argo.home_kinds import CONFIG_MAP, DEPLOYMENT, SECRET, SERVICE
+from pachyderm_dagster.argo.home_objects import HomeObjects, template_hash
 from pachyderm_dagster.argo.host_client import HostClient, opened_host
 from pachyderm_dagster.argo.images import PodImages, make_programs
 from pachyderm_dagster.argo.kept_deployment import KeptDeployment, KeptPod
@@ -76,7 +80,7 @@ class _Keeper:
         self._gone: list[KeptDeployment] = []
         self._published = PublishedPorts(self._targets)
         self._services: Sequence[Document] = ()
-        self._leads_to: dict[int, tuple[KeptDeployment, int]] = {}
+        self._routes = Routes({}, {})
         self._troubles = Troubles(rule, tell, time.monotonic)
         self._host: HostClient | None = None
         self._host_history = RestartHistory()
@@ -242,31 +246,19 @@ class _Keeper:
         for document in self._services:
             # One that an older version kept, and this one does not take, is not to end all the others.
             self._troubles.attempt(f"Service {document['metadata']['name']}", functools.partial(_read_into, services, document))
-        leads_to: dict[int, tuple[KeptDeployment, int]] = {}
-        problems: dict[str, list[str]] = {one.name: [] for one in self._kept.values()}
-        for one in sorted(self._kept.values(), key=lambda kept: kept.name):
-            for port, inside in published_ports(one.spec, services):
-                if isinstance(inside, str):
-                    problems[one.name].append(f"port {port} leads to port {inside!r}, and no port of the container is called so; give one that 'name'")
-                    continue
-                other = leads_to.setdefault(port, (one, inside))[0]
-                if other is not one:
-                    problems[one.name].append(f"port {port} leads to Deployment {other.name} already")
-                if inside not in one.spec.ports:
-                    problems[one.name].append(f"port {port} leads to port {inside}, which the container does not declare; add it to its 'ports'")
-        self._leads_to = leads_to
-        for port, problem in (await self._published.publish(leads_to.keys())).items():
-            problems[leads_to[port][0].name].append(problem)
-        for one in self._kept.values():
-            one.unpublished = problems[one.name]
+        self._routes = route(self._kept.values(), services)
+        for port, problem in (await self._published.publish(self._routes.targets.keys())).items():
+            self._routes.problems[self._routes.targets[port][0]].append(problem)
+        for one, problems in self._routes.problems.items():
+            one.unpublished = problems
 
     def _list_services(self) -> None:
         self._services = self._objects.list(SERVICE)
 
     def _targets(self, port: int) -> list[Target]:
-        if port not in self._leads_to:
+        if port not in self._routes.targets:
             return []
-        one, inside = self._leads_to[port]
+        one, inside = self._routes.targets[port]
         return [Target(pod.ports[inside], pod.connections) for pod in one.staying if pod.is_ready and inside in pod.ports]
 
     # --- status

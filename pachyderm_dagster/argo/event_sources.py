@@ -29,7 +29,7 @@ class CalendarSource(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
     interval: str = ""
     """How long after the event before, as `10m`; without a `schedule`."""
     timezone: str = ""
-    """Of the schedule; UTC without it."""
+    """The timezone of the schedule; UTC without it."""
     exclusion_dates: tuple[str, ...] = ()
     """Days without an event: `EXDATE:20260101T000000Z`, several with commas between them."""
     metadata: dict[str, Text] = {}
@@ -61,7 +61,7 @@ class EventBucket(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     """The bucket that is looked at."""
 
     name: str
-    """Of the bucket."""
+    """The name of the bucket."""
 
 
 class KeyFilter(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -81,7 +81,7 @@ class BucketSource(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
     endpoint: str = ""
     """The host of the service, with its port; that of Amazon without it."""
     region: str = ""
-    """Of the bucket."""
+    """The region of the bucket."""
     insecure: bool = False
     """The service is asked without TLS."""
     access_key: KeyRef | None = None

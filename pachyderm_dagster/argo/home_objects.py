@@ -8,52 +8,24 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pachyderm_dagster.argo.deployment_specs import read_deployment, read_service
+from pachyderm_dagster.argo.home_kinds import DEPLOYMENT, REPLICA_SET, SYSTEM_FIELDS, VERSIONS, check_object, checked
 from pachyderm_dagster.argo.kept_files import locked
-from pachyderm_dagster.argo.kept_objects import MOST_OF_NAME, KeptObject, KeptObjects, ObjectName, can_be_kept_as
+from pachyderm_dagster.argo.kept_objects import KeptObject, KeptObjects, KeptValues, ObjectName
 from pachyderm_dagster.argo.merging import merged
-from pachyderm_dagster.argo.reading import read_object, strict_reader
 from pachyderm_dagster.argo.resource_flags import Flags
 from pachyderm_dagster.argo.resources import NODE, OWNER, Document, Owned, Reference
 from pachyderm_dagster.argo.three_way import applied
-from pachyderm_dagster.argo.workflows import Metadata, Values
 from pachyderm_dagster.clock import Clock, SystemClock
 from pachyderm_dagster.errors import ConflictError, ExistsError, InvalidError, NotFoundError, StateError
-from pachyderm_dagster.pps.object_names import NAME_RULE
+from pachyderm_dagster.pps.merge_patches import merge_patch
 from pachyderm_dagster.pps.strict import Place
 
-DEPLOYMENT, REPLICA_SET, SERVICE, CONFIG_MAP, SECRET = "Deployment", "ReplicaSet", "Service", "ConfigMap", "Secret"
-VERSIONS: Mapping[str, str] = {DEPLOYMENT: "apps/v1", REPLICA_SET: "apps/v1", SERVICE: "v1", CONFIG_MAP: "v1", SECRET: "v1"}
-"""The kinds that there are, with their versions."""
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 REVISION = "deployment.kubernetes.io/revision"
 HASH = "pod-template-hash"
 UNKEPT_SECONDS = 30.0
 NO_FLAGS = Flags()
 _HISTORY = 10
-_FIELDS = ("apiVersion", "kind", "metadata", "spec", "status")
-_SYSTEM = ("uid", "creationTimestamp", "generation", "resourceVersion", "managedFields", "selfLink")
-
-
-class _KeptValues(Mapping[str, Mapping[str, str]]):
-    """The values of all objects of a kind. One that cannot be read is the trouble of what asks for it, and of nothing else."""
-
-    def __init__(self, kept: KeptObjects, kind: str) -> None:
-        self._kept, self._kind = kept, kind
-
-    def __getitem__(self, name: str) -> Mapping[str, str]:
-        found = self._kept.find(ObjectName(self._kind, name))
-        if found is None:
-            raise KeyError(name)
-        read = found.read().object
-        assert isinstance(read, Values)
-        return read.data
-
-    def __iter__(self) -> Iterator[str]:
-        return (one.name.name for one in self._kept.of_kind(self._kind))
-
-    def __len__(self) -> int:
-        return len(self._kept.of_kind(self._kind))
 
 
 class HomeObjects:
@@ -78,7 +50,7 @@ class HomeObjects:
             NotFoundError: `object-not-found`.
             StateError: `deployments-not-kept`, when a Deployment was asked for again and again, and nobody kept it meanwhile.
         """
-        found = self._there(_checked(reference))
+        found = self._there(checked(reference))
         if reference.kind != DEPLOYMENT:
             return found
         if not self._check_kept(reference.name):
@@ -96,7 +68,7 @@ class HomeObjects:
         """The values of ConfigMaps or Secrets, each as it is when it is asked for. That raises InvalidError, or
         StorageError, of one that cannot be read.
         """
-        return _KeptValues(self._kept, kind)
+        return KeptValues(self._kept, kind)
 
     def is_kept(self) -> bool:
         """Whether a keeper looks after the Deployments now."""
@@ -159,7 +131,7 @@ class HomeObjects:
             NotFoundError: `object-not-found`.
             ExistsError: `object-exists`.
         """
-        reference = _checked(Reference.of(manifest))
+        reference = checked(Reference.of(manifest))
         if flags.dry_run or flags.cascade == "Orphan" or flags.grace_seconds is not None:
             raise InvalidError("flag-unknown", "a home without a cluster does without --dry-run, --grace-period and --cascade=orphan; leave them out")
         if action in ("get", "delete") and flags.ignores_missing and self._find(reference) is None:
@@ -177,7 +149,7 @@ class HomeObjects:
             case "replace":
                 return self.change(reference, lambda there: {**manifest, **({"status": there["status"]} if "status" in there else {})})
             case _:
-                patch = merged if merge != "merge" else _merge_patch
+                patch = merge_patch if merge == "merge" else merged
                 return self.change(reference, lambda there: patch(there, manifest))
 
     def _create(self, reference: Reference, manifest: Document, node: str) -> Document:
@@ -194,7 +166,7 @@ class HomeObjects:
 
     def apply(self, manifest: Document) -> Document:
         """Makes an object what a manifest says; what others have set of it stays. Errors as `act`."""
-        reference = _checked(Reference.of(manifest))
+        reference = checked(Reference.of(manifest))
         if not reference.name:
             raise InvalidError("manifest-invalid", "what is applied has a 'name'; write it in place of 'generateName'")
         _annotations(manifest)
@@ -208,13 +180,13 @@ class HomeObjects:
     def change(self, reference: Reference, change: Callable[[Document], Document]) -> Document:
         """Changes an object as a function says. Errors as `act`."""
         with self._changing():
-            there = self._there(_checked(reference))
+            there = self._there(checked(reference))
             return self._put(there, change(there))
 
     def delete(self, reference: Reference) -> None:
         """Removes an object, and what belongs to it. Errors as `act`."""
         with self._changing():
-            self._there(_checked(reference))
+            self._there(checked(reference))
             self._kept.delete(ObjectName(reference.kind, reference.name))
             if reference.kind == DEPLOYMENT:
                 for one in self.revisions(reference.name):
@@ -259,7 +231,7 @@ class HomeObjects:
         if before and wanted and wanted != before.get("resourceVersion"):
             raise ConflictError("object-changed", f"{metadata['name']!r} was changed meanwhile; look again, and change what is there now")
         return {
-            **{name: value for name, value in metadata.items() if name not in _SYSTEM},
+            **{name: value for name, value in metadata.items() if name not in SYSTEM_FIELDS},
             "uid": before.get("uid") or self._clock.new_id(),
             "creationTimestamp": before.get("creationTimestamp") or self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
             "generation": before.get("generation", 0) + is_new_spec,
@@ -316,17 +288,6 @@ def template_hash(template: Document) -> str:
     return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:10]
 
 
-def _checked(reference: Reference) -> Reference:
-    expected = VERSIONS.get(reference.kind)
-    if expected is None or reference.kind == REPLICA_SET:
-        there = ", ".join(kind for kind in VERSIONS if kind != REPLICA_SET)
-        message = f"a home without a cluster has no {reference.kind!r}; it has {there}; set KUBECONFIG, or PACHYDERM_OBJECTS=cluster, to act on a cluster"
-        raise InvalidError("object-unknown", message)
-    if reference.version != expected:
-        raise InvalidError("object-unknown", f"a {reference.kind} is of {expected!r}, not of {reference.version!r}; correct 'apiVersion'")
-    return reference
-
-
 def _annotations(manifest: Document) -> Document:
     """Those of an object, to which others are added before all of it is looked at."""
     metadata = manifest["metadata"]
@@ -336,43 +297,5 @@ def _annotations(manifest: Document) -> Document:
     raise place.field("metadata").field("annotations").invalid(f"expected an object, found {found!r}")
 
 
-def check_object(document: Document) -> list[str]:
-    """Looks whether an object can be kept; what of it is without effect.
-
-    Raises:
-        InvalidError: `spec-invalid`, `spec-unsupported`.
-    """
-    kind, name = document["kind"], str(document["metadata"]["name"])
-    place = Place(f"{kind} {name}")
-    notes: list[str] = []
-    metadata = {key: value for key, value in document["metadata"].items() if key not in _SYSTEM}
-    if not can_be_kept_as(name):
-        raise place.field("metadata").field("name").invalid(f"{name!r} names no object; it takes up to {MOST_OF_NAME} {NAME_RULE}")
-    if kind in (CONFIG_MAP, SECRET):
-        read_object({**document, "metadata": metadata}, place, notes)
-        return notes
-    for key in document:
-        if key not in _FIELDS:
-            raise place.field(key).invalid(f"unknown field; the fields here are {', '.join(_FIELDS)}")
-    strict_reader(notes).struct(Metadata, metadata, place.field("metadata"))
-    read = read_deployment if kind == DEPLOYMENT else read_service
-    read(document.get("spec"), place.field("spec"), notes)
-    return notes
-
-
 def _without_status(document: Document) -> Document:
     return {name: value for name, value in document.items() if name != "status"}
-
-
-def _merge_patch(there: Document, patch: Document) -> Document:
-    """As RFC 7386 has it: lists take the place of lists."""
-    found = dict(there)
-    for name, value in patch.items():
-        if value is None:
-            found.pop(name, None)
-        elif isinstance(value, dict):
-            under = found.get(name)
-            found[name] = _merge_patch(under if isinstance(under, dict) else {}, value)
-        else:
-            found[name] = value
-    return found

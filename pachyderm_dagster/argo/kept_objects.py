@@ -1,6 +1,6 @@
 """The objects that a home keeps, as a cluster would: workflows and what they name, CronWorkflows, EventSources and Sensors, by kind and name."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import msgspec
 
 from pachyderm_dagster.argo.kept_files import write_whole
 from pachyderm_dagster.argo.reading import read_object
-from pachyderm_dagster.argo.workflows import Read
+from pachyderm_dagster.argo.workflows import Read, Values
 from pachyderm_dagster.errors import InvalidError, NotFoundError, StorageError
 from pachyderm_dagster.pps.object_names import NAME_RULE, is_object_name
 from pachyderm_dagster.pps.strict import Place
@@ -132,6 +132,27 @@ class KeptObjects:
 
     def _path(self, name: ObjectName) -> Path:
         return self._folder / name.kind / f"{name.name}.json"
+
+
+class KeptValues(Mapping[str, Mapping[str, str]]):
+    """The values of all objects of a kind. One that cannot be read is the trouble of what asks for it, and of nothing else."""
+
+    def __init__(self, kept: KeptObjects, kind: str) -> None:
+        self._kept, self._kind = kept, kind
+
+    def __getitem__(self, name: str) -> Mapping[str, str]:
+        found = self._kept.find(ObjectName(self._kind, name))
+        if found is None:
+            raise KeyError(name)
+        read = found.read().object
+        assert isinstance(read, Values)
+        return read.data
+
+    def __iter__(self) -> Iterator[str]:
+        return (one.name.name for one in self._kept.of_kind(self._kind))
+
+    def __len__(self) -> int:
+        return len(self._kept.of_kind(self._kind))
 
 
 def _load(path: Path) -> KeptObject | None:

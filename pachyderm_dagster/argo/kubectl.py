@@ -11,7 +11,8 @@ import yaml
 
 from pachyderm_dagster.argo.deployment_changes import restarted, with_environment, with_images
 from pachyderm_dagster.argo.go_yaml import read_documents
-from pachyderm_dagster.argo.home_objects import CONFIG_MAP, DEPLOYMENT, REPLICA_SET, SECRET, SERVICE, VERSIONS, HomeObjects, check_object, revision_of
+from pachyderm_dagster.argo.home_kinds import CONFIG_MAP, DEPLOYMENT, REPLICA_SET, SECRET, SERVICE, VERSIONS, check_object
+from pachyderm_dagster.argo.home_objects import HomeObjects, revision_of
 from pachyderm_dagster.argo.kept_deployment import TOO_LATE
 from pachyderm_dagster.argo.object_paths import json_path
 from pachyderm_dagster.argo.resources import Document, Reference

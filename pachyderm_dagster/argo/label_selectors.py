@@ -13,7 +13,7 @@ class LabelRequirement(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     """What a label has to be."""
 
     key: str
-    """Of the label."""
+    """The key of the label."""
     operator: str
     """`In`, `NotIn`, `Exists`, `DoesNotExist`."""
     values: Texts = ()

@@ -15,7 +15,7 @@ class KeyRef(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
     """A value under a key of a ConfigMap or Secret."""
 
     name: str
-    """Of the ConfigMap or Secret, which stands in one of the files that are submitted."""
+    """The name of the ConfigMap or Secret, which stands in one of the files that are submitted."""
     key: str
     """Whose value it is."""
     optional: bool = False
@@ -47,13 +47,13 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_
     """A named string."""
 
     name: str
-    """Of it; no other parameter beside it has that."""
+    """Its name, which no other parameter beside it has."""
     value: Text | None = None
     """The string; numbers and booleans become one."""
     default: Text | None = None
     """In inputs: the value when no argument is given."""
     enum: Texts = ()
-    """Of which the value must be one."""
+    """The values that it may have; any without it."""
     value_from: ValueFrom | None = None
     """Where the value comes from."""
     global_name: str = ""
@@ -79,7 +79,7 @@ class KeyArtifact(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     endpoint: str = ""
     """The host of the service, with its port; that of Amazon without it."""
     region: str = ""
-    """Of the bucket."""
+    """The region of the bucket."""
     insecure: bool = False
     """The service is asked without TLS."""
     access_key_secret: KeyRef | None = None
@@ -154,7 +154,7 @@ class HttpArtifact(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
     """A file that a web server gives, or takes (PUT); it needs `--network`."""
 
     url: str
-    """Of it."""
+    """Its address."""
     headers: tuple[HttpArtifactHeader, ...] = ()
     """Headers of the request."""
     auth: HttpAuth | None = None
@@ -205,7 +205,7 @@ class Tar(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     """A compressed tar archive."""
 
     compression_level: int | None = None
-    """Of gzip, 0 to 9."""
+    """The level of gzip, 0 to 9."""
 
 
 class Archive(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -223,7 +223,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     """A file or folder."""
 
     name: str
-    """Of it; no other artifact beside it has that."""
+    """Its name, which no other artifact beside it has."""
     path: str = ""
     """Where it is in the container, absolute."""
     source: str = msgspec.field(name="from", default="")

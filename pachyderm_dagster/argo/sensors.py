@@ -146,7 +146,7 @@ class TriggerTemplate(msgspec.Struct, frozen=True, kw_only=True, rename="camel",
     """A trigger: which workflow, after which events."""
 
     name: str
-    """Of the trigger; the job in Dagster is called after the Sensor and it."""
+    """The name of the trigger; the job in Dagster is called after the Sensor and it."""
     conditions: str = ""
     """Dependencies with `&&`, `||` and parentheses; all of them without it."""
     argo_workflow: WorkflowTrigger | None = None

@@ -41,9 +41,9 @@ class TemplateRef(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     """A template of a WorkflowTemplate or ClusterWorkflowTemplate."""
 
     name: str
-    """Of the object."""
+    """The name of the object."""
     template: str
-    """Of the template in it."""
+    """The name of the template in it."""
     cluster_scope: bool = False
     """It is a ClusterWorkflowTemplate."""
 
@@ -139,9 +139,9 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     """A request; its answer's body is the result. It needs `--network`."""
 
     url: str
-    """Of it."""
+    """Its address."""
     method: str = "GET"
-    """Of it."""
+    """Its method."""
     headers: tuple[HttpHeader, ...] = ()
     """Its headers."""
     body: Text = ""

@@ -39,7 +39,7 @@ class WorkflowTemplateRef(msgspec.Struct, frozen=True, kw_only=True, rename="cam
     """The object whose spec a workflow takes."""
 
     name: str
-    """Of the WorkflowTemplate or ClusterWorkflowTemplate."""
+    """The name of the WorkflowTemplate or ClusterWorkflowTemplate."""
     cluster_scope: bool = False
     """It is a ClusterWorkflowTemplate."""
 
@@ -79,7 +79,7 @@ class PodGc(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     strategy: str = ""
     """`OnPodCompletion`, `OnPodSuccess`, `OnWorkflowCompletion`, `OnWorkflowSuccess`; never without it."""
     label_selector: LabelSelector | None = None
-    """Of which pods; of all without it."""
+    """Which pods are meant; all without it."""
 
 
 class VolumeClaimGc(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -169,7 +169,7 @@ class CronSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     schedule: str = ""
     """One schedule; v3's way to write it."""
     timezone: str = ""
-    """Of the schedules; UTC without it."""
+    """The timezone of the schedules; UTC without it."""
     when: str = ""
     """It is not started when this is false."""
     suspend: bool = False

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from pachyderm_dagster.pps.merge_patches import merge_patch
 from pachyderm_dagster.pps.spec import PipelineName, PipelineSpec, UserSpec
 from pachyderm_dagster.pps.spec_reading import read_spec
 from pachyderm_dagster.pps.strict import OtherNames, Place, field_names, without_none
@@ -28,19 +29,6 @@ def effective_spec(user: UserSpec, bodies: Sequence[Mapping[str, Any]]) -> Pipel
     merged: Any = functools.reduce(merge_patch, layers, {})
     where = f"pipeline '{user.pipeline.name}'" + (", with the defaults (`pachctl inspect defaults` shows them)" if bodies else "")
     return read_spec(merged, Place(where), [])
-
-
-def merge_patch(target: Any, patch: Any) -> Any:
-    """`target` changed by `patch`, as RFC 7396 says: objects are merged, null takes a member away, all else replaces."""
-    if not isinstance(patch, Mapping):
-        return patch
-    merged = dict(target) if isinstance(target, Mapping) else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = merge_patch(merged.get(key), value)
-    return merged
 
 
 def in_our_names(kind: Any, value: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pachyderm_dagster.argo.deployment_specs import published_ports, read_deployment, read_service
+from pachyderm_dagster.argo.deployment_ports import wanted_ports
+from pachyderm_dagster.argo.deployment_reading import read_deployment, read_service
 from pachyderm_dagster.argo.home_objects import LAST_APPLIED, UNKEPT_SECONDS, HomeObjects, revision_of
 from pachyderm_dagster.argo.kept_files import locked
 from pachyderm_dagster.argo.kept_objects import KeptObjects
@@ -216,8 +217,8 @@ CONTAINER = "spec.template.spec.containers.0"
             [{"containerPort": 80, "hostPort": 80}],
             r"ports\[0\]\.hostPort: not supported; the fields here are containerPort, name, protocol",
         ),
-        (f"{CONTAINER}.ports", [{"containerPort": True}], "expected the number of a port"),
-        (f"{CONTAINER}.readinessProbe", {"httpGet": {"port": "web"}}, "'web' is neither a number nor the name of a port"),
+        (f"{CONTAINER}.ports", [{"containerPort": True}], "expected the number of a port, 1 to 65535, found True"),
+        (f"{CONTAINER}.readinessProbe", {"httpGet": {"port": "web"}}, "'web' is neither a number nor the name of a port of the container; its names: none"),
     ],
 )
 def test_what_a_home_cannot_do_is_refused_by_name(objects: HomeObjects, path: str, value: Any, problem: str) -> None:
@@ -256,4 +257,4 @@ def test_services_say_where_pods_are_reached(services: list[Document], expected:
     spec = viewer()["spec"]
     spec["template"]["spec"]["containers"][0]["ports"] = [{"name": "http", "containerPort": 8080}]
     read = {str(number): read_service(one, Place("spec"), []) for number, one in enumerate(services)}
-    assert list(published_ports(read_deployment(spec, Place("spec"), []), read)) == expected
+    assert list(wanted_ports(read_deployment(spec, Place("spec"), []), read)) == expected

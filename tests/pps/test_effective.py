@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.pps.effective import effective_spec, in_our_names, merge_patch
+from pachyderm_dagster.pps.effective import effective_spec, in_our_names
+from pachyderm_dagster.pps.merge_patches import merge_patch
 from pachyderm_dagster.pps.spec import PipelineSpec, Reprocess, UserSpec
 from pachyderm_dagster.pps.spec_reading import parse_defaults, parse_user_specs
 

@@ -6,7 +6,7 @@ import jsonpatch
 import msgspec
 
 from pachyderm_dagster.errors import InvalidError
-from pachyderm_dagster.pps.effective import merge_patch
+from pachyderm_dagster.pps.merge_patches import merge_patch
 
 Manifest: TypeAlias = dict[str, Any]
 
