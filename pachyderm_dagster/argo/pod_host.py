@@ -2,61 +2,51 @@
 
 It lives in the private namespaces of `worker/sandbox.py`, whose guard ends all user code when it dies. It reads orders, a line of JSON each (`pod_orders`),
 from its standard input and answers on its standard output. `python -m pachyderm_dagster.argo.pod_host SCRATCH network|no-network [LOCK]`.
-
-When all is prepared it becomes an interpreter that has next to nothing (`pod_forks`): each pod is a fork of it, and what that takes grows with the memory that
-there is to share, to copy and to give back.
 """
 
 import contextlib
 import fcntl
 import os
+import signal
 import socket
 import struct
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import NoReturn
 
-import pachyderm_dagster
-from pachyderm_dagster.argo import pod_forks
 from pachyderm_dagster.argo.pod_orders import READY, Answer
-from pachyderm_dagster.argo.pod_root import SYSTEM, SYSTEM_FOLDER
+from pachyderm_dagster.argo.pod_root import SYSTEM, SYSTEM_FOLDER, Shared
+from pachyderm_dagster.argo.running_pods import RunningPods
 from pachyderm_dagster.worker import linux, sandbox
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
-# Behind the standard library, of which nothing is to be hidden by a module beside this package.
-_PROGRAM = f"import sys; sys.path.append(sys.argv[1]); from {pod_forks.__name__} import main; main(sys.argv[2], sys.argv[3:])"
 
 
 def main(scratch: str, network: str, lock: str = "") -> int:
-    """Runs pods until there are no more orders, with a lock when no other host holds it any more; returns only where it cannot."""
-    held = _take_lock(lock) if lock else None
+    """Runs pods until there are no more orders, with a lock when no other host holds it any more."""
+    if lock:
+        _take_lock(lock)
     found = sandbox.enter(scratch)
     if found.problem is not None:
         return _unable(found.problem)
+    # Python ignores them, and its pods would inherit that.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
     try:
-        _become_small(held, _prepare(with_network=network == "network"))
+        pods = RunningPods(Shared(_prepare(with_network=network == "network")))
     except OSError as error:
         return _unable(f"pods cannot be made here: {error.strerror or error}")
+    pods.run()
+    return 0
 
 
-def _take_lock(path: str) -> int:
-    """Takes the lock, which is held until the last process of this host is gone, its guard too."""
+def _take_lock(path: str) -> None:
+    """Takes the lock, which is held until the last process of this host is gone, its guard too; pods do not get it."""
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    return lock
 
 
 def _unable(problem: str) -> int:
     os.write(1, Answer(READY, problem=problem).line())
     return 1
-
-
-def _become_small(lock: int | None, prefixes: Sequence[str]) -> NoReturn:
-    place = str(Path(pachyderm_dagster.__file__).parents[1])
-    if lock is not None:
-        os.set_inheritable(lock, True)
-    os.execv(sys.executable, (sys.executable, "-S", "-s", "-P", "-c", _PROGRAM, place, "" if lock is None else str(lock), *prefixes))
 
 
 def _prepare(*, with_network: bool) -> list[str]:

@@ -1,15 +1,14 @@
-"""What a process does that was just forked to be a pod: a root and a `/proc` of its own, then its program.
+"""The root of a pod: what it has of this machine, a `/proc` of its own, and the start of its program in it."""
 
-Imports next to nothing, and nothing late: it runs in a copy of the host (`pod_forks`), and what one pod loads the next one does not have.
-"""
-
+import ctypes
 import errno
 import os
 import signal
 import socket
 from collections.abc import Mapping, Sequence
 
-from pachyderm_dagster.argo.bound_ports import stop_calls
+from pachyderm_dagster.argo.bound_ports import stopping
+from pachyderm_dagster.argo.first_calls import Call, FirstCalls, Started
 from pachyderm_dagster.argo.pod_orders import Order
 from pachyderm_dagster.worker import linux
 
@@ -17,6 +16,7 @@ SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt",
 """Entries of `/` that pods see and cannot write."""
 SYSTEM_FOLDER = "/.system"
 """Where they are mounted read-only, and other folders that all pods see."""
+_TRIAL = "/.trial"
 _OWN_FOLDERS = ("tmp", "proc", "dev", "sys", "root", "home", "var", "run", "mnt")
 
 
@@ -35,51 +35,78 @@ class Shared:
         self.nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def become(order: Order, shared: Shared, log: int, output: int, problem: int, host: socket.socket | None) -> None:
-    """Turns this process, which was just forked, into the pod's; never returns. `host` is given what gets its stopped calls, if it has ports."""
-    try:
-        for number in shared.ignored:
-            signal.signal(number, signal.SIG_DFL)
-        os.setsid()
-        os.dup2(shared.nothing, 0)
-        os.dup2(output, 1)
-        os.dup2(log, 2)
-        _enter_root(order, shared)
-        os.chdir(order.working_dir)
-        if host is not None:
-            socket.send_fds(host, [b"+"], [stop_calls()])
-        _execute(list(order.argv), order.environment)
-    except OSError as error:
-        os.write(problem, _told(order, error).encode())
-    except BaseException as error:  # noqa: BLE001  nothing of this process may go on as the host
-        os.write(problem, repr(error).encode())
-    os._exit(1)
+def start(order: Order, shared: Shared, first_calls: FirstCalls, log: int, output: int, host: socket.socket | None) -> tuple[int, str]:
+    """Starts a pod: the number of its first process, and why its program does not run, or is not to run, if there is such a reason.
+
+    This thread is then in the pod's root; whoever called takes it back to its own mounts, also after an error.
+
+    Args:
+        host: is given what gets its stopped calls, if it has ports.
+
+    Raises:
+        OSError, ValueError: nothing was started.
+    """
+    started, programs = _start(order, shared, first_calls, log, output, host)
+    if started.problem:
+        return started.pid, f"{order.argv[0]}: it cannot be kept apart: {os.strerror(started.problem)}"
+    return started.pid, _told(order.argv[0], started.refused, programs) if started.refused else ""
 
 
-def _told(order: Order, error: OSError) -> str:
-    if error.errno == errno.ENOENT and error.filename in (None, order.argv[0]):
-        return f"the program {order.argv[0]!r} is not on this machine"
-    return f"{error.filename or order.argv[0]}: {error.strerror}"
+def try_out(shared: Shared, first_calls: FirstCalls) -> None:
+    """Makes a pod without a program, before any other: what the system forbids would be known of the others only when their programs run. As `start`.
+
+    Raises:
+        OSError: there can be no pods.
+    """
+    os.mkdir(_TRIAL)
+    started, _ = _start(Order(0, _TRIAL, ("/missing",)), shared, first_calls, shared.nothing, shared.nothing, None)
+    os.waitpid(started.pid, 0)
+    if started.problem:
+        raise OSError(started.problem, os.strerror(started.problem))
 
 
-def _execute(argv: list[str], environment: Mapping[str, str]) -> None:
-    """As `os.execvpe`, which would import a module in every pod."""
-    program = argv[0]
+def _start(order: Order, shared: Shared, first_calls: FirstCalls, log: int, output: int, host: socket.socket | None) -> tuple[Started, Sequence[Call]]:
+    linux.unshare(linux.CLONE_NEWNS)
+    _enter_root(order, shared)
+    os.chdir(order.working_dir)
+    argv, environment = _texts(order.argv), _texts([f"{name}={value}" for name, value in order.environment.items()])
+    programs = [Call("execve", (os.fsencode(path), argv, environment)) for path in _programs(order.argv[0], order.environment)]
+    before = [
+        *(Call("signal", (number, signal.SIG_DFL)) for number in shared.ignored),
+        Call("setsid"),
+        *(Call("dup2", pair) for pair in ((shared.nothing, 0), (output, 1), (log, 2))),
+        # Only a process of the pod can mount its processes, and in a user namespace only while those of the host are seen somewhere: in the old root.
+        Call("mount", (b"proc", b"/proc", b"proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC, None)),
+        # Stacked on the new root, which is then below it, it needs no folder; see pivot_root(2).
+        Call("umount2", (b"/", linux.MNT_DETACH)),
+        *(stopping(host) if host is not None else ()),
+    ]
+    return first_calls.start(linux.CLONE_NEWPID, before, programs), programs
+
+
+def _told(program: str, refused: int, programs: Sequence[Call]) -> str:
+    if refused == errno.ENOENT:
+        return f"the program {program!r} is not on this machine"
+    return f"{os.fsdecode(programs[-1].arguments[0])}: {os.strerror(refused)}"
+
+
+def _texts(texts: Sequence[str]) -> "ctypes.Array[ctypes.c_char_p]":
+    found = [os.fsencode(text) for text in texts]
+    if any(b"\0" in text for text in found):
+        raise ValueError("embedded null byte")
+    return (ctypes.c_char_p * (len(found) + 1))(*found)
+
+
+def _programs(program: str, environment: Mapping[str, str]) -> list[str]:
+    """Where a program may be, as `execvp` looks for it; where nothing is is left out, unless that is everywhere."""
     if "/" in program:
-        os.execve(program, argv, environment)
-    refused: OSError | None = None
-    for folder in environment.get("PATH", os.defpath).split(":"):
-        try:
-            os.execve(f"{folder or '.'}/{program}", argv, environment)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            refused = refused or error
-    raise refused or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
+        return [program]
+    paths = [f"{folder or '.'}/{program}" for folder in environment.get("PATH", os.defpath).split(":")]
+    return [path for path in paths if os.path.lexists(path)] or paths[:1]
 
 
 def _enter_root(order: Order, shared: Shared) -> None:
-    linux.unshare(linux.CLONE_NEWNS)
+    """Makes the pod's root, but for its `/proc`, that of this thread; the old one is left stacked on it."""
     linux.mount(order.root, order.root, flags=linux.MS_BIND | linux.MS_REC)
     os.chdir(order.root)
     for name in _OWN_FOLDERS:
@@ -98,13 +125,9 @@ def _enter_root(order: Order, shared: Shared) -> None:
         os.makedirs(order.root + prefix, exist_ok=True)
         linux.mount(SYSTEM_FOLDER + prefix, order.root + prefix, flags=linux.MS_BIND | linux.MS_REC)
     linux.mount("/dev", "dev", flags=linux.MS_BIND | linux.MS_REC)
-    linux.mount("proc", "proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     for source, target, writable in order.folders:
         _bind(source, order.root + target, writable=writable)
-    # Stacked on the old root, which is then below it, there is no need of a folder for that; see pivot_root(2).
     linux.pivot_root(".", ".")
-    linux.detach(".")
-    os.chdir("/")
 
 
 def _bind(source: str, target: str, *, writable: bool) -> None:

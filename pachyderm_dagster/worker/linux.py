@@ -7,6 +7,7 @@ import os
 from pachyderm_dagster.kernel import is_linux
 from pachyderm_dagster.prctl import check_result
 
+CLONE_FS = 0x00000200
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
@@ -28,7 +29,7 @@ _PIVOT_ROOT_NUMBER = {"x86_64": 155, "i686": 217, "armv7l": 218, "ppc64le": 203,
 
 _libc = ctypes.CDLL(None, use_errno=True)
 if is_linux():
-    # Said once, so that calls make no objects for it: a process that was just forked would copy pages of memory for them.
+    # Said once, so that calls make no objects for it.
     _libc.unshare.argtypes = (ctypes.c_int,)
     _libc.setns.argtypes = (ctypes.c_int, ctypes.c_int)
     _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)

@@ -63,8 +63,10 @@ def order(folder: Path, name: str, *argv: str, port: int) -> Order:
 
 @contextlib.asynccontextmanager
 async def running(host: HostClient, order: Order) -> AsyncIterator[None]:
-    task = asyncio.ensure_future(host.run(order))
+    started = asyncio.Event()
+    task = asyncio.ensure_future(host.run(order, started=started.set))
     try:
+        await started.wait()
         yield
     finally:
         task.cancel()

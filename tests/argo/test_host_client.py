@@ -1,7 +1,8 @@
-"""Orders to the process that runs pods: cancelled once and twice, what cannot run, and when that process dies; and what that process has loaded."""
+"""Orders to the process that runs pods: cancelled once and twice, what cannot run, and when that process dies; and what a pod sees of others."""
 
 import asyncio
 import fcntl
+import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -9,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-import pachyderm_dagster
+from pachyderm_dagster.argo import pod_host
 from pachyderm_dagster.argo.host_client import HostClient, opened_host
-from pachyderm_dagster.argo.pod_forks import _READ_BYTES
-from pachyderm_dagster.argo.pod_orders import Order, answer_of
+from pachyderm_dagster.argo.pod_orders import READY, Order, answer_of
+from pachyderm_dagster.argo.running_pods import _READ_BYTES
 from pachyderm_dagster.errors import ExecutionError
 
 
@@ -110,13 +111,63 @@ def test_a_program_that_may_not_be_run_is_told_by_its_path_and_one_further_on_ru
     with_host(tmp_path, scenario)
 
 
-def test_what_forks_pods_has_loaded_nothing_that_makes_forks_slow() -> None:
-    place = Path(pachyderm_dagster.__file__).parents[1]
-    program = f"import sys; sys.path.append({str(place)!r}); import pachyderm_dagster.argo.pod_forks; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-S", "-s", "-P", "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    assert "pachyderm_dagster.argo.pod_root" in loaded
-    # Not `socket`, which pods with ports take: a fork was measured with it and without, and took the same.
-    assert not {"asyncio", "dataclasses", "inspect", "msgspec", "pathlib", "platform", "subprocess", "threading"} & set(loaded)
+def test_a_pod_that_is_to_end_before_it_was_started_ends(tmp_path: Path) -> None:
+    async def scenario(host: HostClient) -> None:
+        ended = host._expect(101)
+        # Both are read at once.
+        host._send(order(tmp_path, "a", "sleep", "1000").line(101, tells_start=False) + Order(101).line(101, tells_start=False))
+        assert (await ended).code == 128 + signal.SIGKILL
+
+    with_host(tmp_path, scenario)
+
+
+def test_what_the_host_has_open_no_program_has(tmp_path: Path) -> None:
+    async def scenario(host: HostClient) -> None:
+        others = [await running(host, order(tmp_path, f"other{number}", "sleep", "1000")) for number in range(3)]
+        for name, ports in (("a", ()), ("b", ((8080, 18080),))):
+            one = order(tmp_path, name, "sh", "-c", "ls /proc/1/fd")
+            one.ports, one.result = ports, str(tmp_path / f"{name}.result")
+            assert (await host.run(one)).code == 0
+            assert (tmp_path / f"{name}.result").read_text().split() == ["0", "1", "2"]
+        for other in others:
+            other.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    with_host(tmp_path, scenario)
+
+
+def test_a_pod_sees_its_own_processes_and_mounts_and_no_other_ones(tmp_path: Path) -> None:
+    async def scenario(host: HostClient) -> None:
+        one = order(tmp_path, "a", "sh", "-c", "echo /proc/[0-9]*; cut -d' ' -f5 /proc/self/mountinfo")
+        assert (await host.run(one)).code == 0
+        processes, root, *mounts = (tmp_path / "a.log").read_text().splitlines()
+        assert processes == "/proc/1"
+        assert root == "/"
+        assert mounts.count("/") == 0 and mounts.count("/proc") == 1
+
+    with_host(tmp_path, scenario)
+
+
+def test_a_variable_that_no_program_can_be_given_is_told(tmp_path: Path) -> None:
+    async def scenario(host: HostClient) -> None:
+        one = order(tmp_path, "a", "true")
+        one.environment = {"PATH": "/usr/bin:/bin", "TEXT": "a\0b"}
+        assert "null byte" in (await host.run(one)).problem
+        assert (await host.run(order(tmp_path, "b", "true"))).code == 0
+
+    with_host(tmp_path, scenario)
+
+
+def test_pods_run_for_a_user_who_is_not_root_where_there_are_user_namespaces(tmp_path: Path) -> None:
+    argv = ("unshare", "--user", "--map-user=1000", "--map-group=1000", sys.executable, "-m", pod_host.__name__, str(tmp_path / "host"), "no-network")
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as host:
+        assert host.stdin is not None and host.stdout is not None
+        host.stdin.write(order(tmp_path, "a", "sh", "-c", "id -u; echo /proc/[0-9]*").line(1, tells_start=False))
+        host.stdin.flush()
+        answers = [answer_of(host.stdout.readline()) for _ in range(2)]
+        host.stdin.close()
+    assert [(answer.id, answer.code, answer.problem) for answer in answers] == [(READY, 0, ""), (1, 0, "")]
+    assert (tmp_path / "a.log").read_text() == "1000\n/proc/1\n"
 
 
 @pytest.mark.parametrize(("base", "prefix"), [("python", "python/venv"), ("venv/python", "venv"), ("python", "python")])
