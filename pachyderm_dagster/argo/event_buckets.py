@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from pachyderm_dagster.argo.event_feeds import Happened
+from pachyderm_dagster.argo.event_feeds import FeedEvent
 from pachyderm_dagster.argo.event_sources import BucketSource, KeyFilter
 from pachyderm_dagster.argo.events import Event, Origin, PutObject, bucket_event
 from pachyderm_dagster.argo.s3_buckets import bucket_failures, failure_line, open_bucket
@@ -46,7 +46,7 @@ class BucketFeed:
         since = max((one.time for one in there), default=dt.datetime.fromtimestamp(0, dt.UTC) + LATE) - LATE
         return _encoded(since, [one for one in there if one.time >= since])
 
-    def after(self, position: str, most: int) -> tuple[list[Happened], str]:
+    def after(self, position: str, most: int) -> tuple[list[FeedEvent], str]:
         seen = msgspec.json.decode(position, type=_Seen)
         there = [one for one in self._there() if one.time >= seen.since]
         known = set(seen.ids)
@@ -55,7 +55,7 @@ class BucketFeed:
         # Only so far as all is taken: what is left of a burst is not to be too old the next time.
         newest = max((one.time for one in there if _short(one) in taken), default=seen.since)
         since = max(seen.since, newest - LATE)
-        found = [Happened(msgspec.json.encode(one).decode(), self._event(one)) for one in news if self._is_wanted(one)]
+        found = [FeedEvent(msgspec.json.encode(one).decode(), self._event(one)) for one in news if self._is_wanted(one)]
         return found, _encoded(since, [one for one in there if _short(one) in taken and one.time >= since])
 
     def find(self, reference: str) -> Event | None:
@@ -104,6 +104,7 @@ def lister_of(source: BucketSource, secrets: Secrets) -> List:
                 for one in page:
                     yield PutObject(key=one["path"], etag=(one["e_tag"] or "").strip('"'), size=one["size"], time=one["last_modified"])
         except bucket_failures() as error:
-            raise UnreachableError("event-bucket-unreachable", f"the bucket {source.bucket.name!r} cannot be listed: {failure_line(error)}") from error
+            problem = f"the bucket {source.bucket.name!r} cannot be listed: {failure_line(error)}"
+            raise UnreachableError("event-bucket-unreachable", f"{problem}; check 'endpoint', 'insecure' and the keys of its EventSource") from error
 
     return listed

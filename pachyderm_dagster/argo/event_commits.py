@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from pachyderm_dagster.argo.event_feeds import Happened
+from pachyderm_dagster.argo.event_feeds import FeedEvent
 from pachyderm_dagster.argo.events import Event
 from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.pfs import commits
@@ -48,12 +48,12 @@ class CommitFeed:
         with self.workspace.database.read() as txn:
             return _encoded(FinishedCommits(self.branch).begin(txn, self.workspace.database.clock.now()))
 
-    def after(self, position: str, most: int) -> tuple[list[Happened], str]:
+    def after(self, position: str, most: int) -> tuple[list[FeedEvent], str]:
         with self.workspace.database.read() as txn:
             news, seen = FinishedCommits(self.branch).after(txn, _decoded(position), most)
             found = {commit.key: commit for commit in commits.list_rows(txn, [one.key for one in news])}
         events = [(one.id, self.event_of(found[one.key])) for one in news]
-        return [Happened(id, event) for id, event in events if event is not None], _encoded(seen)
+        return [FeedEvent(id, event) for id, event in events if event is not None], _encoded(seen)
 
     def find(self, reference: str) -> Event | None:
         try:

@@ -11,8 +11,8 @@ from pachyderm_dagster.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
-    """An event, and a short text by which its feed finds it again."""
+class FeedEvent:
+    """An event of a feed, and a short text by which the feed finds it again."""
 
     reference: str
     event: Event
@@ -25,7 +25,7 @@ class Feed(Protocol):
         """The position behind all that has happened."""
         ...
 
-    def after(self, position: str, most: int) -> tuple[list[Happened], str]:
+    def after(self, position: str, most: int) -> tuple[list[FeedEvent], str]:
         """What happened behind a position, at most so much, and the position behind that."""
         ...
 
@@ -45,12 +45,12 @@ class CalendarFeed:
     def begin(self) -> str:
         return self.clock.now().isoformat()
 
-    def after(self, position: str, most: int) -> tuple[list[Happened], str]:
+    def after(self, position: str, most: int) -> tuple[list[FeedEvent], str]:
         time = newest_time(self.calendar, dt.datetime.fromisoformat(position), self.clock.now())
         if time is None:
             return [], position
         reference = time.isoformat()
-        return [] if is_excluded(self.calendar, time) else [Happened(reference, self._event(time))][:most], reference
+        return [] if is_excluded(self.calendar, time) else [FeedEvent(reference, self._event(time))][:most], reference
 
     def find(self, reference: str) -> Event | None:
         return self._event(dt.datetime.fromisoformat(reference))

@@ -1,13 +1,13 @@
 """What a trigger asks for when its events have come: each event, or each set of them, starts its workflow once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from pachyderm_dagster.argo.depends import Both, Depends, Either, Name, names_in
 from pachyderm_dagster.argo.event_checking import condition_of
-from pachyderm_dagster.argo.event_feeds import Feed
+from pachyderm_dagster.argo.event_feeds import Feed, FeedEvent
 from pachyderm_dagster.argo.event_filters import why_left_out
 from pachyderm_dagster.argo.event_parameters import Given, given_by
 from pachyderm_dagster.argo.event_sources import AnySource, BucketSource
@@ -34,19 +34,20 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class StartRequest:
     """A workflow that is to be started.
 
     Attributes:
         key: the same for the same events.
+        given: what the events give to it.
     """
 
     key: str
     given: Given
 
 
-@dataclass(slots=True)
-class Looked:
+@dataclass(frozen=True, slots=True)
+class LookResult:
     """What came of a look.
 
     Attributes:
@@ -54,8 +55,8 @@ class Looked:
     """
 
     progress: Progress
-    asked: list[Asked] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    requests: Sequence[StartRequest]
+    notes: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class SensorTrigger:
             return error.message
         return why_left_out(dependency, event, clock)
 
-    def asked_by(self, events: Mapping[str, Event], clock: Clock) -> Asked:
+    def request_for(self, events: Mapping[str, Event], clock: Clock) -> StartRequest:
         """The workflow that these events, by their dependencies, start.
 
         Raises:
@@ -122,7 +123,7 @@ class SensorTrigger:
         starts = self.sensor.spec.triggers[self.index].template.starts
         ids = [events[name].context.id for name in sorted(events)]
         given = given_by(starts.parameters if starts else (), self.workflow, events, clock)
-        return Asked(ids[0] if len(ids) == 1 else event_id(*ids), given)
+        return StartRequest(ids[0] if len(ids) == 1 else event_id(*ids), given)
 
 
 def begin(trigger: SensorTrigger, feeds: Mapping[str, Feed]) -> Progress:
@@ -130,7 +131,7 @@ def begin(trigger: SensorTrigger, feeds: Mapping[str, Feed]) -> Progress:
     return Progress({trigger.feed_name(one): feeds[one.name].begin() for one in trigger.dependencies})
 
 
-def look(trigger: SensorTrigger, feeds: Mapping[str, Feed], progress: Progress, clock: Clock, *, check: Callable[[Given], None], most: int) -> Looked:
+def look(trigger: SensorTrigger, feeds: Mapping[str, Feed], progress: Progress, clock: Clock, *, check: Callable[[Given], None], most: int) -> LookResult:
     """What has happened since the last look, and what it starts.
 
     Args:
@@ -139,42 +140,63 @@ def look(trigger: SensorTrigger, feeds: Mapping[str, Feed], progress: Progress, 
         most: how much is taken of a feed at once.
     """
     positions: dict[str, str] = {}
-    held: dict[str, str] = {}
-    found = Looked(progress)
-    happened = []
+    taken = _Taken(trigger, feeds, clock, check)
+    news: list[tuple[Dependency, FeedEvent]] = []
     for dependency in trigger.dependencies:
         name, feed = trigger.feed_name(dependency), feeds[dependency.name]
         if name not in progress.positions:
             positions[name] = feed.begin()
             continue
-        news, positions[name] = feed.after(progress.positions[name], most)
-        happened += [(dependency, one) for one in news]
+        found, positions[name] = feed.after(progress.positions[name], most)
+        news += [(dependency, one) for one in found]
         if dependency.name in progress.held:
-            held[dependency.name] = progress.held[dependency.name]
-    condition = trigger.condition
-    for dependency, one in sorted(happened, key=lambda pair: pair[1].event.context.time):
-        reason = trigger.why_left_out(dependency, one.event, clock)
+            taken.held[dependency.name] = progress.held[dependency.name]
+    for dependency, one in sorted(news, key=lambda pair: pair[1].event.context.time):
+        taken.add(dependency, one)
+    return LookResult(Progress(positions, taken.held), taken.requests, taken.notes)
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What comes of events, taken one after another in the order of their times."""
+
+    trigger: SensorTrigger
+    feeds: Mapping[str, Feed]
+    clock: Clock
+    check: Callable[[Given], None]
+    held: dict[str, str] = field(default_factory=dict)
+    requests: list[StartRequest] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, dependency: Dependency, found: FeedEvent) -> None:
+        """One more: it is left out, waits for others, or starts the workflow with those that waited for it."""
+        reason = self.trigger.why_left_out(dependency, found.event, self.clock)
         if reason is not None:
-            found.notes.append(f"an event of {dependency.name} is left out: {reason}")
-            continue
-        held[dependency.name] = one.reference
-        if not _holds(condition, held):
-            continue
-        events = _events(held, feeds, dependency.name, one.event)
-        if events.keys() != held.keys():
-            found.notes.append(f"what {' and '.join(sorted(held.keys() - events.keys()))} waited with has been removed")
-        held = {name: reference for name, reference in held.items() if name in events}
-        if not _holds(condition, held):
-            continue
-        held = {}
+            self.notes.append(f"an event of {dependency.name} is left out: {reason}")
+            return
+        self.held[dependency.name] = found.reference
+        if not self._is_complete():
+            return
+        events = _events(self.held, self.feeds, dependency.name, found.event)
+        if removed := sorted(self.held.keys() - events.keys()):
+            self.notes.append(f"what {' and '.join(removed)} waited with has been removed")
+            self.held = {name: reference for name, reference in self.held.items() if name in events}
+            if not self._is_complete():
+                return
+        self.held = {}
+        self._start(events)
+
+    def _is_complete(self) -> bool:
+        return _holds(self.trigger.condition, self.held)
+
+    def _start(self, events: Mapping[str, Event]) -> None:
         try:
-            asked = trigger.asked_by(events, clock)
-            check(asked.given)
-            found.asked.append(asked)
+            request = self.trigger.request_for(events, self.clock)
+            self.check(request.given)
         except InvalidError as error:
-            found.notes.append(f"nothing is started for {_named(events)}: {error.message}")
-    found.progress = Progress(positions, held)
-    return found
+            self.notes.append(f"nothing is started for {_named(events)}: {error.message}")
+        else:
+            self.requests.append(request)
 
 
 def _events(held: Mapping[str, str], feeds: Mapping[str, Feed], newest: str, event: Event) -> dict[str, Event]:
@@ -187,7 +209,7 @@ def _named(events: Mapping[str, Event]) -> str:
     return " and ".join(f"event {one.context.id[:12]} of {name}" for name, one in events.items())
 
 
-def _holds(condition: Depends, there: Mapping[str, object] | Sequence[str]) -> bool:
+def _holds(condition: Depends, there: Collection[str]) -> bool:
     match condition:
         case Name(name):
             return name in there

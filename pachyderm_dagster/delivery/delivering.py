@@ -37,13 +37,13 @@ from pachyderm_dagster.delivery.variables import (
 from pachyderm_dagster.durations import format_duration
 from pachyderm_dagster.errors import ConflictError, ExecutionError, StateError, UnreachableError
 
-LOOKING_SECONDS = 1.0
+LOOK_SECONDS = 1.0
 """So often a rollout is looked at."""
 LOG_LINES = 10
 
 
-class Looking(Protocol):
-    """What is asked of the cluster: `delivery.deployments.Deployments`, or a model of it."""
+class DeploymentsApi(Protocol):
+    """What is read and changed of a cluster: `delivery.deployments.Deployments`, or a model of it."""
 
     def get(self, name: str) -> Manifest:
         """The Deployment."""
@@ -113,13 +113,13 @@ class _Rollout:
 
 @dataclass(slots=True)
 class Courier:
-    """Delivers.
+    """Delivers values to the Deployments of a cluster.
 
     Args:
         say: takes lines for people.
     """
 
-    cluster: Looking
+    cluster: DeploymentsApi
     clock: Clock
     say: Callable[[str], None]
     pause: Callable[[float], None] = time.sleep
@@ -193,7 +193,7 @@ class Courier:
                 if is_late:
                     trouble = find_trouble(pods)
                     return f"after {format_duration(rollout.delivery.seconds)} {progress.words if trouble is None else self._words_of(trouble)}"
-            self.pause(LOOKING_SECONDS)
+            self.pause(LOOK_SECONDS)
 
     def _look(self, rollout: _Rollout) -> tuple[Progress, list[Manifest], str | None]:
         """How far a rollout is, its new pods, and why it will not get any further."""

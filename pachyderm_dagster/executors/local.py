@@ -22,9 +22,8 @@ from pachyderm_dagster.executors.removals import Removals
 from pachyderm_dagster.executors.restarting import take_requests
 from pachyderm_dagster.executors.run_folder import RunFolder
 from pachyderm_dagster.executors.worker_process import WorkerProcess
-from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, ResultState, WorkerReady, WorkerRefused, WorkerSetup
+from pachyderm_dagster.worker.protocol import MOST_DEATHS_OF_A_DATUM, DatumResult, DatumTask, ResultState, WorkerReady, WorkerRefused, WorkerSetup
 
-_MOST_DEATHS_OF_A_DATUM = 2
 _MOST_FAILED_STARTS = 3
 _END_SECONDS = 5.0
 
@@ -261,7 +260,7 @@ class _Run:
                 raise ExecutionError("worker-not-started", f"{self._failed_starts} worker processes ended before they took a datum; the last one {ended}")
         for task in worker.in_flight.values():
             self._deaths[task.index] += 1
-            if self._deaths[task.index] < _MOST_DEATHS_OF_A_DATUM:
+            if self._deaths[task.index] < MOST_DEATHS_OF_A_DATUM:
                 self._left.append(task)
             else:
                 reason = ExecutionError("worker-died", f"two worker processes ended while they ran this datum; the last one {ended}")

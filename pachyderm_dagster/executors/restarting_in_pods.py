@@ -25,7 +25,7 @@ class InPods:
     areas: dict[str, WorkArea]
 
     def ask_restart(self, datums: Collection[str]) -> set[str]:
-        """Asks for datums to be run again; those which a worker ran, and runs again. Waits some seconds for the workers."""
+        """Asks for datums to be run again; those which a worker ran, and runs again. Waits for the workers, `WAIT_SECONDS` at most."""
         for datum in datums:
             self.areas[datum].ask_restart(datum)
         open_ones, until = set(datums), time.monotonic() + WAIT_SECONDS

@@ -9,7 +9,7 @@ import msgspec
 
 from pachyderm_dagster.argo.open_feeds import open_feeds
 from pachyderm_dagster.argo.triggering import Progress, begin, look
-from pachyderm_dagster.integration.argo_triggers import Triggered
+from pachyderm_dagster.integration.argo_triggers import TriggeredJob
 from pachyderm_dagster.workspace import Workspace, open_workspace
 
 MOST_EVENTS = 100
@@ -17,7 +17,7 @@ MOST_EVENTS = 100
 _MOST_NOTES = 20
 
 
-def tick(triggered: Triggered, context: dg.SensorEvaluationContext) -> dg.SensorResult:
+def tick(triggered: TriggeredJob, context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Looks at what has happened. Dagster keeps the cursor together with the runs that are asked for, so that a tick that is lost is made again as a whole.
 
     Raises:
@@ -40,11 +40,11 @@ def tick(triggered: Triggered, context: dg.SensorEvaluationContext) -> dg.Sensor
     for note in looked.notes[:_MOST_NOTES]:
         context.log.warning(note)
     cursor = _encoded(looked.progress)
-    if not looked.asked:
+    if not looked.requests:
         waiting = ", ".join(sorted(looked.progress.held))
         reason = "; ".join(looked.notes[:3]) or (f"Waits for other events than of {waiting}." if waiting else "Nothing has happened.")
         return dg.SensorResult(skip_reason=reason, cursor=cursor)
-    return dg.SensorResult(run_requests=[triggered.request(one) for one in looked.asked], cursor=cursor)
+    return dg.SensorResult(run_requests=[triggered.request(one) for one in looked.requests], cursor=cursor)
 
 
 def _encoded(progress: Progress) -> str:

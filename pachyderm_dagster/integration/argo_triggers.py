@@ -15,7 +15,7 @@ from pachyderm_dagster.argo.events import Origin, calendar_event, event_id
 from pachyderm_dagster.argo.kept_objects import MOST_OF_NAME, can_be_kept_as
 from pachyderm_dagster.argo.sensors import Dependency
 from pachyderm_dagster.argo.subject import with_values
-from pachyderm_dagster.argo.triggering import Asked, SensorTrigger
+from pachyderm_dagster.argo.triggering import SensorTrigger, StartRequest
 from pachyderm_dagster.clock import Clock, SystemClock
 from pachyderm_dagster.errors import InvalidError, PachydermError
 from pachyderm_dagster.integration.argo_config import PARAMETERS
@@ -29,7 +29,7 @@ _MOST_NAME, _DIGITS = 58, 10
 
 
 @dataclass(frozen=True, slots=True)
-class Triggered:
+class TriggeredJob:
     """A trigger with the job that it starts.
 
     Attributes:
@@ -54,7 +54,7 @@ class Triggered:
         with_values(self.workflow.spec, given.parameters, self.workflow.library)
         self._name(given, "")
 
-    def request(self, asked: Asked) -> dg.RunRequest:
+    def request(self, asked: StartRequest) -> dg.RunRequest:
         """The run of a workflow that is to be started, the same for the same events."""
         given = asked.given
         tags = {
@@ -76,7 +76,7 @@ def trigger_of(
     workflow: LoadedWorkflow, trigger: SensorTrigger, job: dg.JobDefinition, environ: Environ | None, *, clock: Clock | None = None
 ) -> dg.ScheduleDefinition | dg.SensorDefinition:
     """What starts the job of a trigger. It runs from the beginning, and a sensor takes what happens after its first tick."""
-    triggered = Triggered(workflow, trigger, job.name, None if environ is None else dict(environ), clock or SystemClock())
+    triggered = TriggeredJob(workflow, trigger, job.name, None if environ is None else dict(environ), clock or SystemClock())
     dependencies = trigger.dependencies
     sources = [trigger.source_of(one) for one in dependencies]
     if len(sources) == 1 and isinstance(sources[0], CalendarSource) and sources[0].schedule:
@@ -84,7 +84,7 @@ def trigger_of(
     return _sensor(triggered, _BUCKET_SECONDS if any(isinstance(one, BucketSource) for one in sources) else _SECONDS, job)
 
 
-def _schedule(triggered: Triggered, dependency: Dependency, calendar: CalendarSource, job: dg.JobDefinition) -> dg.ScheduleDefinition:
+def _schedule(triggered: TriggeredJob, dependency: Dependency, calendar: CalendarSource, job: dg.JobDefinition) -> dg.ScheduleDefinition:
     def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         return ask_at(triggered, dependency, calendar, context.scheduled_execution_time)
 
@@ -99,7 +99,7 @@ def _schedule(triggered: Triggered, dependency: Dependency, calendar: CalendarSo
     )
 
 
-def ask_at(triggered: Triggered, dependency: Dependency, calendar: CalendarSource, time: dt.datetime) -> dg.RunRequest | dg.SkipReason:
+def ask_at(triggered: TriggeredJob, dependency: Dependency, calendar: CalendarSource, time: dt.datetime) -> dg.RunRequest | dg.SkipReason:
     """The run that a time of a calendar asks for, unless it is left out."""
     if is_excluded(calendar, time):
         return dg.SkipReason("There are no events on this day.")
@@ -108,14 +108,14 @@ def ask_at(triggered: Triggered, dependency: Dependency, calendar: CalendarSourc
     if reason is not None:
         return dg.SkipReason(f"The event is left out: {reason}.")
     try:
-        asked = triggered.trigger.asked_by({dependency.name: event}, triggered.clock)
+        asked = triggered.trigger.request_for({dependency.name: event}, triggered.clock)
         triggered.check(asked.given)
     except PachydermError as error:
         return dg.SkipReason(f"Nothing is started: {error.message}.")
     return triggered.request(asked)
 
 
-def _sensor(triggered: Triggered, seconds: int, job: dg.JobDefinition) -> dg.SensorDefinition:
+def _sensor(triggered: TriggeredJob, seconds: int, job: dg.JobDefinition) -> dg.SensorDefinition:
     def tick(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         # What reads the record is imported by the first tick.
         found: dg.SensorResult = importlib.import_module("pachyderm_dagster.integration.argo_event_ticks").tick(triggered, context)
@@ -131,7 +131,7 @@ def _sensor(triggered: Triggered, seconds: int, job: dg.JobDefinition) -> dg.Sen
     )
 
 
-def _description(triggered: Triggered) -> str:
+def _description(triggered: TriggeredJob) -> str:
     trigger = triggered.trigger
     events = ", ".join(f"{one.event_source_name}/{one.event_name}" for one in trigger.dependencies)
     return f"Starts workflows of Sensor {trigger.sensor.metadata.base_name} for events {events}."

@@ -24,6 +24,8 @@ _ERRORS: dict[str, type[PachydermError]] = {kind.__name__: kind for kind in Pach
 
 IN_CONTAINER = "container"
 """In the place of a folder for a log, in a pod: what the container of the worker prints is the log."""
+MOST_DEATHS_OF_A_DATUM = 2
+"""So many workers, or containers, may end while they run a datum until that fails: then nobody runs it again."""
 
 
 class ResultState(enum.Enum):

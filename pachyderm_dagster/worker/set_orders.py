@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from pachyderm_dagster.worker.deaths import Deaths
-from pachyderm_dagster.worker.protocol import DatumResult, DatumTask
+from pachyderm_dagster.worker.protocol import MOST_DEATHS_OF_A_DATUM, DatumResult, DatumTask
 from pachyderm_dagster.worker.set_claims import SetClaims
 from pachyderm_dagster.worker.work_area import WorkArea
 
-MOST_DEATHS_OF_A_DATUM = 2
 _PART_SECONDS = 1.0
 # Of the time since the set was begun: a set that takes hours has some dozens of parts, not thousands, which the driver has to list.
 _PART_SHARE = 1 / 8

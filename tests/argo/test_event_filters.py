@@ -109,19 +109,19 @@ def test_the_filter_of_a_source_is_over_the_data() -> None:
 )
 def test_a_parameter_gets_its_value(source_fields: str, value: str) -> None:
     found = trigger(source(), sensor(parameters=f"- {{src: {{dependencyName: dep, {source_fields}}}, dest: spec.arguments.parameters.0.value}}"))
-    assert found.asked_by({"dep": event()}, CLOCK).given.parameters == {"message": value}
+    assert found.request_for({"dep": event()}, CLOCK).given.parameters == {"message": value}
 
 
 def test_without_a_key_the_whole_event_is_the_value() -> None:
     found = trigger(source(), sensor(parameters="- {src: {dependencyName: dep}, dest: spec.arguments.parameters.0.value}"))
-    whole = json.loads(found.asked_by({"dep": event()}, CLOCK).given.parameters["message"])
+    whole = json.loads(found.request_for({"dep": event()}, CLOCK).given.parameters["message"])
     assert whole["context"]["subject"] == "example" and isinstance(whole["data"], str)
 
 
 def test_a_value_that_is_not_there_is_an_error() -> None:
     found = trigger(source(), sensor())
     with pytest.raises(InvalidError, match=r"there is no 'body.message' in the data of the event, and no 'value' is given"):
-        found.asked_by({"dep": event({})}, CLOCK)
+        found.request_for({"dep": event({})}, CLOCK)
 
 
 def test_values_are_put_before_and_behind_what_is_there() -> None:

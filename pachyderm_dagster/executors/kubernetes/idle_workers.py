@@ -11,8 +11,8 @@ from pachyderm_dagster.executors.kubernetes.patches import Manifest
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """Workers that a pipeline has now.
+class WorkerPool:
+    """The workers that stay for a pipeline, as it is now.
 
     Attributes:
         most: so many are there at most.
@@ -45,12 +45,12 @@ class WorkersPlan:
     remove: Sequence[Manifest]
 
 
-def plan_workers(deployments: Sequence[Manifest], kept: Mapping[str, Kept], busy: Collection[str], now: dt.datetime) -> WorkersPlan:
+def plan_workers(deployments: Sequence[Manifest], pools: Mapping[str, WorkerPool], busy: Collection[str], now: dt.datetime) -> WorkersPlan:
     """The plan.
 
     Args:
         deployments: all of the home.
-        kept: by name of the Deployment.
+        pools: by name of the Deployment.
         busy: of which pipelines and versions a job runs, as in WORKERS_ANNOTATION; it needs its workers, whatever the pipeline has now.
     """
     there = {found["metadata"]["name"]: found for found in deployments}
@@ -58,21 +58,21 @@ def plan_workers(deployments: Sequence[Manifest], kept: Mapping[str, Kept], busy
     scale = []
     for found in idle:
         name = found["metadata"]["name"]
-        if name in kept and (wanted := _wanted(kept[name], found, now)) != found["spec"]["replicas"]:
+        if name in pools and (wanted := _wanted(pools[name], found, now)) != found["spec"]["replicas"]:
             scale.append(Scale(name, found["metadata"]["resourceVersion"], wanted))
-    make = [name for name, one in kept.items() if name not in there and math.isinf(one.cooldown) and not one.is_stopped]
-    return WorkersPlan(make, scale, [found for found in idle if found["metadata"]["name"] not in kept])
+    make = [name for name, one in pools.items() if name not in there and math.isinf(one.cooldown) and not one.is_stopped]
+    return WorkersPlan(make, scale, [found for found in idle if found["metadata"]["name"] not in pools])
 
 
-def _wanted(kept: Kept, found: Manifest, now: dt.datetime) -> int:
+def _wanted(pool: WorkerPool, found: Manifest, now: dt.datetime) -> int:
     replicas = int(found["spec"]["replicas"])
-    if kept.is_stopped:
+    if pool.is_stopped:
         return 0
-    if math.isinf(kept.cooldown):
-        return max(replicas, kept.most)
+    if math.isinf(pool.cooldown):
+        return max(replicas, pool.most)
     made = dt.datetime.fromisoformat(found["metadata"]["creationTimestamp"])
-    since = made if kept.idle_since is None else max(made, kept.idle_since)
-    return 0 if (now - since).total_seconds() >= kept.cooldown else replicas
+    since = made if pool.idle_since is None else max(made, pool.idle_since)
+    return 0 if (now - since).total_seconds() >= pool.cooldown else replicas
 
 
 def _whose(found: Manifest) -> str:

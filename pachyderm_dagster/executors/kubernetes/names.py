@@ -9,6 +9,8 @@ from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps.model import Job
 
 PREFIX = "pachyderm-dagster"
+# A label finds what is there of one home, job, Deployment of workers, or Deployment of a service or spout ("kept"); the annotation has the whole name of
+# its pipeline, which a label cannot hold.
 HOME_LABEL = f"{PREFIX}/home"
 JOB_LABEL = f"{PREFIX}/job-name"
 JOB_ANNOTATION = f"{PREFIX}/job"

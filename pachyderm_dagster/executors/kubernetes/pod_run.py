@@ -19,11 +19,10 @@ from pachyderm_dagster.executors.kubernetes.pod_job import PodMaker
 from pachyderm_dagster.executors.kubernetes.starting import Starting
 from pachyderm_dagster.executors.kubernetes.watching import Watched
 from pachyderm_dagster.worker.deaths import Deaths
-from pachyderm_dagster.worker.protocol import DatumResult, DatumTask, ResultState
+from pachyderm_dagster.worker.protocol import MOST_DEATHS_OF_A_DATUM, DatumResult, DatumTask, ResultState
 from pachyderm_dagster.worker.results_reader import ResultsReader
 from pachyderm_dagster.worker.work_area import SENT_SIGTERM, Death, WorkArea
 
-MOST_DEATHS_OF_A_DATUM = 2
 MOST_VAIN_JOBS = 2
 """So many Jobs more are made for what pods left, when the ones before gave no result at all. What makes pods that stay does not end."""
 LOOK_SECONDS = 1.0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pachyderm_dagster.errors import ConflictError, ExecutionError, InvalidError, NotFoundError, PachydermError
 from pachyderm_dagster.executors.kubernetes.cluster import DEPLOYMENTS, Cluster
 from pachyderm_dagster.executors.kubernetes.ended_offers import remove_ended
-from pachyderm_dagster.executors.kubernetes.idle_workers import Kept, plan_workers
+from pachyderm_dagster.executors.kubernetes.idle_workers import WorkerPool, plan_workers
 from pachyderm_dagster.executors.kubernetes.kept_manifests import is_kept
 from pachyderm_dagster.executors.kubernetes.names import HOME_LABEL, JobNames, workers_of
 from pachyderm_dagster.executors.kubernetes.patches import Manifest
@@ -74,9 +74,9 @@ def _tend(workspace: Workspace, settings: KubernetesSettings, cluster: Cluster, 
         unfinished = jobs.list_job(txn, unfinished_only=True)
         found = [(pipeline, _last_ended(txn, pipeline)) for pipeline in pipelines.list_pipeline(txn) if pipeline.spec.autoscaling and not pipeline.spec.runs_on]
     workers = dict(_workers(workspace, settings, home, [pipeline for pipeline, _ in found]))
-    kept = {workers[pipeline.key].name: _kept(pipeline, ended, settings) for pipeline, ended in found if pipeline.key in workers}
+    pools = {workers[pipeline.key].name: _pool(pipeline, ended, settings) for pipeline, ended in found if pipeline.key in workers}
     busy = {workers_of(job.pipeline, job.version) for job in unfinished if job.state in _DRIVEN}
-    plan = plan_workers(deployments, kept, busy, workspace.database.clock.now())
+    plan = plan_workers(deployments, pools, busy, workspace.database.clock.now())
     remove_ended(workspace, home, offered, {JobNames(home, job).name for job in unfinished})
     for removed in plan.remove:
         with _telling(f"the workers {removed['metadata']['name']}, which are of no pipeline any more, could not be removed now"):
@@ -89,7 +89,7 @@ def _tend(workspace: Workspace, settings: KubernetesSettings, cluster: Cluster, 
     for one in workers.values():
         if one.name in plan.make:
             with _telling(f"the workers {one.name} could not be made now"):
-                make_deployment(cluster, one, kept[one.name].most)
+                make_deployment(cluster, one, pools[one.name].most)
 
 
 def _workers(workspace: Workspace, settings: KubernetesSettings, home: str, found: list[Pipeline]) -> Iterator[tuple[int, StayingWorkers]]:
@@ -105,9 +105,9 @@ def _last_ended(txn: Transaction, pipeline: Pipeline) -> Job | None:
     return next(iter(jobs.list_job(txn, pipeline=pipeline.name, ended_only=True, number=1)), None)
 
 
-def _kept(pipeline: Pipeline, ended: Job | None, settings: KubernetesSettings) -> Kept:
+def _pool(pipeline: Pipeline, ended: Job | None, settings: KubernetesSettings) -> WorkerPool:
     spec = pipeline.spec
-    return Kept(
+    return WorkerPool(
         most=spec.parallelism_spec.constant or 1,
         cooldown=cooldown_of(spec, settings.cooldown_seconds),
         is_stopped=pipeline.state is PipelineState.PAUSED,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pachyderm_dagster.executors.kubernetes.idle_workers import Kept, Scale, plan_workers
+from pachyderm_dagster.executors.kubernetes.idle_workers import Scale, WorkerPool, plan_workers
 
 NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 
@@ -16,8 +16,8 @@ def found(name: str = "w", replicas: int = 2, *, made: str = "2026-01-01T11:00:0
     return {"metadata": metadata, "spec": {"replicas": replicas}}
 
 
-def kept(idle: float | None = None, *, cooldown: float = 300, is_stopped: bool = False) -> Kept:
-    return Kept(3, cooldown, is_stopped, None if idle is None else NOW - dt.timedelta(seconds=idle))
+def kept(idle: float | None = None, *, cooldown: float = 300, is_stopped: bool = False) -> WorkerPool:
+    return WorkerPool(3, cooldown, is_stopped, None if idle is None else NOW - dt.timedelta(seconds=idle))
 
 
 @pytest.mark.parametrize(
@@ -37,14 +37,14 @@ def kept(idle: float | None = None, *, cooldown: float = 300, is_stopped: bool =
         (found(), kept(0, is_stopped=True, cooldown=math.inf), 0),
     ],
 )
-def test_workers_are_as_many_as_the_time_without_a_job_allows(there: dict[str, Any], one: Kept, replicas: int | None) -> None:
+def test_workers_are_as_many_as_the_time_without_a_job_allows(there: dict[str, Any], one: WorkerPool, replicas: int | None) -> None:
     plan = plan_workers([there], {"w": one}, set(), NOW)
     assert plan.scale == ([] if replicas is None else [Scale("w", "7", replicas)])
     assert (list(plan.make), list(plan.remove)) == ([], [])
 
 
 @pytest.mark.parametrize("one", [kept(10_000), kept(10_000, is_stopped=True)])
-def test_workers_of_a_job_that_runs_are_left_alone(one: Kept) -> None:
+def test_workers_of_a_job_that_runs_are_left_alone(one: WorkerPool) -> None:
     plan = plan_workers([found(), found("old")], {"w": one}, {"default/w@1", "default/old@1"}, NOW)
     assert (list(plan.make), list(plan.scale), list(plan.remove)) == ([], [], [])
 
