@@ -47,6 +47,7 @@ HOME_OBJECTS, CLUSTER_OBJECTS = "home", "cluster"
 LOG_FORMATS = ("text", "json")
 PULL_POLICIES = ("IfNotPresent", "Always", "Never")
 _ETCD = "etcd://"
+_NAMESPACE = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _STORES_OF_PODS = ("s3://", "gs://", "az://")
 _KUBERNETES_DEFAULTS = {
     KUBECONFIG: "",
@@ -227,6 +228,10 @@ def _kubernetes(found: Mapping[str, Setting]) -> KubernetesSettings:
     if not values[KUBERNETES_WORKER_IMAGE]:
         problem = f"{EXECUTOR} is 'kubernetes' ({found[EXECUTOR].origin}) and {KUBERNETES_WORKER_IMAGE} is not set"
         raise InvalidError("config-invalid", f"{problem}; it names the image with this package that runs beside user code")
+    namespace = found[KUBERNETES_NAMESPACE]
+    if not re.fullmatch(_NAMESPACE, namespace.value):
+        problem = f"{KUBERNETES_NAMESPACE} is {namespace.value!r} ({namespace.origin}), which no namespace is called"
+        raise InvalidError("config-invalid", f"{problem}; it takes up to 63 small letters, digits and '-', with a letter or digit first and last")
     if values[KUBERNETES_PULL_POLICY] not in PULL_POLICIES:
         policy = f"{KUBERNETES_PULL_POLICY} is {values[KUBERNETES_PULL_POLICY]!r} ({found[KUBERNETES_PULL_POLICY].origin})"
         raise InvalidError("config-invalid", f"{policy}; it takes {', '.join(PULL_POLICIES)}")

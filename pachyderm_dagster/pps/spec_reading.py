@@ -337,6 +337,8 @@ def _read_quantity(_reader: StrictReader, value: Any, place: Place) -> str:
 
 
 def _read_json_text(_reader: StrictReader, value: Any, place: Place) -> str:
+    if isinstance(value, dict | list):
+        raise place.invalid(f"expected a string that holds JSON, found {shown(value)}; write that JSON in quotes, as one string")
     text = as_string(value, place)
     try:
         json.loads(text or "null")

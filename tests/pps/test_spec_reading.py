@@ -257,6 +257,7 @@ def test_fields_without_effect_that_are_unset_are_not_reported() -> None:
         ({"datum_timeout": 0}, "datum_timeout: 0 is no time to wait"),
         ({"reprocess_spec": "never"}, "reprocess_spec: expected 'until_success' or 'every_job' or 'code_change', found the string 'never'"),
         ({"pod_patch": "[{"}, "pod_patch: expected a string that holds JSON"),
+        ({"pod_patch": [{"op": "remove"}]}, "pod_patch: expected a string that holds JSON, found a list; write that JSON in quotes"),
         ({"tolerations": [{"key": "a"}]}, "tolerations[0].operator: required, but not given"),
         ({"pipeline": {"name": "a b"}}, "pipeline.name: 'a b' cannot name a pipeline"),
         ({"pipeline": {"name": "_a"}}, "pipeline.name: '_a' cannot name a pipeline"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pachyderm_dagster.errors import InvalidError
 from pachyderm_dagster.executors.kubernetes.commands import PACH, Commands, leave_command
@@ -26,6 +27,8 @@ DEADLINE_SLACK_SECONDS = 600
 GRACE_SECONDS = 10
 PROBE_SECONDS = 2
 """Between looks whether the port of a service is open."""
+_OURS = (("containers", USER), ("initContainers", STARTER), ("initContainers", WORKER))
+"""Without one of them datums would wait for ever."""
 _MOST_USER_NUMBER = 2**31 - 1
 _EFFECTS = {TaintEffect.NO_SCHEDULE: "NoSchedule", TaintEffect.PREFER_NO_SCHEDULE: "PreferNoSchedule", TaintEffect.NO_EXECUTE: "NoExecute"}
 
@@ -118,9 +121,10 @@ class Pods:
 
     def _patched_pod(self) -> Manifest:
         pod = patched_pod(self._pod(), pod_spec=self.spec.pod_spec, pod_patch=self.spec.pod_patch)
-        containers = pod.get("containers")
-        if not isinstance(containers, list) or USER not in [one.get("name") for one in containers if isinstance(one, dict)]:
-            raise InvalidError("pod-patch-invalid", f"after pod_spec and pod_patch the pod has no container '{USER}'; change it, but keep it and its name")
+        for place, name in _OURS:
+            if name not in _names(pod.get(place)):
+                problem = f"after pod_spec and pod_patch the pod has no '{name}' in its {place}; change it, but keep it and its name"
+                raise InvalidError("pod-patch-invalid", f"{problem}: pod_spec replaces a whole list, and pod_patch adds to it at '/{place}/-'")
         if pod.get("shareProcessNamespace"):
             problem = "the pod has shareProcessNamespace, with which what a command leaves running could not be ended"
             raise InvalidError("pod-patch-invalid", f"{problem}; take it out of pod_spec and pod_patch")
@@ -218,6 +222,10 @@ class Pods:
     def _volume_of(self, secret: str) -> str:
         used = list(dict.fromkeys(use.name for use in self.spec.transform.secrets))
         return f"secret-{used.index(secret)}"
+
+
+def _names(containers: Any) -> list[Any]:
+    return [one.get("name") for one in containers if isinstance(one, dict)] if isinstance(containers, list) else []
 
 
 def _lifecycle(life: Life) -> Manifest:

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import kubernetes.client
 import kubernetes.config
 import urllib3
+import yaml
 from kubernetes.config.config_exception import ConfigException
 
 from pachyderm_dagster.errors import ConflictError, ExecutionError, InvalidError, PachydermError, UnreachableError
@@ -24,6 +25,8 @@ JSON = "application/json"
 _FIRST_REFUSAL = 400
 _KUBECONFIG = Path("~/.kube/config")
 _CONNECTIONS = 8
+_NO_CONFIGURATION = (ConfigException, OSError, ValueError, TypeError, AttributeError, KeyError, yaml.YAMLError)
+"""What the client raises for files that are none, or hold something else: it looks at little before it uses it."""
 # Some releases of the client have types, some have none.
 _client: Any = kubernetes.client
 _config: Any = kubernetes.config
@@ -137,10 +140,16 @@ def _configuration(settings: KubernetesSettings) -> Any:
             _config.load_kube_config(config_file=files, context=settings.context or None, client_configuration=configuration)
         else:
             _config.load_incluster_config(client_configuration=configuration)
-    except ConfigException as error:
-        problem = f"the cluster is not known: {error}"
-        raise InvalidError("config-invalid", f"{problem}; set {KUBECONFIG}, and {KUBERNETES_CONTEXT} to one of its contexts") from error
+    except _NO_CONFIGURATION as error:
+        raise _unknown(settings, " ".join(str(error).split())) from error
+    if not str(configuration.host).startswith(("https://", "http://")):
+        raise _unknown(settings, f"its server is {configuration.host!r}, which is no URL")
     return configuration
+
+
+def _unknown(settings: KubernetesSettings, why: str) -> InvalidError:
+    problem = f"the cluster is not known from the kubeconfig {settings.kubeconfig or _KUBECONFIG}: {why}"
+    return InvalidError("config-invalid", f"{problem}; set {KUBECONFIG}, and {KUBERNETES_CONTEXT} to one of its contexts")
 
 
 def _pool(configuration: Any) -> Any:

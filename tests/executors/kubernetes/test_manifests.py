@@ -110,6 +110,8 @@ def test_credentials_of_the_store_are_the_workers_alone() -> None:
         ({"pod_patch": '{"nodeName": "a"}'}, "pod-patch-invalid"),
         ({"pod_patch": '[{"op": "remove", "path": "/containers/0"}]'}, "pod-patch-invalid"),
         ({"pod_patch": '[{"op": "replace", "path": "/containers/0/name", "value": "other"}]'}, "pod-patch-invalid"),
+        ({"pod_patch": '[{"op": "remove", "path": "/initContainers/1"}]'}, "pod-patch-invalid"),
+        ({"pod_spec": '{"initContainers": [{"name": "mine", "image": "a"}]}'}, "pod-patch-invalid"),
         ({"pod_patch": "[1]"}, "pod-patch-invalid"),
         ({"pod_spec": "[]"}, "pod-patch-invalid"),
         ({"pod_spec": '{"containers": null}'}, "pod-patch-invalid"),

@@ -8,10 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from pachyderm_dagster.errors import UnreachableError
+from pachyderm_dagster.errors import InvalidError, UnreachableError
 from pachyderm_dagster.executors.kubernetes.cluster import PODS, Cluster
 from pachyderm_dagster.executors.kubernetes.watching import Watched
 from pachyderm_dagster.settings import KubernetesSettings
+
+CONFIG = {
+    "current-context": "a",
+    "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+    "users": [{"name": "a", "user": {}}],
+}
+NO_SERVERS: tuple[dict[str, object], ...] = ({}, {"server": 12}, {"server": "cluster.lab"})
 
 
 class Page(BaseHTTPRequestHandler):
@@ -38,12 +45,18 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        named = {"cluster": {"server": f"http://127.0.0.1:{server.server_port}"}, "context": {"cluster": "a", "user": "a"}, "user": {}}
-        config = {"current-context": "a", **{f"{kind}s": [{"name": "a", kind: said}] for kind, said in named.items()}}
-        (tmp_path / "kubeconfig").write_text(json.dumps(config))
-        yield Cluster(KubernetesSettings(str(tmp_path / "kubeconfig"), "", "lab", "worker:1", "Never", "", "default"))
+        (tmp_path / "kubeconfig").write_text(json.dumps(CONFIG | with_cluster({"server": f"http://127.0.0.1:{server.server_port}"})))
+        yield known_from(tmp_path / "kubeconfig")
         server.shutdown()
         thread.join()
+
+
+def with_cluster(cluster: dict[str, object]) -> dict[str, object]:
+    return {"clusters": [{"name": "a", "cluster": cluster}]}
+
+
+def known_from(kubeconfig: Path) -> Cluster:
+    return Cluster(KubernetesSettings(str(kubeconfig), "", "lab", "worker:1", "Never", "", "default"))
 
 
 def test_answer_of_no_api_server_says_so(cluster: Cluster) -> None:
@@ -57,3 +70,19 @@ def test_watch_outlives_an_answer_of_no_api_server(cluster: Cluster, monkeypatch
     with Watched(cluster, PODS, "", changed.set) as pods:
         assert changed.wait(10)
         assert pods.objects() == []
+
+
+NO_KUBECONFIGS = [b"", b"a: [", b"[]", b'"text"', b"\xff\xfe", b"apiVersion: v1", *(json.dumps(CONFIG | with_cluster(one)).encode() for one in NO_SERVERS)]
+
+
+@pytest.mark.parametrize("content", NO_KUBECONFIGS)
+def test_file_that_is_no_kubeconfig_is_named(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "kubeconfig").write_bytes(content)
+    with pytest.raises(InvalidError, match=f"from the kubeconfig {tmp_path}/kubeconfig: .*; set KUBECONFIG") as raised:
+        known_from(tmp_path / "kubeconfig")
+    assert raised.value.code == "config-invalid"
+
+
+def test_folder_is_no_kubeconfig(tmp_path: Path) -> None:
+    with pytest.raises(InvalidError, match="Is a directory"):
+        known_from(tmp_path)

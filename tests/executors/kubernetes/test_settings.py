@@ -51,3 +51,9 @@ def test_the_pod_that_workflows_go_with_is_told_by_its_name_and_its_uid() -> Non
     assert found is not None and found.owner == "run/1-2"
     with pytest.raises(InvalidError, match="NAME/UID"):
         load_settings(HOME | {"PACHYDERM_KUBERNETES_OWNER": "run/"})
+
+
+@pytest.mark.parametrize("said", ["Lab", "a/b", "-a", "a" * 64, "a.b"])
+def test_what_no_namespace_is_called_is_refused(said: str) -> None:
+    with pytest.raises(InvalidError, match="PACHYDERM_KUBERNETES_NAMESPACE is '.*' .environment., which no namespace is called"):
+        load_settings(HOME | {"PACHYDERM_KUBERNETES_NAMESPACE": said})
