@@ -101,8 +101,10 @@ def run_seconds(workspace: Workspace, settings: Mapping[str, str], job: Job) -> 
 
 
 def bare_seconds(cluster: Cluster) -> float:
-    """An Indexed Job of one pod that does nothing, from its creation until it is complete."""
-    pod = {"restartPolicy": "Never", "containers": [{"name": "user", "image": IMAGE, "command": ["true"]}]}
+    """An Indexed Job of one pod with the same image and command, and nothing to copy, from its creation until it is complete."""
+    mounts = [{"name": "pfs", "mountPath": f"/pfs/{name}", "subPath": name} for name in ("data", "out")]
+    container = {"name": "user", "image": IMAGE, "command": COMMAND, "volumeMounts": mounts}
+    pod = {"restartPolicy": "Never", "containers": [container], "volumes": [{"name": "pfs", "emptyDir": {}}]}
     body: dict[str, Any] = {
         "apiVersion": "batch/v1",
         "kind": "Job",

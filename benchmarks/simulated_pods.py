@@ -81,6 +81,8 @@ def main() -> None:
         each = [driven.run_seconds / datums for _, datums, driven in found]
         line("seconds of the driver a datum, the most / the fewest datums", each[-1] / each[0], 1.5)
         line("bytes of memory that a datum more takes", (last.peak_mib - first.peak_mib) * 2**20 / (many - few))
+        line("memory of the driver, the most / the fewest datums", last.peak_mib / first.peak_mib, 1.5)
+        line("its requests, the most / the fewest pods and datums", last.requests / first.requests, detail=f"{first.requests} and {last.requests}")
 
 
 def tell(pods: int, datums: int, driven: Driven) -> None:

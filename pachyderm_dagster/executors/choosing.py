@@ -17,12 +17,15 @@ from pachyderm_dagster.workspace import Workspace
 _log = logging.getLogger(__name__)
 
 
-def open_executor(workspace: Workspace, environ: Mapping[str, str], *, warn: Callable[[str], None] = _log.warning) -> AbstractContextManager[Executor]:
+def open_executor(
+    workspace: Workspace, environ: Mapping[str, str], *, warn: Callable[[str], None] = _log.warning, tell: Callable[[str], None] = _log.debug
+) -> AbstractContextManager[Executor]:
     """What runs the datums of a workspace's jobs; at the end of the block nothing of it is left but workers that stay, where a pipeline has some.
 
     Args:
         environ: from which the workspace was opened; processes on this machine see it.
         warn: takes lines for people.
+        tell: takes one now and then that says how many pods of a job work, where it has some.
 
     Raises:
         InvalidError: `extra-missing`, when the client of Kubernetes is not installed.
@@ -30,7 +33,7 @@ def open_executor(workspace: Workspace, environ: Mapping[str, str], *, warn: Cal
     settings = workspace.settings.kubernetes
     if settings is None:
         return LocalExecutor(environ, warn=warn)
-    executor: AbstractContextManager[Executor] = _import("executor").KubernetesExecutor(workspace, settings, warn=warn)
+    executor: AbstractContextManager[Executor] = _import("executor").KubernetesExecutor(workspace, settings, warn=warn, tell=tell)
     return executor
 
 

@@ -46,7 +46,7 @@ def run_step(location: Location, pipeline: LoadedPipeline, context: dg.AssetExec
             location.on_warning(line)
 
     # In the run's name: steps of it in several processes hold it together, and what one gives back the others take again.
-    with _opened(location.environ, declared, warn) as (workspace, executor), hold(workspace.leases, run_lease(run_id), run_id):
+    with _opened(location.environ, declared, warn, context.log.info) as (workspace, executor), hold(workspace.leases, run_lease(run_id), run_id):
         yield from step.run(context, workspace, executor) if location.execute is None else location.execute(context, step, workspace, executor)
 
 
@@ -75,7 +75,7 @@ def _sensor(automation: Automation, context: dg.SensorEvaluationContext | dg.Sch
 
     loaded = find_project(automation.project, BranchAssets.loaded(repository.asset_graph, usual))
     schedules = {name: schedule_name(name) for name in loaded.pipelines if repository.has_schedule_def(schedule_name(name))}
-    with _opened(automation.environ, loaded.declared, context.log.warning) as (workspace, executor):
+    with _opened(automation.environ, loaded.declared, context.log.warning, context.log.debug) as (workspace, executor):
         with workspace.database.read() as txn:
             elsewhere = keys_elsewhere(find_assets(txn))
         assets = BranchAssets.loaded(repository.asset_graph, lambda branch: elsewhere[branch] if branch in elsewhere else usual(branch))
@@ -87,12 +87,14 @@ def _sensor(automation: Automation, context: dg.SensorEvaluationContext | dg.Sch
 
 
 @contextlib.contextmanager
-def _opened(environ: Environ, declared: Sequence[DeclaredPipeline], warn: Callable[[str], None]) -> Iterator[tuple[Workspace, Executor]]:
-    """The workspace, and what runs its datums."""
+def _opened(
+    environ: Environ, declared: Sequence[DeclaredPipeline], warn: Callable[[str], None], tell: Callable[[str], None]
+) -> Iterator[tuple[Workspace, Executor]]:
+    """The workspace, and what runs its datums, which has lines for people."""
     workspace = open_workspace(environ)
     try:
         apply_declared(workspace, declared)
-        with open_executor(workspace, environ, warn=warn) as executor:
+        with open_executor(workspace, environ, warn=warn, tell=tell) as executor:
             yield workspace, executor
     finally:
         workspace.close()

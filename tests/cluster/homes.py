@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pachyderm_dagster.integration.instance import open_instance
+from pachyderm_dagster.settings import load_settings
 from tests.cluster.images import BUSYBOX, WORKER
 from tests.cluster.pods import Namespace
 
@@ -58,6 +60,11 @@ class Home:
         """Runs what is due of a pipeline and returns its job as it ended."""
         subprocess.run([sys.executable, "-m", "pachyderm_dagster", "wait", "commit", f"{name}@master"], env=self.environ, capture_output=True, timeout=SECONDS)
         return self.job(name)
+
+    def log(self, run_id: str) -> list[str]:
+        """What the log of a run in Dagster says."""
+        with open_instance(load_settings(self.environ)) as instance:
+            return [entry.user_message for entry in instance.all_logs(run_id)]
 
     def read(self, path: str, name: str = "copy") -> str:
         return self("get", "file", f"{name}@master:{path}")

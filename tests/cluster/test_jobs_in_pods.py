@@ -1,6 +1,7 @@
 """Pipelines whose datums run in pods: by the command line, on a real cluster with a real S3 server, through everything that happens to pods and drivers."""
 
 import json
+import re
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -34,6 +35,7 @@ def test_shell_no_shell_and_another_user_each_in_its_image(home: Home, image: Ca
         job = home.run(name)
         assert (name, job["state"], job["reason"]) == (name, "SUCCESS", "")
         assert home.read("/a", name) == a
+        assert any(re.fullmatch(rf"Job {name}-v1-\S+: \d of \d pods work", line) for line in home.log(job["run_id"]))
     home.wait_for(home.is_clean)
 
 

@@ -24,6 +24,7 @@ from pachyderm_dagster.executors.kubernetes.pod_run import PodRun
 from pachyderm_dagster.executors.kubernetes.starting import Starting
 from pachyderm_dagster.executors.kubernetes.staying_pods import StayingPods, staying_workers
 from pachyderm_dagster.executors.kubernetes.tending import tend
+from pachyderm_dagster.executors.kubernetes.working_pods import WorkingPods
 from pachyderm_dagster.executors.removals import Removals
 from pachyderm_dagster.pfs.store_ids import find_store_id
 from pachyderm_dagster.pps.model import Pipeline
@@ -41,10 +42,13 @@ class KubernetesExecutor:
 
     Args:
         warn: takes a line for people when pods do not start.
+        tell: takes one that says how many of them work.
     """
 
-    def __init__(self, workspace: Workspace, settings: KubernetesSettings, *, warn: Callable[[str], None] = _log.warning) -> None:
-        self._workspace, self._settings, self._warn = workspace, settings, warn
+    def __init__(
+        self, workspace: Workspace, settings: KubernetesSettings, *, warn: Callable[[str], None] = _log.warning, tell: Callable[[str], None] = _log.debug
+    ) -> None:
+        self._workspace, self._settings, self._warn, self._tell = workspace, settings, warn, tell
         self._cluster: Cluster | None = None
         self._tend: Callable[[], None] = lambda: None
         self._runs: weakref.WeakSet[PodRun] = weakref.WeakSet()
@@ -70,7 +74,8 @@ class KubernetesExecutor:
         maker, area = self._maker(cluster, home, names, pipeline, parallelism, url)
         gone = GonePods(area, self._workspace.database.clock.now) if pipeline.spec.autoscaling and etcd is None else None
         starting = Starting(self._workspace, cluster, pipeline, job.inputs.job, maker.name, self._warn)
-        run = PodRun(cluster, maker, area, Offers(area, etcd), starting, self._remove, job.is_lost, gone)
+        working = WorkingPods(maker.called, self._tell)
+        run = PodRun(cluster, maker, area, Offers(area, etcd), starting, working, self._remove, job.is_lost, gone)
         # Before there is anything to remove: a stop in between must not be lost.
         self._runs.add(run)
         try:

@@ -18,6 +18,7 @@ from pachyderm_dagster.executors.kubernetes.patches import Manifest
 from pachyderm_dagster.executors.kubernetes.pod_job import PodMaker
 from pachyderm_dagster.executors.kubernetes.starting import Starting
 from pachyderm_dagster.executors.kubernetes.watching import Watched
+from pachyderm_dagster.executors.kubernetes.working_pods import WorkingPods
 from pachyderm_dagster.worker.deaths import Deaths
 from pachyderm_dagster.worker.protocol import MOST_DEATHS_OF_A_DATUM, DatumResult, DatumTask, ResultState
 from pachyderm_dagster.worker.results_reader import ResultsReader
@@ -44,7 +45,7 @@ class PodRun:
         maker: of its pods.
         offers: of the sets, where workers claim them in etcd.
         gone: frees what pods had, where nothing else does.
-        starting: is told of the pods.
+        starting, working: are told of the pods.
         remove: calls something soon, in another thread.
         is_lost: whether another driver may have the job, which goes on with what is there of it: nothing is removed then.
     """
@@ -56,12 +57,13 @@ class PodRun:
         area: WorkArea,
         offers: Offers,
         starting: Starting,
+        working: WorkingPods,
         remove: Callable[[Callable[[], None]], object],
         is_lost: Callable[[], bool],
         gone: GonePods | None = None,
     ) -> None:
         self._cluster, self._maker, self._area, self._offers, self._starting, self._remove = cluster, maker, area, offers, starting, remove
-        self._is_lost, self._gone = is_lost, gone
+        self._working, self._is_lost, self._gone = working, is_lost, gone
         self._changed = threading.Event()
         self._stopped = False
         self._is_removed = False
@@ -154,8 +156,9 @@ class PodRun:
             PachydermError: what a worker refused to go on for.
             ExecutionError: `pods-lost`, when there will be no more results.
         """
-        self._starting.look(pods, makers)
         now = time.monotonic()
+        self._starting.look(pods, makers)
+        self._working.look(pods, makers, now)
         if self._is_news(pods):
             self._heed_until = now + _DEATH_SECONDS
         if now < self._heed_until or now >= self._heed_next:

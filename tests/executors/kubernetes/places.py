@@ -42,9 +42,10 @@ class Place:
         self.pods = PodsInProcess(server, workspace.store, upper)
         self.settings = KubernetesSettings(str(server.kubeconfig), "", "lab", "worker:1", "Never", "", "default")
         self.warnings: list[str] = []
+        self.told: list[str] = []
 
     def executor(self) -> KubernetesExecutor:
-        return KubernetesExecutor(self.workspace, self.settings, warn=self.warnings.append)
+        return KubernetesExecutor(self.workspace, self.settings, warn=self.warnings.append, tell=self.told.append)
 
     def due(self) -> Job:
         with self.workspace.database.read() as txn:
