@@ -140,6 +140,11 @@ def how_ended(pod: Manifest) -> str:
     if status.get("reason"):
         return f"{status['reason']}: {status.get('message', '')}".rstrip(": ")
     for container in _containers(pod):
+        # Why it could not go on, which it could not write into a store that it does not reach. Then it had user code's container end.
+        said = (container.get("state", {}).get("terminated") or {}).get("message")
+        if container["name"] == WORKER and said:
+            return f"its worker could not go on: {said.strip()}"
+    for container in _containers(pod):
         ended = container.get("state", {}).get("terminated")
         if ended and ended.get("exitCode"):
             return f"container {container['name']} ended with exit code {ended['exitCode']} ({ended.get('reason', '')})"

@@ -269,7 +269,9 @@ def _toleration(said: Toleration) -> Manifest:
 
 
 def _user_number(user: str) -> int:
-    if not user.isdecimal() or int(user) > _MOST_USER_NUMBER:
+    if user.isdecimal() and int(user) > _MOST_USER_NUMBER:
+        raise InvalidError("user-not-number", f"transform.user is {user}, and on Kubernetes it is at most {_MOST_USER_NUMBER}; write a smaller one")
+    if not user.isdecimal():
         problem = f"transform.user is {user!r}, and only the image knows the number of a name"
         raise InvalidError("user-not-number", f"{problem}; on Kubernetes write the number, or leave it out for the user of the image")
     return int(user)

@@ -89,6 +89,12 @@ def test_end_is_told_in_a_line() -> None:
     )
 
 
+def test_what_a_worker_said_last_is_how_its_pod_ended() -> None:
+    user = {"name": "user", "state": {"terminated": {"exitCode": 69, "reason": "Error"}}}
+    worker = {"name": "worker", "state": {"terminated": {"exitCode": 0, "message": "the store does not answer\n"}}}
+    assert how_ended(pod(phase="Failed", initContainerStatuses=[worker], containerStatuses=[user])) == "its worker could not go on: the store does not answer"
+
+
 def test_restarts_of_all_containers_count() -> None:
     assert restarts(pod(initContainerStatuses=[{"name": "worker", "restartCount": 2}], containerStatuses=[{"name": "user", "restartCount": 1}])) == 3
 

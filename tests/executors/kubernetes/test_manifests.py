@@ -117,6 +117,7 @@ def test_credentials_of_the_store_are_the_workers_alone() -> None:
         ({"pod_spec": '{"containers": null}'}, "pod-patch-invalid"),
         ({"pod_spec": '{"shareProcessNamespace": true}'}, "pod-patch-invalid"),
         ({"transform": {"image": "a", "cmd": ["sh"], "user": "alice"}}, "user-not-number"),
+        ({"transform": {"image": "a", "cmd": ["sh"], "user": "2147483648"}}, "user-not-number"),
     ],
 )
 def test_what_cannot_be_is_refused(fields: dict[str, Any], code: str) -> None:
