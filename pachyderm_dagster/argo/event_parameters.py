@@ -115,4 +115,4 @@ def _value(source: ParameterSource, events: Mapping[str, Event], clock: Clock) -
         problem = f"there is no {key!r} in the {'data' if of_data else 'context'} of the event"
     if source.value is not None:
         return source.value
-    raise InvalidError("event-value-missing", f"{problem}, and no 'value' is given for that; dependency {source.dependency_name!r}")
+    raise InvalidError("event-value-missing", f"{problem}; give a 'value' for events of dependency {source.dependency_name!r} that lack it")

@@ -314,7 +314,8 @@ def _rollout_status(asked: argparse.Namespace, around: Surroundings) -> None:
             around.say(waiting)
             said = waiting
         if limit is not None and (around.clock.now() - began).total_seconds() >= limit:
-            raise ExecutionError("rollout-failed", f"deployment {reference.name!r} was not rolled out after {asked.timeout}: {waiting}")
+            problem = f"deployment {reference.name!r} was not rolled out after {asked.timeout}: {waiting}"
+            raise ExecutionError("rollout-failed", f"{problem}; it goes on, and `rollout undo` goes back")
         around.sleep(_LOOK_SECONDS)
 
 
@@ -329,7 +330,8 @@ def _waits_for(document: Document) -> str:
         return "Waiting for deployment spec update to be observed..."
     for condition in status["conditions"]:
         if condition["reason"] == TOO_LATE:
-            raise ExecutionError("rollout-failed", f"deployment {name!r} exceeded its progress deadline: {condition['message']}")
+            problem = f"deployment {name!r} exceeded its progress deadline: {condition['message']}"
+            raise ExecutionError("rollout-failed", f"{problem}; `rollout undo` goes back to the template before")
     total, updated, available = (status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas"))
     begin = f'Waiting for deployment "{name}" rollout to finish:'
     if updated < document["spec"]["replicas"]:
@@ -345,9 +347,8 @@ def _rollout_undo(asked: argparse.Namespace, around: Surroundings) -> None:
     known = {revision_of(one): one for one in around.objects.revisions(reference.name)}
     number = asked.to_revision or next(iter(sorted(known, reverse=True)[1:]), 0)
     if number not in known:
-        raise NotFoundError(
-            "object-not-found", f"there is no such revision of {reference.name!r} to go back to; there are: {', '.join(map(str, sorted(known)))}"
-        )
+        wanted = f"revision {number}" if number else "revision before its newest"
+        raise NotFoundError("object-not-found", f"{reference.name!r} has no {wanted} to go back to; there are: {', '.join(map(str, sorted(known)))}")
     template = known[number]["spec"]["template"]
     found = around.objects.change(reference, lambda there: {**there, "spec": {**there["spec"], "template": template}})
     around.say(f"{_shown(found)} rolled back")

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import assert_never
 
 from pachyderm_dagster.argo.event_buckets import BucketFeed, lister_of
+from pachyderm_dagster.argo.event_calendars import CalendarFeed
 from pachyderm_dagster.argo.event_commits import CommitFeed
-from pachyderm_dagster.argo.event_feeds import CalendarFeed, Feed
+from pachyderm_dagster.argo.event_feeds import Feed
 from pachyderm_dagster.argo.event_sources import BucketSource, CalendarSource, GenericSource, WebhookSource, branch_of
 from pachyderm_dagster.argo.events import Origin, commit_event
 from pachyderm_dagster.argo.kept_requests import KeptRequests

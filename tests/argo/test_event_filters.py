@@ -120,7 +120,7 @@ def test_without_a_key_the_whole_event_is_the_value() -> None:
 
 def test_a_value_that_is_not_there_is_an_error() -> None:
     found = trigger(source(), sensor())
-    with pytest.raises(InvalidError, match=r"there is no 'body.message' in the data of the event, and no 'value' is given"):
+    with pytest.raises(InvalidError, match=r"there is no 'body.message' in the data of the event; give a 'value' for events of dependency 'dep'"):
         found.request_for({"dep": event({})}, CLOCK)
 
 

@@ -15,7 +15,7 @@ from pachyderm_dagster.argo.kept_files import locked
 from pachyderm_dagster.argo.kept_objects import KeptObjects
 from pachyderm_dagster.argo.resources import Document, Reference
 from pachyderm_dagster.clock import ManualClock
-from pachyderm_dagster.errors import ConflictError, ExistsError, InvalidError, NotFoundError, StateError
+from pachyderm_dagster.errors import ConflictError, ExecutionError, ExistsError, InvalidError, NotFoundError, StateError
 from pachyderm_dagster.pps.strict import Place
 from tests.argo.deployments import DeploymentHome
 from tests.docs.markdown import ROOT
@@ -174,6 +174,22 @@ def test_words_of_kubectl_that_say_too_little_or_too_much_are_refused(tmp_path: 
     home.objects.apply(viewer())
     with pytest.raises(InvalidError, match=f"{problem}.*kubectl-invalid"):
         home.kubectl(*words)
+
+
+def test_a_deployment_with_one_revision_cannot_go_back(tmp_path: Path) -> None:
+    home = DeploymentHome(tmp_path)
+    home.objects.apply(viewer())
+    with pytest.raises(NotFoundError, match="'viewer' has no revision before its newest to go back to; there are: 1"):
+        home.kubectl("rollout", "undo", "deployment/viewer")
+    with pytest.raises(NotFoundError, match="'viewer' has no revision 7 to go back to; there are: 1"):
+        home.kubectl("rollout", "undo", "deployment/viewer", "--to-revision", "7")
+
+
+def test_a_rollout_that_takes_too_long_says_how_to_go_back(tmp_path: Path) -> None:
+    home = DeploymentHome(tmp_path)
+    home.objects.apply(viewer())
+    with pytest.raises(ExecutionError, match="'viewer' was not rolled out after 1ms: .*; it goes on, and `rollout undo` goes back"):
+        home.kubectl("rollout", "status", "deployment/viewer", "--timeout", "1ms")
 
 
 def changed(path: str, value: Any) -> Document:

@@ -80,7 +80,7 @@ class KubernetesExecutor:
         self._runs.add(run)
         try:
             if not area.begin(setup, url):
-                # Its workers and those of this attempt would not see each other's claims.
+                # The workers of an earlier driver's would not see the claims of this one's, or its layout is that of another version.
                 maker.remove()
                 area.remove()
                 area.begin(setup, url)
