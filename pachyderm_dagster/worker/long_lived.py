@@ -81,7 +81,8 @@ class LongLivedWorker:
         """Leaves the job, whose driver is told why, unless it has ended. A store that does not answer may do so when this worker is started again."""
         self._pod.state.end()
         if isinstance(error, UnreachableError) and self._pod.starts.vain < MOST_VAIN_STARTS:
-            process_log.error("%s; starting again", error)
+            # The kubelet tells them while it waits with the next start.
+            write_last_words(error)
             os._exit(os.EX_TEMPFAIL)
         if self._area is None:
             write_last_words(error)

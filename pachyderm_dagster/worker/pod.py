@@ -13,7 +13,7 @@ import time
 from typing import NoReturn
 
 from pachyderm_dagster.errors import PachydermError, UnreachableError
-from pachyderm_dagster.log_lines import TEXT, process_log
+from pachyderm_dagster.log_lines import TEXT
 from pachyderm_dagster.storage.open_store import open_store
 from pachyderm_dagster.worker.area_worker import FLUSH_SECONDS, MOST_VAIN_STARTS, AreaWorker, InPod
 from pachyderm_dagster.worker.pod_process import begin_anew, begin_process, heed_termination, write_last_words
@@ -58,7 +58,8 @@ class PodWorker:
         self._refused = True
         self._pod.state.end()
         if isinstance(error, UnreachableError) and self._pod.starts.vain < MOST_VAIN_STARTS:
-            process_log.error("%s; starting again", error)
+            # The kubelet tells them while it waits with the next start.
+            write_last_words(error)
             os._exit(os.EX_TEMPFAIL)
         with contextlib.suppress(PachydermError):
             self._area.note_refusal(self._claim.pod, WorkerRefused.of(error))

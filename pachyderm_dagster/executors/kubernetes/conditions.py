@@ -74,8 +74,12 @@ def why_not_starting(pod: Manifest) -> str | None:
     for container in _containers(pod):
         waiting = container.get("state", {}).get("waiting") or {}
         if waiting.get("reason") in _NOT_STARTING:
-            said = waiting.get("message") or _last_message(container)
+            # Of a container that ends again and again the kubelet says only when it starts it.
+            said = _last_words(container) or waiting.get("message") or _last_message(container)
             return f"container {container['name']} of pod {_name(pod)}: {waiting['reason']}{f': {said}' if said else ''}"
+        ended = container.get("state", {}).get("terminated") or {}
+        if container["name"] == WORKER and ended.get("exitCode") and ended.get("message"):
+            return f"container {WORKER} of pod {_name(pod)}: {str(ended['message']).strip()}"
     return None
 
 
@@ -189,6 +193,11 @@ def _memory_limit(pod: Manifest) -> str:
     """Of the user's container, as Kubernetes writes it; empty without one."""
     containers: list[Any] = [one for one in pod.get("spec", {}).get("containers", []) if one["name"] == USER]
     return str(containers[0].get("resources", {}).get("limits", {}).get("memory", "")) if containers else ""
+
+
+def _last_words(container: Any) -> str:
+    """What a container of ours wrote before it ended the last time; empty when nothing."""
+    return str((container.get("lastState", {}).get("terminated") or {}).get("message") or "").strip()
 
 
 def _last_message(container: Any) -> str:

@@ -16,6 +16,8 @@ PATIENCE_SECONDS = 5.0
 """A problem of a moment is none."""
 SILENCE_SECONDS = 20.0
 """After so long without a pod that works, nor a word in a status why, the events are asked, and again every so often."""
+_WORDS_OF_A_KIND = 2
+"""The parts of a problem that say which it is, as in 'container user of pod a: ErrImagePull: ...'; what follows may be other words each time, as a port."""
 
 
 class Starting:
@@ -30,6 +32,7 @@ class Starting:
 
     def __init__(self, workspace: Workspace, cluster: Cluster, pipeline: Pipeline, job: Job, maker: str, tell: Callable[[str], None]) -> None:
         self._workspace, self._cluster, self._pipeline, self._job, self._maker, self._tell = workspace, cluster, pipeline, job, maker, tell
+        self._told: set[str] = set()
         self._said: str | None = pipeline.reason if pipeline.state is PipelineState.CRASHING else None
         self._since: float | None = None
         self._quiet_since = time.monotonic()
@@ -57,7 +60,10 @@ class Starting:
     def _report(self, problem: str | None) -> None:
         if problem == self._said:
             return
-        if problem is not None:
+        if problem is None:
+            self._told.clear()
+        elif (kind := ": ".join(problem.split(": ")[:_WORDS_OF_A_KIND])) not in self._told:
+            self._told.add(kind)
             self._tell(f"pipeline {self._pipeline.name}: {problem}")
         self._workspace.database.write(lambda txn: self._note(txn, problem))
         self._said = problem

@@ -41,6 +41,18 @@ UNSCHEDULABLE = pod(
             "CrashLoopBackOff: it ended with exit code 1 (Error)",
         ),
         (
+            pod(
+                initContainerStatuses=[
+                    waiting("CrashLoopBackOff", "back-off 10s", "worker") | {"lastState": {"terminated": {"exitCode": 75, "message": "etcd does not answer\n"}}}
+                ]
+            ),
+            "container worker of pod edges-0-abcde: CrashLoopBackOff: etcd does not answer",
+        ),
+        (
+            pod(initContainerStatuses=[{"name": "worker", "state": {"terminated": {"exitCode": 75, "message": "etcd does not answer\n"}}}]),
+            "container worker of pod edges-0-abcde: etcd does not answer",
+        ),
+        (
             pod(phase="Failed", initContainerStatuses=[{"name": "starter", "state": {"terminated": {"exitCode": 69, "message": "error: no busybox"}}}]),
             "ended with exit code 69: error: no busybox",
         ),

@@ -144,6 +144,18 @@ def test_pods_of_a_job_that_is_over_make_nothing_crash(place: Place, monkeypatch
     assert place.state() == (PipelineState.RUNNING, "")
 
 
+def test_problem_whose_words_change_is_told_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pachyderm_dagster.executors.kubernetes.starting.PATIENCE_SECONDS", 0.0)
+    with place.workspace.database.read() as txn:
+        pipeline = pipelines.get_pipeline(txn, RepoName("default", "copy"))
+    starting = Starting(place.workspace, Cluster(place.settings), pipeline, place.due(), "copy-v1", place.warnings.append)
+    for port in (1, 2, 3):
+        waiting = {"waiting": {"reason": "ErrImagePull", "message": f"read udp 10.0.0.1:{port}: timeout"}}
+        starting.look([{"metadata": {"name": "copy-0"}, "status": {"phase": "Pending", "containerStatuses": [{"name": "user", "state": waiting}]}}], [])
+    assert [line.rpartition(" read ")[2] for line in place.warnings] == ["udp 10.0.0.1:1: timeout"]
+    assert place.state() == (PipelineState.CRASHING, "container user of pod copy-0: ErrImagePull: read udp 10.0.0.1:3: timeout")
+
+
 def test_worker_that_refuses_ends_the_attempt_in_its_words(place: Place) -> None:
     place.pods.starts = False
     running = Running(place)
