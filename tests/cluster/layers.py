@@ -95,9 +95,8 @@ class Layers:
         return write_layer(self.scratch / f"{folder.name}.layer", folder_members(folder, target))
 
     def s3_server(self) -> Layer:
-        """The S3 server of tests/services/servers.sh, which builds it when it is missing."""
-        found = run(["bash", "-euo", "pipefail", "-c", '. "$0" && find_s3_server >&2 && echo "$s3_server"', SERVERS]).strip()
-        return self.files("versitygw", Member("versitygw", Path(found), 0o755))
+        """That of `find_s3_server`."""
+        return self.files("versitygw", Member("versitygw", find_s3_server(), 0o755))
 
     def _kept(self, name: str, made_from: Sequence[str], members: Callable[[Path], Iterable[Member]]) -> Layer:
         """The layer that was made from that; its members are asked for, with a folder for a while, when it is not in the cache."""
@@ -155,3 +154,8 @@ def _compile(packages: Path) -> None:
     """Compiles where this Python is the image's, because pods may not keep what they compile; by digest, because all files of an image are of the same time."""
     if sys.version_info[:2] == tuple(int(part) for part in PYTHON.split(".")):
         run([sys.executable, "-m", "compileall", "-q", "--invalidation-mode=unchecked-hash", "-s", packages, "-p", SITE_PACKAGES, packages])
+
+
+def find_s3_server() -> Path:
+    """The S3 server of tests/services/servers.sh, which builds it when it is missing."""
+    return Path(run(["bash", "-euo", "pipefail", "-c", '. "$0" && find_s3_server >&2 && echo "$s3_server"', SERVERS]).strip())

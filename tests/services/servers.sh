@@ -109,11 +109,11 @@ find_s3_server() {
 start_s3() {
     local port
     find_s3_server
-    mkdir -p "$folder/objects/bucket" "$folder/sidecar"
+    mkdir -p "$folder/objects/bucket" "$folder/sidecar" "$folder/users"
     port=$(free_port)
     export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test-secret AWS_REGION=us-east-1 AWS_ENDPOINT_URL=http://$address:$port
     ROOT_ACCESS_KEY=$AWS_ACCESS_KEY_ID ROOT_SECRET_KEY=$AWS_SECRET_ACCESS_KEY \
-        "$s3_server" --port "$address:$port" posix --sidecar "$folder/sidecar" "$folder/objects" >"$folder/s3.log" 2>&1 &
+        "$s3_server" --port "$address:$port" --iam-dir "$folder/users" posix --sidecar "$folder/sidecar" "$folder/objects" >"$folder/s3.log" 2>&1 &
     servers+=("INT $!")
     wait_for "$port" $! "$folder/s3.log"
     export TEST_STORAGE_S3_URL=s3://bucket/tests

@@ -14,11 +14,12 @@ from pachyderm_dagster.executors.run_job import run_job
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import jobs, pipelines
 from pachyderm_dagster.pps.model import JobState, PipelineState
+from pachyderm_dagster.pps.secret_store import Secret
 from pachyderm_dagster.worker.protocol import WorkerRefused
 from pachyderm_dagster.worker.work_area import Claim, Death, WorkArea
 from tests.executors.in_process import put, read_all
 from tests.executors.kubernetes.api_server import Manifest
-from tests.executors.kubernetes.places import DiesWithTasksWritten, Killed, Place, Running, place
+from tests.executors.kubernetes.places import COPY, DiesWithTasksWritten, Killed, Place, Running, place
 
 __all__ = ["place"]
 
@@ -55,6 +56,18 @@ def test_job_that_a_killed_driver_left_is_gone_on_with(place: Place) -> None:
     assert sorted(place.pods.ran) == ["/a", "/b", "/c"]
     assert place.pods.jobs == 1
     assert place.is_clean()
+
+
+def test_copies_of_secrets_go_with_the_job_that_a_killed_driver_left(place: Place, create: Callable[..., None]) -> None:
+    place.pods.starts = False
+    place.workspace.secrets.create(Secret(name="ours", created=place.workspace.database.clock.now(), data={"word": b"home"}))
+    create(COPY.replace("image: busybox", "image: busybox, secrets: [{name: ours, key: word, env_var: OURS}]"), update=True)
+    with pytest.raises(Killed):
+        run_job(place.workspace, place.due(), executor=DiesWithTasksWritten(place.executor(), place))
+    assert len(place.server.objects("secrets")) == 1
+    # As the cluster does, some time after its end.
+    place.server.delete("jobs", place.job()["metadata"]["name"])
+    assert place.server.objects("secrets") == []
 
 
 def test_job_that_a_driver_of_another_version_left_is_begun_anew(place: Place) -> None:
@@ -96,8 +109,14 @@ def test_pods_that_do_not_start_make_the_pipeline_crash_until_they_do(place: Pla
     monkeypatch.setattr("pachyderm_dagster.executors.kubernetes.starting.PATIENCE_SECONDS", 0.0)
     running, job = crash(place)
     assert "no such image: busybox" in place.state()[1]
+    place.pods.gate.clear()
     for index in range(2):
         place.pods.run(job, index)
+    wait = threading.Event()
+    while place.state() != (PipelineState.RUNNING, ""):
+        wait.wait(0.02)
+    assert running.is_alive()
+    place.pods.gate.set()
     running.join()
     assert running.ended[0].state is JobState.SUCCESS
     assert place.state() == (PipelineState.RUNNING, "")
