@@ -12,7 +12,7 @@ import pachyderm_dagster.integration.labels as labels
 from pachyderm_dagster.coordination.drivers import find_other_executors
 from pachyderm_dagster.coordination.leases import LEASE_TIME, HeldLease, hold
 from pachyderm_dagster.coordination.names import request_lease, sensor_lease, set_lease
-from pachyderm_dagster.errors import ExecutionError, StorageError
+from pachyderm_dagster.errors import ExecutionError, PachydermError, StorageError
 from pachyderm_dagster.executors.choosing import open_executor
 from pachyderm_dagster.executors.run_job import Executor
 from pachyderm_dagster.integration.automation import job_name
@@ -182,7 +182,8 @@ def _reason(result: dg.ExecuteInProcessResult) -> str:
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
-            while error is not None and error.cause is not None:
+            # An error of ours says what to do, which what it came from does not.
+            while error is not None and error.cause is not None and not error.message.startswith(f"{PachydermError.__module__}."):
                 error = error.cause
             if error is not None:
                 return error.message.strip()

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from pachyderm_dagster.coordination.drivers import SENSOR_OWNER, tell_tick
 from pachyderm_dagster.coordination.names import sensor_lease, set_lease
-from pachyderm_dagster.errors import ExecutionError, StorageError
+from pachyderm_dagster.errors import ExecutionError, StorageError, UnreachableError
 from pachyderm_dagster.integration.run_due import run_due
 from pachyderm_dagster.metadata import tables as t
 from pachyderm_dagster.pfs import repos
@@ -136,6 +136,17 @@ def test_error_beside_the_users_code_is_raised_with_its_reason(home: Home) -> No
     scratch.unlink()
     run_until_done(home)
     assert home.jobs("edges")[0].state is JobState.SUCCESS
+
+
+def test_error_of_ours_is_told_and_not_what_it_came_from(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_args: object) -> None:
+        raise UnreachableError("cluster-unreachable", "the API server does not answer; check KUBECONFIG") from OSError("connection refused")
+
+    home.commit("images@master", {"/a": "1"})
+    home.pipeline("edges", "images")
+    monkeypatch.setattr("pachyderm_dagster.executors.run_job.consider_datums", away)
+    with pytest.raises(ExecutionError, match=r"the API server does not answer; check KUBECONFIG \[cluster-unreachable\]; `pachctl wait` tries again"):
+        run_due(home.workspace, home.environ, until=lambda: all_done(home))
 
 
 def let_leases_run_out(home: Home) -> None:
