@@ -12,7 +12,7 @@ from pachyderm_dagster.coordination.names import job_lease, reactor_lease, set_l
 from pachyderm_dagster.errors import StateError
 from pachyderm_dagster.executors.run_job import Executor
 from pachyderm_dagster.executors.unrunnable import end_unrunnable_jobs
-from pachyderm_dagster.integration.set_runs import Ask, Busy, GiveUp, Later, SetRun, is_dead, is_worked_on, judge, list_set_run, silent_since
+from pachyderm_dagster.integration.set_runs import Ask, Busy, GiveUp, Later, Progress, SetRun, is_dead, is_worked_on, judge, list_set_run, silent_since
 from pachyderm_dagster.metadata.database import Transaction
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps import jobs
@@ -53,7 +53,8 @@ class SetRequest:
     def tags(self) -> dict[str, str]:
         """The tags by which the run is found again."""
         attempt = {labels.ATTEMPT: str(self.attempt)} if self.attempt > 1 else {}
-        return {labels.COMMIT_SET: self.set_id, **attempt, **{f"{labels.WITH_SET}{set_id}": "true" for set_id in self.along}}
+        progress = {labels.PROGRESS: Progress.of(self.jobs).encode()}
+        return {labels.COMMIT_SET: self.set_id, **progress, **attempt, **{f"{labels.WITH_SET}{set_id}": "true" for set_id in self.along}}
 
     @property
     def pipelines(self) -> list[RepoName]:

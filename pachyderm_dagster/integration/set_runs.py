@@ -2,8 +2,8 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import Self, TypeAlias
 
 import dagster as dg
 
@@ -23,6 +23,28 @@ START_SILENCE = dt.timedelta(minutes=3)
 _QUEUED = (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Progress:
+    """How far a set is: the more the greater. `ended` is the number of jobs that are left, below zero."""
+
+    ended: int
+    answered: int
+
+    @classmethod
+    def of(cls, undone: Sequence[Job]) -> Self:
+        """Of a set whose jobs `undone` are left."""
+        return cls(-len(undone), sum(job.counters.data_processed + job.counters.data_recovered for job in undone))
+
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        """As `encode` wrote it."""
+        return cls(*map(int, text.split(",")))
+
+    def encode(self) -> str:
+        """A short text."""
+        return f"{self.ended},{self.answered}"
+
+
 @dataclass(frozen=True, slots=True)
 class SetRun:
     """A run of a commit set as far as decisions need it."""
@@ -39,6 +61,8 @@ class SetRun:
     by_reactor: bool = False
     sets: frozenset[str] = frozenset()
     """The ids of the sets that it does."""
+    progress: Progress | None = None
+    """How far the set was when it was asked for; None where nobody said."""
 
     @property
     def is_active(self) -> bool:
@@ -96,8 +120,8 @@ Verdict: TypeAlias = Ask | Busy | Later | GiveUp
 def judge(members: Sequence[Job], runs: Sequence[SetRun], now: dt.datetime) -> Verdict:
     """What to do about a due set whose jobs `members` are not finished, given its runs so far.
 
-    A run that ended and left a job undone crashed or could not be launched, was cancelled by a user, or was interrupted from outside:
-    the first is tried again a few times, the second was meant, the third does not count.
+    A run that ended and left a job undone crashed or could not be launched, was cancelled by a user, or was interrupted from outside: the first is tried again
+    a few times, the second was meant, the third does not count. Nor do those since which datums were answered: a long job outlives any number of machines.
     """
     active = [run for run in runs if run.is_active]
     if active:
@@ -108,16 +132,19 @@ def judge(members: Sequence[Job], runs: Sequence[SetRun], now: dt.datetime) -> V
         stopped = tuple(job for job in members if any(run.includes(job) for run in cancelled))
         return GiveUp(stopped, f"Dagster run {cancelled[-1].id} was cancelled")
     failed = [run for run in ended if not run.interrupted]
-    tries = {job.key: sum(run.includes(job) for run in failed) for job in members}
+    progress = Progress.of(members)
+    vain = [run for run in failed if run.progress is None or run.progress >= progress]
+    tries = {job.key: sum(run.includes(job) for run in vain) for job in members}
     lost = tuple(job for job in members if tries[job.key] >= MAX_ATTEMPTS)
     if lost:
         return GiveUp(
-            lost, f"{MAX_ATTEMPTS} Dagster runs ended without finishing the job, the last is {failed[-1].id}; see why there, then `pachctl update pipeline`"
+            lost,
+            f"{MAX_ATTEMPTS} Dagster runs ended without bringing the job further, the last is {failed[-1].id}; see why there, then `pachctl update pipeline`",
         )
     attempt = 1 + max((run.attempt for run in runs), default=0)
-    most = max(tries.values())
-    if most and failed[-1].ended is not None:
-        time = failed[-1].ended + dt.timedelta(seconds=RETRY_SECONDS[most - 1])
+    if failed and failed[-1].ended is not None:
+        most = max(tries.values())
+        time = failed[-1].ended + dt.timedelta(seconds=RETRY_SECONDS[max(most - 1, 0)])
         if now < time:
             return Later(time, attempt)
     return Ask(attempt)
@@ -127,7 +154,10 @@ def list_set_run(instance: dg.DagsterInstance, set_id: str, pipelines: Mapping[d
     """The runs of a commit set, oldest first. `pipelines` names the pipeline of each asset."""
     own = instance.get_run_records(dg.RunsFilter(tags={labels.COMMIT_SET: set_id}))
     along = instance.get_run_records(dg.RunsFilter(tags={f"{labels.WITH_SET}{set_id}": "true"}))
-    return [_set_run(instance, record, pipelines) for record in sorted([*own, *along], key=lambda record: record.storage_id)]
+    # How far a set was that a run does beside its first one is not in its tags.
+    runs = [*(_set_run(instance, record, pipelines) for record in own), *(replace(_set_run(instance, record, pipelines), progress=None) for record in along)]
+    places = {record.dagster_run.run_id: record.storage_id for record in (*own, *along)}
+    return sorted(runs, key=lambda run: places[run.id])
 
 
 def sets_of(tags: Mapping[str, str]) -> frozenset[str]:
@@ -145,6 +175,7 @@ def _set_run(instance: dg.DagsterInstance, record: dg.RunRecord, pipelines: Mapp
         id=run.run_id,
         status=run.status,
         sets=sets_of(run.tags),
+        progress=Progress.decode(run.tags[labels.PROGRESS]) if labels.PROGRESS in run.tags else None,
         pipelines=None if run.asset_selection is None else frozenset(pipelines[key] for key in run.asset_selection if key in pipelines),
         attempt=int(run.tags.get(labels.ATTEMPT, "1")),
         ended=None if record.end_time is None else dt.datetime.fromtimestamp(record.end_time, dt.UTC),

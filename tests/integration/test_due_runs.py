@@ -92,7 +92,7 @@ def test_set_that_no_run_can_finish_is_given_up_with_a_reason(looker: Looker) ->
     assert looker.look().requests == []
     (job,) = looker.home.jobs("edges")
     assert job.state is JobState.KILLED
-    assert job.reason.startswith("4 Dagster runs ended without finishing the job")
+    assert job.reason.startswith("4 Dagster runs ended without bringing the job further")
 
 
 def test_set_of_a_pipeline_that_is_not_loaded_waits(looker: Looker) -> None:

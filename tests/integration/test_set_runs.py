@@ -5,7 +5,7 @@ import datetime as dt
 import dagster as dg
 import pytest
 
-from pachyderm_dagster.integration.set_runs import MAX_ATTEMPTS, Ask, Busy, GiveUp, Later, SetRun, is_dead, judge
+from pachyderm_dagster.integration.set_runs import MAX_ATTEMPTS, Ask, Busy, GiveUp, Later, Progress, SetRun, is_dead, judge
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps.model import Counters, Job, JobState
 
@@ -14,13 +14,21 @@ LONG_AGO = NOW - dt.timedelta(hours=1)
 STATUS = dg.DagsterRunStatus
 
 
-def job(name: str, key: int = 1) -> Job:
-    return Job(key, "5" * 32, RepoName("default", name), 1, JobState.CREATED, "", NOW, None, None, Counters(), 0, None, 1, 2)
+def job(name: str, key: int = 1, answered: int = 0) -> Job:
+    return Job(key, "5" * 32, RepoName("default", name), 1, JobState.CREATED, "", NOW, None, None, Counters(data_processed=answered), 0, None, 1, 2)
 
 
-def run(status: STATUS, *names: str, attempt: int = 1, ended: dt.datetime = LONG_AGO, cancelled: bool = False, interrupted: bool = False) -> SetRun:
+def run(
+    status: STATUS,
+    *names: str,
+    attempt: int = 1,
+    ended: dt.datetime = LONG_AGO,
+    cancelled: bool = False,
+    interrupted: bool = False,
+    progress: Progress | None = None,
+) -> SetRun:
     pipelines = frozenset(RepoName("default", name) for name in names)
-    return SetRun(f"run-{attempt}", status, pipelines, attempt, ended, cancelled_by_user=cancelled, interrupted=interrupted)
+    return SetRun(f"run-{attempt}", status, pipelines, attempt, ended, cancelled_by_user=cancelled, interrupted=interrupted, progress=progress)
 
 
 EDGES, MONTAGE = job("edges"), job("montage", 2)
@@ -53,6 +61,24 @@ def test_attempts_come_to_an_end_with_a_reason() -> None:
     assert isinstance(verdict, GiveUp)
     assert verdict.jobs == (EDGES,)
     assert "run-4" in verdict.reason and "4 Dagster runs" in verdict.reason
+
+
+def test_attempts_since_which_datums_were_answered_do_not_count() -> None:
+    reached = [*range(10), 9, 9]
+    runs = [run(STATUS.FAILURE, "edges", attempt=number + 1, ended=NOW, progress=Progress.of([job("edges", 1, at)])) for number, at in enumerate(reached)]
+    assert judge([job("edges", 1, 10)], runs, NOW) == Later(NOW + dt.timedelta(seconds=10), 13)
+    # Three brought nothing after the ninth datum, a fourth ends it.
+    assert judge([job("edges", 1, 9)], runs, NOW) == Later(NOW + dt.timedelta(seconds=160), 13)
+    last = run(STATUS.FAILURE, "edges", attempt=13, progress=Progress.of([job("edges", 1, 9)]))
+    assert isinstance(judge([job("edges", 1, 9)], [*runs, last], NOW), GiveUp)
+
+
+def test_a_job_that_ended_is_progress_of_its_set() -> None:
+    begun = Progress.of([job("edges", 1, 5), MONTAGE])
+    assert Progress.decode(begun.encode()) == begun < Progress.of([MONTAGE])
+    runs = [run(STATUS.FAILURE, "edges", "montage", attempt=attempt, progress=begun) for attempt in range(1, MAX_ATTEMPTS + 1)]
+    assert judge([MONTAGE], runs, NOW) == Ask(5)
+    assert isinstance(judge([job("edges", 1, 5), MONTAGE], runs, NOW), GiveUp)
 
 
 def test_only_attempts_that_included_the_job_count() -> None:
