@@ -39,7 +39,8 @@ def environment_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch
     home = tmp_path_factory.mktemp("pachyderm-home")
     monkeypatch.setenv("PACHYDERM_HOME", str(home))
     if COORDINATION is not None:
-        monkeypatch.setenv("PACHYDERM_COORDINATION_URL", f"{COORDINATION}/tests")
+        # Homes that were copied have one id, and would hold the leases of one another.
+        monkeypatch.setenv("PACHYDERM_COORDINATION_URL", f"{COORDINATION}/tests-{secrets.token_hex(4)}")
     if STORAGE is not None:
         for name, value in {**STORAGE_SETTINGS, "PACHYDERM_STORAGE_URL": f"{STORAGE}/{secrets.token_hex(8)}"}.items():
             monkeypatch.setenv(name, value)
