@@ -14,6 +14,7 @@ from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.executors.local import LocalExecutor
 from pachyderm_dagster.executors.run_job import run_job
 from pachyderm_dagster.integration.due_runs import DueSets
+from pachyderm_dagster.integration.labels import WITH_SET
 from pachyderm_dagster.integration.set_runs import SILENCE
 from pachyderm_dagster.pfs.model import RepoName
 from pachyderm_dagster.pps.model import Job, JobState
@@ -80,7 +81,7 @@ def test_set_that_also_needs_another_pipeline_waits_and_so_does_what_is_behind_i
     commit_many(home, "c")
     home.commit("labels@master", {"/d": "1"})
     (request,) = home.tick().requests
-    assert (request.run_key, [name for name in request.tags if name.startswith(".dagster/")]) == (first, [])
+    assert (request.run_key, [name for name in request.tags if name.startswith(WITH_SET)]) == (first, [])
     home.run(request)
     home.run_all()
     assert {job.state for job in home.jobs("words")} == {JobState.SUCCESS}
