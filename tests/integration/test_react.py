@@ -96,12 +96,13 @@ def test_instant_work_goes_on_where_a_killed_one_was_and_ends_cleanly(home: Home
     assert again.wait(60) == 130
     assert not home.workspace.leases.is_held(reactor_lease("default"))
     assert {job.state for job in home.jobs("edges")} == {JobState.SUCCESS}
-    # Killed between a job and telling Dagster of it, the first one still has the set for a while.
-    outputs = {job.id for job in home.jobs("edges")}
-    while {commit_id_of(told) for told in home.materializations("default", "edges")} != outputs:
-        home.run_all()
+    home.run_all()
+    newest, killed, first = (job.id for job in home.jobs("edges"))
+    told = [commit_id_of(one) for one in home.materializations("default", "edges")]
+    # Killed between a job and telling Dagster of it, the first process may have told nothing, and behind a later version an earlier one is not told.
+    assert {newest, first} <= set(told) <= {newest, killed, first}
     # Dagster 1.12 stores an event and its tags in two transactions: one that was killed between them is told of again.
-    assert len(home.materializations("default", "edges")) == len(outputs) == 3 or dg.__version__.startswith("1.12.")
+    assert len(told) == len(set(told)) or dg.__version__.startswith("1.12.")
 
 
 def test_what_is_missing_is_told(home: Home, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
