@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self, TypeAlias
 
 import dagster as dg
@@ -154,10 +154,7 @@ def list_set_run(instance: dg.DagsterInstance, set_id: str, pipelines: Mapping[d
     """The runs of a commit set, oldest first. `pipelines` names the pipeline of each asset."""
     own = instance.get_run_records(dg.RunsFilter(tags={labels.COMMIT_SET: set_id}))
     along = instance.get_run_records(dg.RunsFilter(tags={f"{labels.WITH_SET}{set_id}": "true"}))
-    # How far a set was that a run does beside its first one is not in its tags.
-    runs = [*(_set_run(instance, record, pipelines) for record in own), *(replace(_set_run(instance, record, pipelines), progress=None) for record in along)]
-    places = {record.dagster_run.run_id: record.storage_id for record in (*own, *along)}
-    return sorted(runs, key=lambda run: places[run.id])
+    return [_set_run(instance, record, pipelines, set_id) for record in sorted([*own, *along], key=lambda record: record.storage_id)]
 
 
 def sets_of(tags: Mapping[str, str]) -> frozenset[str]:
@@ -166,7 +163,7 @@ def sets_of(tags: Mapping[str, str]) -> frozenset[str]:
     return frozenset([*first, *(name.removeprefix(labels.WITH_SET) for name in tags if name.startswith(labels.WITH_SET))])
 
 
-def _set_run(instance: dg.DagsterInstance, record: dg.RunRecord, pipelines: Mapping[dg.AssetKey, RepoName]) -> SetRun:
+def _set_run(instance: dg.DagsterInstance, record: dg.RunRecord, pipelines: Mapping[dg.AssetKey, RepoName], set_id: str) -> SetRun:
     run = record.dagster_run
     cancelled = run.status is dg.DagsterRunStatus.CANCELED and bool(
         instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.RUN_CANCELING, limit=1).records
@@ -175,7 +172,8 @@ def _set_run(instance: dg.DagsterInstance, record: dg.RunRecord, pipelines: Mapp
         id=run.run_id,
         status=run.status,
         sets=sets_of(run.tags),
-        progress=Progress.decode(run.tags[labels.PROGRESS]) if labels.PROGRESS in run.tags else None,
+        # That of its first set: how far others were that it does is not in its tags.
+        progress=Progress.decode(run.tags[labels.PROGRESS]) if labels.PROGRESS in run.tags and run.tags.get(labels.COMMIT_SET) == set_id else None,
         pipelines=None if run.asset_selection is None else frozenset(pipelines[key] for key in run.asset_selection if key in pipelines),
         attempt=int(run.tags.get(labels.ATTEMPT, "1")),
         ended=None if record.end_time is None else dt.datetime.fromtimestamp(record.end_time, dt.UTC),
