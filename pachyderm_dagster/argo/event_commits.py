@@ -1,6 +1,5 @@
 """Which commits of a branch have finished since somebody looked, requests that were taken among them."""
 
-import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,12 +9,9 @@ from pachyderm_dagster.argo.event_feeds import FeedEvent
 from pachyderm_dagster.argo.events import Event
 from pachyderm_dagster.errors import NotFoundError
 from pachyderm_dagster.pfs import commits
-from pachyderm_dagster.pfs.finished import LATE, FinishedCommits, Seen
+from pachyderm_dagster.pfs.finished import LATE, FinishedCommits, Seen, from_microseconds, to_microseconds
 from pachyderm_dagster.pfs.model import BranchName, Commit
 from pachyderm_dagster.workspace import Workspace
-
-_EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
-_MICROSECOND = dt.timedelta(microseconds=1)
 
 
 class _Walked(msgspec.Struct, frozen=True):
@@ -63,11 +59,11 @@ class CommitFeed:
 
 
 def _encoded(seen: Seen) -> str:
-    walked = _Walked((seen.time - _EPOCH) // _MICROSECOND, tuple(sorted(map(str, seen.names))), (seen.since - _EPOCH) // _MICROSECOND)
+    walked = _Walked(to_microseconds(seen.time), tuple(sorted(map(str, seen.names))), to_microseconds(seen.since))
     return msgspec.json.encode(walked).decode()
 
 
 def _decoded(position: str) -> Seen:
     walked = msgspec.json.decode(position, type=_Walked)
-    time = _EPOCH + walked.finished * _MICROSECOND
-    return Seen(time, _EPOCH + walked.since * _MICROSECOND if walked.since else time - LATE, frozenset(walked.seen))
+    time = from_microseconds(walked.finished)
+    return Seen(time, from_microseconds(walked.since) if walked.since else time - LATE, frozenset(walked.seen))

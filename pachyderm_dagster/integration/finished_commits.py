@@ -1,6 +1,5 @@
 """Walks the commits of a project in the order in which they finished, and says which of them Dagster has not been told of."""
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -24,7 +23,7 @@ from pachyderm_dagster.integration.job_events import inputs_table
 from pachyderm_dagster.integration.job_reports import find_read, find_untold_output
 from pachyderm_dagster.integration.shown_commits import shown_commit
 from pachyderm_dagster.pfs import commits
-from pachyderm_dagster.pfs.finished import FinishedCommits, Seen
+from pachyderm_dagster.pfs.finished import FinishedCommits, Seen, from_microseconds, to_microseconds
 from pachyderm_dagster.pfs.heads import find_readable_head
 from pachyderm_dagster.pfs.model import BranchName, Commit, Origin
 from pachyderm_dagster.pps import jobs
@@ -33,8 +32,6 @@ from pachyderm_dagster.workspace import Workspace
 
 SHOWN_COMMITS = 50
 """Commits a tick of which more is shown than numbers: that costs a few milliseconds each, and some requests where the store is far away."""
-
-_EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 
 
 class Walked(msgspec.Struct, frozen=True):
@@ -66,12 +63,12 @@ class Walked(msgspec.Struct, frozen=True):
 
     def to_seen(self) -> Seen:
         """How far the walk over finished commits has come."""
-        return Seen(_time(self.finished), _time(self.since or self.finished), frozenset(self.seen))
+        return Seen(from_microseconds(self.finished), from_microseconds(self.since or self.finished), frozenset(self.seen))
 
     def at(self, seen: Seen) -> "Walked":
         """The same where that walk has come so far."""
         rows = tuple(sorted(name for name in seen.names if isinstance(name, int)))
-        return msgspec.structs.replace(self, finished=_microseconds(seen.time), since=_microseconds(seen.since), seen=rows)
+        return msgspec.structs.replace(self, finished=to_microseconds(seen.time), since=to_microseconds(seen.since), seen=rows)
 
     @classmethod
     def decode(cls, text: str | None) -> "Walked":
@@ -189,11 +186,3 @@ def _is_running(workspace: Workspace, instance: dg.DagsterInstance, job: Job) ->
         return True
     run = None if job.run_id is None else instance.get_run_by_id(job.run_id)
     return run is not None and not run.is_finished
-
-
-def _time(microseconds: int) -> dt.datetime:
-    return _EPOCH + dt.timedelta(microseconds=microseconds)
-
-
-def _microseconds(time: dt.datetime) -> int:
-    return (time - _EPOCH) // dt.timedelta(microseconds=1)

@@ -20,6 +20,17 @@ LATE = dt.timedelta(minutes=2)
 MOST_SEEN = 1000
 """So many of the commits that were seen are kept in mind. Where more finished within `LATE`, one that comes behind so many others is not seen."""
 _STEP = dt.timedelta(microseconds=1)
+_EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
+
+
+def to_microseconds(time: dt.datetime) -> int:
+    """Since 1970, as walks keep their times."""
+    return (time - _EPOCH) // _STEP
+
+
+def from_microseconds(number: int) -> dt.datetime:
+    """The time that `to_microseconds` gave as a number."""
+    return _EPOCH + number * _STEP
 
 
 class Finished(NamedTuple):
